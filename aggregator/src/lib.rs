@@ -1,0 +1,1 @@
+//! Consumer, dedup, join, rules, ClickHouse writer.

@@ -1,0 +1,1 @@
+//! Edge redirector, events API, link registry, shipper.

@@ -1,0 +1,1 @@
+//! The contract: ids, click token, events, codec, topics, ClickHouse rows.
