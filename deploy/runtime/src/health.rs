@@ -1,0 +1,243 @@
+//! Readiness with reasons and liveness by heartbeat. Knows nothing of HTTP; [`admin`](crate::admin) shows it.
+//!
+//! *Ready* means "send me work"; *live* means "do not kill me". A process whose broker is away is not
+//! ready, and killing it would not bring the broker back: only a loop that stopped turning makes a process
+//! not live.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+/// The registry; clones are handles to one.
+#[derive(Clone, Debug)]
+pub struct Health {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    started: Instant,
+    draining: AtomicBool,
+    /// Names are literals of the program, so their number is bounded by its text.
+    components: Mutex<BTreeMap<&'static str, State>>,
+    /// Bounded by the number of live tasks: a heartbeat leaves with its handle.
+    heartbeats: Mutex<BTreeMap<u64, Beat>>,
+    heartbeat_id_next: AtomicU64,
+}
+
+/// `None` is ready.
+type State = Option<String>;
+
+#[derive(Debug)]
+struct Beat {
+    name: String,
+    age_max: Duration,
+    /// Milliseconds after `Inner::started`.
+    last_ms: Arc<AtomicU64>,
+}
+
+/// One component's readiness, with the reason if it is not ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ComponentReport {
+    /// Such as `ingest.kafka`.
+    pub name: String,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether the process wants work: it does when every component is ready and it is not draining.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// The verdict.
+    pub ready: bool,
+    /// Whether a shutdown has begun.
+    pub draining: bool,
+    /// In the order of names.
+    pub components: Vec<ComponentReport>,
+}
+
+/// A loop that has not turned for longer than it may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Stalled {
+    /// The heartbeat's name.
+    pub name: String,
+    /// Time since its last beat, in milliseconds.
+    pub age_ms: u64,
+    /// What it is allowed, in milliseconds.
+    pub age_ms_max: u64,
+}
+
+/// Whether the process still turns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Liveness {
+    /// The verdict.
+    pub live: bool,
+    /// What stands still.
+    pub stalled: Vec<Stalled>,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Health {
+    /// An empty registry: ready and live until told otherwise.
+    pub fn new() -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                started: Instant::now(),
+                draining: AtomicBool::new(false),
+                components: Mutex::default(),
+                heartbeats: Mutex::default(),
+                heartbeat_id_next: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// The component of that name, not ready ("starting") when it is new.
+    ///
+    /// Two callers with one name share one state and would overwrite each other: name the role as well
+    /// (`ingest.kafka`, `aggregator.kafka`).
+    pub fn component(&self, name: &'static str) -> Component {
+        let mut components = lock(&self.inner.components);
+        components.entry(name).or_insert_with(|| {
+            record(name, false);
+            Some("starting".to_owned())
+        });
+        drop(components);
+        Component { name, inner: Arc::clone(&self.inner) }
+    }
+
+    /// Watches a loop: the process is not live if `beat` is not called for longer than `age_max`.
+    ///
+    /// Counts from now. The watch ends when the handle is dropped, except by a panic: a loop that died
+    /// stays on the list and makes the process not live.
+    pub fn heartbeat(&self, name: impl Into<String>, age_max: Duration) -> Heartbeat {
+        let last_ms = Arc::new(AtomicU64::new(self.inner.now_ms()));
+        let id = self.inner.heartbeat_id_next.fetch_add(1, Ordering::Relaxed);
+        let beat = Beat { name: name.into(), age_max, last_ms: Arc::clone(&last_ms) };
+        lock(&self.inner.heartbeats).insert(id, beat);
+        Heartbeat { id, last_ms, inner: Arc::clone(&self.inner) }
+    }
+
+    /// From now on the process wants no more work, whatever its components say. There is no way back.
+    pub fn drain(&self) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// The readiness now.
+    pub fn readiness(&self) -> Readiness {
+        let draining = self.inner.draining.load(Ordering::Relaxed);
+        let components: Vec<ComponentReport> = lock(&self.inner.components)
+            .iter()
+            .map(|(name, state)| ComponentReport {
+                name: (*name).to_owned(),
+                ready: state.is_none(),
+                reason: state.clone(),
+            })
+            .collect();
+        Readiness {
+            ready: !draining && components.iter().all(|component| component.ready),
+            draining,
+            components,
+        }
+    }
+
+    /// The liveness now.
+    pub fn liveness(&self) -> Liveness {
+        let now_ms = self.inner.now_ms();
+        let stalled: Vec<Stalled> = lock(&self.inner.heartbeats)
+            .values()
+            .map(|beat| Stalled {
+                name: beat.name.clone(),
+                age_ms: now_ms.saturating_sub(beat.last_ms.load(Ordering::Relaxed)),
+                age_ms_max: millis(beat.age_max),
+            })
+            .filter(|beat| beat.age_ms > beat.age_ms_max)
+            .collect();
+        Liveness { live: stalled.is_empty(), stalled }
+    }
+}
+
+impl Inner {
+    fn now_ms(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+}
+
+/// A handle to one component's readiness; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Component {
+    name: &'static str,
+    inner: Arc<Inner>,
+}
+
+impl Component {
+    /// The component works.
+    pub fn ready(&self) {
+        self.set(None);
+    }
+
+    /// The component does not work; `reason` is shown to operators, so it holds no secret.
+    pub fn not_ready(&self, reason: impl Into<String>) {
+        self.set(Some(reason.into()));
+    }
+
+    /// Logs changes only: a component may report its state on every turn of a loop.
+    fn set(&self, state: State) {
+        let before = lock(&self.inner.components).insert(self.name, state.clone()).flatten();
+        if before == state {
+            return;
+        }
+        record(self.name, state.is_none());
+        match &state {
+            None => tracing::info!(component = self.name, "component is ready"),
+            Some(reason) => tracing::warn!(component = self.name, reason, "component is not ready"),
+        }
+    }
+}
+
+/// A handle to one loop's heartbeat.
+#[derive(Debug)]
+pub struct Heartbeat {
+    id: u64,
+    last_ms: Arc<AtomicU64>,
+    inner: Arc<Inner>,
+}
+
+impl Heartbeat {
+    /// The loop turned. One clock reading and one store; meant for once a turn, not once a record.
+    pub fn beat(&self) {
+        self.last_ms.store(self.inner.now_ms(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            lock(&self.inner.heartbeats).remove(&self.id);
+        }
+    }
+}
+
+fn record(name: &'static str, ready: bool) {
+    metrics::gauge!("whence_component_ready", "component" => name).set(if ready { 1.0 } else { 0.0 });
+}
+
+/// No code panics while it holds one of these locks; if some ever does, the maps are still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

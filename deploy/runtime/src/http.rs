@@ -1,0 +1,261 @@
+//! A bounded HTTP/1 server for plain listeners: the API, the console, the admin port. The redirector has
+//! its own loop, because it counts nanoseconds; this one only counts limits.
+//!
+//! Every connection holds one of a fixed number of places and lives a bounded time: the time to read a
+//! request's head (also the keep-alive idle time), the age after which it is asked to close, the time it
+//! then has left. A client over the limit gets a 503 and is counted, so that the kernel's backlog never
+//! hides an overload.
+
+mod body;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use body::{BodyError, Full, empty, full, read_body};
+
+/// After a failed `accept` (usually: out of file descriptors) there is nothing to do but wait for a
+/// connection to end. The length is arbitrary.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Sent raw to a client for whom there is no place; its request is not read.
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What one listener allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The listener's name, a label of its metrics.
+    pub name: &'static str,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Time for a request's head, and for the silence between two requests of a connection.
+    pub head_timeout: Duration,
+    /// Bytes of a request's head, and of the read buffer. hyper's minimum is 8192.
+    pub head_bytes_max: usize,
+    /// Age at which a connection is asked to close after the request in hand, so that load balances again
+    /// and a reader that never finishes does not hold its place for ever.
+    pub connection_age_max: Duration,
+    /// Time for the requests in hand once a connection is to close.
+    pub drain_timeout: Duration,
+}
+
+impl Limits {
+    /// Limits for a listener that few people know of: 1,000 connections, heads of 16 KiB within 10 s,
+    /// connections of 10 minutes, 5 s to drain.
+    pub const fn named(name: &'static str) -> Self {
+        Self {
+            name,
+            connections_max: 1_000,
+            head_timeout: Duration::from_secs(10),
+            head_bytes_max: 16 << 10,
+            connection_age_max: Duration::from_secs(600),
+            drain_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The address of the connection's other end, in every request's extensions. Behind a proxy it is the
+/// proxy's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// How a listener ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Drained {
+    /// Connections that were cut because they did not finish in time.
+    pub cut: usize,
+}
+
+/// Serves until `shutdown` is cancelled, then stops accepting, lets requests in hand finish, and returns
+/// no later than `drain_timeout` after that.
+///
+/// `handler` answers one request; it finds the [`Peer`] in the extensions. A panic in it ends its
+/// connection only. It must bound its own work and the body it reads ([`read_body`]).
+///
+/// # Panics
+/// If `head_bytes_max` is below hyper's minimum of 8192.
+pub async fn serve_http<H, F, B>(
+    listener: TcpListener,
+    limits: Limits,
+    handler: H,
+    shutdown: CancellationToken,
+) -> Drained
+where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let meters = Meters::of(limits.name);
+    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let connections = TaskTracker::new();
+    // Cancelling it drops what is left of every connection.
+    let cut = CancellationToken::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                meters.accept_errors.increment(1);
+                tracing::warn!(listener = limits.name, %error, "accept failed");
+                sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            refuse(&stream, &meters);
+            continue;
+        };
+        let connection =
+            serve_connection(stream, Peer(peer), limits, handler.clone(), shutdown.clone(), meters.clone());
+        let cut = cut.clone();
+        connections.spawn(async move {
+            let _place: OwnedSemaphorePermit = place;
+            cut.run_until_cancelled_owned(connection).await;
+        });
+    }
+    drop(listener);
+    connections.close();
+    let left = match timeout(limits.drain_timeout, connections.wait()).await {
+        Ok(()) => 0,
+        Err(_) => connections.len(),
+    };
+    if left > 0 {
+        tracing::warn!(
+            listener = limits.name,
+            connections = left,
+            "connections cut after the drain time-out"
+        );
+        cut.cancel();
+        connections.wait().await;
+    }
+    Drained { cut: left }
+}
+
+async fn serve_connection<H, F, B>(
+    stream: TcpStream,
+    peer: Peer,
+    limits: Limits,
+    handler: H,
+    shutdown: CancellationToken,
+    meters: Meters,
+) where
+    H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let _open = meters.opened();
+    // Answers are small and complete; waiting to fill a segment only adds latency.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(listener = limits.name, %error, "cannot set TCP_NODELAY");
+    }
+    let requests = meters.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        let started = Instant::now();
+        let answer = handler(request);
+        let meters = requests.clone();
+        async move {
+            let response = answer.await;
+            meters.answered(response.status().as_u16(), started.elapsed());
+            Ok::<_, Infallible>(response)
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.head_bytes_max)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Ok(ended),
+        () = shutdown.cancelled() => Err(()),
+        () = sleep(limits.connection_age_max) => Err(()),
+    };
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(()) => {
+            connection.as_mut().graceful_shutdown();
+            let deadline = Instant::now() + limits.drain_timeout;
+            timeout_at(deadline, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        // Clients that vanish or talk nonsense are daily life.
+        tracing::debug!(listener = limits.name, %error, "connection ended early");
+    }
+}
+
+/// Best effort: the socket is dropped right after, and a client that has already written may see a reset
+/// instead of the answer. Both tell it to come back later.
+fn refuse(stream: &TcpStream, meters: &Meters) {
+    meters.refused.increment(1);
+    if let Err(error) = stream.try_write(REFUSAL) {
+        tracing::debug!(%error, "cannot answer a refused connection");
+    }
+}
+
+/// The metrics of one listener.
+#[derive(Clone)]
+struct Meters {
+    name: &'static str,
+    open: metrics::Gauge,
+    refused: metrics::Counter,
+    accept_errors: metrics::Counter,
+    duration: metrics::Histogram,
+}
+
+impl Meters {
+    fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            open: metrics::gauge!("whence_http_connections", "listener" => name),
+            refused: metrics::counter!("whence_http_connections_refused_total", "listener" => name),
+            accept_errors: metrics::counter!("whence_http_accept_errors_total", "listener" => name),
+            duration: metrics::histogram!("whence_http_request_duration_seconds", "listener" => name),
+        }
+    }
+
+    fn opened(&self) -> Open {
+        self.open.increment(1.0);
+        Open(self.open.clone())
+    }
+
+    fn answered(&self, status: u16, took: Duration) {
+        self.duration.record(took.as_secs_f64());
+        // The label is one of the statuses the handlers return, a score at most.
+        metrics::counter!("whence_http_requests_total", "listener" => self.name, "status" => status.to_string())
+            .increment(1);
+    }
+}
+
+/// Counts a connection down when it ends in whatever way.
+struct Open(metrics::Gauge);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
+}
