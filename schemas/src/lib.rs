@@ -1,1 +1,24 @@
-//! The contract: ids, click token, events, codec, topics, ClickHouse rows.
+//! The contract between whence's processes and with everybody who reads their topics and tables.
+//!
+//! | module | what it says |
+//! |---|---|
+//! | [`ids`] | program, referrer, link and channel names; click and event ids; positions |
+//! | [`time`] | milliseconds since the epoch, the only clock reading that is ever stored |
+//! | [`token`] | the click token (`wclid`): mint, verify, key rotation |
+//! | [`subject`] | keyed hashes of lead ids and aliases, and how aliases are normalised |
+//! | [`event`] | the records of the topics, from `proto/`, and their one codec |
+//! | [`topics`] | topic names, record keys |
+//! | [`rows`] | the rows of the ClickHouse tables and their RowBinary encoding |
+//! | [`sql`] | migrations and report views, rendered for one server or a cluster |
+//!
+//! Architecture invariant: nothing here does I/O, reads a clock or knows tokio, rdkafka, hyper or
+//! the ClickHouse client. Everything here is deterministic: the same input gives the same bytes.
+
+pub mod event;
+pub mod ids;
+pub mod rows;
+pub mod sql;
+pub mod subject;
+pub mod time;
+pub mod token;
+pub mod topics;

@@ -1,0 +1,239 @@
+//! The tables: see `sql/` for what each is ordered and partitioned by.
+
+use super::column::{Column, Evidence, Lc};
+use crate::{
+    event::Verdict,
+    ids::{ClickId, EventId, Incarnation},
+    subject::SubjectKey,
+    time::UnixMs,
+};
+use uuid::Uuid;
+
+macro_rules! table {
+    ($(#[$doc:meta])* $table:literal $row:ident { $($(#[$field_doc:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $row {
+            $($(#[$field_doc])* pub $field: $kind,)*
+        }
+
+        impl super::Row for $row {
+            const TABLE: &'static str = $table;
+
+            fn columns() -> Vec<(&'static str, String)> {
+                vec![$((stringify!($field), <$kind as Column>::kind())),*]
+            }
+
+            fn encode(&self, out: &mut Vec<u8>) {
+                $(Column::put(&self.$field, out);)*
+            }
+        }
+    };
+}
+
+table!(
+    /// A click, as [`crate::event::Click`] says it.
+    "clicks" ClickRow {
+        /// Program.
+        program: Lc,
+        /// The millisecond in `id`.
+        ts: UnixMs,
+        /// Click id.
+        id: ClickId,
+        /// Who shared the link.
+        referrer: String,
+        /// `host/code`.
+        link: String,
+        /// Where it was shared.
+        channel: Lc,
+        /// Where the visitor was sent.
+        destination: String,
+        /// Version of the registry the link was read from.
+        registry_version: u64,
+        /// Who clicked.
+        verdict: Verdict,
+        /// Why the verdict.
+        reason: Lc,
+        /// Keyed hash of the visitor cookie, 0 without one.
+        visitor: u64,
+        /// Keyed hash of the address, with a daily salt.
+        address: u64,
+        /// Keyed hash of its /24 or /48, with a daily salt.
+        prefix: u64,
+        /// Only live rows reach rollups.
+        live: bool,
+        /// Always 1.
+        sign: i8,
+        /// Incarnation of the topic or journal.
+        incarnation: Incarnation,
+        /// Partition of the topic, or number of the journal.
+        partition: u32,
+        /// Offset of the record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// A lead: one row for every accepted lead event, credited or not.
+    "leads" LeadRow {
+        /// Program.
+        program: Lc,
+        /// Event id.
+        id: EventId,
+        /// When it happened, as the caller says.
+        occurred_at: UnixMs,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// The caller's lead id, or its keyed hash in hex.
+        lead: String,
+        /// Keyed hashes of the lead id and the aliases.
+        keys: Vec<SubjectKey>,
+        /// On what it was credited.
+        evidence: Evidence,
+        /// Why better evidence was refused, or why there is none; empty where there is nothing to say.
+        reason: Lc,
+        /// Who is credited; empty: nobody.
+        referrer: String,
+        /// `host/code` that led here.
+        link: String,
+        /// Channel of the touch.
+        channel: Lc,
+        /// The click, nil without a token.
+        click_id: Uuid,
+        /// Time of the click, 0 without a token.
+        clicked_at: UnixMs,
+        /// `last_touch` or `first_touch`.
+        model: Lc,
+        /// The program's window at acceptance, milliseconds.
+        window_ms: u64,
+        /// Version of the registry at acceptance.
+        registry_version: u64,
+        /// Where the event came from.
+        source: Lc,
+        /// Only live rows reach rollups.
+        live: bool,
+        /// 1, or -1 on a row that takes another back.
+        sign: i8,
+        /// 0 on the record's own row.
+        revision: u32,
+        /// Incarnation of the causing record.
+        incarnation: Incarnation,
+        /// Partition of the causing record.
+        partition: u32,
+        /// Offset of the causing record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// A qualification: the record's own row says what was known when it came; when its lead comes
+    /// later, a row with `sign` -1 takes that back and a new one names the lead.
+    "qualifications" QualificationRow {
+        /// Program.
+        program: Lc,
+        /// Event id.
+        id: EventId,
+        /// When it happened, as the caller says.
+        occurred_at: UnixMs,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// What was reached.
+        name: Lc,
+        /// The caller's lead id, or its keyed hash in hex.
+        lead: String,
+        /// Keyed hashes of the lead id and the aliases.
+        keys: Vec<SubjectKey>,
+        /// Event id of the lead; nil: unmatched, waiting for it.
+        lead_id: Uuid,
+        /// The lead's evidence.
+        evidence: Evidence,
+        /// The lead's referrer.
+        referrer: String,
+        /// The lead's link.
+        link: String,
+        /// The lead's channel.
+        channel: Lc,
+        /// The lead's click.
+        click_id: Uuid,
+        /// Minor units of `currency`.
+        value_minor: i64,
+        /// ISO 4217, or empty.
+        currency: Lc,
+        /// Where the event came from.
+        source: Lc,
+        /// Only live rows reach rollups.
+        live: bool,
+        /// 1, or -1 on a row that takes another back.
+        sign: i8,
+        /// 0 on the record's own row.
+        revision: u32,
+        /// Incarnation of the causing record.
+        incarnation: Incarnation,
+        /// Partition of the causing record.
+        partition: u32,
+        /// Offset of the causing record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// Finds leads and waiting qualifications by the keys of their subject: one row for each key.
+    "subject_keys" SubjectKeyRow {
+        /// Program.
+        program: Lc,
+        /// Keyed hash of a lead id or alias.
+        key: SubjectKey,
+        /// `lead` or `waiting` (a qualification that had no lead when it came).
+        kind: Lc,
+        /// Event id of the lead or qualification.
+        event_id: EventId,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// The lead's evidence.
+        evidence: Evidence,
+        /// The lead's referrer.
+        referrer: String,
+        /// The lead's link.
+        link: String,
+        /// The lead's channel.
+        channel: Lc,
+        /// The lead's click.
+        click_id: Uuid,
+        /// Incarnation of the causing record.
+        incarnation: Incarnation,
+        /// Partition of the causing record.
+        partition: u32,
+        /// Offset of the causing record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// A record that became no fact, with the reason.
+    "rejects" RejectRow {
+        /// The time in the record, or the record's own where none can be read.
+        received_at: UnixMs,
+        /// `clicks` or `conversions`.
+        stream: Lc,
+        /// Program, where it can be read.
+        program: Lc,
+        /// Click or event id, nil where it can't be read.
+        event_id: Uuid,
+        /// Kind of event, where it can be read.
+        kind: Lc,
+        /// `duplicate`, `malformed`, …
+        reason: Lc,
+        /// What a person needs to find the fault; never text from the record.
+        detail: String,
+        /// Whether the event said so; false where it can't be read.
+        live: bool,
+        /// Bytes of the record.
+        payload_bytes: u32,
+        /// Incarnation of the record.
+        incarnation: Incarnation,
+        /// Partition of the record.
+        partition: u32,
+        /// Offset of the record.
+        offset: u64,
+    }
+);

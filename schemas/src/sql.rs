@@ -1,0 +1,122 @@
+//! Migrations, forward only: plain files in `sql/`, rendered for one server or for a cluster.
+//!
+//! A migration that has run anywhere is never edited; the runner refuses a file whose checksum
+//! differs from the one it recorded.
+
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+
+/// Where the statements will run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// One server, plain MergeTree.
+    Single,
+    /// `ON CLUSTER`, Replicated… tables.
+    Cluster {
+        /// The cluster's name in ClickHouse's settings.
+        name: String,
+    },
+}
+
+/// A numbered file of statements.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Counts from 1 without gaps.
+    pub number: u32,
+    /// The file's name without number and ending.
+    pub name: &'static str,
+    text: &'static str,
+}
+
+/// All migrations, in order.
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { number: 1, name: "facts", text: include_str!("../sql/0001_facts.sql") },
+    Migration { number: 2, name: "rollups", text: include_str!("../sql/0002_rollups.sql") },
+    Migration { number: 3, name: "dimensions", text: include_str!("../sql/0003_dimensions.sql") },
+    Migration { number: 4, name: "reports", text: include_str!("../sql/0004_reports.sql") },
+];
+
+impl Migration {
+    /// SHA-256 of the file, in hex.
+    #[must_use]
+    pub fn checksum(&self) -> String {
+        let hash = Sha256::digest(self.text.as_bytes());
+        hash.iter().fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").expect("a String takes every write");
+            hex
+        })
+    }
+
+    /// The file's statements, without comments and semicolons.
+    #[must_use]
+    pub fn statements(&self, topology: &Topology) -> Vec<String> {
+        let code: String = self.text.lines().filter(|line| !line.trim_start().starts_with("--")).fold(
+            String::new(),
+            |mut code, line| {
+                code.push_str(line);
+                code.push('\n');
+                code
+            },
+        );
+        code.split(';').map(str::trim).filter(|s| !s.is_empty()).map(|s| render(s, topology)).collect()
+    }
+}
+
+fn render(statement: &str, topology: &Topology) -> String {
+    let Topology::Cluster { name } = topology else { return statement.to_owned() };
+    let (head, tail) = statement.split_once('\n').unwrap_or((statement, ""));
+    let head = match head.find(" TO ").or_else(|| head.find(" AS")) {
+        Some(at) => format!("{} ON CLUSTER `{name}`{}", &head[..at], &head[at..]),
+        None => format!("{head} ON CLUSTER `{name}`"),
+    };
+    let tail = ["AggregatingMergeTree", "ReplacingMergeTree", "MergeTree"]
+        .iter()
+        .find_map(|engine| tail.split_once(&format!("ENGINE = {engine}")).map(|parts| (engine, parts)))
+        .map_or_else(|| tail.to_owned(), |(engine, (before, after))| replicated(before, engine, after));
+    format!("{head}\n{tail}")
+        .replace("non_replicated_deduplication_window", "replicated_deduplication_window")
+}
+
+/// `{uuid}`, `{shard}` and `{replica}` are macros of the server's own settings.
+fn replicated(before: &str, engine: &str, after: &str) -> String {
+    const PATH: &str = "'/clickhouse/tables/{uuid}/{shard}', '{replica}'";
+    match after.strip_prefix('(') {
+        Some(arguments) => format!("{before}ENGINE = Replicated{engine}({PATH}, {arguments}"),
+        None => format!("{before}ENGINE = Replicated{engine}({PATH}){after}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrations_count_from_one_and_hold_statements() {
+        for (at, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.number as usize, at + 1);
+            let statements = migration.statements(&Topology::Single);
+            assert!(!statements.is_empty());
+            assert!(statements.iter().all(|s| s.starts_with("CREATE ")), "{statements:?}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_gets_replicated_tables_on_every_server() {
+        let topology = Topology::Cluster { name: "main".into() };
+        let all: Vec<_> = MIGRATIONS.iter().flat_map(|m| m.statements(&topology)).collect();
+        assert!(all.iter().all(|s| s.contains(" ON CLUSTER `main`")), "{all:#?}");
+        let tables = all.iter().filter(|s| s.starts_with("CREATE TABLE"));
+        for table in tables {
+            assert!(table.contains("ENGINE = Replicated"), "{table}");
+            assert!(!table.contains("non_replicated"), "{table}");
+        }
+        let links = all.iter().find(|s| s.starts_with("CREATE TABLE links")).unwrap();
+        assert!(links.contains("'{replica}', version)"), "{links}");
+        let view = all.iter().find(|s| s.contains("funnel_daily_feed")).unwrap();
+        assert!(
+            view.starts_with(
+                "CREATE MATERIALIZED VIEW funnel_daily_feed ON CLUSTER `main` TO funnel_daily AS"
+            )
+        );
+    }
+}
