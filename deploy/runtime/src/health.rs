@@ -241,3 +241,77 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_ready_when_all_its_components_are() {
+        let health = Health::new();
+        let kafka = health.component("kafka");
+        let store = health.component("store");
+        store.ready();
+        assert_eq!(
+            reasons(&health),
+            [("kafka".to_owned(), Some("starting".to_owned())), ("store".to_owned(), None)]
+        );
+        kafka.ready();
+        assert!(health.readiness().ready);
+        kafka.not_ready("no broker answers");
+        assert!(!health.readiness().ready);
+        assert_eq!(reasons(&health)[0].1.as_deref(), Some("no broker answers"));
+    }
+
+    #[test]
+    fn asking_for_a_component_again_keeps_its_state() {
+        let health = Health::new();
+        health.component("kafka").ready();
+        let _same = health.component("kafka");
+        assert!(health.readiness().ready);
+    }
+
+    #[test]
+    fn a_draining_process_is_not_ready_whatever_its_components_say() {
+        let health = Health::new();
+        health.component("kafka").ready();
+        health.drain();
+        health.component("kafka").ready();
+        let readiness = health.readiness();
+        assert!(!readiness.ready && readiness.draining && readiness.components[0].ready);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_stops_turning_makes_the_process_not_live() {
+        let health = Health::new();
+        let heartbeat = health.heartbeat("partition 3", Duration::from_secs(10));
+        advance(Duration::from_secs(10)).await;
+        assert!(health.liveness().live);
+        advance(Duration::from_millis(1)).await;
+        let stalled = Stalled { name: "partition 3".to_owned(), age_ms: 10_001, age_ms_max: 10_000 };
+        assert_eq!(health.liveness(), Liveness { live: false, stalled: vec![stalled] });
+        heartbeat.beat();
+        assert!(health.liveness().live);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_ended_is_forgotten_and_one_that_panicked_is_not() {
+        let health = Health::new();
+        drop(health.heartbeat("ended", Duration::from_secs(1)));
+        let panicked = health.heartbeat("panicked", Duration::from_secs(1));
+        let task = tokio::spawn(async move {
+            let _held = panicked;
+            panic!("on purpose");
+        });
+        assert!(task.await.is_err());
+        advance(Duration::from_secs(2)).await;
+        let stalled: Vec<String> = health.liveness().stalled.into_iter().map(|beat| beat.name).collect();
+        assert_eq!(stalled, ["panicked"]);
+    }
+
+    fn reasons(health: &Health) -> Vec<(String, Option<String>)> {
+        health.readiness().components.into_iter().map(|report| (report.name, report.reason)).collect()
+    }
+}

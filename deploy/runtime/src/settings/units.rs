@@ -146,3 +146,60 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     Some((text[..digits_end].parse().ok()?, &text[digits_end..]))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn sizes_need_a_unit_and_keep_binary_and_decimal_apart() {
+        for (text, bytes) in [
+            ("0B", 0),
+            ("1kB", 1_000),
+            ("1KiB", 1_024),
+            ("512MiB", 512 << 20),
+            ("512 mib", 512 << 20),
+            ("2TB", 2_000_000_000_000),
+        ] {
+            assert_eq!(ByteSize::parse(text), Ok(ByteSize::bytes(bytes)), "{text}");
+        }
+        for text in ["", "5", "MiB", "1.5GiB", "-1MiB", "1Mb s", "1MiB1KiB", "99999999999TiB", "１MiB"] {
+            assert!(ByteSize::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_need_units_in_falling_order() {
+        for (text, us) in [
+            ("0s", 0),
+            ("250ms", 250_000),
+            ("30s", 30_000_000),
+            ("5m", 300_000_000),
+            ("1h30m", 5_400_000_000),
+            ("7d", 604_800_000_000),
+            ("1s5us", 1_000_005),
+        ] {
+            assert_eq!(Duration::parse(text), Ok(Duration::from_micros(us)), "{text}");
+        }
+        for text in ["", "30", "s", "5M", "30m1h", "5s5s", "1.5s", "1h 30m", "-1s", "9999999999999999d"] {
+            assert!(Duration::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_rendered_parses_back(bytes: u64, us: u64) {
+            let size = ByteSize::bytes(bytes);
+            prop_assert_eq!(ByteSize::parse(&size.render()), Ok(size));
+            let duration = Duration::from_micros(us);
+            prop_assert_eq!(Duration::parse(&duration.render()), Ok(duration));
+        }
+
+        #[test]
+        fn no_text_makes_the_parsers_panic(text: String) {
+            let _ = (ByteSize::parse(&text), Duration::parse(&text));
+        }
+    }
+}
