@@ -1,1 +1,3 @@
 //! Edge redirector, events API, link registry, shipper.
+
+pub mod registry;

@@ -1,0 +1,198 @@
+//! What a caller may ask of the registry, and why it is refused. Knows no HTTP and no store.
+
+use std::fmt;
+use whence_schemas::event::{ApiKey, Link, Program, Referrer, RegistryEntry, registry_entry::Entry};
+
+/// A wish. It says what to change, not what the record is to be afterwards, wherever two callers could
+/// overwrite each other: the writer works it out on the newest state.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// Creates a program or replaces all of it.
+    PutProgram(Program),
+    /// Creates a referrer or replaces all of it.
+    PutReferrer(Referrer),
+    /// Creates a referrer whose id must be free.
+    CreateReferrer(Referrer),
+    /// Creates a link whose code must be free on its host.
+    CreateLink(Link),
+    /// Changes a link of `program`. Whom it belongs to is not among what can change: a token says only
+    /// which link was clicked, and must go on to mean the same referrer.
+    ChangeLink {
+        /// The program the caller speaks for; a link of another one is not found.
+        program: String,
+        /// The link's host.
+        host: String,
+        /// The link's code.
+        code: String,
+        /// What is new.
+        patch: LinkPatch,
+    },
+    /// Creates an API key whose id must be free.
+    CreateKey(ApiKey),
+    /// Disables something, or enables it again.
+    SetDisabled {
+        /// What.
+        key: EntryKey,
+        /// Whether it is to be disabled.
+        disabled: bool,
+    },
+}
+
+/// What is new about a link; `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinkPatch {
+    /// Where visitors go.
+    pub destination: Option<String>,
+    /// Where it is shared.
+    pub channel: Option<String>,
+    /// When it ends, milliseconds since the epoch; 0: never.
+    pub expires_at_ms: Option<i64>,
+    /// Whether it is disabled.
+    pub disabled: Option<bool>,
+    /// Whether query parameters are passed on.
+    pub passthrough: Option<bool>,
+    /// Whether `?c=` may name another channel.
+    pub channel_override: Option<bool>,
+    /// Whether its clicks are tests.
+    pub test: Option<bool>,
+    /// 301, 302, 307, 308, or 0 for the usual 302.
+    pub status: Option<u32>,
+}
+
+/// Names one record of the registry. Its text is the key in the topic and in the store.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EntryKey {
+    /// `program/ID`
+    Program {
+        /// Its id.
+        id: String,
+    },
+    /// `referrer/PROGRAM/ID`
+    Referrer {
+        /// The program.
+        program: String,
+        /// Its id in the program.
+        id: String,
+    },
+    /// `link/HOST/CODE`. `program` is who may touch it and no part of the text.
+    Link {
+        /// The program the link belongs to.
+        program: String,
+        /// The host.
+        host: String,
+        /// The code.
+        code: String,
+    },
+    /// `key/ID`
+    ApiKey {
+        /// Its id.
+        id: String,
+    },
+}
+
+impl EntryKey {
+    /// The key of an entry's record, or `None` where the entry holds none (of a later version, say).
+    #[must_use]
+    pub fn of(entry: &RegistryEntry) -> Option<EntryKey> {
+        entry.entry.as_ref().map(EntryKey::of_body)
+    }
+
+    /// The key of a record.
+    #[must_use]
+    pub fn of_body(body: &Entry) -> EntryKey {
+        match body {
+            Entry::Program(program) => EntryKey::Program { id: program.id.clone() },
+            Entry::Referrer(referrer) => {
+                EntryKey::Referrer { program: referrer.program.clone(), id: referrer.id.clone() }
+            }
+            Entry::Link(link) => EntryKey::Link {
+                program: link.program.clone(),
+                host: link.host.clone(),
+                code: link.code.clone(),
+            },
+            Entry::ApiKey(key) => EntryKey::ApiKey { id: key.id.clone() },
+        }
+    }
+
+    /// What it names, in a word.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            EntryKey::Program { .. } => "program",
+            EntryKey::Referrer { .. } => "referrer",
+            EntryKey::Link { .. } => "link",
+            EntryKey::ApiKey { .. } => "key",
+        }
+    }
+}
+
+impl fmt::Display for EntryKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EntryKey::Program { id } => write!(f, "program/{id}"),
+            EntryKey::Referrer { program, id } => write!(f, "referrer/{program}/{id}"),
+            EntryKey::Link { host, code, .. } => write!(f, "link/{host}/{code}"),
+            EntryKey::ApiKey { id } => write!(f, "key/{id}"),
+        }
+    }
+}
+
+/// Why a change is refused. The reason completes the sentence that starts with the field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// A field's value cannot be.
+    #[error("{field} {reason}")]
+    Invalid {
+        /// The field of the API's JSON.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A field's value is taken.
+    #[error("{field} {reason}")]
+    Conflict {
+        /// The field of the API's JSON.
+        field: String,
+        /// By what.
+        reason: String,
+    },
+    /// What is to be changed, or the program it is to belong to, is not there.
+    #[error("there is no {what} {id:?}")]
+    NotFound {
+        /// `program`, `referrer`, `link` or `key`.
+        what: &'static str,
+        /// Its id as the caller wrote it.
+        id: String,
+    },
+    /// The registry holds as many as it may.
+    #[error("there are already {max} {what}, the most there may be")]
+    Full {
+        /// `programs`, `referrers`, `links` or `keys`.
+        what: &'static str,
+        /// How many there may be.
+        max: usize,
+    },
+}
+
+impl ChangeError {
+    /// This field's value cannot be.
+    pub fn invalid(field: impl Into<String>, reason: impl fmt::Display) -> ChangeError {
+        ChangeError::Invalid { field: field.into(), reason: reason.to_string() }
+    }
+
+    /// This field's value is taken.
+    pub fn conflict(field: impl Into<String>, reason: impl fmt::Display) -> ChangeError {
+        ChangeError::Conflict { field: field.into(), reason: reason.to_string() }
+    }
+
+    /// A fixed word for metrics and error bodies.
+    #[must_use]
+    pub fn tag(&self) -> &'static str {
+        match self {
+            ChangeError::Invalid { .. } => "invalid",
+            ChangeError::Conflict { .. } => "conflict",
+            ChangeError::NotFound { .. } => "not_found",
+            ChangeError::Full { .. } => "registry_full",
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Whether a change fits the registry's present, and the entries that a batch of changes makes. Pure: the
+//! writers (embedded, Kafka) call [`stage`] on the newest state and then make the entries durable.
+
+mod records;
+
+use super::{Change, ChangeError, EntryKey, LinkPatch, RegistryState, state::address};
+use std::sync::Arc;
+use whence_schemas::{
+    event::{ApiKey, Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
+    ids::LinkNumber,
+    time::UnixMs,
+};
+
+/// Programs of one registry.
+pub const PROGRAMS_MAX: usize = 10_000;
+/// Referrers of one registry.
+pub const REFERRERS_MAX: usize = 10_000_000;
+/// Links of one registry: every node holds all of them in memory, at well under 1 KiB each.
+pub const LINKS_MAX: usize = 10_000_000;
+/// API keys of one registry.
+pub const KEYS_MAX: usize = 10_000;
+
+/// What a batch of changes comes to.
+#[derive(Debug, Default)]
+pub struct Staged {
+    /// One for each change. A change that changes nothing has the entry that is there already.
+    pub outcomes: super::Outcomes,
+    /// The entries that are to be written, in the order of their versions.
+    pub entries: Vec<Arc<RegistryEntry>>,
+}
+
+/// Checks each change against `state` and the changes before it, and gives those that fit the versions
+/// after the state's. The state must be the newest there is, and stay so until the entries are durable.
+#[must_use]
+pub fn stage(state: &RegistryState, changes: &[Change], now: UnixMs) -> Staged {
+    let mut ahead = RegistryState::default();
+    let mut staged = Staged::default();
+    for change in changes {
+        let view = View { state, ahead: &ahead };
+        let body = match view.check(change) {
+            Ok(body) => body,
+            Err(refusal) => {
+                staged.outcomes.push(Err(refusal));
+                continue;
+            }
+        };
+        if let Some(present) = view.entry(&EntryKey::of_body(&body))
+            && present.entry.as_ref() == Some(&body)
+        {
+            staged.outcomes.push(Ok(Arc::clone(present)));
+            continue;
+        }
+        let version = state.version() + staged.entries.len() as u64 + 1;
+        let entry = Arc::new(RegistryEntry { version, changed_at_ms: now.0, entry: Some(body) });
+        ahead.apply(Arc::clone(&entry)).expect("versions rise, and link numbers have been checked");
+        staged.entries.push(Arc::clone(&entry));
+        staged.outcomes.push(Ok(entry));
+    }
+    staged
+}
+
+impl RegistryState {
+    /// The record that this change would make, or why it is refused.
+    ///
+    /// # Errors
+    /// See [`ChangeError`].
+    pub fn check(&self, change: &Change) -> Result<Entry, ChangeError> {
+        View { state: self, ahead: &RegistryState::default() }.check(change)
+    }
+}
+
+/// The state with the entries of the batch in hand laid over it.
+struct View<'a> {
+    state: &'a RegistryState,
+    ahead: &'a RegistryState,
+}
+
+impl<'a> View<'a> {
+    fn entry(&self, key: &EntryKey) -> Option<&'a Arc<RegistryEntry>> {
+        self.ahead.entry(key).or_else(|| self.state.entry(key))
+    }
+
+    fn program(&self, id: &str) -> Result<&'a Program, ChangeError> {
+        let program = self.ahead.program(id).or_else(|| self.state.program(id));
+        program.ok_or_else(|| ChangeError::NotFound { what: "program", id: id.into() })
+    }
+
+    fn referrer(&self, program: &str, id: &str) -> Option<&'a Referrer> {
+        self.ahead.referrer(program, id).or_else(|| self.state.referrer(program, id))
+    }
+
+    fn link(&self, program: &str, host: &str, code: &str) -> Result<&'a Link, ChangeError> {
+        let link = self.ahead.link(host, code).or_else(|| self.state.link(host, code));
+        let owned = link.filter(|link| link.program == program);
+        owned.ok_or_else(|| ChangeError::NotFound { what: "link", id: address(host, code) })
+    }
+
+    fn key(&self, id: &str) -> Option<&'a ApiKey> {
+        self.ahead.key(id).or_else(|| self.state.key(id))
+    }
+
+    /// At most `max`, the batch in hand counted as if it replaced nothing.
+    fn room(&self, what: &'static str, max: usize) -> Result<(), ChangeError> {
+        let (state, ahead) = (self.state.counts(), self.ahead.counts());
+        let count = match what {
+            "programs" => state.programs + ahead.programs,
+            "referrers" => state.referrers + ahead.referrers,
+            "links" => state.links + ahead.links,
+            _ => state.keys + ahead.keys,
+        };
+        if count < max { Ok(()) } else { Err(ChangeError::Full { what, max }) }
+    }
+
+    fn check(&self, change: &Change) -> Result<Entry, ChangeError> {
+        match change {
+            Change::PutProgram(program) => self.put_program(program),
+            Change::PutReferrer(referrer) => self.put_referrer(referrer),
+            Change::CreateReferrer(referrer) => self.create_referrer(referrer),
+            Change::CreateLink(link) => self.create_link(link),
+            Change::ChangeLink { program, host, code, patch } => {
+                let mut link = self.link(program, host, code)?.clone();
+                patch.apply(&mut link);
+                records::link(&link, self.program(program)?)?;
+                Ok(Entry::Link(link))
+            }
+            Change::CreateKey(key) => self.create_key(key),
+            Change::SetDisabled { key, disabled } => self.set_disabled(key, *disabled),
+        }
+    }
+
+    fn put_program(&self, program: &Program) -> Result<Entry, ChangeError> {
+        records::program(program)?;
+        if self.program(&program.id).is_err() {
+            self.room("programs", PROGRAMS_MAX)?;
+        }
+        for (index, host) in program.link_hosts.iter().enumerate() {
+            if self.is_link_host_of_another(host, &program.id) {
+                let field = format!("link_hosts[{index}]");
+                return Err(ChangeError::conflict(
+                    field,
+                    format_args!("{host:?} belongs to another program"),
+                ));
+            }
+        }
+        Ok(Entry::Program(program.clone()))
+    }
+
+    /// A host's unknown codes go to one program's fallback.
+    fn is_link_host_of_another(&self, host: &str, id: &str) -> bool {
+        let has = |program: &&Program| program.id != id && program.link_hosts.iter().any(|own| own == host);
+        let is_replaced = |program: &&Program| self.ahead.program(&program.id).is_some();
+        self.ahead.programs().any(|program| has(&program))
+            || self.state.programs().any(|program| has(&program) && !is_replaced(&program))
+    }
+
+    fn put_referrer(&self, referrer: &Referrer) -> Result<Entry, ChangeError> {
+        self.program(&referrer.program)?;
+        records::referrer(referrer)?;
+        if self.referrer(&referrer.program, &referrer.id).is_none() {
+            self.room("referrers", REFERRERS_MAX)?;
+        }
+        Ok(Entry::Referrer(referrer.clone()))
+    }
+
+    fn create_referrer(&self, referrer: &Referrer) -> Result<Entry, ChangeError> {
+        let body = self.put_referrer(referrer)?;
+        if self.referrer(&referrer.program, &referrer.id).is_some() {
+            return Err(ChangeError::conflict("id", "is taken by another referrer of the program"));
+        }
+        Ok(body)
+    }
+
+    fn create_link(&self, link: &Link) -> Result<Entry, ChangeError> {
+        records::link(link, self.program(&link.program)?)?;
+        if self.referrer(&link.program, &link.referrer).is_none() {
+            return Err(ChangeError::invalid("referrer", "is not a referrer of the program"));
+        }
+        let number = LinkNumber::of(&address(&link.host, &link.code));
+        let holder = self.ahead.link_by_number(number).or_else(|| self.state.link_by_number(number));
+        if let Some(holder) = holder {
+            let is_same = (&holder.host, &holder.code) == (&link.host, &link.code);
+            // Whose it is, is not for another program's key to know.
+            let reason = if is_same { "is taken on this host" } else { "has the number of another link" };
+            return Err(ChangeError::conflict("code", reason));
+        }
+        // A lead may name a referrer by the code alone.
+        let elsewhere = [self.ahead, self.state]
+            .into_iter()
+            .find_map(|state| state.link_by_code(&link.program, &link.code));
+        if elsewhere.is_some_and(|other| other.referrer != link.referrer) {
+            return Err(ChangeError::conflict(
+                "code",
+                "names another referrer of the program on another host",
+            ));
+        }
+        self.room("links", LINKS_MAX)?;
+        Ok(Entry::Link(link.clone()))
+    }
+
+    fn create_key(&self, key: &ApiKey) -> Result<Entry, ChangeError> {
+        records::key(key)?;
+        if !key.program.is_empty() {
+            self.program(&key.program)?;
+        }
+        if self.key(&key.id).is_some() {
+            return Err(ChangeError::conflict("id", "is taken by another key"));
+        }
+        self.room("keys", KEYS_MAX)?;
+        Ok(Entry::ApiKey(key.clone()))
+    }
+
+    fn set_disabled(&self, key: &EntryKey, disabled: bool) -> Result<Entry, ChangeError> {
+        Ok(match key {
+            EntryKey::Program { id } => Entry::Program(Program { disabled, ..self.program(id)?.clone() }),
+            EntryKey::Referrer { program, id } => {
+                self.program(program)?;
+                let referrer = self
+                    .referrer(program, id)
+                    .ok_or_else(|| ChangeError::NotFound { what: "referrer", id: id.clone() })?;
+                Entry::Referrer(Referrer { disabled, ..referrer.clone() })
+            }
+            EntryKey::Link { program, host, code } => {
+                Entry::Link(Link { disabled, ..self.link(program, host, code)?.clone() })
+            }
+            EntryKey::ApiKey { id } => {
+                let key =
+                    self.key(id).ok_or_else(|| ChangeError::NotFound { what: "key", id: id.clone() })?;
+                Entry::ApiKey(ApiKey { disabled, ..key.clone() })
+            }
+        })
+    }
+}
+
+impl LinkPatch {
+    fn apply(&self, link: &mut Link) {
+        fn set<T: Clone>(new: Option<&T>, old: &mut T) {
+            if let Some(new) = new {
+                old.clone_from(new);
+            }
+        }
+        set(self.destination.as_ref(), &mut link.destination);
+        set(self.channel.as_ref(), &mut link.channel);
+        set(self.expires_at_ms.as_ref(), &mut link.expires_at_ms);
+        set(self.disabled.as_ref(), &mut link.disabled);
+        set(self.passthrough.as_ref(), &mut link.passthrough);
+        set(self.channel_override.as_ref(), &mut link.channel_override);
+        set(self.test.as_ref(), &mut link.test);
+        set(self.status.as_ref(), &mut link.status);
+    }
+}

@@ -1,0 +1,151 @@
+//! What may stand in a record, looked at on its own. Each error names the field of the API's JSON.
+
+use super::super::{ChangeError, destination};
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
+use whence_schemas::{
+    event::{ApiKey, AttributionModel, ConsentMode, Link, Program, Referrer},
+    ids::{ChannelId, ChannelNumber, LinkCode, LinkHost, ProgramId, ReferrerId},
+    time::UnixMs,
+};
+
+/// Characters of a display name.
+pub const NAME_CHARS_MAX: usize = 200;
+/// Entries of each of a program's lists.
+pub const LIST_MAX: usize = 256;
+/// The longest attribution window, in days: token keys have to be kept for as long.
+pub const WINDOW_DAYS_MAX: u64 = 400;
+/// What an API key may allow.
+pub const SCOPES: [&str; 3] = ["events:write", "registry:write", "registry:read"];
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// Paths that the edge answers itself, and segments that browsers resolve away.
+const RESERVED_CODES: [&str; 6] = [".", "..", "whence.js", "robots.txt", "favicon.ico", ".well-known"];
+
+pub(super) fn program(program: &Program) -> Result<(), ChangeError> {
+    named::<ProgramId>("id", &program.id)?;
+    display_name(&program.name)?;
+    let hosts = &program.destination_hosts;
+    if hosts.is_empty() {
+        return Err(ChangeError::invalid("destination_hosts", "must have at least one host"));
+    }
+    list("destination_hosts", hosts, |host| {
+        let is_pattern = destination::is_pattern(host);
+        is_pattern.then_some(()).ok_or("must be a host in lower case without a port, or *.domain")
+    })?;
+    if !program.fallback.is_empty() {
+        destination::check(&program.fallback, hosts)
+            .map_err(|error| ChangeError::invalid("fallback", error))?;
+    }
+    list("link_hosts", &program.link_hosts, |host| host.parse::<LinkHost>().map(drop))?;
+    list("channels", &program.channels, |channel| channel.parse::<ChannelId>().map(drop))?;
+    channel_numbers(&program.channels)?;
+    rule(program)?;
+    match ConsentMode::try_from(program.consent) {
+        Ok(ConsentMode::None | ConsentMode::Cookie) => Ok(()),
+        _ => Err(ChangeError::invalid("consent", "must be \"none\" or \"cookie\"")),
+    }
+}
+
+fn list<E: Display>(
+    field: &str,
+    values: &[String],
+    check: impl Fn(&str) -> Result<(), E>,
+) -> Result<(), ChangeError> {
+    if values.len() > LIST_MAX {
+        let reason = format_args!("must have at most {LIST_MAX} entries, has {}", values.len());
+        return Err(ChangeError::invalid(field, reason));
+    }
+    for (index, value) in values.iter().enumerate() {
+        check(value).map_err(|error| ChangeError::invalid(format!("{field}[{index}]"), error))?;
+        if values[..index].contains(value) {
+            return Err(ChangeError::invalid(format!("{field}[{index}]"), "is in the list twice"));
+        }
+    }
+    Ok(())
+}
+
+/// Tokens carry a channel's number.
+fn channel_numbers(channels: &[String]) -> Result<(), ChangeError> {
+    let mut numbers = BTreeMap::new();
+    for (index, channel) in channels.iter().enumerate() {
+        if let Some(other) = numbers.insert(ChannelNumber::of(channel), channel) {
+            let field = format!("channels[{index}]");
+            return Err(ChangeError::invalid(field, format_args!("has the number of {other:?}, rename one")));
+        }
+    }
+    Ok(())
+}
+
+fn rule(program: &Program) -> Result<(), ChangeError> {
+    let rule = program.rule.unwrap_or_default();
+    if !matches!(
+        AttributionModel::try_from(rule.model),
+        Ok(AttributionModel::LastTouch | AttributionModel::FirstTouch)
+    ) {
+        return Err(ChangeError::invalid("model", "must be \"last_touch\" or \"first_touch\""));
+    }
+    if !(1..=WINDOW_DAYS_MAX * DAY_MS).contains(&rule.window_ms) {
+        let reason = format_args!("must be between 1 ms and {WINDOW_DAYS_MAX} days");
+        return Err(ChangeError::invalid("window_ms", reason));
+    }
+    Ok(())
+}
+
+pub(super) fn referrer(referrer: &Referrer) -> Result<(), ChangeError> {
+    named::<ReferrerId>("id", &referrer.id)?;
+    display_name(&referrer.name)
+}
+
+/// A link that a caller gives or changes, against its program.
+pub(super) fn link(link: &Link, program: &Program) -> Result<(), ChangeError> {
+    named::<LinkHost>("host", &link.host)?;
+    named::<LinkCode>("code", &link.code)?;
+    if RESERVED_CODES.contains(&link.code.as_str()) {
+        return Err(ChangeError::invalid("code", "is reserved"));
+    }
+    named::<ReferrerId>("referrer", &link.referrer)?;
+    if !link.channel.is_empty() && !program.channels.contains(&link.channel) {
+        return Err(ChangeError::invalid("channel", "is not one of the program's channels"));
+    }
+    destination::check(&link.destination, &program.destination_hosts)
+        .map_err(|error| ChangeError::invalid("destination", error))?;
+    if !UnixMs(link.expires_at_ms).is_storable() {
+        return Err(ChangeError::invalid("expires_at", "must be a time from 1970 to 2299, or 0"));
+    }
+    if !matches!(link.status, 0 | 301 | 302 | 307 | 308) {
+        return Err(ChangeError::invalid("status", "must be 301, 302, 307 or 308"));
+    }
+    Ok(())
+}
+
+pub(super) fn key(key: &ApiKey) -> Result<(), ChangeError> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    if !(1..=32).contains(&key.id.len()) || !key.id.bytes().all(fits) {
+        return Err(ChangeError::invalid("id", "must be 1 to 32 of a-z and 0-9"));
+    }
+    if key.hash.len() != 32 {
+        return Err(ChangeError::invalid("hash", "must be a SHA-256 hash"));
+    }
+    if key.scopes.is_empty() {
+        return Err(ChangeError::invalid("scopes", "must have at least one scope"));
+    }
+    list("scopes", &key.scopes, |scope| {
+        SCOPES.contains(&scope).then_some(()).ok_or("must be events:write, registry:write or registry:read")
+    })
+}
+
+fn named<T: FromStr<Err: Display>>(field: &str, value: &str) -> Result<(), ChangeError> {
+    value.parse::<T>().map(drop).map_err(|error| ChangeError::invalid(field, error))
+}
+
+fn display_name(name: &str) -> Result<(), ChangeError> {
+    if name.chars().count() > NAME_CHARS_MAX {
+        let reason = format_args!("must have at most {NAME_CHARS_MAX} characters");
+        return Err(ChangeError::invalid("name", reason));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(ChangeError::invalid("name", "must not have control characters"));
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! The registry's present, in memory. Pure: it applies entries and answers look-ups, and knows no store.
+//!
+//! Every record is held once, behind an `Arc`; the indexes share it. Nothing is ever deleted, only
+//! disabled, so an index entry never dangles.
+
+use super::change::EntryKey;
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Bound,
+    sync::Arc,
+};
+use whence_schemas::{
+    event::{ApiKey, Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
+    ids::LinkNumber,
+};
+
+/// Records by the version that made each what it is, and the indexes over them.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryState {
+    version: u64,
+    by_version: BTreeMap<u64, Arc<RegistryEntry>>,
+    programs: BTreeMap<String, Arc<RegistryEntry>>,
+    referrers: BTreeMap<(Arc<str>, Arc<str>), Arc<RegistryEntry>>,
+    links: HashMap<LinkNumber, Arc<RegistryEntry>>,
+    /// Program, code, host: lists a program's links, and finds them by code.
+    links_by_program: BTreeMap<(Arc<str>, Arc<str>, Arc<str>), Arc<RegistryEntry>>,
+    keys: BTreeMap<String, Arc<RegistryEntry>>,
+}
+
+/// Why an entry was not applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// It is not newer than the state: a replay, nothing to do.
+    #[error("version {version} is not after {newest}")]
+    Known {
+        /// The entry's version.
+        version: u64,
+        /// The state's.
+        newest: u64,
+    },
+    /// It holds no record that this version of whence knows.
+    #[error("the entry holds no known record")]
+    Unknown,
+    /// Another link has its number. Writers refuse that, so somebody else wrote to the topic.
+    #[error("link {link} has the number of link {other}")]
+    LinkNumber {
+        /// The entry's link.
+        link: String,
+        /// The one that is there.
+        other: String,
+    },
+}
+
+/// A link's address without its scheme: what [`LinkNumber::of`] takes and records call `link`.
+#[must_use]
+pub fn address(host: &str, code: &str) -> String {
+    format!("{host}/{code}")
+}
+
+/// How many there are of each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Programs.
+    pub programs: usize,
+    /// Referrers of all programs.
+    pub referrers: usize,
+    /// Links of all programs.
+    pub links: usize,
+    /// API keys.
+    pub keys: usize,
+}
+
+macro_rules! record {
+    ($view:ident, $variant:ident, $type:ty) => {
+        fn $view(entry: &Arc<RegistryEntry>) -> &$type {
+            match &entry.entry {
+                Some(Entry::$variant(record)) => record,
+                _ => unreachable!("an index holds records of its own kind only"),
+            }
+        }
+    };
+}
+record!(as_program, Program, Program);
+record!(as_referrer, Referrer, Referrer);
+record!(as_link, Link, Link);
+record!(as_key, ApiKey, ApiKey);
+
+impl RegistryState {
+    /// The version of the newest entry, 0 without one.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many there are of each.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            programs: self.programs.len(),
+            referrers: self.referrers.len(),
+            links: self.links.len(),
+            keys: self.keys.len(),
+        }
+    }
+
+    /// Applies the next entry. Entries come in the order of their versions, which may have gaps: a
+    /// compacted topic keeps only the newest entry of a key.
+    ///
+    /// # Errors
+    /// See [`ApplyError`]; the state is then as before, except that an entry which is new but cannot be
+    /// applied still moves the version on.
+    pub fn apply(&mut self, entry: Arc<RegistryEntry>) -> Result<(), ApplyError> {
+        if entry.version <= self.version {
+            return Err(ApplyError::Known { version: entry.version, newest: self.version });
+        }
+        self.version = entry.version;
+        let replaced = match entry.entry.as_ref().ok_or(ApplyError::Unknown)? {
+            Entry::Program(program) => self.programs.insert(program.id.clone(), Arc::clone(&entry)),
+            Entry::Referrer(referrer) => {
+                let key = (referrer.program.as_str().into(), referrer.id.as_str().into());
+                self.referrers.insert(key, Arc::clone(&entry))
+            }
+            Entry::Link(link) => self.index_link(link, &entry)?,
+            Entry::ApiKey(key) => self.keys.insert(key.id.clone(), Arc::clone(&entry)),
+        };
+        if let Some(replaced) = replaced {
+            self.by_version.remove(&replaced.version);
+        }
+        self.by_version.insert(entry.version, entry);
+        Ok(())
+    }
+
+    fn index_link(
+        &mut self,
+        link: &Link,
+        entry: &Arc<RegistryEntry>,
+    ) -> Result<Option<Arc<RegistryEntry>>, ApplyError> {
+        let address = address(&link.host, &link.code);
+        let number = LinkNumber::of(&address);
+        if let Some(other) = self.links.get(&number).map(as_link) {
+            if (&other.host, &other.code) != (&link.host, &link.code) {
+                let other = self::address(&other.host, &other.code);
+                return Err(ApplyError::LinkNumber { link: address, other });
+            }
+            // It may have been another program's, if somebody else wrote to the topic.
+            let key = link_key(other);
+            self.links_by_program.remove(&key);
+        }
+        self.links_by_program.insert(link_key(link), Arc::clone(entry));
+        Ok(self.links.insert(number, Arc::clone(entry)))
+    }
+
+    /// The program of this id.
+    #[must_use]
+    pub fn program(&self, id: &str) -> Option<&Program> {
+        self.programs.get(id).map(as_program)
+    }
+
+    /// The version of the entry that made this record what it is, or `None` where there is no such record.
+    #[must_use]
+    pub fn version_of(&self, key: &EntryKey) -> Option<u64> {
+        self.entry(key).map(|entry| entry.version)
+    }
+
+    /// The newest entry of this record.
+    #[must_use]
+    pub fn entry(&self, key: &EntryKey) -> Option<&Arc<RegistryEntry>> {
+        match key {
+            EntryKey::Program { id } => self.programs.get(id),
+            EntryKey::Referrer { program, id } => {
+                self.referrers.get(&(program.as_str().into(), id.as_str().into()))
+            }
+            EntryKey::Link { host, code, .. } => self.link_entry(host, code),
+            EntryKey::ApiKey { id } => self.keys.get(id),
+        }
+    }
+
+    /// The referrer of this id in this program.
+    #[must_use]
+    pub fn referrer(&self, program: &str, id: &str) -> Option<&Referrer> {
+        self.referrers.get(&(program.into(), id.into())).map(as_referrer)
+    }
+
+    /// The link at `host/code`, of whatever program.
+    #[must_use]
+    pub fn link(&self, host: &str, code: &str) -> Option<&Link> {
+        self.link_entry(host, code).map(as_link)
+    }
+
+    fn link_entry(&self, host: &str, code: &str) -> Option<&Arc<RegistryEntry>> {
+        let entry = self.links.get(&LinkNumber::of(&address(host, code)))?;
+        let link = as_link(entry);
+        (link.host == host && link.code == code).then_some(entry)
+    }
+
+    /// The link that tokens of this number name.
+    #[must_use]
+    pub fn link_by_number(&self, number: LinkNumber) -> Option<&Link> {
+        self.links.get(&number).map(as_link)
+    }
+
+    /// The link that a lead of this program names by its code alone: of several on different hosts, which
+    /// all are of one referrer, the one whose host comes first in the alphabet.
+    #[must_use]
+    pub fn link_by_code(&self, program: &str, code: &str) -> Option<&Link> {
+        let from = (Arc::from(program), Arc::from(code), Arc::from(""));
+        let (_, entry) = self.links_by_program.range(from..).next()?;
+        let link = as_link(entry);
+        (link.program == program && link.code == code).then_some(link)
+    }
+
+    /// The API key of this id.
+    #[must_use]
+    pub fn key(&self, id: &str) -> Option<&ApiKey> {
+        self.keys.get(id).map(as_key)
+    }
+
+    /// All programs, by id.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.programs.values().map(as_program)
+    }
+
+    /// At most `limit` programs whose id comes after `after`.
+    pub fn programs_after<'a>(&'a self, after: &str, limit: usize) -> impl Iterator<Item = &'a Program> {
+        let from = (Bound::Excluded(after), Bound::Unbounded);
+        self.programs.range::<str, _>(from).take(limit).map(|(_, entry)| as_program(entry))
+    }
+
+    /// At most `limit` referrers of the program whose id comes after `after`.
+    pub fn referrers_after<'a>(
+        &'a self,
+        program: &'a str,
+        after: &str,
+        limit: usize,
+    ) -> impl Iterator<Item = &'a Referrer> {
+        let from = (Bound::Excluded((Arc::from(program), Arc::from(after))), Bound::Unbounded);
+        self.referrers
+            .range(from)
+            .map(|(_, entry)| as_referrer(entry))
+            .take_while(move |referrer| referrer.program == program)
+            .take(limit)
+    }
+
+    /// At most `limit` links of the program, by code and host, that come after `after` (code, host).
+    pub fn links_after<'a>(
+        &'a self,
+        program: &'a str,
+        after: (&str, &str),
+        limit: usize,
+    ) -> impl Iterator<Item = &'a Link> {
+        let after = (Arc::from(program), Arc::from(after.0), Arc::from(after.1));
+        self.links_by_program
+            .range((Bound::Excluded(after), Bound::Unbounded))
+            .map(|(_, entry)| as_link(entry))
+            .take_while(move |link| link.program == program)
+            .take(limit)
+    }
+
+    /// At most `limit` API keys whose id comes after `after`.
+    pub fn keys_after<'a>(&'a self, after: &str, limit: usize) -> impl Iterator<Item = &'a ApiKey> {
+        let from = (Bound::Excluded(after), Bound::Unbounded);
+        self.keys.range::<str, _>(from).take(limit).map(|(_, entry)| as_key(entry))
+    }
+
+    /// At most `limit` entries after this version, oldest first: of each record only the newest.
+    #[must_use]
+    pub fn entries_after(&self, version: u64, limit: usize) -> Vec<Arc<RegistryEntry>> {
+        let from = (Bound::Excluded(version), Bound::Unbounded);
+        self.by_version.range(from).take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+}
+
+fn link_key(link: &Link) -> (Arc<str>, Arc<str>, Arc<str>) {
+    (link.program.as_str().into(), link.code.as_str().into(), link.host.as_str().into())
+}
