@@ -1,1 +1,25 @@
-//! Consumer, dedup, join, rules, ClickHouse writer.
+//! From records to facts: consume, deduplicate, join, insert, commit.
+//!
+//! | module | what it does | I/O |
+//! |---|---|---|
+//! | [`position`] | partitions, block ranges, commit metadata, insert tokens | none |
+//! | [`source`], [`store`], [`clock`] | the three traits between the loop and the world | none |
+//! | [`filter`] | growing bloom filters: "certainly new" or "maybe seen" | none |
+//! | [`click`] | a block of click records becomes `clicks` and `rejects` | through [`store`] |
+//! | [`conversion`] | a block of conversion records becomes `leads`, `qualifications`, … | through [`store`] |
+//! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
+//!
+//! Architecture invariant: the loop and everything it calls know no tokio, rdkafka or ClickHouse
+//! client; the simulation in `tests/simulation` runs the very loop that the binary runs. What a block
+//! becomes depends only on its records and on what was stored by positions before it, so that a
+//! replay of the block sends the same rows under the same tokens.
+
+pub mod click;
+pub mod clock;
+pub mod conversion;
+pub mod filter;
+pub mod partition;
+pub mod position;
+pub mod refusal;
+pub mod source;
+pub mod store;

@@ -96,6 +96,7 @@ CREATE TABLE subject_keys
     kind LowCardinality(String),
     event_id UUID,
     received_at DateTime64(3, 'UTC'),
+    live Bool,
     evidence Enum8('none' = 0, 'token' = 1, 'code' = 2, 'alias' = 3),
     referrer String,
     link String,

@@ -189,6 +189,8 @@ table!(
         event_id: EventId,
         /// When the events API took it.
         received_at: UnixMs,
+        /// Test events find only test events.
+        live: bool,
         /// The lead's evidence.
         evidence: Evidence,
         /// The lead's referrer.

@@ -1,0 +1,192 @@
+//! Who is credited with a lead: signed token, then code, then alias seen before, then nobody.
+//!
+//! A valid token decides finally and needs no click row: the result never depends on what arrived
+//! first.
+
+use super::decode::{Conversion, Kind};
+use uuid::Uuid;
+use whence_schemas::{
+    event::{AttributionModel, Touch},
+    ids::{ChannelNumber, LinkNumber},
+    rows::Evidence,
+    time::UnixMs,
+    token::{KeyRing, check_age},
+};
+
+/// The decision and what it rests on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credit {
+    /// What it rests on.
+    pub evidence: Evidence,
+    /// Why better evidence was refused; empty where none was offered and refused.
+    pub reason: &'static str,
+    /// Who is credited; empty: nobody.
+    pub referrer: String,
+    /// `host/code`.
+    pub link: String,
+    /// The channel of the touch.
+    pub channel: String,
+    /// The click, or nil.
+    pub click_id: Uuid,
+    /// Its time, or 0.
+    pub clicked_at: UnixMs,
+}
+
+/// The credit that the lead's own touches give; `alias` is the credit of an earlier lead of the same
+/// person, taken where the touches give none.
+pub(super) fn decide(conversion: &Conversion, keys: &KeyRing, alias: Option<Credit>) -> Credit {
+    let Kind::Lead { touches } = &conversion.kind else { return Credit::default() };
+    let mut refused = "";
+    let mut by_token: Vec<Credit> = Vec::new();
+    for touch in touches.iter().filter(|touch| !touch.token.is_empty()) {
+        match by_valid_token(touch, conversion, keys) {
+            Ok(credit) => by_token.push(credit),
+            Err(reason) => refused = reason,
+        }
+    }
+    let order = |credit: &Credit| (credit.clicked_at, credit.click_id);
+    let token = match conversion.model {
+        AttributionModel::FirstTouch => by_token.into_iter().min_by_key(order),
+        AttributionModel::LastTouch | AttributionModel::Unspecified => by_token.into_iter().max_by_key(order),
+    };
+    let credit = token.or_else(|| by_code(touches, conversion.model)).or(alias.map(as_alias));
+    match credit {
+        Some(credit) => Credit { reason: refused, ..credit },
+        None if refused.is_empty() => Credit { reason: "no_touch", ..Credit::default() },
+        None => Credit { reason: refused, ..Credit::default() },
+    }
+}
+
+fn as_alias(credit: Credit) -> Credit {
+    Credit { evidence: Evidence::Alias, clicked_at: UnixMs(0), ..credit }
+}
+
+fn by_valid_token(touch: &Touch, conversion: &Conversion, keys: &KeyRing) -> Result<Credit, &'static str> {
+    let token = keys.verify(&touch.token).map_err(|error| error.tag())?;
+    let is_of_touch =
+        LinkNumber::of(&touch.link) == token.link && ChannelNumber::of(&touch.channel) == token.channel;
+    if !is_of_touch || touch.referrer.is_empty() {
+        return Err("token_foreign");
+    }
+    let window_ms = i64::try_from(conversion.window_ms).unwrap_or(i64::MAX);
+    check_age(token.click.at(), conversion.occurred_at, window_ms).map_err(|error| error.tag())?;
+    Ok(Credit {
+        evidence: Evidence::Token,
+        reason: "",
+        referrer: touch.referrer.clone(),
+        link: touch.link.clone(),
+        channel: touch.channel.clone(),
+        click_id: token.click.0,
+        clicked_at: token.click.at(),
+    })
+}
+
+/// Codes carry no time: the order in which the lead names them is theirs.
+fn by_code(touches: &[Touch], model: AttributionModel) -> Option<Credit> {
+    let mut codes = touches.iter().filter(|touch| touch.token.is_empty() && !touch.referrer.is_empty());
+    let touch = match model {
+        AttributionModel::FirstTouch => codes.next(),
+        AttributionModel::LastTouch | AttributionModel::Unspecified => codes.next_back(),
+    }?;
+    Some(Credit {
+        evidence: Evidence::Code,
+        referrer: touch.referrer.clone(),
+        link: touch.link.clone(),
+        channel: touch.channel.clone(),
+        ..Credit::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whence_schemas::{
+        ids::{ClickId, EventId},
+        token::{ClickToken, TEXT_LEN},
+    };
+
+    const DAY_MS: i64 = 86_400_000;
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+    fn ring(secret: u8) -> KeyRing {
+        KeyRing::new(1, &[(1, [secret; 32])]).unwrap()
+    }
+
+    fn click(link: &str, ago_ms: i64, secret: u8) -> Touch {
+        let token = ClickToken {
+            click: ClickId::mint(NOW.plus_ms(-ago_ms), &[0; 10]),
+            link: LinkNumber::of(link),
+            channel: ChannelNumber::of("email"),
+        };
+        let mut text = [0; TEXT_LEN];
+        let token = ring(secret).mint(&token, &mut text).to_owned();
+        Touch { token, link: link.into(), referrer: format!("of {link}"), channel: "email".into() }
+    }
+
+    fn code(link: &str) -> Touch {
+        Touch {
+            token: String::new(),
+            link: link.into(),
+            referrer: format!("of {link}"),
+            channel: "qr".into(),
+        }
+    }
+
+    fn decided(
+        model: AttributionModel,
+        touches: Vec<Touch>,
+        alias: Option<Credit>,
+    ) -> (Evidence, String, &'static str) {
+        let conversion = Conversion {
+            id: EventId(Uuid::nil()),
+            program: "p".into(),
+            source: "api".into(),
+            live: true,
+            occurred_at: NOW,
+            received_at: NOW,
+            registry_version: 1,
+            model,
+            window_ms: 30 * DAY_MS as u64,
+            lead: "l".into(),
+            keys: vec![],
+            kind: Kind::Lead { touches },
+        };
+        let credit = decide(&conversion, &ring(1), alias);
+        (credit.evidence, credit.link, credit.reason)
+    }
+
+    #[test]
+    fn the_order_of_evidence_is_token_code_alias_nobody() {
+        use AttributionModel::LastTouch;
+        let alias =
+            || Some(Credit { evidence: Evidence::Token, link: "h/alias".into(), ..Credit::default() });
+        let all = vec![code("h/code"), click("h/click", DAY_MS, 1)];
+        assert_eq!(decided(LastTouch, all, alias()), (Evidence::Token, "h/click".into(), ""));
+        assert_eq!(decided(LastTouch, vec![code("h/code")], alias()), (Evidence::Code, "h/code".into(), ""));
+        assert_eq!(decided(LastTouch, vec![], alias()), (Evidence::Alias, "h/alias".into(), ""));
+        assert_eq!(decided(LastTouch, vec![], None), (Evidence::None, String::new(), "no_touch"));
+    }
+
+    #[test]
+    fn last_and_first_touch_go_by_the_time_of_the_click() {
+        let touches = || vec![click("h/b", 5000, 1), click("h/c", 1000, 1), click("h/a", 9000, 1)];
+        assert_eq!(decided(AttributionModel::LastTouch, touches(), None).1, "h/c");
+        assert_eq!(decided(AttributionModel::FirstTouch, touches(), None).1, "h/a");
+        let codes = || vec![code("h/1"), code("h/2")];
+        assert_eq!(decided(AttributionModel::LastTouch, codes(), None).1, "h/2");
+        assert_eq!(decided(AttributionModel::FirstTouch, codes(), None).1, "h/1");
+    }
+
+    #[test]
+    fn a_token_that_proves_nothing_gives_way_and_leaves_its_reason() {
+        use AttributionModel::LastTouch;
+        let forged = vec![click("h/x", 1000, 2), code("h/code")];
+        assert_eq!(decided(LastTouch, forged, None), (Evidence::Code, "h/code".into(), "token_forged"));
+        let expired = vec![click("h/x", 31 * DAY_MS, 1)];
+        assert_eq!(decided(LastTouch, expired, None), (Evidence::None, String::new(), "token_expired"));
+        let of_another_link = vec![Touch { link: "h/mine".into(), ..click("h/x", 1000, 1) }];
+        assert_eq!(decided(LastTouch, of_another_link, None).2, "token_foreign");
+        let of_another_channel = vec![Touch { channel: "qr".into(), ..click("h/x", 1000, 1) }];
+        assert_eq!(decided(LastTouch, of_another_channel, None).2, "token_foreign");
+    }
+}

@@ -1,0 +1,125 @@
+//! The bytes of a conversion record become something to join, or a refusal that says why not.
+
+use crate::{refusal::Refusal, source::Record};
+use whence_schemas::{
+    event::{self, AttributionModel, Event, Mode, Touch, event::Body},
+    ids::EventId,
+    subject::SubjectKey,
+    time::UnixMs,
+};
+
+/// A lead or qualification as its record says it.
+#[derive(Clone, Debug)]
+pub(super) struct Conversion {
+    pub id: EventId,
+    pub program: String,
+    pub source: String,
+    pub live: bool,
+    pub occurred_at: UnixMs,
+    pub received_at: UnixMs,
+    pub registry_version: u64,
+    pub model: AttributionModel,
+    pub window_ms: u64,
+    pub lead: String,
+    pub keys: Vec<SubjectKey>,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Kind {
+    Lead { touches: Vec<Touch> },
+    Qualification { name: String, value_minor: i64, currency: String },
+}
+
+impl Conversion {
+    /// A refusal of this event, with all that its row should say.
+    pub fn refusal(self, reason: &'static str) -> Refusal {
+        Refusal {
+            reason,
+            detail: String::new(),
+            received_at: Some(self.received_at),
+            program: self.program,
+            event_id: self.id.0,
+            kind: match self.kind {
+                Kind::Lead { .. } => "lead",
+                Kind::Qualification { .. } => "qualification",
+            },
+            live: self.live,
+        }
+    }
+}
+
+/// The event of a record.
+pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
+    let payload = record.payload.as_ref().ok_or_else(Refusal::damaged)?;
+    let event: Event = event::decode(payload).map_err(|error| Refusal::malformed(error.to_string()))?;
+    let id = EventId::from_bytes(&event.id).ok_or_else(|| Refusal::malformed("id is not a UUIDv5"))?;
+    let refused = Refusal {
+        received_at: Some(UnixMs(event.received_at_ms)),
+        program: event.program.clone(),
+        event_id: id.0,
+        live: event.mode() == Mode::Live,
+        ..Refusal::default()
+    };
+    let malformed = |detail: &str| Refusal { reason: "malformed", detail: detail.into(), ..refused.clone() };
+
+    let (occurred_at, received_at) = (UnixMs(event.occurred_at_ms), UnixMs(event.received_at_ms));
+    if !occurred_at.is_storable() || !received_at.is_storable() {
+        return Err(malformed("a time is before the year 1970 or past the year 2299"));
+    }
+    if event.mode() == Mode::Unspecified {
+        return Err(malformed("mode is neither live nor test"));
+    }
+    if event.program.is_empty() {
+        return Err(malformed("program is empty"));
+    }
+    let rule = event.rule.unwrap_or_default();
+    let (live, model) = (event.mode() == Mode::Live, rule.model());
+    let (subject, kind) = match event.body {
+        Some(Body::Lead(lead)) => (lead.subject, Kind::Lead { touches: lead.touches }),
+        Some(Body::Qualification(q)) => (
+            q.subject,
+            Kind::Qualification { name: q.name, value_minor: q.value_minor, currency: q.currency },
+        ),
+        None => return Err(malformed("it has no body that this version knows")),
+        Some(other) => {
+            let kind = kind_of(&other);
+            let detail = "this version of whence records leads and qualifications only".into();
+            return Err(Refusal { reason: "unsupported_kind", kind, detail, ..refused });
+        }
+    };
+    let subject = subject.unwrap_or_default();
+    let keys: Option<Vec<_>> = subject.keys.iter().map(|key| SubjectKey::from_bytes(key)).collect();
+    let keys = keys.ok_or_else(|| malformed("a key of the subject has not 16 bytes"))?;
+    if keys.is_empty() {
+        return Err(malformed("the subject has no key"));
+    }
+    Ok(Conversion {
+        id,
+        program: event.program,
+        source: event.source,
+        live,
+        occurred_at,
+        received_at,
+        registry_version: event.registry_version,
+        model,
+        window_ms: rule.window_ms,
+        lead: subject.lead,
+        keys,
+        kind,
+    })
+}
+
+fn kind_of(body: &Body) -> &'static str {
+    match body {
+        Body::Lead(_) => "lead",
+        Body::Qualification(_) => "qualification",
+        Body::Disqualification(_) => "disqualification",
+        Body::Participant(_) => "participant",
+        Body::Share(_) => "share",
+        Body::Identify(_) => "identify",
+        Body::RewardDecision(_) => "reward_decision",
+        Body::Timer(_) => "timer",
+        Body::Erasure(_) => "erasure",
+    }
+}

@@ -1,0 +1,280 @@
+//! The loop of one partition: strictly in order, one block in flight.
+//!
+//! ```text
+//! read a block [a, b) ─▶ commit a, intending b ─▶ process ─▶ insert every table ─▶ commit b ─▶ …
+//! ```
+//!
+//! After a crash at any point the next owner finds `a` and the intent `b`, reads exactly that block
+//! again and sends the same rows under the same tokens: what is half written is completed, what is
+//! written stays as it is.
+
+use crate::{
+    click::{self, ClickDedup, DedupSettings, DedupTally},
+    clock::Clock,
+    conversion::{self, ConversionState},
+    filter::FilterSettings,
+    position::{BlockRange, Commit},
+    source::{Chunk, Record, Source, SourceError},
+    store::{Rows, Store, StoreError},
+};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use whence_schemas::{token::KeyRing, topics::Stream};
+
+/// How a partition is worked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoopSettings {
+    /// Records of a block, at most.
+    pub block_records_max: usize,
+    /// A block that is not full is closed this long after its first record.
+    pub linger: Duration,
+    /// How long one read waits for a first record.
+    pub idle: Duration,
+    /// Tries of one insert before the partition starts again from its last commit.
+    pub insert_tries_max: u32,
+    /// Wait after the first failed try; doubles with every further one, up to 32 times.
+    pub insert_backoff: Duration,
+    /// Deduplication of clicks.
+    pub dedup: DedupSettings,
+    /// Deduplication of conversions.
+    pub conversion_filter: FilterSettings,
+}
+
+impl Default for LoopSettings {
+    fn default() -> Self {
+        LoopSettings {
+            block_records_max: 100_000,
+            linger: Duration::from_secs(1),
+            idle: Duration::from_millis(500),
+            insert_tries_max: 6,
+            insert_backoff: Duration::from_millis(100),
+            dedup: DedupSettings::default(),
+            conversion_filter: FilterSettings::default(),
+        }
+    }
+}
+
+/// Why the loop ended.
+#[derive(Debug, thiserror::Error)]
+pub enum LoopError {
+    /// The source ended it.
+    #[error("reading or committing failed")]
+    Source(#[from] SourceError),
+    /// The store ended it.
+    #[error("storing or looking up failed")]
+    Store(#[from] StoreError),
+    /// The block that was in flight can't be read again as it was.
+    #[error("the block {range:?} was in flight, but its records can't be read again: found {found}")]
+    Gap {
+        /// The block.
+        range: BlockRange,
+        /// What the source gave instead.
+        found: String,
+    },
+}
+
+/// What the loop did; told after each step so that metrics and tests can watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A block is being replayed because its intent was committed, but its end was not.
+    Replaying(BlockRange),
+    /// A table of a block was inserted.
+    Inserted {
+        /// The table.
+        table: &'static str,
+        /// Rows sent.
+        rows: usize,
+    },
+    /// An insert failed and is tried again.
+    InsertRetried {
+        /// The table.
+        table: &'static str,
+    },
+    /// A block was committed.
+    Committed {
+        /// The block.
+        range: BlockRange,
+        /// What deduplication did (clicks).
+        dedup: DedupTally,
+    },
+}
+
+/// The loop's caches, by stream.
+enum State {
+    Clicks(Box<ClickDedup>),
+    Conversions(Box<ConversionState>),
+}
+
+/// A partition and everything its loop works with.
+pub struct PartitionLoop<'a, Src, Sto, Clk> {
+    source: Src,
+    store: &'a Sto,
+    clock: &'a Clk,
+    settings: LoopSettings,
+    state: State,
+    /// Records read, but not yet part of a block.
+    ahead: VecDeque<Chunk>,
+    watch: Box<dyn FnMut(Progress) + Send + 'a>,
+}
+
+impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
+    /// A loop over this source that has nothing cached; `keys` verify the tokens that leads carry.
+    pub fn new(
+        source: Src,
+        store: &'a Sto,
+        clock: &'a Clk,
+        settings: LoopSettings,
+        keys: Arc<KeyRing>,
+        watch: impl FnMut(Progress) + Send + 'a,
+    ) -> Self {
+        let state = match source.partition().stream {
+            Stream::Clicks => State::Clicks(Box::new(ClickDedup::new(settings.dedup))),
+            Stream::Conversions => {
+                State::Conversions(Box::new(ConversionState::new(settings.conversion_filter, keys)))
+            }
+        };
+        PartitionLoop {
+            source,
+            store,
+            clock,
+            settings,
+            state,
+            ahead: VecDeque::new(),
+            watch: Box::new(watch),
+        }
+    }
+
+    /// Works until an error. Dropping the future at any point is a crash, and as harmless. Errors other
+    /// than [`SourceError::Lost`] and the fatal ones are cured by a new loop over the same partition.
+    pub async fn run(mut self) -> Result<(), LoopError> {
+        let committed = self.source.restart().await?;
+        if let Some(end) = committed.intent {
+            let range = BlockRange {
+                incarnation: committed.incarnation,
+                partition: self.source.partition(),
+                first: committed.next,
+                end,
+            };
+            (self.watch)(Progress::Replaying(range));
+            let records = self.read_again(&range).await?;
+            self.finish(&range, &records).await?;
+        }
+        loop {
+            let (range, records) = self.next_block().await?;
+            self.source
+                .commit(&Commit {
+                    incarnation: range.incarnation,
+                    next: range.first,
+                    intent: Some(range.end),
+                })
+                .await?;
+            self.finish(&range, &records).await?;
+        }
+    }
+
+    /// From an intended block to a committed one.
+    async fn finish(&mut self, range: &BlockRange, records: &[Record]) -> Result<(), LoopError> {
+        let tables = match &mut self.state {
+            State::Clicks(dedup) => click::process(range, records, dedup, self.store).await?,
+            State::Conversions(state) => conversion::process(range, records, state, self.store).await?,
+        };
+        for rows in tables.iter().filter(|rows| !rows.is_empty()) {
+            self.insert(range, rows).await?;
+        }
+        self.source.commit(&Commit { incarnation: range.incarnation, next: range.end, intent: None }).await?;
+        let dedup = match &mut self.state {
+            State::Clicks(dedup) => dedup.take_tally(),
+            State::Conversions(_) => DedupTally::default(),
+        };
+        (self.watch)(Progress::Committed { range: *range, dedup });
+        Ok(())
+    }
+
+    async fn insert(&mut self, range: &BlockRange, rows: &Rows) -> Result<(), LoopError> {
+        let (token, table) = (range.token(), rows.table());
+        for failed in 0.. {
+            match self.store.insert(&token, rows).await {
+                Ok(()) => break,
+                Err(StoreError::Retry(_)) if failed + 1 < self.settings.insert_tries_max => {
+                    (self.watch)(Progress::InsertRetried { table });
+                    self.clock.sleep(self.settings.insert_backoff * (1 << failed.min(5))).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        (self.watch)(Progress::Inserted { table, rows: rows.len() });
+        Ok(())
+    }
+
+    /// The next records of one incarnation: as many as a block holds, or as came while it lingered.
+    async fn next_block(&mut self) -> Result<(BlockRange, Vec<Record>), LoopError> {
+        let mut records: Vec<Record> = Vec::new();
+        let mut incarnation = None;
+        let mut close_at = None;
+        loop {
+            let now = self.clock.elapsed();
+            let room = self.settings.block_records_max - records.len();
+            let wait = close_at.map_or(self.settings.idle, |at: Duration| at.saturating_sub(now));
+            if room == 0 || (wait.is_zero() && !records.is_empty()) {
+                break;
+            }
+            let chunk = self.read(room, wait).await?;
+            if chunk.records.is_empty() {
+                continue;
+            }
+            if incarnation.is_some_and(|of_block| of_block != chunk.incarnation) {
+                self.ahead.push_front(chunk);
+                break;
+            }
+            incarnation = Some(chunk.incarnation);
+            close_at.get_or_insert(now + self.settings.linger);
+            records.extend(chunk.records);
+        }
+        let (first, last) = (records.first(), records.last());
+        let range = BlockRange {
+            incarnation: incarnation.expect("a block has a record"),
+            partition: self.source.partition(),
+            first: first.expect("a block has a record").offset,
+            end: last.expect("a block has a record").offset + 1,
+        };
+        Ok((range, records))
+    }
+
+    /// The records of a block that was in flight: exactly them, however long they take to come.
+    async fn read_again(&mut self, range: &BlockRange) -> Result<Vec<Record>, LoopError> {
+        let gap = |found: String| LoopError::Gap { range: *range, found };
+        let mut records: Vec<Record> = Vec::new();
+        while records.last().is_none_or(|last| last.offset + 1 < range.end) {
+            let mut chunk = self.read(self.settings.block_records_max, self.settings.idle).await?;
+            let Some(first) = chunk.records.first() else { continue };
+            if chunk.incarnation != range.incarnation {
+                return Err(gap(format!("incarnation {}", chunk.incarnation)));
+            }
+            if records.is_empty() && first.offset != range.first {
+                return Err(gap(format!("first offset {}", first.offset)));
+            }
+            let in_block = chunk.records.partition_point(|record| record.offset < range.end);
+            let rest = chunk.records.split_off(in_block);
+            records.append(&mut chunk.records);
+            if !rest.is_empty() {
+                self.ahead.push_front(Chunk { incarnation: chunk.incarnation, records: rest });
+                break;
+            }
+        }
+        match records.last() {
+            Some(last) if last.offset + 1 == range.end => Ok(records),
+            other => Err(gap(format!("last offset {:?}", other.map(|record| record.offset)))),
+        }
+    }
+
+    /// Records left over from the last read, or the source's next ones.
+    async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Chunk, LoopError> {
+        let Some(mut chunk) = self.ahead.pop_front() else {
+            return Ok(self.source.read(records_max, wait).await?);
+        };
+        if chunk.records.len() > records_max {
+            let records = chunk.records.split_off(records_max);
+            self.ahead.push_front(Chunk { incarnation: chunk.incarnation, records });
+        }
+        Ok(chunk)
+    }
+}

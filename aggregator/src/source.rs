@@ -1,0 +1,61 @@
+//! Where records come from: one partition of a Kafka topic, or one journal.
+
+use crate::position::{Commit, Partition};
+use bytes::Bytes;
+use std::{future::Future, time::Duration};
+use whence_schemas::{ids::Incarnation, time::UnixMs};
+
+/// A record and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its offset in the chunk's incarnation.
+    pub offset: u64,
+    /// The broker's or journal's time of it; used only where the payload's own can't be read.
+    pub timestamp: UnixMs,
+    /// Its bytes, or `None` where the journal knows the record but its bytes are damaged.
+    pub payload: Option<Bytes>,
+}
+
+/// Some records of one incarnation, in order of their offsets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// The incarnation of all of them.
+    pub incarnation: Incarnation,
+    /// The records; empty where none came in time.
+    pub records: Vec<Record>,
+}
+
+/// Why a source did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The partition is somebody else's now: stop, and touch nothing.
+    #[error("the partition was taken away")]
+    Lost,
+    /// It may work later: start again from what is committed.
+    #[error("the source failed")]
+    Retry(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It can't work before a person has looked at it.
+    #[error("the source can't go on")]
+    Fatal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One partition, read from the committed position on.
+pub trait Source: Send {
+    /// Which partition this is.
+    fn partition(&self) -> Partition;
+
+    /// Goes back to what was committed last and returns it; reading goes on from its `next`. Where
+    /// nothing was ever committed: the first record there is, without intent.
+    fn restart(&mut self) -> impl Future<Output = Result<Commit, SourceError>> + Send;
+
+    /// The next records, at most `records_max`, all of one incarnation. Waits for the first one up to
+    /// `wait`; then gives what is there. An empty chunk: none came.
+    fn read(
+        &mut self,
+        records_max: usize,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Chunk, SourceError>> + Send;
+
+    /// Remembers this durably, replacing what was committed before.
+    fn commit(&mut self, commit: &Commit) -> impl Future<Output = Result<(), SourceError>> + Send;
+}

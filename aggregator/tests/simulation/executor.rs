@@ -1,0 +1,260 @@
+//! Runs the partitions' loops turn by turn in a random order, kills some, lets others live on as
+//! zombies, until everything is committed.
+
+use crate::{
+    events::{self, CLICK_PARTITIONS},
+    oracle,
+    source::LogSource,
+    store::{MemoryStore, Tables},
+    world::{Log, Sabotage, Shared, StandingClock, World, pick, rng},
+};
+use rand::{RngExt, rngs::SmallRng};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::Future,
+    ops::Add,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+use uuid::Uuid;
+use whence_aggregator::{
+    click::DedupSettings,
+    filter::FilterSettings,
+    partition::{LoopError, LoopSettings, PartitionLoop, Progress},
+    position::Partition,
+    source::{Record, SourceError},
+    store::StoreError,
+};
+use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
+
+const TURNS_MAX: usize = 300_000;
+
+/// What happened in a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome {
+    pub crashes: u64,
+    pub zombies: u64,
+    pub replays: u64,
+    pub deduplicated_inserts: u64,
+    pub lost_replies: u64,
+    pub duplicates: u64,
+    pub completed: u64,
+}
+
+impl Add for Outcome {
+    type Output = Outcome;
+    fn add(self, other: Outcome) -> Outcome {
+        Outcome {
+            crashes: self.crashes + other.crashes,
+            zombies: self.zombies + other.zombies,
+            replays: self.replays + other.replays,
+            deduplicated_inserts: self.deduplicated_inserts + other.deduplicated_inserts,
+            lost_replies: self.lost_replies + other.lost_replies,
+            duplicates: self.duplicates + other.duplicates,
+            completed: self.completed + other.completed,
+        }
+    }
+}
+
+struct Worker {
+    partition: Partition,
+    generation: u64,
+    future: Pin<Box<dyn Future<Output = Result<(), LoopError>>>>,
+}
+
+/// One run. The error says what the oracle found.
+pub fn simulate(seed: u64, sabotage: Sabotage) -> Result<Outcome, String> {
+    let mut chance = rng(seed);
+    let settings = settings(&mut chance);
+    let (records, expected) = events::records(seed);
+    let mut run = Run {
+        world: world(&mut chance, seed, sabotage, expected),
+        chance,
+        settings,
+        keys: Arc::new(events::keys()),
+        to_send: records.into(),
+        workers: Vec::new(),
+        replays: Arc::new(AtomicU64::new(0)),
+        outcome: Outcome::default(),
+        incarnations: 1000,
+    };
+    run.until_settled()?;
+    let mut outcome = run.outcome;
+    let world = run.world.lock();
+    oracle::check(&world)?;
+    outcome.replays = run.replays.load(Ordering::Relaxed);
+    outcome.lost_replies = world.lost_replies;
+    outcome.deduplicated_inserts = world.tables.deduplicated_inserts;
+    outcome.duplicates = world.tables.rejects.iter().filter(|row| row.reason.0 == "duplicate").count() as u64;
+    outcome.completed = world.tables.qualifications.iter().filter(|row| row.sign < 0).count() as u64;
+    Ok(outcome)
+}
+
+fn settings(rng: &mut SmallRng) -> LoopSettings {
+    let filter = FilterSettings {
+        false_positive_rate: *pick(rng, &[1e-4, 0.1, 0.5]),
+        first_capacity: *pick(rng, &[1, 8, 1000]),
+        bytes_max: *pick(rng, &[1, 100, 1 << 20]),
+    };
+    LoopSettings {
+        block_records_max: rng.random_range(1..15),
+        linger: Duration::from_millis(rng.random_range(0..50)),
+        idle: Duration::from_millis(10),
+        insert_tries_max: 3,
+        insert_backoff: Duration::from_millis(1),
+        dedup: DedupSettings {
+            filter,
+            load_from_ids: *pick(rng, &[0, 3, usize::MAX]),
+            recent_blocks: rng.random_range(0..3),
+        },
+        conversion_filter: filter,
+    }
+}
+
+fn world(chance: &mut SmallRng, seed: u64, sabotage: Sabotage, expected: events::Expected) -> Shared {
+    let clicks = (0..CLICK_PARTITIONS).map(|number| Partition { stream: Stream::Clicks, number });
+    let conversions = (0..2).map(|number| Partition { stream: Stream::Conversions, number });
+    let logs = clicks.chain(conversions).enumerate().map(|(at, partition)| {
+        let first = (Incarnation(Uuid::from_u128(at as u128 + 1)), Vec::new());
+        (partition, Log { lives: vec![first], committed: None, generation: 0 })
+    });
+    let logs: BTreeMap<_, _> = logs.collect();
+    Shared(Arc::new(Mutex::new(World {
+        rng: rng(seed.wrapping_mul(31)),
+        logs,
+        tables: Tables::default(),
+        expected,
+        sabotage,
+        faults_per_mille: *pick(chance, &[0, 5, 30]),
+        now: Duration::ZERO,
+        inserts: 0,
+        lost_replies: 0,
+    })))
+}
+
+struct Run {
+    world: Shared,
+    chance: SmallRng,
+    settings: LoopSettings,
+    keys: Arc<KeyRing>,
+    to_send: VecDeque<(Partition, Record)>,
+    workers: Vec<Worker>,
+    replays: Arc<AtomicU64>,
+    outcome: Outcome,
+    incarnations: u128,
+}
+
+impl Run {
+    fn until_settled(&mut self) -> Result<(), String> {
+        for _ in 0..TURNS_MAX {
+            let is_calm = self.to_send.is_empty() && self.chance.random_bool(0.5);
+            if !is_calm {
+                self.disturb();
+            }
+            if self.to_send.is_empty() && self.is_settled() {
+                return Ok(());
+            }
+            self.employ();
+            self.turn()?;
+        }
+        Err(format!("not settled after {TURNS_MAX} turns"))
+    }
+
+    fn disturb(&mut self) {
+        if self.chance.random_bool(0.3) {
+            self.send();
+        }
+        if self.chance.random_bool(0.01) && !self.workers.is_empty() {
+            let at = self.chance.random_range(0..self.workers.len());
+            self.workers.remove(at);
+            self.outcome.crashes += 1;
+        }
+        if self.chance.random_bool(0.005) && !self.workers.is_empty() {
+            let partition = self.workers[self.chance.random_range(0..self.workers.len())].partition;
+            self.spawn(partition);
+            self.outcome.zombies += 1;
+        }
+    }
+
+    fn send(&mut self) {
+        let Some((partition, mut record)) = self.to_send.pop_front() else { return };
+        let is_new_life = self.chance.random_ratio(1, 30);
+        let mut world = self.world.lock();
+        let lives = &mut world.logs.get_mut(&partition).expect("it exists").lives;
+        if is_new_life {
+            self.incarnations += 1;
+            lives.push((Incarnation(Uuid::from_u128(self.incarnations)), Vec::new()));
+        }
+        let records = &mut lives.last_mut().expect("there is always one").1;
+        record.offset = records.len() as u64;
+        records.push(record);
+    }
+
+    fn is_settled(&self) -> bool {
+        self.world.lock().logs.values().all(|log| {
+            let (incarnation, records) = log.lives.last().expect("there is always one");
+            match log.committed {
+                Some(commit) => {
+                    commit.intent.is_none()
+                        && commit.next == records.len() as u64
+                        && (commit.incarnation == *incarnation)
+                }
+                None => log.lives.iter().all(|(_, records)| records.is_empty()),
+            }
+        })
+    }
+
+    /// Sees to it that every partition has an owner.
+    fn employ(&mut self) {
+        let orphans: Vec<Partition> = {
+            let world = self.world.lock();
+            let is_owned = |partition: &Partition, log: &Log| {
+                self.workers.iter().any(|w| w.partition == *partition && w.generation == log.generation)
+            };
+            world.logs.iter().filter(|(p, log)| !is_owned(p, log)).map(|(p, _)| *p).collect()
+        };
+        orphans.into_iter().for_each(|partition| self.spawn(partition));
+    }
+
+    fn spawn(&mut self, partition: Partition) {
+        let generation = {
+            let mut world = self.world.lock();
+            let log = world.logs.get_mut(&partition).expect("it exists");
+            log.generation += 1;
+            log.generation
+        };
+        let (world, settings) = (self.world.clone(), self.settings);
+        let (keys, replays) = (self.keys.clone(), self.replays.clone());
+        let future = Box::pin(async move {
+            let store = MemoryStore(world.clone());
+            let clock = StandingClock(world.clone());
+            let source = LogSource { world, partition, generation, at: (0, 0) };
+            let watch = move |progress| {
+                if let Progress::Replaying(_) = progress {
+                    replays.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            PartitionLoop::new(source, &store, &clock, settings, keys, watch).run().await
+        });
+        self.workers.push(Worker { partition, generation, future });
+    }
+
+    fn turn(&mut self) -> Result<(), String> {
+        let at = self.chance.random_range(0..self.workers.len());
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(ended) = self.workers[at].future.as_mut().poll(&mut context) else { return Ok(()) };
+        let worker = self.workers.remove(at);
+        match ended {
+            Err(
+                LoopError::Source(SourceError::Lost | SourceError::Retry(_))
+                | LoopError::Store(StoreError::Retry(_)),
+            ) => Ok(()),
+            other => Err(format!("the loop of {} ended with {other:?}", worker.partition)),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The partition loop of the binary over an in-memory source, store and clock: seeded,
+//! single-threaded, with crashes between any two steps, inserts that stop half-way, lost replies,
+//! repeated records, rebalances and zombies.
+//!
+//! A failing seed is printed; `WHENCE_SIMULATION_SEED=n cargo test -p whence-aggregator --test
+//! simulation` runs just that one.
+
+mod events;
+mod executor;
+mod oracle;
+mod source;
+mod store;
+mod world;
+
+use executor::{Outcome, simulate};
+use world::Sabotage;
+
+const SEEDS: u64 = 1000;
+
+fn seeds() -> Vec<u64> {
+    match std::env::var("WHENCE_SIMULATION_SEED") {
+        Ok(seed) => vec![seed.parse().expect("WHENCE_SIMULATION_SEED is a number")],
+        Err(_) => (0..SEEDS).collect(),
+    }
+}
+
+#[test]
+fn whatever_happens_every_record_ends_as_exactly_one_fact_or_reject() {
+    let mut total = Outcome::default();
+    for seed in seeds() {
+        match simulate(seed, Sabotage::None) {
+            Ok(outcome) => total = total + outcome,
+            Err(difference) => panic!("WHENCE_SIMULATION_SEED={seed}: {difference}"),
+        }
+    }
+    println!("{total:?}");
+    if seeds().len() == SEEDS as usize {
+        for (what, count) in [
+            ("crashes", total.crashes),
+            ("zombies", total.zombies),
+            ("replays", total.replays),
+            ("deduplicated inserts", total.deduplicated_inserts),
+            ("lost replies", total.lost_replies),
+            ("duplicates", total.duplicates),
+            ("completed qualifications", total.completed),
+        ] {
+            assert!(count > 100, "the simulation must exercise {what}: {count}");
+        }
+    }
+}
+
+/// The share of seeds in which the oracle catches a broken variant.
+fn caught(sabotage: Sabotage) -> usize {
+    (0..100).filter(|seed| simulate(*seed, sabotage).is_err()).count()
+}
+
+#[test]
+fn the_oracle_catches_a_commit_before_the_insert() {
+    assert!(caught(Sabotage::CommitBeforeInsert) > 10);
+}
+
+#[test]
+fn the_oracle_catches_inserts_without_a_token() {
+    assert!(caught(Sabotage::NoToken) > 10);
+}
+
+#[test]
+fn the_oracle_catches_a_filters_maybe_taken_as_duplicate() {
+    assert!(caught(Sabotage::MaybeIsDuplicate) > 10);
+}
+
+#[test]
+fn a_seed_repeats_itself() {
+    let [first, second] = [0, 1].map(|_| simulate(7, Sabotage::None).map(|outcome| format!("{outcome:?}")));
+    assert_eq!(first, second);
+}

@@ -1,0 +1,302 @@
+//! The in-memory twin of ClickHouse: tables with months as partitions, insert tokens remembered per
+//! table and month within a window, rollups fed by views that remember tokens of their own.
+
+use crate::world::{MadeToFail, Sabotage, Shared};
+use rand::RngExt;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use whence_aggregator::{
+    position::{Horizon, InsertToken},
+    store::{EventName, Rows, Store, StoreError},
+};
+use whence_schemas::{
+    event::Verdict,
+    ids::{ClickId, EventId, Incarnation},
+    rows::{ClickRow, LeadRow, QualificationRow, RejectRow, SubjectKeyRow},
+    subject::SubjectKey,
+    time::{HOUR_MS, UnixMs},
+};
+
+/// Tokens that a table's partition remembers.
+const WINDOW: usize = 200;
+/// A "month" of the twin: short, so that blocks often touch two.
+pub const MONTH_MS: i64 = 40 * HOUR_MS;
+
+/// Program, referrer, channel, hour, verdict, currency.
+pub type Group = (String, String, String, i64, Verdict, String);
+
+/// clicks, leads, qualifications, value.
+pub type Sums = [i64; 4];
+
+#[derive(Default)]
+pub struct Tables {
+    pub clicks: Vec<ClickRow>,
+    pub leads: Vec<LeadRow>,
+    pub qualifications: Vec<QualificationRow>,
+    pub subject_keys: Vec<SubjectKeyRow>,
+    pub rejects: Vec<RejectRow>,
+    pub funnel_hourly: BTreeMap<Group, Sums>,
+    tokens: BTreeMap<(&'static str, i64), VecDeque<InsertToken>>,
+    pub deduplicated_inserts: u64,
+}
+
+impl Tables {
+    /// Whether the token is new to this table's month; remembers it.
+    fn is_new(&mut self, table: &'static str, month: i64, token: &InsertToken) -> bool {
+        let seen = self.tokens.entry((table, month)).or_default();
+        if seen.contains(token) {
+            self.deduplicated_inserts += 1;
+            return false;
+        }
+        seen.push_back(token.clone());
+        if seen.len() > WINDOW {
+            seen.pop_front();
+        }
+        true
+    }
+
+    fn append(&mut self, rows: &Rows, month: i64) {
+        fn of<T: Clone>(rows: &[T], month: i64, at: fn(&T) -> UnixMs) -> impl Iterator<Item = T> {
+            rows.iter().filter(move |row| month_of(at(row)) == month).cloned()
+        }
+        match rows {
+            Rows::Clicks(rows) => self.clicks.extend(of(rows, month, |row| row.ts)),
+            Rows::Leads(rows) => self.leads.extend(of(rows, month, |row| row.received_at)),
+            Rows::Qualifications(rows) => self.qualifications.extend(of(rows, month, |row| row.received_at)),
+            Rows::SubjectKeys(rows) => self.subject_keys.extend(of(rows, month, |row| row.received_at)),
+            Rows::Rejects(rows) => self.rejects.extend(of(rows, month, |row| row.received_at)),
+        }
+    }
+
+    fn roll_up(&mut self, rows: &Rows) {
+        for (group, sums) in groups(rows) {
+            let total = self.funnel_hourly.entry(group).or_default();
+            (0..4).for_each(|at| total[at] += sums[at]);
+        }
+    }
+}
+
+/// What the views make of live rows.
+pub fn groups(rows: &Rows) -> Vec<(Group, Sums)> {
+    let hour = |at: UnixMs| at.0 - at.0.rem_euclid(HOUR_MS);
+    match rows {
+        Rows::Clicks(rows) => rows
+            .iter()
+            .filter(|row| row.live)
+            .map(|row| {
+                let group = (
+                    row.program.0.clone(),
+                    row.referrer.clone(),
+                    row.channel.0.clone(),
+                    hour(row.ts),
+                    row.verdict,
+                    String::new(),
+                );
+                (group, [i64::from(row.sign), 0, 0, 0])
+            })
+            .collect(),
+        Rows::Leads(rows) => rows
+            .iter()
+            .filter(|row| row.live)
+            .map(|row| {
+                let group = (
+                    row.program.0.clone(),
+                    row.referrer.clone(),
+                    row.channel.0.clone(),
+                    hour(row.occurred_at),
+                    Verdict::Unspecified,
+                    String::new(),
+                );
+                (group, [0, i64::from(row.sign), 0, 0])
+            })
+            .collect(),
+        Rows::Qualifications(rows) => rows
+            .iter()
+            .filter(|row| row.live)
+            .map(|row| {
+                let group = (
+                    row.program.0.clone(),
+                    row.referrer.clone(),
+                    row.channel.0.clone(),
+                    hour(row.occurred_at),
+                    Verdict::Unspecified,
+                    row.currency.0.clone(),
+                );
+                (group, [0, 0, i64::from(row.sign), i64::from(row.sign) * row.value_minor])
+            })
+            .collect(),
+        Rows::SubjectKeys(_) | Rows::Rejects(_) => Vec::new(),
+    }
+}
+
+fn month_of(at: UnixMs) -> i64 {
+    at.0.div_euclid(MONTH_MS)
+}
+
+fn months(rows: &Rows) -> Vec<i64> {
+    let mut months: Vec<i64> = match rows {
+        Rows::Clicks(rows) => rows.iter().map(|row| month_of(row.ts)).collect(),
+        Rows::Leads(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Qualifications(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::SubjectKeys(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Rejects(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+    };
+    months.sort_unstable();
+    months.dedup();
+    months
+}
+
+/// One process's connection to the tables.
+pub struct MemoryStore(pub Shared);
+
+impl MemoryStore {
+    fn fail(&self) -> Result<(), StoreError> {
+        match self.0.strikes() {
+            true => Err(StoreError::Retry(Box::new(MadeToFail))),
+            false => Ok(()),
+        }
+    }
+
+    async fn before_reading(&self) -> Result<(), StoreError> {
+        self.0.pause().await;
+        self.fail()
+    }
+}
+
+fn is_before(before: &Horizon, incarnation: Incarnation, partition: u32, offset: u64) -> bool {
+    before.includes(incarnation, partition, offset)
+}
+
+impl Store for MemoryStore {
+    async fn insert(&self, token: &InsertToken, rows: &Rows) -> Result<(), StoreError> {
+        self.0.pause().await;
+        self.fail()?;
+        let token = {
+            let mut world = self.0.lock();
+            world.inserts += 1;
+            match world.sabotage {
+                Sabotage::NoToken => InsertToken(format!("{} try {}", token.0, world.inserts)),
+                _ => token.clone(),
+            }
+        };
+        // Half of the inserts happen at once, whatever becomes of the client; the others stop where it dies.
+        let is_staged = self.0.lock().rng.random_bool(0.5);
+        for month in months(rows) {
+            {
+                let tables = &mut self.0.lock().tables;
+                if tables.is_new(rows.table(), month, &token) {
+                    tables.append(rows, month);
+                }
+            }
+            if is_staged {
+                self.0.pause().await;
+                self.fail()?;
+            }
+        }
+        {
+            let tables = &mut self.0.lock().tables;
+            if tables.is_new("funnel_hourly", rows.table().len() as i64, &token) {
+                tables.roll_up(rows);
+            }
+        }
+        self.0.pause().await;
+        if self.0.strikes() {
+            self.0.lock().lost_replies += 1;
+            return Err(StoreError::Retry(Box::new(MadeToFail)));
+        }
+        Ok(())
+    }
+
+    async fn clicks_known(
+        &self,
+        before: &Horizon,
+        clicks: &[(String, ClickId)],
+    ) -> Result<HashSet<ClickId>, StoreError> {
+        self.before_reading().await?;
+        let world = self.0.lock();
+        let asked: HashSet<_> = clicks.iter().map(|(_, id)| *id).collect();
+        if world.sabotage == Sabotage::MaybeIsDuplicate {
+            return Ok(asked);
+        }
+        let known = world
+            .tables
+            .clicks
+            .iter()
+            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        Ok(known.map(|row| row.id).filter(|id| asked.contains(id)).collect())
+    }
+
+    async fn click_ids(
+        &self,
+        before: &Horizon,
+        from: UnixMs,
+        to: UnixMs,
+    ) -> Result<Vec<ClickId>, StoreError> {
+        self.before_reading().await?;
+        let world = self.0.lock();
+        let rows = world
+            .tables
+            .clicks
+            .iter()
+            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        Ok(rows.filter(|row| (from..to).contains(&row.ts)).map(|row| row.id).collect())
+    }
+
+    async fn events_known(
+        &self,
+        before: &Horizon,
+        events: &[EventName],
+    ) -> Result<HashSet<EventId>, StoreError> {
+        let stored: HashSet<_> = self.event_ids(before).await?.into_iter().collect();
+        let maybe = events.iter().map(|(_, id)| *id);
+        match self.0.lock().sabotage {
+            Sabotage::MaybeIsDuplicate => Ok(maybe.collect()),
+            _ => Ok(maybe.filter(|id| stored.contains(id)).collect()),
+        }
+    }
+
+    async fn event_ids(&self, before: &Horizon) -> Result<Vec<EventId>, StoreError> {
+        self.before_reading().await?;
+        let tables = &self.0.lock().tables;
+        let leads =
+            tables.leads.iter().filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        let qualifications = tables
+            .qualifications
+            .iter()
+            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        Ok(leads.map(|row| row.id).chain(qualifications.map(|row| row.id)).collect())
+    }
+
+    async fn subjects(
+        &self,
+        before: &Horizon,
+        keys: &[(String, SubjectKey)],
+    ) -> Result<Vec<SubjectKeyRow>, StoreError> {
+        self.before_reading().await?;
+        let tables = &self.0.lock().tables;
+        let rows = tables
+            .subject_keys
+            .iter()
+            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        Ok(rows.filter(|row| keys.contains(&(row.program.0.clone(), row.key))).cloned().collect())
+    }
+
+    async fn unmatched(
+        &self,
+        before: &Horizon,
+        asked: &[EventName],
+    ) -> Result<Vec<QualificationRow>, StoreError> {
+        self.before_reading().await?;
+        let tables = &self.0.lock().tables;
+        let rows = tables
+            .qualifications
+            .iter()
+            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        let mut newest: BTreeMap<EventId, QualificationRow> = BTreeMap::new();
+        for row in rows.filter(|row| row.sign == 1 && asked.iter().any(|(_, id)| *id == row.id)) {
+            if newest.get(&row.id).is_none_or(|known| known.revision < row.revision) {
+                newest.insert(row.id, row.clone());
+            }
+        }
+        Ok(newest.into_values().filter(|row| row.lead_id.is_nil()).collect())
+    }
+}
