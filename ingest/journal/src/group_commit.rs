@@ -1,0 +1,306 @@
+//! Appending from many tasks with one sync for all that wait.
+//!
+//! One thread syncs; while it does, appends gather for its next round. It never waits to gather: a
+//! lone append is synced at once, and under load the disk's own pace makes the groups.
+//!
+//! **A failed sync is the end of an incarnation.** Linux marks the pages it could not write as clean,
+//! so the next sync would succeed without them. Everything that waits is refused, whether the failing
+//! sync covered it or not, and the journal goes on as a new incarnation. Refused records may still be
+//! on the disk: callers retry, and ids make the second time harmless.
+
+use std::io;
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::disk::{Disk, OsDisk};
+use crate::frame::frame_bytes;
+use crate::position::Position;
+use crate::writer::{AppendError, JournalConfig, OpenError, SyncTask, Visibility, Writer};
+
+/// Between tries to reopen a journal that failed.
+const REOPEN_RETRY: Duration = Duration::from_millis(100);
+
+/// A journal, and how much may wait for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupCommitConfig {
+    /// The journal.
+    pub journal: JournalConfig,
+    /// The most that may be appended and not yet on the disk, in bytes with framing. Also the limit
+    /// of one call's records together.
+    pub waiting_bytes_max: usize,
+}
+
+/// Why records were not committed. They may be in the journal all the same: retry under the same id.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommitError {
+    /// As much as may wait for the disk is waiting.
+    #[error("too much is waiting for the disk")]
+    Busy,
+    /// A record does not fit a segment, or the call's records together exceed what may wait.
+    #[error("the records are too large")]
+    TooLarge,
+    /// The journal has reached its quota.
+    #[error("the journal has reached its quota")]
+    QuotaReached,
+    /// The disk has no room.
+    #[error("the disk is full")]
+    DiskFull,
+    /// The disk failed to sync or to write.
+    #[error("cannot write the journal")]
+    Io(#[source] Arc<io::Error>),
+    /// The journal failed and is being opened anew.
+    #[error("the journal is being reopened")]
+    Reopening,
+    /// The journal is closed.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+impl CommitError {
+    /// Whether the same records may be committed later. All but [`CommitError::TooLarge`].
+    pub fn is_retriable(&self) -> bool {
+        !matches!(self, CommitError::TooLarge)
+    }
+
+    /// A short static name for logs and metrics.
+    pub fn tag(&self) -> &'static str {
+        match self {
+            CommitError::Busy => "busy",
+            CommitError::TooLarge => "too_large",
+            CommitError::QuotaReached => "quota",
+            CommitError::DiskFull => "disk_full",
+            CommitError::Io(_) => "io",
+            CommitError::Reopening => "reopening",
+            CommitError::Closed => "closed",
+        }
+    }
+}
+
+impl From<AppendError> for CommitError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::QuotaReached => CommitError::QuotaReached,
+            AppendError::DiskFull => CommitError::DiskFull,
+            AppendError::TooLarge => CommitError::TooLarge,
+            AppendError::Io(error) => CommitError::Io(error),
+            AppendError::Failed => CommitError::Reopening,
+        }
+    }
+}
+
+/// A journal whose records are answered for only when they are on the disk, and are visible to
+/// readers only then.
+#[derive(Debug)]
+pub struct GroupCommit {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl GroupCommit {
+    /// Opens the journal and starts the thread that syncs it.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub fn open(config: GroupCommitConfig) -> Result<Self, OpenError> {
+        Self::open_with(config, Arc::new(OsDisk))
+    }
+
+    /// As [`Self::open`], on a given disk.
+    ///
+    /// # Errors
+    /// As [`Writer::open`].
+    pub fn open_with(config: GroupCommitConfig, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
+        let writer = Writer::open_with(config.journal.clone(), Visibility::Synced, Arc::clone(&disk))?;
+        let state = State { writer: Some(writer), waiting: Vec::new(), waiting_bytes: 0, is_closed: false };
+        let shared = Arc::new(Shared { config, disk, state: Mutex::new(state), wake: Condvar::new() });
+        let syncer = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("journal-sync".to_owned())
+            .spawn(move || syncer.sync_until_closed())?;
+        Ok(GroupCommit { shared, thread: Some(thread) })
+    }
+
+    /// Appends records and resolves, once they are on the disk, to the position of the first. They
+    /// stand one behind the other in one incarnation.
+    ///
+    /// They are appended when this is called; the future only waits, and dropping it takes nothing
+    /// back.
+    ///
+    /// # Errors
+    /// [`CommitError`]. Some of the records may be in the journal all the same.
+    pub fn append(
+        &self,
+        payloads: &[&[u8]],
+    ) -> impl Future<Output = Result<Position, CommitError>> + Send + use<> {
+        let appended = self.shared.append(payloads).inspect_err(|error| {
+            let reason = error.tag();
+            metrics::counter!("whence_journal_refused_commits_total", "reason" => reason).increment(1);
+        });
+        // A sender gone without an answer means that the thread has died.
+        async move { appended?.await.unwrap_or(Err(CommitError::Closed)) }
+    }
+}
+
+impl Drop for GroupCommit {
+    /// Commits what waits, seals the journal and ends the thread. Waits for the disk.
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.wake.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic there is already on stderr, and its waiters got their refusal.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    config: GroupCommitConfig,
+    disk: Arc<dyn Disk>,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` while the journal is reopened after a failure.
+    writer: Option<Writer>,
+    waiting: Vec<Waiter>,
+    /// Of `waiting` and of what is being synced.
+    waiting_bytes: usize,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    first: Position,
+    bytes: usize,
+    answer: oneshot::Sender<Result<Position, CommitError>>,
+}
+
+impl Waiter {
+    fn answer(self, outcome: Result<(), CommitError>) {
+        // A caller that has gone away wants no answer.
+        let _ = self.answer.send(outcome.map(|()| self.first));
+    }
+}
+
+/// One sync and those it is for.
+struct Round {
+    waiters: Vec<Waiter>,
+    task: SyncTask,
+    through: Position,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock leaves the state half changed, so a panic elsewhere costs nothing.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(
+        &self,
+        payloads: &[&[u8]],
+    ) -> Result<oneshot::Receiver<Result<Position, CommitError>>, CommitError> {
+        let bytes = payloads.iter().map(|payload| frame_bytes(payload.len())).sum::<usize>();
+        let mut state = self.lock();
+        let state = &mut *state;
+        let writer = match &mut state.writer {
+            _ if state.is_closed => return Err(CommitError::Closed),
+            _ if bytes > self.config.waiting_bytes_max => return Err(CommitError::TooLarge),
+            _ if state.waiting_bytes + bytes > self.config.waiting_bytes_max => {
+                return Err(CommitError::Busy);
+            }
+            None => return Err(CommitError::Reopening),
+            Some(writer) => writer,
+        };
+        let first = writer.next_position();
+        for payload in payloads {
+            writer.append(payload)?;
+        }
+        let (answer, answered) = oneshot::channel();
+        state.waiting_bytes += bytes;
+        state.waiting.push(Waiter { first, bytes, answer });
+        self.wake.notify_one();
+        Ok(answered)
+    }
+
+    fn sync_until_closed(&self) {
+        while let Some(Round { waiters, task, through }) = self.next_round() {
+            let started = Instant::now();
+            let outcome = task.run();
+            metrics::histogram!("whence_journal_sync_seconds").record(started.elapsed());
+            match outcome {
+                Ok(()) => self.succeed(waiters, through),
+                Err(error) => self.fail(waiters, error),
+            }
+        }
+        // Seals the journal, on this thread, before whoever closes it goes on.
+        drop(self.lock().writer.take());
+    }
+
+    /// Waits for something to sync; `None` once closed and nothing waits.
+    fn next_round(&self) -> Option<Round> {
+        let idle = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
+        let mut state = self.wake.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        if state.waiting.is_empty() {
+            return None;
+        }
+        let waiters = mem::take(&mut state.waiting);
+        let writer = state.writer.as_mut().expect("nothing waits while there is no writer");
+        let (task, through) = (writer.sync_task(), writer.next_position());
+        Some(Round { waiters, task, through })
+    }
+
+    fn succeed(&self, waiters: Vec<Waiter>, through: Position) {
+        {
+            let mut state = self.lock();
+            state.waiting_bytes -= waiters.iter().map(|waiter| waiter.bytes).sum::<usize>();
+            let writer = state.writer.as_mut().expect("only a failure takes the writer away");
+            writer.settle(through.offset);
+        }
+        waiters.into_iter().for_each(|waiter| waiter.answer(Ok(())));
+    }
+
+    /// Refuses everything that waits and puts a new incarnation in the failed one's place.
+    fn fail(&self, waiters: Vec<Waiter>, error: io::Error) {
+        metrics::counter!("whence_journal_sync_failures_total").increment(1);
+        tracing::error!(error = &error as &dyn std::error::Error, "journal failed to sync, reopening it");
+        let (failed, gathered) = {
+            let mut state = self.lock();
+            state.waiting_bytes = 0;
+            (state.writer.take(), mem::take(&mut state.waiting))
+        };
+        // Releases the lock on the journal; appends are refused until there is a new writer.
+        drop(failed);
+        let error = Arc::new(error);
+        let refuse = |waiter: Waiter| waiter.answer(Err(CommitError::Io(Arc::clone(&error))));
+        waiters.into_iter().chain(gathered).for_each(refuse);
+        self.reopen();
+    }
+
+    fn reopen(&self) {
+        loop {
+            let config = self.config.journal.clone();
+            match Writer::open_with(config, Visibility::Synced, Arc::clone(&self.disk)) {
+                Ok(writer) => {
+                    tracing::info!(incarnation = %writer.incarnation(), "journal reopened");
+                    self.lock().writer = Some(writer);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "cannot reopen the journal");
+                }
+            }
+            let open = |state: &mut State| !state.is_closed;
+            let waited = self.wake.wait_timeout_while(self.lock(), REOPEN_RETRY, open);
+            if waited.unwrap_or_else(PoisonError::into_inner).0.is_closed {
+                return;
+            }
+        }
+    }
+}
