@@ -1,1 +1,14 @@
 //! Open-loop load generator that knows the truth, and the oracle that checks it.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`world`] | the programs, referrers and links that a run sets up, from a seed |
+//! | [`ledger`] | what was sent and answered |
+//! | [`oracle`] | what is stored, and whether it is the same |
+//!
+//! Architecture invariant: a black box test. It knows whence by HTTP, JSON and SQL alone and depends on no
+//! other crate of it.
+
+pub mod ledger;
+pub mod oracle;
+pub mod world;

@@ -1,0 +1,172 @@
+//! Counts by program, referrer, channel, time, verdict and currency: what rollups are made of.
+
+use super::{
+    names::{Name, Names},
+    stored::{FunnelRow, RollupRow},
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// What a count is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CellKey {
+    /// Program.
+    pub program: Name,
+    /// Referrer, empty for nobody.
+    pub referrer: Name,
+    /// Channel, empty for none.
+    pub channel: Name,
+    /// Hours or days since the epoch.
+    pub period: i64,
+    /// The clicks' verdict, empty for conversions.
+    pub verdict: Name,
+    /// The values' currency, empty for what has no value.
+    pub currency: Name,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Clicks.
+    pub clicks: i64,
+    /// Leads.
+    pub leads: i64,
+    /// Qualifications.
+    pub qualifications: i64,
+    /// Their value in minor units.
+    pub value_minor: i64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Counts) {
+        self.clicks += other.clicks;
+        self.leads += other.leads;
+        self.qualifications += other.qualifications;
+        self.value_minor += other.value_minor;
+    }
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} clicks, {} leads, {} qualifications worth {}",
+            self.clicks, self.leads, self.qualifications, self.value_minor
+        )
+    }
+}
+
+/// Milliseconds of an hour.
+pub const HOUR_MS: i64 = 60 * 60 * 1000;
+const HOURS_OF_DAY: i64 = 24;
+
+/// Counts that have not all been added yet.
+#[derive(Clone, Debug, Default)]
+pub struct Cells(HashMap<CellKey, Counts>);
+
+impl Cells {
+    /// Adds to the count of `key`.
+    pub fn add(&mut self, key: CellKey, counts: Counts) {
+        *self.0.entry(key).or_default() += counts;
+    }
+
+    /// The same by day.
+    #[must_use]
+    pub fn daily(&self) -> Cells {
+        let mut daily = Cells::default();
+        for (key, counts) in &self.0 {
+            daily.add(CellKey { period: key.period.div_euclid(HOURS_OF_DAY), ..*key }, *counts);
+        }
+        daily
+    }
+
+    /// Rollup rows, added up.
+    #[must_use]
+    pub fn of_rollup(rows: &[RollupRow]) -> Cells {
+        let mut cells = Cells::default();
+        for row in rows {
+            let RollupRow { program, referrer, channel, period, verdict, currency, .. } = *row;
+            let RollupRow { clicks, leads, qualifications, value_minor, .. } = *row;
+            cells.add(
+                CellKey { program, referrer, channel, period, verdict, currency },
+                Counts { clicks, leads, qualifications, value_minor },
+            );
+        }
+        cells
+    }
+
+    /// Every cell in which the two differ, with both counts, in order.
+    #[must_use]
+    pub fn unequal(&self, other: &Cells) -> BTreeMap<CellKey, (Counts, Counts)> {
+        let count = |cells: &Cells, key: &CellKey| cells.0.get(key).copied().unwrap_or_default();
+        let keys = self.0.keys().chain(other.0.keys());
+        keys.map(|key| (*key, (count(self, key), count(other, key))))
+            .filter(|(_, (own, others))| own != others)
+            .collect()
+    }
+
+    /// The funnel by program, referrer and channel; `human` is the verdict's name.
+    #[must_use]
+    pub fn funnel(&self, human: Name) -> BTreeMap<(Name, Name, Name), FunnelRow> {
+        let mut funnel = BTreeMap::new();
+        for (key, counts) in &self.0 {
+            let CellKey { program, referrer, channel, .. } = *key;
+            let row = funnel.entry((program, referrer, channel)).or_insert(FunnelRow {
+                program,
+                referrer,
+                channel,
+                clicks: 0,
+                other_clicks: 0,
+                leads: 0,
+                qualifications: 0,
+            });
+            match key.verdict {
+                verdict if verdict == human => row.clicks += counts.clicks,
+                _ => row.other_clicks += counts.clicks,
+            }
+            row.leads += counts.leads;
+            row.qualifications += counts.qualifications;
+        }
+        funnel
+    }
+}
+
+impl CellKey {
+    /// The key in words; `period_ms` is the period's length.
+    #[must_use]
+    pub fn describe(&self, names: &Names, period_ms: i64) -> String {
+        let words: Vec<_> = [self.program, self.referrer, self.channel, self.verdict, self.currency]
+            .iter()
+            .map(|name| names.text(*name))
+            .map(|text| if text.is_empty() { "-" } else { text })
+            .collect();
+        format!("{} from unix second {}", words.join(" × "), self.period * period_ms / 1000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_that_differ_are_found_from_both_sides_and_zeros_are_nothing() {
+        let mut names = Names::default();
+        let mut key = |channel| CellKey {
+            program: names.of("p"),
+            referrer: names.of("r"),
+            channel: names.of(channel),
+            period: -1,
+            verdict: Name::EMPTY,
+            currency: Name::EMPTY,
+        };
+        let (a, b, c) = (key("a"), key("b"), key("c"));
+        let one = Counts { leads: 1, ..Counts::default() };
+        let (mut own, mut other) = (Cells::default(), Cells::default());
+        own.add(a, one);
+        other.add(b, one);
+        own.add(c, Counts::default());
+        let unequal = own.unequal(&other);
+        let expected = [(a, (one, Counts::default())), (b, (Counts::default(), one))];
+        assert_eq!(unequal, BTreeMap::from(expected));
+        assert_eq!(own.daily().unequal(&other.daily()).keys().next().unwrap().period, -1);
+    }
+}

@@ -1,0 +1,170 @@
+//! The comparison: a pure function of the ledger and the stored facts.
+//!
+//! Facts are compared id by id, both ways; what the ledger says is then added up and compared with the
+//! raw rows, the rollups and the views. It knows no ClickHouse, so every finding is tested with tables.
+
+mod clicks;
+mod conversions;
+mod intervals;
+mod people;
+mod rejects;
+mod sums;
+
+use super::{
+    cells::{CellKey, Cells, Counts, HOUR_MS},
+    difference::{Differences, Kind},
+    names::{Name, Names},
+    stored::{FunnelRow, StoredFacts},
+};
+use crate::ledger::{Id, Ledger};
+use std::collections::BTreeMap;
+
+/// How strict a comparison is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strictness {
+    /// Requests may have gone unanswered: what they asked for may be stored or not, and a shipper that
+    /// was killed may have sent records twice. Everything answered must still be exact.
+    pub is_lossy: bool,
+    /// Differences of each kind to keep whole.
+    pub kept_max: u64,
+}
+
+/// What the comparison found.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// Everything that is not as it should be.
+    pub differences: Differences,
+    /// The funnel that the ledger says, by program, referrer and channel.
+    pub funnel: BTreeMap<(Name, Name, Name), FunnelRow>,
+    /// The texts of `funnel` and of the stored facts.
+    pub names: Names,
+    /// What was compared.
+    pub totals: Totals,
+}
+
+/// How much was compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Totals {
+    /// Clicks that the edge answered with their id.
+    pub clicks_answered: u64,
+    /// Stored clicks whose request got no answer, or an answer without an id.
+    pub clicks_stored_without_id: u64,
+    /// Requests without an answer whose click is not stored.
+    pub clicks_unanswered_and_absent: u64,
+    /// Leads that are accepted, or unanswered and stored.
+    pub leads: u64,
+    /// Qualifications that are accepted, or unanswered and stored.
+    pub qualifications: u64,
+    /// Qualifications among them that have no lead.
+    pub unmatched: u64,
+    /// Repeated events that were rejected as duplicates.
+    pub duplicates: u64,
+    /// Rejects of records that were sent to the topic more than once.
+    pub reshipped: u64,
+    /// Events without an answer that are not stored.
+    pub events_unanswered_and_absent: u64,
+    /// Offsets of both streams with an outcome.
+    pub offsets: u64,
+}
+
+/// Compares what is known with what is stored.
+#[must_use]
+pub fn compare(ledger: &Ledger, stored: &StoredFacts, strictness: Strictness) -> Findings {
+    let mut names = stored.names.clone();
+    let links = link_names(ledger, &mut names);
+    let mut comparison = Comparison {
+        ledger,
+        stored,
+        is_lossy: strictness.is_lossy,
+        names,
+        links,
+        differences: Differences::keeping(strictness.kept_max),
+        known: Cells::default(),
+        raw: Cells::default(),
+        totals: Totals::default(),
+    };
+    comparison.compare_clicks();
+    let people = comparison.compare_conversions();
+    comparison.compare_rejects(&people);
+    comparison.compare_unmatched(&people);
+    comparison.compare_sums();
+    comparison.compare_positions();
+    let human = comparison.names.of("human");
+    let funnel = comparison.known.funnel(human);
+    let Comparison { differences, names, totals, .. } = comparison;
+    Findings { differences, funnel, names, totals }
+}
+
+/// What tables call a link.
+struct LinkNames {
+    program: Name,
+    referrer: Name,
+    link: Name,
+    channels: Vec<Name>,
+}
+
+fn link_names(ledger: &Ledger, names: &mut Names) -> Vec<LinkNames> {
+    let world = &ledger.header.world;
+    world
+        .links
+        .iter()
+        .map(|link| {
+            let program = world.program_of(link);
+            LinkNames {
+                program: names.of(&program.id),
+                referrer: names.of(&program.referrers[link.referrer as usize]),
+                link: names.of(&link.name()),
+                channels: program.channels.iter().map(|channel| names.of(channel)).collect(),
+            }
+        })
+        .collect()
+}
+
+/// The comparison as far as it has come.
+struct Comparison<'a> {
+    ledger: &'a Ledger,
+    stored: &'a StoredFacts,
+    is_lossy: bool,
+    names: Names,
+    links: Vec<LinkNames>,
+    differences: Differences,
+    /// What the ledger says, by hour.
+    known: Cells,
+    /// What the raw rows add up to, by hour.
+    raw: Cells,
+    totals: Totals,
+}
+
+impl Comparison<'_> {
+    fn differ(&mut self, kind: Kind, about: impl ToString, known: impl ToString, stored: impl ToString) {
+        self.differences.add(kind, || [about.to_string(), known.to_string(), stored.to_string()]);
+    }
+
+    fn differ_by_id(&mut self, kind: Kind, id: Id, known: &str, stored: &str) {
+        self.differ(kind, id, known, stored);
+    }
+}
+
+/// A click's place in the rollups.
+fn click_cell(program: Name, referrer: Name, channel: Name, at_ms: i64, verdict: Name) -> CellKey {
+    CellKey { program, referrer, channel, period: at_ms.div_euclid(HOUR_MS), verdict, currency: Name::EMPTY }
+}
+
+/// A conversion's place in the rollups.
+fn conversion_cell(program: Name, referrer: Name, channel: Name, at_ms: i64, currency: Name) -> CellKey {
+    CellKey { program, referrer, channel, period: at_ms.div_euclid(HOUR_MS), verdict: Name::EMPTY, currency }
+}
+
+const ONE_CLICK: Counts = Counts { clicks: 1, leads: 0, qualifications: 0, value_minor: 0 };
+const ONE_LEAD: Counts = Counts { clicks: 0, leads: 1, qualifications: 0, value_minor: 0 };
+
+/// The counts of a row of this sign.
+fn signed(counts: Counts, sign: i8) -> Counts {
+    let sign = i64::from(sign);
+    Counts {
+        clicks: counts.clicks * sign,
+        leads: counts.leads * sign,
+        qualifications: counts.qualifications * sign,
+        value_minor: counts.value_minor * sign,
+    }
+}

@@ -1,0 +1,200 @@
+//! What ClickHouse holds, as rows in memory: the one input of the comparison beside the ledger.
+//!
+//! Rows are kept raw, sign and all: adding them up is the comparison's work, and part of what it tests.
+
+use super::names::{Name, Names};
+use crate::ledger::Id;
+
+/// A row of `clicks`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClickRow {
+    /// Column `id`.
+    pub id: Id,
+    /// Column `ts`, Unix milliseconds.
+    pub at_ms: i64,
+    /// Column `program`.
+    pub program: Name,
+    /// Column `referrer`.
+    pub referrer: Name,
+    /// Column `link`, `host/code`.
+    pub link: Name,
+    /// Column `channel`.
+    pub channel: Name,
+    /// Column `verdict`, its word.
+    pub verdict: Name,
+    /// Column `live`.
+    pub live: bool,
+    /// Column `sign`.
+    pub sign: i8,
+}
+
+/// Who got the credit for a conversion, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Credit {
+    /// Column `evidence`, its word.
+    pub evidence: Name,
+    /// Column `referrer`.
+    pub referrer: Name,
+    /// Column `link`.
+    pub link: Name,
+    /// Column `channel`.
+    pub channel: Name,
+    /// Column `click_id`, nil without a click.
+    pub click: Id,
+}
+
+/// A row of `leads`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeadRow {
+    /// Column `id`.
+    pub id: Id,
+    /// Column `program`.
+    pub program: Name,
+    /// Column `occurred_at`, Unix milliseconds.
+    pub occurred_at_ms: i64,
+    /// Who got the credit.
+    pub credit: Credit,
+    /// Column `live`.
+    pub live: bool,
+    /// Column `sign`.
+    pub sign: i8,
+}
+
+/// A row of `qualifications`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QualificationRow {
+    /// Column `id`.
+    pub id: Id,
+    /// Column `program`.
+    pub program: Name,
+    /// Column `occurred_at`, Unix milliseconds.
+    pub occurred_at_ms: i64,
+    /// Column `name`.
+    pub name: Name,
+    /// Column `lead_id`, nil while there is no lead.
+    pub lead: Id,
+    /// Who got the credit.
+    pub credit: Credit,
+    /// Column `value_minor`.
+    pub value_minor: i64,
+    /// Column `currency`.
+    pub currency: Name,
+    /// Column `live`.
+    pub live: bool,
+    /// Column `sign`.
+    pub sign: i8,
+}
+
+/// A row of `rejects`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RejectRow {
+    /// Column `stream`.
+    pub stream: Name,
+    /// Column `event_id`.
+    pub id: Id,
+    /// Column `reason`.
+    pub reason: Name,
+}
+
+/// A group of `funnel_hourly` or `funnel_daily`, added up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollupRow {
+    /// Column `program`.
+    pub program: Name,
+    /// Column `referrer`.
+    pub referrer: Name,
+    /// Column `channel`.
+    pub channel: Name,
+    /// Hours or days since the epoch.
+    pub period: i64,
+    /// Column `verdict`.
+    pub verdict: Name,
+    /// Column `currency`.
+    pub currency: Name,
+    /// Column `clicks`.
+    pub clicks: i64,
+    /// Column `leads`.
+    pub leads: i64,
+    /// Column `qualifications`.
+    pub qualifications: i64,
+    /// Column `value_minor`.
+    pub value_minor: i64,
+}
+
+/// A row of the view `funnel`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunnelRow {
+    /// Column `program`.
+    pub program: Name,
+    /// Column `referrer`.
+    pub referrer: Name,
+    /// Column `channel`.
+    pub channel: Name,
+    /// Column `clicks`: of people.
+    pub clicks: i64,
+    /// Column `other_clicks`.
+    pub other_clicks: i64,
+    /// Column `leads`.
+    pub leads: i64,
+    /// Column `qualifications`.
+    pub qualifications: i64,
+}
+
+/// A row of the view `unmatched`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnmatchedRow {
+    /// Column `kind`: `lead` or `qualification`.
+    pub kind: Name,
+    /// Column `id`.
+    pub id: Id,
+}
+
+/// What lies in one partition of one incarnation of a stream. Not limited to this run's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionRow {
+    /// `clicks` or `conversions`.
+    pub stream: Name,
+    /// Column `incarnation`.
+    pub incarnation: Id,
+    /// Column `partition`.
+    pub partition: u32,
+    /// The first offset stored.
+    pub first_offset: u64,
+    /// One more than the last offset stored.
+    pub next_offset: u64,
+    /// Rows that say they are an offset's outcome.
+    pub records: u64,
+    /// Different offsets among them.
+    pub offsets: u64,
+    /// Offsets between first and next without an outcome.
+    pub missing: i64,
+    /// Outcomes beyond one an offset.
+    pub extra: i64,
+}
+
+/// All that was read back.
+#[derive(Clone, Debug, Default)]
+pub struct StoredFacts {
+    /// The texts that rows name.
+    pub names: Names,
+    /// Every click of the run's programs.
+    pub clicks: Vec<ClickRow>,
+    /// Every row of a lead of the run's programs.
+    pub leads: Vec<LeadRow>,
+    /// Every row of a qualification of the run's programs.
+    pub qualifications: Vec<QualificationRow>,
+    /// Every reject of the run's programs.
+    pub rejects: Vec<RejectRow>,
+    /// `funnel_hourly`.
+    pub hourly: Vec<RollupRow>,
+    /// `funnel_daily`.
+    pub daily: Vec<RollupRow>,
+    /// The view `funnel`.
+    pub funnel: Vec<FunnelRow>,
+    /// The view `unmatched`.
+    pub unmatched: Vec<UnmatchedRow>,
+    /// The view `reconciliation`.
+    pub reconciliation: Vec<PartitionRow>,
+    /// The same, counted here from every offset stored.
+    pub counted: Vec<PartitionRow>,
+}
