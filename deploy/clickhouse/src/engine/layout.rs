@@ -1,0 +1,138 @@
+//! The data folder: its lock, the engine's storage, and the configuration the engine is started with.
+//!
+//! ```text
+//! DATA/lock            held while a process has the folder open
+//! DATA/store/          the engine's own storage path
+//! DATA/engine/         config.xml and users.xml, written anew at every start
+//! DATA/log/engine.log  the engine's warnings and errors, 3 files of 10 MB
+//! ```
+//!
+//! The engine's one user is granted tables and views but no source outside the data folder (files,
+//! URLs, other servers) and no access management: whoever may query must not thereby read or write
+//! the machine. What grants do not reach, `sql::guard` refuses.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::{EngineError, EngineLimits};
+
+/// Everything about tables, and nothing beyond them. `SYSTEM SHUTDOWN` is left out on purpose.
+const GRANTS: &str = "GRANT SHOW, SELECT, INSERT, ALTER, CREATE, DROP, UNDROP TABLE, TRUNCATE, \
+    OPTIMIZE, KILL QUERY, dictGet, INTROSPECTION, SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM VIEWS, \
+    SYSTEM FLUSH, SYSTEM DROP CACHE ON *.*";
+
+/// Paths inside a prepared data folder; the folder is locked while this lives.
+pub(super) struct Layout {
+    pub store: PathBuf,
+    pub config: PathBuf,
+    pub log: PathBuf,
+    _lock: File,
+}
+
+impl Layout {
+    /// Creates what is missing, takes the lock and writes the configuration.
+    pub fn prepare(data: &Path, limits: &EngineLimits) -> Result<Self, EngineError> {
+        let (store, engine, log) = (data.join("store"), data.join("engine"), data.join("log"));
+        for folder in [data, &store, &engine, &log] {
+            private_folder(folder).map_err(failed(folder))?;
+        }
+        let lock = lock(&data.join("lock"), data)?;
+        let store = store.canonicalize().map_err(failed(&store))?;
+        let engine = engine.canonicalize().map_err(failed(&engine))?;
+        let log = log.canonicalize().map_err(failed(&log))?.join("engine.log");
+        let (config, users) = (engine.join("config.xml"), engine.join("users.xml"));
+        fs::write(&config, config_xml(&users, &log, limits)).map_err(failed(&config))?;
+        fs::write(&users, users_xml(limits)).map_err(failed(&users))?;
+        Ok(Self { store, config, log, _lock: lock })
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> EngineError {
+    let path = path.to_owned();
+    move |source| EngineError::DataFolder { path, source }
+}
+
+fn private_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn lock(path: &Path, data: &Path) -> Result<File, EngineError> {
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed(path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(EngineError::InUse { path: data.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(EngineError::DataFolder { path: path.to_owned(), source }),
+    }
+}
+
+fn config_xml(users: &Path, log: &Path, limits: &EngineLimits) -> String {
+    let users = escape(&users.to_string_lossy());
+    let log = escape(&log.to_string_lossy());
+    let memory = limits.memory_bytes_max;
+    let cache = limits.cache_bytes_max;
+    // `log-level` opens the log at all; without it the engine logs fatal errors only.
+    format!(
+        "<clickhouse>\n\
+         <users_config>{users}</users_config>\n\
+         <log-level>warning</log-level>\n\
+         <logger><level>warning</level><log>{log}</log><size>10M</size><count>3</count></logger>\n\
+         <max_server_memory_usage>{memory}</max_server_memory_usage>\n\
+         <mark_cache_size>{cache}</mark_cache_size>\n\
+         <uncompressed_cache_size>0</uncompressed_cache_size>\n\
+         <access_control_improvements>\
+         <table_engines_require_grant>false</table_engines_require_grant>\
+         </access_control_improvements>\n\
+         </clickhouse>\n"
+    )
+}
+
+/// The profile holds the defaults that a request may change. `async_insert` is off because an insert
+/// that is only queued must not be acknowledged; newer engines turn it on.
+fn users_xml(limits: &EngineLimits) -> String {
+    let query_memory = limits.query_memory_bytes_max;
+    let seconds = limits.query_seconds_max;
+    format!(
+        "<clickhouse>\n\
+         <profiles><default>\
+         <async_insert>0</async_insert>\
+         <max_memory_usage>{query_memory}</max_memory_usage>\
+         <max_execution_time>{seconds}</max_execution_time>\
+         </default></profiles>\n\
+         <users><default><password></password><networks><ip>::/0</ip></networks>\
+         <profile>default</profile><quota>default</quota>\
+         <grants><query>{GRANTS}</query></grants></default></users>\n\
+         <quotas><default></default></quotas>\n\
+         </clickhouse>\n"
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_owner_of_a_data_folder_is_refused() {
+        let data = tempfile::tempdir().unwrap();
+        let first = Layout::prepare(data.path(), &EngineLimits::default()).unwrap();
+        let second = Layout::prepare(data.path(), &EngineLimits::default());
+        assert!(matches!(second, Err(EngineError::InUse { .. })));
+        drop(first);
+        Layout::prepare(data.path(), &EngineLimits::default()).unwrap();
+    }
+
+    #[test]
+    fn paths_are_escaped_in_the_configuration() {
+        let data = tempfile::tempdir().unwrap();
+        let odd = data.path().join("a<b&c");
+        let layout = Layout::prepare(&odd, &EngineLimits::default()).unwrap();
+        let config = fs::read_to_string(layout.config).unwrap();
+        assert!(config.contains("a&lt;b&amp;c"), "{config}");
+    }
+}

@@ -1,0 +1,161 @@
+//! The ClickHouse engine in this process: loaded at run time, one data folder, a session per statement.
+//!
+//! Knows nothing of HTTP. `ffi` has the symbols, `layout` the data folder, `session` one connection.
+//!
+//! Two things about chdb decide the shape of this module. A process has one storage path, and closing
+//! the last connection closes the engine, so an anchor session stays open from start to `close`. And
+//! connections left open at exit can crash it, so `close` is the only orderly end.
+
+mod error;
+mod ffi;
+mod layout;
+mod session;
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use error::{EngineError, Exception};
+pub use session::{Answer, Params, Session};
+
+use layout::Layout;
+
+/// What the engine may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// Memory of all statements and caches together, in bytes (`max_server_memory_usage`). The engine
+    /// counts what it allocates; resident memory exceeds it by about 300 MB of code and allocator.
+    pub memory_bytes_max: u64,
+    /// Memory of one statement, in bytes (default of `max_memory_usage`).
+    pub query_memory_bytes_max: u64,
+    /// Time of one statement, in seconds (default of `max_execution_time`).
+    pub query_seconds_max: u64,
+    /// Memory of the cache of index marks, in bytes.
+    pub cache_bytes_max: u64,
+}
+
+impl Default for EngineLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 4 << 30,
+            query_memory_bytes_max: 2 << 30,
+            query_seconds_max: 300,
+            cache_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// What every session of one engine shares.
+struct Shared {
+    api: &'static ffi::Api,
+    arguments: Vec<CString>,
+    log: PathBuf,
+}
+
+/// The running engine.
+pub struct Engine {
+    anchor: Session,
+    shared: Arc<Shared>,
+    version: String,
+    settings: HashSet<String>,
+    _layout: Layout,
+}
+
+impl Engine {
+    /// Loads the library at `library` and opens the data folder `data`, creating it if need be. Blocks
+    /// while the engine loads its tables.
+    ///
+    /// # Errors
+    /// The library cannot be loaded, or the folder cannot be prepared, is in use, or is refused by the
+    /// engine.
+    pub fn open(library: &Path, data: &Path, limits: &EngineLimits) -> Result<Self, EngineError> {
+        let layout = Layout::prepare(data, limits)?;
+        let api = ffi::Api::load(library)?;
+        let arguments = vec![
+            c"clickhouse".to_owned(),
+            option(b"--path=", &layout.store)?,
+            option(b"--config-file=", &layout.config)?,
+        ];
+        let shared = Arc::new(Shared { api, arguments, log: layout.log.clone() });
+        let mut anchor = Session::open(shared.clone(), &[])?;
+        let version = first_line(&mut anchor, "SELECT version()")?;
+        let settings = lines(&mut anchor, "SELECT name FROM system.settings")?;
+        tracing::info!(library = api.version(), version, "engine open");
+        Ok(Self { anchor, shared, version, settings: settings.into_iter().collect(), _layout: layout })
+    }
+
+    /// ClickHouse's version, such as `26.7.2.1`.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// The engine's time zone.
+    ///
+    /// # Errors
+    /// The engine's exception.
+    pub fn time_zone(&self) -> Result<String, EngineError> {
+        first_line(&mut self.session(&[])?, "SELECT timezone()")
+    }
+
+    /// Opens a connection for one statement with these settings over the engine's defaults.
+    ///
+    /// # Errors
+    /// 115 (`UNKNOWN_SETTING`) for a name the engine does not have, the engine's own exception for a
+    /// value a setting cannot take.
+    pub fn session(&self, settings: &[(String, String)]) -> Result<Session, EngineError> {
+        if let Some((name, _)) = settings.iter().find(|(name, _)| !self.settings.contains(name)) {
+            let message =
+                format!("Setting {name} is neither a builtin setting nor started with the prefix ''");
+            return Err(Exception::new(115, "UNKNOWN_SETTING", &message).into());
+        }
+        match Session::open(self.shared.clone(), settings) {
+            Err(error @ EngineError::Connect { .. }) => Err(self.why_refused(settings).unwrap_or(error)),
+            other => other,
+        }
+    }
+
+    /// `chdb_connect` says only that it failed; setting the same values by `SET` says why.
+    fn why_refused(&self, settings: &[(String, String)]) -> Option<EngineError> {
+        let mut session = Session::open(self.shared.clone(), &[]).ok()?;
+        settings.iter().find_map(|(name, value)| {
+            let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+            session.query(format!("SET {name} = '{value}'").as_bytes(), "Null", &[]).err()
+        })
+    }
+
+    /// Stops the engine: closes its connections and joins its threads. Must be called before the
+    /// process ends; no engine can be opened in this process afterwards.
+    ///
+    /// # Errors
+    /// `Busy` while sessions are open or the engine's threads did not end.
+    pub fn close(self) -> Result<(), EngineError> {
+        let Self { anchor, shared, _layout, .. } = self;
+        if Arc::strong_count(&shared) > 2 {
+            // Leaked rather than closed: closing the engine under an open session is undefined.
+            std::mem::forget(anchor);
+            return Err(EngineError::Busy);
+        }
+        drop(anchor);
+        // SAFETY: no connection is open.
+        match unsafe { (shared.api.shutdown)() } {
+            0 => Ok(()),
+            _ => Err(EngineError::Busy),
+        }
+    }
+}
+
+fn option(name: &[u8], path: &Path) -> Result<CString, EngineError> {
+    CString::new([name, path.as_os_str().as_bytes()].concat()).map_err(|_| EngineError::Nul)
+}
+
+fn lines(session: &mut Session, sql: &str) -> Result<Vec<String>, EngineError> {
+    let answer = session.query(sql.as_bytes(), "TSVRaw", &[])?;
+    Ok(String::from_utf8_lossy(&answer.output).lines().map(str::to_owned).collect())
+}
+
+fn first_line(session: &mut Session, sql: &str) -> Result<String, EngineError> {
+    Ok(lines(session, sql)?.into_iter().next().unwrap_or_default())
+}

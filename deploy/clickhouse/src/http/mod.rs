@@ -1,0 +1,17 @@
+//! ClickHouse's HTTP interface over the engine.
+//!
+//! `request` reads what is asked, `body` the whole body, `text` the statement; `gate` bounds how many
+//! run; `query` streams results, `insert` stores rows; `reply` words answers as ClickHouse does.
+
+mod auth;
+mod body;
+mod gate;
+mod insert;
+mod listen;
+mod query;
+mod reply;
+mod request;
+mod server;
+mod text;
+
+pub use listen::{ServeError, serve};

@@ -1,0 +1,230 @@
+//! Statements whose result is rows: the engine writes the result into a pipe, and the pipe is the
+//! body of the response.
+//!
+//! chdb's own streaming interface restarts the format at every block (a `CSVWithNames` result has its
+//! header again every 65,000 rows, a `JSON` result is many documents) and only takes `SELECT`. So the
+//! statement is sent as `… INTO OUTFILE '/proc/self/fd/N' APPEND …`, which writes exactly what a
+//! ClickHouse server would send, in any format, and stops the engine while the client is behind.
+//!
+//! The engine goes on with a statement whose pipe nobody reads, so a statement that is abandoned is
+//! killed by name: its text carries a unique comment.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::Response;
+use hyper::body::Frame;
+use metrics::counter;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe::Receiver;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::reply::{About, Body, Failure, exception_frame};
+use super::request::Ask;
+use super::server::Server;
+use crate::codec::Encoder;
+use crate::engine::{Answer, EngineError, Exception};
+use crate::metrics::{ABANDONED, REFUSED};
+use crate::sql::Output;
+
+/// A result up to this size is sent whole, with its status and summary known.
+const HELD_BYTES: usize = 256 << 10;
+/// Size of one chunk of a longer result.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Chunks between the pipe and the client.
+const CHUNKS_AHEAD: usize = 2;
+/// Linux's limit for unprivileged processes (`/proc/sys/fs/pipe-max-size`).
+const PIPE_BYTES: i32 = 1 << 20;
+
+/// Runs the statement and answers with its result, whole or streamed.
+pub async fn run(
+    server: &Arc<Server>,
+    ask: &Ask,
+    about: About,
+    text: &[u8],
+    output: &Output,
+) -> Result<Response<Body>, Failure> {
+    let place = server.queries.enter().await?;
+    let started = Instant::now();
+    let (receiver, writer) = pipe().map_err(no_pipe)?;
+    let format =
+        output.format.clone().or_else(|| ask.default_format.clone()).unwrap_or("TabSeparated".into());
+    let marker = uuid::Uuid::new_v4().simple().to_string();
+    let sql = statement(text, output, &format, &writer, &marker)?;
+    let params = ask.params.clone();
+    let open = server.open_session(ask);
+    let engine = server.blocking.spawn_blocking(move || {
+        let _place = place;
+        // Dropped last: with it the pipe ends.
+        let _writer = writer;
+        open()?.query(&sql, "Null", &params)
+    });
+    let mut running = Running { server: server.clone(), marker, engine: Some(engine), receiver };
+
+    let held_max = if ask.wait_end_of_query { server.limits.held_result_bytes_max } else { HELD_BYTES };
+    let mut held = BytesMut::with_capacity(16 << 10);
+    loop {
+        if running.receiver.read_buf(&mut held).await.map_err(no_pipe)? == 0 {
+            let answer = running.end().await?;
+            return Ok(about.whole(&format, &answer, started.elapsed().as_nanos(), held.freeze()));
+        }
+        if held.len() >= held_max {
+            break;
+        }
+    }
+    if ask.wait_end_of_query {
+        counter!(REFUSED, "bound" => "held_result_bytes").increment(1);
+        let message = format!("The result exceeds {held_max} bytes, more than wait_end_of_query holds back");
+        return Err(Exception::new(396, "TOO_MANY_ROWS_OR_BYTES", &message).into());
+    }
+    let tag = tag();
+    let (sender, pieces) = mpsc::channel(CHUNKS_AHEAD);
+    let response = about.streamed(&format, &tag, Streamed { pieces, cutting: false }.boxed());
+    tokio::spawn(pump(running, held.freeze(), about, tag, sender));
+    Ok(response)
+}
+
+fn statement(
+    text: &[u8],
+    output: &Output,
+    format: &str,
+    writer: &File,
+    marker: &str,
+) -> Result<Vec<u8>, Failure> {
+    if !format.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err(Exception::new(73, "UNKNOWN_FORMAT", &format!("Unknown format {format}")).into());
+    }
+    let fd = writer.as_raw_fd();
+    let outfile = format!(" INTO OUTFILE '/proc/self/fd/{fd}' APPEND /* {marker} */ ");
+    let tail = &text[output.tail.clone()];
+    let default = format!("FORMAT {format}");
+    let tail = if output.format.is_some() { tail } else { default.as_bytes() };
+    Ok([&text[output.head.clone()], outfile.as_bytes(), tail].concat())
+}
+
+fn no_pipe(error: io::Error) -> Failure {
+    Exception::new(Exception::STD_EXCEPTION, "STD_EXCEPTION", &format!("Cannot use a pipe: {error}")).into()
+}
+
+fn pipe() -> io::Result<(Receiver, File)> {
+    let mut ends = [0; 2];
+    // SAFETY: fills two file descriptors, owned from here on.
+    if unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both are open and owned by nothing else.
+    let [reader, writer] = ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) });
+    // SAFETY: a plain call on an open descriptor; refusal leaves the default size, which works too.
+    unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, PIPE_BYTES) };
+    Ok((Receiver::from_owned_fd(reader)?, writer.into()))
+}
+
+/// Sixteen lower-case letters, as ClickHouse's tags are.
+fn tag() -> String {
+    uuid::Uuid::new_v4().as_bytes().iter().map(|byte| char::from(b'a' + byte % 26)).collect()
+}
+
+/// A statement under way; dropped before its end, it is killed.
+struct Running {
+    server: Arc<Server>,
+    marker: String,
+    engine: Option<JoinHandle<Result<Answer, EngineError>>>,
+    receiver: Receiver,
+}
+
+impl Running {
+    /// The statement's outcome. Called when the pipe has ended, so it is there or about to be.
+    async fn end(&mut self) -> Result<Answer, Failure> {
+        let engine = self.engine.as_mut().expect("a statement ends once");
+        let outcome = engine.await;
+        self.engine = None;
+        Ok(outcome.expect("a statement's thread does not panic")?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.engine.take().is_some_and(|engine| !engine.is_finished()) {
+            counter!(ABANDONED).increment(1);
+            self.server.kill(&self.marker);
+        }
+    }
+}
+
+/// A piece of a streamed body. One that ends without `End` is cut: a result must never look whole
+/// when it is not.
+enum Piece {
+    Data(Bytes),
+    End,
+    Cut,
+}
+
+/// Moves a long result from the pipe to the client, in order, and ends it with the exception if the
+/// statement fails on the way.
+async fn pump(mut running: Running, held: Bytes, about: About, tag: String, sender: mpsc::Sender<Piece>) {
+    let idle_max = running.server.limits.idle_max;
+    let send = async |piece| matches!(timeout(idle_max, sender.send(piece)).await, Ok(Ok(())));
+    let mut encoder = Encoder::new(about.coding);
+    let mut chunk = held;
+    while !chunk.is_empty() {
+        if !send(Piece::Data(encoder.chunk(chunk))).await {
+            return;
+        }
+        let mut next = BytesMut::with_capacity(CHUNK_BYTES);
+        match running.receiver.read_buf(&mut next).await {
+            Ok(_) => chunk = next.freeze(),
+            Err(_) => return,
+        }
+    }
+    let failure = running.end().await.err();
+    if let Some(failure) = &failure {
+        let frame = exception_frame(&about.told(&failure.exception), &tag);
+        send(Piece::Data(encoder.chunk(frame))).await;
+    }
+    let end = encoder.finish();
+    if !end.is_empty() {
+        send(Piece::Data(end)).await;
+    }
+    send(if failure.is_some() { Piece::Cut } else { Piece::End }).await;
+}
+
+/// The body of a streamed response.
+struct Streamed {
+    pieces: mpsc::Receiver<Piece>,
+    cutting: bool,
+}
+
+impl hyper::body::Body for Streamed {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    /// An error cuts the connection at once, and what hyper still holds with it. It is passed on one
+    /// poll late, so that hyper first sends the exception's text.
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.cutting {
+            let cut = io::Error::other("the statement failed after a part of its result was sent");
+            return Poll::Ready(Some(Err(cut)));
+        }
+        match std::task::ready!(self.pieces.poll_recv(context)) {
+            Some(Piece::Data(chunk)) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+            Some(Piece::End) => Poll::Ready(None),
+            Some(Piece::Cut) | None => {
+                self.cutting = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! One request after another: who asks, what for, and who answers it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode};
+use metrics::{counter, histogram};
+use tokio_util::task::TaskTracker;
+
+use super::auth::Account;
+use super::body::{self, Budget};
+use super::gate::Gate;
+use super::reply::{About, Body, Failure, plain};
+use super::request::Ask;
+use super::text::Text;
+use super::{insert, query};
+use crate::codec::ResponseCoding;
+use crate::config::ServerLimits;
+use crate::engine::{Engine, EngineError, Session};
+use crate::metrics::{REQUEST_SECONDS, REQUESTS};
+use crate::sql::Statement;
+
+/// What all requests share.
+pub struct Server {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Places for statements other than inserts.
+    pub queries: Gate,
+    /// Places for inserts.
+    pub inserts: Gate,
+    /// Threads that are in the engine.
+    pub blocking: TaskTracker,
+    /// The HTTP side's bounds.
+    pub limits: ServerLimits,
+    pub(super) account: Account,
+    pub(super) budget: Budget,
+    pub(super) time_zone: String,
+}
+
+impl Server {
+    /// Answers one request.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/ping" | "/replicas_status") => plain(StatusCode::OK, "Ok.\n"),
+            (&Method::GET | &Method::HEAD, "/") if request.uri().query().is_none() => {
+                plain(StatusCode::OK, "Ok.\n")
+            }
+            (&Method::GET | &Method::POST, "/") => self.ask(request).await,
+            (_, "/") => plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and POST are served.\n"),
+            _ => plain(StatusCode::NOT_FOUND, "There is no handle for this path.\n"),
+        }
+    }
+
+    async fn ask(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+        let started = Instant::now();
+        let mut about = About {
+            query_id: String::new(),
+            version: self.engine.version().to_owned(),
+            time_zone: self.time_zone.clone(),
+            coding: ResponseCoding::Identity,
+        };
+        let mut kind = "other";
+        let outcome = match Ask::read(&request) {
+            Ok(ask) => {
+                about.query_id.clone_from(&ask.query_id);
+                about.coding = ask.response_coding;
+                self.statement(&ask, &about, request.into_body(), &mut kind).await
+            }
+            Err(failure) => Err(failure),
+        };
+        histogram!(REQUEST_SECONDS, "kind" => kind).record(started.elapsed());
+        let label = match &outcome {
+            Ok(_) => "ok",
+            Err(failure) if failure.status == StatusCode::SERVICE_UNAVAILABLE => "refused",
+            Err(_) => "exception",
+        };
+        counter!(REQUESTS, "kind" => kind, "outcome" => label).increment(1);
+        outcome.unwrap_or_else(|failure| {
+            let code = failure.exception.code;
+            tracing::debug!(kind, code, query_id = about.query_id, "statement failed");
+            about.failed(&failure)
+        })
+    }
+
+    async fn statement(
+        self: &Arc<Self>,
+        ask: &Ask,
+        about: &About,
+        body: Incoming,
+        kind: &mut &'static str,
+    ) -> Result<Response<Body>, Failure> {
+        self.account.check(&ask.credentials)?;
+        let whole = body::read(body, ask.request_coding, &self.limits, &self.budget).await?;
+        let Text { text, statement, rows } = Text::new(&ask.query, &whole, self.limits.statement_bytes_max)?;
+        let share = whole.share;
+        drop(whole.chunks);
+        match statement {
+            Statement::Empty => Ok(plain(StatusCode::OK, "")),
+            Statement::Output(output) => {
+                *kind = "query";
+                query::run(self, ask, about.clone(), &text, &output).await
+            }
+            Statement::Insert(insert) => {
+                *kind = "insert";
+                insert::run(self, ask, about, &text, &insert, rows, share).await
+            }
+            Statement::Command { span } => {
+                *kind = "command";
+                insert::command(self, ask, about, &text[span]).await
+            }
+        }
+    }
+
+    /// Opens the session a request asks for; to be called on the thread that runs the statement.
+    pub fn open_session(&self, ask: &Ask) -> impl FnOnce() -> Result<Session, EngineError> + Send + 'static {
+        let engine = self.engine.clone();
+        let mut settings = ask.settings.clone();
+        if ask.read_only && !settings.iter().any(|(name, _)| name == "readonly") {
+            settings.push(("readonly".into(), "2".into()));
+        }
+        let database = ask.database.clone().filter(|name| name != "default");
+        move || {
+            let mut session = engine.session(&settings)?;
+            if let Some(database) = database {
+                session.use_database(&database)?;
+            }
+            Ok(session)
+        }
+    }
+
+    /// Ends the statement whose text has `marker` in it, whenever the engine comes to it.
+    pub fn kill(&self, marker: &str) {
+        let engine = self.engine.clone();
+        // Parted, so that this statement does not find itself.
+        let (left, right) = marker.split_at(marker.len() / 2);
+        let sql = format!("KILL QUERY WHERE position(query, concat('{left}', '{right}')) > 0 ASYNC");
+        self.blocking.spawn_blocking(move || {
+            let killed =
+                engine.session(&[]).and_then(|mut session| session.query(sql.as_bytes(), "Null", &[]));
+            if let Err(error) = killed {
+                tracing::warn!(error = %error, "cannot kill an abandoned statement");
+            }
+        });
+    }
+}

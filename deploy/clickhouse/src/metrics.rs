@@ -1,0 +1,42 @@
+//! Names of this crate's metrics, and their descriptions.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Requests that ended, by `kind` (`query`, `insert`, `command`, `other`) and `outcome` (`ok`,
+/// `exception`, `refused`).
+pub const REQUESTS: &str = "whence_engine_requests_total";
+/// Time from a request's headers to the end of its statement, by `kind`.
+pub const REQUEST_SECONDS: &str = "whence_engine_request_duration_seconds";
+/// Requests refused because a bound was reached, by `bound`.
+pub const REFUSED: &str = "whence_engine_refused_requests_total";
+/// Rows that inserts stored, those of views included.
+pub const INSERTED_ROWS: &str = "whence_engine_inserted_rows_total";
+/// Bytes of insert bodies, unpacked.
+pub const INSERTED_BYTES: &str = "whence_engine_inserted_bytes_total";
+/// Insert bodies that did not arrive whole and were dropped before the engine saw a byte.
+pub const BROKEN_BODIES: &str = "whence_engine_broken_bodies_total";
+/// Statements ended because their client went away or stopped reading.
+pub const ABANDONED: &str = "whence_engine_abandoned_queries_total";
+/// Memory that request bodies hold at this moment.
+pub const BODY_BYTES: &str = "whence_engine_body_bytes";
+/// Open connections.
+pub const CONNECTIONS: &str = "whence_engine_connections";
+/// Times the supervised engine process was started again after it ended by itself.
+pub const RESTARTS: &str = "whence_engine_restarts_total";
+/// 1 while the supervised engine process answers.
+pub const UP: &str = "whence_engine_up";
+
+/// Describes every metric to the installed recorder. Call once, after it is installed.
+pub fn describe() {
+    describe_counter!(REQUESTS, "requests that ended, by kind and outcome");
+    describe_histogram!(REQUEST_SECONDS, Unit::Seconds, "time of a request to the end of its statement");
+    describe_counter!(REFUSED, "requests refused because a bound was reached");
+    describe_counter!(INSERTED_ROWS, "rows stored by inserts, rows of views included");
+    describe_counter!(INSERTED_BYTES, Unit::Bytes, "bytes of insert bodies, unpacked");
+    describe_counter!(BROKEN_BODIES, "insert bodies that did not arrive whole and were dropped");
+    describe_counter!(ABANDONED, "statements ended because their client went away or stopped reading");
+    describe_gauge!(BODY_BYTES, Unit::Bytes, "memory that request bodies hold");
+    describe_gauge!(CONNECTIONS, "open connections");
+    describe_counter!(RESTARTS, "restarts of the engine process after it ended by itself");
+    describe_gauge!(UP, "1 while the engine process answers");
+}

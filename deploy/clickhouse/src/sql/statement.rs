@@ -1,0 +1,317 @@
+//! Tells statements apart and finds their clauses.
+
+use std::ops::Range;
+
+use super::guard;
+use super::tokens::{Kind, Token, Tokens};
+use crate::engine::Exception;
+
+/// What a request's text is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// Nothing but blanks, comments and semicolons.
+    Empty,
+    /// A statement whose result is rows, and may be large.
+    Output(Output),
+    /// An insert whose rows come with the request.
+    Insert(Insert),
+    /// Anything else, `INSERT … SELECT` included; runs whole.
+    Command {
+        /// The statement, without a trailing semicolon.
+        span: Range<usize>,
+    },
+}
+
+/// A statement whose result is rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The statement up to the place where `INTO OUTFILE` belongs.
+    pub head: Range<usize>,
+    /// From that place to the end: `FORMAT …`, `SETTINGS …`, or nothing.
+    pub tail: Range<usize>,
+    /// The format the statement names.
+    pub format: Option<String>,
+}
+
+/// An insert whose rows come with the request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Insert {
+    /// The statement without its `FORMAT` or `VALUES` word.
+    pub head: Range<usize>,
+    /// The format of the rows.
+    pub format: String,
+    /// Where in the text the rows begin.
+    pub rows_at: usize,
+}
+
+/// The first words of statements that may be written `… INTO OUTFILE …`.
+const OUTPUT_WORDS: [&str; 8] = ["SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS"];
+
+/// Reads the text of a request. `text` may end in rows of an insert, in any format.
+///
+/// # Errors
+/// An exception worded as ClickHouse's: several statements (62), an insert without a format (62), or
+/// something that is refused here (358, 497).
+pub fn parse(text: &[u8]) -> Result<Statement, Exception> {
+    let mut tokens = Tokens::new(text).skip_while(|token| token.kind == Kind::Punct(b';')).peekable();
+    let Some(first) = tokens.peek() else {
+        return Ok(Statement::Empty);
+    };
+    if is_word(text, first, "INSERT") {
+        return insert(text, &mut tokens);
+    }
+    let tokens: Vec<Token> = tokens.collect();
+    let tokens = one_statement(&tokens)?;
+    guard::check(text, tokens)?;
+    let (first, last) = (&tokens[0], &tokens[tokens.len() - 1]);
+    let span = first.span.start..last.span.end;
+    let brings_rows =
+        first.kind == Kind::Punct(b'(') || OUTPUT_WORDS.iter().any(|word| is_word(text, first, word));
+    let inserts = tokens.iter().any(|token| token.depth == 0 && is_word(text, token, "INSERT"));
+    if !brings_rows || (inserts && !is_word(text, first, "EXPLAIN")) {
+        return Ok(Statement::Command { span });
+    }
+    let clause = format_clause(text, tokens);
+    let place = clause.map_or(span.end, |at| tokens[at].span.start);
+    Ok(Statement::Output(Output {
+        head: span.start..place,
+        tail: place..span.end,
+        format: clause.map(|at| spelled(text, &tokens[at + 1])),
+    }))
+}
+
+/// The tokens before the first semicolon; an error if anything but semicolons follows it.
+fn one_statement(tokens: &[Token]) -> Result<&[Token], Exception> {
+    let is_semicolon = |token: &Token| token.kind == Kind::Punct(b';');
+    let end = tokens.iter().position(is_semicolon).unwrap_or(tokens.len());
+    if tokens[end..].iter().all(is_semicolon) {
+        return Ok(&tokens[..end]);
+    }
+    Err(Exception::new(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)"))
+}
+
+/// The last `FORMAT name` that ends the statement, or is followed by its settings only.
+fn format_clause(text: &[u8], tokens: &[Token]) -> Option<usize> {
+    (0..tokens.len().saturating_sub(1)).rev().find(|&at| {
+        tokens[at].depth == 0
+            && is_word(text, &tokens[at], "FORMAT")
+            && tokens[at + 1].kind == Kind::Word
+            && tokens.get(at + 2).is_none_or(|next| is_word(text, next, "SETTINGS"))
+    })
+}
+
+/// Walks an insert up to its rows, and no further: they may be binary.
+fn insert(text: &[u8], tokens: &mut dyn Iterator<Item = Token>) -> Result<Statement, Exception> {
+    let mut seen: Vec<Token> = Vec::new();
+    let mut table_named = false;
+    while let Some(token) = tokens.next() {
+        let qualified = seen.last().is_some_and(|last| last.kind == Kind::Punct(b'.'));
+        if table_named && !qualified && token.kind == Kind::Word {
+            let selects = ["SELECT", "WITH", "WATCH"].iter().any(|word| is_word(text, &token, word));
+            let grouped = seen.last().is_some_and(|last| last.kind == Kind::Punct(b'('));
+            if selects && (token.depth == 0 || (token.depth == 1 && grouped)) {
+                return command(text, seen, token, tokens);
+            }
+            if token.depth == 0 && is_word(text, &token, "VALUES") {
+                return rows(text, &seen, "Values".into(), token.span.start, token.span.end);
+            }
+            if token.depth == 0 && is_word(text, &token, "FORMAT") {
+                return formatted(text, &seen, &token, tokens);
+            }
+        }
+        table_named |= names_table(text, &seen, &token);
+        seen.push(token);
+    }
+    guard::check(text, &seen)?;
+    Err(Exception::new(62, "SYNTAX_ERROR", "Syntax error: an INSERT needs VALUES, FORMAT or SELECT"))
+}
+
+/// Whether `token` is (the first part of) the table's name. Words after it are clauses; the name
+/// itself may be spelled like one, as in `INSERT INTO format VALUES`.
+fn names_table(text: &[u8], before: &[Token], token: &Token) -> bool {
+    let introduces =
+        |token: &Token| ["INTO", "TABLE", "FUNCTION"].iter().any(|word| is_word(text, token, word));
+    let named = matches!(token.kind, Kind::Word | Kind::Quoted);
+    let after_introduction =
+        before.last().is_some_and(|last| introduces(last) || is_word(text, last, "INSERT"));
+    named && after_introduction && !introduces(token)
+}
+
+fn command(
+    text: &[u8],
+    mut seen: Vec<Token>,
+    token: Token,
+    tokens: &mut dyn Iterator<Item = Token>,
+) -> Result<Statement, Exception> {
+    seen.push(token);
+    seen.extend(tokens);
+    let statement = one_statement(&seen)?;
+    guard::check(text, statement)?;
+    let end = statement.last().map_or(0, |last| last.span.end);
+    Ok(Statement::Command { span: statement[0].span.start..end })
+}
+
+fn formatted(
+    text: &[u8],
+    seen: &[Token],
+    format_word: &Token,
+    tokens: &mut dyn Iterator<Item = Token>,
+) -> Result<Statement, Exception> {
+    match tokens.next() {
+        Some(name) if name.kind == Kind::Word => {
+            rows(text, seen, spelled(text, &name), format_word.span.start, name.span.end)
+        }
+        _ => Err(Exception::new(62, "SYNTAX_ERROR", "Syntax error: FORMAT needs the name of a format")),
+    }
+}
+
+/// An insert whose clause ends at `clause_end`. Rows begin after blanks and at most one line break,
+/// as ClickHouse has it, so that a row may itself begin with one.
+fn rows(
+    text: &[u8],
+    seen: &[Token],
+    format: String,
+    head_end: usize,
+    clause_end: usize,
+) -> Result<Statement, Exception> {
+    guard::check(text, seen)?;
+    let mut at = clause_end;
+    while matches!(text.get(at), Some(b' ' | b'\t' | 0x0c)) {
+        at += 1;
+    }
+    if text.get(at) == Some(&b';') && !format.eq_ignore_ascii_case("Values") {
+        return Err(Exception::new(
+            62,
+            "SYNTAX_ERROR",
+            "You have excessive ';' symbol before data for INSERT",
+        ));
+    }
+    if text.get(at) == Some(&b'\r') && text.get(at + 1) == Some(&b'\n') {
+        at += 1;
+    }
+    if text.get(at) == Some(&b'\n') {
+        at += 1;
+    }
+    Ok(Statement::Insert(Insert { head: seen[0].span.start..head_end, format, rows_at: at }))
+}
+
+fn is_word(text: &[u8], token: &Token, word: &str) -> bool {
+    token.kind == Kind::Word && text[token.span.clone()].eq_ignore_ascii_case(word.as_bytes())
+}
+
+fn spelled(text: &[u8], token: &Token) -> String {
+    String::from_utf8_lossy(&text[token.span.clone()]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> u16 {
+        parse(text.as_bytes()).unwrap_err().code
+    }
+
+    fn output(text: &str) -> (&str, &str, Option<String>) {
+        match parse(text.as_bytes()).unwrap() {
+            Statement::Output(output) => (&text[output.head], &text[output.tail], output.format),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn inserted(text: &str) -> (&str, String, &str) {
+        match parse(text.as_bytes()).unwrap() {
+            Statement::Insert(insert) => (&text[insert.head], insert.format, &text[insert.rows_at..]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn two_statements_are_refused_and_a_trailing_semicolon_is_not() {
+        assert_eq!(code("SELECT 1; SELECT 2"), 62);
+        assert_eq!(code("INSERT INTO t SELECT 1; DROP TABLE t"), 62);
+        assert_eq!(output("SELECT ';' ;; -- done"), ("SELECT ';'", "", None));
+    }
+
+    #[test]
+    fn files_are_refused_however_they_are_spelled() {
+        for text in [
+            "SELECT file('/etc/passwd')",
+            "SELECT `file` ('/etc/passwd')",
+            r"SELECT `fil\x65`('/etc/passwd')",
+            "CREATE TABLE t (a String) ENGINE = File(CSV, '/etc/passwd')",
+            "INSERT INTO FUNCTION file('x') FORMAT CSV\n1",
+            "INSERT INTO t SELECT file('x')",
+        ] {
+            assert_eq!(code(text), 497, "{text}");
+        }
+        assert_eq!(code("SELECT 1 INTO OUTFILE 'x'"), 358);
+        assert_eq!(code("INSERT INTO t FROM INFILE 'x' FORMAT CSV"), 358);
+        assert_eq!(super::super::check_values(b"(1, file('x'))").unwrap_err().code, 497);
+        assert!(super::super::check_values(b"(1, 'file (x)')").is_ok());
+        assert!(parse(b"SELECT file, 'file(' FROM files").is_ok());
+    }
+
+    #[test]
+    fn an_insert_without_rows_or_format_is_a_syntax_error() {
+        assert_eq!(code("INSERT INTO t"), 62);
+        assert_eq!(code("INSERT INTO t (a, b) FORMAT"), 62);
+        assert_eq!(code("INSERT INTO t FORMAT CSV;\n1"), 62);
+    }
+
+    #[test]
+    fn the_format_clause_is_found_at_the_end_and_nowhere_else() {
+        assert_eq!(output("SELECT 1 FORMAT JSON"), ("SELECT 1 ", "FORMAT JSON", Some("JSON".into())));
+        assert_eq!(
+            output("SELECT 1 SETTINGS a = 1 format TSV SETTINGS b = 2;"),
+            ("SELECT 1 SETTINGS a = 1 ", "format TSV SETTINGS b = 2", Some("TSV".into()))
+        );
+        assert_eq!(output("SELECT format FROM t").2, None);
+        assert_eq!(output("SELECT a AS format").2, None);
+        assert_eq!(output("SELECT * FROM (SELECT 1 FORMAT) x").2, None);
+        assert_eq!(output("WITH 1 AS x SELECT x FORMAT Null").2, Some("Null".into()));
+    }
+
+    #[test]
+    fn statements_are_told_apart_by_their_words() {
+        for text in
+            ["(SELECT 1) UNION ALL (SELECT 2)", "show tables", "DESCRIBE t", "EXPLAIN INSERT INTO t SELECT 1"]
+        {
+            assert!(matches!(parse(text.as_bytes()), Ok(Statement::Output(_))), "{text}");
+        }
+        for text in [
+            "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a",
+            "INSERT INTO t (a) SELECT 1",
+            "INSERT INTO t (SELECT 1)",
+            "INSERT INTO t WITH 1 AS x SELECT x",
+            "WITH 1 AS x INSERT INTO t SELECT x",
+            "SET a = 1",
+        ] {
+            assert!(matches!(parse(text.as_bytes()), Ok(Statement::Command { .. })), "{text}");
+        }
+        assert_eq!(parse(b" -- nothing\n ;"), Ok(Statement::Empty));
+    }
+
+    #[test]
+    fn an_inserts_rows_begin_after_one_line_break() {
+        assert_eq!(
+            inserted("INSERT INTO t (a) SETTINGS x = 1 FORMAT RowBinary\n\n\nrow"),
+            ("INSERT INTO t (a) SETTINGS x = 1 ", "RowBinary".into(), "\n\nrow")
+        );
+        assert_eq!(inserted("INSERT INTO t FORMAT CSV \t1,2").2, "1,2");
+        assert_eq!(inserted("INSERT INTO t VALUES (1), (2);").2, "(1), (2);");
+    }
+
+    #[test]
+    fn a_table_may_be_named_like_a_clause() {
+        assert_eq!(inserted("INSERT INTO values VALUES (1)").0, "INSERT INTO values ");
+        assert_eq!(inserted("INSERT INTO db.format (format) FORMAT CSV\n1").1, "CSV");
+        assert_eq!(inserted("INSERT INTO TABLE format FORMAT CSV\n1").0, "INSERT INTO TABLE format ");
+    }
+
+    #[test]
+    fn binary_rows_are_not_read_as_sql() {
+        let text = b"INSERT INTO t FORMAT RowBinary\n\x00'\xff; SELECT file(";
+        let Ok(Statement::Insert(insert)) = parse(text) else { panic!() };
+        assert_eq!(insert.rows_at, 31);
+    }
+}

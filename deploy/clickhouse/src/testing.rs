@@ -1,0 +1,194 @@
+//! A server for tests, as a child process: the engine allows one data folder per process.
+//!
+//! Start it with [`EngineProcess::start`]; it ends, and with it everything in it, when dropped. The
+//! test needs the server binary (`cargo build -p whence-clickhouse-embedded --bins` puts it beside the
+//! test's own folder, or name it in `WHENCE_CLICKHOUSE_BIN`) and the engine (`deploy/clickhouse/fetch-engine`).
+//! Without them a test fails and says so; it is never skipped.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// The server binary, where it is not where cargo puts it.
+pub const BIN_ENV: &str = "WHENCE_CLICKHOUSE_BIN";
+
+/// How long a server may take to open its engine or to end.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a test has no server.
+#[derive(Debug, thiserror::Error)]
+pub enum TestingError {
+    /// The server binary is not built.
+    #[error(
+        "the engine server is not at {path}: run `cargo build -p whence-clickhouse-embedded --bins` (with the \
+         test's profile) first, or set {BIN_ENV}",
+        path = path.display()
+    )]
+    NoBinary {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The engine library is not there.
+    #[error(transparent)]
+    NoEngine(#[from] crate::library::NoEngine),
+    /// The operating system would not do it.
+    #[error("cannot run the engine server")]
+    Io(#[from] std::io::Error),
+    /// It ended, or did not answer in time.
+    #[error("the engine server did not start; it logged:\n{log}")]
+    NotReady {
+        /// What it wrote to standard error.
+        log: String,
+    },
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct EngineProcess {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl EngineProcess {
+    /// Starts a server on a free loopback port, with its data in `data`, and waits until it answers.
+    ///
+    /// # Errors
+    /// The binary or the engine is missing, or the server did not start.
+    pub fn start(data: &Path) -> Result<Self, TestingError> {
+        Self::start_with(data, &[] as &[&str])
+    }
+
+    /// The same with further arguments for the server.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_with(data: &Path, arguments: &[impl Into<OsString> + Clone]) -> Result<Self, TestingError> {
+        let binary = binary()?;
+        let library = crate::library::find()?;
+        std::fs::create_dir_all(data)?;
+        let log = data.join("server.log");
+        let mut command = Command::new(binary);
+        command
+            .arg("--data")
+            .arg(data)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments.iter().cloned().map(Into::into))
+            .env(crate::library::ENGINE_ENV, library)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::options().create(true).append(true).open(&log)?);
+        crate::supervise::end_with_parent(&mut command);
+        let mut child = command.spawn()?;
+        let not_ready = || TestingError::NotReady { log: std::fs::read_to_string(&log).unwrap_or_default() };
+        let stdout = child.stdout.take().expect("piped above");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        let address = line.trim().strip_prefix("listening on ").and_then(|address| address.parse().ok());
+        let Some(address) = address else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(not_ready());
+        };
+        let mut process = Self { child, address, log: log.clone() };
+        process.wait_ready().then_some(process).ok_or_else(not_ready)
+    }
+
+    /// Where it answers: `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The same as an address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What the server has logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Ends it as `kill -9` does, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Ends it as `kill` does, and waits; the status tells whether it ended in order.
+    ///
+    /// # Errors
+    /// It did not end within a minute.
+    pub fn terminate(mut self) -> Result<ExitStatus, TestingError> {
+        let id = i32::try_from(self.child.id()).expect("process ids are positive integers");
+        // SAFETY: signals the child, which is not reaped yet.
+        unsafe { libc::kill(id, libc::SIGTERM) };
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(TestingError::NotReady { log: self.log() })
+    }
+
+    fn wait_ready(&mut self) -> bool {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if ping(self.address).unwrap_or(false) {
+                return true;
+            }
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for EngineProcess {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn ping(address: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(b"GET /ping HTTP/1.1\r\nhost: whence\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.starts_with("HTTP/1.1 200"))
+}
+
+/// `target/PROFILE/whence-clickhouse-embedded`, seen from `target/PROFILE/deps/TEST`.
+fn binary() -> Result<PathBuf, TestingError> {
+    let path = match std::env::var_os(BIN_ENV).filter(|path| !path.is_empty()) {
+        Some(path) => path.into(),
+        None => {
+            let test = std::env::current_exe()?;
+            let folder = test.parent().filter(|folder| folder.ends_with("deps")).and_then(Path::parent);
+            folder.or(test.parent()).unwrap_or(Path::new(".")).join("whence-clickhouse-embedded")
+        }
+    };
+    if path.is_file() { Ok(path) } else { Err(TestingError::NoBinary { path }) }
+}
