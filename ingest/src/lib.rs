@@ -1,3 +1,5 @@
 //! Edge redirector, events API, link registry, shipper.
 
 pub mod registry;
+pub mod ship;
+pub mod topics;

@@ -1,0 +1,67 @@
+//! Whether Kafka is there, as librdkafka sees it.
+//!
+//! One broker that is away is not "away": librdkafka says so itself, by an error of its own, once no
+//! broker is left. An acknowledgement or a connected broker in the statistics says the contrary.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// How the shipper stands with Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    /// No broker has answered yet.
+    Connecting,
+    /// At least one broker answers.
+    Up,
+    /// No broker answers. Records stay in the journals.
+    Away,
+}
+
+/// The connection as the client's callbacks last left it.
+#[derive(Debug)]
+pub(super) struct ConnectionState(AtomicU8);
+
+impl Default for ConnectionState {
+    fn default() -> Self {
+        metrics::gauge!("whence_ship_kafka_up").set(0.0);
+        ConnectionState(AtomicU8::new(Connection::Connecting as u8))
+    }
+}
+
+impl ConnectionState {
+    pub(super) fn read(&self) -> Connection {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Connection::Connecting,
+            1 => Connection::Up,
+            _ => Connection::Away,
+        }
+    }
+
+    /// Logs changes only, so it may be called with every report.
+    pub(super) fn set(&self, now: Connection) {
+        let before = self.0.swap(now as u8, Ordering::Relaxed);
+        if before == now as u8 {
+            return;
+        }
+        metrics::gauge!("whence_ship_kafka_up").set(if now == Connection::Up { 1.0 } else { 0.0 });
+        match now {
+            Connection::Connecting => {}
+            Connection::Up => tracing::info!("kafka is up, shipping"),
+            Connection::Away => tracing::warn!("kafka is away, records stay in the journals"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_reads_as_it_was_set() {
+        let state = ConnectionState::default();
+        assert_eq!(state.read(), Connection::Connecting);
+        for connection in [Connection::Up, Connection::Away, Connection::Up] {
+            state.set(connection);
+            assert_eq!(state.read(), connection);
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! One journal on its way to one topic: reading, keying, and what has arrived.
+//!
+//! A lane decides what is sent and what is settled; it does not know how things are sent. The sender is
+//! passed in, so tests run a lane without Kafka.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rdkafka::error::RDKafkaErrorCode;
+use whence_journal::{Checkpoint, Payload, Position, ReadError, Reader, Record, Stored, retire};
+use whence_schemas::topics::Stream;
+
+use super::config::{JournalSource, ShipConfig};
+use super::fields::Fields;
+use super::lane_metrics::LaneMetrics;
+use super::producer::SendError;
+use super::refused;
+use super::window::{Admission, Bounds, Ticket, Window};
+
+/// The checkpoint's file in the journal's directory.
+pub(super) const CHECKPOINT: &str = "shipper.checkpoint";
+
+/// Read and sent at once, so that no journal keeps the others waiting.
+const BATCH_RECORDS: usize = 2048;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A read that finds nothing lists the directory: not more often than this.
+const EMPTY_PAUSE: Duration = Duration::from_millis(20);
+/// After an error that trying again at once would only repeat.
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
+
+/// How a turn went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// There is more to send, and room for it.
+    More,
+    /// Nothing can be done before records or reports come, or a pause is over.
+    Idle,
+    /// The client can go on no more.
+    Fatal,
+}
+
+pub(super) struct Lane {
+    dir: PathBuf,
+    stream: Stream,
+    topic: String,
+    reader: Reader,
+    window: Window,
+    /// Read and not sent yet.
+    read: VecDeque<Record>,
+    batch: Vec<Record>,
+    /// What the checkpoint on disk says.
+    saved: Option<Position>,
+    is_caught_up: bool,
+    /// The journal has been read: the checkpoint is not of another one.
+    is_confirmed: bool,
+    paused_until: Option<Instant>,
+    metrics: LaneMetrics,
+}
+
+impl Lane {
+    /// Takes up a journal where its checkpoint says.
+    ///
+    /// A damaged checkpoint is as good as none: everything still in the journal is sent again.
+    pub(super) fn open(source: JournalSource, config: &ShipConfig) -> io::Result<Lane> {
+        let JournalSource { dir, stream } = source;
+        let metrics = LaneMetrics::of(&dir);
+        let checkpoint = match Checkpoint::load(&dir.join(CHECKPOINT))? {
+            Stored::Intact(checkpoint) => Some(checkpoint.position),
+            Stored::Absent => None,
+            Stored::Damaged => {
+                metrics.damaged_checkpoints.increment(1);
+                tracing::error!(dir = %dir.display(), "checkpoint is damaged, shipping all that the journal holds");
+                None
+            }
+        };
+        let bounds = Bounds {
+            records_max: config.records_in_flight_max.max(1),
+            bytes_max: config.bytes_in_flight_max.max(1),
+        };
+        Ok(Lane {
+            reader: Reader::open(&dir, checkpoint),
+            window: Window::new(bounds, checkpoint),
+            topic: config.cluster.topic(stream.topic()),
+            dir,
+            stream,
+            read: VecDeque::new(),
+            batch: Vec::new(),
+            saved: checkpoint,
+            is_caught_up: false,
+            is_confirmed: false,
+            paused_until: None,
+            metrics,
+        })
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Everything the journal held at the last read has arrived. Ask [`Self::recheck`] first to know of
+    /// now.
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_caught_up && self.read.is_empty() && self.window.open_records() == 0
+    }
+
+    /// Makes the next turn look at the journal again, whatever was found before.
+    pub(super) fn recheck(&mut self) {
+        self.is_caught_up = false;
+        self.paused_until = None;
+    }
+
+    /// Sends what there is, at most one batch.
+    pub(super) fn turn(
+        &mut self,
+        now: Instant,
+        mut send: impl FnMut(&str, Option<&[u8]>, &[u8], Ticket) -> Result<(), SendError>,
+    ) -> Turn {
+        if self.paused_until.is_some_and(|until| now < until) || !self.window.has_room() {
+            return Turn::Idle;
+        }
+        self.paused_until = None;
+        if self.read.is_empty() && !self.read_on(now) {
+            return Turn::Idle;
+        }
+        let mut sent = 0;
+        let turn = loop {
+            let Some(record) = self.read.pop_front() else {
+                break if self.is_caught_up { Turn::Idle } else { Turn::More };
+            };
+            if !self.window.has_room() {
+                self.read.push_front(record);
+                break Turn::Idle;
+            }
+            match self.send(&record, &mut send) {
+                Ok(()) => sent += 1,
+                Err(error) => {
+                    self.read.push_front(record);
+                    break self.held_up(error, now);
+                }
+            }
+        };
+        self.metrics.sent.increment(sent);
+        turn
+    }
+
+    /// Sends one record, or passes over it. After an error it is as if it had not been read.
+    fn send(
+        &mut self,
+        record: &Record,
+        send: &mut impl FnMut(&str, Option<&[u8]>, &[u8], Ticket) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        let payload = match &record.payload {
+            Payload::Intact(payload) => payload,
+            Payload::Corrupt { count } => {
+                self.pass_over_corrupt(record, *count);
+                return Ok(());
+            }
+        };
+        let fields = Fields::of(self.stream, payload);
+        let (ticket, is_resend) =
+            match self.window.admit(record.position, payload.len(), fields.received_at_ms) {
+                Admission::Send(ticket) => (ticket, false),
+                Admission::Resend(ticket) => (ticket, true),
+                Admission::Settled => return Ok(()),
+            };
+        match send(&self.topic, fields.key, payload, ticket) {
+            Ok(()) => {
+                if is_resend {
+                    self.metrics.resent.increment(1);
+                } else if fields.key.is_none() {
+                    self.metrics.unkeyed.increment(1);
+                }
+                Ok(())
+            }
+            Err(SendError::Refused(code)) => {
+                self.refuse(ticket, payload, code);
+                Ok(())
+            }
+            Err(error) => {
+                self.window.retract();
+                Err(error)
+            }
+        }
+    }
+
+    fn held_up(&mut self, error: SendError, now: Instant) -> Turn {
+        match error {
+            SendError::Fatal => Turn::Fatal,
+            // Reports make room; the loop waits for them.
+            SendError::QueueFull => {
+                self.metrics.queue_full.increment(1);
+                Turn::Idle
+            }
+            SendError::Refused(code) | SendError::Later(code) => {
+                self.metrics.failed(code, 1);
+                tracing::warn!(topic = self.topic, %code, "kafka client takes no records for the topic, trying on");
+                self.paused_until = Some(now + ERROR_PAUSE);
+                Turn::Idle
+            }
+        }
+    }
+
+    /// Corrupt records were counted by the journal's reader; what is left to do is to say where.
+    fn pass_over_corrupt(&mut self, record: &Record, count: u64) {
+        if !self.window.was_sent(record.position) {
+            self.metrics.corrupt.increment(count);
+            tracing::error!(
+                journal = %self.dir.display(), position = %record.position, records = count,
+                "corrupt journal records cannot be shipped"
+            );
+        }
+        self.window.skip_to(record.next());
+    }
+
+    /// A record has arrived.
+    pub(super) fn acknowledge(&mut self, ticket: Ticket) {
+        if self.window.settle(ticket) {
+            self.metrics.acknowledged.increment(1);
+        }
+    }
+
+    /// A sending failed; it will be made again.
+    pub(super) fn failed(&self, code: RDKafkaErrorCode) {
+        self.metrics.failed(code, 1);
+    }
+
+    /// Gives up a record that Kafka refused on its own: it must not hold up all others for ever.
+    pub(super) fn give_up(&mut self, ticket: Ticket, code: RDKafkaErrorCode) {
+        let Some(position) = self.window.position(ticket) else { return };
+        let mut records = Vec::new();
+        // Its bytes are in the journal; refusals are too rare to keep every payload for them.
+        let read = Reader::open(&self.dir, Some(position)).read(1, usize::MAX, &mut records);
+        match (read, records.first().map(|record| &record.payload)) {
+            (Ok(_), Some(Payload::Intact(payload))) => self.refuse(ticket, payload, code),
+            _ => self.refuse(ticket, &[], code),
+        }
+    }
+
+    fn refuse(&mut self, ticket: Ticket, payload: &[u8], code: RDKafkaErrorCode) {
+        let Some(position) = self.window.position(ticket) else { return };
+        self.metrics.refused(code);
+        tracing::error!(
+            journal = %self.dir.display(), %position, bytes = payload.len(), %code,
+            "kafka refuses a record for good, it is kept beside the journal"
+        );
+        if let Err(error) = refused::keep(&self.dir, position, payload) {
+            tracing::error!(journal = %self.dir.display(), %position, %error, "the refused record could not be kept");
+        }
+        self.window.settle(ticket);
+    }
+
+    /// Starts again behind what has arrived in one piece. The sendings so far mean nothing any more.
+    pub(super) fn rewind(&mut self) {
+        self.read.clear();
+        self.is_caught_up = false;
+        self.paused_until = None;
+        match self.window.rewind() {
+            Some(watermark) => self.reader.seek(watermark),
+            None => self.reader = Reader::open(&self.dir, None),
+        }
+    }
+
+    /// Reads the next batch. `false` if there is nothing to send.
+    fn read_on(&mut self, now: Instant) -> bool {
+        let outcome = self.reader.read(BATCH_RECORDS, BATCH_BYTES, &mut self.batch);
+        self.read.extend(self.batch.drain(..));
+        match outcome {
+            Ok(outcome) => {
+                self.is_caught_up = outcome.caught_up;
+                self.is_confirmed = outcome.next.is_some();
+                if self.read.is_empty() && outcome.caught_up {
+                    self.paused_until = Some(now + EMPTY_PAUSE);
+                }
+            }
+            Err(error) => self.unreadable(&error, now),
+        }
+        !self.read.is_empty()
+    }
+
+    /// What to do about a journal that cannot be read on: go on behind what is gone, or try later.
+    fn unreadable(&mut self, error: &ReadError, now: Instant) {
+        self.is_caught_up = false;
+        match error {
+            ReadError::Removed { wanted, first } => {
+                let lost = (wanted.incarnation == first.incarnation).then(|| first.offset - wanted.offset);
+                self.metrics.lost(lost);
+                tracing::error!(
+                    journal = %self.dir.display(), %wanted, %first, records = lost,
+                    "journal segments were removed before they were shipped, their records are lost"
+                );
+                self.window.skip_to(*first);
+                self.reader.seek(*first);
+            }
+            ReadError::Unknown { wanted, newest } => {
+                self.metrics.lost(None);
+                tracing::error!(
+                    journal = %self.dir.display(), %wanted, %newest,
+                    "the checkpoint is of another journal, shipping all that this one holds"
+                );
+                self.window.restart();
+                self.reader = Reader::open(&self.dir, None);
+                self.saved = None;
+            }
+            ReadError::Version { .. } | ReadError::Io(_) => {
+                self.metrics.read_failures.increment(1);
+                tracing::error!(journal = %self.dir.display(), %error, "cannot read the journal, trying on");
+                self.paused_until = Some(now + ERROR_PAUSE);
+            }
+        }
+    }
+
+    /// Puts the watermark on disk if it has moved.
+    pub(super) fn save_checkpoint(&mut self) {
+        let Some(position) = self.window.watermark().filter(|_| self.window.watermark() != self.saved) else {
+            return;
+        };
+        let checkpoint = Checkpoint { position, intent: None, note: Vec::new() };
+        match checkpoint.save(&self.dir.join(CHECKPOINT)) {
+            Ok(()) => self.saved = Some(position),
+            Err(error) => {
+                // The watermark stays what it is: the next interval tries again.
+                self.metrics.checkpoint_failures.increment(1);
+                tracing::error!(journal = %self.dir.display(), %error, "cannot save the checkpoint");
+            }
+        }
+    }
+
+    /// Removes segments that the checkpoint on disk has passed and that are old enough.
+    pub(super) fn retire_segments(&self, grace: Duration) {
+        // By the checkpoint of another journal, all of this one could look read.
+        let Some(through) = self.saved.filter(|_| self.is_confirmed) else { return };
+        match retire(&self.dir, through, grace) {
+            Ok(retired) => self.metrics.retired.increment(retired.segments),
+            Err(error) => tracing::warn!(journal = %self.dir.display(), %error, "cannot remove old segments"),
+        }
+    }
+
+    /// Bytes that have not arrived: unread ones with their framing, and those on their way.
+    pub(super) fn lag_bytes(&self) -> io::Result<u64> {
+        let read: usize = self
+            .read
+            .iter()
+            .map(|record| match &record.payload {
+                Payload::Intact(payload) => payload.len(),
+                Payload::Corrupt { .. } => 0,
+            })
+            .sum();
+        Ok(self.reader.lag_bytes()? + (read + self.window.open_bytes()) as u64)
+    }
+
+    /// Age of the oldest record that was read and has not arrived; 0 without one, or if it does not say.
+    pub(super) fn oldest_age_ms(&self, now_ms: i64) -> u64 {
+        let born = self.window.oldest_born_at_ms().filter(|born| *born > 0);
+        born.map_or(0, |born| u64::try_from(now_ms - born).unwrap_or(0))
+    }
+
+    /// Writes the gauges.
+    pub(super) fn observe(&self, now_ms: i64) {
+        self.metrics.in_flight_records.set(self.window.open_records() as f64);
+        self.metrics.in_flight_bytes.set(self.window.open_bytes() as f64);
+        self.metrics.oldest_age.set(self.oldest_age_ms(now_ms) as f64 / 1000.0);
+        if let Ok(lag) = self.lag_bytes() {
+            self.metrics.lag_bytes.set(lag as f64);
+        }
+    }
+}

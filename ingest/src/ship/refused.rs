@@ -1,0 +1,44 @@
+//! Keeps what Kafka refused for good, for somebody to look at: one file per record in `refused/` beside
+//! the journal's segments, named by the record's position.
+//!
+//! Bounded: behind [`FILES_MAX`] files nothing more is kept, only counted and logged.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use whence_journal::Position;
+
+/// Beyond this many somebody has long been paged.
+const FILES_MAX: usize = 1000;
+
+/// Writes the record's bytes to its file. A record that is refused again overwrites its file.
+pub(super) fn keep(dir: &Path, position: Position, payload: &[u8]) -> io::Result<()> {
+    let refused = dir.join("refused");
+    fs::create_dir_all(&refused)?;
+    if fs::read_dir(&refused)?.take(FILES_MAX).count() == FILES_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::QuotaExceeded,
+            "too many refused records are kept already",
+        ));
+    }
+    fs::write(refused.join(format!("{}-{:020}.record", position.incarnation, position.offset)), payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whence_journal::Incarnation;
+
+    #[test]
+    fn no_more_are_kept_than_the_limit() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |offset| Position { incarnation: Incarnation(7), offset };
+        for offset in 0..FILES_MAX as u64 {
+            keep(dir.path(), at(offset), b"record").unwrap();
+        }
+        let full = keep(dir.path(), at(FILES_MAX as u64), b"record").unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::QuotaExceeded);
+        assert_eq!(fs::read_dir(dir.path().join("refused")).unwrap().count(), FILES_MAX);
+    }
+}

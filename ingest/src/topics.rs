@@ -1,0 +1,282 @@
+//! Where Kafka is, and the topics whence needs there: made if they are missing, looked at if not,
+//! never changed.
+//!
+//! A topic's partition count is part of the meaning of its keys: changing it would send a program's
+//! events to another partition than before. What differs from the plan is therefore reported.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use whence_schemas::topics::{CLICKS, CONVERSIONS, REGISTRY};
+
+/// Which Kafka, and how whence's topics are named in it.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// `host:port`, several separated by commas.
+    pub brokers: String,
+    /// Put before every topic name and transactional id, so that several whences can share a cluster.
+    /// Empty as a rule.
+    pub prefix: String,
+    /// Further librdkafka properties, such as `security.protocol`. They win over whence's own.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Cluster {
+    /// The topic of this name in this cluster.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// Properties for a client of this cluster: `own`, overridden by the operator's.
+    #[must_use]
+    pub fn client(&self, own: &[(&str, &str)]) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.brokers).set("client.id", "whence");
+        // A broker that comes back is noticed within seconds, not after the default's ten.
+        client.set("reconnect.backoff.ms", "100").set("reconnect.backoff.max.ms", "2000");
+        for (name, value) in own {
+            client.set(*name, *value);
+        }
+        for (name, value) in &self.properties {
+            client.set(name, value);
+        }
+        client
+    }
+}
+
+/// Values may be secrets: only the properties' names are shown.
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("brokers", &self.brokers)
+            .field("prefix", &self.prefix)
+            .field("properties", &self.properties.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// How whence's topics should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPlan {
+    /// Partitions of the clicks, fixed at creation.
+    pub clicks_partitions: i32,
+    /// Partitions of the conversions, fixed at creation: as many programs as this proceed at once.
+    pub conversions_partitions: i32,
+    /// Copies of every record; `None`: the brokers' default.
+    pub replication: Option<i32>,
+    /// How long clicks and conversions are kept: longer than the longest outage of whatever reads them.
+    pub retention: Duration,
+}
+
+/// What was found or done about one topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicReport {
+    /// Its full name.
+    pub topic: String,
+    /// Its partitions now.
+    pub partitions: i32,
+    /// What there is to say.
+    pub finding: Finding,
+}
+
+/// How a topic compares with the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It was missing and has been created.
+    Created,
+    /// It was there, as planned.
+    AsPlanned,
+    /// It was there with another number of partitions, and has been left so.
+    OtherPartitions {
+        /// As many as the plan wants.
+        planned: i32,
+    },
+}
+
+/// Why the topics could not be made sure of.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicsError {
+    /// Kafka could not be asked. Retry.
+    #[error("cannot ask kafka about its topics")]
+    Ask(#[source] KafkaError),
+    /// Kafka refused to create a topic.
+    #[error("kafka refused to create the topic {topic}")]
+    Create {
+        /// The topic's name.
+        topic: String,
+        /// Kafka's reason.
+        #[source]
+        reason: RDKafkaErrorCode,
+    },
+    /// The task that asks was stopped together with its runtime.
+    #[error("stopped before kafka answered")]
+    Stopped,
+    /// The topic is not there although it was created or said to exist. Retry.
+    #[error("the topic {0} is not visible yet")]
+    NotVisible(String),
+}
+
+/// Creates the topics that are missing and reports on all, in the order of `schemas::topics`.
+///
+/// # Errors
+/// [`TopicsError`]; the topics created before the error stay.
+pub async fn ensure_topics(
+    cluster: &Cluster,
+    plan: &TopicPlan,
+    timeout: Duration,
+) -> Result<Vec<TopicReport>, TopicsError> {
+    let wanted = wanted(cluster, plan);
+    let before = partitions(cluster, &wanted, timeout).await?;
+    let missing: Vec<&Wanted> = wanted.iter().filter(|topic| !before.contains_key(&topic.name)).collect();
+    create(cluster, &missing, plan.replication, timeout).await?;
+    let after =
+        if missing.is_empty() { before.clone() } else { partitions(cluster, &wanted, timeout).await? };
+    wanted
+        .iter()
+        .map(|topic| {
+            let is_new = !before.contains_key(&topic.name);
+            // A topic just created may take a moment to show in the metadata.
+            let found = after.get(&topic.name).copied().or(is_new.then_some(topic.partitions));
+            let partitions = found.ok_or_else(|| TopicsError::NotVisible(topic.name.clone()))?;
+            Ok(report(topic, partitions, is_new))
+        })
+        .collect()
+}
+
+fn report(topic: &Wanted, partitions: i32, is_new: bool) -> TopicReport {
+    let finding = if partitions != topic.partitions {
+        // A race with another creator ends here too: whoever came first decided.
+        tracing::warn!(
+            topic = topic.name,
+            partitions,
+            planned = topic.partitions,
+            "topic has another number of partitions than planned and is left as it is"
+        );
+        Finding::OtherPartitions { planned: topic.partitions }
+    } else if is_new {
+        tracing::info!(topic = topic.name, partitions, "topic created");
+        Finding::Created
+    } else {
+        Finding::AsPlanned
+    };
+    TopicReport { topic: topic.name.clone(), partitions, finding }
+}
+
+struct Wanted {
+    name: String,
+    partitions: i32,
+    properties: Vec<(&'static str, String)>,
+}
+
+fn wanted(cluster: &Cluster, plan: &TopicPlan) -> Vec<Wanted> {
+    // The broker's clock decides how long a record is kept. By the producer's, a record that waited out a
+    // long outage in the journal could be deleted as soon as it arrives, and one from a machine whose
+    // clock is an hour ahead would be refused.
+    let stream = || {
+        vec![
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", plan.retention.as_millis().to_string()),
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ]
+    };
+    // The newest segment is never compacted: it is closed after a day at the latest, or at 16 MiB, so that
+    // reading the registry from its beginning stays short.
+    let registry = [
+        ("cleanup.policy", "compact"),
+        ("segment.ms", "86400000"),
+        ("segment.bytes", "16777216"),
+        ("min.cleanable.dirty.ratio", "0.1"),
+        ("max.compaction.lag.ms", "172800000"),
+        // A follower that starts from a snapshot this old still sees what became of a deleted key.
+        ("delete.retention.ms", "604800000"),
+        ("message.timestamp.type", "LogAppendTime"),
+    ];
+    let durable = |properties: Vec<(&'static str, String)>| {
+        let mut properties = properties;
+        // With three copies a write waits for two, so that one broker may die without a loss.
+        if plan.replication.is_some_and(|replication| replication >= 3) {
+            properties.push(("min.insync.replicas", "2".to_owned()));
+        }
+        properties
+    };
+    vec![
+        Wanted {
+            name: cluster.topic(CLICKS),
+            partitions: plan.clicks_partitions,
+            properties: durable(stream()),
+        },
+        Wanted {
+            name: cluster.topic(CONVERSIONS),
+            partitions: plan.conversions_partitions,
+            properties: durable(stream()),
+        },
+        Wanted {
+            name: cluster.topic(REGISTRY),
+            partitions: 1,
+            properties: durable(registry.map(|(name, value)| (name, value.to_owned())).to_vec()),
+        },
+    ]
+}
+
+async fn create(
+    cluster: &Cluster,
+    missing: &[&Wanted],
+    replication: Option<i32>,
+    timeout: Duration,
+) -> Result<(), TopicsError> {
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let new: Vec<NewTopic<'_>> = missing
+        .iter()
+        .map(|topic| {
+            let copies = TopicReplication::Fixed(replication.unwrap_or(-1));
+            topic
+                .properties
+                .iter()
+                .fold(NewTopic::new(&topic.name, topic.partitions, copies), |new, (name, value)| {
+                    new.set(name, value)
+                })
+        })
+        .collect();
+    let admin: AdminClient<DefaultClientContext> = cluster.client(&[]).create().map_err(TopicsError::Ask)?;
+    let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
+    for result in admin.create_topics(&new, &options).await.map_err(TopicsError::Ask)? {
+        match result {
+            // Another process was quicker.
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((topic, reason)) => return Err(TopicsError::Create { topic, reason }),
+        }
+    }
+    Ok(())
+}
+
+/// Partition counts of those of the topics that exist.
+async fn partitions(
+    cluster: &Cluster,
+    wanted: &[Wanted],
+    timeout: Duration,
+) -> Result<BTreeMap<String, i32>, TopicsError> {
+    let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
+    let client = cluster.client(&[]);
+    let ask = move || {
+        let admin: AdminClient<DefaultClientContext> = client.create()?;
+        // All topics at once: asking for one that is missing could create it (`auto.create.topics`).
+        let metadata = admin.inner().fetch_metadata(None, timeout)?;
+        let found = metadata.topics().iter().filter(|topic| names.iter().any(|name| name == topic.name()));
+        let counts = found.map(|topic| {
+            let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
+            (topic.name().to_owned(), partitions)
+        });
+        Ok(counts.filter(|(_, partitions)| *partitions > 0).collect())
+    };
+    // Asking blocks until Kafka answers or the time is over.
+    let asked = tokio::task::spawn_blocking(ask).await.map_err(|_| TopicsError::Stopped)?;
+    asked.map_err(TopicsError::Ask)
+}
