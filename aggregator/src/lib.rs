@@ -15,11 +15,16 @@
 //! replay of the block sends the same rows under the same tokens.
 
 pub mod click;
+pub mod clickhouse;
 pub mod clock;
 pub mod conversion;
 pub mod filter;
+pub mod journal;
+pub mod kafka;
+pub mod metrics;
 pub mod partition;
 pub mod position;
 pub mod refusal;
 pub mod source;
 pub mod store;
+pub mod work;

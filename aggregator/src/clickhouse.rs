@@ -1,0 +1,187 @@
+//! ClickHouse as the [`Store`]: one insert per table and block under the block's token, look-ups by
+//! primary key.
+//!
+//! The encoded block is kept until ClickHouse has acknowledged it (the caller's retry sends the same
+//! bytes again). Nothing here decides anything about facts.
+
+mod lookup;
+pub mod migrate;
+
+use crate::{
+    position::{Horizon, InsertToken},
+    store::{EventName, Rows, Store, StoreError},
+};
+use bytes::Bytes;
+use clickhouse::{Client, error::Error};
+use std::{collections::HashSet, time::Duration};
+use whence_schemas::{
+    ids::{ClickId, EventId},
+    rows::{QualificationRow, Row, SubjectKeyRow, encode_block, insert_statement},
+    subject::SubjectKey,
+    time::UnixMs,
+};
+
+/// How to reach and use ClickHouse.
+#[derive(Clone, Debug)]
+pub struct StoreSettings {
+    /// Sync every insert to disk before it is acknowledged: on for a single node, where no replica has
+    /// a copy.
+    pub fsync_inserts: bool,
+    /// A replicated cluster: wait for a quorum of replicas and read what it wrote.
+    pub is_cluster: bool,
+    /// An insert that takes longer has failed (it is tried again under its token).
+    pub insert_timeout: Duration,
+    /// A look-up that takes longer has failed.
+    pub lookup_timeout: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        StoreSettings {
+            fsync_inserts: true,
+            is_cluster: false,
+            insert_timeout: Duration::from_secs(60),
+            lookup_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Facts in ClickHouse.
+#[derive(Clone)]
+pub struct ClickHouseStore {
+    inserts: Client,
+    lookups: Client,
+    settings: StoreSettings,
+}
+
+impl ClickHouseStore {
+    /// A store over a client that knows address, user, password and database.
+    #[must_use]
+    pub fn new(client: Client, settings: StoreSettings) -> ClickHouseStore {
+        let flag = |on: bool| if on { "1" } else { "0" };
+        let mut inserts = client
+            .clone()
+            .with_setting("async_insert", "0")
+            .with_setting("wait_end_of_query", "1")
+            .with_setting("insert_deduplicate", "1")
+            .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
+            .with_setting("max_partitions_per_insert_block", "0")
+            .with_setting("fsync_after_insert", flag(settings.fsync_inserts));
+        // Look-ups name their ids in the query's text.
+        let mut lookups = client.with_setting("max_query_size", "67108864");
+        if settings.is_cluster {
+            inserts = inserts.with_setting("insert_quorum", "auto");
+            lookups = lookups.with_setting("select_sequential_consistency", "1");
+        }
+        ClickHouseStore { inserts, lookups, settings }
+    }
+
+    async fn send<R: Row>(&self, token: &InsertToken, rows: &[R]) -> Result<(), StoreError> {
+        let body = Bytes::from(encode_block(rows));
+        let mut insert = self
+            .inserts
+            .clone()
+            .with_setting("insert_deduplication_token", token.0.as_str())
+            .insert_formatted_with(insert_statement::<R>())
+            .with_timeouts(Some(self.settings.insert_timeout), Some(self.settings.insert_timeout));
+        insert.send(body).await.map_err(failed)?;
+        insert.end().await.map_err(failed)
+    }
+}
+
+/// ClickHouse's codes for what no second try mends: unknown tables and columns, types that do not fit,
+/// syntax, access.
+const FATAL_CODES: [u32; 12] = [16, 44, 46, 47, 53, 60, 62, 70, 81, 497, 511, 516];
+
+/// A failure as the loop needs to know it.
+fn failed(error: Error) -> StoreError {
+    let is_fatal = match &error {
+        Error::BadResponse(text) => code(text).is_some_and(|code| FATAL_CODES.contains(&code)),
+        Error::InvalidParams(_) | Error::SchemaMismatch(_) | Error::InvalidColumnsHeader(_) => true,
+        _ => false,
+    };
+    if is_fatal { StoreError::Fatal(Box::new(error)) } else { StoreError::Retry(Box::new(error)) }
+}
+
+/// N of `Code: N. DB::Exception: …`.
+pub(crate) fn code(text: &str) -> Option<u32> {
+    text.split_once("Code: ")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("ClickHouse did not answer a look-up within {0:?}")]
+struct TimedOut(Duration);
+
+impl Store for ClickHouseStore {
+    async fn insert(&self, token: &InsertToken, rows: &Rows) -> Result<(), StoreError> {
+        match rows {
+            Rows::Clicks(rows) => self.send(token, rows).await,
+            Rows::Leads(rows) => self.send(token, rows).await,
+            Rows::Qualifications(rows) => self.send(token, rows).await,
+            Rows::SubjectKeys(rows) => self.send(token, rows).await,
+            Rows::Rejects(rows) => self.send(token, rows).await,
+        }
+    }
+
+    async fn clicks_known(
+        &self,
+        before: &Horizon,
+        clicks: &[(String, ClickId)],
+    ) -> Result<HashSet<ClickId>, StoreError> {
+        self.in_time(lookup::clicks_known(&self.lookups, before, clicks)).await
+    }
+
+    async fn click_ids(&self, before: &Horizon, from: UnixMs, to: UnixMs) -> Result<Vec<ClickId>, StoreError> {
+        self.in_time(lookup::click_ids(&self.lookups, before, from, to)).await
+    }
+
+    async fn events_known(
+        &self,
+        before: &Horizon,
+        events: &[EventName],
+    ) -> Result<HashSet<EventId>, StoreError> {
+        self.in_time(lookup::events_known(&self.lookups, before, events)).await
+    }
+
+    async fn event_ids(&self, before: &Horizon) -> Result<Vec<EventId>, StoreError> {
+        self.in_time(lookup::event_ids(&self.lookups, before)).await
+    }
+
+    async fn subjects(
+        &self,
+        before: &Horizon,
+        keys: &[(String, SubjectKey)],
+    ) -> Result<Vec<SubjectKeyRow>, StoreError> {
+        self.in_time(lookup::subjects(&self.lookups, before, keys)).await
+    }
+
+    async fn unmatched(
+        &self,
+        before: &Horizon,
+        qualifications: &[EventName],
+    ) -> Result<Vec<QualificationRow>, StoreError> {
+        self.in_time(lookup::unmatched(&self.lookups, before, qualifications)).await
+    }
+}
+
+impl ClickHouseStore {
+    async fn in_time<T>(&self, lookup: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
+        match tokio::time::timeout(self.settings.lookup_timeout, lookup).await {
+            Ok(found) => found.map_err(failed),
+            Err(_) => Err(StoreError::Retry(Box::new(TimedOut(self.settings.lookup_timeout)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_second_try_mends_is_fatal() {
+        let bad = |text: &str| failed(Error::BadResponse(text.into()));
+        assert!(matches!(bad("Code: 60. DB::Exception: Table x does not exist"), StoreError::Fatal(_)));
+        assert!(matches!(bad("Code: 252. DB::Exception: Too many parts"), StoreError::Retry(_)));
+        assert!(matches!(bad("bad gateway"), StoreError::Retry(_)));
+    }
+}

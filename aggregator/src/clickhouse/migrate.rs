@@ -1,0 +1,109 @@
+//! Brings a ClickHouse database to the tables this version needs. Forward only.
+//!
+//! Every statement may run twice (a table or view that is there already is as it should be, since its
+//! file's checksum is), so that two processes that start at once, or one that died half-way, do no harm.
+
+use clickhouse::{Client, Row, error::Error};
+use serde::Deserialize;
+use whence_schemas::sql::{MIGRATIONS, Topology};
+
+/// ClickHouse's code for a table that exists already.
+const TABLE_EXISTS: u32 = 57;
+
+/// Why the database is not as it must be.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// ClickHouse failed.
+    #[error("ClickHouse failed at {what}")]
+    ClickHouse {
+        /// Which step.
+        what: String,
+        /// Its error.
+        #[source]
+        source: Error,
+    },
+    /// A migration ran that this version has otherwise.
+    #[error("migration {number} ({name}) ran here with other text: this is another version's database")]
+    Changed {
+        /// Its number.
+        number: u32,
+        /// Its name here.
+        name: &'static str,
+    },
+    /// The database is newer than this version.
+    #[error("the database has migration {found}, this version knows {known}: use the newer whence")]
+    Newer {
+        /// The newest that ran.
+        found: u32,
+        /// The newest known.
+        known: u32,
+    },
+}
+
+#[derive(Row, Deserialize)]
+struct Applied {
+    number: u32,
+    checksum: String,
+}
+
+/// Creates the database where it is missing and runs what has not run yet; returns the numbers that ran.
+pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Result<Vec<u32>, MigrateError> {
+    let on_cluster = match topology {
+        Topology::Single => String::new(),
+        Topology::Cluster { name } => format!(" ON CLUSTER `{name}`"),
+    };
+    // The server refuses a query in a database that does not exist yet.
+    let bare = client.clone().with_database("default");
+    run(&bare, "the database", &format!("CREATE DATABASE IF NOT EXISTS `{database}`{on_cluster}")).await?;
+    let engine = match topology {
+        Topology::Single => "ReplacingMergeTree".to_owned(),
+        Topology::Cluster { .. } => {
+            "ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')".to_owned()
+        }
+    };
+    let table = format!(
+        "CREATE TABLE IF NOT EXISTS whence_migrations{on_cluster} \
+         (number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) \
+         ENGINE = {engine} ORDER BY number"
+    );
+    run(client, "the list of migrations", &table).await?;
+    let applied = applied(client).await?;
+    let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
+    if let Some(newer) = applied.iter().map(|row| row.number).max().filter(|number| *number > known) {
+        return Err(MigrateError::Newer { found: newer, known });
+    }
+
+    let mut ran = Vec::new();
+    for migration in MIGRATIONS {
+        let checksum = migration.checksum();
+        match applied.iter().find(|row| row.number == migration.number) {
+            Some(row) if row.checksum == checksum => continue,
+            Some(_) => return Err(MigrateError::Changed { number: migration.number, name: migration.name }),
+            None => {}
+        }
+        for statement in migration.statements(topology) {
+            run(client, &format!("migration {} ({})", migration.number, migration.name), &statement).await?;
+        }
+        let done = format!(
+            "INSERT INTO whence_migrations (number, name, checksum) VALUES ({}, '{}', '{checksum}')",
+            migration.number, migration.name
+        );
+        run(client, "the list of migrations", &done).await?;
+        ran.push(migration.number);
+    }
+    Ok(ran)
+}
+
+async fn applied(client: &Client) -> Result<Vec<Applied>, MigrateError> {
+    let sql = "SELECT number, checksum FROM whence_migrations FINAL ORDER BY number";
+    let failed = |source| MigrateError::ClickHouse { what: "the list of migrations".into(), source };
+    client.query(sql).fetch_all::<Applied>().await.map_err(failed)
+}
+
+async fn run(client: &Client, what: &str, sql: &str) -> Result<(), MigrateError> {
+    match client.query(sql).execute().await {
+        Ok(()) => Ok(()),
+        Err(Error::BadResponse(text)) if super::code(&text) == Some(TABLE_EXISTS) => Ok(()),
+        Err(source) => Err(MigrateError::ClickHouse { what: what.to_owned(), source }),
+    }
+}

@@ -1,0 +1,201 @@
+//! A journal of this machine as the [`Source`]: without Kafka the aggregator reads what the edge and
+//! the events API wrote.
+//!
+//! The journal's incarnations follow each other; a commit is a checkpoint file, on disk when it returns.
+
+use crate::{
+    position::{Commit, Partition},
+    source::{Chunk, Record, Source, SourceError},
+};
+use std::{path::PathBuf, time::Duration};
+use uuid::Uuid;
+use whence_journal::{Checkpoint, Payload, Position, ReadError, Reader, Stored};
+use whence_schemas::{ids::Incarnation, time::UnixMs};
+
+/// How long a read that found nothing waits before it looks again.
+const POLL_EVERY: Duration = Duration::from_millis(10);
+/// Bytes of one read.
+const READ_BYTES_MAX: usize = 16 << 20;
+
+/// Where a journal and the aggregator's place in it are.
+#[derive(Clone, Debug)]
+pub struct JournalSettings {
+    /// The journal's directory.
+    pub dir: PathBuf,
+    /// The checkpoint's file.
+    pub checkpoint: PathBuf,
+    /// Which partition the journal counts as.
+    pub partition: Partition,
+    /// What is stored is kept at least this long before its segment is removed.
+    pub grace: Duration,
+}
+
+/// One journal.
+pub struct JournalSource {
+    settings: JournalSettings,
+    reader: Reader,
+    /// Records of one incarnation that were read but not taken yet.
+    ahead: Vec<whence_journal::Record>,
+    /// The segment-removing offset of the last removal, so that it is not tried at every commit.
+    retired_at: Option<Position>,
+}
+
+impl JournalSource {
+    /// A source over the journal, which need not exist yet.
+    #[must_use]
+    pub fn new(settings: JournalSettings) -> JournalSource {
+        let reader = Reader::open(settings.dir.clone(), None);
+        JournalSource { settings, reader, ahead: Vec::new(), retired_at: None }
+    }
+
+    /// What of the journal has not been read, in bytes.
+    pub fn lag_bytes(&self) -> std::io::Result<u64> {
+        self.reader.lag_bytes()
+    }
+
+    /// The oldest position there is, once there is one.
+    async fn first(&mut self) -> Result<Position, SourceError> {
+        loop {
+            let mut records = Vec::new();
+            self.reader.read(1, 1, &mut records).map_err(failed)?;
+            if let Some(record) = records.first() {
+                return Ok(record.position);
+            }
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+
+    fn fill(&mut self, records_max: usize) -> Result<(), SourceError> {
+        if self.ahead.is_empty() {
+            self.reader.read(records_max, READ_BYTES_MAX, &mut self.ahead).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Records in hand as a chunk, at most `records_max` of them: a damaged range counts each of its
+    /// record numbers, and may be left in part for the next chunk.
+    fn take(&mut self, records_max: usize) -> Option<Chunk> {
+        let incarnation = self.ahead.first()?.position.incarnation;
+        let timestamp = opened_at(incarnation);
+        let mut records = Vec::with_capacity(self.ahead.len().min(records_max));
+        let mut left = Vec::new();
+        for record in self.ahead.drain(..) {
+            let position = record.position;
+            if records.len() == records_max || position.incarnation != incarnation {
+                left.push(record);
+                continue;
+            }
+            let (count, payload) = match record.payload {
+                Payload::Intact(bytes) => (1, Some(bytes)),
+                Payload::Corrupt { count } => (count, None),
+            };
+            let room = (records_max - records.len()) as u64;
+            records.extend((0..count.min(room)).map(|at| Record {
+                offset: position.offset + at,
+                timestamp,
+                payload: payload.clone(),
+            }));
+            if count > room {
+                let payload = Payload::Corrupt { count: count - room };
+                left.push(whence_journal::Record { position: position.plus(room), payload });
+            }
+        }
+        self.ahead = left;
+        Some(Chunk { incarnation: Incarnation(Uuid::from_u128(incarnation.0)), records })
+    }
+
+    fn retire(&mut self, through: Position) {
+        const RECORDS_BETWEEN: u64 = 100_000;
+        let is_due = self.retired_at.is_none_or(|at| {
+            at.incarnation != through.incarnation || through.offset - at.offset >= RECORDS_BETWEEN
+        });
+        if !is_due {
+            return;
+        }
+        self.retired_at = Some(through);
+        match whence_journal::retire(&self.settings.dir, through, self.settings.grace) {
+            Ok(retired) => tracing::debug!(partition = %self.settings.partition, ?retired, "retired journal segments"),
+            Err(error) => {
+                tracing::warn!(partition = %self.settings.partition, %error, "could not remove journal segments");
+            }
+        }
+    }
+}
+
+/// Records carry no time of their own: where a payload's can't be read, the time at which its journal was
+/// opened stands in, which depends on the position alone.
+fn opened_at(incarnation: whence_journal::Incarnation) -> UnixMs {
+    UnixMs((incarnation.0 >> 80) as i64)
+}
+
+fn failed(error: ReadError) -> SourceError {
+    match error {
+        error @ ReadError::Io(_) => SourceError::Retry(Box::new(error)),
+        error => SourceError::Fatal(Box::new(error)),
+    }
+}
+
+fn io_failed(error: std::io::Error) -> SourceError {
+    SourceError::Retry(Box::new(error))
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the checkpoint {0} is damaged; remove it to start from the oldest record there is: what is stored already is then found to be duplicates")]
+struct DamagedCheckpoint(PathBuf);
+
+impl Source for JournalSource {
+    fn partition(&self) -> Partition {
+        self.settings.partition
+    }
+
+    async fn restart(&mut self) -> Result<Commit, SourceError> {
+        self.ahead.clear();
+        let commit = match Checkpoint::load(&self.settings.checkpoint).map_err(io_failed)? {
+            Stored::Intact(checkpoint) => Commit {
+                incarnation: Incarnation(Uuid::from_u128(checkpoint.position.incarnation.0)),
+                next: checkpoint.position.offset,
+                intent: checkpoint.intent,
+            },
+            Stored::Damaged => {
+                let damaged = DamagedCheckpoint(self.settings.checkpoint.clone());
+                return Err(SourceError::Fatal(Box::new(damaged)));
+            }
+            Stored::Absent => {
+                self.reader = Reader::open(self.settings.dir.clone(), None);
+                let first = self.first().await?;
+                let incarnation = Incarnation(Uuid::from_u128(first.incarnation.0));
+                Commit { incarnation, next: first.offset, intent: None }
+            }
+        };
+        self.reader.seek(position(&commit));
+        Ok(commit)
+    }
+
+    async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Chunk, SourceError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            self.fill(records_max)?;
+            if let Some(chunk) = self.take(records_max) {
+                return Ok(chunk);
+            }
+            if tokio::time::Instant::now() >= deadline {
+                return Ok(Chunk { incarnation: Incarnation(Uuid::nil()), records: Vec::new() });
+            }
+            tokio::time::sleep_until(deadline.min(tokio::time::Instant::now() + POLL_EVERY)).await;
+        }
+    }
+
+    async fn commit(&mut self, commit: &Commit) -> Result<(), SourceError> {
+        let position = position(commit);
+        let checkpoint = Checkpoint { position, intent: commit.intent, note: Vec::new() };
+        tokio::task::block_in_place(|| checkpoint.save(&self.settings.checkpoint)).map_err(io_failed)?;
+        if commit.intent.is_none() {
+            self.retire(position);
+        }
+        Ok(())
+    }
+}
+
+fn position(commit: &Commit) -> Position {
+    Position { incarnation: whence_journal::Incarnation(commit.incarnation.0.as_u128()), offset: commit.next }
+}

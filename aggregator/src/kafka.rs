@@ -1,0 +1,16 @@
+//! Kafka as the [`Source`](crate::source::Source): a consumer group whose members work their partitions
+//! one by one.
+//!
+//! One thread polls the group and serves rebalances. A partition that is assigned gets a queue and a
+//! task of its own; a partition that is revoked has its task ended before the revocation returns, so that
+//! nobody commits for what is somebody else's. A process that was frozen meanwhile is fenced by the
+//! coordinator at its first commit.
+//!
+//! A topic's incarnation is its topic id, which the broker makes anew with each creation.
+
+mod context;
+mod group;
+mod source;
+mod topic_id;
+
+pub use group::{GroupSettings, run};

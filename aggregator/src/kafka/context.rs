@@ -1,0 +1,75 @@
+//! What librdkafka calls back: rebalances, statistics, errors.
+
+use super::group::{Assigned, Workers};
+use rdkafka::{
+    ClientContext, Offset, Statistics, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::KafkaError,
+    types::RDKafkaRespErr,
+};
+use std::sync::Mutex;
+
+/// The group member's side of a rebalance.
+pub struct GroupContext {
+    pub(super) workers: Workers,
+    /// Partitions assigned and paused, for the polling thread to give a queue and a task.
+    pub(super) assigned: Mutex<Vec<Assigned>>,
+}
+
+impl ClientContext for GroupContext {
+    fn stats(&self, statistics: Statistics) {
+        let mut lag = 0;
+        for (name, topic) in &statistics.topics {
+            let of_topic: i64 = topic.partitions.values().map(|partition| partition.consumer_lag.max(0)).sum();
+            tracing::trace!(topic = name, lag = of_topic, "consumer lag");
+            lag += of_topic;
+        }
+        metrics::gauge!("whence_kafka_lag_records").set(lag as f64);
+        let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
+        metrics::gauge!("whence_kafka_brokers_up").set(up as f64);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "kafka client error");
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    /// Overridden to assign paused: nothing may be fetched into the common queue before the partition
+    /// has its own. Eager protocols only: every rebalance revokes all and assigns anew.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
+            _ => self.revoke(consumer),
+        }
+    }
+}
+
+impl GroupContext {
+    fn assign(&self, consumer: &BaseConsumer<Self>, partitions: &mut TopicPartitionList) {
+        let names: Vec<_> =
+            partitions.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+        for (topic, partition) in &names {
+            // The worker seeks to its commit before it is resumed.
+            let _ = partitions.set_partition_offset(topic, *partition, Offset::Beginning);
+        }
+        if let Err(error) = consumer.assign(partitions).and_then(|()| consumer.pause(partitions)) {
+            tracing::error!(%error, "could not take the assigned partitions; the next rebalance tries again");
+            return;
+        }
+        metrics::counter!("whence_kafka_rebalances_total", "kind" => "assign").increment(1);
+        tracing::info!(partitions = names.len(), "partitions assigned");
+        let assigned = names.into_iter().map(|(topic, partition)| Assigned { topic, partition });
+        self.assigned.lock().expect("nothing panics while it holds the list").extend(assigned);
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>) {
+        self.assigned.lock().expect("nothing panics while it holds the list").clear();
+        let ended = self.workers.end_all();
+        metrics::counter!("whence_kafka_rebalances_total", "kind" => "revoke").increment(1);
+        tracing::info!(partitions = ended, is_lost = consumer.assignment_lost(), "partitions revoked");
+        if let Err(error) = consumer.unassign() {
+            tracing::error!(%error, "could not give up the revoked partitions");
+        }
+    }
+}

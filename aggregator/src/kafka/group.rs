@@ -1,0 +1,228 @@
+//! The group's thread and the tasks of its partitions.
+
+use super::{context::GroupContext, source::PartitionSource, topic_id::topic_id};
+use crate::{
+    partition::LoopSettings,
+    position::Partition,
+    store::Store,
+    work::{Stop, work},
+};
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use whence_schemas::{topics::Stream, token::KeyRing};
+
+/// How to join the group.
+#[derive(Clone, Debug)]
+pub struct GroupSettings {
+    /// librdkafka's settings: `bootstrap.servers`, security and whatever else the operator gives.
+    pub client: Vec<(String, String)>,
+    /// The group's name.
+    pub group: String,
+    /// A name of this member that survives its restart (static membership); empty: none.
+    pub member: String,
+    /// Topic of each stream: [`Stream::topic`] but in tests.
+    pub topics: Vec<(Stream, String)>,
+    /// A member that is silent this long is dead.
+    pub session_timeout: Duration,
+    /// A revoked partition's block in flight may take this long to finish; then it is left for replay.
+    pub revoke_timeout: Duration,
+}
+
+impl GroupSettings {
+    /// Settings for these brokers, all else as usual.
+    #[must_use]
+    pub fn new(brokers: &str) -> GroupSettings {
+        GroupSettings {
+            client: vec![("bootstrap.servers".into(), brokers.into())],
+            group: "whence-aggregator".into(),
+            member: String::new(),
+            topics: Stream::ALL.map(|stream| (stream, stream.topic().to_owned())).into(),
+            session_timeout: Duration::from_secs(10),
+            revoke_timeout: Duration::from_secs(5),
+        }
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("group.id", &self.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // Truncated or recreated topics must be loud.
+            .set("auto.offset.reset", "error")
+            .set("partition.assignment.strategy", "roundrobin")
+            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
+            .set("heartbeat.interval.ms", (self.session_timeout.as_millis() / 5).to_string())
+            .set("statistics.interval.ms", "10000")
+            .set("queued.max.messages.kbytes", "65536")
+            .set("fetch.wait.max.ms", "100")
+            .set("topic.metadata.refresh.interval.ms", "10000");
+        if !self.member.is_empty() {
+            config.set("group.instance.id", &self.member);
+        }
+        for (name, value) in &self.client {
+            config.set(name, value);
+        }
+        config
+    }
+}
+
+/// A partition that was assigned and waits for its task.
+pub(super) struct Assigned {
+    pub topic: String,
+    pub partition: i32,
+}
+
+/// The tasks of the partitions that this member owns.
+#[derive(Clone)]
+pub(super) struct Workers {
+    runtime: Handle,
+    revoke_timeout: Duration,
+    owned: Arc<Mutex<Vec<(Stop, JoinHandle<()>)>>>,
+}
+
+impl Workers {
+    fn add(&self, stop: Stop, task: JoinHandle<()>) {
+        self.owned.lock().expect("nothing panics while it holds the list").push((stop, task));
+    }
+
+    /// Ends all tasks and returns how many once none is left. Called from the polling thread.
+    pub fn end_all(&self) -> usize {
+        let owned = std::mem::take(&mut *self.owned.lock().expect("nothing panics while it holds the list"));
+        let count = owned.len();
+        owned.iter().for_each(|(stop, _)| stop.after_block.cancel());
+        let (stops, tasks): (Vec<_>, Vec<_>) = owned.into_iter().unzip();
+        self.runtime.block_on(async {
+            let mut all = std::pin::pin!(futures_util::future::join_all(tasks));
+            if tokio::time::timeout(self.revoke_timeout, &mut all).await.is_err() {
+                metrics::counter!("whence_kafka_blocks_abandoned_total").increment(1);
+                stops.iter().for_each(|stop| stop.at_once.cancel());
+                all.await;
+            }
+        });
+        count
+    }
+}
+
+/// Why the group could not be joined.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// librdkafka refused the settings or the subscription.
+    #[error("can't join the consumer group")]
+    Kafka(#[from] KafkaError),
+    /// No thread could be had.
+    #[error("can't start the polling thread")]
+    Thread(#[from] std::io::Error),
+}
+
+/// Joins the group and works what it is assigned until `stop`; returns when every block in flight is
+/// finished or left. Must be called within a multi-threaded runtime.
+pub async fn run<S: Store + Clone + 'static>(
+    settings: GroupSettings,
+    store: S,
+    loop_settings: LoopSettings,
+    keys: Arc<KeyRing>,
+    stop: Stop,
+) -> Result<(), GroupError> {
+    let workers =
+        Workers { runtime: Handle::current(), revoke_timeout: settings.revoke_timeout, owned: Arc::default() };
+    let context = GroupContext { workers: workers.clone(), assigned: Mutex::default() };
+    let consumer: Arc<BaseConsumer<GroupContext>> = Arc::new(settings.config().create_with_context(context)?);
+    let topics: Vec<&str> = settings.topics.iter().map(|(_, topic)| topic.as_str()).collect();
+    consumer.subscribe(&topics)?;
+    let member = Member { settings, consumer, workers, store, loop_settings, keys, stop };
+    let (ended, end) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("whence-group".into()).spawn(move || {
+        member.poll_until_stopped();
+        let _ = ended.send(());
+    })?;
+    let _ = end.await;
+    Ok(())
+}
+
+struct Member<S> {
+    settings: GroupSettings,
+    consumer: Arc<BaseConsumer<GroupContext>>,
+    workers: Workers,
+    store: S,
+    loop_settings: LoopSettings,
+    keys: Arc<KeyRing>,
+    stop: Stop,
+}
+
+impl<S: Store + Clone + 'static> Member<S> {
+    fn poll_until_stopped(self) {
+        const POLL: Duration = Duration::from_millis(100);
+        while !self.stop.after_block.is_cancelled() {
+            match self.consumer.poll(POLL) {
+                None => {}
+                Some(Err(error)) => tracing::warn!(%error, "polling the consumer group failed"),
+                // Paused until it has a queue of its own, no partition gives records here.
+                Some(Ok(_)) => tracing::error!("a record came before its partition had a queue; it will come again"),
+            }
+            let assigned = {
+                let mut list = self.consumer.context().assigned.lock().expect("nothing panics while it holds the list");
+                std::mem::take(&mut *list)
+            };
+            assigned.into_iter().for_each(|assigned| self.employ(assigned));
+        }
+        self.workers.end_all();
+        self.consumer.unsubscribe();
+    }
+
+    /// Gives an assigned partition its queue and its task.
+    fn employ(&self, assigned: Assigned) {
+        let Assigned { topic, partition } = assigned;
+        let Some((stream, _)) = self.settings.topics.iter().find(|(_, name)| *name == topic) else { return };
+        let number = u32::try_from(partition).expect("Kafka assigns partitions from 0");
+        let Some(mut queue) = self.consumer.split_partition_queue(&topic, partition) else {
+            tracing::error!(topic, partition, "the assigned partition has no queue");
+            return;
+        };
+        let filled = Arc::new(Notify::new());
+        let notify = filled.clone();
+        queue.set_nonempty_callback(move || notify.notify_one());
+        let stop = self.stop.child();
+        let incarnation = match self.incarnation(&topic, &stop) {
+            Some(incarnation) => incarnation,
+            None => return,
+        };
+        let source = PartitionSource {
+            consumer: self.consumer.clone(),
+            queue,
+            filled,
+            topic,
+            partition: Partition { stream: *stream, number },
+            incarnation,
+            next: 0,
+            is_paused: true,
+        };
+        let (store, settings, keys, stops) = (self.store.clone(), self.loop_settings, self.keys.clone(), stop.clone());
+        let task = self.workers.runtime.spawn(async move { work(source, &store, settings, keys, stops).await });
+        self.workers.add(stop, task);
+    }
+
+    /// The topic's id; asked again until the broker answers or the process stops.
+    fn incarnation(&self, topic: &str, stop: &Stop) -> Option<whence_schemas::ids::Incarnation> {
+        const TIMEOUT: Duration = Duration::from_secs(5);
+        const TRIES: u32 = 6;
+        for _ in 0..TRIES {
+            // SAFETY: the consumer lives as long as `self`, which outlives this call.
+            match unsafe { topic_id(self.consumer.client().native_ptr(), topic, TIMEOUT) } {
+                Ok(incarnation) => return Some(incarnation),
+                Err(_) if stop.after_block.is_cancelled() => return None,
+                Err(error) => tracing::warn!(%error, "asking for the topic's id again"),
+            }
+        }
+        tracing::error!(topic, "the broker does not tell the topic's id (Kafka 2.8 or newer is needed): the partition stands still until the next rebalance");
+        None
+    }
+}

@@ -1,0 +1,193 @@
+//! One assigned partition as the [`Source`]: its own queue, commits with metadata.
+
+use super::context::GroupContext;
+use crate::{
+    position::{Commit, Partition},
+    source::{Chunk, Record, Source, SourceError},
+};
+use bytes::{Bytes, BytesMut};
+use rdkafka::{
+    Message, Offset, Timestamp, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer, base_consumer::PartitionQueue},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Notify;
+use whence_schemas::{ids::Incarnation, time::UnixMs};
+
+/// How long a question to the broker may take.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of one chunk, at most, but for its last record.
+const CHUNK_BYTES_MAX: usize = 16 << 20;
+
+/// One partition of a topic.
+pub(super) struct PartitionSource {
+    pub consumer: Arc<BaseConsumer<GroupContext>>,
+    pub queue: PartitionQueue<GroupContext>,
+    /// Told when the queue gets its first record.
+    pub filled: Arc<Notify>,
+    pub topic: String,
+    pub partition: Partition,
+    pub incarnation: Incarnation,
+    /// The offset that must come next.
+    pub next: u64,
+    pub is_paused: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("the record at offset {wanted} of {topic} is gone (the next is {found}): retention or truncation was faster than this group; `kafka-consumer-groups --reset-offsets` accepts the loss")]
+    Gone { topic: String, wanted: u64, found: u64 },
+    #[error("the committed offset is of another version of whence")]
+    Metadata(#[from] crate::position::MetadataError),
+}
+
+/// Errors that say that this member no longer owns what it commits for.
+fn failed(error: KafkaError) -> SourceError {
+    let is_fenced = error.rdkafka_error_code().is_some_and(|code| {
+        matches!(
+            code,
+            RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::FencedInstanceId
+                | RDKafkaErrorCode::RebalanceInProgress
+                | RDKafkaErrorCode::AssignmentLost
+        )
+    });
+    if is_fenced { SourceError::Lost } else { SourceError::Retry(Box::new(error)) }
+}
+
+impl PartitionSource {
+    fn number(&self) -> i32 {
+        i32::try_from(self.partition.number).expect("Kafka numbers partitions with an i32")
+    }
+
+    fn list(&self) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&self.topic, self.number());
+        list
+    }
+
+    /// What was committed for this incarnation; the beginning where nothing was, or for another one.
+    fn committed(&self) -> Result<Commit, SourceError> {
+        let answer = self.consumer.committed_offsets(self.list(), BROKER_TIMEOUT).map_err(failed)?;
+        let element = answer.elements_for_topic(&self.topic);
+        if let Some(Offset::Offset(next)) = element.first().map(|element| element.offset()) {
+            let commit = Commit::from_metadata(next.unsigned_abs(), element[0].metadata())
+                .map_err(|error| SourceError::Fatal(Box::new(Fault::from(error))))?;
+            if commit.incarnation == self.incarnation {
+                return Ok(commit);
+            }
+            tracing::warn!(topic = self.topic, partition = %self.partition, "the topic was created anew: reading it from its beginning");
+        }
+        let (low, _) = self
+            .consumer
+            .fetch_watermarks(&self.topic, self.number(), BROKER_TIMEOUT)
+            .map_err(failed)?;
+        Ok(Commit { incarnation: self.incarnation, next: low.unsigned_abs(), intent: None })
+    }
+
+    /// Takes what the queue has, up to the bounds.
+    fn take(&mut self, records_max: usize) -> Result<Vec<Record>, SourceError> {
+        let mut arena = BytesMut::new();
+        let mut places: Vec<(u64, UnixMs, Option<usize>)> = Vec::new();
+        while places.len() < records_max && arena.len() < CHUNK_BYTES_MAX {
+            let Some(message) = self.queue.poll(Duration::ZERO) else { break };
+            let message = message.map_err(failed)?;
+            let offset = message.offset().unsigned_abs();
+            if offset != self.next {
+                // Older: fetched before the seek. Newer: what should be here is gone.
+                if offset < self.next {
+                    continue;
+                }
+                let gone = Fault::Gone { topic: self.topic.clone(), wanted: self.next, found: offset };
+                return Err(SourceError::Fatal(Box::new(gone)));
+            }
+            self.next += 1;
+            let timestamp = match message.timestamp() {
+                Timestamp::CreateTime(ms) | Timestamp::LogAppendTime(ms) => UnixMs(ms),
+                Timestamp::NotAvailable => UnixMs(0),
+            };
+            arena.extend_from_slice(message.payload().unwrap_or_default());
+            places.push((offset, timestamp, message.payload().map(|_| arena.len())));
+        }
+        Ok(cut(arena.freeze(), places))
+    }
+}
+
+/// Records as slices of one buffer; a record without payload (a tombstone) is an empty one.
+fn cut(mut arena: Bytes, places: Vec<(u64, UnixMs, Option<usize>)>) -> Vec<Record> {
+    let mut start = 0;
+    let mut records = Vec::with_capacity(places.len());
+    for (offset, timestamp, end) in places {
+        let payload = match end {
+            Some(end) => arena.split_to(end - std::mem::replace(&mut start, end)),
+            None => Bytes::new(),
+        };
+        records.push(Record { offset, timestamp, payload: Some(payload) });
+    }
+    records
+}
+
+impl Source for PartitionSource {
+    fn partition(&self) -> Partition {
+        self.partition
+    }
+
+    async fn restart(&mut self) -> Result<Commit, SourceError> {
+        tokio::task::block_in_place(|| {
+            let commit = self.committed()?;
+            let next = i64::try_from(commit.next).expect("Kafka counts offsets with an i64");
+            self.consumer
+                .seek(&self.topic, self.number(), Offset::Offset(next), BROKER_TIMEOUT)
+                .map_err(failed)?;
+            self.next = commit.next;
+            if std::mem::take(&mut self.is_paused) {
+                self.consumer.resume(&self.list()).map_err(failed)?;
+            }
+            Ok(commit)
+        })
+    }
+
+    async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Chunk, SourceError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            let filled = self.filled.clone();
+            let filled = filled.notified();
+            let records = self.take(records_max)?;
+            if !records.is_empty() {
+                return Ok(Chunk { incarnation: self.incarnation, records });
+            }
+            if tokio::time::timeout_at(deadline, filled).await.is_err() {
+                let records = self.take(records_max)?;
+                return Ok(Chunk { incarnation: self.incarnation, records });
+            }
+        }
+    }
+
+    async fn commit(&mut self, commit: &Commit) -> Result<(), SourceError> {
+        let next = i64::try_from(commit.next).expect("Kafka counts offsets with an i64");
+        let mut list = TopicPartitionList::new();
+        {
+            let mut element = list.add_partition(&self.topic, self.number());
+            element.set_offset(Offset::Offset(next)).map_err(failed)?;
+            element.set_metadata(commit.metadata());
+        }
+        // In place, not on another thread: a task that is dropped can't leave a commit behind.
+        tokio::task::block_in_place(|| self.consumer.commit(&list, CommitMode::Sync)).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_cut_out_of_their_buffer() {
+        let at = UnixMs(1);
+        let places = vec![(5, at, Some(2)), (6, at, None), (7, at, Some(2)), (8, at, Some(5))];
+        let records = cut(Bytes::from_static(b"abcde"), places);
+        let payloads: Vec<_> = records.iter().map(|r| r.payload.clone().unwrap()).collect();
+        assert_eq!(payloads, [&b"ab"[..], b"", b"", b"cde"]);
+    }
+}
