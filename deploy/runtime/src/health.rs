@@ -194,12 +194,15 @@ impl Component {
 
     /// Logs changes only: a component may report its state on every turn of a loop.
     fn set(&self, state: State) {
-        let before = lock(&self.inner.components).insert(self.name, state.clone()).flatten();
-        if before == state {
+        let mut components = lock(&self.inner.components);
+        let known = components.entry(self.name).or_default();
+        if *known == state {
             return;
         }
+        known.clone_from(&state);
+        // Still under the lock, so that the gauge and the log end with the last state.
         record(self.name, state.is_none());
-        match &state {
+        match state {
             None => tracing::info!(component = self.name, "component is ready"),
             Some(reason) => tracing::warn!(component = self.name, reason, "component is not ready"),
         }

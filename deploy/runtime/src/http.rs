@@ -21,7 +21,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -146,6 +146,7 @@ where
             connections = left,
             "connections cut after the drain time-out"
         );
+        meters.cut.increment(left as u64);
         cut.cancel();
         connections.wait().await;
     }
@@ -190,16 +191,18 @@ async fn serve_connection<H, F, B>(
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => Ok(ended),
-        () = shutdown.cancelled() => Err(()),
-        () = sleep(limits.connection_age_max) => Err(()),
-    };
-    let ended = match ended {
-        Ok(ended) => ended,
-        Err(()) => {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
-            let deadline = Instant::now() + limits.drain_timeout;
-            timeout_at(deadline, connection).await.unwrap_or(Ok(()))
+            // The accept loop cuts all connections at one deadline and counts them.
+            connection.await
+        }
+        () = sleep(limits.connection_age_max) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(limits.drain_timeout, connection).await.unwrap_or_else(|_| {
+                meters.cut.increment(1);
+                Ok(())
+            })
         }
     };
     if let Err(error) = ended {
@@ -223,6 +226,7 @@ struct Meters {
     name: &'static str,
     open: metrics::Gauge,
     refused: metrics::Counter,
+    cut: metrics::Counter,
     accept_errors: metrics::Counter,
     duration: metrics::Histogram,
 }
@@ -233,6 +237,7 @@ impl Meters {
             name,
             open: metrics::gauge!("whence_http_connections", "listener" => name),
             refused: metrics::counter!("whence_http_connections_refused_total", "listener" => name),
+            cut: metrics::counter!("whence_http_connections_cut_total", "listener" => name),
             accept_errors: metrics::counter!("whence_http_accept_errors_total", "listener" => name),
             duration: metrics::histogram!("whence_http_request_duration_seconds", "listener" => name),
         }

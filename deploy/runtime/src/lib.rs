@@ -2,7 +2,7 @@
 //!
 //! | Module | What it gives |
 //! |---|---|
-//! | [`settings`] | one name per setting as flag, variable and TOML key; every mistake reported at once |
+//! | [`mod@settings`] | one name per setting as flag, variable and TOML key; every mistake reported at once |
 //! | [`telemetry`] | logs on stderr, the Prometheus recorder, `build_info`, process metrics |
 //! | [`health`] | named readiness with reasons, liveness by heartbeat |
 //! | [`http`] | a bounded HTTP/1 server for plain listeners |

@@ -1,5 +1,7 @@
 //! Settings from the outside: precedence, every mistake at once, secrets that stay secret.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -81,11 +83,13 @@ compose! {
     }
 }
 
+type Pairs<'a> = &'a [(&'a str, &'a str)];
+
 fn catalogue() -> Catalogue {
     Catalogue::default().with::<Up>().with::<Other>().with_variable("WHENCE_SCRIPT_ONLY")
 }
 
-fn load<G: Group>(argv: &[&str], environment: &[(&str, &str)]) -> Result<Loaded<G>, Mistakes> {
+fn load<G: Group>(argv: &[&str], environment: Pairs<'_>) -> Result<Loaded<G>, Mistakes> {
     let command = settings::command::<G>(clap::Command::new("test").no_binary_name(true));
     let flags = command.try_get_matches_from(argv).expect("the flags exist");
     settings::load(&flags, &Environment::from_pairs(environment.iter().copied()), &catalogue())
@@ -102,8 +106,8 @@ fn a_flag_wins_over_a_variable_over_the_file_over_the_default() {
     let dir = tempfile::tempdir().unwrap();
     let config = file(dir.path(), "whence.toml", "linger = '3ms'");
     let flag: &[&str] = &["--linger", "1ms"];
-    let variable: &[(&str, &str)] = &[("WHENCE_LINGER", "2ms")];
-    let config: &[(&str, &str)] = &[("WHENCE_CONFIG", &config)];
+    let variable: Pairs<'_> = &[("WHENCE_LINGER", "2ms")];
+    let config: Pairs<'_> = &[("WHENCE_CONFIG", &config)];
     let cases = [
         (flag, variable, config, 1, Origin::Flag),
         (flag, &[], &[], 1, Origin::Flag),
@@ -211,9 +215,9 @@ fn a_secret_comes_from_its_variable_its_key_or_a_file_and_the_nearer_source_wins
         &format!("clickhouse-url = 'u'\nclickhouse-password-file = '{secret_file}'"),
     );
     let by_flag: &[&str] = &["--config", &inline, "--clickhouse-password-file", &secret_file];
-    let in_variable: &[(&str, &str)] = &[("WHENCE_CLICKHOUSE_PASSWORD", "from-env")];
-    let by_variable: &[(&str, &str)] = &[("WHENCE_CLICKHOUSE_PASSWORD_FILE", &secret_file)];
-    let cases: [(&[&str], &[(&str, &str)], &str); 5] = [
+    let in_variable: Pairs<'_> = &[("WHENCE_CLICKHOUSE_PASSWORD", "from-env")];
+    let by_variable: Pairs<'_> = &[("WHENCE_CLICKHOUSE_PASSWORD_FILE", &secret_file)];
+    let cases: [(&[&str], Pairs<'_>, &str); 5] = [
         (by_flag, in_variable, "from-file"),
         (&["--config", &inline], in_variable, "from-env"),
         (&["--config", &inline], by_variable, "from-file"),
@@ -289,7 +293,7 @@ fn credentials_inside_an_address_are_masked() {
 fn lists_come_from_commas_repeated_flags_and_arrays() {
     let dir = tempfile::tempdir().unwrap();
     let config = file(dir.path(), "whence.toml", "hosts = ['a', 'b,c']");
-    let hosts = |argv: &[&str], environment: &[(&str, &str)]| {
+    let hosts = |argv: &[&str], environment: Pairs<'_>| {
         load::<Clicks>(argv, environment).unwrap().settings.hosts.clone()
     };
     assert_eq!(hosts(&["--hosts", "a", "--hosts", "b"], &[]), ["a", "b"]);

@@ -62,145 +62,136 @@ impl Reader<'_> {
     /// Reads one field; `None` after a mistake, which is kept.
     #[doc(hidden)]
     pub fn read<T: Value>(&mut self, row: &Row, check: impl FnOnce(&T) -> Result<(), Invalid>) -> Option<T> {
-        let outcome = match self.given(row)? {
-            Some(given) => self.parse::<T>(row, given),
-            None => self.unset::<T>(row).map(|value| (value, row.name.clone(), Origin::Default)),
-        };
-        let (value, place, origin) = outcome?;
-        let rendered = value.render();
-        if let Err(invalid) = check(&value) {
-            self.invalid(row, place, rendered, &invalid);
-            return None;
+        match self.try_read(row, check) {
+            Ok((value, origin)) => {
+                // A shared group is read once per group that contains it.
+                if !self.effective.iter().any(|known| known.name == row.name) {
+                    let name = row.name.clone();
+                    self.effective.push(Effective { name, value: value.render(), origin });
+                }
+                Some(value)
+            }
+            Err(mistake) => {
+                self.keep(mistake);
+                None
+            }
         }
-        // A shared group is read once per group that contains it.
-        if !self.effective.iter().any(|known| known.name == row.name) {
-            self.effective.push(Effective { name: row.name.clone(), value: rendered, origin });
-        }
-        Some(value)
     }
 
     /// Rules between settings that are broken.
     #[doc(hidden)]
     pub fn conflicts(&mut self, messages: Vec<String>) {
         for message in messages {
-            self.mistake("settings".to_owned(), Problem::Conflict(message));
+            self.keep(Mistake { place: "settings".to_owned(), problem: Problem::Conflict(message) });
         }
     }
 
-    /// The first source that names the setting. Outer `None`: a mistake on the way.
-    fn given(&mut self, row: &Row) -> Option<Option<Given>> {
-        let lookups: [fn(&mut Self, &str) -> Option<Option<Given>>; 3] =
-            [Self::flag, Self::variable, Self::key];
-        for lookup in lookups {
-            let direct = lookup(self, &row.name)?;
-            let file = match row.file_name() {
-                Some(name) => lookup(self, &name)?,
-                None => None,
-            };
-            match (direct, file) {
-                (None, None) => {}
-                (Some(given), None) => return Some(Some(given)),
-                (None, Some(file)) => return self.secret_file(file).map(Some),
-                (Some(given), Some(file)) => {
-                    self.mistake(given.place, Problem::Ambiguous { file: file.place });
-                    return None;
-                }
-            }
-        }
-        Some(None)
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "one shape for the three look-ups")]
-    fn flag(&mut self, name: &str) -> Option<Option<Given>> {
-        // A flag this command does not define is an error of `try_get_many`, and not given.
-        let values = self.flags.and_then(|flags| flags.try_get_many::<String>(name).ok().flatten());
-        let Some(values) = values else { return Some(None) };
-        let mut values: Vec<String> = values.cloned().collect();
-        let raw = if values.len() == 1 { Raw::Text(values.swap_remove(0)) } else { Raw::List(values) };
-        Some(Some(Given { raw, place: format!("--{name}"), origin: Origin::Flag }))
-    }
-
-    fn variable(&mut self, name: &str) -> Option<Option<Given>> {
-        let place = variable(name);
-        match self.environment.value(&place).map(OsString::into_string) {
-            None => Some(None),
-            Some(Ok(text)) => Some(Some(Given { raw: Raw::Text(text), place, origin: Origin::Environment })),
-            Some(Err(_)) => {
-                self.mistake(place, Problem::NotText);
-                None
-            }
-        }
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "one shape for the three look-ups")]
-    fn key(&mut self, name: &str) -> Option<Option<Given>> {
-        let raw = self.file.values.get(name);
-        Some(raw.map(|raw| Given { raw: raw.clone(), place: self.file.place(name), origin: Origin::File }))
-    }
-
-    /// The secret inside a file, without the line end that editors and `echo` add.
-    fn secret_file(&mut self, given: Given) -> Option<Given> {
-        let Raw::Text(path) = &given.raw else {
-            let problem = Problem::Invalid { text: None, reason: "expected one path".to_owned() };
-            self.mistake(given.place, problem);
-            return None;
-        };
-        match read_bounded(Path::new(path), SECRET_BYTES_MAX) {
-            Ok(text) => {
-                let line = text.strip_suffix('\n').unwrap_or(&text);
-                let secret = line.strip_suffix('\r').unwrap_or(line);
-                Some(Given { raw: Raw::Text(secret.to_owned()), ..given })
-            }
-            Err(source) => {
-                self.mistake(given.place, Problem::Unreadable { path: path.clone(), source });
-                None
-            }
-        }
-    }
-
-    fn parse<T: Value>(&mut self, row: &Row, given: Given) -> Option<(T, String, Origin)> {
-        let (parsed, text) = match given.raw {
-            Raw::Text(text) => (T::parse(text.trim()), text),
-            Raw::List(items) => (T::parse_list(&items), items.join(",")),
-        };
-        match parsed {
-            Ok(value) => Some((value, given.place, given.origin)),
-            Err(invalid) => {
-                self.invalid(row, given.place, text, &invalid);
-                None
-            }
-        }
-    }
-
-    fn unset<T: Value>(&mut self, row: &Row) -> Option<T> {
-        match row.fallback {
-            Fallback::Text(text) => match T::parse(text) {
-                Ok(value) => return Some(value),
-                Err(invalid) => self.invalid(row, row.name.clone(), text.to_owned(), &invalid),
-            },
-            Fallback::Unset => return T::unset(),
-            Fallback::Required => {
-                let flag = format!("--{}", row.file_name().unwrap_or_else(|| row.name.clone()));
-                let problem = Problem::Missing { flag, variable: row.variable(), name: row.name.clone() };
-                self.mistake(row.name.clone(), problem);
-            }
-        }
-        None
-    }
-
-    fn invalid(&mut self, row: &Row, place: String, text: String, invalid: &Invalid) {
-        let text = (!row.secret).then(|| shortened(&without_userinfo(&text)));
-        self.mistake(place, Problem::Invalid { text, reason: invalid.to_string() });
-    }
-
-    fn mistake(&mut self, place: String, problem: Problem) {
-        let mistake = Mistake { place, problem };
+    fn keep(&mut self, mistake: Mistake) {
         let text = mistake.to_string();
-        // A shared group is read once per group that contains it.
         if !self.mistakes.iter().any(|known| known.to_string() == text) {
             self.mistakes.push(mistake);
         }
     }
+
+    fn try_read<T: Value>(
+        &self,
+        row: &Row,
+        check: impl FnOnce(&T) -> Result<(), Invalid>,
+    ) -> Result<(T, Origin), Mistake> {
+        let given = match (self.given(row)?, row.fallback) {
+            (Some(given), _) => given,
+            (None, Fallback::Text(text)) => {
+                Given { raw: Raw::Text(text.to_owned()), place: row.name.clone(), origin: Origin::Default }
+            }
+            (None, Fallback::Unset | Fallback::Required) => {
+                return T::unset().map(|value| (value, Origin::Default)).ok_or_else(|| missing(row));
+            }
+        };
+        let parsed = match &given.raw {
+            Raw::Text(text) => T::parse(text.trim()),
+            Raw::List(items) => T::parse_list(items),
+        };
+        let checked = parsed.and_then(|value| check(&value).map(|()| value));
+        checked.map(|value| (value, given.origin)).map_err(|invalid| invalid_value(row, &given, &invalid))
+    }
+
+    /// The first source that names the setting.
+    fn given(&self, row: &Row) -> Result<Option<Given>, Mistake> {
+        let file_name = row.file_name();
+        for origin in [Origin::Flag, Origin::Environment, Origin::File] {
+            let direct = self.look_up(origin, &row.name)?;
+            let file = match &file_name {
+                Some(name) => self.look_up(origin, name)?,
+                None => None,
+            };
+            match (direct, file) {
+                (None, None) => {}
+                (Some(given), None) => return Ok(Some(given)),
+                (None, Some(file)) => return secret_in(file).map(Some),
+                (Some(given), Some(file)) => {
+                    let problem = Problem::Ambiguous { file: file.place };
+                    return Err(Mistake { place: given.place, problem });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn look_up(&self, origin: Origin, name: &str) -> Result<Option<Given>, Mistake> {
+        let (place, raw) = match origin {
+            Origin::Flag => (format!("--{name}"), self.flag(name)),
+            Origin::Environment => {
+                let place = variable(name);
+                let text = self.environment.value(&place).map(OsString::into_string).transpose();
+                let text = text.map_err(|_| Mistake { place: place.clone(), problem: Problem::NotText })?;
+                (place, text.map(Raw::Text))
+            }
+            Origin::File => (self.file.place(name), self.file.values.get(name).cloned()),
+            Origin::Default => (name.to_owned(), None),
+        };
+        Ok(raw.map(|raw| Given { raw, place, origin }))
+    }
+
+    fn flag(&self, name: &str) -> Option<Raw> {
+        // A flag this command does not define is an error of `try_get_many`, and not given.
+        let values = self.flags?.try_get_many::<String>(name).ok()??;
+        let mut values: Vec<String> = values.cloned().collect();
+        Some(if values.len() == 1 { Raw::Text(values.swap_remove(0)) } else { Raw::List(values) })
+    }
+}
+
+/// The secret inside a file, without the line end that editors and `echo` add.
+fn secret_in(given: Given) -> Result<Given, Mistake> {
+    let Raw::Text(path) = &given.raw else {
+        let problem = Problem::Invalid { text: None, reason: "expected one path".to_owned() };
+        return Err(Mistake { place: given.place, problem });
+    };
+    match read_bounded(Path::new(path), SECRET_BYTES_MAX) {
+        Ok(text) => {
+            let line = text.strip_suffix('\n').unwrap_or(&text);
+            let secret = line.strip_suffix('\r').unwrap_or(line).to_owned();
+            Ok(Given { raw: Raw::Text(secret), ..given })
+        }
+        Err(source) => {
+            let problem = Problem::Unreadable { path: path.clone(), source };
+            Err(Mistake { place: given.place, problem })
+        }
+    }
+}
+
+fn invalid_value(row: &Row, given: &Given, invalid: &Invalid) -> Mistake {
+    let text = match &given.raw {
+        _ if row.secret => None,
+        Raw::Text(text) => Some(shortened(&without_userinfo(text))),
+        Raw::List(items) => Some(shortened(&without_userinfo(&items.join(",")))),
+    };
+    Mistake { place: given.place.clone(), problem: Problem::Invalid { text, reason: invalid.to_string() } }
+}
+
+fn missing(row: &Row) -> Mistake {
+    let flag = format!("--{}", row.file_name().unwrap_or_else(|| row.name.clone()));
+    let problem = Problem::Missing { flag, variable: row.variable(), name: row.name.clone() };
+    Mistake { place: row.name.clone(), problem }
 }
 
 fn shortened(text: &str) -> String {
