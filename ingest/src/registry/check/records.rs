@@ -114,7 +114,7 @@ pub(super) fn link(link: &Link, program: &Program) -> Result<(), ChangeError> {
         return Err(ChangeError::invalid("expires_at", "must be a time from 1970 to 2299, or 0"));
     }
     if !matches!(link.status, 0 | 301 | 302 | 307 | 308) {
-        return Err(ChangeError::invalid("status", "must be 301, 302, 307 or 308"));
+        return Err(ChangeError::invalid("http_status", "must be 301, 302, 307 or 308"));
     }
     Ok(())
 }

@@ -1,0 +1,167 @@
+//! Who calls, and what they may do. API keys are `whk_ID_SECRET`; only SHA-256 hashes are kept, which is
+//! enough for 32 random bytes.
+
+use super::{
+    admin_key::AdminKey,
+    problem::{Code, Problem},
+};
+use crate::registry::RegistryState;
+use hyper::{HeaderMap, header::AUTHORIZATION};
+use secrecy::SecretString;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// Bytes of a key that are looked at: longer ones are none.
+const KEY_BYTES_MAX: usize = 512;
+const PREFIX: &str = "whk_";
+
+/// What an API key may allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Sending events.
+    EventsWrite,
+    /// Changing programs, referrers, links and, for a key of all programs, API keys.
+    RegistryWrite,
+    /// Reading them. Who may change them may read them, too.
+    RegistryRead,
+}
+
+impl Scope {
+    /// All, in the order of the documentation.
+    pub const ALL: [Scope; 3] = [Scope::EventsWrite, Scope::RegistryWrite, Scope::RegistryRead];
+
+    /// The word in API keys.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Scope::EventsWrite => "events:write",
+            Scope::RegistryWrite => "registry:write",
+            Scope::RegistryRead => "registry:read",
+        }
+    }
+}
+
+/// Somebody with a valid key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The program the key is for; `None`: all of them.
+    program: Option<String>,
+    scopes: Vec<Scope>,
+}
+
+impl Caller {
+    /// A caller who may do everything.
+    #[must_use]
+    pub fn admin() -> Caller {
+        Caller { program: None, scopes: Scope::ALL.to_vec() }
+    }
+
+    /// The program the key is for; `None`: all of them.
+    #[must_use]
+    pub fn program(&self) -> Option<&str> {
+        self.program.as_deref()
+    }
+
+    /// Whether the key is for this program.
+    #[must_use]
+    pub fn may_touch(&self, program: &str) -> bool {
+        self.program.as_deref().is_none_or(|own| own == program)
+    }
+
+    /// Whether the key has this scope.
+    #[must_use]
+    pub fn has(&self, scope: Scope) -> bool {
+        let implied = scope == Scope::RegistryRead && self.scopes.contains(&Scope::RegistryWrite);
+        implied || self.scopes.contains(&scope)
+    }
+
+    /// # Errors
+    /// 403 where the key has not this scope.
+    pub fn require(&self, scope: Scope) -> Result<(), Problem> {
+        if self.has(scope) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, format_args!("the API key needs the scope {}", scope.word())))
+    }
+
+    /// # Errors
+    /// 403 where the key has not this scope or is for another program.
+    pub fn require_in(&self, scope: Scope, program: &str) -> Result<(), Problem> {
+        self.require(scope)?;
+        if self.may_touch(program) {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, "the API key is for another program"))
+    }
+
+    /// # Errors
+    /// 403 where the key has not this scope or is for one program only.
+    pub fn require_everywhere(&self, scope: Scope) -> Result<(), Problem> {
+        self.require(scope)?;
+        if self.program.is_none() {
+            return Ok(());
+        }
+        Err(Problem::new(Code::Forbidden, "the API key is for one program only"))
+    }
+}
+
+/// Finds out who sends this request.
+///
+/// # Errors
+/// 401 without a valid key; the reason is the same for every key that is not valid.
+pub fn authenticate(
+    headers: &HeaderMap,
+    registry: &RegistryState,
+    admin: &AdminKey,
+) -> Result<Caller, Problem> {
+    let refused = || Problem::new(Code::Unauthorized, "the API key is not valid");
+    let Some(header) = headers.get(AUTHORIZATION) else {
+        return Err(Problem::new(Code::Unauthorized, "send the API key as Authorization: Bearer whk_…"));
+    };
+    let (scheme, key) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refused)?;
+    let key = key.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || key.len() > KEY_BYTES_MAX {
+        return Err(refused());
+    }
+    let hash = hash(key);
+    if admin.is(&hash) {
+        return Ok(Caller::admin());
+    }
+    let id = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
+    let stored = id.and_then(|id| registry.key(id)).ok_or_else(refused)?;
+    let is_right: bool = stored.hash.as_ref().ct_eq(&hash).into();
+    if !is_right || stored.disabled {
+        return Err(refused());
+    }
+    let program = (!stored.program.is_empty()).then(|| stored.program.clone());
+    let scopes = Scope::ALL.into_iter().filter(|scope| stored.scopes.iter().any(|word| word == scope.word()));
+    Ok(Caller { program, scopes: scopes.collect() })
+}
+
+/// The hash that is kept of a key.
+#[must_use]
+pub fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+/// A new key.
+pub struct NewKey {
+    /// Its id, which is no secret.
+    pub id: String,
+    /// The key as the caller is to send it.
+    pub key: SecretString,
+    /// What is kept of it.
+    pub hash: [u8; 32],
+}
+
+/// Makes a key of 32 random bytes with an id of 8.
+#[must_use]
+pub fn new_key() -> NewKey {
+    let id = hex(&rand::random::<[u8; 8]>());
+    let key = format!("{PREFIX}{id}_{}", hex(&rand::random::<[u8; 32]>()));
+    NewKey { hash: hash(&key), id, key: SecretString::from(key) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,64 @@
+//! Events on their way in: read ([`draft`]), resolved against the registry ([`resolve`]).
+
+pub mod draft;
+pub mod money;
+pub mod resolve;
+
+use super::{
+    Api,
+    auth::{Caller, Scope},
+    batch::{self, Body},
+    problem::{Code, Problem},
+    server::Call,
+};
+use draft::Context;
+use hyper::{Response, StatusCode, header::CONTENT_TYPE};
+use whence_runtime::http::Full;
+
+/// `POST /v1/events`, and its short forms, which name kind and program in the path.
+pub(super) async fn post(
+    api: &Api,
+    call: Call,
+    kind: Option<&'static str>,
+    program: Option<String>,
+) -> Result<Response<Full>, Problem> {
+    authorize(api, &call.caller, program.as_deref())?;
+    let key = idempotency_key(&call)?;
+    let context = Context { kind, program, key, ..Context::default() };
+    let caller = call.caller.clone();
+    let content_type =
+        call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (body, _room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
+    let events = match batch::split(content_type.as_deref(), &body, api.settings.api_events_max)? {
+        Body::One(event) => {
+            let outcome = api.intake.take(vec![Ok(event)], &context, &caller).await.swap_remove(0);
+            return Ok(batch::answer_one(outcome, StatusCode::ACCEPTED, "accepted"));
+        }
+        Body::Many(events) => events,
+    };
+    if context.key.is_some() {
+        let detail = "the header Idempotency-Key is for a single event; give each event of a batch an id";
+        return Err(Problem::new(Code::Invalid, detail));
+    }
+    let outcomes = api.intake.take(events, &context, &caller).await;
+    Ok(batch::answer_many(outcomes, StatusCode::ACCEPTED, "accepted"))
+}
+
+fn authorize(api: &Api, caller: &Caller, program: Option<&str>) -> Result<(), Problem> {
+    let Some(program) = program else { return caller.require(Scope::EventsWrite) };
+    caller.require_in(Scope::EventsWrite, program)?;
+    if api.registry.shared().read().program(program).is_none() {
+        return Err(Problem::new(Code::NotFound, format_args!("there is no program {program:?}")));
+    }
+    Ok(())
+}
+
+/// The draft standard has the key in quotation marks, which most clients leave out.
+fn idempotency_key(call: &Call) -> Result<Option<String>, Problem> {
+    let Some(header) = call.headers.get("idempotency-key") else { return Ok(None) };
+    let key = header.to_str().map_err(|_| {
+        Problem::new(Code::Invalid, "the header Idempotency-Key must be made of visible ASCII characters")
+    })?;
+    let unquoted = key.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    Ok(Some(unquoted.unwrap_or(key).to_owned()))
+}

@@ -1,0 +1,244 @@
+//! Takes events: reads, resolves, commits them, and says for each what became of it. An event is accepted
+//! only once it is synced. Knows no HTTP: webhooks come in here, too.
+
+use super::{
+    auth::Caller,
+    batch::Outcome,
+    events::{
+        draft::{self, Context},
+        resolve::{self, Resolver},
+    },
+    problem::{Code, Problem},
+};
+use crate::registry::{Clock, Registry};
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use futures_util::future::join_all;
+use serde_json::{Map, Value};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::time::{Instant, interval, timeout_at};
+use tokio_util::sync::CancellationToken;
+use whence_journal::{CommitError, GroupCommit};
+use whence_runtime::health::Component;
+use whence_schemas::{event, subject::IdentityHasher, token::KeyRing};
+
+/// How long a caller waits for the disk. What is not synced by then is answered as to be tried again, and
+/// may be in the journal all the same.
+pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Records of one append: a large batch takes its place among others in pieces.
+const APPEND_BYTES_MAX: usize = 256 * 1024;
+/// How long after a failure a journal that nothing is written to counts as not ready.
+const FAILURE_SHOWN: Duration = Duration::from_secs(5);
+
+/// What taking events needs.
+pub struct Intake {
+    /// Programs and links.
+    pub registry: Arc<dyn Registry>,
+    /// The keys that tokens are checked with; swapped when they rotate.
+    pub keys: Arc<ArcSwap<KeyRing>>,
+    /// The deployment's identity secret.
+    pub identity: IdentityHasher,
+    /// Where events are kept.
+    pub journal: Arc<GroupCommit>,
+    /// Now.
+    pub clock: Clock,
+    /// Shows whether the journal takes events.
+    pub readiness: JournalReadiness,
+}
+
+impl Intake {
+    /// Takes these events, in this order, and answers when what is accepted is on the disk.
+    pub async fn take(
+        &self,
+        events: Vec<Result<Value, Problem>>,
+        context: &Context,
+        caller: &Caller,
+    ) -> Vec<Outcome> {
+        let context = Context { now: (self.clock)(), ..context.clone() };
+        let (mut outcomes, mut kinds) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
+        let (mut places, mut records) = (Vec::new(), Vec::new());
+        for event in events {
+            kinds.push(event.as_ref().map_or("unknown", |event| draft::kind_label(event, &context)));
+            let (head, record) = match event {
+                Ok(event) => self.record(event, &context, caller),
+                Err(problem) => (Map::new(), Err(problem)),
+            };
+            let result = record.map(|record| {
+                places.push(outcomes.len());
+                records.push(record);
+            });
+            outcomes.push(Outcome { head, result });
+        }
+        for (place, committed) in places.into_iter().zip(self.commit(&records).await) {
+            outcomes[place].result = committed;
+        }
+        outcomes.iter().zip(kinds).for_each(|(outcome, kind)| count(outcome, kind));
+        outcomes
+    }
+
+    /// What names the event, and its record. Raw aliases end here.
+    fn record(
+        &self,
+        event: Value,
+        context: &Context,
+        caller: &Caller,
+    ) -> (Map<String, Value>, Result<Bytes, Problem>) {
+        let mut head = Map::new();
+        let draft = match draft::read(event, context) {
+            Ok(draft) => draft,
+            Err(errors) => return (head, Err(Problem::of_fields(errors))),
+        };
+        head.insert("id".into(), resolve::event_id(&draft).0.to_string().into());
+        let keys = self.keys.load();
+        let resolver = Resolver {
+            registry: &self.registry.shared().read(),
+            keys: &keys,
+            identity: &self.identity,
+            now: context.now,
+        };
+        let event = resolver.event(&draft, caller).map_err(Problem::of_fields);
+        (head, event.map(|event| event::encode(&event)))
+    }
+
+    /// One answer for each record.
+    async fn commit(&self, records: &[Bytes]) -> Vec<Result<(), Problem>> {
+        let deadline = Instant::now() + COMMIT_TIMEOUT;
+        let appends = pieces(records).map(|piece| {
+            let slices: Vec<&[u8]> = piece.iter().map(Bytes::as_ref).collect();
+            // Appended here, in order; only the waiting is concurrent.
+            let appended = self.journal.append(&slices);
+            let count = piece.len();
+            async move { (count, timeout_at(deadline, appended).await) }
+        });
+        let mut answers = Vec::with_capacity(records.len());
+        for (count, committed) in join_all(appends).await {
+            let answer = match committed {
+                Ok(Ok(_position)) => {
+                    self.readiness.committed();
+                    Ok(())
+                }
+                Ok(Err(error)) => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        events = count,
+                        "events refused"
+                    );
+                    self.readiness.failed(&error);
+                    Err(Problem::from(&error))
+                }
+                Err(_elapsed) => {
+                    tracing::warn!(events = count, "events not synced in time");
+                    self.readiness.stalled();
+                    Err(Problem::new(Code::Journal, "the disk did not answer in time"))
+                }
+            };
+            answers.extend(std::iter::repeat_n(answer, count));
+        }
+        answers
+    }
+}
+
+/// Cuts records into pieces of at most [`APPEND_BYTES_MAX`], or of one record.
+fn pieces(records: &[Bytes]) -> impl Iterator<Item = &[Bytes]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|record| {
+            bytes += record.len();
+            bytes <= APPEND_BYTES_MAX
+        });
+        let count = fitting.count().max(1).min(rest.len());
+        let (piece, after) = rest.split_at(count);
+        rest = after;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+fn count(outcome: &Outcome, kind: &'static str) {
+    let word = outcome.word("accepted");
+    metrics::counter!("whence_api_events_total", "kind" => kind, "outcome" => word).increment(1);
+    if let Err(problem) = &outcome.result {
+        let code = problem.code.tag();
+        metrics::counter!("whence_api_refused_events_total", "code" => code).increment(1);
+    }
+}
+
+/// Shows a journal that fails as not ready, until it takes something or some seconds have passed: a node
+/// that is sent nothing could never show otherwise that it is well again.
+pub struct JournalReadiness {
+    component: Component,
+    is_failing: AtomicBool,
+    failed: tokio::sync::Notify,
+}
+
+impl JournalReadiness {
+    /// The journal is open.
+    #[must_use]
+    pub fn open(component: Component) -> JournalReadiness {
+        component.ready();
+        JournalReadiness { component, is_failing: AtomicBool::new(false), failed: tokio::sync::Notify::new() }
+    }
+
+    fn committed(&self) {
+        if self.is_failing.swap(false, Ordering::Relaxed) {
+            self.component.ready();
+        }
+    }
+
+    fn failed(&self, error: &CommitError) {
+        // Too much at once says nothing about the disk.
+        if !matches!(error, CommitError::Busy | CommitError::TooLarge) {
+            self.fail(error.tag());
+        }
+    }
+
+    fn stalled(&self) {
+        self.fail("stalled");
+    }
+
+    fn fail(&self, why: &str) {
+        self.component.not_ready(format!("the journal failed: {why}"));
+        self.is_failing.store(true, Ordering::Relaxed);
+        self.failed.notify_one();
+    }
+
+    /// Forgets failures after [`FAILURE_SHOWN`], until `shutdown`.
+    pub async fn recover(&self, shutdown: CancellationToken) {
+        shutdown
+            .run_until_cancelled(async {
+                loop {
+                    self.failed.notified().await;
+                    let mut ticks = interval(FAILURE_SHOWN);
+                    ticks.tick().await;
+                    ticks.tick().await;
+                    self.committed();
+                }
+            })
+            .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn pieces_are_the_records_again_and_bounded(lens in proptest::collection::vec(0usize..200_000, 0..20)) {
+            let records: Vec<Bytes> = lens.iter().map(|len| vec![0; *len].into()).collect();
+            let cut: Vec<&[Bytes]> = pieces(&records).collect();
+            prop_assert_eq!(cut.concat(), records);
+            for piece in cut {
+                let bytes: usize = piece.iter().map(Bytes::len).sum();
+                prop_assert!(piece.len() == 1 || bytes <= APPEND_BYTES_MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The events API and the registry's calls, on a listener of their own.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`server`](self) | route, key, call, in this order |
+//! | [`route`] | paths and queries |
+//! | [`auth`], [`admin_key`] | who calls, and what they may do |
+//! | [`batch`] | bodies of one entry or many, and their answers |
+//! | [`json`], [`moment`] | reads fields and collects all that is wrong |
+//! | [`problem`] | every error, and the one mapping to a status |
+//! | [`events`] | drafts of events, and their records |
+//! | [`intake`] | read, resolve, commit: an event is accepted once it is synced |
+//! | `programs`, `referrers`, `links`, `keys` | the registry's calls |
+//!
+//! Statuses of `POST /v1/events`: a single event has 202 or its own problem. A batch has 202 where every
+//! event was accepted, the problem they share where none was (422 where their statuses differ, 503 where
+//! all are to be sent again), else 207; each event has its outcome in `results`. An outcome is
+//! `accepted`, `rejected` (sending it again is no use) or `retry`.
+//!
+//! Architecture invariant: raw aliases (emails, phone numbers, ids) live from the body to
+//! [`events::resolve`] and reach no journal, log, metric or error.
+
+pub mod admin_key;
+pub mod auth;
+pub mod batch;
+pub mod events;
+pub mod intake;
+pub mod json;
+mod keys;
+mod links;
+pub mod moment;
+pub mod problem;
+mod programs;
+mod referrers;
+pub mod route;
+mod server;
+mod write;
+
+pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
+
+use crate::registry::{Clock, Registry};
+use arc_swap::ArcSwap;
+use intake::{Intake, JournalReadiness};
+use std::{io, net::SocketAddr, sync::Arc};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use whence_journal::GroupCommit;
+use whence_runtime::{
+    health::Health,
+    http::{Drained, Limits, serve_http},
+    settings::{ByteSize, Secret},
+};
+use whence_schemas::{subject::IdentityHasher, token::KeyRing};
+
+whence_runtime::choice! {
+    /// The scheme of link addresses in answers.
+    pub enum LinkScheme {
+        /// Behind TLS.
+        Https = "https",
+        /// On one machine, for a try.
+        Http = "http",
+    }
+}
+
+impl LinkScheme {
+    fn word(self) -> &'static str {
+        match self {
+            LinkScheme::Https => "https",
+            LinkScheme::Http => "http",
+        }
+    }
+}
+
+whence_runtime::settings! {
+    /// Events API
+    pub struct ApiSettings {
+        /// Address of the events API.
+        pub api_listen: SocketAddr = "127.0.0.1:8081",
+        /// Connections of the events API at a time.
+        pub api_connections_max: usize = "1000" in 1..=100_000,
+        /// Size of a body with events.
+        pub api_body_bytes_max: ByteSize = "1MiB" in ByteSize::mib(1)..=ByteSize::mib(64),
+        /// Size of all bodies that are in memory at a time; more are answered 503.
+        pub api_bodies_bytes_max: ByteSize = "64MiB" in ByteSize::mib(64)..=ByteSize::mib(4096),
+        /// Events of one request.
+        pub api_events_max: usize = "1000" in 1..=100_000,
+        /// Scheme of link addresses in answers.
+        pub api_link_scheme: LinkScheme = "https",
+        /// API key that may do everything.
+        ///
+        /// Without one, a key is made at the first start, shown once and kept in the data folder. Several
+        /// processes need the same one given.
+        pub api_admin_key: Option<Secret>,
+    }
+}
+
+/// What the API works with.
+pub struct Parts {
+    /// Programs, referrers, links, API keys.
+    pub registry: Arc<dyn Registry>,
+    /// The keys that tokens are checked with; swapped when they rotate.
+    pub keys: Arc<ArcSwap<KeyRing>>,
+    /// The deployment's identity secret.
+    pub identity: IdentityHasher,
+    /// The journal of conversions. Whoever drops it last waits for the disk.
+    pub journal: Arc<GroupCommit>,
+    /// The key that may do everything.
+    pub admin: AdminKey,
+    /// Now.
+    pub clock: Clock,
+    /// Gets the component `api.journal`.
+    pub health: Health,
+}
+
+struct Api {
+    settings: ApiSettings,
+    registry: Arc<dyn Registry>,
+    admin: AdminKey,
+    intake: Intake,
+    /// See [`ApiSettings::api_bodies_bytes_max`].
+    room: Semaphore,
+}
+
+/// The running API.
+#[derive(Debug)]
+pub struct ApiHandle {
+    /// The bound address.
+    pub local_addr: SocketAddr,
+    serving: JoinHandle<Drained>,
+}
+
+impl ApiHandle {
+    /// Waits until it has stopped: after the shutdown, when the requests in hand are answered or cut.
+    ///
+    /// # Panics
+    /// If serving has panicked.
+    pub async fn stopped(self) -> Drained {
+        self.serving.await.expect("serving does not panic: handlers are tasks of their own")
+    }
+}
+
+/// Binds the API and serves it on the current runtime until `shutdown`.
+///
+/// # Errors
+/// If the address can't be bound.
+pub async fn start(
+    settings: ApiSettings,
+    parts: Parts,
+    shutdown: CancellationToken,
+) -> io::Result<ApiHandle> {
+    let listener = TcpListener::bind(settings.api_listen).await?;
+    let local_addr = listener.local_addr()?;
+    let limits = Limits { connections_max: settings.api_connections_max, ..Limits::named("api") };
+    let room = Semaphore::new(Api::room_for(settings.api_bodies_bytes_max.as_usize()));
+    let intake = Intake {
+        registry: Arc::clone(&parts.registry),
+        keys: parts.keys,
+        identity: parts.identity,
+        journal: parts.journal,
+        clock: parts.clock,
+        readiness: JournalReadiness::open(parts.health.component("api.journal")),
+    };
+    let api = Arc::new(Api { settings, registry: parts.registry, admin: parts.admin, intake, room });
+    let serving = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move {
+            let recovering = Arc::clone(&api);
+            let handler = move |request| server::answer(Arc::clone(&api), request);
+            let recover = recovering.intake.readiness.recover(shutdown.clone());
+            let (drained, ()) = tokio::join!(serve_http(listener, limits, handler, shutdown), recover);
+            drained
+        }
+    });
+    tracing::info!(%local_addr, "events API listening");
+    Ok(ApiHandle { local_addr, serving })
+}

@@ -1,0 +1,101 @@
+//! From a request to an answer: route, key, call. One place for the order in which a request is refused:
+//! 404, 401, 405, 403, then what is wrong with the body.
+
+use super::{
+    Api,
+    auth::{self, Caller},
+    events, keys, links,
+    problem::{Code, Problem},
+    programs, referrers,
+    route::Route,
+};
+use bytes::Bytes;
+use hyper::{
+    HeaderMap, Method, Request, Response,
+    body::{Body as _, Incoming},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::SemaphorePermit;
+use whence_runtime::http::{Full, read_body};
+
+/// A body that takes longer is given up: callers are servers, not phones.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a place among the bodies in memory stands for.
+const ROOM_UNIT: usize = 1024;
+
+/// A request whose sender is known.
+pub(super) struct Call {
+    /// Who.
+    pub caller: Caller,
+    /// The query, undecoded.
+    pub query: Option<String>,
+    /// The headers.
+    pub headers: HeaderMap,
+    body: Incoming,
+}
+
+/// Answers a request.
+pub(super) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Full> {
+    handle(&api, request).await.unwrap_or_else(|problem| {
+        metrics::counter!("whence_api_problems_total", "code" => problem.code.tag()).increment(1);
+        problem.response()
+    })
+}
+
+async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>, Problem> {
+    let (head, body) = request.into_parts();
+    let route =
+        Route::of(head.uri.path()).ok_or_else(|| Problem::new(Code::NotFound, "there is no such path"))?;
+    let caller = auth::authenticate(&head.headers, &api.registry.shared().read(), &api.admin)?;
+    let query = head.uri.query().map(str::to_owned);
+    let call = Call { caller, query, headers: head.headers, body };
+    dispatch(api, &head.method, route, call).await
+}
+
+async fn dispatch(api: &Api, method: &Method, route: Route, call: Call) -> Result<Response<Full>, Problem> {
+    match (method.as_str(), route) {
+        ("POST", Route::Events) => events::post(api, call, None, None).await,
+        ("POST", Route::Short { kind, program }) => events::post(api, call, Some(kind), Some(program)).await,
+        ("GET", Route::Programs) => programs::list(api, &call),
+        ("GET", Route::Program(id)) => programs::show(api, &call, &id),
+        ("PUT", Route::Program(id)) => programs::put(api, call, id).await,
+        ("GET", Route::Referrers(program)) => referrers::list(api, &call, &program),
+        ("POST", Route::Referrers(program)) => referrers::create(api, call, program).await,
+        ("GET", Route::Referrer(program, id)) => referrers::show(api, &call, &program, &id),
+        ("PUT", Route::Referrer(program, id)) => referrers::put(api, call, program, id).await,
+        ("GET", Route::Links(program)) => links::list(api, &call, &program),
+        ("POST", Route::Links(program)) => links::create(api, call, program).await,
+        ("GET", Route::Link(program, host, code)) => links::show(api, &call, &program, &host, &code),
+        ("PATCH", Route::Link(program, host, code)) => links::change(api, call, program, host, code).await,
+        ("GET", Route::Keys) => keys::list(api, &call),
+        ("POST", Route::Keys) => keys::create(api, call).await,
+        ("GET", Route::Key(id)) => keys::show(api, &call, &id),
+        ("POST", Route::Switch(target, disabled)) => {
+            super::write::switch(api, &call, *target, disabled).await
+        }
+        (_, route) => Err(Problem::method(route.methods())),
+    }
+}
+
+impl Api {
+    /// The body, and the room it takes among all bodies in memory: keep that for as long as the body.
+    pub(super) async fn read_body(
+        &self,
+        call: Call,
+        bytes_max: usize,
+    ) -> Result<(Bytes, SemaphorePermit<'_>), Problem> {
+        let declared = call.body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+        let bytes = declared.map_or(bytes_max, |bytes| bytes.min(bytes_max));
+        let units = u32::try_from(bytes / ROOM_UNIT + 1).unwrap_or(u32::MAX);
+        let room = self
+            .room
+            .try_acquire_many(units)
+            .map_err(|_| Problem::new(Code::Busy, "too many requests are being read at the moment"))?;
+        Ok((read_body(call.body, bytes_max, BODY_TIMEOUT).await?, room))
+    }
+
+    /// Places for this many bytes of bodies.
+    pub(super) fn room_for(bytes: usize) -> usize {
+        (bytes / ROOM_UNIT).max(1)
+    }
+}

@@ -1,0 +1,156 @@
+//! Changes of the registry, and their answers: what programs, referrers, links and keys have in common.
+
+use super::{
+    Api,
+    auth::Scope,
+    batch::{self, Body, Outcome},
+    json::{Errors, Fields},
+    problem::{Code, Problem},
+    route::Route,
+    server::Call,
+};
+use crate::registry::{CHANGES_MAX, Change, EntryKey};
+use hyper::{Response, StatusCode, header::CONTENT_TYPE};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+use whence_runtime::http::Full;
+use whence_schemas::event::{RegistryEntry, registry_entry::Entry};
+
+/// Bytes of a body with registry records: as many links as one request may have, with room.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+impl Api {
+    /// Writes one change.
+    pub(super) async fn write_one(&self, change: Change) -> Result<Arc<RegistryEntry>, Problem> {
+        let outcome = self.write(vec![change]).await?.pop();
+        outcome.expect("a write has an outcome for each change")
+    }
+
+    async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Arc<RegistryEntry>, Problem>>, Problem> {
+        let outcomes = self.registry.write(changes).await.map_err(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "registry not written");
+            metrics::counter!("whence_api_registry_failures_total", "reason" => error.tag()).increment(1);
+            Problem::from(&error)
+        })?;
+        Ok(outcomes.into_iter().map(|outcome| outcome.map_err(Problem::from)).collect())
+    }
+
+    /// The JSON object that is this body.
+    pub(super) async fn read_object(&self, call: Call) -> Result<Value, Problem> {
+        let (body, _room) = self.read_body(call, BODY_BYTES_MAX).await?;
+        serde_json::from_slice(&body).map_err(|error| Problem::new(Code::Malformed, error))
+    }
+
+    /// Creates what the entries of the body say: one, or each of many for itself.
+    pub(super) async fn create(
+        &self,
+        call: Call,
+        read: impl Fn(Value) -> Result<Change, Problem> + Send,
+    ) -> Result<Response<Full>, Problem> {
+        let content_type =
+            call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (body, _room) = self.read_body(call, BODY_BYTES_MAX).await?;
+        let entries = match batch::split(content_type.as_deref(), &body, CHANGES_MAX)? {
+            Body::One(entry) => {
+                let entry = self.write_one(read(entry)?).await?;
+                return Ok(batch::json_response(StatusCode::CREATED, &self.view_of(&entry).into()));
+            }
+            Body::Many(entries) => entries,
+        };
+        let mut outcomes = Vec::with_capacity(entries.len());
+        let (mut places, mut changes) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let result = entry.and_then(&read).map(|change| {
+                places.push(outcomes.len());
+                changes.push(change);
+            });
+            outcomes.push(Outcome { head: Map::new(), result });
+        }
+        let written = if changes.is_empty() { Vec::new() } else { self.write(changes).await? };
+        for (place, written) in places.into_iter().zip(written) {
+            outcomes[place] = match written {
+                Ok(entry) => Outcome { head: self.view_of(&entry), result: Ok(()) },
+                Err(problem) => Outcome::refused(problem),
+            };
+        }
+        Ok(batch::answer_many(outcomes, StatusCode::CREATED, "created"))
+    }
+
+    /// An entry as callers see it: its record, and what made it so.
+    pub(super) fn view_of(&self, entry: &RegistryEntry) -> Map<String, Value> {
+        let mut view = match &entry.entry {
+            Some(Entry::Program(program)) => super::programs::view(program),
+            Some(Entry::Referrer(referrer)) => super::referrers::view(referrer),
+            Some(Entry::Link(link)) => super::links::view(link, &self.settings.api_link_scheme),
+            Some(Entry::ApiKey(key)) => super::keys::view(key),
+            None => Map::new(),
+        };
+        view.insert("version".into(), entry.version.into());
+        view.insert("changed_at".into(), entry.changed_at_ms.into());
+        view
+    }
+
+    /// The present of one record.
+    pub(super) fn show(&self, key: &EntryKey, id: &str) -> Result<Response<Full>, Problem> {
+        let entry = self.registry.shared().read().entry(key).cloned();
+        let owned = entry.filter(|entry| match (&entry.entry, key) {
+            (Some(Entry::Link(link)), EntryKey::Link { program, .. }) => link.program == *program,
+            _ => true,
+        });
+        match owned {
+            Some(entry) => Ok(batch::json_response(StatusCode::OK, &self.view_of(&entry).into())),
+            None => Err(Problem::new(Code::NotFound, format_args!("there is no {} {id:?}", key.kind()))),
+        }
+    }
+}
+
+/// Reads one record with `read`, complaining about everything that is wrong.
+pub(super) fn record<T>(
+    value: Value,
+    what: &str,
+    read: impl FnOnce(&mut Fields<'_>) -> T,
+) -> Result<T, Problem> {
+    let mut errors = Errors::default();
+    let record = Fields::of(value, "", &mut errors).map(|mut fields| {
+        let record = read(&mut fields);
+        fields.finish(what);
+        record
+    });
+    match record {
+        Some(record) if errors.is_empty() => Ok(record),
+        _ => Err(Problem::of_fields(errors.into_vec())),
+    }
+}
+
+/// A page of a list. `next` is what to send as `after` for the next page, absent on the last.
+pub(super) fn page(items: Vec<Value>, next: Option<String>) -> Response<Full> {
+    let mut body = json!({ "items": items });
+    if let Some(next) = next {
+        body["next"] = next.into();
+    }
+    batch::json_response(StatusCode::OK, &body)
+}
+
+/// `POST …/disable` and `POST …/enable`.
+pub(super) async fn switch(
+    api: &Api,
+    call: &Call,
+    target: Route,
+    disabled: bool,
+) -> Result<Response<Full>, Problem> {
+    let key = match target {
+        Route::Program(id) => EntryKey::Program { id },
+        Route::Referrer(program, id) => EntryKey::Referrer { program, id },
+        Route::Link(program, host, code) => EntryKey::Link { program, host, code },
+        Route::Key(id) => EntryKey::ApiKey { id },
+        _ => return Err(Problem::new(Code::NotFound, "there is no such path")),
+    };
+    match &key {
+        EntryKey::Program { id: program }
+        | EntryKey::Referrer { program, .. }
+        | EntryKey::Link { program, .. } => call.caller.require_in(Scope::RegistryWrite, program)?,
+        EntryKey::ApiKey { .. } => call.caller.require_everywhere(Scope::RegistryWrite)?,
+    }
+    let entry = api.write_one(Change::SetDisabled { key, disabled }).await?;
+    Ok(batch::json_response(StatusCode::OK, &api.view_of(&entry).into()))
+}
