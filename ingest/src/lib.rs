@@ -1,5 +1,6 @@
 //! Edge redirector, events API, link registry, shipper.
 
+pub mod edge;
 pub mod registry;
 pub mod ship;
 pub mod topics;

@@ -1,0 +1,104 @@
+//! How an edge is set up, and why it may not start.
+
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+
+use super::{agents::AgentListError, visitor::CookieConfig};
+
+/// An edge's settings.
+#[derive(Clone, Debug)]
+pub struct EdgeConfig {
+    /// Where to listen; port 0 lets the system choose one for all threads.
+    pub listen: SocketAddr,
+    /// Threads, each with a listener and a journal of its own; as many as there are cores.
+    pub threads: usize,
+    /// The journals are `clicks-0`, `clicks-1`, … in here, one for each thread.
+    pub journal_dir: PathBuf,
+    /// Bytes of a journal's segment.
+    pub segment_bytes: u64,
+    /// Bytes of all journals together; each thread has an equal part.
+    pub quota_bytes: u64,
+    /// Bytes of a request's head, and of a connection's read buffer; hyper's minimum is 8192.
+    pub head_bytes_max: usize,
+    /// Time for a request's head, and for the silence between two requests of a connection; also how long
+    /// a client may leave sent bytes unacknowledged.
+    pub head_timeout: Duration,
+    /// Connections at a time, for each thread.
+    pub connections_max: usize,
+    /// Time for the connections that are open when the edge stops.
+    pub drain_timeout: Duration,
+    /// Networks of proxies whose `X-Forwarded-For` counts; empty: the client is who connects.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The visitor cookie, for programs that have it.
+    pub cookie: CookieConfig,
+    /// A list of user agents to be used instead of the built-in one: lines of a tag, a tab and a regular
+    /// expression.
+    pub agents_path: Option<PathBuf>,
+}
+
+impl EdgeConfig {
+    /// Sensible settings for `listen` and `journal_dir`: a thread for each core, segments of 16 MiB, 8 GiB
+    /// in all, heads of 16 KiB within 15 s, 20,000 connections a thread, 10 s to drain.
+    #[must_use]
+    pub fn new(listen: SocketAddr, journal_dir: impl Into<PathBuf>) -> EdgeConfig {
+        EdgeConfig {
+            listen,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            journal_dir: journal_dir.into(),
+            segment_bytes: 16 << 20,
+            quota_bytes: 8 << 30,
+            head_bytes_max: 16 << 10,
+            head_timeout: Duration::from_secs(15),
+            connections_max: 20_000,
+            drain_timeout: Duration::from_secs(10),
+            trusted_proxies: Vec::new(),
+            cookie: CookieConfig::default(),
+            agents_path: None,
+        }
+    }
+}
+
+/// Why an edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// No threads.
+    #[error("the edge needs at least one thread")]
+    NoThreads,
+    /// The cookie's name is none.
+    #[error("the visitor cookie's name must be made of letters, digits, '-' and '_'")]
+    CookieName,
+    /// Less than hyper can work with.
+    #[error("request heads need at least 8192 bytes")]
+    HeadBytes,
+    /// The list of agents could not be read.
+    #[error("cannot read the agent list {path}")]
+    AgentFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The list of agents is none.
+    #[error("cannot use the agent list")]
+    AgentList(#[from] AgentListError),
+    /// The address cannot be listened at.
+    #[error("cannot listen at {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// A journal cannot be opened.
+    #[error("cannot open the click journal")]
+    Journal(#[from] whence_journal::OpenError),
+    /// The system gives no randomness.
+    #[error("the system gives no random numbers")]
+    Random(#[source] rand::rngs::SysError),
+    /// A thread could not be started.
+    #[error("cannot start a thread of the edge")]
+    Thread(#[source] io::Error),
+}

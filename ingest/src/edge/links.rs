@@ -1,0 +1,248 @@
+//! The link table: `host/code` to what the edge answers, fed by registry records and read on every
+//! request. Knows nothing of where records come from.
+//!
+//! Readers take one shard's read lock for the time of a look-up; one writer at a time, behind a lock that
+//! no reader takes. A program's rules stand in one place that its links share, so a change of the program
+//! reaches a million links at once.
+
+mod resolved;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use dashmap::DashMap;
+use whence_schemas::{
+    event::{Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
+    ids::{LinkHost, NameError, ProgramId, ReferrerId},
+};
+
+pub use resolved::{ProgramPlace, ProgramRules, ResolvedLink};
+
+use crate::registry::check::{LINKS_MAX, PROGRAMS_MAX, REFERRERS_MAX};
+
+/// How much the table holds. What is over is refused, counted and logged; clicks on it are answered as
+/// unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableLimits {
+    /// Programs.
+    pub programs_max: usize,
+    /// Referrers, at about 150 bytes each.
+    pub referrers_max: usize,
+    /// Links, at about 500 bytes each.
+    pub links_max: usize,
+}
+
+impl Default for TableLimits {
+    /// As many as a registry can have.
+    fn default() -> Self {
+        TableLimits { programs_max: PROGRAMS_MAX, referrers_max: REFERRERS_MAX, links_max: LINKS_MAX }
+    }
+}
+
+/// All links of a deployment.
+#[derive(Debug)]
+pub struct LinkTable {
+    links: DashMap<Box<str>, Arc<ResolvedLink>>,
+    /// Whose fallback answers a host's unknown codes.
+    hosts: DashMap<Box<str>, Arc<ProgramPlace>>,
+    known: Mutex<Known>,
+    limits: TableLimits,
+}
+
+/// What only the writer needs.
+#[derive(Debug, Default)]
+struct Known {
+    programs: HashMap<Box<str>, KnownProgram>,
+    /// By `program/referrer`.
+    referrers: HashMap<Box<str>, KnownReferrer>,
+    /// The programs that name a host. More than one only between two records of a move.
+    claims: HashMap<Box<str>, Vec<Box<str>>>,
+}
+
+#[derive(Debug)]
+struct KnownProgram {
+    place: Arc<ProgramPlace>,
+    link_hosts: Vec<Box<str>>,
+}
+
+#[derive(Debug)]
+struct KnownReferrer {
+    /// 0: only links have named it.
+    version: u64,
+    is_disabled: Arc<AtomicBool>,
+}
+
+/// Why a record is not in the table.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error("the table is full of {0}")]
+    Full(&'static str),
+    #[error("a name in it is none")]
+    Name(#[from] NameError),
+}
+
+impl Refusal {
+    fn tag(&self) -> &'static str {
+        match self {
+            Refusal::Full(what) => what,
+            Refusal::Name(_) => "malformed",
+        }
+    }
+}
+
+impl LinkTable {
+    /// An empty table.
+    #[must_use]
+    pub fn new(limits: TableLimits) -> LinkTable {
+        LinkTable { links: DashMap::new(), hosts: DashMap::new(), known: Mutex::default(), limits }
+    }
+
+    /// Takes a record in, whatever the order they come in: one that is not newer than what the table has
+    /// of the same thing changes nothing. API keys are of no concern here.
+    ///
+    /// A record that cannot be used is counted in `whence_edge_registry_refused_total{reason}` and logged.
+    pub fn apply(&self, entry: &RegistryEntry) {
+        // No code panics while it holds the lock; if some ever does, a table with one record less is
+        // better than none.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let version = entry.version;
+        let applied = match &entry.entry {
+            Some(Entry::Program(program)) => self.apply_program(&mut known, program, version),
+            Some(Entry::Referrer(referrer)) => self.apply_referrer(&mut known, referrer, version),
+            Some(Entry::Link(link)) => self.apply_link(&mut known, link, version),
+            Some(Entry::ApiKey(_)) | None => Ok(()),
+        };
+        if let Err(refusal) = applied {
+            metrics::counter!("whence_edge_registry_refused_total", "reason" => refusal.tag()).increment(1);
+            tracing::error!(version, error = %refusal, "a registry record is not in the link table");
+        }
+    }
+
+    /// The link of this key (`host/code`).
+    #[must_use]
+    pub fn link(&self, key: &str) -> Option<Arc<ResolvedLink>> {
+        self.links.get(key).map(|link| Arc::clone(&link))
+    }
+
+    /// The program that answers for what is unknown on this host.
+    #[must_use]
+    pub fn program_of_host(&self, host: &str) -> Option<Arc<ProgramPlace>> {
+        self.hosts.get(host).map(|place| Arc::clone(&place))
+    }
+
+    /// Links in the table.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.links.len()
+    }
+
+    /// Whether there are no links.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    fn apply_program(&self, known: &mut Known, program: &Program, version: u64) -> Result<(), Refusal> {
+        let rules = ProgramRules::of(program, version)?;
+        for host in &program.link_hosts {
+            host.parse::<LinkHost>()?;
+        }
+        self.place_of(known, &program.id)?;
+        let entry = known.programs.get_mut(&*program.id).expect("it has just got its place");
+        if version <= entry.place.rules().version {
+            return Ok(());
+        }
+        entry.place.put(rules);
+        let after: Vec<Box<str>> = program.link_hosts.iter().map(|host| host.as_str().into()).collect();
+        let before = std::mem::replace(&mut entry.link_hosts, after.clone());
+        for host in &before {
+            if let Some(claims) = known.claims.get_mut(host) {
+                claims.retain(|claimant| **claimant != *program.id);
+            }
+        }
+        for host in &after {
+            known.claims.entry(host.clone()).or_default().push(program.id.as_str().into());
+        }
+        for host in before.iter().chain(&after) {
+            self.settle(known, host);
+        }
+        Ok(())
+    }
+
+    /// Gives a host to the program that named it last.
+    fn settle(&self, known: &mut Known, host: &str) {
+        let claims = known.claims.get(host).map_or(&[][..], |claims| claims);
+        let claimants = claims.iter().filter_map(|id| known.programs.get(id));
+        match claimants.max_by_key(|program| program.place.rules().version) {
+            Some(program) => drop(self.hosts.insert(host.into(), Arc::clone(&program.place))),
+            None => {
+                self.hosts.remove(host);
+                known.claims.remove(host);
+            }
+        }
+    }
+
+    fn apply_referrer(&self, known: &mut Known, referrer: &Referrer, version: u64) -> Result<(), Refusal> {
+        referrer.program.parse::<ProgramId>()?;
+        referrer.id.parse::<ReferrerId>()?;
+        let entry = self.referrer(known, &referrer.program, &referrer.id)?;
+        if version > entry.version {
+            entry.version = version;
+            entry.is_disabled.store(referrer.disabled, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn apply_link(&self, known: &mut Known, link: &Link, version: u64) -> Result<(), Refusal> {
+        resolved::check(link)?;
+        let key: Box<str> = format!("{}/{}", link.host, link.code).into();
+        let present = self.links.get(&key).map(|present| present.version);
+        if present.is_some_and(|present| version <= present) {
+            return Ok(());
+        }
+        if present.is_none() && self.links.len() >= self.limits.links_max {
+            return Err(Refusal::Full("links"));
+        }
+        let program = self.place_of(known, &link.program)?;
+        let is_referrer_disabled =
+            Arc::clone(&self.referrer(known, &link.program, &link.referrer)?.is_disabled);
+        let resolved = ResolvedLink::of(link, version, program, is_referrer_disabled);
+        self.links.insert(key, Arc::new(resolved));
+        metrics::gauge!("whence_edge_links").set(self.links.len() as f64);
+        Ok(())
+    }
+
+    /// The program's place, made if it is not there: records may come in any order.
+    fn place_of(&self, known: &mut Known, id: &str) -> Result<Arc<ProgramPlace>, Refusal> {
+        if let Some(program) = known.programs.get(id) {
+            return Ok(Arc::clone(&program.place));
+        }
+        if known.programs.len() >= self.limits.programs_max {
+            return Err(Refusal::Full("programs"));
+        }
+        let place = Arc::new(ProgramPlace::new(ProgramRules::unheard(id)));
+        known.programs.insert(id.into(), KnownProgram { place: Arc::clone(&place), link_hosts: Vec::new() });
+        Ok(place)
+    }
+
+    fn referrer<'k>(
+        &self,
+        known: &'k mut Known,
+        program: &str,
+        id: &str,
+    ) -> Result<&'k mut KnownReferrer, Refusal> {
+        let key: Box<str> = format!("{program}/{id}").into();
+        if !known.referrers.contains_key(&key) && known.referrers.len() >= self.limits.referrers_max {
+            return Err(Refusal::Full("referrers"));
+        }
+        let unheard = || KnownReferrer { version: 0, is_disabled: Arc::default() };
+        Ok(known.referrers.entry(key).or_insert_with(unheard))
+    }
+}

@@ -1,0 +1,197 @@
+//! The edge's metrics. One enum of names, all described, every label from a fixed set.
+//!
+//! Cores count in their own memory and hand over once a second ([`Meters::hand_over`]): a counter that all
+//! cores add to on every request is a cache line that travels between them on every request.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram};
+use whence_schemas::event::Verdict;
+
+/// How often a core hands its counts over; a scrape is late by at most this.
+pub const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
+/// One request in so many is timed: two clock readings cost more than all the counting.
+const TIMED_ONE_IN: u64 = 64;
+
+/// How a request was answered; the label `outcome`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// To the link's destination.
+    Redirected,
+    /// To the program's fallback.
+    Fallback,
+    /// 410, an inactive link without a fallback.
+    Gone,
+    /// 404, no such link and no fallback.
+    NotFound,
+    /// `robots.txt`.
+    Robots,
+    /// 400, no host or an odd one.
+    BadRequest,
+    /// 405, neither GET nor HEAD.
+    Method,
+}
+
+const OUTCOMES: [(Outcome, &str); 7] = [
+    (Outcome::Redirected, "redirected"),
+    (Outcome::Fallback, "fallback"),
+    (Outcome::Gone, "gone"),
+    (Outcome::NotFound, "not_found"),
+    (Outcome::Robots, "robots"),
+    (Outcome::BadRequest, "bad_request"),
+    (Outcome::Method, "method"),
+];
+
+const VERDICTS: [Verdict; 7] = [
+    Verdict::Unspecified,
+    Verdict::Human,
+    Verdict::Bot,
+    Verdict::Preview,
+    Verdict::Prefetch,
+    Verdict::Head,
+    Verdict::Inactive,
+];
+
+/// One core's counts.
+pub struct Meters {
+    requests: [Tally; OUTCOMES.len()],
+    clicks: [Tally; VERDICTS.len()],
+    passthrough_left_out: Tally,
+    handling: Histogram,
+    requests_to_timed: u64,
+    /// Open connections, of all cores together.
+    pub connections: Gauge,
+    /// Connections that found no place.
+    pub connections_refused: Counter,
+    /// Failed accepts.
+    pub accept_errors: Counter,
+}
+
+struct Tally {
+    count: u64,
+    counter: Counter,
+}
+
+impl Tally {
+    fn of(counter: Counter) -> Tally {
+        Tally { count: 0, counter }
+    }
+
+    fn hand_over(&mut self) {
+        if self.count > 0 {
+            self.counter.increment(std::mem::take(&mut self.count));
+        }
+    }
+}
+
+impl Meters {
+    /// Registers the edge's metrics with the recorder that is current.
+    #[must_use]
+    pub fn new() -> Meters {
+        describe();
+        Meters {
+            requests: OUTCOMES.map(|(_, word)| {
+                Tally::of(metrics::counter!("whence_edge_requests_total", "outcome" => word))
+            }),
+            clicks: VERDICTS.map(|verdict| {
+                Tally::of(metrics::counter!("whence_edge_clicks_total", "verdict" => verdict.word()))
+            }),
+            passthrough_left_out: Tally::of(metrics::counter!("whence_edge_passthrough_left_out_total")),
+            handling: metrics::histogram!("whence_edge_handling_duration_seconds"),
+            requests_to_timed: 0,
+            connections: metrics::gauge!("whence_edge_connections"),
+            connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
+            accept_errors: metrics::counter!("whence_edge_accept_errors_total"),
+        }
+    }
+
+    /// A request was answered.
+    pub fn answered(&mut self, outcome: Outcome) {
+        self.requests[outcome as usize].count += 1;
+    }
+
+    /// A click is in the journal.
+    pub fn recorded(&mut self, verdict: Verdict) {
+        self.clicks[verdict as usize].count += 1;
+    }
+
+    /// Parameters were not passed on although nothing reserves them.
+    pub fn left_out(&mut self, parameters: u64) {
+        self.passthrough_left_out.count += parameters;
+    }
+
+    /// Whether this request is one to be timed.
+    pub fn is_timed(&mut self) -> bool {
+        self.requests_to_timed = self.requests_to_timed.checked_sub(1).unwrap_or(TIMED_ONE_IN - 1);
+        self.requests_to_timed == 0
+    }
+
+    /// A timed request took this long, from its head to its answer's head.
+    pub fn took(&self, duration: Duration) {
+        self.handling.record(duration.as_secs_f64());
+    }
+
+    /// Adds what has been counted to the process's counters.
+    pub fn hand_over(&mut self) {
+        self.requests.iter_mut().chain(&mut self.clicks).for_each(Tally::hand_over);
+        self.passthrough_left_out.hand_over();
+    }
+}
+
+impl Default for Meters {
+    fn default() -> Self {
+        Meters::new()
+    }
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge, describe_histogram};
+    describe_counter!("whence_edge_requests_total", "Answered requests by outcome");
+    describe_counter!("whence_edge_clicks_total", "Clicks in the journal by verdict");
+    describe_counter!("whence_clicks_lost_total", "Clicks that were answered but that the disk refused");
+    describe_counter!(
+        "whence_edge_passthrough_left_out_total",
+        "Parameters that were not passed on because they are too long or too many"
+    );
+    describe_histogram!(
+        "whence_edge_handling_duration_seconds",
+        "Time from a request's head to its answer's head, of one request in 64"
+    );
+    describe_gauge!("whence_edge_connections", "Open connections");
+    describe_counter!(
+        "whence_edge_connections_refused_total",
+        "Connections answered 503 because the core had no place"
+    );
+    describe_counter!("whence_edge_accept_errors_total", "Failed accepts");
+    describe_counter!(
+        "whence_edge_agent_cache_resets_total",
+        "Times a core forgot its user agents because they were too many"
+    );
+    describe_gauge!("whence_edge_links", "Links in the table");
+    describe_counter!("whence_edge_registry_refused_total", "Registry records the table could not take");
+    describe_counter!(
+        "whence_edge_destinations_refused_total",
+        "Stored links whose destination the program's hosts do not have"
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_stand_at_the_place_of_their_value() {
+        for (index, (outcome, _)) in OUTCOMES.iter().enumerate() {
+            assert_eq!(*outcome as usize, index);
+        }
+        for (index, verdict) in VERDICTS.iter().enumerate() {
+            assert_eq!(*verdict as usize, index);
+        }
+    }
+
+    #[test]
+    fn one_request_in_64_is_timed() {
+        let mut meters = Meters::new();
+        assert_eq!((0..640).filter(|_| meters.is_timed()).count(), 10);
+    }
+}

@@ -1,0 +1,51 @@
+//! The edge: answers links, and records every click before it answers.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`links`] | the link table, fed by registry records |
+//! | [`config`] | settings, and why an edge does not start |
+//! | `server` | sockets and threads |
+//! | `places` | places for connections |
+//! | [`worker`] | one core: from a request to its answer |
+//! | [`target`], [`query`], [`proxies`], [`visitor`], [`verdict`] | what a request says |
+//! | [`agents`], [`agent_cache`] | what user agents are |
+//! | [`address`] | hashes of addresses and visitors |
+//! | [`record`], [`recorder`] | a click's bytes, and their way into the journal |
+//! | [`answer`] | heads and pages |
+//! | [`meters`] | metrics |
+//!
+//! # Invariants
+//!
+//! - A redirect that left the edge is a click in the journal, or a counted loss.
+//! - Where a redirect goes is stored; a request adds parameters at most, and never the token's.
+//! - No address, cookie or agent of a visitor is in a record, a log line or a metric.
+//! - A request costs no more than its head, whatever it says: all that it is compared with is bounded.
+//!
+//! Deliberately absent: TLS and HTTP/2 (a proxy's or load balancer's work), request bodies, any wait
+//! between a request and its answer.
+
+pub mod address;
+pub mod agent_cache;
+pub mod agents;
+pub mod answer;
+pub mod config;
+pub mod links;
+pub mod meters;
+mod places;
+pub mod proxies;
+pub mod query;
+pub mod record;
+pub mod recorder;
+mod server;
+mod start;
+pub mod target;
+pub mod verdict;
+pub mod visitor;
+pub mod worker;
+
+pub use address::AddressHasher;
+pub use config::{EdgeConfig, EdgeError};
+pub use links::{LinkTable, TableLimits};
+pub use start::{EdgeHandle, Parts, Stopped, start};
+pub use visitor::CookieConfig;
+pub use worker::Clock;

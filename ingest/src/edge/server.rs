@@ -1,0 +1,194 @@
+//! Sockets and threads: a current-thread runtime and an `SO_REUSEPORT` listener for each core.
+//!
+//! The kernel spreads connections over the listeners; nothing is handed from core to core. Options that
+//! every connection needs (no delay, a limit for unacknowledged bytes) are set on the listener, whose
+//! connections inherit them on Linux, at no call for each connection.
+
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::{Ready, poll_fn, ready},
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    rc::Rc,
+    time::Duration,
+};
+
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::spawn_local,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    answer::Answer,
+    meters::HAND_OVER_EVERY,
+    places::{Place, Places},
+    worker::Worker,
+};
+
+/// Connections that wait to be accepted; the kernel's `somaxconn` (4096 as a rule) is a limit as well.
+const BACKLOG: i32 = 4096;
+/// After a failed `accept` (usually: out of file descriptors) there is nothing to do but wait for a
+/// connection to end. The length is arbitrary.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Sent raw to a client for whom there is no place; its request is not read.
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// What one core allows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connections_max: usize,
+    pub(super) head_bytes_max: usize,
+    pub(super) head_timeout: Duration,
+    pub(super) drain_timeout: Duration,
+}
+
+/// A listener that shares its address with others.
+pub(super) fn listen(address: SocketAddr, unacknowledged_max: Duration) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_tcp_nodelay(true)?;
+    // A client that takes nothing more would keep its connection for ever: hyper's time-outs are for
+    // reading only.
+    socket.set_tcp_user_timeout(Some(unacknowledged_max))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Serves on this thread's runtime until `shutdown`, then drains. Returns how many connections were cut.
+pub(super) async fn serve(
+    listener: TcpListener,
+    limits: Limits,
+    worker: Worker,
+    shutdown: CancellationToken,
+) -> usize {
+    let core = Rc::new(Core {
+        places: Places::new(limits.connections_max),
+        http: http(limits),
+        worker: RefCell::new(worker),
+    });
+    let ticking = spawn_local(tick(Rc::clone(&core)));
+    let stopped = shutdown.run_until_cancelled(accept(&listener, &core)).await;
+    debug_assert!(stopped.is_none(), "accepting does not end by itself");
+    // Who has connected already is answered still.
+    while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
+        core.welcome(stream, peer);
+    }
+    drop(listener);
+    core.places.drain();
+    let is_empty = timeout(limits.drain_timeout, core.places.emptied()).await.is_ok();
+    let left = if is_empty { 0 } else { core.places.taken() };
+    ticking.abort();
+    core.worker.borrow_mut().tick();
+    left
+}
+
+fn http(limits: Limits) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    // `max_headers` stays as it is: setting it allocates on every request.
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(limits.head_bytes_max)
+        .half_close(false)
+        .pipeline_flush(true);
+    http
+}
+
+struct Core {
+    places: Rc<Places>,
+    http: http1::Builder,
+    worker: RefCell<Worker>,
+}
+
+async fn tick(core: Rc<Core>) {
+    let mut ticks = interval(HAND_OVER_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        core.worker.borrow_mut().tick();
+    }
+}
+
+async fn accept(listener: &TcpListener, core: &Rc<Core>) -> Infallible {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => core.welcome(stream, peer),
+            Err(error) => {
+                core.worker.borrow().meters.accept_errors.increment(1);
+                tracing::warn!(%error, "accept failed");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Core {
+    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        match self.places.take() {
+            Some(place) => drop(spawn_local(Rc::clone(self).connection(stream, peer.ip(), place))),
+            None => self.refuse(&stream),
+        }
+    }
+
+    /// Best effort: the socket is dropped right after, and a client that has already written may see a
+    /// reset instead of the answer. Both tell it to come back later.
+    fn refuse(&self, stream: &TcpStream) {
+        self.worker.borrow().meters.connections_refused.increment(1);
+        if let Err(error) = stream.try_write(REFUSAL) {
+            tracing::debug!(%error, "cannot answer a refused connection");
+        }
+    }
+
+    async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+        let open = self.worker.borrow().meters.connections.clone();
+        open.increment(1.0);
+        let connection = self.http.serve_connection(TokioIo::new(stream), self.service(peer));
+        let mut connection = pin!(connection);
+        let mut is_told = false;
+        let ended = poll_fn(|context| {
+            if place.is_draining(context) && !is_told {
+                is_told = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(context)
+        });
+        if let Err(error) = ended.await {
+            // Clients that vanish or talk nonsense are daily life.
+            tracing::debug!(%error, "connection ended early");
+        }
+        open.decrement(1.0);
+    }
+
+    /// The answer is there as soon as the request's head is: nothing is awaited in between.
+    fn service(
+        self: &Rc<Self>,
+        peer: IpAddr,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Answer,
+        Error = Infallible,
+        Future = Ready<Result<Answer, Infallible>>,
+    > + use<> {
+        let core = Rc::clone(self);
+        service_fn(move |request: Request<Incoming>| {
+            let (head, _body) = request.into_parts();
+            let mut worker = core.worker.borrow_mut();
+            ready(Ok(worker.answer(&head.method, &head.uri, head.headers, peer)))
+        })
+    }
+}

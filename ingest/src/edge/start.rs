@@ -1,0 +1,251 @@
+//! Starting and stopping an edge. All that can fail at the start fails before [`start`] returns.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use arc_swap::ArcSwap;
+use rand::{SeedableRng, rngs::StdRng, rngs::SysRng};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, LocalOptions},
+    sync::oneshot,
+};
+use tokio_util::sync::CancellationToken;
+use whence_journal::JournalConfig;
+use whence_runtime::health::Health;
+use whence_schemas::token::KeyRing;
+
+use super::{
+    address::AddressHasher,
+    agent_cache::{AGENTS_MAX, AgentCache},
+    agents::AgentList,
+    config::{EdgeConfig, EdgeError},
+    links::LinkTable,
+    recorder::{JournalHealth, Recorder},
+    server::{self, Limits},
+    visitor::VisitorCookie,
+    worker::{Clock, Shared, Worker},
+};
+
+/// The name of the edge's component in readiness.
+const COMPONENT: &str = "edge.journal";
+/// hyper's own limit.
+const HEAD_BYTES_MIN: usize = 8192;
+
+/// What an edge works with.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The links.
+    pub links: Arc<LinkTable>,
+    /// The keys that tokens are made with; to be replaced as a whole when they rotate.
+    pub keys: Arc<ArcSwap<KeyRing>>,
+    /// Hashes addresses and visitors.
+    pub hasher: AddressHasher,
+    /// The time.
+    pub clock: Clock,
+    /// Where a disk that refuses clicks is shown.
+    pub health: Option<Health>,
+}
+
+/// A running edge. Dropping it stops the edge without waiting.
+#[derive(Debug)]
+pub struct EdgeHandle {
+    local_addr: SocketAddr,
+    stop: CancellationToken,
+    cores: Vec<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    ended: oneshot::Receiver<usize>,
+    thread: JoinHandle<()>,
+}
+
+/// How an edge ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Stopped {
+    /// Connections that were cut because they did not finish in time.
+    pub cut: usize,
+    /// Threads that ended by a panic.
+    pub panicked: usize,
+}
+
+impl EdgeHandle {
+    /// Where the edge listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops the edge: it takes no more connections, lets requests in hand finish, and returns no later
+    /// than `drain_timeout` after that. All clicks are in the journals, and the journals are closed.
+    pub async fn stop(mut self) -> Stopped {
+        self.stop.cancel();
+        self.ended().await
+    }
+
+    /// Waits for an edge that its shutdown token stops.
+    pub async fn join(mut self) -> Stopped {
+        self.ended().await
+    }
+
+    async fn ended(&mut self) -> Stopped {
+        let mut stopped = Stopped::default();
+        for core in std::mem::take(&mut self.cores) {
+            let cut = core.ended.await;
+            // The message is a thread's last act: this waits for nothing.
+            let joined = core.thread.join();
+            match (cut, joined) {
+                (Ok(cut), Ok(())) => stopped.cut += cut,
+                _ => stopped.panicked += 1,
+            }
+        }
+        if stopped.cut > 0 {
+            tracing::warn!(connections = stopped.cut, "connections cut after the drain time-out");
+        }
+        stopped
+    }
+}
+
+impl Drop for EdgeHandle {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Starts an edge. `shutdown` stops it as [`EdgeHandle::stop`] does.
+///
+/// # Errors
+/// See [`EdgeError`]; nothing runs then.
+pub fn start(
+    config: &EdgeConfig,
+    parts: &Parts,
+    shutdown: &CancellationToken,
+) -> Result<EdgeHandle, EdgeError> {
+    let shared = shared(config, parts)?;
+    let agents = Arc::new(agent_list(config)?);
+    let (local_addr, listeners) = listeners(config)?;
+    let health = JournalHealth::new(parts.health.as_ref().map(|health| health.component(COMPONENT)));
+    let workers: Vec<Worker> = (0..config.threads)
+        .map(|index| {
+            let recorder = Recorder::open(journal(config, index), health.clone())?;
+            let random = StdRng::try_from_rng(&mut SysRng).map_err(EdgeError::Random)?;
+            Ok(Worker::new(
+                shared.clone(),
+                AgentCache::new(Arc::clone(&agents), AGENTS_MAX),
+                recorder,
+                random,
+            ))
+        })
+        .collect::<Result<_, EdgeError>>()?;
+    health.opened();
+    let stop = shutdown.child_token();
+    let mut handle = EdgeHandle { local_addr, stop: stop.clone(), cores: Vec::new() };
+    let limits = Limits {
+        connections_max: config.connections_max,
+        head_bytes_max: config.head_bytes_max,
+        head_timeout: config.head_timeout,
+        drain_timeout: config.drain_timeout,
+    };
+    for (index, (listener, worker)) in listeners.into_iter().zip(workers).enumerate() {
+        // An error drops the handle, which stops the threads that run already.
+        handle.cores.push(run(index, listener, limits, worker, stop.clone()).map_err(EdgeError::Thread)?);
+    }
+    tracing::info!(address = %local_addr, threads = config.threads, "the edge answers links");
+    Ok(handle)
+}
+
+fn shared(config: &EdgeConfig, parts: &Parts) -> Result<Shared, EdgeError> {
+    if config.threads == 0 {
+        return Err(EdgeError::NoThreads);
+    }
+    if config.head_bytes_max < HEAD_BYTES_MIN {
+        return Err(EdgeError::HeadBytes);
+    }
+    Ok(Shared {
+        links: Arc::clone(&parts.links),
+        keys: Arc::clone(&parts.keys),
+        hasher: parts.hasher.clone(),
+        trusted_proxies: config.trusted_proxies.as_slice().into(),
+        cookie: VisitorCookie::new(&config.cookie).ok_or(EdgeError::CookieName)?,
+        clock: parts.clock.clone(),
+    })
+}
+
+fn agent_list(config: &EdgeConfig) -> Result<AgentList, EdgeError> {
+    match &config.agents_path {
+        None => Ok(AgentList::built_in()),
+        Some(path) => {
+            let text = fs::read_to_string(path)
+                .map_err(|error| EdgeError::AgentFile { path: path.clone(), error })?;
+            Ok(AgentList::parse(&text)?)
+        }
+    }
+}
+
+fn journal(config: &EdgeConfig, index: usize) -> JournalConfig {
+    JournalConfig {
+        dir: config.journal_dir.join(format!("clicks-{index}")),
+        segment_bytes: config.segment_bytes,
+        quota_bytes: config.quota_bytes / config.threads as u64,
+    }
+}
+
+/// As many listeners as threads at one address; the first chooses the port.
+fn listeners(config: &EdgeConfig) -> Result<(SocketAddr, Vec<std::net::TcpListener>), EdgeError> {
+    let mut address = config.listen;
+    let mut listeners = Vec::with_capacity(config.threads);
+    for _ in 0..config.threads {
+        let listener = server::listen(address, config.head_timeout);
+        let listener = listener.and_then(|listener| {
+            address = listener.local_addr()?;
+            Ok(listener)
+        });
+        listeners.push(listener.map_err(|error| EdgeError::Bind { address, error })?);
+    }
+    Ok((address, listeners))
+}
+
+fn run(
+    index: usize,
+    listener: std::net::TcpListener,
+    limits: Limits,
+    worker: Worker,
+    stop: CancellationToken,
+) -> io::Result<Running> {
+    let (ending, ended) = oneshot::channel();
+    // A runtime of this kind lives on the thread that built it.
+    let (started, starting) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("edge-{index}")).spawn(move || {
+        let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(started.send(Err(error))),
+        };
+        let cut = runtime.block_on(async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let _ = started.send(Ok(()));
+                    server::serve(listener, limits, worker, stop).await
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                    0
+                }
+            }
+        });
+        // What is left of the connections goes with the runtime, and with the last of them the journal
+        // closes: only then has this core ended.
+        drop(runtime);
+        let _ = ending.send(cut);
+    })?;
+    match starting.recv() {
+        Ok(Ok(())) => Ok(Running { ended, thread }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(io::Error::other("the thread ended at once")),
+    }
+}
