@@ -81,6 +81,12 @@ compose! {
         /// Another role's.
         pub store_again: Store,
     }
+    check the_store_is_not_the_edge
+}
+
+fn the_store_is_not_the_edge(up: &Up) -> Vec<String> {
+    let wrong = up.store.clickhouse_url.ends_with(&up.clicks.listen.to_string());
+    wrong.then(|| "clickhouse-url points at listen".to_owned()).into_iter().collect()
 }
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
@@ -174,6 +180,12 @@ fn settings_that_contradict_each_other_are_a_mistake() {
         mistakes.to_string(),
         "one setting is wrong:\n  settings: effort high needs linger of at most 1s"
     );
+}
+
+#[test]
+fn groups_that_contradict_each_other_are_a_mistake() {
+    let mistakes = load::<Up>(&["--clickhouse-url", "http://127.0.0.1:8080"], &[]).unwrap_err();
+    assert_eq!(mistakes.to_string(), "one setting is wrong:\n  settings: clickhouse-url points at listen");
 }
 
 #[test]

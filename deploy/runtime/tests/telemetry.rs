@@ -4,7 +4,7 @@ use metrics::{counter, gauge, histogram, with_local_recorder};
 use tokio_util::sync::CancellationToken;
 use whence_runtime::health::Health;
 use whence_runtime::settings::{defaults, from_pairs};
-use whence_runtime::telemetry::{BuildInfo, LogFormat, LogSettings, Metrics};
+use whence_runtime::telemetry::{BuildInfo, LogFormat, LogSettings, Metrics, install_panic_hook};
 
 const BUILD: BuildInfo = BuildInfo { version: "1.2.3", revision: "unknown", role: "up" };
 
@@ -73,4 +73,14 @@ fn log_directives_are_checked_with_the_other_settings() {
     let mistakes = from_pairs::<LogSettings>(&[("log", "info,x=loud")]).unwrap_err();
     assert!(mistakes.to_string().contains("log, `info,x=loud`: "), "{mistakes}");
     assert_eq!(defaults::<LogSettings>().unwrap().log, "info");
+}
+
+#[test]
+fn a_panic_is_counted() {
+    let (metrics, recorder) = Metrics::detached(BUILD).unwrap();
+    with_local_recorder(&recorder, || {
+        install_panic_hook();
+        assert!(std::panic::catch_unwind(|| panic!("on purpose")).is_err());
+    });
+    assert!(metrics.render().contains("\nwhence_panics_total 1\n"));
 }

@@ -56,13 +56,7 @@ macro_rules! settings {
                     });
                 )*
                 let group = Self { $($field: $field?,)* };
-                $(
-                    let conflicts: ::std::vec::Vec<::std::string::String> = $check(&group);
-                    if !conflicts.is_empty() {
-                        reader.conflicts(conflicts);
-                        return None;
-                    }
-                )?
+                $( reader.accept($check(&group))?; )?
                 Some(group)
             }
         }
@@ -72,7 +66,7 @@ macro_rules! settings {
 /// Declares a group made of groups, for a command that runs several parts.
 ///
 /// A group that occurs more than once (`whence up` has Kafka's settings through two roles) is one set of
-/// flags with one value.
+/// flags with one value. `check` works as in [`settings!`](crate::settings!), for rules between groups.
 #[macro_export]
 macro_rules! compose {
     (
@@ -80,6 +74,7 @@ macro_rules! compose {
         $vis:vis struct $group:ident {
             $( $(#[doc = $part_doc:expr])* $part_vis:vis $part:ident : $type:ty, )*
         }
+        $(check $check:path)?
     ) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone)]
@@ -96,7 +91,9 @@ macro_rules! compose {
 
             fn read(reader: &mut $crate::settings::Reader<'_>) -> ::std::option::Option<Self> {
                 $( let $part = <$type as $crate::settings::Group>::read(reader); )*
-                Some(Self { $($part: $part?,)* })
+                let group = Self { $($part: $part?,)* };
+                $( reader.accept($check(&group))?; )?
+                Some(group)
             }
         }
     };

@@ -78,12 +78,14 @@ impl Reader<'_> {
         }
     }
 
-    /// Rules between settings that are broken.
+    /// Keeps the broken rules between settings; `None` if there are any.
     #[doc(hidden)]
-    pub fn conflicts(&mut self, messages: Vec<String>) {
-        for message in messages {
+    pub fn accept(&mut self, broken: Vec<String>) -> Option<()> {
+        let accepted = broken.is_empty().then_some(());
+        for message in broken {
             self.keep(Mistake { place: "settings".to_owned(), problem: Problem::Conflict(message) });
         }
+        accepted
     }
 
     fn keep(&mut self, mistake: Mistake) {

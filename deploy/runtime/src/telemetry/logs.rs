@@ -2,8 +2,9 @@
 
 use std::io::IsTerminal;
 
+use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::Subscriber;
+use tracing_subscriber::fmt::{MakeWriter, Subscriber};
 
 crate::choice! {
     /// Shape of the log lines.
@@ -39,7 +40,7 @@ pub enum TelemetryError {
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// Something in the process has already set up logs.
     #[error("logs are already set up")]
-    Logs(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Logs(#[source] tracing::dispatcher::SetGlobalDefaultError),
     /// Something in the process has already set up metrics, or the buckets are wrong.
     #[error("metrics cannot be set up")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -50,13 +51,20 @@ pub enum TelemetryError {
 /// # Errors
 /// If the filter is wrong or logging has been started before.
 pub fn start_logs(settings: &LogSettings) -> Result<(), TelemetryError> {
+    let lines = dispatch(settings, std::io::stderr, std::io::stderr().is_terminal())?;
+    tracing::dispatcher::set_global_default(lines).map_err(TelemetryError::Logs)
+}
+
+fn dispatch<W>(settings: &LogSettings, writer: W, colours: bool) -> Result<Dispatch, TelemetryError>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     let filter = EnvFilter::builder().parse(&settings.log)?;
-    let lines = Subscriber::builder().with_env_filter(filter).with_writer(std::io::stderr);
-    match settings.log_format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
-    }
-    .map_err(TelemetryError::Logs)
+    let lines = Subscriber::builder().with_env_filter(filter).with_writer(writer);
+    Ok(match settings.log_format {
+        LogFormat::Text => lines.with_ansi(colours).finish().into(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).finish().into(),
+    })
 }
 
 /// Logs every panic as an event and counts it, in addition to what the previous hook did: a panic in a
@@ -69,4 +77,53 @@ pub fn install_panic_hook() {
         tracing::error!(location, "panic");
         before(panic);
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::settings::from_pairs;
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(pairs: &[(&str, &str)], act: impl FnOnce()) -> String {
+        let page = Page::default();
+        let writer = page.clone();
+        let lines = dispatch(&from_pairs(pairs).unwrap(), move || writer.clone(), false).unwrap();
+        tracing::dispatcher::with_default(&lines, act);
+        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn json_lines_carry_level_message_and_fields() {
+        let text = logged(&[("log-format", "json")], || tracing::warn!(partition = 3, "lagging"));
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&line["level"], &line["message"], &line["partition"]),
+            (&"WARN".into(), &"lagging".into(), &3.into())
+        );
+    }
+
+    #[test]
+    fn text_is_one_line_an_event_and_the_filter_applies() {
+        let text = logged(&[("log", "warn")], || {
+            tracing::info!("unseen");
+            tracing::warn!(partition = 3, "lagging");
+        });
+        assert!(text.ends_with("lagging partition=3\n") && text.lines().count() == 1, "{text}");
+    }
 }
