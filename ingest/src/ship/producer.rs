@@ -153,9 +153,11 @@ impl Producer {
         self.inner.send(record).map_err(|(error, _)| classify(&error))
     }
 
-    /// Takes the reports that have come, or waits `patience` for them. `reports` is overwritten.
-    pub(super) fn poll(&self, patience: Duration, reports: &mut Reports) {
-        self.inner.poll(patience);
+    /// Handles one event, if there is one, and takes its reports. `reports` is overwritten.
+    ///
+    /// Never waits: of a wait in the client's own poll the last millisecond is spent spinning.
+    pub(super) fn poll(&self, reports: &mut Reports) {
+        self.inner.poll(Duration::ZERO);
         self.reports.take(reports);
     }
 

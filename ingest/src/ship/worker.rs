@@ -1,9 +1,8 @@
 //! The shipper's loop: one thread, all journals, one Kafka client.
 //!
 //! A turn takes the client's reports, lets every lane send a batch, and keeps checkpoints, segments and
-//! gauges up to date. It waits only inside the client's poll, so reports are never late, and it waits
-//! whenever no lane has a full batch to go on with, so that a trickle of records costs a turn every few
-//! milliseconds and not a core.
+//! gauges up to date. It pauses whenever no lane has a full batch to go on with, so that a trickle of
+//! records costs a turn every few milliseconds and not a core.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,6 +22,8 @@ use super::status::{JournalReport, Shared, ShipReport};
 
 /// Between turns without a full batch. Half a linger: records wait for their batch anyway.
 const IDLE_WAIT: Duration = Duration::from_millis(5);
+/// Events that are no reports (logs, statistics) wait for the next turn behind this many.
+const EMPTY_POLLS: u32 = 3;
 /// Before the client is replaced for the second time, the third time, … without anything arriving.
 const REBUILD_BACKOFF_MIN: Duration = Duration::from_millis(100);
 const REBUILD_BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -114,7 +115,10 @@ impl Worker {
             if drain_until.is_some_and(|until| now >= until || self.lanes.iter().all(Lane::is_drained)) {
                 return self.finish();
             }
-            self.collect(if has_more { Duration::ZERO } else { IDLE_WAIT });
+            if !has_more {
+                thread::sleep(IDLE_WAIT);
+            }
+            self.collect();
         }
     }
 
@@ -146,21 +150,19 @@ impl Worker {
         has_more
     }
 
-    /// Waits for reports at most this long and takes them all.
-    fn collect(&mut self, patience: Duration) {
-        let Some(producer) = &self.producer else {
-            // Nothing can come: wait for the time to build a client again.
-            thread::sleep(IDLE_WAIT);
-            return;
-        };
+    /// Takes the reports that have come.
+    fn collect(&mut self) {
         let mut reports = std::mem::take(&mut self.reports);
-        producer.poll(patience, &mut reports);
         let mut fault = None;
-        // One poll without patience takes one batch's reports.
-        while !reports.is_empty() {
-            fault = self.settle(&reports).or(fault);
-            let Some(producer) = &self.producer else { break };
-            producer.poll(Duration::ZERO, &mut reports);
+        let mut empty_polls = 0;
+        // A poll handles one event, and not every event is a report.
+        while let Some(producer) = self.producer.as_ref().filter(|_| empty_polls < EMPTY_POLLS) {
+            producer.poll(&mut reports);
+            if reports.is_empty() {
+                empty_polls += 1;
+            } else {
+                fault = self.settle(&reports).or(fault);
+            }
         }
         self.reports = reports;
         if let Some(fault) = fault {
