@@ -1,0 +1,251 @@
+//! The shipper while Kafka misbehaves: a real broker that freezes, is killed and comes back, and a mock
+//! cluster that answers with errors.
+
+mod ship_support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+use ship_support::*;
+use whence_ingest::ship::{Connection, ShipConfig};
+use whence_ingest::topics::Cluster;
+use whence_schemas::topics::Stream;
+
+/// A broker of the test's own, so that it can be frozen and killed.
+struct Broker {
+    data: tempfile::TempDir,
+    address: String,
+}
+
+impl Broker {
+    fn start() -> Broker {
+        let data = tempfile::tempdir().unwrap();
+        let address = control("up", data.path());
+        Broker { data, address }
+    }
+
+    fn pause(&self) {
+        control("pause", self.data.path());
+    }
+
+    fn resume(&self) {
+        control("resume", self.data.path());
+    }
+
+    fn kill(&self) {
+        control("kill", self.data.path());
+    }
+
+    fn start_again(&self) {
+        assert_eq!(control("up", self.data.path()), self.address);
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let killed = script("kill", self.data.path()).status();
+        assert!(
+            killed.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "the broker is killed"
+        );
+    }
+}
+
+fn script(verb: &str, data: &Path) -> Command {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/kafka/kafka");
+    let mut command = Command::new(path);
+    command.arg(verb).arg("--data").arg(data).stderr(Stdio::null());
+    if verb == "up" {
+        command.args(["--port", "0", "--wait", "60"]);
+    }
+    command
+}
+
+fn control(verb: &str, data: &Path) -> String {
+    let output = script(verb, data).output().unwrap();
+    assert!(output.status.success(), "kafka {verb}: {output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Appends a hundred clicks and a hundred events at a time, numbered through.
+struct Traffic {
+    clicks: Source,
+    conversions: Source,
+    next: u64,
+}
+
+impl Traffic {
+    fn into(root: &tempfile::TempDir, name: &str) -> Traffic {
+        Traffic {
+            clicks: Source::open(root, &format!("{name}-clicks"), Stream::Clicks),
+            conversions: Source::open(root, &format!("{name}-conversions"), Stream::Conversions),
+            next: 0,
+        }
+    }
+
+    fn flow(&mut self) {
+        for number in self.next..self.next + 100 {
+            self.clicks.append(&click(number));
+            self.conversions.append(&conversion(["alpha", "beta"][number as usize % 2], number));
+        }
+        self.next += 100;
+    }
+
+    /// Nothing lost, first occurrences of a program's events in order, repetitions counted as such.
+    fn assert_arrived(&self, cluster: &Cluster, is_ordered: bool) {
+        let clicks = arrived(cluster, Stream::Clicks);
+        let mut numbers = first_numbers(&clicks, click_number).concat();
+        numbers.sort_unstable();
+        assert!(numbers.into_iter().eq(0..self.next), "every click is there");
+        let events = arrived(cluster, Stream::Conversions);
+        let partitions = first_numbers(&events, event_number);
+        assert_eq!(partitions.concat().len() as u64, self.next, "every event is there");
+        if is_ordered {
+            for partition in &partitions {
+                assert!(partition.is_sorted(), "events stand in the order of the journal");
+            }
+        }
+        for (arrived, source) in [(&clicks, &self.clicks), (&events, &self.conversions)] {
+            let repeated = arrived.len() as f64 - self.next as f64;
+            let resent = metric("whence_ship_resent_records_total", source);
+            assert!(repeated <= resent, "{repeated} repetitions, {resent} counted");
+            assert_eq!(source.checkpoint().unwrap().position.offset, self.next, "the checkpoint is the end");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_broker_that_freezes_and_one_that_is_killed_cost_no_record_and_no_order() {
+    let broker = Broker::start();
+    let cluster = cluster_at(&broker.address);
+    make_topics(&cluster, 2, &[]).await;
+    let root = tempfile::tempdir().unwrap();
+    let mut traffic = Traffic::into(&root, "outage");
+    let patient = ShipConfig { drain_max: PATIENCE, ..config(&cluster) };
+    // The freeze outlasts the client's patience with a request, so that what is on its way is sent again.
+    let mut impatient = patient.clone();
+    impatient.cluster.properties.insert("socket.timeout.ms".into(), "1000".into());
+    impatient.stall_max = Duration::from_secs(2);
+    let shipping = Shipping::start(impatient, &[&traffic.clicks, &traffic.conversions]);
+    traffic.flow();
+    let is_idle = |traffic: &Traffic| {
+        metric("whence_ship_acknowledged_records_total", &traffic.clicks) >= traffic.next as f64
+            && metric("whence_ship_acknowledged_records_total", &traffic.conversions) >= traffic.next as f64
+    };
+    eventually("the first records arrive", || is_idle(&traffic)).await;
+
+    broker.pause();
+    let stalls = || replacements("stalled");
+    let before = stalls();
+    while stalls() < before + 2.0 {
+        traffic.flow();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    broker.resume();
+    eventually("what was held up arrives", || is_idle(&traffic)).await;
+
+    traffic.flow();
+    broker.kill();
+    for _ in 0..10 {
+        traffic.flow();
+    }
+    eventually("the outage shows", || shipping.handle().status().connection == Connection::Away).await;
+    let open = shipping.handle().status().in_flight_records;
+    assert!(open <= 200_000, "what waits in memory is bounded");
+    broker.start_again();
+    eventually("what waited arrives", || is_idle(&traffic)).await;
+    assert_eq!(shipping.handle().status().connection, Connection::Up);
+
+    traffic.flow();
+    assert!(shipping.stop().await.is_drained);
+    traffic.assert_arrived(&cluster, true);
+}
+
+/// How often the client was replaced for this reason, in this process.
+fn replacements(reason: &str) -> f64 {
+    let name = format!("whence_ship_client_replacements_total{{reason=\"{reason}\"}} ");
+    let text = metrics().render();
+    text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0.0, |value| value.parse().unwrap())
+}
+
+fn mock() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Cluster) {
+    let mock = MockCluster::new(1).unwrap();
+    let cluster = cluster_at(&mock.bootstrap_servers());
+    for stream in Stream::ALL {
+        mock.create_topic(&cluster.topic(stream.topic()), 2, 1).unwrap();
+    }
+    (mock, cluster)
+}
+
+#[tokio::test]
+async fn errors_that_pass_are_retried_by_the_client_itself() {
+    let (mock, cluster) = mock();
+    let root = tempfile::tempdir().unwrap();
+    let mut traffic = Traffic::into(&root, "passing");
+    let shipping = Shipping::start(config(&cluster), &[&traffic.clicks, &traffic.conversions]);
+    for error in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+    ] {
+        mock.request_errors(RDKafkaApiKey::Produce, &[error]);
+        traffic.flow();
+        let expected = traffic.next as f64;
+        eventually("the records arrive", || {
+            metric("whence_ship_acknowledged_records_total", &traffic.clicks) >= expected
+                && metric("whence_ship_acknowledged_records_total", &traffic.conversions) >= expected
+        })
+        .await;
+    }
+    assert!(shipping.stop().await.is_drained);
+    assert_eq!(metric("whence_ship_resent_records_total", &traffic.clicks), 0.0);
+    traffic.assert_arrived(&cluster, false);
+}
+
+/// Errors after which librdkafka gives records or itself up. The mock does not check sequence numbers as
+/// a broker does, so nothing is said about order here.
+#[tokio::test]
+async fn errors_that_do_not_pass_replace_the_client_and_cost_no_record() {
+    let (mock, cluster) = mock();
+    let root = tempfile::tempdir().unwrap();
+    let mut traffic = Traffic::into(&root, "lasting");
+    let shipping = Shipping::start(config(&cluster), &[&traffic.clicks, &traffic.conversions]);
+    for error in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+    ] {
+        mock.request_errors(RDKafkaApiKey::Produce, &[error]);
+        traffic.flow();
+        let expected = traffic.next as f64;
+        eventually("the records arrive", || {
+            metric("whence_ship_acknowledged_records_total", &traffic.clicks) >= expected
+                && metric("whence_ship_acknowledged_records_total", &traffic.conversions) >= expected
+        })
+        .await;
+    }
+    assert!(replacements("failed_records") >= 1.0);
+    assert!(replacements("rejected_batch") >= 1.0);
+    assert!(shipping.stop().await.is_drained);
+    traffic.assert_arrived(&cluster, false);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_down_at_the_start_gets_everything_once_it_is_up() {
+    let (mock, cluster) = mock();
+    mock.broker_down(-1).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let mut traffic = Traffic::into(&root, "down");
+    let shipping = Shipping::start(config(&cluster), &[&traffic.clicks, &traffic.conversions]);
+    traffic.flow();
+    eventually("the outage shows", || shipping.handle().status().connection == Connection::Away).await;
+    mock.broker_up(-1).unwrap();
+    assert!(shipping.stop().await.is_drained);
+    traffic.assert_arrived(&cluster, false);
+}
