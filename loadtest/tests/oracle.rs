@@ -6,7 +6,7 @@ mod common;
 use common::{Fixture, LOSSY, NOON_MS, STRICT, click_id, kinds};
 use proptest::prelude::*;
 use whence_loadtest::{
-    ledger::{Body, Class, ClickOutcome, Id, Reply},
+    ledger::{Body, Class, ClickOutcome, Id, Reply, SendEntry},
     oracle::{
         compare,
         difference::Kind,
@@ -182,6 +182,10 @@ fn answers_that_do_not_fit_are_differences_too() {
     it.event("eve", NOON_MS, Body::Lead(vec![]), |_| Reply::Refused);
     it.roll_up();
     assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), [(Kind::Answer, 2)]);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Answer, 3)], "and it was never accepted");
+    let mut it = Fixture::busy();
+    it.ledger.sends.insert(0, SendEntry { number: 0, status: 503, reply: Reply::Unknown });
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [], "it was accepted when it came again");
     let mut it = Fixture::busy();
     it.ledger.sends[0].reply = Reply::Accepted(Id(1));
     assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::EventId, 1)]);

@@ -2,7 +2,10 @@
 
 #![allow(dead_code)] // each test crate uses its part of it
 
-use std::collections::BTreeMap;
+pub mod rollup;
+pub mod store;
+pub mod twin;
+
 use whence_loadtest::{
     ledger::{
         Body, Class, ClickEntry, ClickOutcome, EventEntry, FORMAT, Header, Id, Ledger, Money, Reply,
@@ -14,10 +17,7 @@ use whence_loadtest::{
         compare,
         difference::Kind,
         identity::event_id,
-        stored::{
-            ClickRow, Credit, FunnelRow, LeadRow, PartitionRow, QualificationRow, RejectRow, RollupRow,
-            StoredFacts, UnmatchedRow,
-        },
+        stored::{ClickRow, Credit, LeadRow, QualificationRow, RejectRow, StoredFacts},
     },
     world::{World, WorldSize},
 };
@@ -212,93 +212,6 @@ impl Fixture {
 
     /// Rollups and views of the rows there are.
     pub fn roll_up(&mut self) {
-        let it = &mut self.stored;
-        let none = it.names.of("");
-        let human = it.names.of("human");
-        let group = |program, credit: (_, _), period, verdict, currency| RollupRow {
-            program,
-            referrer: credit.0,
-            channel: credit.1,
-            period,
-            verdict,
-            currency,
-            clicks: 0,
-            leads: 0,
-            qualifications: 0,
-            value_minor: 0,
-        };
-        it.hourly.clear();
-        for row in it.clicks.iter().filter(|row| row.live) {
-            let of = (row.referrer, row.channel);
-            let cell = group(row.program, of, row.at_ms / HOUR_MS, row.verdict, none);
-            it.hourly.push(RollupRow { clicks: row.sign.into(), ..cell });
-        }
-        for row in &it.leads {
-            let of = (row.credit.referrer, row.credit.channel);
-            let cell = group(row.program, of, row.occurred_at_ms / HOUR_MS, none, none);
-            it.hourly.push(RollupRow { leads: row.sign.into(), ..cell });
-        }
-        for row in &it.qualifications {
-            let of = (row.credit.referrer, row.credit.channel);
-            let cell = group(row.program, of, row.occurred_at_ms / HOUR_MS, none, row.currency);
-            let sign = i64::from(row.sign);
-            it.hourly.push(RollupRow { qualifications: sign, value_minor: sign * row.value_minor, ..cell });
-        }
-        it.daily = it.hourly.iter().map(|row| RollupRow { period: row.period / 24, ..*row }).collect();
-        let mut funnel: BTreeMap<_, FunnelRow> = BTreeMap::new();
-        for row in &it.hourly {
-            let RollupRow { program, referrer, channel, .. } = *row;
-            let sum = funnel.entry((program, referrer, channel)).or_insert(FunnelRow {
-                program,
-                referrer,
-                channel,
-                clicks: 0,
-                other_clicks: 0,
-                leads: 0,
-                qualifications: 0,
-            });
-            if row.verdict == human {
-                sum.clicks += row.clicks
-            } else {
-                sum.other_clicks += row.clicks
-            }
-            sum.leads += row.leads;
-            sum.qualifications += row.qualifications;
-        }
-        it.funnel = funnel.into_values().collect();
-        self.view_unmatched();
-        self.number_offsets();
-    }
-
-    fn view_unmatched(&mut self) {
-        let it = &mut self.stored;
-        let (lead, qualification, none) =
-            (it.names.of("lead"), it.names.of("qualification"), it.names.of("none"));
-        let leads = it.leads.iter().filter(|row| row.credit.evidence == none);
-        it.unmatched = leads.map(|row| UnmatchedRow { kind: lead, id: row.id }).collect();
-        let mut waiting: BTreeMap<Id, i64> = BTreeMap::new();
-        for row in it.qualifications.iter().filter(|row| row.lead == Id::NIL) {
-            *waiting.entry(row.id).or_default() += i64::from(row.sign);
-        }
-        let waiting = waiting.into_iter().filter(|(_, sum)| *sum > 0);
-        it.unmatched.extend(waiting.map(|(id, _)| UnmatchedRow { kind: qualification, id }));
-    }
-
-    fn number_offsets(&mut self) {
-        let it = &mut self.stored;
-        let clicks = it.clicks.len() as u64;
-        let stream = it.names.of("clicks");
-        it.counted = vec![PartitionRow {
-            stream,
-            incarnation: Id(5),
-            partition: 0,
-            first_offset: 0,
-            next_offset: clicks,
-            records: clicks,
-            offsets: clicks,
-            missing: 0,
-            extra: 0,
-        }];
-        it.reconciliation = it.counted.clone();
+        rollup::roll_up(&mut self.stored);
     }
 }

@@ -14,6 +14,9 @@ use super::{
 use crate::ledger::{Body, EventEntry, Id, Reply};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+/// The status of an answer that says to send the same again.
+const COME_AGAIN: u16 = 503;
+
 /// An event and how often it was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent<'a> {
@@ -86,7 +89,9 @@ impl<'a> Comparison<'a> {
             let is_right = match (send.reply, event.refusal) {
                 (Reply::Accepted(_), refusal) => refusal.is_none(),
                 (Reply::Refused, refusal) => refusal == Some(send.status),
-                (Reply::Unknown | Reply::NotSent, _) => self.is_lossy,
+                // To come again is a fitting answer, as long as coming again helps: see below.
+                (Reply::Unknown, _) => self.is_lossy || send.status == COME_AGAIN,
+                (Reply::NotSent, _) => self.is_lossy,
             };
             if !is_right {
                 let known = event.refusal.map_or("accepted".to_owned(), |status| format!("status {status}"));
@@ -102,6 +107,12 @@ impl<'a> Comparison<'a> {
                 }
                 Reply::Unknown => entry.unknown += 1,
                 Reply::Refused | Reply::NotSent => {}
+            }
+        }
+        for sent in sent.values().filter(|sent| sent.accepted == 0 && sent.event.refusal.is_none()) {
+            if !self.is_lossy {
+                let about = format!("event {}", sent.event.key);
+                self.differ(Kind::Answer, about, "accepted in the end", "never accepted");
             }
         }
         sent.retain(|_, sent| sent.accepted + sent.unknown > 0);
