@@ -24,9 +24,6 @@ use whence_schemas::{
 /// How to reach and use ClickHouse.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// Sync every insert to disk before it is acknowledged: on for a single node, where no replica has
-    /// a copy.
-    pub fsync_inserts: bool,
     /// A replicated cluster: wait for a quorum of replicas and read what it wrote.
     pub is_cluster: bool,
     /// An insert that takes longer has failed (it is tried again under its token).
@@ -38,7 +35,6 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         StoreSettings {
-            fsync_inserts: true,
             is_cluster: false,
             insert_timeout: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(60),
@@ -58,15 +54,13 @@ impl ClickHouseStore {
     /// A store over a client that knows address, user, password and database.
     #[must_use]
     pub fn new(client: Client, settings: StoreSettings) -> ClickHouseStore {
-        let flag = |on: bool| if on { "1" } else { "0" };
         let mut inserts = client
             .clone()
             .with_setting("async_insert", "0")
             .with_setting("wait_end_of_query", "1")
             .with_setting("insert_deduplicate", "1")
             .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
-            .with_setting("max_partitions_per_insert_block", "0")
-            .with_setting("fsync_after_insert", flag(settings.fsync_inserts));
+            .with_setting("max_partitions_per_insert_block", "0");
         // Look-ups name their ids in the query's text.
         let mut lookups = client.with_setting("max_query_size", "67108864");
         if settings.is_cluster {
@@ -91,7 +85,7 @@ impl ClickHouseStore {
 
 /// ClickHouse's codes for what no second try mends: unknown tables and columns, types that do not fit,
 /// syntax, access.
-const FATAL_CODES: [u32; 12] = [16, 44, 46, 47, 53, 60, 62, 70, 81, 497, 511, 516];
+const FATAL_CODES: [u32; 13] = [16, 44, 46, 47, 53, 60, 62, 70, 81, 115, 497, 511, 516];
 
 /// A failure as the loop needs to know it.
 fn failed(error: Error) -> StoreError {
@@ -131,7 +125,12 @@ impl Store for ClickHouseStore {
         self.in_time(lookup::clicks_known(&self.lookups, before, clicks)).await
     }
 
-    async fn click_ids(&self, before: &Horizon, from: UnixMs, to: UnixMs) -> Result<Vec<ClickId>, StoreError> {
+    async fn click_ids(
+        &self,
+        before: &Horizon,
+        from: UnixMs,
+        to: UnixMs,
+    ) -> Result<Vec<ClickId>, StoreError> {
         self.in_time(lookup::click_ids(&self.lookups, before, from, to)).await
     }
 

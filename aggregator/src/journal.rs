@@ -114,7 +114,9 @@ impl JournalSource {
         }
         self.retired_at = Some(through);
         match whence_journal::retire(&self.settings.dir, through, self.settings.grace) {
-            Ok(retired) => tracing::debug!(partition = %self.settings.partition, ?retired, "retired journal segments"),
+            Ok(retired) => {
+                tracing::debug!(partition = %self.settings.partition, ?retired, "retired journal segments")
+            }
             Err(error) => {
                 tracing::warn!(partition = %self.settings.partition, %error, "could not remove journal segments");
             }
@@ -140,7 +142,9 @@ fn io_failed(error: std::io::Error) -> SourceError {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the checkpoint {0} is damaged; remove it to start from the oldest record there is: what is stored already is then found to be duplicates")]
+#[error(
+    "the checkpoint {0} is damaged; remove it to start from the oldest record there is: what is stored already is then found to be duplicates"
+)]
 struct DamagedCheckpoint(PathBuf);
 
 impl Source for JournalSource {

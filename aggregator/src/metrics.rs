@@ -1,10 +1,7 @@
 //! What the loops did, as counters. Labels are streams, tables and fixed words.
 
-use crate::{
-    partition::Progress,
-    position::Partition,
-};
-use metrics::{Counter, counter, describe_counter, Unit};
+use crate::{partition::Progress, position::Partition};
+use metrics::{Counter, Unit, counter, describe_counter};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -13,17 +10,37 @@ use std::sync::{
 /// Describes every metric of the aggregator; called once by the process.
 pub fn describe() {
     describe_counter!("whence_blocks_total", Unit::Count, "Blocks committed");
-    describe_counter!("whence_blocks_replayed_total", Unit::Count, "Blocks replayed after a crash or takeover");
+    describe_counter!(
+        "whence_blocks_replayed_total",
+        Unit::Count,
+        "Blocks replayed after a crash or takeover"
+    );
     describe_counter!("whence_records_total", Unit::Count, "Records that became a fact or a reject");
     describe_counter!("whence_rows_total", Unit::Count, "Rows acknowledged by ClickHouse, by table");
     describe_counter!("whence_insert_retries_total", Unit::Count, "Inserts that were tried again, by table");
-    describe_counter!("whence_partition_restarts_total", Unit::Count, "Partition loops started again after an error");
-    describe_counter!("whence_filter_checks_total", Unit::Count, "Click ids that a bloom filter was asked for");
+    describe_counter!(
+        "whence_partition_restarts_total",
+        Unit::Count,
+        "Partition loops started again after an error"
+    );
+    describe_counter!(
+        "whence_filter_checks_total",
+        Unit::Count,
+        "Click ids that a bloom filter was asked for"
+    );
     describe_counter!("whence_filter_maybe_total", Unit::Count, "Of these, answered with maybe");
     describe_counter!("whence_filter_false_positives_total", Unit::Count, "Of the maybes, certainly new");
     describe_counter!("whence_dedup_lookups_total", Unit::Count, "Click ids looked up in ClickHouse");
-    describe_counter!("whence_filter_hours_loaded_total", Unit::Count, "Hours of click ids loaded from ClickHouse");
-    describe_counter!("whence_filter_hours_dropped_total", Unit::Count, "Hours dropped at the filters' memory bound");
+    describe_counter!(
+        "whence_filter_hours_loaded_total",
+        Unit::Count,
+        "Hours of click ids loaded from ClickHouse"
+    );
+    describe_counter!(
+        "whence_filter_hours_dropped_total",
+        Unit::Count,
+        "Hours dropped at the filters' memory bound"
+    );
 }
 
 struct Counters {
@@ -81,8 +98,12 @@ impl Counters {
                 self.replayed.increment(1);
                 tracing::info!(partition = %self.partition, first = range.first, end = range.end, "replaying a block");
             }
-            Progress::Inserted { table, rows } => counter!("whence_rows_total", "table" => table).increment(rows as u64),
-            Progress::InsertRetried { table } => counter!("whence_insert_retries_total", "table" => table).increment(1),
+            Progress::Inserted { table, rows } => {
+                counter!("whence_rows_total", "table" => table).increment(rows as u64)
+            }
+            Progress::InsertRetried { table } => {
+                counter!("whence_insert_retries_total", "table" => table).increment(1)
+            }
             Progress::Committed { range, dedup } => {
                 self.blocks.fetch_add(1, Ordering::Relaxed);
                 self.committed.increment(1);

@@ -94,16 +94,18 @@ pub async fn work<Src: Source, Sto: Store>(
 
 fn report(partition: Partition, error: &LoopError, backoff: Duration) {
     let kind = match error {
-        LoopError::Source(SourceError::Fatal(_)) | LoopError::Store(StoreError::Fatal(_)) | LoopError::Gap { .. } => {
-            "fatal"
-        }
+        LoopError::Source(SourceError::Fatal(_))
+        | LoopError::Store(StoreError::Fatal(_))
+        | LoopError::Gap { .. } => "fatal",
         LoopError::Source(_) | LoopError::Store(_) => "retry",
     };
     metrics::counter!("whence_partition_restarts_total", "stream" => partition.stream.word(), "kind" => kind)
         .increment(1);
     let error = chain(error);
     match kind {
-        "fatal" => tracing::error!(%partition, error, ?backoff, "partition stands still until this is mended"),
+        "fatal" => {
+            tracing::error!(%partition, error, ?backoff, "partition stands still until this is mended")
+        }
         _ => tracing::warn!(%partition, error, ?backoff, "partition starts again from its last commit"),
     }
 }

@@ -95,7 +95,12 @@ pub(super) async fn clicks_known(
     Ok(known)
 }
 
-pub(super) async fn click_ids(client: &Client, before: &Horizon, from: UnixMs, to: UnixMs) -> Result<Vec<ClickId>> {
+pub(super) async fn click_ids(
+    client: &Client,
+    before: &Horizon,
+    from: UnixMs,
+    to: UnixMs,
+) -> Result<Vec<ClickId>> {
     let sql = format!(
         "SELECT id FROM clicks WHERE ts >= fromUnixTimestamp64Milli({}, 'UTC') \
          AND ts < fromUnixTimestamp64Milli({}, 'UTC') AND {}",
@@ -129,8 +134,9 @@ pub(super) async fn events_known(
 
 pub(super) async fn event_ids(client: &Client, before: &Horizon) -> Result<Vec<EventId>> {
     let condition = format!("revision = 0 AND {}", own_before_sql(before));
-    let sql =
-        format!("SELECT id FROM leads WHERE {condition} UNION ALL SELECT id FROM qualifications WHERE {condition}");
+    let sql = format!(
+        "SELECT id FROM leads WHERE {condition} UNION ALL SELECT id FROM qualifications WHERE {condition}"
+    );
     Ok(ids(client, &sql).await?.into_iter().map(EventId).collect())
 }
 

@@ -94,6 +94,25 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
     Ok(ran)
 }
 
+/// Whether every insert into facts and rollups is synced to disk before it is acknowledged: on for a
+/// single node, where no replica has a copy. A setting of the tables, not of the insert.
+pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Result<(), MigrateError> {
+    const TABLES: [&str; 7] =
+        ["clicks", "leads", "qualifications", "subject_keys", "rejects", "funnel_hourly", "funnel_daily"];
+    let on_cluster = match topology {
+        Topology::Single => String::new(),
+        Topology::Cluster { name } => format!(" ON CLUSTER `{name}`"),
+    };
+    let on = u8::from(on);
+    for table in TABLES {
+        let sql = format!(
+            "ALTER TABLE {table}{on_cluster} MODIFY SETTING fsync_after_insert = {on}, fsync_part_directory = {on}"
+        );
+        run(client, "syncing of inserts", &sql).await?;
+    }
+    Ok(())
+}
+
 async fn applied(client: &Client) -> Result<Vec<Applied>, MigrateError> {
     let sql = "SELECT number, checksum FROM whence_migrations FINAL ORDER BY number";
     let failed = |source| MigrateError::ClickHouse { what: "the list of migrations".into(), source };

@@ -111,7 +111,7 @@ impl Subjects {
     pub fn take(&mut self, range: &BlockRange, offset: u64, conversion: Conversion, keys: &KeyRing) {
         match &conversion.kind {
             Kind::Lead { .. } => self.take_lead(range, offset, conversion, keys),
-            Kind::Qualification { .. } => self.take_qualification(range, offset, conversion),
+            Kind::Qualification { .. } => self.take_qualification(range, offset, &conversion),
         }
     }
 
@@ -151,9 +151,9 @@ impl Subjects {
         }
     }
 
-    fn take_qualification(&mut self, range: &BlockRange, offset: u64, conversion: Conversion) {
-        let lead = self.lead_of(&conversion).cloned();
-        let row = qualification_row(range, offset, &conversion);
+    fn take_qualification(&mut self, range: &BlockRange, offset: u64, conversion: &Conversion) {
+        let lead = self.lead_of(conversion).cloned();
+        let row = qualification_row(range, offset, conversion);
         match lead {
             Some(lead) => self.made.qualifications.push(with_lead(row, &lead)),
             None => {
@@ -162,12 +162,12 @@ impl Subjects {
                     self.made.subject_keys.push(subject_key(
                         range,
                         offset,
-                        &conversion,
+                        conversion,
                         *key,
                         WAITING,
                         &nobody,
                     ));
-                    self.waiting.entry(name(&conversion, *key)).or_default().insert(conversion.id);
+                    self.waiting.entry(name(conversion, *key)).or_default().insert(conversion.id);
                 }
                 self.unmatched.insert(conversion.id, row.clone());
                 self.made.qualifications.push(row);

@@ -20,7 +20,8 @@ impl ClientContext for GroupContext {
     fn stats(&self, statistics: Statistics) {
         let mut lag = 0;
         for (name, topic) in &statistics.topics {
-            let of_topic: i64 = topic.partitions.values().map(|partition| partition.consumer_lag.max(0)).sum();
+            let of_topic: i64 =
+                topic.partitions.values().map(|partition| partition.consumer_lag.max(0)).sum();
             tracing::trace!(topic = name, lag = of_topic, "consumer lag");
             lag += of_topic;
         }
@@ -37,7 +38,12 @@ impl ClientContext for GroupContext {
 impl ConsumerContext for GroupContext {
     /// Overridden to assign paused: nothing may be fetched into the common queue before the partition
     /// has its own. Eager protocols only: every rebalance revokes all and assigns anew.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
         match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, partitions),
             _ => self.revoke(consumer),

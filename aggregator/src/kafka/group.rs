@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
-use whence_schemas::{topics::Stream, token::KeyRing};
+use whence_schemas::{token::KeyRing, topics::Stream};
 
 /// How to join the group.
 #[derive(Clone, Debug)]
@@ -86,8 +86,11 @@ pub(super) struct Assigned {
 pub(super) struct Workers {
     runtime: Handle,
     revoke_timeout: Duration,
-    owned: Arc<Mutex<Vec<(Stop, JoinHandle<()>)>>>,
+    owned: Arc<Mutex<Vec<Owned>>>,
 }
+
+/// A partition's task and how to end it.
+type Owned = (Stop, JoinHandle<()>);
 
 impl Workers {
     fn add(&self, stop: Stop, task: JoinHandle<()>) {
@@ -132,8 +135,11 @@ pub async fn run<S: Store + Clone + 'static>(
     keys: Arc<KeyRing>,
     stop: Stop,
 ) -> Result<(), GroupError> {
-    let workers =
-        Workers { runtime: Handle::current(), revoke_timeout: settings.revoke_timeout, owned: Arc::default() };
+    let workers = Workers {
+        runtime: Handle::current(),
+        revoke_timeout: settings.revoke_timeout,
+        owned: Arc::default(),
+    };
     let context = GroupContext { workers: workers.clone(), assigned: Mutex::default() };
     let consumer: Arc<BaseConsumer<GroupContext>> = Arc::new(settings.config().create_with_context(context)?);
     let topics: Vec<&str> = settings.topics.iter().map(|(_, topic)| topic.as_str()).collect();
@@ -166,10 +172,13 @@ impl<S: Store + Clone + 'static> Member<S> {
                 None => {}
                 Some(Err(error)) => tracing::warn!(%error, "polling the consumer group failed"),
                 // Paused until it has a queue of its own, no partition gives records here.
-                Some(Ok(_)) => tracing::error!("a record came before its partition had a queue; it will come again"),
+                Some(Ok(_)) => {
+                    tracing::error!("a record came before its partition had a queue; it will come again")
+                }
             }
             let assigned = {
-                let mut list = self.consumer.context().assigned.lock().expect("nothing panics while it holds the list");
+                let mut list =
+                    self.consumer.context().assigned.lock().expect("nothing panics while it holds the list");
                 std::mem::take(&mut *list)
             };
             assigned.into_iter().for_each(|assigned| self.employ(assigned));
@@ -205,8 +214,10 @@ impl<S: Store + Clone + 'static> Member<S> {
             next: 0,
             is_paused: true,
         };
-        let (store, settings, keys, stops) = (self.store.clone(), self.loop_settings, self.keys.clone(), stop.clone());
-        let task = self.workers.runtime.spawn(async move { work(source, &store, settings, keys, stops).await });
+        let (store, settings, keys, stops) =
+            (self.store.clone(), self.loop_settings, self.keys.clone(), stop.clone());
+        let task =
+            self.workers.runtime.spawn(async move { work(source, &store, settings, keys, stops).await });
         self.workers.add(stop, task);
     }
 
@@ -222,7 +233,10 @@ impl<S: Store + Clone + 'static> Member<S> {
                 Err(error) => tracing::warn!(%error, "asking for the topic's id again"),
             }
         }
-        tracing::error!(topic, "the broker does not tell the topic's id (Kafka 2.8 or newer is needed): the partition stands still until the next rebalance");
+        tracing::error!(
+            topic,
+            "the broker does not tell the topic's id (Kafka 2.8 or newer is needed): the partition stands still until the next rebalance"
+        );
         None
     }
 }

@@ -36,7 +36,9 @@ pub(super) struct PartitionSource {
 
 #[derive(Debug, thiserror::Error)]
 enum Fault {
-    #[error("the record at offset {wanted} of {topic} is gone (the next is {found}): retention or truncation was faster than this group; `kafka-consumer-groups --reset-offsets` accepts the loss")]
+    #[error(
+        "the record at offset {wanted} of {topic} is gone (the next is {found}): retention or truncation was faster than this group; `kafka-consumer-groups --reset-offsets` accepts the loss"
+    )]
     Gone { topic: String, wanted: u64, found: u64 },
     #[error("the committed offset is of another version of whence")]
     Metadata(#[from] crate::position::MetadataError),
@@ -80,10 +82,8 @@ impl PartitionSource {
             }
             tracing::warn!(topic = self.topic, partition = %self.partition, "the topic was created anew: reading it from its beginning");
         }
-        let (low, _) = self
-            .consumer
-            .fetch_watermarks(&self.topic, self.number(), BROKER_TIMEOUT)
-            .map_err(failed)?;
+        let (low, _) =
+            self.consumer.fetch_watermarks(&self.topic, self.number(), BROKER_TIMEOUT).map_err(failed)?;
         Ok(Commit { incarnation: self.incarnation, next: low.unsigned_abs(), intent: None })
     }
 

@@ -51,7 +51,8 @@ pub(super) unsafe fn topic_id(
     // SAFETY: `client` is valid by the caller's promise; every pointer made here is checked, owned and
     // outlives its use; results are read while their event is alive.
     unsafe {
-        let queue = owned(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy).ok_or_else(no_answer)?;
+        let queue =
+            owned(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy).ok_or_else(no_answer)?;
         let mut names = [name.as_ptr()];
         let topics = owned(
             sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()),
@@ -59,11 +60,15 @@ pub(super) unsafe fn topic_id(
         )
         .ok_or_else(no_answer)?;
         sys::rd_kafka_DescribeTopics(client, topics.0, ptr::null(), queue.0);
-        let event =
-            owned(sys::rd_kafka_queue_poll(queue.0, timeout_ms), sys::rd_kafka_event_destroy).ok_or_else(no_answer)?;
+        let event = owned(sys::rd_kafka_queue_poll(queue.0, timeout_ms), sys::rd_kafka_event_destroy)
+            .ok_or_else(no_answer)?;
         let refused = |text: *const std::ffi::c_char| TopicIdError::Refused {
             topic: topic.to_owned(),
-            text: if text.is_null() { "unknown".into() } else { std::ffi::CStr::from_ptr(text).to_string_lossy().into() },
+            text: if text.is_null() {
+                "unknown".into()
+            } else {
+                std::ffi::CStr::from_ptr(text).to_string_lossy().into()
+            },
         };
         if sys::rd_kafka_event_error(event.0) as i32 != 0 {
             return Err(refused(sys::rd_kafka_event_error_string(event.0)));

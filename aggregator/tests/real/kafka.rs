@@ -1,0 +1,148 @@
+//! From a real broker to the tables: two members, kills, a topic created anew.
+
+use crate::{
+    events::{click, keys, lead, qualification},
+    world::World,
+};
+use bytes::Bytes;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    producer::{BaseProducer, BaseRecord, Producer},
+};
+use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+use whence_aggregator::{
+    clickhouse::ClickHouseStore,
+    kafka::{GroupSettings, run},
+    partition::LoopSettings,
+    work::Stop,
+};
+use whence_schemas::topics::Stream;
+
+fn brokers() -> String {
+    std::env::var("WHENCE_TEST_KAFKA_BROKERS")
+        .expect("WHENCE_TEST_KAFKA_BROKERS names a broker: use `make test`, or deploy/kafka/kafka up")
+}
+
+fn client() -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers());
+    config
+}
+
+async fn create(topic: &str, partitions: i32) {
+    let admin: AdminClient<_> = client().create().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        match admin.create_topics([&topic], &AdminOptions::new()).await.unwrap().remove(0) {
+            Ok(_) => return,
+            // A topic of that name is still being deleted.
+            Err(error) => assert!(Instant::now() < deadline, "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn produce(topic: &str, records: impl Iterator<Item = (Vec<u8>, Bytes)>) {
+    let producer: BaseProducer = client().set("acks", "all").set("linger.ms", "5").create().unwrap();
+    for (key, payload) in records {
+        producer.send(BaseRecord::to(topic).key(&key).payload(payload.as_ref())).map_err(|(e, _)| e).unwrap();
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+}
+
+fn keyed(number: u64) -> (Vec<u8>, Bytes) {
+    (crate::events::click_id(number).0.as_bytes().to_vec(), click(number))
+}
+
+struct Member {
+    stop: Stop,
+    task: JoinHandle<()>,
+}
+
+fn join(store: &ClickHouseStore, group: &str, topics: &[(Stream, String)]) -> Member {
+    let settings = GroupSettings {
+        group: group.into(),
+        topics: topics.into(),
+        session_timeout: Duration::from_secs(6),
+        ..GroupSettings::new(&brokers())
+    };
+    let loops =
+        LoopSettings { block_records_max: 400, linger: Duration::from_millis(50), ..LoopSettings::default() };
+    let (stop, store) = (Stop::default(), store.clone());
+    let stops = stop.clone();
+    let task = tokio::spawn(async move { run(settings, store, loops, keys(), stops).await.unwrap() });
+    Member { stop, task }
+}
+
+impl Member {
+    async fn leave(self) {
+        self.stop.after_block.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// Drops every block in flight where it is.
+    async fn die(self) {
+        self.stop.at_once.cancel();
+        self.leave().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_members_that_come_and_go_store_every_record_once() {
+    let world = World::new().await;
+    let unique = Uuid::now_v7().simple().to_string();
+    let topics = [Stream::Clicks, Stream::Conversions].map(|s| (s, format!("{}-{unique}", s.topic())));
+    create(&topics[0].1, 4).await;
+    create(&topics[1].1, 2).await;
+    produce(&topics[0].1, (0..12_000).map(|n| keyed(n % 11_000)));
+    produce(&topics[0].1, [(b"k".to_vec(), Bytes::from_static(b"\xff"))].into_iter());
+    let conversions = (0..400).flat_map(|p| [lead(p), qualification(p), qualification(p)]);
+    produce(&topics[1].1, conversions.map(|record| (b"demo".to_vec(), record)));
+
+    let steady = join(&world.store, &unique, &topics);
+    for _ in 0..4 {
+        let member = join(&world.store, &unique, &topics);
+        let seen = world.count("SELECT count() FROM clicks").await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while world.count("SELECT count() FROM clicks").await < (seen + 500).min(11_000)
+            && Instant::now() < deadline
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        member.die().await;
+    }
+    world.until("SELECT uniqExact(id) FROM clicks", 11_000).await;
+    world.until("SELECT count() FROM rejects WHERE reason = 'duplicate'", 1400).await;
+    world.until("SELECT toUInt64(sum(sign)) FROM qualifications WHERE referrer != ''", 400).await;
+    world.until("SELECT count() FROM rejects WHERE reason = 'malformed'", 1).await;
+    world.check_consistent().await;
+    steady.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_created_anew_is_read_from_its_beginning_and_its_old_offsets_mean_nothing() {
+    let world = World::new().await;
+    let unique = Uuid::now_v7().simple().to_string();
+    let topics = [(Stream::Clicks, format!("whence.clicks-{unique}"))];
+    create(&topics[0].1, 1).await;
+    produce(&topics[0].1, (0..1000).map(keyed));
+    let member = join(&world.store, &unique, &topics);
+    world.until("SELECT count() FROM clicks", 1000).await;
+    member.leave().await;
+
+    let admin: AdminClient<_> = client().create().unwrap();
+    admin.delete_topics(&[&topics[0].1], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    create(&topics[0].1, 1).await;
+    produce(&topics[0].1, (500..1500).map(keyed));
+    let member = join(&world.store, &unique, &topics);
+    world.until("SELECT count() FROM clicks", 1500).await;
+    world.until("SELECT count() FROM rejects WHERE reason = 'duplicate'", 500).await;
+    assert_eq!(world.count("SELECT uniqExact(incarnation) FROM clicks").await, 2);
+    world.check_consistent().await;
+    member.leave().await;
+}

@@ -1,0 +1,12 @@
+//! The aggregator over the real ClickHouse engine, a real journal and a real Kafka broker.
+//!
+//! Needs the engine's server binary and library (see `whence_clickhouse_embedded::testing`) and
+//! `WHENCE_TEST_KAFKA_BROKERS`; `make test` sees to both. Without them these tests fail.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
+
+mod events;
+mod journal;
+mod kafka;
+mod tables;
+mod world;

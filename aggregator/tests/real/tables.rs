@@ -1,0 +1,126 @@
+//! Rows and SQL agree, and the store keeps its promises.
+
+use crate::{
+    events::{START, click, click_id},
+    world::World,
+};
+use clickhouse::Row as _;
+use serde::Deserialize;
+use std::collections::HashSet;
+use uuid::Uuid;
+use whence_aggregator::{
+    click::{self, ClickDedup, DedupSettings},
+    clickhouse::migrate::{MigrateError, migrate},
+    position::{BlockRange, InsertToken, Partition},
+    source::Record,
+    store::{Rows, Store},
+};
+use whence_schemas::{
+    ids::{ClickId, Incarnation},
+    rows::{ClickRow, LeadRow, QualificationRow, RejectRow, Row, SubjectKeyRow},
+    sql::Topology,
+    topics::Stream,
+};
+
+#[derive(clickhouse::Row, Deserialize, Debug, PartialEq)]
+struct ColumnRow {
+    name: String,
+    r#type: String,
+}
+
+async fn columns_agree<R: Row>(world: &World) {
+    assert_eq!(ColumnRow::COLUMN_NAMES, ["name", "type"]);
+    let sql = "SELECT ?fields FROM system.columns WHERE database = 'whence' AND table = ? ORDER BY position";
+    let found = world.client.query(sql).bind(R::TABLE).fetch_all::<ColumnRow>().await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|column| (column.name, column.r#type)).collect();
+    let wanted: Vec<_> = R::columns().into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
+    assert_eq!(found, wanted, "{}", R::TABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_row_type_agrees_with_its_table_column_by_column() {
+    let world = World::new().await;
+    columns_agree::<ClickRow>(&world).await;
+    columns_agree::<LeadRow>(&world).await;
+    columns_agree::<QualificationRow>(&world).await;
+    columns_agree::<SubjectKeyRow>(&world).await;
+    columns_agree::<RejectRow>(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrating_again_changes_nothing_and_another_versions_database_is_refused() {
+    let world = World::new().await;
+    assert_eq!(migrate(&world.client, "whence", &Topology::Single).await.unwrap(), Vec::<u32>::new());
+    let other = "INSERT INTO whence_migrations (number, name, checksum, applied_at) VALUES (1, 'facts', 'x', now() + 1)";
+    world.client.query(other).execute().await.unwrap();
+    let changed = migrate(&world.client, "whence", &Topology::Single).await.unwrap_err();
+    assert!(matches!(changed, MigrateError::Changed { number: 1, .. }), "{changed}");
+    let newer = "INSERT INTO whence_migrations (number, name, checksum) VALUES (99, 'later', 'x')";
+    world.client.query(newer).execute().await.unwrap();
+    let newer = migrate(&world.client, "whence", &Topology::Single).await.unwrap_err();
+    assert!(matches!(newer, MigrateError::Newer { found: 99, .. }), "{newer}");
+}
+
+fn range(first: u64, end: u64) -> BlockRange {
+    let partition = Partition { stream: Stream::Clicks, number: 0 };
+    BlockRange { incarnation: Incarnation(Uuid::from_u128(7)), partition, first, end }
+}
+
+async fn rows_of(world: &World, range: &BlockRange) -> Vec<Rows> {
+    let records: Vec<_> = (range.first..range.end)
+        .map(|offset| Record { offset, timestamp: START, payload: Some(click(offset)) })
+        .collect();
+    let mut dedup = ClickDedup::new(DedupSettings::default());
+    click::process(range, &records, &mut dedup, &world.store).await.unwrap()
+}
+
+async fn insert(world: &World, token: &InsertToken, tables: &[Rows]) {
+    for rows in tables.iter().filter(|rows| !rows.is_empty()) {
+        world.store.insert(token, rows).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replayed_block_over_two_months_changes_neither_raw_nor_rollups() {
+    let world = World::new().await;
+    let block = range(0, 3000);
+    for _ in 0..3 {
+        // Built anew each time, as after a crash: what the first try stored is not before the block.
+        let tables = rows_of(&world, &block).await;
+        insert(&world, &block.token(), &tables).await;
+    }
+    assert_eq!(world.count("SELECT count() FROM clicks").await, 3000);
+    assert_eq!(world.count("SELECT uniqExact(toYYYYMM(ts)) FROM clicks").await, 2);
+    assert_eq!(world.count("SELECT toUInt64(sum(clicks)) FROM funnel_hourly").await, 3000);
+    assert_eq!(world.count("SELECT toUInt64(sum(clicks)) FROM funnel_daily").await, 3000);
+    world.check_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn look_ups_see_what_was_stored_before_the_block_only() {
+    let world = World::new().await;
+    let (first, second) = (range(0, 100), range(100, 200));
+    for block in [&first, &second] {
+        let tables = rows_of(&world, block).await;
+        insert(&world, &block.token(), &tables).await;
+    }
+    let all: Vec<_> = (0..200).map(|number| ("demo".to_owned(), click_id(number))).collect();
+    let known = world.store.clicks_known(&second.horizon(), &all).await.unwrap();
+    assert_eq!(known, (0..100).map(click_id).collect::<HashSet<ClickId>>());
+    let odd_name = vec![("d'e\\mo?".to_owned(), click_id(1))];
+    assert!(world.store.clicks_known(&second.horizon(), &odd_name).await.unwrap().is_empty());
+    let loaded = world.store.click_ids(&second.horizon(), START, START.plus_ms(86_400_000)).await.unwrap();
+    assert_eq!(loaded.into_iter().collect::<HashSet<_>>(), known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_does_not_fit_is_fatal_not_retried() {
+    let world = World::new().await;
+    world.client.query("DROP TABLE rejects").execute().await.unwrap();
+    let tables = vec![Rows::Rejects(vec![
+        whence_aggregator::refusal::Refusal::malformed("x")
+            .row(&range(0, 1), &Record { offset: 0, timestamp: START, payload: None }),
+    ])];
+    let error = world.store.insert(&range(0, 1).token(), &tables[0]).await.unwrap_err();
+    assert!(matches!(error, whence_aggregator::store::StoreError::Fatal(_)), "{error:?}");
+}
