@@ -84,7 +84,7 @@ fn subject(person: u64) -> Option<Subject> {
 /// A lead of this person by the token of the click of the same number.
 pub fn lead(person: u64) -> Bytes {
     event(
-        format!("lead {person}"),
+        &format!("lead {person}"),
         Body::Lead(Lead { subject: subject(person), touches: vec![token(person)] }),
     )
 }
