@@ -28,10 +28,8 @@ pub fn channel(query: &str) -> Option<&str> {
 pub fn pass_on(query: &str, own: &str, is_channel_reserved: bool, out: &mut Vec<u8>) -> u64 {
     let end_max = out.len() + PASSED_BYTES_MAX;
     let mut left_out = 0;
-    let mut seen = 0;
-    for (name, value) in parameters(query) {
-        seen += 1;
-        let Some(plain) = Name::read(name).filter(|_| seen <= PARAMETERS_MAX) else {
+    for (seen, (name, value)) in parameters(query).enumerate() {
+        let Some(plain) = Name::read(name).filter(|_| seen < PARAMETERS_MAX) else {
             left_out += 1;
             continue;
         };

@@ -68,7 +68,7 @@ const SHORT_MAX: usize = 127;
 impl ClickRecord<'_> {
     /// Bytes of the record.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn encoded_len(&self) -> usize {
         let hashes = [self.visitor, self.address, self.prefix];
         2 + ID_BYTES
             + text_len(self.channel)
@@ -79,7 +79,7 @@ impl ClickRecord<'_> {
             + self.resolved.len()
     }
 
-    /// Writes the record over the whole of `out`, which is [`ClickRecord::len`] bytes long.
+    /// Writes the record over the whole of `out`, which is [`ClickRecord::encoded_len`] bytes long.
     pub fn write(&self, out: &mut [u8]) {
         let mut out = Out { bytes: out, at: 0 };
         out.text(ID, self.id.0.as_bytes());
@@ -158,7 +158,7 @@ mod tests {
                 id, resolved: &resolved, channel: &channel, registry_version, verdict: Verdict::Preview,
                 reason: Reason::ALL[reason], visitor: at(0), address: at(1), prefix: at(2),
             };
-            let mut bytes = vec![0xee; record.len()];
+            let mut bytes = vec![0xee; record.encoded_len()];
             record.write(&mut bytes);
             let expected = Click {
                 id: id.0.as_bytes().to_vec().into(), mode: Mode::Test.into(), program: "demo".into(),

@@ -94,7 +94,7 @@ impl Recorder {
     /// Puts a click into the journal; `false` if it is lost. When this returns `true` the click survives
     /// the death of the process.
     pub fn record(&mut self, click: &ClickRecord<'_>) -> bool {
-        match self.writer.append_with(click.len(), |out| click.write(out)) {
+        match self.writer.append_with(click.encoded_len(), |out| click.write(out)) {
             Ok(_) => {
                 if self.trouble.is_some() {
                     self.recovered();

@@ -100,12 +100,12 @@ pub(super) async fn serve(
 
 fn http(limits: Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    // `max_headers` stays as it is: setting it allocates on every request.
+    // `max_headers` stays as it is: setting it allocates on every request. `pipeline_flush` stays off: with
+    // it, hyper 1.12 goes on answering a client that takes no answers, and keeps them all in memory.
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(limits.head_bytes_max)
-        .half_close(false)
-        .pipeline_flush(true);
+        .half_close(false);
     http
 }
 

@@ -136,10 +136,10 @@ pub fn agent(headers: &HeaderMap) -> &[u8] {
 mod tests {
     use super::*;
 
-    fn judged(method: Method, name: &'static str, value: &'static str) -> Option<Judgement> {
+    fn judged(method: &Method, name: &'static str, value: &'static str) -> Option<Judgement> {
         let mut headers = HeaderMap::new();
         headers.insert(name, HeaderValue::from_static(value));
-        of_request(&method, &headers)
+        of_request(method, &headers)
     }
 
     #[test]
@@ -156,14 +156,14 @@ mod tests {
             ("sec-fetch-dest", "prefetch", None),
         ];
         for (name, value, expected) in cases {
-            assert_eq!(judged(Method::GET, name, value), expected, "{name}: {value}");
+            assert_eq!(judged(&Method::GET, name, value), expected, "{name}: {value}");
         }
     }
 
     #[test]
     fn head_is_head_whatever_the_headers_say() {
         let expected = Some((Verdict::Head, Reason::HeadMethod));
-        assert_eq!(judged(Method::HEAD, "sec-purpose", "prefetch"), expected);
+        assert_eq!(judged(&Method::HEAD, "sec-purpose", "prefetch"), expected);
     }
 
     #[test]

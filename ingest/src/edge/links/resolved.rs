@@ -52,7 +52,7 @@ impl ProgramRules {
         }
     }
 
-    /// The rules in a record; a fallback that is no http(s) address counts as none.
+    /// The rules in a record; a fallback that no link of the program could point at is none.
     pub(super) fn of(program: &Program, version: u64) -> Result<ProgramRules, NameError> {
         program.id.parse::<ProgramId>()?;
         let channels = program.channels.iter();
@@ -64,7 +64,7 @@ impl ProgramRules {
             version,
             is_disabled: program.disabled,
             has_cookie: program.consent() == ConsentMode::Cookie,
-            fallback: fallback(&program.fallback),
+            fallback: fallback(program),
             channels: channels.collect::<Result<_, _>>()?,
             destination_hosts: program.destination_hosts.clone(),
         })
@@ -78,11 +78,10 @@ impl ProgramRules {
     }
 }
 
-fn fallback(text: &str) -> Option<HeaderValue> {
-    let is_address = text.starts_with("https://") || text.starts_with("http://");
-    let is_header = text.len() <= destination::DESTINATION_BYTES_MAX
-        && text.bytes().all(|b| b.is_ascii_graphic() && b != b'\\');
-    if is_address && is_header { HeaderValue::from_str(text).ok() } else { None }
+fn fallback(program: &Program) -> Option<HeaderValue> {
+    let address = &program.fallback;
+    let fits = !address.is_empty() && destination::check(address, &program.destination_hosts).is_ok();
+    if fits { HeaderValue::from_str(address).ok() } else { None }
 }
 
 /// A program's place: its links hold the place, so that a change of the program reaches all of them at

@@ -160,9 +160,9 @@ fn a_host_moves_from_one_program_to_another_in_any_order() {
 }
 
 #[test]
-fn a_fallback_that_is_no_address_is_none() {
+fn a_fallback_that_no_link_could_point_at_is_none() {
     for wrong in
-        ["", "javascript:alert(1)", "//evil.example", r"https://a.example/\b", "https://a.example/ b"]
+        ["", "javascript:alert(1)", "//evil.example", r"https://shop.example/\b", "https://evil.example/"]
     {
         let table = table();
         apply(&table, 1, Entry::Program(Program { fallback: wrong.into(), ..program("demo") }));

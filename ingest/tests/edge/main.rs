@@ -1,0 +1,12 @@
+//! The edge over real sockets: what goes in and comes out byte by byte, and what the journal has by then.
+
+mod clicks;
+mod harness;
+mod lifecycle;
+mod limits;
+mod open_redirect;
+mod passing;
+mod refusal;
+mod registry;
+mod visitors;
+mod wire;
