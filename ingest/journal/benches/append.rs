@@ -1,7 +1,7 @@
 //! What recording a click costs: a `write(2)` per record against the journal, in the same run.
 //!
 //! `cargo bench -p whence-journal`. Prints the machine, the command, the sample, and for each way the
-//! median over the rounds of nanoseconds per record. The rounds interleave the ways, so that what else
+//! median over the rounds of nanoseconds per record, by the clock and of processor time. The rounds interleave the ways, so that what else
 //! the machine does hits all alike.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for people")]
 
@@ -19,7 +19,17 @@ const RECORDS: usize = 600_000;
 const RECORD_BYTES: usize = 300;
 const SEGMENT_BYTES: u64 = 16 << 20;
 
-type Way = (&'static str, fn(&Path) -> f64);
+#[derive(Clone, Copy)]
+struct Cost {
+    /// By the clock.
+    clock: f64,
+    /// Processor time of the thread that appends or reads: what an event loop gives up.
+    thread: f64,
+    /// Processor time of all threads. Steadier than the clock where others use the machine.
+    all: f64,
+}
+
+type Way = (&'static str, fn(&Path) -> Cost);
 
 const WAYS: [Way; 4] = [
     ("write(2) per record, appending to a file", write_per_record),
@@ -42,43 +52,70 @@ fn main() {
     let mut samples = [const { Vec::new() }; WAYS.len()];
     for round in 0..=ROUNDS {
         for (samples, (_, run)) in samples.iter_mut().zip(WAYS) {
-            let nanoseconds = run(dir.path());
+            let cost = run(dir.path());
             // The first round warms the file system and the allocator up.
             if round > 0 {
-                samples.push(nanoseconds);
+                samples.push(cost);
             }
         }
         clear(dir.path());
     }
-    println!("{:<44}{:>8}{:>8}{:>8}   ns/record", "", "median", "least", "most");
-    for (samples, (name, _)) in samples.iter_mut().zip(WAYS) {
-        samples.sort_by(f64::total_cmp);
-        let (least, most) = (samples[0], samples[ROUNDS - 1]);
-        println!("{name:<44}{:>8.1}{least:>8.1}{most:>8.1}", samples[ROUNDS / 2]);
+    println!("nanoseconds per record, median (least to most)");
+    println!("{:<42}{:>20}{:>20}{:>20}", "", "clock", "cpu, this thread", "cpu, all threads");
+    for (samples, (name, _)) in samples.iter().zip(WAYS) {
+        let of: [fn(&Cost) -> f64; 3] = [|cost| cost.clock, |cost| cost.thread, |cost| cost.all];
+        let [clock, thread, all] = of.map(|of| spread(samples, of));
+        println!("{name:<42}{clock:>20}{thread:>20}{all:>20}");
     }
 }
 
+fn spread(samples: &[Cost], of: impl Fn(&Cost) -> f64) -> String {
+    let mut samples: Vec<_> = samples.iter().map(of).collect();
+    samples.sort_by(f64::total_cmp);
+    format!("{:.0} ({:.0} to {:.0})", samples[ROUNDS / 2], samples[0], samples[ROUNDS - 1])
+}
+
 /// Nanoseconds per record of `run`.
-fn timed(run: impl FnOnce()) -> f64 {
-    let started = Instant::now();
+fn timed(run: impl FnOnce()) -> Cost {
+    let (started, thread, all) = (Instant::now(), thread_nanoseconds(), cpu_nanoseconds());
     run();
-    started.elapsed().as_nanos() as f64 / RECORDS as f64
+    Cost {
+        clock: started.elapsed().as_nanos() as f64 / RECORDS as f64,
+        thread: (thread_nanoseconds() - thread) / RECORDS as f64,
+        all: (cpu_nanoseconds() - all) / RECORDS as f64,
+    }
+}
+
+/// Processor time of this thread, from the scheduler's own count.
+fn thread_nanoseconds() -> f64 {
+    on_cpu(&fs::read_to_string("/proc/thread-self/schedstat").unwrap())
+}
+
+fn on_cpu(schedstat: &str) -> f64 {
+    schedstat.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Processor time of all threads of this process that live: the journal's own is among them.
+fn cpu_nanoseconds() -> f64 {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.join("schedstat")).ok());
+    stats.map(|stat| on_cpu(&stat)).sum()
 }
 
 fn record(number: usize) -> [u8; RECORD_BYTES] {
     [number as u8; RECORD_BYTES]
 }
 
-fn write_per_record(dir: &Path) -> f64 {
+fn write_per_record(dir: &Path) -> Cost {
     let path = dir.join("plain.log");
     let mut file: File = OpenOptions::new().create(true).append(true).open(&path).unwrap();
-    let nanoseconds = timed(|| {
+    let cost = timed(|| {
         for number in 0..RECORDS {
             file.write_all(black_box(&record(number))).unwrap();
         }
     });
     fs::remove_file(path).unwrap();
-    nanoseconds
+    cost
 }
 
 fn writer(dir: &Path) -> Writer {
@@ -86,7 +123,7 @@ fn writer(dir: &Path) -> Writer {
     Writer::open(JournalConfig { dir, segment_bytes: SEGMENT_BYTES, quota_bytes: 1 << 40 }).unwrap()
 }
 
-fn journal_append(dir: &Path) -> f64 {
+fn journal_append(dir: &Path) -> Cost {
     let mut writer = writer(dir);
     timed(|| {
         for number in 0..RECORDS {
@@ -95,7 +132,7 @@ fn journal_append(dir: &Path) -> f64 {
     })
 }
 
-fn journal_append_with(dir: &Path) -> f64 {
+fn journal_append_with(dir: &Path) -> Cost {
     let mut writer = writer(dir);
     timed(|| {
         for number in 0..RECORDS {
@@ -106,7 +143,7 @@ fn journal_append_with(dir: &Path) -> f64 {
 }
 
 /// Reads what the two before have written.
-fn journal_read(dir: &Path) -> f64 {
+fn journal_read(dir: &Path) -> Cost {
     let mut reader = Reader::open(dir.join("journal"), None);
     let mut out = Vec::new();
     let mut left = RECORDS;

@@ -15,6 +15,7 @@ use crate::frame::{Checksum, FRAME_HEADER_BYTES, FrameHeader};
 use crate::layout::{
     HEADER_BYTES, HEADER_FIELDS_BYTES, HeaderFault, SegmentHeader, SegmentName, TAIL_AT, Tail, TailCodec,
 };
+use crate::metrics;
 use crate::position::{Incarnation, Position};
 use crate::record::Batch;
 use crate::resync;
@@ -90,7 +91,7 @@ impl Cursor {
             Err(HeaderFault::Version(version)) => return Err(CursorFault::Version(version)),
             // The name says all that is needed; only the link to the incarnation before is lost.
             Ok(_) | Err(HeaderFault::Damaged) => {
-                metrics::counter!("whence_journal_damaged_headers_total").increment(1);
+                metrics::damaged_header();
                 tracing::warn!(segment = name.file_name(), "segment header is damaged, going by its name");
                 None
             }
@@ -178,7 +179,7 @@ impl Cursor {
             }
             let position = Position { incarnation: self.name.incarnation, offset: self.next };
             let handed_out = batch.push_corrupt(position, self.lost_below - self.next);
-            metrics::counter!("whence_journal_corrupt_records_total").increment(handed_out);
+            metrics::corrupt_records(handed_out);
             self.next += handed_out;
         }
         true
@@ -245,7 +246,7 @@ impl Cursor {
         self.is_torn_tail_counted = true;
         if !resync::is_zero_from(&self.file, self.at)? {
             batch.torn_tails += 1;
-            metrics::counter!("whence_journal_torn_tails_total").increment(1);
+            metrics::torn_tail();
             tracing::warn!(end = %self.position(), "journal incarnation ends in a torn record");
         }
         Ok(())

@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use crate::disk::Disk;
 use crate::layout::{HEADER_BYTES, SegmentName};
 use crate::position::{Incarnation, Position};
 
@@ -32,6 +33,18 @@ pub(crate) fn segments(dir: &Path) -> io::Result<Vec<SegmentName>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Makes `dir` and what is missing above it, so that a power cut leaves it there.
+pub(crate) fn create(dir: &Path, disk: &dyn Disk) -> io::Result<()> {
+    let missing: Vec<_> =
+        dir.ancestors().take_while(|part| !part.as_os_str().is_empty() && !part.exists()).collect();
+    fs::create_dir_all(dir)?;
+    for part in missing.iter().rev() {
+        let parent = part.parent().filter(|parent| !parent.as_os_str().is_empty());
+        disk.sync_dir(&File::open(parent.unwrap_or(Path::new(".")))?)?;
+    }
+    Ok(())
 }
 
 /// What a journal takes on disk.
@@ -77,14 +90,17 @@ pub struct Retired {
 /// Oldest first, stopping at the first that must stay, so the log never has a hole. The last segment
 /// of `through`'s own incarnation stays until `through` is in a later one: otherwise a reader that
 /// resumes at the very end of an incarnation could not tell that it missed nothing. The newest
-/// segment always stays, so this is safe beside a live writer. With several readers, pass the least
-/// of their positions.
+/// segment always stays, so this is safe beside a live writer. A position newer than the whole journal
+/// is of another one and removes nothing. With several readers, pass the least of their positions.
 ///
 /// # Errors
 /// When the directory cannot be listed or a file cannot be removed; what was removed before stays so.
 pub fn retire(dir: &Path, through: Position, grace: Duration) -> io::Result<Retired> {
     let names = segments(dir)?;
     let mut retired = Retired::default();
+    if names.last().is_none_or(|newest| newest.incarnation < through.incarnation) {
+        return Ok(retired);
+    }
     for pair in names.windows(2) {
         let [name, after] = pair else { unreachable!("windows of two") };
         let is_read = name.incarnation < through.incarnation

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::disk::{Disk, OsDisk};
 use crate::frame::frame_bytes;
+use crate::metrics;
 use crate::position::Position;
 use crate::writer::{AppendError, JournalConfig, OpenError, SyncTask, Visibility, Writer};
 
@@ -136,10 +137,7 @@ impl GroupCommit {
         &self,
         payloads: &[&[u8]],
     ) -> impl Future<Output = Result<Position, CommitError>> + Send + use<> {
-        let appended = self.shared.append(payloads).inspect_err(|error| {
-            let reason = error.tag();
-            metrics::counter!("whence_journal_refused_commits_total", "reason" => reason).increment(1);
-        });
+        let appended = self.shared.append(payloads).inspect_err(|error| metrics::refused_commit(error.tag()));
         // A sender gone without an answer means that the thread has died.
         async move { appended?.await.unwrap_or(Err(CommitError::Closed)) }
     }
@@ -233,7 +231,7 @@ impl Shared {
         while let Some(Round { waiters, task, through }) = self.next_round() {
             let started = Instant::now();
             let outcome = task.run();
-            metrics::histogram!("whence_journal_sync_seconds").record(started.elapsed());
+            metrics::synced_in(started.elapsed());
             match outcome {
                 Ok(()) => self.succeed(waiters, through),
                 Err(error) => self.fail(waiters, error),
@@ -268,7 +266,7 @@ impl Shared {
 
     /// Refuses everything that waits and puts a new incarnation in the failed one's place.
     fn fail(&self, waiters: Vec<Waiter>, error: io::Error) {
-        metrics::counter!("whence_journal_sync_failures_total").increment(1);
+        metrics::sync_failure();
         tracing::error!(error = &error as &dyn std::error::Error, "journal failed to sync, reopening it");
         let (failed, gathered) = {
             let mut state = self.lock();

@@ -10,6 +10,7 @@
 //! | [`Checkpoint`] | a reader's place, kept in a file |
 //! | [`retire`], [`disk_usage`] | what is no longer needed, and what there is |
 //! | [`Disk`] | the calls that can fail, to make them fail in tests |
+//! | [`describe_metrics`] | what is counted, and what it means |
 //!
 //! Internally: `frame` (a record's bytes) and `layout` (a segment's) are pure; `mapping` holds all the
 //! unsafe code; `segment` is a segment being written, `cursor` one being read, `resync` the search
@@ -31,13 +32,6 @@
 //! No truncation of damaged tails and no repair: a new incarnation begins behind them. No index: a
 //! segment is small enough to walk. No knowledge of what a payload is. No runtime: readers poll, and
 //! [`GroupCommit`]'s future runs on any.
-//!
-//! # Metrics
-//!
-//! `whence_journal_refused_records_total{reason}`, `whence_journal_refused_commits_total{reason}`,
-//! `whence_journal_corrupt_records_total`, `whence_journal_torn_tails_total`,
-//! `whence_journal_damaged_headers_total`, `whence_journal_sync_failures_total`,
-//! `whence_journal_sync_seconds`. Reasons are the errors' tags.
 
 mod checkpoint;
 mod cursor;
@@ -47,6 +41,7 @@ mod frame;
 mod group_commit;
 mod layout;
 mod mapping;
+mod metrics;
 mod position;
 mod prepare;
 mod reader;
@@ -59,6 +54,7 @@ pub use checkpoint::{Checkpoint, NOTE_BYTES_MAX, Stored};
 pub use directory::{DiskUsage, Retired, disk_usage, retire};
 pub use disk::{Disk, OsDisk};
 pub use group_commit::{CommitError, GroupCommit, GroupCommitConfig};
+pub use metrics::describe_metrics;
 pub use position::{Incarnation, Position};
 pub use reader::{ReadError, Reader};
 pub use record::{Payload, ReadOutcome, Record};

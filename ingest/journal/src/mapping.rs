@@ -64,16 +64,22 @@ impl Mapping {
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().add(at), len) }
     }
 
-    /// Faults the pages of `at..at + len` in at once, for writing; `at` is a multiple of the page.
+    /// Faults all pages in, for writing.
     ///
-    /// One call for 64 pages costs less than 64 faults, and a page that cannot be had is an error
-    /// here instead of a signal later. Kernels before 5.14 answer `EINVAL`.
-    pub(crate) fn prefault(&self, at: usize, len: usize) -> io::Result<()> {
-        assert!(at + len <= self.len, "pages inside the mapping");
-        // SAFETY: the range is inside our mapping and populating changes no contents.
+    /// A page that cannot be had is an error here instead of a signal later. Kernels before 5.14 do
+    /// not know the call: there the pages come one by one, at the first store to each.
+    pub(crate) fn prefault(&self) -> io::Result<()> {
+        // SAFETY: the range is our mapping, and populating changes no contents.
         let answer =
-            unsafe { libc::madvise(self.start.as_ptr().add(at).cast(), len, libc::MADV_POPULATE_WRITE) };
-        if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+            unsafe { libc::madvise(self.start.as_ptr().cast(), self.len, libc::MADV_POPULATE_WRITE) };
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            _ if answer == 0 => Ok(()),
+            Some(libc::EINVAL) => Ok(()),
+            // What would have been SIGBUS: the file system has no room for a page after all.
+            Some(libc::EFAULT) => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            _ => Err(error),
+        }
     }
 }
 

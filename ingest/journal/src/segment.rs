@@ -25,10 +25,6 @@ use crate::layout::{
 };
 use crate::mapping::Mapping;
 
-/// Pages faulted in at once. Measured: 64 KiB to 4 MiB cost the same per record, and a quarter of a
-/// mebibyte keeps the pause near 30 µs.
-const PREFAULT_BYTES: usize = 256 << 10;
-
 /// A file of a segment's size that is not part of the log yet.
 #[derive(Debug)]
 pub(crate) struct Blank {
@@ -38,10 +34,11 @@ pub(crate) struct Blank {
 }
 
 impl Blank {
-    /// Allocates and maps `bytes` (a multiple of the page). What a failed try made is removed.
-    pub(crate) fn create(dir: &Path, bytes: usize, disk: &dyn Disk) -> io::Result<Self> {
+    /// Allocates and maps `bytes` (a multiple of the page), and faults its pages in if told to. What a
+    /// failed try made is removed.
+    pub(crate) fn create(dir: &Path, bytes: usize, prefault: bool, disk: &dyn Disk) -> io::Result<Self> {
         let path = dir.join(BLANK);
-        let made = Self::create_at(&path, bytes, disk);
+        let made = Self::create_at(&path, bytes, prefault, disk);
         if made.is_err() {
             // Best effort: the next try truncates whatever is left.
             let _ = fs::remove_file(&path);
@@ -49,10 +46,13 @@ impl Blank {
         made
     }
 
-    fn create_at(path: &Path, bytes: usize, disk: &dyn Disk) -> io::Result<Self> {
+    fn create_at(path: &Path, bytes: usize, prefault: bool, disk: &dyn Disk) -> io::Result<Self> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
         disk.allocate(&file, bytes as u64)?;
         let mapping = Mapping::new(&file, bytes)?;
+        if prefault {
+            mapping.prefault()?;
+        }
         Ok(Blank { path: path.to_owned(), file, mapping })
     }
 
@@ -72,7 +72,6 @@ impl Blank {
             checksum: Checksum::of(name.incarnation),
             used: HEADER_BYTES,
             records: 0,
-            prefaulted: 0,
         })
     }
 }
@@ -130,7 +129,6 @@ pub(crate) struct Active {
     checksum: Checksum,
     used: usize,
     records: u32,
-    prefaulted: usize,
 }
 
 impl Active {
@@ -150,11 +148,8 @@ impl Active {
 
     /// Appends a record of `len` bytes that `fill` writes in place, and returns its offset. The
     /// caller has checked [`Self::has_room_for`]. Readers do not see the record yet.
-    pub(crate) fn append(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> io::Result<u64> {
+    pub(crate) fn append(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> u64 {
         let bytes = frame_bytes(len);
-        if self.used + bytes > self.prefaulted {
-            self.prefault(self.used + bytes)?;
-        }
         // SAFETY: these bytes lie behind the header page and behind every record completed so far;
         // `&mut self` on the only `Active` of this mapping makes the slice the only one.
         let frame = unsafe { self.segment.mapping.bytes_mut(self.used, bytes) };
@@ -163,28 +158,12 @@ impl Active {
         complete_frame(frame, len, offset, self.checksum);
         self.used += bytes;
         self.records += 1;
-        Ok(offset)
+        offset
     }
 
     /// Lets readers see everything appended so far.
     pub(crate) fn publish(&self) {
         self.segment.publish(Tail { records: self.records, sealed: false }, self.used);
-    }
-
-    #[cold]
-    fn prefault(&mut self, needed: usize) -> io::Result<()> {
-        let end = needed.next_multiple_of(PREFAULT_BYTES).min(self.segment.mapping.len());
-        match self.segment.mapping.prefault(self.prefaulted, end - self.prefaulted) {
-            // An old kernel: the pages come one by one.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-            // The file system broke its promise of space: an error now, not a signal later.
-            Err(error) if error.raw_os_error() == Some(libc::EFAULT) => {
-                return Err(io::Error::from_raw_os_error(libc::ENOSPC));
-            }
-            answer => answer?,
-        }
-        self.prefaulted = end;
-        Ok(())
     }
 
     /// What stands in the segment now.

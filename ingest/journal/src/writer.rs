@@ -8,10 +8,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::directory::{BLANK, WriterLock, segments, trim};
+use crate::directory::{self, BLANK, WriterLock, segments, trim};
 use crate::disk::{Disk, OsDisk};
 use crate::frame::frame_bytes;
 use crate::layout::{HEADER_BYTES, SegmentHeader, SegmentName};
+use crate::metrics;
 use crate::position::{Incarnation, Position};
 use crate::prepare::{NoBlank, Plan, Preparer, finish};
 use crate::segment::{Active, Extent};
@@ -146,12 +147,18 @@ impl Writer {
         disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
         let JournalConfig { dir, segment_bytes, quota_bytes } = config;
-        fs::create_dir_all(&dir)?;
+        directory::create(&dir, &*disk)?;
         let Some(lock) = WriterLock::take(&dir)? else { return Err(OpenError::Locked(dir)) };
         let previous = tidy(&dir)?.max(lock.last_incarnation()?);
         let segment_bytes = segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX) as usize;
         let segment_bytes = segment_bytes.next_multiple_of(HEADER_BYTES);
-        let plan = Plan { dir: dir.clone(), segment_bytes, quota_bytes, disk: Arc::clone(&disk) };
+        let plan = Plan {
+            dir: dir.clone(),
+            segment_bytes,
+            quota_bytes,
+            prefault: visibility == Visibility::Appended,
+            disk: Arc::clone(&disk),
+        };
         let mut writer = Writer {
             dir,
             incarnation: Incarnation::mint(previous),
@@ -202,7 +209,7 @@ impl Writer {
     /// # Errors
     /// [`AppendError`]; `fill` was then not called.
     pub fn append_with(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Position, AppendError> {
-        match self.active_for(len).and_then(|active| Ok(active.append(len, fill)?)) {
+        match self.active_for(len).map(|active| active.append(len, fill)) {
             Ok(offset) => {
                 if self.visibility == Visibility::Appended {
                     self.active.as_ref().expect("just appended to").publish();
@@ -210,8 +217,7 @@ impl Writer {
                 Ok(Position { incarnation: self.incarnation, offset })
             }
             Err(error) => {
-                let reason = error.tag();
-                metrics::counter!("whence_journal_refused_records_total", "reason" => reason).increment(1);
+                metrics::refused_record(error.tag());
                 Err(error)
             }
         }

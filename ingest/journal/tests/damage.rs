@@ -6,7 +6,7 @@ mod common;
 use std::fs::{self, OpenOptions};
 
 use common::*;
-use whence_journal::{Payload, ReadError, Reader, Record};
+use whence_journal::{JournalConfig, Payload, ReadError, Reader, Record, Writer};
 
 fn corrupt_runs(records: &[Record]) -> Vec<(u64, u64)> {
     let runs = records.iter().filter_map(|record| match record.payload {
@@ -50,6 +50,23 @@ fn a_broken_length_loses_no_neighbour() {
         assert_eq!(corrupt_runs(&read), [(7, 1)], "length {len}");
         assert_eq!(read.len(), 10);
     }
+}
+
+#[test]
+fn the_search_behind_damage_goes_as_far_as_it_must() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(JournalConfig { segment_bytes: 4 << 20, ..config(dir.path()) }).unwrap();
+    // Around the 64 KiB that are searched at once, in steps of a frame's alignment.
+    let lens: Vec<_> = (0..40).map(|step| (64 << 10) - 200 + 8 * step).collect();
+    lens.iter().for_each(|len| assert!(writer.append(&vec![*len as u8; *len]).is_ok()));
+    let (mut at, file) = (HEADER_BYTES, segment_files(dir.path()).remove(0));
+    for len in lens.iter().step_by(2).zip(lens.iter().skip(1).step_by(2)) {
+        damage(&file, at + 8, |bytes| bytes[0] ^= 1);
+        at += frame_bytes(*len.0) + frame_bytes(*len.1);
+    }
+    let read = read_all(dir.path());
+    assert_eq!(corrupt_runs(&read), (0..20).map(|pair| (2 * pair, 1)).collect::<Vec<_>>());
+    assert_eq!(read.len(), 40);
 }
 
 #[test]

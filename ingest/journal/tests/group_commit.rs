@@ -6,6 +6,7 @@ mod common;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use common::*;
 use whence_journal::{CommitError, Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk, Reader};
@@ -47,7 +48,9 @@ impl Disk for StubbornDisk {
     fn sync_file(&self, file: &File) -> io::Result<()> {
         let mut state = self.state.lock().unwrap();
         state.begun += 1;
-        let mut state = self.changed.wait_while(state, |state| state.is_stuck).unwrap();
+        // Not for ever: a test that fails meanwhile must end.
+        let stuck = |state: &mut DiskState| state.is_stuck;
+        let (mut state, _) = self.changed.wait_timeout_while(state, Duration::from_secs(30), stuck).unwrap();
         if state.fails > 0 {
             state.fails -= 1;
             return Err(io::Error::from_raw_os_error(5));

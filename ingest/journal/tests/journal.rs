@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use common::*;
 use whence_journal::{
-    AppendError, Disk, JournalConfig, OpenError, OsDisk, Position, ReadError, Reader, Visibility, Writer,
-    disk_usage, retire,
+    AppendError, Disk, JournalConfig, OpenError, OsDisk, Position, ReadError, Reader, Retired, Visibility,
+    Writer, disk_usage, retire,
 };
 
 #[test]
@@ -227,6 +227,33 @@ fn only_read_and_old_enough_segments_are_retired_and_never_the_last() {
 }
 
 #[test]
+fn a_position_of_another_journal_retires_nothing() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    append_run(&mut open(here.path()), 20, 900);
+    let other = open(there.path()).append(b"there").unwrap();
+    assert_eq!(retire(here.path(), other, Duration::ZERO).unwrap(), Retired::default());
+    assert_eq!(retire(&here.path().join("missing"), other, Duration::ZERO).unwrap(), Retired::default());
+}
+
+#[test]
+fn a_record_larger_than_what_is_read_at_once_comes_back_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = Writer::open(JournalConfig { segment_bytes: 4 << 20, ..config(dir.path()) }).unwrap();
+    let written = [vec![1; 700_000], vec![2; 3], vec![3; 1_500_000], vec![4; 300_000]];
+    written.iter().for_each(|payload| assert!(writer.append(payload).is_ok()));
+    assert_eq!(payloads(&read_all(dir.path())), written);
+}
+
+#[test]
+fn a_directory_that_had_to_be_made_is_synced_into_its_parents() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(CountingDisk::default());
+    let config = config(&dir.path().join("journals/api"));
+    drop(Writer::open_with(config, Visibility::Synced, Arc::<CountingDisk>::clone(&disk)).unwrap());
+    assert_eq!(disk.take(), (0, 2));
+}
+
+#[test]
 fn the_end_of_an_incarnation_can_be_resumed_from_after_retiring() {
     let dir = tempfile::tempdir().unwrap();
     let end = open(dir.path()).append(b"old").unwrap().plus(1);
@@ -263,16 +290,14 @@ fn a_reached_quota_refuses_and_retiring_frees_it() {
 #[test]
 fn a_journal_without_room_opens_and_takes_records_when_there_is() {
     let dir = tempfile::tempdir().unwrap();
-    let full = open(dir.path()).append(&[1; 3000]).unwrap();
-    open(dir.path()).append(&[2; 3000]).unwrap();
+    open(dir.path()).append(&[1; 3000]).unwrap();
+    let unread = open(dir.path()).append(&[2; 3000]).unwrap();
     let quota_bytes = disk_usage(dir.path()).unwrap().bytes + SEGMENT_BYTES - 1;
     let mut writer = Writer::open(JournalConfig { quota_bytes, ..config(dir.path()) }).unwrap();
     assert!(matches!(writer.append(b"refused"), Err(AppendError::QuotaReached)));
-    let through = Position { incarnation: writer.incarnation(), offset: 0 };
-    assert_eq!(retire(dir.path(), through, Duration::ZERO).unwrap().segments, 1);
+    assert_eq!(retire(dir.path(), unread, Duration::ZERO).unwrap().segments, 1);
     let taken = eventually("room after retiring", || writer.append(b"taken").ok());
-    assert_eq!(taken, through);
-    assert!(full < taken);
+    assert_eq!(taken, Position { incarnation: writer.incarnation(), offset: 0 });
     assert_eq!(read_all(dir.path()).len(), 2);
 }
 
