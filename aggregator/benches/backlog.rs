@@ -114,10 +114,14 @@ struct Counts {
 
 async fn fill(broker: &Broker, events: u64) -> (Topics, Counts) {
     let topics = Topics { clicks: "clicks".into(), conversions: "conversions".into(), json: "json".into() };
-    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", &broker.address).create().unwrap();
+    let admin: AdminClient<_> =
+        ClientConfig::new().set("bootstrap.servers", &broker.address).create().unwrap();
     let new = |name| NewTopic::new(name, 2, TopicReplication::Fixed(1));
     let created = admin
-        .create_topics([&new(&topics.clicks), &new(&topics.conversions), &new(&topics.json)], &AdminOptions::new())
+        .create_topics(
+            [&new(&topics.clicks), &new(&topics.conversions), &new(&topics.json)],
+            &AdminOptions::new(),
+        )
         .await
         .unwrap();
     created.into_iter().for_each(|topic| drop(topic.unwrap()));
@@ -181,7 +185,10 @@ async fn aggregator(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure
     sync_inserts(&client, &Topology::Single, true).await.unwrap();
     let settings = GroupSettings {
         group: Uuid::now_v7().to_string(),
-        topics: vec![(Stream::Clicks, topics.clicks.clone()), (Stream::Conversions, topics.conversions.clone())],
+        topics: vec![
+            (Stream::Clicks, topics.clicks.clone()),
+            (Stream::Conversions, topics.conversions.clone()),
+        ],
         ..GroupSettings::new(&broker.address)
     };
     let store = ClickHouseStore::new(client.clone(), StoreSettings::default());
@@ -251,16 +258,25 @@ async fn main() {
         model.trim_start_matches(['\t', ' ', ':']),
         std::thread::available_parallelism().map_or(0, usize::from)
     );
-    println!("command: BACKLOG_EVENTS={events} BACKLOG_ROUNDS={rounds} cargo bench -p whence-aggregator --bench backlog");
+    println!(
+        "command: BACKLOG_EVENTS={events} BACKLOG_ROUNDS={rounds} cargo bench -p whence-aggregator --bench backlog"
+    );
     let broker = Broker::start();
     let (topics, counts) = fill(&broker, events).await;
-    println!("sample: {} records ({} clicks, the rest leads and qualifications), medians of {rounds} rounds", counts.records, counts.clicks);
+    println!(
+        "sample: {} records ({} clicks, the rest leads and qualifications), medians of {rounds} rounds",
+        counts.records, counts.clicks
+    );
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
         ours.push(aggregator(&broker, &topics, &counts).await);
         theirs.push(kafka_engine(&broker, &topics, &counts).await);
-        for (name, figure) in [("aggregator", ours.last().unwrap()), ("kafka engine", theirs.last().unwrap())] {
-            println!("round {round} {name:<13} {:>9.0} events/s {:>6.2} µs CPU an event", figure.events_per_second, figure.cpu_us);
+        for (name, figure) in [("aggregator", ours.last().unwrap()), ("kafka engine", theirs.last().unwrap())]
+        {
+            println!(
+                "round {round} {name:<13} {:>9.0} events/s {:>6.2} µs CPU an event",
+                figure.events_per_second, figure.cpu_us
+            );
         }
     }
     let rate = median(&ours, |f| f.events_per_second) / median(&theirs, |f| f.events_per_second);

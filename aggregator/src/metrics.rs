@@ -1,6 +1,6 @@
 //! What the loops did, as counters. Labels are streams, tables and fixed words.
 
-use crate::{partition::Progress, position::Partition};
+use crate::{click::DedupTally, partition::Progress, position::Partition};
 use metrics::{Counter, Unit, counter, describe_counter};
 use std::sync::{
     Arc,
@@ -92,32 +92,45 @@ impl Watch {
 }
 
 impl Counters {
+    /// Counts it and, at debug level, says it: so a person (or a fault test) sees where in a block a process
+    /// stands.
     fn observe(&self, progress: Progress) {
+        let partition = self.partition;
         match progress {
             Progress::Replaying(range) => {
                 self.replayed.increment(1);
-                tracing::info!(partition = %self.partition, first = range.first, end = range.end, "replaying a block");
+                tracing::info!(%partition, first = range.first, end = range.end, "replaying a block");
+            }
+            Progress::Intended(range) => {
+                tracing::debug!(%partition, first = range.first, end = range.end, "block intended");
             }
             Progress::Inserted { table, rows } => {
-                counter!("whence_rows_total", "table" => table).increment(rows as u64)
+                counter!("whence_rows_total", "table" => table).increment(rows as u64);
+                tracing::debug!(%partition, table, rows, "table inserted");
             }
             Progress::InsertRetried { table } => {
-                counter!("whence_insert_retries_total", "table" => table).increment(1)
+                counter!("whence_insert_retries_total", "table" => table).increment(1);
+                tracing::debug!(%partition, table, "insert tried again");
             }
             Progress::Committed { range, dedup } => {
-                self.blocks.fetch_add(1, Ordering::Relaxed);
-                self.committed.increment(1);
-                self.records.increment(range.end - range.first);
-                let tally = [
-                    dedup.checked,
-                    dedup.maybe,
-                    dedup.false_positives,
-                    dedup.looked_up,
-                    dedup.hours_loaded,
-                    dedup.hours_dropped,
-                ];
-                self.filter.iter().zip(tally).for_each(|(counter, count)| counter.increment(count));
+                self.committed(range.end - range.first, dedup);
+                tracing::debug!(%partition, first = range.first, end = range.end, "block committed");
             }
         }
+    }
+
+    fn committed(&self, records: u64, dedup: DedupTally) {
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        self.committed.increment(1);
+        self.records.increment(records);
+        let tally = [
+            dedup.checked,
+            dedup.maybe,
+            dedup.false_positives,
+            dedup.looked_up,
+            dedup.hours_loaded,
+            dedup.hours_dropped,
+        ];
+        self.filter.iter().zip(tally).for_each(|(counter, count)| counter.increment(count));
     }
 }

@@ -77,6 +77,8 @@ pub enum LoopError {
 pub enum Progress {
     /// A block is being replayed because its intent was committed, but its end was not.
     Replaying(BlockRange),
+    /// A new block's intent was committed; nothing of it is stored yet.
+    Intended(BlockRange),
     /// A table of a block was inserted.
     Inserted {
         /// The table.
@@ -167,6 +169,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                     intent: Some(range.end),
                 })
                 .await?;
+            (self.watch)(Progress::Intended(range));
             self.finish(&range, &records).await?;
         }
     }

@@ -159,14 +159,9 @@ impl Subjects {
             None => {
                 for key in &conversion.keys {
                     let nobody = Credit::default();
-                    self.made.subject_keys.push(subject_key(
-                        range,
-                        offset,
-                        conversion,
-                        *key,
-                        WAITING,
-                        &nobody,
-                    ));
+                    self.made
+                        .subject_keys
+                        .push(subject_key(range, offset, conversion, *key, WAITING, &nobody));
                     self.waiting.entry(name(conversion, *key)).or_default().insert(conversion.id);
                 }
                 self.unmatched.insert(conversion.id, row.clone());

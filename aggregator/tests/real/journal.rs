@@ -102,16 +102,17 @@ async fn qualifications_find_their_leads_whichever_comes_first_and_bad_records_b
     let world = World::new().await;
     let dir = world.dir.path().join("conversions");
     let mut writer = writer(&dir);
+    let mut append = |record: bytes::Bytes| _ = writer.append(&record).unwrap();
     for person in 0..300 {
         match person % 3 {
-            0 => [lead(person), qualification(person)].iter().for_each(|r| drop(writer.append(r).unwrap())),
-            1 => drop(writer.append(&qualification(person)).unwrap()),
-            _ => [qualification(person), qualification(person), lead(person)]
-                .iter()
-                .for_each(|r| drop(writer.append(r).unwrap())),
+            0 => [lead(person), qualification(person)].into_iter().for_each(&mut append),
+            1 => append(qualification(person)),
+            _ => {
+                [qualification(person), qualification(person), lead(person)].into_iter().for_each(&mut append)
+            }
         }
     }
-    (0..300).filter(|p| p % 6 == 1).for_each(|person| drop(writer.append(&lead(person)).unwrap()));
+    (0..300).filter(|person| person % 6 == 1).map(lead).for_each(&mut append);
     writer.append(b"\xff not protobuf").unwrap();
     writer.append(&click(1)).unwrap();
 

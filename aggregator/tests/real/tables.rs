@@ -12,8 +12,9 @@ use whence_aggregator::{
     click::{self, ClickDedup, DedupSettings},
     clickhouse::migrate::{MigrateError, migrate},
     position::{BlockRange, InsertToken, Partition},
+    refusal::Refusal,
     source::Record,
-    store::{Rows, Store},
+    store::{Rows, Store, StoreError},
 };
 use whence_schemas::{
     ids::{ClickId, Incarnation},
@@ -117,10 +118,8 @@ async fn look_ups_see_what_was_stored_before_the_block_only() {
 async fn a_table_that_does_not_fit_is_fatal_not_retried() {
     let world = World::new().await;
     world.client.query("DROP TABLE rejects").execute().await.unwrap();
-    let tables = vec![Rows::Rejects(vec![
-        whence_aggregator::refusal::Refusal::malformed("x")
-            .row(&range(0, 1), &Record { offset: 0, timestamp: START, payload: None }),
-    ])];
-    let error = world.store.insert(&range(0, 1).token(), &tables[0]).await.unwrap_err();
-    assert!(matches!(error, whence_aggregator::store::StoreError::Fatal(_)), "{error:?}");
+    let record = Record { offset: 0, timestamp: START, payload: None };
+    let rows = Rows::Rejects(vec![Refusal::malformed("x").row(&range(0, 1), &record)]);
+    let error = world.store.insert(&range(0, 1).token(), &rows).await.unwrap_err();
+    assert!(matches!(error, StoreError::Fatal(_)), "{error:?}");
 }
