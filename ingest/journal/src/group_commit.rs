@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::disk::{Disk, OsDisk};
+use crate::error::{CommitError, OpenError};
 use crate::frame::frame_bytes;
 use crate::metrics;
 use crate::position::Position;
-use crate::writer::{AppendError, JournalConfig, OpenError, SyncTask, Visibility, Writer};
+use crate::writer::{JournalConfig, SyncTask, Visibility, Writer};
 
 /// Between tries to reopen a journal that failed.
 const REOPEN_RETRY: Duration = Duration::from_millis(100);
@@ -33,64 +34,6 @@ pub struct GroupCommitConfig {
     /// The most that may be appended and not yet on the disk, in bytes with framing. Also the limit
     /// of one call's records together.
     pub waiting_bytes_max: usize,
-}
-
-/// Why records were not committed. They may be in the journal all the same: retry under the same id.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CommitError {
-    /// As much as may wait for the disk is waiting.
-    #[error("too much is waiting for the disk")]
-    Busy,
-    /// A record does not fit a segment, or the call's records together exceed what may wait.
-    #[error("the records are too large")]
-    TooLarge,
-    /// The journal has reached its quota.
-    #[error("the journal has reached its quota")]
-    QuotaReached,
-    /// The disk has no room.
-    #[error("the disk is full")]
-    DiskFull,
-    /// The disk failed to sync or to write.
-    #[error("cannot write the journal")]
-    Io(#[source] Arc<io::Error>),
-    /// The journal failed and is being opened anew.
-    #[error("the journal is being reopened")]
-    Reopening,
-    /// The journal is closed.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-impl CommitError {
-    /// Whether the same records may be committed later. All but [`CommitError::TooLarge`].
-    pub fn is_retriable(&self) -> bool {
-        !matches!(self, CommitError::TooLarge)
-    }
-
-    /// A short static name for logs and metrics.
-    pub fn tag(&self) -> &'static str {
-        match self {
-            CommitError::Busy => "busy",
-            CommitError::TooLarge => "too_large",
-            CommitError::QuotaReached => "quota",
-            CommitError::DiskFull => "disk_full",
-            CommitError::Io(_) => "io",
-            CommitError::Reopening => "reopening",
-            CommitError::Closed => "closed",
-        }
-    }
-}
-
-impl From<AppendError> for CommitError {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::QuotaReached => CommitError::QuotaReached,
-            AppendError::DiskFull => CommitError::DiskFull,
-            AppendError::TooLarge => CommitError::TooLarge,
-            AppendError::Io(error) => CommitError::Io(error),
-            AppendError::Failed => CommitError::Reopening,
-        }
-    }
 }
 
 /// A journal whose records are answered for only when they are on the disk, and are visible to

@@ -37,6 +37,7 @@ mod checkpoint;
 mod cursor;
 mod directory;
 mod disk;
+mod error;
 mod frame;
 mod group_commit;
 mod layout;
@@ -53,11 +54,10 @@ mod writer;
 pub use checkpoint::{Checkpoint, NOTE_BYTES_MAX, Stored};
 pub use directory::{DiskUsage, Retired, disk_usage, retire};
 pub use disk::{Disk, OsDisk};
-pub use group_commit::{CommitError, GroupCommit, GroupCommitConfig};
+pub use error::{AppendError, CommitError, OpenError};
+pub use group_commit::{GroupCommit, GroupCommitConfig};
 pub use metrics::describe_metrics;
 pub use position::{Incarnation, Position};
 pub use reader::{ReadError, Reader};
 pub use record::{Payload, ReadOutcome, Record};
-pub use writer::{
-    AppendError, JournalConfig, OpenError, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Visibility, Writer,
-};
+pub use writer::{JournalConfig, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Visibility, Writer};

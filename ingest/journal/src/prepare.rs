@@ -8,7 +8,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -65,13 +65,23 @@ enum Job {
     Finish(Extent),
 }
 
+/// Whether a segment was asked for whose answer is still to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    No,
+    /// Long before it is needed.
+    Ahead,
+    /// When it is needed.
+    Now,
+}
+
 /// The writer's side of the thread.
 #[derive(Debug)]
 pub(crate) struct Preparer {
     jobs: Option<SyncSender<Job>>,
     blanks: Receiver<Result<Blank, NoBlank>>,
     thread: Option<JoinHandle<()>>,
-    is_asked: bool,
+    asked: Asked,
     refused: Option<(NoBlank, Instant)>,
 }
 
@@ -89,44 +99,69 @@ impl Preparer {
             }
         };
         let thread = thread::Builder::new().name("journal-prepare".to_owned()).spawn(run)?;
-        Ok(Preparer { jobs: Some(jobs), blanks, thread: Some(thread), is_asked: false, refused: None })
+        Ok(Preparer { jobs: Some(jobs), blanks, thread: Some(thread), asked: Asked::No, refused: None })
     }
 
     /// Has the next segment made while the writer goes on. Asking again changes nothing.
     pub(crate) fn ask(&mut self) {
-        if !self.is_asked {
-            let jobs = self.jobs.as_ref().expect("present until stopped");
-            self.is_asked = jobs.try_send(Job::Prepare).is_ok();
+        if self.asked == Asked::No && self.jobs().try_send(Job::Prepare).is_ok() {
+            self.asked = Asked::Ahead;
         }
     }
 
     /// The next segment. Waits for it once; while segments are being refused it answers at once, and
     /// the disk is asked again in the background every 100 ms.
     pub(crate) fn take(&mut self) -> Result<Blank, NoBlank> {
-        match &self.refused {
-            Some((refusal, at)) if !self.is_asked && at.elapsed() < RETRY => return Err(refusal.clone()),
-            _ => self.ask(),
-        }
-        let answer = match &self.refused {
-            // A refused writer must not wait for a disk that is in trouble.
-            Some((refusal, _)) => match self.blanks.try_recv() {
-                Err(TryRecvError::Empty) => return Err(refusal.clone()),
-                answer => answer.map_err(io::Error::other),
-            },
-            None => self.blanks.recv().map_err(io::Error::other),
+        let blank = match self.refused.take() {
+            Some((refusal, since)) => self.retry(refusal, since)?,
+            None => self.wait(),
         };
-        self.is_asked = false;
-        let blank = answer.map_err(NoBlank::from).flatten();
         self.refused = blank.as_ref().err().map(|refusal| (refusal.clone(), Instant::now()));
         blank
     }
 
+    fn wait(&mut self) -> Result<Blank, NoBlank> {
+        loop {
+            if self.asked == Asked::No {
+                self.jobs().send(Job::Prepare).map_err(|_| thread_is_gone())?;
+                self.asked = Asked::Now;
+            }
+            let answer = self.blanks.recv().map_err(|_| thread_is_gone())?;
+            match std::mem::replace(&mut self.asked, Asked::No) {
+                // A refusal of long ago: there may be room by now.
+                Asked::Ahead if answer.is_err() => {}
+                _ => return answer,
+            }
+        }
+    }
+
+    /// Asks again without waiting, since the disk may be in trouble. The outer error is that there is
+    /// no answer yet: the refusal stands.
+    fn retry(&mut self, refusal: NoBlank, since: Instant) -> Result<Result<Blank, NoBlank>, NoBlank> {
+        if self.asked == Asked::No && since.elapsed() >= RETRY {
+            self.ask();
+        }
+        match self.blanks.try_recv() {
+            Ok(answer) => {
+                self.asked = Asked::No;
+                Ok(answer)
+            }
+            Err(_) => {
+                self.refused = Some((refusal.clone(), since));
+                Err(refusal)
+            }
+        }
+    }
+
+    fn jobs(&self) -> &SyncSender<Job> {
+        self.jobs.as_ref().expect("present until stopped")
+    }
+
     /// Has a sealed segment cut to its length and unmapped.
     pub(crate) fn finish(&self, extent: Extent) {
-        let jobs = self.jobs.as_ref().expect("present until stopped");
         // No place: the extent comes back and is unmapped here, its unused tail stays allocated
         // until the segment is retired.
-        drop(jobs.try_send(Job::Finish(extent)));
+        drop(self.jobs().try_send(Job::Finish(extent)));
     }
 
     /// Ends the thread after the jobs it has.
@@ -143,6 +178,10 @@ impl Drop for Preparer {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+fn thread_is_gone() -> NoBlank {
+    io::Error::other("the thread that prepares segments has died").into()
 }
 
 /// Cuts a sealed segment to its length; failing costs only disk space, so it is only logged.

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use crate::directory::{self, BLANK, WriterLock, segments, trim};
 use crate::disk::{Disk, OsDisk};
+use crate::error::{AppendError, OpenError};
 use crate::frame::frame_bytes;
 use crate::layout::{HEADER_BYTES, SegmentHeader, SegmentName};
 use crate::metrics;
 use crate::position::{Incarnation, Position};
-use crate::prepare::{NoBlank, Plan, Preparer, finish};
+use crate::prepare::{Plan, Preparer, finish};
 use crate::segment::{Active, Extent};
 
 /// The least a segment may be: a header page and a page of records.
@@ -43,66 +44,6 @@ pub enum Visibility {
     Appended,
     /// Once it is on the disk: what was read can never be taken back.
     Synced,
-}
-
-/// Why a journal could not be opened for writing.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another writer has the journal, in this process or another.
-    #[error("another writer has the journal {0}")]
-    Locked(PathBuf),
-    /// The directory could not be used.
-    #[error("cannot open the journal")]
-    Io(#[from] io::Error),
-}
-
-/// Why a record was not appended. Nothing of it is in the journal.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum AppendError {
-    /// All segments together have reached their quota. Passes when segments are retired.
-    #[error("the journal has reached its quota")]
-    QuotaReached,
-    /// The disk has no room for another segment. Passes when it has.
-    #[error("the disk is full")]
-    DiskFull,
-    /// The record does not fit a segment. Never passes.
-    #[error("the record is larger than a segment")]
-    TooLarge,
-    /// The disk failed. May pass.
-    #[error("cannot write the journal")]
-    Io(#[source] Arc<io::Error>),
-    /// An earlier sync failed, so nothing this incarnation says can be relied on. Open a new one.
-    #[error("the journal failed to sync and must be reopened")]
-    Failed,
-}
-
-impl AppendError {
-    /// A short static name for logs and metrics.
-    pub fn tag(&self) -> &'static str {
-        match self {
-            AppendError::QuotaReached => "quota",
-            AppendError::DiskFull => "disk_full",
-            AppendError::TooLarge => "too_large",
-            AppendError::Io(_) => "io",
-            AppendError::Failed => "failed",
-        }
-    }
-}
-
-impl From<io::Error> for AppendError {
-    fn from(error: io::Error) -> Self {
-        NoBlank::from(error).into()
-    }
-}
-
-impl From<NoBlank> for AppendError {
-    fn from(refusal: NoBlank) -> Self {
-        match refusal {
-            NoBlank::Quota => AppendError::QuotaReached,
-            NoBlank::Full => AppendError::DiskFull,
-            NoBlank::Io(error) => AppendError::Io(error),
-        }
-    }
 }
 
 /// Appends to one journal. Dropping it seals what it wrote and gives back the unused space.

@@ -222,7 +222,7 @@ fn check_what_was_not_read(model: &Model, touched: &Touched, read: &[Record]) ->
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn every_record_is_read_once_or_reported_and_nothing_is_made_up(
