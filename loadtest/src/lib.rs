@@ -9,10 +9,12 @@
 //! | [`ledger`] | what was sent and answered |
 //! | [`plan`] | what to send and when, seeded |
 //! | [`oracle`] | what is stored, and whether it is the same |
+//! | [`cli`] | the command line |
 //!
 //! Architecture invariant: a black box test. It knows whence by HTTP, JSON and SQL alone and depends on no
 //! other crate of it.
 
+pub mod cli;
 pub mod drive;
 pub mod ledger;
 pub mod oracle;

@@ -5,58 +5,19 @@ mod common;
 
 use common::{
     LOSSY, STRICT,
+    run::{Run, settings},
     store::stored,
-    twin::{Faults, KEY, Twin},
+    twin::Faults,
 };
 use hyper::header::HeaderValue;
 use std::{collections::BTreeSet, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use whence_loadtest::{
-    drive::{DriveSettings, Measured, Progress, Targets, drive},
-    ledger::{self, Body, ClickOutcome, FORMAT, Header, Ledger, LedgerFile, Reply},
+    drive::{DriveSettings, Progress, Targets, drive},
+    ledger::{self, Body, ClickOutcome, Ledger, LedgerFile, Reply},
     oracle::{compare, difference::Kind},
-    plan::stories::StoryMix,
-    setup::set_up,
     wire::Target,
-    world::{World, WorldSize},
 };
-
-fn settings() -> DriveSettings {
-    let story_mix = StoryMix { leads: 20.0, delay_ms_min: 1, delay_ms_max: 50, ..StoryMix::default() };
-    DriveSettings {
-        clicks: 4_000,
-        rate: 4_000.0,
-        workers: 2,
-        connections: 16,
-        api_connections: 8,
-        story_mix,
-        ..DriveSettings::default()
-    }
-}
-
-struct Run {
-    twin: Twin,
-    targets: Targets,
-    header: Header,
-}
-
-impl Run {
-    async fn start(faults: Faults) -> Run {
-        let twin = Twin::start(faults).await;
-        let target = Target::resolve(&format!("http://{}", twin.address)).await.unwrap();
-        let size = WorldSize { programs: 2, referrers: 5, links: 60, channels: 4 };
-        let world = World::generate(1, "t", &target.authority, size);
-        let bearer = HeaderValue::from_str(&format!("Bearer {KEY}")).unwrap();
-        set_up(&world, &target, &target, &bearer).await.unwrap();
-        let targets = Targets { edge: target.clone(), api: target, bearer };
-        Run { twin, targets, header: Header { format: FORMAT, seed: 1, started_at_ms: 0, world } }
-    }
-
-    async fn drive(&self, settings: &DriveSettings) -> (Ledger, Measured) {
-        let (progress, stop) = (Arc::new(Progress::default()), CancellationToken::new());
-        drive(self.header.clone(), settings, &self.targets, None, &progress, &stop).await.unwrap()
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_written_down_is_what_was_recorded() {

@@ -23,20 +23,20 @@ impl Book {
 
     pub fn click(&mut self, click: ClickEntry) {
         self.clicks.push(click);
-        self.to_file(|| Entry::Click(click));
+        self.note(|| Entry::Click(click));
     }
 
     pub fn event(&mut self, event: EventEntry) {
-        self.to_file(|| Entry::Event(Box::new(event.clone())));
+        self.note(|| Entry::Event(Box::new(event.clone())));
         self.events.push(event);
     }
 
     pub fn send(&mut self, send: SendEntry) {
         self.sends.push(send);
-        self.to_file(|| Entry::Send(send));
+        self.note(|| Entry::Send(send));
     }
 
-    fn to_file(&mut self, entry: impl FnOnce() -> Entry) {
+    fn note(&mut self, entry: impl FnOnce() -> Entry) {
         if self.file.is_some() {
             self.block.push(entry());
             if self.block.len() >= BLOCK {

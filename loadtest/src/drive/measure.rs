@@ -90,7 +90,7 @@ pub struct Measured {
 
 impl Measured {
     /// Adds another worker's.
-    pub fn add(&mut self, other: Measured) {
+    pub fn add(&mut self, other: &Measured) {
         self.kept.add(&other.kept);
         self.fresh.add(&other.fresh);
         self.events.add(&other.events);

@@ -103,7 +103,7 @@ pub async fn drive(
     for finished in running {
         let (book, own) = finished.await.map_err(|_| DriveError::Panicked)?.map_err(DriveError::Thread)?;
         book.add_to(&mut ledger);
-        measured.add(own);
+        measured.add(&own);
     }
     ledger.is_complete = true;
     Ok((ledger, measured))

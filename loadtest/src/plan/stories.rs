@@ -103,7 +103,7 @@ impl StoryTeller {
         let own = self.own_tokens(program, at_ms, tokens);
         let person = self.person();
         if self.happens(self.mix.nonsense) {
-            return Some(self.nonsense(program, person, at_ms, delay_ms, &own));
+            return Some(self.nonsense(program, &person, at_ms, delay_ms, &own));
         }
         let plot = self.plot();
         let touches = match plot {
@@ -230,7 +230,7 @@ impl StoryTeller {
     fn nonsense(
         &mut self,
         program: u16,
-        person: Subject,
+        person: &Subject,
         at_ms: i64,
         after_ms: u32,
         own: &[DraftTouch],
@@ -249,7 +249,7 @@ impl StoryTeller {
         // What needs a touch that is not there is nonsense of another kind.
         let needs_touch = matches!(flaw, Flaw::ForgedToken | Flaw::ForeignCode | Flaw::InactiveCode);
         let flaw = if needs_touch && touches.is_empty() { Flaw::UnknownField } else { flaw };
-        let mut event = self.event(program, &person, at_ms, DraftBody::Lead(touches));
+        let mut event = self.event(program, person, at_ms, DraftBody::Lead(touches));
         event.flaw = Some(flaw);
         Step { after_ms, event, sends: 1, is_at_once: false, then: Vec::new() }
     }

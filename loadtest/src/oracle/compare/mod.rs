@@ -136,6 +136,7 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
+    #[allow(clippy::needless_pass_by_value)] // numbers, ids and texts alike, as they come
     fn differ(&mut self, kind: Kind, about: impl ToString, known: impl ToString, stored: impl ToString) {
         self.differences.add(kind, || [about.to_string(), known.to_string(), stored.to_string()]);
     }

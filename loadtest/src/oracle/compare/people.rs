@@ -47,10 +47,13 @@ impl People<'_> {
 
 /// Leads that exist, by what they are called.
 #[derive(Default)]
-struct Called<'a>(HashMap<(u16, u8, &'a str), Vec<(u64, Id)>>);
+struct Called<'a>(HashMap<Calling<'a>, Vec<(u64, Id)>>);
+
+/// Program, kind of name, name.
+type Calling<'a> = (u16, u8, &'a str);
 
 impl<'a> Called<'a> {
-    fn keys(event: &'a EventEntry) -> impl Iterator<Item = (u16, u8, &'a str)> {
+    fn keys(event: &'a EventEntry) -> impl Iterator<Item = Calling<'a>> {
         let lead = event.subject.lead.as_deref().map(|lead| (event.program, 0, lead));
         let email = event.subject.email.as_deref().map(|email| (event.program, 1, email));
         lead.into_iter().chain(email)

@@ -1,0 +1,187 @@
+//! The statements, and the rows they give. Column names that an alias would hide are given other names.
+
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Clicks.
+    pub clicks: i64,
+    /// Leads, corrections added up.
+    pub leads: i64,
+    /// Qualifications, corrections added up.
+    pub qualifications: i64,
+    /// Events that were rejected as duplicates.
+    pub duplicates: i64,
+}
+
+impl Counts {
+    /// Whether there is at least as much of everything.
+    #[must_use]
+    pub fn covers(&self, other: &Counts) -> bool {
+        self.clicks >= other.clicks
+            && self.leads >= other.leads
+            && self.qualifications >= other.qualifications
+            && self.duplicates >= other.duplicates
+    }
+}
+
+pub(super) const CLICKS: &str = "SELECT id, toUnixTimestamp64Milli(ts) AS at_ms, program, referrer, link, \
+    channel, toString(verdict) AS verdict_word, live, sign FROM clicks WHERE program IN ?";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Click<'a> {
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub id: Uuid,
+    pub at_ms: i64,
+    pub program: &'a str,
+    pub referrer: &'a str,
+    pub link: &'a str,
+    pub channel: &'a str,
+    pub verdict_word: &'a str,
+    pub live: bool,
+    pub sign: i8,
+}
+
+pub(super) const LEADS: &str = "SELECT id, toUnixTimestamp64Milli(occurred_at) AS occurred_at_ms, program, \
+    toString(evidence) AS evidence_word, referrer, link, channel, click_id, live, sign \
+    FROM leads WHERE program IN ?";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Lead<'a> {
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub id: Uuid,
+    pub occurred_at_ms: i64,
+    pub program: &'a str,
+    pub evidence_word: &'a str,
+    pub referrer: &'a str,
+    pub link: &'a str,
+    pub channel: &'a str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub click_id: Uuid,
+    pub live: bool,
+    pub sign: i8,
+}
+
+pub(super) const QUALIFICATIONS: &str = "SELECT id, toUnixTimestamp64Milli(occurred_at) AS occurred_at_ms, \
+    program, name, lead_id, toString(evidence) AS evidence_word, referrer, link, channel, click_id, \
+    value_minor, currency, live, sign FROM qualifications WHERE program IN ?";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Qualification<'a> {
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub id: Uuid,
+    pub occurred_at_ms: i64,
+    pub program: &'a str,
+    pub name: &'a str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub lead_id: Uuid,
+    pub evidence_word: &'a str,
+    pub referrer: &'a str,
+    pub link: &'a str,
+    pub channel: &'a str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub click_id: Uuid,
+    pub value_minor: i64,
+    pub currency: &'a str,
+    pub live: bool,
+    pub sign: i8,
+}
+
+pub(super) const REJECTS: &str = "SELECT stream, event_id, reason FROM rejects WHERE program IN ?";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Reject<'a> {
+    pub stream: &'a str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub event_id: Uuid,
+    pub reason: &'a str,
+}
+
+pub(super) const HOURLY: &str = "SELECT program, referrer, channel, \
+    toInt64(intDiv(toUnixTimestamp(hour), 3600)) AS period, verdict, currency, \
+    toInt64(sum(clicks)) AS clicks_sum, toInt64(sum(leads)) AS leads_sum, \
+    toInt64(sum(qualifications)) AS qualifications_sum, toInt64(sum(value_minor)) AS value_sum \
+    FROM funnel_hourly WHERE program IN ? GROUP BY program, referrer, channel, hour, verdict, currency";
+
+pub(super) const DAILY: &str = "SELECT program, referrer, channel, toInt64(toUInt16(day)) AS period, verdict, \
+    currency, toInt64(sum(clicks)) AS clicks_sum, toInt64(sum(leads)) AS leads_sum, \
+    toInt64(sum(qualifications)) AS qualifications_sum, toInt64(sum(value_minor)) AS value_sum \
+    FROM funnel_daily WHERE program IN ? GROUP BY program, referrer, channel, day, verdict, currency";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Rollup<'a> {
+    pub program: &'a str,
+    pub referrer: &'a str,
+    pub channel: &'a str,
+    pub period: i64,
+    pub verdict: &'a str,
+    pub currency: &'a str,
+    pub clicks_sum: i64,
+    pub leads_sum: i64,
+    pub qualifications_sum: i64,
+    pub value_sum: i64,
+}
+
+pub(super) const FUNNEL: &str = "SELECT program, referrer, channel, toInt64(clicks) AS clicks_sum, \
+    toInt64(other_clicks) AS other_sum, toInt64(leads) AS leads_sum, \
+    toInt64(qualifications) AS qualifications_sum FROM funnel WHERE program IN ?";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Funnel<'a> {
+    pub program: &'a str,
+    pub referrer: &'a str,
+    pub channel: &'a str,
+    pub clicks_sum: i64,
+    pub other_sum: i64,
+    pub leads_sum: i64,
+    pub qualifications_sum: i64,
+}
+
+pub(super) const UNMATCHED: &str = "SELECT kind, id FROM unmatched WHERE program IN ?";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Unmatched<'a> {
+    pub kind: &'a str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub id: Uuid,
+}
+
+pub(super) const RECONCILIATION: &str = "SELECT toString(stream) AS stream_word, incarnation, partition, \
+    toUInt64(first_offset) AS first, toUInt64(next_offset) AS next, toUInt64(records) AS records_count, \
+    toUInt64(offsets) AS offsets_count, toInt64(missing) AS missing_count, toInt64(extra) AS extra_count \
+    FROM reconciliation";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Reconciled<'a> {
+    pub stream_word: &'a str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub incarnation: Uuid,
+    pub partition: u32,
+    pub first: u64,
+    pub next: u64,
+    pub records_count: u64,
+    pub offsets_count: u64,
+    pub missing_count: i64,
+    pub extra_count: i64,
+}
+
+/// The rows that are the outcome of the record at their offset. Corrections (revisions above 0) are not:
+/// they stand at the offset of the record that caused them, which has its own outcome.
+pub(super) const OFFSETS: [&str; 4] = [
+    "SELECT 'clicks' AS stream_word, incarnation, partition, offset FROM clicks",
+    "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM leads WHERE revision = 0",
+    "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM qualifications WHERE revision = 0",
+    "SELECT toString(stream) AS stream_word, incarnation, partition, offset FROM rejects",
+];
+
+#[derive(Row, Deserialize)]
+pub(super) struct Offset<'a> {
+    pub stream_word: &'a str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub incarnation: Uuid,
+    pub partition: u32,
+    pub offset: u64,
+}
