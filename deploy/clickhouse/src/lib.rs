@@ -11,17 +11,20 @@
 //! | `codec` | compression of bodies |
 //! | `http` | the interface |
 //! | [`supervise`] | runs a server as a child process and starts it again |
+//! | [`listener`] | the socket a parent hands to its child |
 //! | [`library`] | where the engine library is |
 //! | [`metrics`] | names of metrics |
 //! | `testing` | a server for another crate's tests (feature `testing`) |
 //!
 //! It must not know what whence stores: no table, topic or event appears here.
 
+mod child;
 mod codec;
 mod config;
 pub mod engine;
 mod http;
 pub mod library;
+pub mod listener;
 pub mod metrics;
 mod sql;
 pub mod supervise;

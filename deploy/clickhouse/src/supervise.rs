@@ -1,27 +1,277 @@
-//! Runs a server as a child process and starts it again when it ends by itself.
+//! Runs a server as a child process, and starts it again when it ends by itself or stops answering.
+//!
+//! A query that exhausts the engine's memory, or a defect in it, then costs a restart of the child and
+//! not the edge. Inserts that were not acknowledged are repeated by their owners.
 
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-/// Makes the child of `command` end when this process does, however it ends, so that no engine is
-/// left behind with the data folder open.
-///
-/// The kernel ties this to the *thread* that spawns: spawn from one that lives as long as the process,
-/// such as the main thread or a runtime's worker.
-pub fn end_with_parent(command: &mut Command) {
-    let parent = std::process::id();
-    let tie = move || {
-        // SAFETY: two plain system calls, allowed between fork and exec.
-        let orphaned = unsafe {
-            if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            u32::try_from(libc::getppid()) != Ok(parent)
+use metrics::{counter, gauge};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::child::TiedChild;
+use crate::listener;
+use crate::metrics::{RESTARTS, UP};
+
+/// How patient a supervisor is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SupervisorLimits {
+    /// How long a child may take to answer after its start; opening many tables takes time.
+    pub ready_max: Duration,
+    /// How often a running child is asked.
+    pub ping_every: Duration,
+    /// How long an answer may take.
+    pub ping_max: Duration,
+    /// After how many questions without an answer a running child is killed.
+    pub unanswered_max: u32,
+    /// Pause before the first restart; doubled with each one until the child was up for a minute.
+    pub backoff_min: Duration,
+    /// The longest pause.
+    pub backoff_max: Duration,
+    /// How long a child may take to end after SIGTERM before it gets SIGKILL.
+    pub stop_max: Duration,
+}
+
+impl Default for SupervisorLimits {
+    fn default() -> Self {
+        Self {
+            ready_max: Duration::from_secs(300),
+            ping_every: Duration::from_secs(5),
+            ping_max: Duration::from_secs(10),
+            unanswered_max: 6,
+            backoff_min: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(30),
+            stop_max: Duration::from_secs(45),
+        }
+    }
+}
+
+/// A child that was up for this long has recovered: the next pause is short again.
+const RECOVERED: Duration = Duration::from_secs(60);
+/// Pause between questions to a child that is starting.
+const STARTING_EVERY: Duration = Duration::from_millis(50);
+
+/// What the child is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Not answering yet.
+    Starting,
+    /// Answering.
+    Up,
+    /// Ended by itself, or killed because it stopped answering; it will be started again.
+    Down,
+    /// Ended because it was asked to.
+    Stopped,
+}
+
+/// Why a supervisor did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The child cannot be started.
+    #[error("cannot start the engine process")]
+    Spawn(#[source] io::Error),
+    /// The child ended before it answered even once; its own log says why.
+    #[error("the engine process ended while it was starting: {0}")]
+    Ended(ExitStatus),
+    /// The child did not answer in time.
+    #[error("the engine process did not answer within {0:?}")]
+    NotReady(Duration),
+}
+
+/// A supervised server.
+#[derive(Debug)]
+pub struct Supervisor {
+    address: SocketAddr,
+    state: watch::Receiver<State>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Supervisor {
+    /// Listens on `listen` (port 0 takes a free port, and keeps it), starts `command` and waits until
+    /// the child answers. `command` makes the command anew for every start; the child must serve on
+    /// the socket it inherits ([`listener::take`]).
+    ///
+    /// # Errors
+    /// The first start fails. Later failures are repeated with growing pauses and counted.
+    pub async fn start(
+        listen: SocketAddr,
+        command: impl Fn() -> Command + Send + Sync + 'static,
+        limits: SupervisorLimits,
+    ) -> Result<Self, SuperviseError> {
+        let bind = || {
+            let listener = TcpListener::bind(listen)?;
+            Ok((listener.local_addr()?, listener))
         };
-        // The parent may have ended before the tie was made.
-        if orphaned { Err(io::Error::other("the parent has ended")) } else { Ok(()) }
-    };
-    // SAFETY: the closure allocates nothing on its way to success.
-    unsafe { command.pre_exec(tie) };
+        let (address, listener) =
+            bind().map_err(|source| SuperviseError::Listen { address: listen, source })?;
+        let (state, states) = watch::channel(State::Starting);
+        let stop = CancellationToken::new();
+        let run = Run { address, listener, command: Box::new(command), limits, state, stop: stop.clone() };
+        let child = run.launch().await?;
+        let task = tokio::spawn(run.keep_up(child));
+        Ok(Self { address, state: states, stop, task })
+    }
+
+    /// Where the server answers; the same over restarts.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as `http://ADDRESS:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What the child is doing, now and later.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
+    /// Ends the child in order, or after `stop_max` at once, and waits until it is gone.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(error = %error, "supervisor failed");
+        }
+    }
+}
+
+struct Run {
+    address: SocketAddr,
+    listener: TcpListener,
+    command: Box<dyn Fn() -> Command + Send + Sync>,
+    limits: SupervisorLimits,
+    state: watch::Sender<State>,
+    stop: CancellationToken,
+}
+
+impl Run {
+    /// Starts a child and waits for its first answer.
+    async fn launch(&self) -> Result<TiedChild, SuperviseError> {
+        self.state.send_replace(State::Starting);
+        let mut command = (self.command)();
+        listener::hand_over(&mut command, &self.listener);
+        let child = TiedChild::spawn(command).map_err(SuperviseError::Spawn)?;
+        tracing::info!(pid = child.id(), address = %self.address, "engine process started");
+        let ready = async {
+            while !self.answers().await {
+                sleep(STARTING_EVERY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            status = child.ended() => Err(SuperviseError::Ended(status)),
+            answered = timeout(self.limits.ready_max, ready) => match answered {
+                Ok(()) => {
+                    gauge!(UP).set(1.0);
+                    self.state.send_replace(State::Up);
+                    Ok(child)
+                }
+                Err(_) => {
+                    self.end(&child, libc::SIGKILL).await;
+                    Err(SuperviseError::NotReady(self.limits.ready_max))
+                }
+            },
+            () = self.stop.cancelled() => {
+                self.end(&child, libc::SIGTERM).await;
+                Err(SuperviseError::NotReady(Duration::ZERO))
+            }
+        }
+    }
+
+    async fn keep_up(self, child: TiedChild) {
+        let mut child = Some(child);
+        let mut backoff = self.limits.backoff_min;
+        loop {
+            let since = Instant::now();
+            if let Some(child) = child.take() {
+                tokio::select! {
+                    reason = self.failure(&child) => tracing::error!(reason, "engine process is down"),
+                    () = self.stop.cancelled() => return self.stopped(&child).await,
+                }
+                self.end(&child, libc::SIGKILL).await;
+            }
+            gauge!(UP).set(0.0);
+            self.state.send_replace(State::Down);
+            if since.elapsed() >= RECOVERED {
+                backoff = self.limits.backoff_min;
+            }
+            tokio::select! {
+                () = sleep(backoff) => {}
+                () = self.stop.cancelled() => {
+                    self.state.send_replace(State::Stopped);
+                    return;
+                }
+            }
+            backoff = (backoff * 2).min(self.limits.backoff_max);
+            counter!(RESTARTS).increment(1);
+            match self.launch().await {
+                Ok(launched) => child = Some(launched),
+                Err(error) => tracing::error!(error = %error, "engine process did not start again"),
+            }
+        }
+    }
+
+    /// Returns when the child has ended by itself, or no longer answers.
+    async fn failure(&self, child: &TiedChild) -> String {
+        let mut unanswered = 0;
+        loop {
+            tokio::select! {
+                status = child.ended() => return status.to_string(),
+                () = sleep(self.limits.ping_every) => {}
+            }
+            unanswered = if self.answers().await { 0 } else { unanswered + 1 };
+            if unanswered >= self.limits.unanswered_max {
+                return format!("no answer to {unanswered} questions");
+            }
+        }
+    }
+
+    async fn stopped(&self, child: &TiedChild) {
+        self.end(child, libc::SIGTERM).await;
+        gauge!(UP).set(0.0);
+        self.state.send_replace(State::Stopped);
+    }
+
+    /// Ends the child by `signal`, and by SIGKILL if that takes too long.
+    async fn end(&self, child: &TiedChild, signal: libc::c_int) {
+        child.signal(signal);
+        if timeout(self.limits.stop_max, child.ended()).await.is_err() {
+            tracing::warn!(pid = child.id(), "engine process did not end in time and is killed");
+            child.signal(libc::SIGKILL);
+            child.ended().await;
+        }
+    }
+
+    async fn answers(&self) -> bool {
+        matches!(timeout(self.limits.ping_max, ping(self.address)).await, Ok(Ok(true)))
+    }
+}
+
+async fn ping(address: SocketAddr) -> io::Result<bool> {
+    const ANSWER: &[u8] = b"HTTP/1.1 200";
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /ping HTTP/1.1\r\nhost: whence\r\nconnection: close\r\n\r\n").await?;
+    let mut answer = [0; ANSWER.len()];
+    stream.read_exact(&mut answer).await?;
+    Ok(answer == ANSWER)
 }

@@ -7,17 +7,22 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::child::TiedChild;
+use crate::listener;
 
 /// The server binary, where it is not where cargo puts it.
 pub const BIN_ENV: &str = "WHENCE_CLICKHOUSE_BIN";
 
 /// How long a server may take to open its engine or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(5);
 
 /// Why a test has no server.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +54,7 @@ pub enum TestingError {
 /// A running server.
 #[derive(Debug)]
 pub struct EngineProcess {
-    child: Child,
+    child: TiedChild,
     address: SocketAddr,
     log: PathBuf,
 }
@@ -72,30 +77,26 @@ impl EngineProcess {
         let library = crate::library::find()?;
         std::fs::create_dir_all(data)?;
         let log = data.join("server.log");
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
         let mut command = Command::new(binary);
         command
             .arg("--data")
             .arg(data)
-            .args(["--listen", "127.0.0.1:0"])
             .args(arguments.iter().cloned().map(Into::into))
             .env(crate::library::ENGINE_ENV, library)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(Stdio::null())
             .stderr(File::options().create(true).append(true).open(&log)?);
-        crate::supervise::end_with_parent(&mut command);
-        let mut child = command.spawn()?;
-        let not_ready = || TestingError::NotReady { log: std::fs::read_to_string(&log).unwrap_or_default() };
-        let stdout = child.stdout.take().expect("piped above");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().strip_prefix("listening on ").and_then(|address| address.parse().ok());
-        let Some(address) = address else {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Err(not_ready());
-        };
-        let mut process = Self { child, address, log: log.clone() };
-        process.wait_ready().then_some(process).ok_or_else(not_ready)
+        listener::hand_over(&mut command, &listener);
+        let child = TiedChild::spawn(command)?;
+        // From here on the port is the child's alone: once it is gone, connections are refused.
+        drop(listener);
+        let process = Self { child, address, log };
+        if process.wait_ready() {
+            return Ok(process);
+        }
+        Err(TestingError::NotReady { log: process.log() })
     }
 
     /// Where it answers: `http://127.0.0.1:PORT`.
@@ -123,51 +124,46 @@ impl EngineProcess {
     }
 
     /// Ends it as `kill -9` does, and waits until it is gone.
-    pub fn kill(mut self) {
-        self.end();
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// Ends it as `kill` does, and waits; the status tells whether it ended in order.
     ///
     /// # Errors
     /// It did not end within a minute.
-    pub fn terminate(mut self) -> Result<ExitStatus, TestingError> {
-        let id = i32::try_from(self.child.id()).expect("process ids are positive integers");
-        // SAFETY: signals the child, which is not reaped yet.
-        unsafe { libc::kill(id, libc::SIGTERM) };
-        let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(status);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Err(TestingError::NotReady { log: self.log() })
+    pub fn terminate(self) -> Result<ExitStatus, TestingError> {
+        self.child.signal(libc::SIGTERM);
+        self.wait_ended().ok_or_else(|| TestingError::NotReady { log: self.log() })
     }
 
-    fn wait_ready(&mut self) -> bool {
+    fn wait_ready(&self) -> bool {
         let deadline = Instant::now() + PATIENCE;
-        while Instant::now() < deadline {
+        while Instant::now() < deadline && self.child.status().is_none() {
             if ping(self.address).unwrap_or(false) {
                 return true;
             }
-            if !matches!(self.child.try_wait(), Ok(None)) {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(POLL);
         }
         false
     }
 
-    fn end(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    fn wait_ended(&self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.status() {
+                return Some(status);
+            }
+            std::thread::sleep(POLL);
+        }
+        None
     }
 }
 
 impl Drop for EngineProcess {
     fn drop(&mut self) {
-        self.end();
+        self.child.signal(libc::SIGKILL);
+        self.wait_ended();
     }
 }
 

@@ -8,12 +8,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use whence_clickhouse_embedded::{ServerConfig, library, serve};
+use whence_clickhouse_embedded::{ServerConfig, library, listener, serve};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -69,6 +69,12 @@ fn command() -> Command {
                 .help("File with the password of user `default`; required to listen beyond loopback"),
         )
         .arg(
+            Arg::new("no-sync")
+                .long("no-sync")
+                .action(ArgAction::SetTrue)
+                .help("Acknowledge inserts before their parts are synced to disk"),
+        )
+        .arg(
             Arg::new("body-bytes-max")
                 .long("body-bytes-max")
                 .value_parser(value_parser!(usize))
@@ -92,8 +98,9 @@ async fn run(arguments: &ArgMatches) -> Result<(), Failure> {
     if let Some(bytes) = arguments.get_one::<usize>("body-bytes-max") {
         config.limits.body_bytes_max = *bytes;
     }
+    config.engine.sync_inserts = !arguments.get_flag("no-sync");
     let listen = arguments.get_one::<SocketAddr>("listen").expect("has a default");
-    let listener = TcpListener::bind(listen).await?;
+    let listener = TcpListener::from_std(listener::take(*listen)?)?;
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

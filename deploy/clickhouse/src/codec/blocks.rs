@@ -34,7 +34,7 @@ fn header(bytes: &[u8]) -> Result<Header, CodecError> {
         Ok(u32::from_le_bytes(field.try_into().expect("four bytes")) as usize)
     };
     let (method, packed, plain) = (bytes[0], size(1)?, size(5)?);
-    if packed < HEADER_BYTES || packed > BLOCK_BYTES_MAX || plain > BLOCK_BYTES_MAX {
+    if !(HEADER_BYTES..=BLOCK_BYTES_MAX).contains(&packed) || plain > BLOCK_BYTES_MAX {
         return Err(CodecError::Damaged);
     }
     Ok(Header { method, packed, plain })

@@ -23,6 +23,12 @@ const GRANTS: &str = "GRANT SHOW, SELECT, INSERT, ALTER, CREATE, DROP, UNDROP TA
     OPTIMIZE, KILL QUERY, dictGet, INTROSPECTION, SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM VIEWS, \
     SYSTEM FLUSH, SYSTEM DROP CACHE ON *.*";
 
+/// What the engine's log leaves out: statements that fail, whose callers are told and whose text no
+/// log should hold; and two loggers that speak at every insert and say nothing (chdb 26.7 runs the
+/// insert stream's worker with a thread status too many).
+const QUIET_LOGGERS: [&str; 4] =
+    ["executeQuery", "EmbeddedServer", "ThreadStatus", "BackgroundSchedulePool/BgSchPool"];
+
 /// Paths inside a prepared data folder; the folder is locked while this lives.
 pub(super) struct Layout {
     pub store: PathBuf,
@@ -73,18 +79,21 @@ fn config_xml(users: &Path, log: &Path, limits: &EngineLimits) -> String {
     let log = escape(&log.to_string_lossy());
     let memory = limits.memory_bytes_max;
     let cache = limits.cache_bytes_max;
+    let sync = u8::from(limits.sync_inserts);
+    let quiet: String =
+        QUIET_LOGGERS.map(|name| format!("<logger><name>{name}</name><level>none</level></logger>")).concat();
     // `log-level` opens the log at all; without it the engine logs fatal errors only.
     format!(
         "<clickhouse>\n\
          <users_config>{users}</users_config>\n\
          <log-level>warning</log-level>\n\
-         <logger><level>warning</level><log>{log}</log><size>10M</size><count>3</count></logger>\n\
+         <logger><level>warning</level><log>{log}</log><size>10M</size><count>3</count>\
+         <levels>{quiet}</levels></logger>\n\
          <max_server_memory_usage>{memory}</max_server_memory_usage>\n\
          <mark_cache_size>{cache}</mark_cache_size>\n\
          <uncompressed_cache_size>0</uncompressed_cache_size>\n\
-         <access_control_improvements>\
-         <table_engines_require_grant>false</table_engines_require_grant>\
-         </access_control_improvements>\n\
+         <merge_tree><fsync_after_insert>{sync}</fsync_after_insert>\
+         <fsync_part_directory>{sync}</fsync_part_directory></merge_tree>\n\
          </clickhouse>\n"
     )
 }

@@ -34,6 +34,10 @@ pub struct EngineLimits {
     pub query_seconds_max: u64,
     /// Memory of the cache of index marks, in bytes.
     pub cache_bytes_max: u64,
+    /// Sync every part to disk before its insert is acknowledged (default of the table settings
+    /// `fsync_after_insert` and `fsync_part_directory`, which are no settings of a statement). Without
+    /// it acknowledged rows survive the process, but not a power cut.
+    pub sync_inserts: bool,
 }
 
 impl Default for EngineLimits {
@@ -43,6 +47,7 @@ impl Default for EngineLimits {
             query_memory_bytes_max: 2 << 30,
             query_seconds_max: 300,
             cache_bytes_max: 256 << 20,
+            sync_inserts: true,
         }
     }
 }
@@ -126,24 +131,24 @@ impl Engine {
         })
     }
 
-    /// Stops the engine: closes its connections and joins its threads. Must be called before the
-    /// process ends; no engine can be opened in this process afterwards.
+    /// Closes the engine: its merges end, its tables are flushed and closed. Must be called before the
+    /// process ends, which should then be soon; no engine can be opened in this process afterwards.
     ///
     /// # Errors
-    /// `Busy` while sessions are open or the engine's threads did not end.
+    /// `Busy` while sessions are open; the engine is then left as it is.
     pub fn close(self) -> Result<(), EngineError> {
         let Self { anchor, shared, _layout, .. } = self;
         if Arc::strong_count(&shared) > 2 {
-            // Leaked rather than closed: closing the engine under an open session is undefined.
             std::mem::forget(anchor);
             return Err(EngineError::Busy);
         }
         drop(anchor);
         // SAFETY: no connection is open.
-        match unsafe { (shared.api.shutdown)() } {
-            0 => Ok(()),
-            _ => Err(EngineError::Busy),
+        if unsafe { (shared.api.shutdown)() } != 0 {
+            // Usual in 26.7 once a table was made: idle pool threads stay, and hold nothing.
+            tracing::debug!("the engine left idle threads behind");
         }
+        Ok(())
     }
 }
 

@@ -17,11 +17,11 @@ pub struct Credentials {
 impl Credentials {
     /// From the URL or ClickHouse's own headers, or else from HTTP basic authentication.
     #[must_use]
-    pub fn new(user: Option<String>, password: Option<SecretString>, authorization: Option<String>) -> Self {
+    pub fn new(user: Option<String>, password: Option<SecretString>, authorization: Option<&str>) -> Self {
         if user.is_some() || password.is_some() {
             return Self { user, password };
         }
-        authorization.as_deref().and_then(basic).unwrap_or_default()
+        authorization.and_then(basic).unwrap_or_default()
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
         account().check(&given(None, Some("secret"))).unwrap();
         account().check(&given(Some("default"), Some("secret"))).unwrap();
         let header = format!("Basic {}", STANDARD.encode("default:secret"));
-        account().check(&Credentials::new(None, None, Some(header))).unwrap();
+        account().check(&Credentials::new(None, None, Some(&header))).unwrap();
     }
 
     #[test]

@@ -118,7 +118,8 @@ pub async fn read(
         let chunks = decode(chunks, coding, bytes_max, &mut reserve)?;
         Ok((chunks, share))
     });
-    let (chunks, share) = decoding.await.expect("decoding does not panic").map_err(refused)?;
+    let (chunks, share) =
+        decoding.await.expect("decoding does not panic").map_err(|error| refused(&error))?;
     let bytes = chunks.iter().map(Bytes::len).sum();
     Ok(Whole { chunks, bytes, share })
 }
@@ -131,11 +132,11 @@ async fn collect(
     let bytes_max = limits.body_bytes_max;
     let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if announced.is_some_and(|bytes| bytes > bytes_max) {
-        return Err(refused(CodecError::TooLarge { bytes_max }));
+        return Err(refused(&CodecError::TooLarge { bytes_max }));
     }
     let mut reserved = announced.unwrap_or(0);
     if reserved > 0 {
-        share.grow(reserved).await.map_err(refused)?;
+        share.grow(reserved).await.map_err(|error| refused(&error))?;
     }
     let (mut chunks, mut bytes) = (Vec::new(), 0_usize);
     loop {
@@ -148,17 +149,17 @@ async fn collect(
         let Ok(data) = frame.into_data() else { continue };
         bytes += data.len();
         if bytes > bytes_max {
-            return Err(refused(CodecError::TooLarge { bytes_max }));
+            return Err(refused(&CodecError::TooLarge { bytes_max }));
         }
         while reserved < bytes {
-            share.grow(STEP_BYTES).await.map_err(refused)?;
+            share.grow(STEP_BYTES).await.map_err(|error| refused(&error))?;
             reserved += STEP_BYTES;
         }
         chunks.push(data);
     }
 }
 
-fn refused(error: CodecError) -> Failure {
+fn refused(error: &CodecError) -> Failure {
     match error {
         CodecError::NoMemory => {
             counter!(REFUSED, "bound" => "bodies_bytes").increment(1);

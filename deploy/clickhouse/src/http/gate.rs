@@ -83,7 +83,7 @@ mod tests {
         let refused = gate.enter().await.unwrap_err();
         assert_eq!((refused.exception.code, refused.status.as_u16()), (202, 503));
         drop(place);
-        gate.enter().await.unwrap();
+        drop(gate.enter().await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]

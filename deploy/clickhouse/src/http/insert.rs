@@ -35,7 +35,7 @@ pub async fn run(
     let open = server.open_session(ask);
     let head = text[insert.head.clone()].to_vec();
     let format = insert.format.clone();
-    let params = ask.params.clone();
+    let params = ask.said.params.clone();
     let stored = server.blocking.spawn_blocking(move || {
         let _held = (place, share);
         let bytes: usize = rows.iter().map(Bytes::len).sum();
@@ -59,8 +59,8 @@ pub async fn command(
     let started = Instant::now();
     let open = server.open_session(ask);
     let sql = sql.to_vec();
-    let params = ask.params.clone();
-    let format = ask.default_format.clone().unwrap_or("TabSeparated".into());
+    let params = ask.said.params.clone();
+    let format = ask.said.default_format.clone().unwrap_or("TabSeparated".into());
     let run_format = format.clone();
     let done = server.blocking.spawn_blocking(move || {
         let _place = place;

@@ -10,7 +10,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use metrics::gauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -108,7 +108,7 @@ async fn accept(server: &Arc<Server>, listener: &TcpListener, shutdown: &Cancell
                 connections.spawn(async move {
                     cut.run_until_cancelled(connection).await;
                     gauge!(CONNECTIONS).decrement(1.0);
-                    drop::<OwnedSemaphorePermit>(place);
+                    drop(place);
                 });
             }
             Err(error) => {

@@ -1,10 +1,11 @@
 //! ClickHouse's HTTP interface over the engine.
 //!
-//! `request` reads what is asked, `body` the whole body, `text` the statement; `gate` bounds how many
+//! `request` reads what is asked, `body` and `form` the whole body, `text` the statement; `gate` bounds how many
 //! run; `query` streams results, `insert` stores rows; `reply` words answers as ClickHouse does.
 
 mod auth;
 mod body;
+mod form;
 mod gate;
 mod insert;
 mod listen;

@@ -55,12 +55,12 @@ pub async fn run(
 ) -> Result<Response<Body>, Failure> {
     let place = server.queries.enter().await?;
     let started = Instant::now();
-    let (receiver, writer) = pipe().map_err(no_pipe)?;
+    let (receiver, writer) = pipe().map_err(|error| no_pipe(&error))?;
     let format =
-        output.format.clone().or_else(|| ask.default_format.clone()).unwrap_or("TabSeparated".into());
+        output.format.clone().or_else(|| ask.said.default_format.clone()).unwrap_or("TabSeparated".into());
     let marker = uuid::Uuid::new_v4().simple().to_string();
     let sql = statement(text, output, &format, &writer, &marker)?;
-    let params = ask.params.clone();
+    let params = ask.said.params.clone();
     let open = server.open_session(ask);
     let engine = server.blocking.spawn_blocking(move || {
         let _place = place;
@@ -70,10 +70,10 @@ pub async fn run(
     });
     let mut running = Running { server: server.clone(), marker, engine: Some(engine), receiver };
 
-    let held_max = if ask.wait_end_of_query { server.limits.held_result_bytes_max } else { HELD_BYTES };
+    let held_max = if ask.said.wait_end_of_query { server.limits.held_result_bytes_max } else { HELD_BYTES };
     let mut held = BytesMut::with_capacity(16 << 10);
     loop {
-        if running.receiver.read_buf(&mut held).await.map_err(no_pipe)? == 0 {
+        if running.receiver.read_buf(&mut held).await.map_err(|error| no_pipe(&error))? == 0 {
             let answer = running.end().await?;
             return Ok(about.whole(&format, &answer, started.elapsed().as_nanos(), held.freeze()));
         }
@@ -81,7 +81,7 @@ pub async fn run(
             break;
         }
     }
-    if ask.wait_end_of_query {
+    if ask.said.wait_end_of_query {
         counter!(REFUSED, "bound" => "held_result_bytes").increment(1);
         let message = format!("The result exceeds {held_max} bytes, more than wait_end_of_query holds back");
         return Err(Exception::new(396, "TOO_MANY_ROWS_OR_BYTES", &message).into());
@@ -111,7 +111,7 @@ fn statement(
     Ok([&text[output.head.clone()], outfile.as_bytes(), tail].concat())
 }
 
-fn no_pipe(error: io::Error) -> Failure {
+fn no_pipe(error: &io::Error) -> Failure {
     Exception::new(Exception::STD_EXCEPTION, "STD_EXCEPTION", &format!("Cannot use a pipe: {error}")).into()
 }
 

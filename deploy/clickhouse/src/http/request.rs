@@ -2,11 +2,12 @@
 //!
 //! ClickHouse takes a setting from any URL parameter that is not one of its own; so does this.
 
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request};
 use secrecy::SecretString;
 
 use super::auth::Credentials;
+use super::form;
 use super::reply::Failure;
 use crate::codec::{RequestCoding, ResponseCoding};
 use crate::engine::Exception;
@@ -30,25 +31,17 @@ const IGNORED: [&str; 11] = [
 /// A request for one statement.
 #[derive(Debug)]
 pub struct Ask {
-    /// The statement, or the head of it, as the URL has it.
-    pub query: String,
-    /// The database that unqualified names are looked up in.
-    pub database: Option<String>,
-    /// The format of a result whose statement names none.
-    pub default_format: Option<String>,
-    /// Settings, in the order given.
-    pub settings: Vec<(String, String)>,
-    /// Values of `{name:Type}`.
-    pub params: Vec<(String, String)>,
+    /// What the URL, and a form if there is one, say.
+    pub said: Parameters,
     /// The caller's id of this statement, or a new one.
     pub query_id: String,
-    /// Hold the result back until the statement has ended.
-    pub wait_end_of_query: bool,
     /// How the body is packed.
     pub request_coding: RequestCoding,
     /// How to pack the result.
     pub response_coding: ResponseCoding,
-    /// Whether the method allows changes.
+    /// The boundary of the form that the body is, if it is one.
+    pub form: Option<String>,
+    /// Whether the method allows no changes.
     pub read_only: bool,
     /// Who asks.
     pub credentials: Credentials,
@@ -61,54 +54,59 @@ impl Ask {
     /// 36 for a header that is not text, 89 for a coding this server does not have.
     pub fn read<B>(request: &Request<B>) -> Result<Self, Failure> {
         let headers = request.headers();
-        let mut url = Url::default();
+        let mut said = Parameters::default();
         for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
-            url.take(&name, value.into_owned());
+            said.take(&name, value.into_owned());
         }
         let header = |name: &str| text(headers, name);
         let credentials = Credentials::new(
-            url.user.take().or(header("x-clickhouse-user")?),
-            url.password.take().or(header("x-clickhouse-key")?.map(SecretString::from)),
-            header(AUTHORIZATION.as_str())?,
+            said.user.take().or(header("x-clickhouse-user")?),
+            said.password.take().or(header("x-clickhouse-key")?.map(SecretString::from)),
+            header(AUTHORIZATION.as_str())?.as_deref(),
         );
-        let accepted = header(ACCEPT_ENCODING.as_str())?.filter(|_| url.http_compression);
-        let query_id = url.query_id.or(header("x-clickhouse-query-id")?).filter(|id| !id.is_empty());
+        said.database = said.database.or(header("x-clickhouse-database")?);
+        said.default_format = said.default_format.or(header("x-clickhouse-format")?);
+        let query_id = said.query_id.take().or(header("x-clickhouse-query-id")?).filter(|id| !id.is_empty());
+        let accepted = header(ACCEPT_ENCODING.as_str())?.filter(|_| said.http_compression != Some(false));
+        let coding = RequestCoding::new(header(CONTENT_ENCODING.as_str())?.as_deref(), said.decompress);
         Ok(Self {
-            query: url.query,
-            database: url.database.or(header("x-clickhouse-database")?).filter(|name| !name.is_empty()),
-            default_format: url.default_format.or(header("x-clickhouse-format")?),
-            settings: url.settings,
-            params: url.params,
             query_id: query_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
-            wait_end_of_query: url.wait_end_of_query,
-            request_coding: RequestCoding::new(header(CONTENT_ENCODING.as_str())?.as_deref(), url.decompress)
-                .map_err(|error| Failure::from(error.exception()))?,
-            response_coding: ResponseCoding::choose(url.compress, accepted.as_deref()),
+            request_coding: coding.map_err(|error| Failure::from(error.exception()))?,
+            response_coding: ResponseCoding::choose(said.compress, accepted.as_deref()),
+            form: header(CONTENT_TYPE.as_str())?.as_deref().and_then(form::boundary),
             read_only: *request.method() != Method::POST,
             credentials,
+            said,
         })
     }
 }
 
-/// The parameters of a URL, sorted out.
-#[derive(Default)]
-struct Url {
-    query: String,
+/// Parameters, of a URL or a form, sorted out.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    /// The statement, or the head of it.
+    pub query: String,
+    /// The database that unqualified names are looked up in.
+    pub database: Option<String>,
+    /// The format of a result whose statement names none.
+    pub default_format: Option<String>,
+    /// Settings, in the order given.
+    pub settings: Vec<(String, String)>,
+    /// Values of `{name:Type}`.
+    pub params: Vec<(String, String)>,
+    /// Hold the result back until the statement has ended.
+    pub wait_end_of_query: bool,
     query_id: Option<String>,
-    database: Option<String>,
-    default_format: Option<String>,
     user: Option<String>,
     password: Option<SecretString>,
-    settings: Vec<(String, String)>,
-    params: Vec<(String, String)>,
     compress: bool,
     decompress: bool,
-    http_compression: bool,
-    wait_end_of_query: bool,
+    http_compression: Option<bool>,
 }
 
-impl Url {
-    fn take(&mut self, name: &str, value: String) {
+impl Parameters {
+    /// Takes one parameter; a later one of the same name counts.
+    pub fn take(&mut self, name: &str, value: String) {
         match name {
             "query" => self.query = value,
             "query_id" => self.query_id = Some(value),
@@ -118,7 +116,7 @@ impl Url {
             "password" => self.password = Some(value.into()),
             "compress" => self.compress = is_true(&value),
             "decompress" => self.decompress = is_true(&value),
-            "enable_http_compression" => self.http_compression = is_true(&value),
+            "enable_http_compression" => self.http_compression = Some(is_true(&value)),
             "wait_end_of_query" => self.wait_end_of_query = is_true(&value),
             _ if IGNORED.contains(&name) => {}
             _ => match name.strip_prefix("param_") {
@@ -170,10 +168,10 @@ mod tests {
             &[],
         )
         .unwrap();
-        assert_eq!(ask.query, "SELECT {a:Int8}");
-        assert_eq!(ask.params, [("a".to_owned(), "1+1".to_owned())]);
-        assert_eq!(ask.settings, [("max_threads".to_owned(), "2".to_owned())]);
-        assert_eq!((ask.database.as_deref(), ask.query_id.as_str()), (Some("d"), "q"));
+        assert_eq!(ask.said.query, "SELECT {a:Int8}");
+        assert_eq!(ask.said.params, [("a".to_owned(), "1+1".to_owned())]);
+        assert_eq!(ask.said.settings, [("max_threads".to_owned(), "2".to_owned())]);
+        assert_eq!((ask.said.database.as_deref(), ask.query_id.as_str()), (Some("d"), "q"));
         assert_eq!(ask.response_coding, ResponseCoding::Blocks);
     }
 
@@ -181,10 +179,16 @@ mod tests {
     fn headers_serve_where_the_url_is_silent() {
         let headers =
             [("x-clickhouse-database", "h"), ("x-clickhouse-format", "CSV"), ("accept-encoding", "gzip")];
-        let ask = read("/?enable_http_compression=1", &headers).unwrap();
-        assert_eq!((ask.database.as_deref(), ask.default_format.as_deref()), (Some("h"), Some("CSV")));
+        let ask = read("/", &headers).unwrap();
+        assert_eq!(
+            (ask.said.database.as_deref(), ask.said.default_format.as_deref()),
+            (Some("h"), Some("CSV"))
+        );
         assert_eq!(ask.response_coding, ResponseCoding::Gzip);
-        assert_eq!(read("/?database=u", &headers).unwrap().database.as_deref(), Some("u"));
-        assert_eq!(read("/", &headers).unwrap().response_coding, ResponseCoding::Identity);
+        let ask = read("/?database=u&enable_http_compression=0", &headers).unwrap();
+        assert_eq!(
+            (ask.said.database.as_deref(), ask.response_coding),
+            (Some("u"), ResponseCoding::Identity)
+        );
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use super::auth::Account;
 use super::body::{self, Budget};
+use super::form;
 use super::gate::Gate;
 use super::reply::{About, Body, Failure, plain};
 use super::request::Ask;
@@ -62,10 +63,10 @@ impl Server {
         };
         let mut kind = "other";
         let outcome = match Ask::read(&request) {
-            Ok(ask) => {
+            Ok(mut ask) => {
                 about.query_id.clone_from(&ask.query_id);
                 about.coding = ask.response_coding;
-                self.statement(&ask, &about, request.into_body(), &mut kind).await
+                self.statement(&mut ask, &about, request.into_body(), &mut kind).await
             }
             Err(failure) => Err(failure),
         };
@@ -85,14 +86,21 @@ impl Server {
 
     async fn statement(
         self: &Arc<Self>,
-        ask: &Ask,
+        ask: &mut Ask,
         about: &About,
         body: Incoming,
         kind: &mut &'static str,
     ) -> Result<Response<Body>, Failure> {
         self.account.check(&ask.credentials)?;
-        let whole = body::read(body, ask.request_coding, &self.limits, &self.budget).await?;
-        let Text { text, statement, rows } = Text::new(&ask.query, &whole, self.limits.statement_bytes_max)?;
+        let mut whole = body::read(body, ask.request_coding, &self.limits, &self.budget).await?;
+        if let Some(boundary) = &ask.form {
+            for (name, value) in form::fields(&whole.chunks, boundary)? {
+                ask.said.take(&name, value);
+            }
+            (whole.chunks, whole.bytes) = (Vec::new(), 0);
+        }
+        let Text { text, statement, rows } =
+            Text::new(&ask.said.query, &whole, self.limits.statement_bytes_max)?;
         let share = whole.share;
         drop(whole.chunks);
         match statement {
@@ -115,11 +123,11 @@ impl Server {
     /// Opens the session a request asks for; to be called on the thread that runs the statement.
     pub fn open_session(&self, ask: &Ask) -> impl FnOnce() -> Result<Session, EngineError> + Send + 'static {
         let engine = self.engine.clone();
-        let mut settings = ask.settings.clone();
+        let mut settings = ask.said.settings.clone();
         if ask.read_only && !settings.iter().any(|(name, _)| name == "readonly") {
             settings.push(("readonly".into(), "2".into()));
         }
-        let database = ask.database.clone().filter(|name| name != "default");
+        let database = ask.said.database.clone().filter(|name| !matches!(name.as_str(), "" | "default"));
         move || {
             let mut session = engine.session(&settings)?;
             if let Some(database) = database {

@@ -84,10 +84,12 @@ pub fn parse(text: &[u8]) -> Result<Statement, Exception> {
 fn one_statement(tokens: &[Token]) -> Result<&[Token], Exception> {
     let is_semicolon = |token: &Token| token.kind == Kind::Punct(b';');
     let end = tokens.iter().position(is_semicolon).unwrap_or(tokens.len());
-    if tokens[end..].iter().all(is_semicolon) {
+    let Some(second) = tokens[end..].iter().find(|token| !is_semicolon(token)) else {
         return Ok(&tokens[..end]);
-    }
-    Err(Exception::new(62, "SYNTAX_ERROR", "Syntax error (Multi-statements are not allowed)"))
+    };
+    let at = second.span.start;
+    let message = format!("Syntax error: failed at position {at} (Multi-statements are not allowed)");
+    Err(Exception::new(62, "SYNTAX_ERROR", &message))
 }
 
 /// The last `FORMAT name` that ends the statement, or is followed by its settings only.

@@ -1,0 +1,176 @@
+//! Starts and ends: orderly, by `kill -9`, refused, supervised.
+
+mod support;
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use support::{Engine, connect, eventually, read_answer, request};
+use whence_clickhouse_embedded::library;
+use whence_clickhouse_embedded::supervise::{State, SuperviseError, Supervisor, SupervisorLimits};
+use whence_clickhouse_embedded::testing::EngineProcess;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_whence-clickhouse-embedded");
+
+fn rows(first: u64, count: u64) -> Vec<u8> {
+    (first..first + count).flat_map(u64::to_le_bytes).collect()
+}
+
+#[test]
+fn a_server_beyond_loopback_without_a_password_does_not_start() {
+    let data = tempfile::tempdir().unwrap();
+    let output = Command::new(BINARY)
+        .args(["--listen", "0.0.0.0:0", "--data"])
+        .arg(data.path())
+        .env("WHENCE_CLICKHOUSE_ENGINE", library::find().unwrap())
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("without a password"), "{log}");
+}
+
+#[test]
+fn a_missing_engine_is_named_with_what_to_do() {
+    let data = tempfile::tempdir().unwrap();
+    let output = Command::new(BINARY)
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(data.path())
+        .env_remove("WHENCE_CLICKHOUSE_ENGINE")
+        .env("WHENCE_CACHE", data.path().join("empty"))
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("fetch-engine") && log.contains("WHENCE_CLICKHOUSE_ENGINE"), "{log}");
+}
+
+#[test]
+fn a_second_server_on_the_same_data_is_refused() {
+    let engine = Engine::start();
+    let second = EngineProcess::start(engine.data.path()).unwrap_err();
+    assert!(second.to_string().contains("in use by another process"), "{second}");
+    assert_eq!(engine.query("SELECT 1"), "1");
+}
+
+#[test]
+fn a_terminated_server_ends_in_order_and_keeps_its_rows() {
+    let engine = Engine::start();
+    engine.query("CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n");
+    engine.post("/?query=INSERT%20INTO%20t%20FORMAT%20RowBinary", &[], &rows(0, 1000));
+    let Engine { process, data } = engine;
+    let status = process.terminate().unwrap();
+    assert!(status.success(), "{status}");
+    let process = EngineProcess::start(data.path()).unwrap();
+    let engine = Engine { process, data };
+    assert_eq!(engine.query("SELECT count() FROM t"), "1000");
+}
+
+#[test]
+fn a_terminated_server_lets_a_result_under_way_come_to_its_end() {
+    let engine = Engine::start();
+    let address = engine.process.address();
+    let sql = "SELECT number FROM numbers(5000000) FORMAT RowBinary";
+    let mut stream = connect(address);
+    let head = format!("POST / HTTP/1.1\r\nhost: whence\r\ncontent-length: {}\r\n\r\n{sql}", sql.len());
+    stream.write_all(head.as_bytes()).unwrap();
+    // Something came, and the rest waits for this client.
+    stream.peek(&mut [0]).unwrap();
+    let ending = std::thread::spawn(move || engine.process.terminate().unwrap());
+    eventually("the server listens no more", || TcpStream::connect(address).is_err());
+    let answer = read_answer(&mut stream);
+    assert_eq!((answer.complete, answer.body.len()), (true, 40_000_000));
+    assert!(ending.join().unwrap().success());
+}
+
+#[test]
+fn acknowledged_rows_survive_kill_9_and_no_token_is_forgotten() {
+    let data = tempfile::tempdir().unwrap();
+    let mut engine = Engine { process: EngineProcess::start(data.path()).unwrap(), data };
+    engine.query(
+        "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n \
+         SETTINGS non_replicated_deduplication_window = 1000",
+    );
+    let synced = "SELECT groupArray(value) FROM system.merge_tree_settings \
+                  WHERE name IN ('fsync_after_insert', 'fsync_part_directory')";
+    assert_eq!(engine.query(synced), "['1','1']");
+    let target = |block: u64| {
+        format!("/?query=INSERT%20INTO%20t%20FORMAT%20RowBinary&insert_deduplication_token=block-{block}")
+    };
+    for round in 0..3_u64 {
+        for block in round * 10..(round + 1) * 10 {
+            assert_eq!(engine.post(&target(block), &[], &rows(block * 100, 100)).status, 200);
+        }
+        let Engine { process, data } = engine;
+        process.kill();
+        engine = Engine { process: EngineProcess::start(data.path()).unwrap(), data };
+        let expected = (round + 1) * 1000;
+        assert_eq!(engine.query("SELECT count(), uniqExact(n) FROM t"), format!("{expected}\t{expected}"));
+        // The last block again, as its owner would send it when the answer was lost.
+        let last = (round + 1) * 10 - 1;
+        assert_eq!(engine.post(&target(last), &[], &rows(last * 100, 100)).status, 200);
+        assert_eq!(engine.query("SELECT count() FROM t"), expected.to_string());
+    }
+}
+
+fn command(data: &Path, library: &Path) -> impl Fn() -> Command + Send + Sync + 'static {
+    let (data, library): (PathBuf, PathBuf) = (data.into(), library.into());
+    move || {
+        let mut command = Command::new(BINARY);
+        command.arg("--data").arg(&data).env("WHENCE_CLICKHOUSE_ENGINE", &library);
+        command.stdout(std::process::Stdio::null());
+        command
+    }
+}
+
+fn limits() -> SupervisorLimits {
+    SupervisorLimits { ping_every: Duration::from_millis(50), ..SupervisorLimits::default() }
+}
+
+/// The ids of this process's children that run the server on `data`.
+fn children(data: &Path) -> Vec<libc::pid_t> {
+    let marker = data.to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|id: &libc::pid_t| {
+            std::fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|line| line.contains(marker))
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_that_never_starts_is_an_error_and_not_a_loop() {
+    let data = tempfile::tempdir().unwrap();
+    let start = command(data.path(), Path::new("/nonexistent/libchdb.so"));
+    let error = Supervisor::start("127.0.0.1:0".parse().unwrap(), start, limits()).await.unwrap_err();
+    assert!(matches!(error, SuperviseError::Ended(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervised_server_comes_back_on_the_same_port_with_its_rows() {
+    let data = tempfile::tempdir().unwrap();
+    let start = command(data.path(), &library::find().unwrap());
+    let supervisor = Supervisor::start("127.0.0.1:0".parse().unwrap(), start, limits()).await.unwrap();
+    let address: SocketAddr = supervisor.address();
+    let ask = |sql: &str| request(address, "POST", "/", &[], sql.as_bytes()).text();
+    tokio::task::block_in_place(|| {
+        ask("CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n");
+        ask("INSERT INTO t SELECT number FROM numbers(10)");
+    });
+    let [first] = children(data.path())[..] else { panic!("one child") };
+    // SAFETY: signals a child of this process.
+    unsafe { libc::kill(first, libc::SIGKILL) };
+    let mut state = supervisor.state();
+    state.wait_for(|state| *state == State::Down).await.unwrap();
+    state.wait_for(|state| *state == State::Up).await.unwrap();
+    assert_eq!(tokio::task::block_in_place(|| ask("SELECT count() FROM t")), "10\n");
+    let [second] = children(data.path())[..] else { panic!("one child") };
+    assert_ne!(first, second);
+    supervisor.stop().await;
+    assert_eq!(*state.borrow_and_update(), State::Stopped);
+    assert!(children(data.path()).is_empty());
+}
