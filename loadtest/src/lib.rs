@@ -9,6 +9,7 @@
 //! | [`ledger`] | what was sent and answered |
 //! | [`plan`] | what to send and when, seeded |
 //! | [`oracle`] | what is stored, and whether it is the same |
+//! | [`faults`] | processes that are killed on purpose |
 //! | [`cli`] | the command line |
 //!
 //! Architecture invariant: a black box test. It knows whence by HTTP, JSON and SQL alone and depends on no
@@ -16,6 +17,7 @@
 
 pub mod cli;
 pub mod drive;
+pub mod faults;
 pub mod ledger;
 pub mod oracle;
 pub mod plan;
