@@ -9,6 +9,7 @@
 //! | [`destination`] | which addresses a link may point at |
 //! | [`shared`] | one state that a writer changes and many read and follow |
 //! | [`embedded`] | the registry of one machine: a redb file |
+//! | [`kafka`] | the registry of many machines: a compacted topic |
 //! | [`snapshot`] | a copy on local disk, so that a process starts while Kafka is down |
 //!
 //! Architecture invariant: an entry is durable before the state shows it, and nothing outside a
@@ -18,6 +19,7 @@ pub mod change;
 pub mod check;
 pub mod destination;
 pub mod embedded;
+pub mod kafka;
 pub mod shared;
 pub mod snapshot;
 pub mod state;

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+mod broker;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ use whence_schemas::event::{self, Click, Event};
 use whence_schemas::ids::{ClickId, EventId};
 use whence_schemas::time::UnixMs;
 use whence_schemas::topics::Stream;
+
+pub use broker::Broker;
 
 /// Longer than anything here takes on a loaded machine: the broker is a JVM that has just started.
 pub const PATIENCE: Duration = Duration::from_secs(60);

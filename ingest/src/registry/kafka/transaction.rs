@@ -1,0 +1,140 @@
+//! The transactional producer that all writers of the registry share the id of. Everything here blocks.
+//!
+//! Knows nothing of what is written.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+
+use super::KafkaRegistryConfig;
+use super::recent::Nonce;
+
+/// The header that carries a transaction's [`Nonce`].
+pub(super) const NONCE_HEADER: &str = "whence-write";
+
+/// A transaction that is left open is aborted by the broker after this long, if no other writer does so
+/// before. Followers see nothing behind it until then.
+const TRANSACTION_MAX_MS: &str = "10000";
+
+/// At most one open producer, which may write until another process opens its own.
+pub(super) struct Transactions {
+    client: ClientConfig,
+    topic: String,
+    producer: Option<BaseProducer<Context>>,
+}
+
+impl Transactions {
+    pub(super) fn new(config: &KafkaRegistryConfig, topic: String) -> Transactions {
+        let client = config.cluster.client(&[
+            ("transactional.id", &topic),
+            ("transaction.timeout.ms", TRANSACTION_MAX_MS),
+            ("message.timeout.ms", TRANSACTION_MAX_MS),
+            ("acks", "all"),
+            // A write waits for every millisecond of this.
+            ("linger.ms", "0"),
+            ("compression.type", "lz4"),
+        ]);
+        Transactions { client, topic, producer: None }
+    }
+
+    /// Whether this process was the writer when it last looked.
+    pub(super) fn is_open(&self) -> bool {
+        self.producer.is_some()
+    }
+
+    /// Fences whoever wrote last. When this returns, their transaction is committed or aborted for good.
+    pub(super) fn open(&mut self, patience: Duration) -> Result<(), KafkaError> {
+        self.producer = None;
+        let producer = BaseProducer::from_config_and_context(&self.client, Context)?;
+        producer.init_transactions(patience)?;
+        metrics::counter!("whence_registry_fences_total").increment(1);
+        self.producer = Some(producer);
+        Ok(())
+    }
+
+    /// Writes the records (key, value) in one transaction.
+    ///
+    /// # Errors
+    /// Whatever it is, this process is the writer no more, and whether the transaction was committed is
+    /// not known.
+    pub(super) fn commit(
+        &mut self,
+        records: &[(String, Bytes)],
+        nonce: Nonce,
+        patience: Duration,
+    ) -> Result<(), KafkaError> {
+        // Taken for the time being: after an error it is dropped, which leaves an open transaction for
+        // the next writer's fence to abort.
+        let Some(producer) = self.producer.take() else { return Err(KafkaError::Canceled) };
+        match transact(&producer, &self.topic, records, nonce, patience) {
+            Ok(()) => {
+                self.producer = Some(producer);
+                Ok(())
+            }
+            Err(error) => {
+                let reason = if is_fenced(&producer, &error) { "fenced" } else { "failed" };
+                metrics::counter!("whence_registry_aborted_writes_total", "reason" => reason).increment(1);
+                tracing::info!(%error, reason, "registry transaction ended without an answer");
+                Err(error)
+            }
+        }
+    }
+}
+
+fn transact(
+    producer: &BaseProducer<Context>,
+    topic: &str,
+    records: &[(String, Bytes)],
+    nonce: Nonce,
+    patience: Duration,
+) -> Result<(), KafkaError> {
+    producer.begin_transaction()?;
+    for (key, value) in records {
+        let header = Header { key: NONCE_HEADER, value: Some(nonce.as_bytes()) };
+        let record = BaseRecord::to(topic)
+            .partition(0)
+            .key(key.as_str())
+            .payload(value.as_ref())
+            .headers(OwnedHeaders::new_with_capacity(1).insert(header));
+        producer.send(record).map_err(|(error, _)| error)?;
+    }
+    // Flushes first. A record that was not delivered makes the commit fail.
+    producer.commit_transaction(patience)
+}
+
+fn is_fenced(producer: &BaseProducer<Context>, error: &KafkaError) -> bool {
+    let fenced = |code| {
+        matches!(
+            code,
+            RDKafkaErrorCode::Fenced
+                | RDKafkaErrorCode::ProducerFenced
+                | RDKafkaErrorCode::InvalidProducerEpoch
+        )
+    };
+    error.rdkafka_error_code().is_some_and(fenced)
+        || producer.client().fatal_error().is_some_and(|(code, _)| fenced(code))
+}
+
+struct Context;
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, "librdkafka: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "registry writer's kafka client reports an error");
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = ();
+
+    /// The commit knows of every record that was not delivered.
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
