@@ -3,6 +3,10 @@
 //! *Ready* means "send me work"; *live* means "do not kill me". A process whose broker is away is not
 //! ready, and killing it would not bring the broker back: only a loop that stopped turning makes a process
 //! not live.
+//!
+//! Not every component decides: a role names those without which it is no use ([`Health::requiring`]). The
+//! failure of another one makes it *degraded*, which is shown and alarming, and takes no traffic away. A
+//! redirector whose Kafka is away still redirects and records; taken out of service for it, it would not.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +25,8 @@ pub struct Health {
 #[derive(Debug)]
 struct Inner {
     started: Instant,
+    /// The names that decide; `None`: all.
+    required: Option<&'static [&'static str]>,
     draining: AtomicBool,
     /// Names are literals of the program, so their number is bounded by its text.
     components: Mutex<BTreeMap<&'static str, State>>,
@@ -47,16 +53,20 @@ pub struct ComponentReport {
     pub name: String,
     /// Whether it is ready.
     pub ready: bool,
+    /// Whether the process is not ready without it.
+    pub required: bool,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
 
-/// Whether the process wants work: it does when every component is ready and it is not draining.
+/// Whether the process wants work: it does when every required component is ready and it is not draining.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     /// The verdict.
     pub ready: bool,
+    /// Whether some component is not ready, required or not.
+    pub degraded: bool,
     /// Whether a shutdown has begun.
     pub draining: bool,
     /// In the order of names.
@@ -90,11 +100,26 @@ impl Default for Health {
 }
 
 impl Health {
-    /// An empty registry: ready and live until told otherwise.
+    /// An empty registry: ready and live until told otherwise. Every component decides on readiness.
     pub fn new() -> Self {
+        Self::with(None)
+    }
+
+    /// A registry in which only the components of these names decide on readiness. Those nobody has asked
+    /// for yet count as not ready.
+    pub fn requiring(names: &'static [&'static str]) -> Self {
+        let health = Self::with(Some(names));
+        for name in names {
+            let _ = health.component(name);
+        }
+        health
+    }
+
+    fn with(required: Option<&'static [&'static str]>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 started: Instant::now(),
+                required,
                 draining: AtomicBool::new(false),
                 components: Mutex::default(),
                 heartbeats: Mutex::default(),
@@ -142,11 +167,13 @@ impl Health {
             .map(|(name, state)| ComponentReport {
                 name: (*name).to_owned(),
                 ready: state.is_none(),
+                required: self.inner.required.is_none_or(|names| names.contains(name)),
                 reason: state.clone(),
             })
             .collect();
         Readiness {
-            ready: !draining && components.iter().all(|component| component.ready),
+            ready: !draining && components.iter().all(|component| component.ready || !component.required),
+            degraded: components.iter().any(|component| !component.ready),
             draining,
             components,
         }
@@ -266,6 +293,22 @@ mod tests {
         kafka.not_ready("no broker answers");
         assert!(!health.readiness().ready);
         assert_eq!(reasons(&health)[0].1.as_deref(), Some("no broker answers"));
+    }
+
+    #[test]
+    fn a_component_that_is_not_required_degrades_and_takes_no_traffic_away() {
+        let health = Health::requiring(&["journal"]);
+        let kafka = health.component("kafka");
+        assert!(!health.readiness().ready, "a required component that nobody has asked for");
+        health.component("journal").ready();
+        let readiness = health.readiness();
+        assert!(readiness.ready && readiness.degraded, "{readiness:?}");
+        let required: Vec<bool> = readiness.components.iter().map(|component| component.required).collect();
+        assert_eq!(required, [true, false]);
+        kafka.ready();
+        assert!(!health.readiness().degraded);
+        health.component("journal").not_ready("the disk is full");
+        assert!(!health.readiness().ready);
     }
 
     #[test]

@@ -46,7 +46,11 @@ async fn readiness_is_503_with_the_reason_until_everything_is_ready() {
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     assert_eq!(
         body,
-        r#"{"ready":false,"draining":false,"components":[{"name":"ingest.kafka","ready":false,"reason":"no broker answers"},{"name":"journal","ready":true}]}"#
+        concat!(
+            r#"{"ready":false,"degraded":true,"draining":false,"components":["#,
+            r#"{"name":"ingest.kafka","ready":false,"required":true,"reason":"no broker answers"},"#,
+            r#"{"name":"journal","ready":true,"required":true}]}"#
+        )
     );
 
     kafka.ready();

@@ -1,2 +1,32 @@
-//! The one binary.
-fn main() {}
+//! The one binary: `whence up` runs everything on one machine, other commands run one role each, and a
+//! few tools look after what they need.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`cli`] | the commands, and from an error to an exit code |
+//! | [`settings`] | every setting, in groups |
+//! | [`process`] | what every role has: folder, signals, health, operator's port, an end in stages |
+//! | [`roles`] | `up`, `ingest`, `aggregate`, `clickhouse`: which parts run together |
+//! | [`parts`] | one part each: glue between a crate and its surroundings |
+//! | [`tools`] | `migrate`, `topics`, `report`, `secrets`, `validate`, `settings`, `version` |
+//! | [`data_dir`], [`secrets`], [`addresses`] | files of a process |
+//!
+//! Architecture invariant: no logic of whence is here. What a click, a lead or a block is, is decided in
+//! the crates below; here they are given settings and started and stopped in the right order.
+
+mod addresses;
+mod cli;
+mod data_dir;
+mod failure;
+mod parts;
+mod process;
+mod roles;
+mod secrets;
+mod settings;
+mod tools;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(std::env::args_os())
+}

@@ -1,0 +1,69 @@
+//! The commands, and from an error to an exit code.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+use crate::failure::{Failure, chain};
+use crate::{process, roles, tools};
+
+/// One command: how it is called and what it does.
+pub struct Entry {
+    /// Builds its part of the command line.
+    pub command: fn() -> Command,
+    /// Runs it.
+    pub run: fn(&ArgMatches) -> Result<(), Failure>,
+}
+
+const ENTRIES: [Entry; 11] = [
+    Entry { command: roles::up::command, run: roles::up::run },
+    Entry { command: roles::ingest::command, run: roles::ingest::run },
+    Entry { command: roles::aggregate::command, run: roles::aggregate::run },
+    Entry { command: roles::clickhouse::command, run: roles::clickhouse::run },
+    Entry { command: tools::migrate::command, run: tools::migrate::run },
+    Entry { command: tools::topics::command, run: tools::topics::run },
+    Entry { command: tools::report::command, run: tools::report::run },
+    Entry { command: tools::secrets::command, run: tools::secrets::run },
+    Entry { command: tools::validate::command, run: tools::validate::run },
+    Entry { command: tools::settings::command, run: tools::settings::run },
+    Entry { command: tools::version::command, run: tools::version::run },
+];
+
+/// Parses and runs. Exit codes: 0; 1 for a failure, which is told on standard error; 2 for a wrong call.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let matches = command().get_matches_from(arguments);
+    let (name, flags) = matches.subcommand().expect("clap wants a command");
+    let entry = ENTRIES.iter().find(|entry| (entry.command)().get_name() == name);
+    match (entry.expect("clap knows these commands only").run)(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // If standard error is gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "whence {name}: {}", chain(&failure));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn command() -> Command {
+    Command::new("whence")
+        .about(
+            "From what place, from whom: referral links, leads and qualifications, proven to the last click",
+        )
+        .version(process::VERSION)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands(ENTRIES.iter().map(|entry| (entry.command)()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_no_setting_is_declared_twice() {
+        command().debug_assert();
+        assert!(!crate::settings::catalogue().rows().is_empty());
+    }
+}

@@ -1,0 +1,172 @@
+//! The folder of a process: what is where in it, and that one process at a time has it.
+//!
+//! ```text
+//! lock            held while a process has the folder; holds its process id
+//! addresses.json  where the process answers, while it runs
+//! secrets.toml    token keys and hashing secrets, unless they are given
+//! admin-key       the API key that may do everything, unless it is given
+//! registry.redb   programs, referrers, links, API keys (one machine)
+//! registry.snapshot  the same, as last seen in Kafka
+//! journal/        clicks-0, clicks-1, … and conversions
+//! clickhouse/     the embedded engine
+//! ```
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a predecessor may take to be gone: a process that was killed holds its lock until the system
+/// has taken its memory back.
+const PREDECESSOR: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(20);
+
+/// Why the folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The system refuses.
+    #[error("cannot use the data folder {path}")]
+    Io {
+        /// The folder, or a file in it.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody else has it.
+    #[error(
+        "the data folder {path} is in use by another whence process ({holder}): stop it, or give this one a \
+         folder of its own with --data"
+    )]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// Its process id, as far as it is known.
+        holder: String,
+    },
+}
+
+/// The folder, locked for as long as this lives.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the folder if it is missing and locks it. Blocks for a moment while a predecessor goes.
+    ///
+    /// # Errors
+    /// See [`DataDirError`].
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataDirError::Io { path, source }
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed(path))?;
+        let path = path.canonicalize().map_err(failed(path))?;
+        let lock_path = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&lock_path)
+            .map_err(failed(&lock_path))?;
+        take(&mut lock, &path).map_err(|error| match error {
+            Refusal::Held(holder) => DataDirError::InUse { path: path.clone(), holder },
+            Refusal::Io(source) => DataDirError::Io { path: lock_path, source },
+        })?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// The folder itself, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the process answers.
+    pub fn addresses(&self) -> PathBuf {
+        self.path.join("addresses.json")
+    }
+
+    /// Token keys and hashing secrets.
+    pub fn secrets(&self) -> PathBuf {
+        self.path.join("secrets.toml")
+    }
+
+    /// The registry of one machine.
+    pub fn registry(&self) -> PathBuf {
+        self.path.join("registry.redb")
+    }
+
+    /// The journals.
+    pub fn journals(&self) -> PathBuf {
+        self.path.join("journal")
+    }
+
+    /// The embedded engine's folder.
+    pub fn engine(&self) -> PathBuf {
+        self.path.join("clickhouse")
+    }
+}
+
+enum Refusal {
+    Held(String),
+    Io(io::Error),
+}
+
+fn take(lock: &mut File, path: &Path) -> Result<(), Refusal> {
+    let deadline = Instant::now() + PREDECESSOR;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::Error(source)) => return Err(Refusal::Io(source)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(POLL),
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // Only for the message.
+                let _ = lock.take(32).read_to_string(&mut holder);
+                let holder = holder.trim();
+                let holder = if holder.is_empty() { "unknown".into() } else { format!("process {holder}") };
+                return Err(Refusal::Held(holder));
+            }
+        }
+    }
+    let note = |lock: &mut File| {
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "{}", std::process::id())
+    };
+    if let Err(error) = note(lock) {
+        tracing::debug!(path = %path.display(), %error, "cannot note the process id");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_is_refused_and_told_who_has_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataDir::open(dir.path()).unwrap();
+        let error = DataDir::open(dir.path()).unwrap_err().to_string();
+        let me = format!("(process {})", std::process::id());
+        assert!(error.contains("is in use") && error.contains(&me), "{error}");
+        drop(first);
+        DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        File::create(&file).unwrap();
+        let error = DataDir::open(&file.join("data")).unwrap_err();
+        assert!(error.to_string().contains("file/data"), "{error}");
+    }
+}

@@ -1,0 +1,130 @@
+//! Why a command ended without success, as the operator reads it.
+
+use std::error::Error;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use whence_aggregator::clickhouse::migrate::MigrateError;
+use whence_clickhouse_embedded::ServeError;
+use whence_clickhouse_embedded::library::NoEngine;
+use whence_clickhouse_embedded::supervise::SuperviseError;
+use whence_ingest::api::AdminKeyError;
+use whence_ingest::edge::EdgeError;
+use whence_ingest::registry::embedded;
+use whence_ingest::ship::ShipError;
+use whence_ingest::topics::TopicsError;
+use whence_runtime::settings::Mistakes;
+use whence_runtime::telemetry::TelemetryError;
+
+use crate::data_dir::DataDirError;
+use crate::secrets::SecretsError;
+
+/// Why a command failed. Its text and those of its sources are printed in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Settings are wrong; all mistakes are in it.
+    #[error(transparent)]
+    Settings(#[from] Mistakes),
+    /// Logs or metrics could not be set up.
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    /// The threads or signals of the process could not be had.
+    #[error("cannot start the process")]
+    Process(#[source] io::Error),
+    /// The data folder can't be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The secrets can't be used.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The admin key can't be used.
+    #[error(transparent)]
+    AdminKey(#[from] AdminKeyError),
+    /// The registry's file can't be used.
+    #[error(transparent)]
+    Registry(#[from] embedded::OpenError),
+    /// The edge did not start.
+    #[error("cannot start the edge")]
+    Edge(#[from] EdgeError),
+    /// A journal can't be opened.
+    #[error("cannot open the journal of conversions")]
+    Journal(#[from] whence_journal::OpenError),
+    /// The shipper did not start.
+    #[error("cannot start the shipper")]
+    Ship(#[from] ShipError),
+    /// An address can't be listened at.
+    #[error("cannot listen at {address} ({setting})")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The setting that names it.
+        setting: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no engine.
+    #[error(transparent)]
+    NoEngine(#[from] NoEngine),
+    /// The engine did not start.
+    #[error("cannot start the embedded clickhouse")]
+    Engine(#[from] SuperviseError),
+    /// The engine ended.
+    #[error("the embedded clickhouse ended")]
+    EngineEnded(#[from] ServeError),
+    /// The tables could not be made.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// The topics could not be made.
+    #[error(transparent)]
+    Topics(#[from] TopicsError),
+    /// ClickHouse did not answer a question.
+    #[error("clickhouse did not answer")]
+    ClickHouse(#[from] clickhouse::error::Error),
+    /// A file could not be written or read.
+    #[error("cannot use {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Standard output is gone.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// The process stopped, but not in order; the log says which stage.
+    #[error("the stop was not clean")]
+    Unclean,
+}
+
+/// An error and its causes in one line; a cause that its effect has quoted already is not repeated.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_stand_in_one_line_and_none_twice() {
+        let source = io::Error::other("disk on fire");
+        let failure = Failure::File { path: "/x".into(), source };
+        assert_eq!(chain(&failure), "cannot use /x: disk on fire");
+        let wrapped = Failure::Process(io::Error::other(io::Error::other("disk on fire")));
+        assert_eq!(chain(&wrapped), "cannot start the process: disk on fire");
+    }
+}

@@ -1,0 +1,107 @@
+//! The aggregator's partitions: over the journals of this machine, or over what the consumer group assigns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use whence_aggregator::clickhouse::ClickHouseStore;
+use whence_aggregator::journal::{JournalSettings, JournalSource};
+use whence_aggregator::kafka::{self, GroupSettings};
+use whence_aggregator::partition::LoopSettings;
+use whence_aggregator::work::{Stop, work};
+use whence_runtime::shutdown::Shutdown;
+use whence_schemas::token::KeyRing;
+
+use super::journals::Journal;
+use crate::failure::chain;
+
+/// A loop that ended by a defect, or a group that could not be joined, begins again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What every partition needs.
+#[derive(Clone)]
+pub struct Tools {
+    /// Where facts go.
+    pub store: ClickHouseStore,
+    /// How partitions are worked.
+    pub settings: LoopSettings,
+    /// The keys that tokens are checked with.
+    pub keys: Arc<KeyRing>,
+}
+
+/// The partitions at work.
+pub struct Aggregation {
+    stop: Stop,
+    tasks: TaskTracker,
+}
+
+impl Aggregation {
+    /// Works each journal as a partition of its own.
+    pub fn over_journals(journals: Vec<Journal>, grace: Duration, tools: &Tools) -> Self {
+        let aggregation = Self { stop: Stop::default(), tasks: TaskTracker::new() };
+        for journal in journals {
+            aggregation.tasks.spawn(keep_journal(journal, grace, tools.clone(), aggregation.stop.clone()));
+        }
+        aggregation.tasks.close();
+        aggregation
+    }
+
+    /// Joins the consumer group and works what it assigns.
+    pub fn over_kafka(group: GroupSettings, tools: &Tools) -> Self {
+        let aggregation = Self { stop: Stop::default(), tasks: TaskTracker::new() };
+        aggregation.tasks.spawn(keep_group(group, tools.clone(), aggregation.stop.clone()));
+        aggregation.tasks.close();
+        aggregation
+    }
+
+    /// Finishes the blocks in flight; after half of `limit` what is left is given up, to be replayed by
+    /// whoever works the partition next.
+    pub fn stages(self, shutdown: Shutdown, limit: Duration) -> Shutdown {
+        let finish = async move {
+            self.stop.after_block.cancel();
+            if timeout(limit / 2, self.tasks.wait()).await.is_err() {
+                tracing::warn!("blocks in flight are left for the next start");
+                self.stop.at_once.cancel();
+                self.tasks.wait().await;
+            }
+        };
+        shutdown.stage("aggregator", limit, finish)
+    }
+}
+
+/// Works a journal until told to stop. A loop that dies of a defect takes nothing with it but its caches.
+async fn keep_journal(journal: Journal, grace: Duration, tools: Tools, stop: Stop) {
+    loop {
+        let source = JournalSource::new(JournalSettings {
+            dir: journal.dir.clone(),
+            checkpoint: journal.checkpoint(),
+            partition: journal.partition,
+            grace,
+        });
+        let (tools, stops) = (tools.clone(), stop.clone());
+        let worked =
+            tokio::spawn(async move { work(source, &tools.store, tools.settings, tools.keys, stops).await });
+        match worked.await {
+            Ok(()) => return,
+            Err(error) => tracing::error!(partition = %journal.partition, %error, "a partition's loop died"),
+        }
+        if stop.after_block.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+            return;
+        }
+    }
+}
+
+async fn keep_group(group: GroupSettings, tools: Tools, stop: Stop) {
+    loop {
+        let Tools { store, settings, keys } = tools.clone();
+        match kafka::run(group.clone(), store, settings, keys, stop.clone()).await {
+            Ok(()) if stop.after_block.is_cancelled() => return,
+            Ok(()) => tracing::error!("the consumer group's thread ended"),
+            Err(error) => tracing::error!(error = chain(&error), "cannot join the consumer group"),
+        }
+        if stop.after_block.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+            return;
+        }
+    }
+}

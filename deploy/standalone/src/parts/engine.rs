@@ -1,0 +1,160 @@
+//! The embedded ClickHouse as a child process: this same binary as `whence clickhouse`.
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use whence_clickhouse_embedded::library::{self, NoEngine};
+use whence_clickhouse_embedded::supervise::{SuperviseError, Supervisor, SupervisorLimits};
+use whence_runtime::health::Component;
+use whence_runtime::settings::{Effective, Group};
+use whence_runtime::telemetry::LogSettings;
+
+use crate::failure::{Failure, chain};
+use crate::settings::{AccountSettings, EngineSettings};
+
+/// The child's hidden flag: it runs under a supervisor that has the folder's lock and the operator's port.
+pub const SUPERVISED: &str = "supervised";
+
+/// The very file that runs, also after an upgrade has put another one in its place.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+const BACKOFF_MIN: Duration = Duration::from_millis(200);
+const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// How long the address may be taken: the engine of a predecessor that was killed holds it until the
+/// system has taken its memory back.
+const ADDRESS_TRIES: u32 = 8;
+
+/// Where the engine library is.
+///
+/// # Errors
+/// It is not there.
+pub fn library(settings: &EngineSettings) -> Result<PathBuf, NoEngine> {
+    match &settings.clickhouse_engine {
+        Some(path) if path.is_file() => Ok(path.clone()),
+        Some(path) => Err(NoEngine { path: path.clone() }),
+        None => library::find(),
+    }
+}
+
+/// How the child is called.
+#[derive(Debug)]
+pub struct Call {
+    arguments: Vec<String>,
+    password: Option<whence_runtime::settings::Secret>,
+}
+
+impl Call {
+    /// A child with this process's settings, whatever they came from.
+    ///
+    /// # Errors
+    /// The library is not there.
+    pub fn new(
+        data: PathBuf,
+        settings: &EngineSettings,
+        account: &AccountSettings,
+        effective: &[Effective],
+    ) -> Result<Self, NoEngine> {
+        let own = |name: &str| format!("--{name}={}", data.display());
+        let mut arguments = vec!["clickhouse".to_owned(), format!("--{SUPERVISED}"), own("data")];
+        arguments.push(format!("--clickhouse-engine={}", library(settings)?.display()));
+        arguments.extend(flags(effective));
+        Ok(Self { arguments, password: account.clickhouse_password.clone() })
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(THIS_PROGRAM);
+        command.arg0("whence");
+        // Its settings are the flags, all of them; what else is set is this process's.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+            command.env_remove(name);
+        }
+        if let Some(password) = &self.password {
+            command.env("WHENCE_CLICKHOUSE_PASSWORD", password.expose_secret());
+        }
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null());
+        // Ctrl-C in a terminal goes to a process group: the engine is to be stopped last, by its parent.
+        command.process_group(0);
+        command
+    }
+}
+
+fn is_setting(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with("WHENCE_"))
+}
+
+/// The settings that the child has, as flags. Secrets and what has no value stay away.
+fn flags(effective: &[Effective]) -> Vec<String> {
+    let groups = [EngineSettings::rows(), AccountSettings::rows(), LogSettings::rows()].concat();
+    let rows = groups.iter().filter(|row| !row.secret && row.name != "clickhouse-engine");
+    rows.filter_map(|row| effective.iter().find(|setting| setting.name == row.name))
+        .map(|setting| format!("--{}={}", setting.name, setting.value))
+        .collect()
+}
+
+/// Starts the engine and waits until it answers. A start that fails is repeated, for the rest of the
+/// process goes on without it; `component` says why.
+///
+/// # Errors
+/// The address is taken, and stays so.
+pub async fn start(
+    call: Arc<Call>,
+    settings: &EngineSettings,
+    stop_max: Duration,
+    component: &Component,
+) -> Result<Supervisor, Failure> {
+    let mut backoff = BACKOFF_MIN;
+    let mut refusals = 0;
+    loop {
+        let limits = SupervisorLimits { stop_max, ..SupervisorLimits::default() };
+        let child = Arc::clone(&call);
+        match Supervisor::start(settings.clickhouse_listen, move || child.command(), limits).await {
+            Ok(supervisor) => return Ok(supervisor),
+            Err(error @ SuperviseError::Listen { .. }) => {
+                refusals += 1;
+                if refusals == ADDRESS_TRIES {
+                    return Err(error.into());
+                }
+                tokio::time::sleep(BACKOFF_MIN).await;
+                continue;
+            }
+            Err(error) => {
+                let error = chain(&error);
+                tracing::error!(error, ?backoff, "the engine does not start");
+                component.not_ready(error);
+            }
+        }
+        tokio::time::sleep(backoff).await;
+        backoff = (backoff * 2).min(BACKOFF_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use whence_runtime::settings::Origin;
+
+    use super::*;
+
+    #[test]
+    fn the_child_is_given_the_engines_settings_and_no_secret() {
+        let setting = |name: &str, value: &str| Effective {
+            name: name.to_owned(),
+            value: value.to_owned(),
+            origin: Origin::Default,
+        };
+        let effective = [
+            setting("clickhouse-memory-max", "1GiB"),
+            setting("clickhouse-password", "(secret)"),
+            setting("clickhouse-engine", "/other"),
+            setting("clickhouse-user", "ann"),
+            setting("edge-listen", "127.0.0.1:1"),
+            setting("log", "warn"),
+        ];
+        assert_eq!(
+            flags(&effective),
+            ["--clickhouse-memory-max=1GiB", "--clickhouse-user=ann", "--log=warn"]
+        );
+    }
+}

@@ -1,0 +1,126 @@
+//! The edge and the events API over one registry, with their journals: what takes clicks and leads.
+//!
+//! The edge is started last of what it needs and first of all else: from then on links are answered,
+//! whatever becomes of the rest.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use whence_ingest::api::{self, AdminKey, ApiHandle, ApiSettings};
+use whence_ingest::edge::{self, Clock, EdgeHandle, LinkTable, TableLimits};
+use whence_ingest::registry::{Registry, wall_clock};
+use whence_journal::GroupCommit;
+use whence_runtime::shutdown::Shutdown;
+
+use super::{follow, journals};
+use crate::addresses::url;
+use crate::failure::Failure;
+use crate::process::Process;
+use crate::secrets::Secrets;
+use crate::settings::{EdgeSettings, JournalSettings};
+
+/// Without these a process is no use to visitors: clicks can be recorded, and links are known.
+pub const REQUIRED: &[&str] = &["edge.journal", LINKS];
+const LINKS: &str = "edge.links";
+
+/// What the edge and the API are started with.
+pub struct Parts<'a> {
+    /// The edge's settings.
+    pub edge: &'a EdgeSettings,
+    /// The API's settings.
+    pub api: &'a ApiSettings,
+    /// The journals' settings.
+    pub journals: &'a JournalSettings,
+    /// Token keys and hashing secrets.
+    pub secrets: &'a Secrets,
+    /// The key that may do everything.
+    pub admin: AdminKey,
+    /// Programs, referrers, links.
+    pub registry: Arc<dyn Registry>,
+}
+
+/// The edge and the API at work.
+pub struct Ingest {
+    edge: EdgeHandle,
+    api: ApiHandle,
+    api_stop: CancellationToken,
+    /// Stops what follows the registry.
+    followers: CancellationToken,
+    journal: Arc<GroupCommit>,
+}
+
+impl Ingest {
+    /// Opens the journals and starts both.
+    ///
+    /// # Errors
+    /// A journal or an address can't be had.
+    pub async fn start(parts: Parts<'_>, process: &mut Process) -> Result<Self, Failure> {
+        let root = process.data.journals();
+        let followers = CancellationToken::new();
+        let links = Arc::new(LinkTable::new(TableLimits::default()));
+        let shown = process.health.component(LINKS);
+        follow::links(parts.registry.shared(), &links, &shown, followers.clone());
+
+        let keys = Arc::new(ArcSwap::from_pointee(parts.secrets.keys.clone()));
+        let edge_parts = edge::Parts {
+            links,
+            keys: Arc::clone(&keys),
+            hasher: parts.secrets.addresses.clone(),
+            clock: Clock::system(),
+            health: Some(process.health.clone()),
+        };
+        let config = parts.edge.config(parts.journals, root.clone());
+        // Stopped by its stage, after the operator's port has said so; not by the signal.
+        let edge = edge::start(&config, &edge_parts, &CancellationToken::new())?;
+        process.book.note(|addresses| addresses.edge = Some(url(edge.local_addr())))?;
+
+        let journal = open_journal(parts.journals, journals::conversions(&root)).await?;
+        let api_stop = CancellationToken::new();
+        let api_parts = api::Parts {
+            registry: parts.registry,
+            keys,
+            identity: parts.secrets.identity.clone(),
+            journal: Arc::clone(&journal),
+            admin: parts.admin,
+            clock: wall_clock(),
+            health: process.health.clone(),
+        };
+        let address = parts.api.api_listen;
+        let api = api::start(parts.api.clone(), api_parts, api_stop.clone())
+            .await
+            .map_err(|source| Failure::Listen { address, setting: "api-listen", source })?;
+        process.book.note(|addresses| addresses.api = Some(url(api.local_addr)))?;
+        Ok(Self { edge, api, api_stop, followers, journal })
+    }
+
+    /// First no more clicks, then no more events, then the journals are closed.
+    pub fn stages(self, shutdown: Shutdown, limit: Duration) -> Shutdown {
+        let Self { edge, api, api_stop, followers, journal } = self;
+        let stop_edge = async move {
+            let stopped = edge.stop().await;
+            tracing::info!(cut = stopped.cut, panicked = stopped.panicked, "the edge has stopped");
+        };
+        let stop_api = async move {
+            api_stop.cancel();
+            let drained = api.stopped().await;
+            tracing::info!(cut = drained.cut, "the events api has stopped");
+        };
+        let close = async move {
+            followers.cancel();
+            // Waits for the disk.
+            if let Err(error) = tokio::task::spawn_blocking(move || drop(journal)).await {
+                tracing::error!(%error, "closing the journal of conversions failed");
+            }
+        };
+        shutdown.stage("edge", limit, stop_edge).stage("api", limit, stop_api).stage("journals", limit, close)
+    }
+}
+
+async fn open_journal(settings: &JournalSettings, dir: PathBuf) -> Result<Arc<GroupCommit>, Failure> {
+    let config = settings.conversions(dir);
+    let opened = tokio::task::spawn_blocking(move || GroupCommit::open(config)).await;
+    Ok(Arc::new(opened.expect("opening a journal does not panic")?))
+}

@@ -1,0 +1,131 @@
+//! The journals in a data folder: which there are, and that those of clicks are cleared when the
+//! aggregator has them.
+//!
+//! The aggregator clears them too, as it commits. But a journal that is full takes no more records, so
+//! nothing is committed any more once it is read to its end, and a file that was too young then would stay
+//! and keep the journal full for good. Hence a look every few seconds.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use whence_aggregator::position::Partition;
+use whence_journal::{Checkpoint, Reader, Stored, disk_usage, retire};
+use whence_schemas::topics::Stream;
+
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const CONVERSIONS: &str = "conversions";
+const CLICKS: &str = "clicks-";
+
+/// One journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Journal {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What it counts as.
+    pub partition: Partition,
+}
+
+impl Journal {
+    /// Where the aggregator keeps its place.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.dir.join("aggregator.checkpoint")
+    }
+
+    fn label(&self) -> String {
+        self.dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// The folder of the conversions' journal.
+pub fn conversions(root: &Path) -> PathBuf {
+    root.join(CONVERSIONS)
+}
+
+/// Every journal there is, those of cores that no longer exist included: what is in them is still to be
+/// counted. Call it when the writers are open.
+///
+/// # Errors
+/// The folder can't be listed.
+pub fn find(root: &Path) -> io::Result<Vec<Journal>> {
+    let mut journals = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(partition) = name.to_str().and_then(partition) else { continue };
+        journals.push(Journal { dir: entry.path(), partition });
+    }
+    journals.sort_by_key(|journal| (journal.partition.stream, journal.partition.number));
+    Ok(journals)
+}
+
+fn partition(name: &str) -> Option<Partition> {
+    if name == CONVERSIONS {
+        return Some(Partition { stream: Stream::Conversions, number: 0 });
+    }
+    let number = name.strip_prefix(CLICKS)?.parse().ok()?;
+    Some(Partition { stream: Stream::Clicks, number })
+}
+
+/// Clears journals and shows how full they are, until `stop`.
+pub async fn keep(journals: Vec<Journal>, grace: Duration, stop: CancellationToken) {
+    describe();
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let journals = journals.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            for journal in &journals {
+                if let Err(error) = look_after(journal, grace) {
+                    tracing::warn!(journal = journal.label(), %error, "cannot look after a journal");
+                }
+            }
+        });
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "looking after the journals failed");
+        }
+    }
+}
+
+fn look_after(journal: &Journal, grace: Duration) -> io::Result<()> {
+    let label = journal.label();
+    let mut from = None;
+    if let Stored::Intact(checkpoint) = Checkpoint::load(&journal.checkpoint())? {
+        retire(&journal.dir, checkpoint.position, grace)?;
+        from = Some(checkpoint.position);
+    }
+    let lag_bytes = Reader::open(&journal.dir, from).lag_bytes()?;
+    let usage = disk_usage(&journal.dir)?;
+    metrics::gauge!("whence_journal_lag_bytes", "journal" => label.clone()).set(lag_bytes as f64);
+    metrics::gauge!("whence_journal_disk_bytes", "journal" => label).set(usage.bytes as f64);
+    Ok(())
+}
+
+fn describe() {
+    use metrics::{Unit, describe_gauge};
+    describe_gauge!("whence_journal_lag_bytes", Unit::Bytes, "what of a journal is not in ClickHouse yet");
+    describe_gauge!("whence_journal_disk_bytes", Unit::Bytes, "disk that a journal takes");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journals_of_former_cores_are_found_and_strangers_are_not() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["clicks-0", "clicks-11", "clicks-2", "conversions", "clicks-x", "lost+found", "clicks-"]
+        {
+            fs::create_dir(root.path().join(name)).unwrap();
+        }
+        let found: Vec<(&str, u32)> = find(root.path())
+            .unwrap()
+            .iter()
+            .map(|journal| (journal.partition.stream.word(), journal.partition.number))
+            .collect();
+        assert_eq!(found, [("clicks", 0), ("clicks", 2), ("clicks", 11), ("conversions", 0)]);
+    }
+}

@@ -1,0 +1,11 @@
+//! The parts of a process. Each is started with settings, shows its health, and adds its stage to the end.
+
+pub mod aggregation;
+pub mod dimensions;
+pub mod engine;
+pub mod follow;
+pub mod ingest;
+pub mod journals;
+pub mod registry;
+pub mod shipper;
+pub mod store;

@@ -1,0 +1,173 @@
+//! What every process that stays has: logs, metrics, a folder, threads, signals, health, the operator's
+//! port, and an end in stages. Knows no part of whence.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use whence_runtime::admin;
+use whence_runtime::health::Health;
+use whence_runtime::http::Drained;
+use whence_runtime::settings::Warning;
+use whence_runtime::shutdown::{Report, Shutdown, on_signals};
+use whence_runtime::telemetry::{BuildInfo, Metrics, install_panic_hook, start_logs};
+
+use crate::addresses::{AddressBook, url};
+use crate::data_dir::DataDir;
+use crate::failure::Failure;
+use crate::settings::{ProcessSettings, threads};
+
+/// The version of the package.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit, if the build was told.
+pub const REVISION: &str = match option_env!("WHENCE_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+
+/// Partition loops hand their thread over while they wait for the disk; with one worker nothing else would
+/// run meanwhile.
+const WORKERS_MIN: usize = 2;
+/// What is left after the stages (blocking calls that nobody waits for) gets this long.
+const LEFTOVERS: Duration = Duration::from_secs(1);
+const READY_POLL: Duration = Duration::from_millis(20);
+
+/// What kind of process this is.
+#[derive(Clone, Copy, Debug)]
+pub struct Role {
+    /// The command.
+    pub name: &'static str,
+    /// The components without which it wants no traffic; `None`: all.
+    pub required: Option<&'static [&'static str]>,
+}
+
+/// A running process.
+pub struct Process {
+    /// Its folder, locked.
+    pub data: DataDir,
+    /// Its components.
+    pub health: Health,
+    /// Cancelled by the first signal.
+    pub stop: CancellationToken,
+    /// Where it answers.
+    pub book: AddressBook,
+    settings: ProcessSettings,
+    admin: JoinHandle<Drained>,
+    admin_stop: CancellationToken,
+}
+
+/// Sets a process up, runs `main` in it, and takes it down.
+///
+/// # Errors
+/// What the set-up or `main` says.
+pub fn run(
+    role: Role,
+    settings: ProcessSettings,
+    warnings: &[Warning],
+    main: impl AsyncFnOnce(Process) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    start_logs(&settings.log)?;
+    install_panic_hook();
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let data = DataDir::open(&settings.data.data)?;
+    let metrics = Metrics::install(BuildInfo { version: VERSION, revision: REVISION, role: role.name })?;
+    let runtime = runtime(settings.workers.workers)?;
+    let ended = runtime.block_on(async move {
+        let process = Process::start(role, settings, data, metrics).await?;
+        Box::pin(main(process)).await
+    });
+    runtime.shutdown_timeout(LEFTOVERS);
+    ended
+}
+
+/// The threads of everything but the edge.
+pub fn runtime(workers: usize) -> Result<Runtime, Failure> {
+    let workers = threads(workers).max(WORKERS_MIN);
+    Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(Failure::Process)
+}
+
+impl Process {
+    async fn start(
+        role: Role,
+        settings: ProcessSettings,
+        data: DataDir,
+        metrics: Metrics,
+    ) -> Result<Self, Failure> {
+        let stop = on_signals().map_err(Failure::Process)?;
+        let health = role.required.map_or_else(Health::new, Health::requiring);
+        let address = settings.admin.admin_listen;
+        let failed = |source: io::Error| Failure::Listen { address, setting: "admin-listen", source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let local = listener.local_addr().map_err(failed)?;
+        let mut book = AddressBook::new(data.addresses(), role.name);
+        book.note(|addresses| addresses.admin = Some(url(local)))?;
+        let admin_stop = CancellationToken::new();
+        tokio::spawn(metrics.clone().keep_up(admin_stop.clone()));
+        let admin = tokio::spawn(admin::serve(listener, health.clone(), metrics, admin_stop.clone()));
+        tracing::info!(
+            role = role.name,
+            version = VERSION,
+            revision = REVISION,
+            data = %data.path().display(),
+            admin = %local,
+            "starting"
+        );
+        Ok(Self { data, health, stop, book, settings, admin, admin_stop })
+    }
+
+    /// Waits until every component is ready, then says so on standard output and in the file of addresses.
+    /// Returns early if the process is to stop.
+    ///
+    /// # Errors
+    /// Standard output or the file can't be written.
+    pub async fn announce(&mut self) -> Result<(), Failure> {
+        loop {
+            let readiness = self.health.readiness();
+            if readiness.ready && !readiness.degraded {
+                break;
+            }
+            let pause = tokio::time::sleep(READY_POLL);
+            if self.stop.run_until_cancelled(pause).await.is_none() {
+                return Ok(());
+            }
+        }
+        self.book.note(|addresses| addresses.ready = true)?;
+        self.book.print(&mut io::stdout().lock()).map_err(Failure::Output)
+    }
+
+    /// The stages of the end, of which the first says that this process wants no more work. The parts add
+    /// theirs.
+    pub fn shutdown(&self) -> Shutdown {
+        let (health, delay) = (self.health.clone(), self.settings.workers.drain_delay);
+        let announce = async move {
+            health.drain();
+            tokio::time::sleep(delay).await;
+        };
+        Shutdown::within(self.limit()).stage("drain", self.limit(), announce)
+    }
+
+    /// How long the end may take in all; a stage without a reason for less may take as long.
+    pub fn limit(&self) -> Duration {
+        self.settings.shutdown.shutdown_timeout
+    }
+
+    /// Closes the operator's port, last.
+    ///
+    /// # Errors
+    /// If a stage did not finish.
+    pub async fn finish(self, report: Report) -> Result<(), Failure> {
+        self.admin_stop.cancel();
+        if let Err(error) = self.admin.await {
+            tracing::error!(%error, "the operator's port failed");
+        }
+        if report.is_clean() {
+            tracing::info!("stopped");
+            Ok(())
+        } else {
+            Err(Failure::Unclean)
+        }
+    }
+}

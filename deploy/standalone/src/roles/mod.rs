@@ -1,0 +1,7 @@
+//! The roles: which parts run together in a process, and in which order they end.
+
+pub mod aggregate;
+pub mod clickhouse;
+pub mod ingest;
+mod keys;
+pub mod up;

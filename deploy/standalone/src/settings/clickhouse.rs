@@ -1,0 +1,142 @@
+//! Settings of ClickHouse, embedded or not, and of what writes to it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use whence_aggregator::click::DedupSettings;
+use whence_aggregator::clickhouse::StoreSettings;
+use whence_aggregator::filter::FilterSettings;
+use whence_aggregator::partition::LoopSettings;
+use whence_runtime::settings::{ByteSize, Secret};
+use whence_schemas::sql::Topology;
+
+whence_runtime::settings! {
+    /// ClickHouse
+    pub struct ClickHouseSettings {
+        /// Address of a ClickHouse server, such as `http://clickhouse:8123`; without one, `whence up` runs
+        /// the embedded engine.
+        pub clickhouse_url: Option<String>,
+        /// Database with whence's tables.
+        pub clickhouse_database: String = "whence",
+        /// Name of a replicated cluster in the server's settings; none: one server.
+        pub clickhouse_cluster: Option<String>,
+        /// Every insert is on the disk before it counts. On by default, but for a cluster.
+        pub fsync_inserts: Option<bool>,
+    }
+}
+
+whence_runtime::settings! {
+    /// ClickHouse account
+    pub struct AccountSettings {
+        /// User of ClickHouse.
+        pub clickhouse_user: String = "default",
+        /// Password of that user; the embedded engine asks for it, too, if one is set.
+        pub clickhouse_password: Option<Secret>,
+    }
+}
+
+whence_runtime::settings! {
+    /// Embedded ClickHouse
+    pub struct EngineSettings {
+        /// Address of the embedded ClickHouse. Beyond this machine it needs a password.
+        pub clickhouse_listen: SocketAddr = "127.0.0.1:8123",
+        /// The engine, a `libchdb.so`; by default the one that `deploy/clickhouse/fetch-engine` has fetched.
+        pub clickhouse_engine: Option<PathBuf>,
+        /// Memory of all statements and caches together.
+        pub clickhouse_memory_max: ByteSize = "4GiB" in ByteSize::mib(512)..,
+        /// Memory of one statement.
+        pub clickhouse_query_memory_max: ByteSize = "2GiB" in ByteSize::mib(128)..,
+        /// Time of one statement.
+        pub clickhouse_query_timeout: Duration = "5m" in Duration::from_secs(1)..=Duration::from_secs(86_400),
+        /// Queries at a time; more wait.
+        pub clickhouse_queries_max: usize = "8" in 1..=256,
+        /// Inserts at a time; more wait. Queries do not take their places.
+        pub clickhouse_inserts_max: usize = "4" in 1..=64,
+    }
+}
+
+whence_runtime::settings! {
+    /// Aggregator
+    pub struct AggregatorSettings {
+        /// Records of a block, which is one insert into each table.
+        pub block_records_max: usize = "100000" in 1..=1_000_000,
+        /// A block that is not full is inserted this long after its first record.
+        pub linger: Duration = "1s" in Duration::from_millis(1)..=Duration::from_secs(60),
+        /// Tries of an insert before its partition begins again at its last commit.
+        pub insert_tries_max: u32 = "6" in 1..=100,
+        /// How long an insert may take.
+        pub insert_timeout: Duration = "60s" in Duration::from_secs(1)..=Duration::from_secs(3600),
+        /// How long a look-up in ClickHouse may take.
+        pub lookup_timeout: Duration = "60s" in Duration::from_secs(1)..=Duration::from_secs(3600),
+        /// Memory of a partition's filters of seen ids.
+        pub filter_bytes_max: ByteSize = "256MiB" in ByteSize::mib(1)..=ByteSize::gib(64),
+        /// Share of new ids that the filters take for seen ones; each costs a look-up.
+        pub filter_false_positive_rate: f64 = "0.0001" in 0.000_000_1..=0.5,
+    }
+}
+
+impl ClickHouseSettings {
+    /// One server or a cluster.
+    pub fn topology(&self) -> Topology {
+        match &self.clickhouse_cluster {
+            None => Topology::Single,
+            Some(name) => Topology::Cluster { name: name.clone() },
+        }
+    }
+
+    /// Whether inserts are synced: a cluster has copies instead.
+    pub fn is_synced(&self) -> bool {
+        self.fsync_inserts.unwrap_or(self.clickhouse_cluster.is_none())
+    }
+
+    /// What is wrong with them.
+    pub fn mistakes(&self) -> Vec<String> {
+        let is_name =
+            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        let mut mistakes = Vec::new();
+        if !is_name(&self.clickhouse_database) {
+            mistakes.push("clickhouse-database must be made of letters, digits and `_`".to_owned());
+        }
+        if self.clickhouse_cluster.is_some() && self.clickhouse_url.is_none() {
+            mistakes.push(
+                "clickhouse-cluster needs clickhouse-url: the embedded engine has no cluster".to_owned(),
+            );
+        }
+        let schemes = ["http://", "https://"];
+        if let Some(url) = &self.clickhouse_url
+            && !schemes.iter().any(|scheme| url.starts_with(scheme))
+        {
+            mistakes.push("clickhouse-url must begin with http:// or https://".to_owned());
+        }
+        mistakes
+    }
+}
+
+impl AggregatorSettings {
+    /// How partitions are worked.
+    pub fn loop_settings(&self) -> LoopSettings {
+        let filter = FilterSettings {
+            false_positive_rate: self.filter_false_positive_rate,
+            bytes_max: self.filter_bytes_max.as_usize(),
+            ..FilterSettings::default()
+        };
+        LoopSettings {
+            block_records_max: self.block_records_max,
+            linger: self.linger,
+            insert_tries_max: self.insert_tries_max,
+            dedup: DedupSettings { filter, ..DedupSettings::default() },
+            conversion_filter: filter,
+            ..LoopSettings::default()
+        }
+    }
+
+    /// How ClickHouse is used.
+    pub fn store_settings(&self, clickhouse: &ClickHouseSettings) -> StoreSettings {
+        StoreSettings {
+            is_cluster: clickhouse.clickhouse_cluster.is_some(),
+            insert_timeout: self.insert_timeout,
+            lookup_timeout: self.lookup_timeout,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Settings of Kafka: which, which topics, how to ship and how to consume.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::ExposeSecret;
+use whence_aggregator::kafka::GroupSettings;
+use whence_ingest::ship::ShipConfig;
+use whence_ingest::topics::{Cluster, TopicPlan};
+use whence_runtime::settings::{ByteSize, Secret};
+use whence_schemas::topics::Stream;
+
+use super::JournalSettings;
+
+whence_runtime::settings! {
+    /// Kafka
+    pub struct KafkaSettings {
+        /// Brokers, `host:port`, several separated by commas; none: `whence up` works without Kafka.
+        pub kafka_brokers: Vec<String>,
+        /// Put before every topic's name, so that several whences can share a cluster.
+        pub kafka_prefix: Option<String>,
+        /// Further properties of librdkafka, such as `security.protocol`: one `name=value` a line.
+        pub kafka_properties: Option<Secret>,
+        /// Name of the aggregators' consumer group.
+        pub kafka_group: String = "whence-aggregator",
+        /// Name of this member of the group, kept over restarts, which then cost no rebalance; none: a new
+        /// one each time.
+        pub kafka_member: Option<String>,
+        /// A member of the group that is silent for this long is dead.
+        pub kafka_session_timeout: Duration = "10s" in Duration::from_secs(1)..=Duration::from_secs(300),
+        /// How long a block in flight may take to finish when its partition is moved to another member.
+        pub kafka_revoke_timeout: Duration = "5s" in Duration::from_millis(100)..=Duration::from_secs(60),
+    }
+}
+
+whence_runtime::settings! {
+    /// Topics
+    pub struct TopicSettings {
+        /// Partitions of the clicks, fixed when the topic is made: at most this many aggregators share them.
+        pub clicks_partitions: i32 = "8" in 1..=1000,
+        /// Partitions of the conversions, fixed when the topic is made; a program is in one of them.
+        pub conversions_partitions: i32 = "4" in 1..=1000,
+        /// Copies of each record; none: the brokers' default.
+        pub topic_replication: Option<i32>,
+        /// How long records stay: longer than the longest outage of the aggregators.
+        pub topic_retention: Duration = "7d" in Duration::from_secs(3600)..,
+    }
+}
+
+whence_runtime::settings! {
+    /// Shipper
+    pub struct ShipSettings {
+        /// Records of a journal that are on their way to Kafka at a time.
+        pub ship_records_max: usize = "100000" in 1..=10_000_000,
+        /// Size of a journal's records that are on their way to Kafka at a time.
+        pub ship_bytes_max: ByteSize = "64MiB" in ByteSize::mib(1)..=ByteSize::gib(4),
+        /// How long a batch waits for more records.
+        pub ship_linger: Duration = "10ms" in Duration::ZERO..=Duration::from_secs(1),
+        /// How long a stop waits for Kafka to take what the journals hold; the rest is sent after the next
+        /// start.
+        pub ship_drain_timeout: Duration = "10s" in Duration::ZERO..=Duration::from_secs(3600),
+    }
+}
+
+impl KafkaSettings {
+    /// The cluster, if there is one.
+    pub fn cluster(&self) -> Option<Cluster> {
+        let properties = self.properties().unwrap_or_default();
+        (!self.kafka_brokers.is_empty()).then(|| Cluster {
+            brokers: self.kafka_brokers.join(","),
+            prefix: self.kafka_prefix.clone().unwrap_or_default(),
+            properties,
+        })
+    }
+
+    fn properties(&self) -> Option<BTreeMap<String, String>> {
+        let Some(text) = &self.kafka_properties else { return Some(BTreeMap::new()) };
+        let lines = text.expose_secret().lines().map(str::trim);
+        lines
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(|line| line.split_once('=').map(|(name, value)| (name.trim().into(), value.trim().into())))
+            .collect()
+    }
+
+    /// What is wrong with them.
+    pub fn mistakes(&self) -> Vec<String> {
+        let text = "kafka-properties: every line must be `name=value`";
+        self.properties().is_none().then(|| text.to_owned()).into_iter().collect()
+    }
+
+    /// How to join the consumer group.
+    pub fn group(&self, cluster: &Cluster) -> GroupSettings {
+        let properties = cluster.properties.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let brokers = [("bootstrap.servers".to_owned(), cluster.brokers.clone())];
+        GroupSettings {
+            client: brokers.into_iter().chain(properties).collect(),
+            group: self.kafka_group.clone(),
+            member: self.kafka_member.clone().unwrap_or_default(),
+            topics: Stream::ALL.map(|stream| (stream, cluster.topic(stream.topic()))).into(),
+            session_timeout: self.kafka_session_timeout,
+            revoke_timeout: self.kafka_revoke_timeout,
+        }
+    }
+}
+
+impl TopicSettings {
+    /// How the topics should be.
+    pub fn plan(&self) -> TopicPlan {
+        TopicPlan {
+            clicks_partitions: self.clicks_partitions,
+            conversions_partitions: self.conversions_partitions,
+            replication: self.topic_replication,
+            retention: self.topic_retention,
+        }
+    }
+}
+
+impl ShipSettings {
+    /// How to ship to this cluster.
+    pub fn config(&self, cluster: Cluster, journals: &JournalSettings) -> ShipConfig {
+        ShipConfig {
+            records_in_flight_max: self.ship_records_max,
+            bytes_in_flight_max: self.ship_bytes_max.as_usize(),
+            linger: self.ship_linger,
+            segment_grace: journals.journal_grace,
+            drain_max: self.ship_drain_timeout,
+            ..ShipConfig::new(cluster)
+        }
+    }
+}

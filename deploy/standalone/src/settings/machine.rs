@@ -1,0 +1,62 @@
+//! What every process has: a folder, threads, secrets, logs, the operator's port.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use whence_runtime::admin::AdminSettings;
+use whence_runtime::shutdown::ShutdownSettings;
+use whence_runtime::telemetry::LogSettings;
+
+whence_runtime::settings! {
+    /// Folder
+    pub struct DataSettings {
+        /// Folder with everything this process keeps; one process at a time.
+        pub data: PathBuf = "whence-data",
+    }
+}
+
+whence_runtime::settings! {
+    /// Process
+    pub struct WorkerSettings {
+        /// Threads for all but the edge, which has its own; 0: as many as there are cores.
+        pub workers: usize = "0" in 0..=512,
+        /// How long a process that is to stop goes on as before while it already says that it is not ready.
+        ///
+        /// Gives load balancers the time to notice. It is part of the time that a stop may take.
+        pub drain_delay: Duration = "0s" in Duration::ZERO..=Duration::from_secs(300),
+    }
+}
+
+whence_runtime::settings! {
+    /// Secrets
+    pub struct SecretsSettings {
+        /// File with the token keys and hashing secrets, made with `whence secrets new`.
+        ///
+        /// `whence up` makes one in its folder if none is given. All processes of a deployment have the
+        /// same one. Others than its owner and group must not be able to read it.
+        pub secrets_file: Option<PathBuf>,
+    }
+}
+
+whence_runtime::compose! {
+    /// What every process that stays has.
+    pub struct ProcessSettings {
+        /// Its folder.
+        pub data: DataSettings,
+        /// Its threads.
+        pub workers: WorkerSettings,
+        /// The operator's port.
+        pub admin: AdminSettings,
+        /// Its end.
+        pub shutdown: ShutdownSettings,
+        /// Its logs.
+        pub log: LogSettings,
+    }
+    check the_delay_is_part_of_the_stop
+}
+
+fn the_delay_is_part_of_the_stop(process: &ProcessSettings) -> Vec<String> {
+    let is_too_long = process.workers.drain_delay >= process.shutdown.shutdown_timeout;
+    let text = "drain-delay must be shorter than shutdown-timeout, which includes it";
+    is_too_long.then(|| text.to_owned()).into_iter().collect()
+}

@@ -1,0 +1,148 @@
+//! What each command is given, and the rules between groups.
+
+use whence_ingest::api::ApiSettings;
+use whence_runtime::telemetry::LogSettings;
+
+use super::{
+    AccountSettings, AggregatorSettings, ClickHouseSettings, DataSettings, EdgeSettings, EngineSettings,
+    JournalSettings, KafkaSettings, ProcessSettings, SecretsSettings, ShipSettings, TopicSettings,
+};
+
+whence_runtime::compose! {
+    /// `whence up`.
+    pub struct UpSettings {
+        pub process: ProcessSettings,
+        pub secrets: SecretsSettings,
+        pub edge: EdgeSettings,
+        pub api: ApiSettings,
+        pub journals: JournalSettings,
+        pub aggregator: AggregatorSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub engine: EngineSettings,
+        pub kafka: KafkaSettings,
+        pub topics: TopicSettings,
+        pub ship: ShipSettings,
+    }
+    check up_fits_together
+}
+
+whence_runtime::compose! {
+    /// `whence ingest`.
+    pub struct IngestSettings {
+        pub process: ProcessSettings,
+        pub secrets: SecretsSettings,
+        pub edge: EdgeSettings,
+        pub api: ApiSettings,
+        pub journals: JournalSettings,
+        pub kafka: KafkaSettings,
+        pub ship: ShipSettings,
+    }
+    check ingest_fits_together
+}
+
+whence_runtime::compose! {
+    /// `whence aggregate`.
+    pub struct AggregateSettings {
+        pub process: ProcessSettings,
+        pub secrets: SecretsSettings,
+        pub aggregator: AggregatorSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub kafka: KafkaSettings,
+    }
+    check aggregate_fits_together
+}
+
+whence_runtime::compose! {
+    /// `whence clickhouse`.
+    pub struct ClickHouseRoleSettings {
+        pub process: ProcessSettings,
+        pub account: AccountSettings,
+        pub engine: EngineSettings,
+    }
+}
+
+whence_runtime::compose! {
+    /// `whence migrate`.
+    pub struct MigrateSettings {
+        pub data: DataSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub log: LogSettings,
+    }
+    check migrate_fits_together
+}
+
+whence_runtime::compose! {
+    /// `whence report`.
+    pub struct ReportSettings {
+        pub data: DataSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub log: LogSettings,
+    }
+    check report_fits_together
+}
+
+whence_runtime::compose! {
+    /// `whence topics`.
+    pub struct TopicsSettings {
+        pub kafka: KafkaSettings,
+        pub topics: TopicSettings,
+        pub log: LogSettings,
+    }
+    check topics_fit_together
+}
+
+fn up_fits_together(up: &UpSettings) -> Vec<String> {
+    let sizes = up.journals.mistakes(up.edge.edge_threads);
+    [sizes, up.clickhouse.mistakes(), up.kafka.mistakes()].concat()
+}
+
+fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
+    let sizes = ingest.journals.mistakes(ingest.edge.edge_threads);
+    [sizes, ingest.kafka.mistakes(), needs_kafka(&ingest.kafka), needs_secrets(&ingest.secrets)].concat()
+}
+
+fn aggregate_fits_together(aggregate: &AggregateSettings) -> Vec<String> {
+    let is_missing = aggregate.clickhouse.clickhouse_url.is_none();
+    let url = required(is_missing, "clickhouse-url", "WHENCE_CLICKHOUSE_URL", "");
+    [
+        aggregate.clickhouse.mistakes(),
+        aggregate.kafka.mistakes(),
+        needs_kafka(&aggregate.kafka),
+        url,
+        needs_secrets(&aggregate.secrets),
+    ]
+    .concat()
+}
+
+fn migrate_fits_together(migrate: &MigrateSettings) -> Vec<String> {
+    migrate.clickhouse.mistakes()
+}
+
+fn report_fits_together(report: &ReportSettings) -> Vec<String> {
+    report.clickhouse.mistakes()
+}
+
+fn topics_fit_together(topics: &TopicsSettings) -> Vec<String> {
+    [topics.kafka.mistakes(), needs_kafka(&topics.kafka)].concat()
+}
+
+fn needs_kafka(kafka: &KafkaSettings) -> Vec<String> {
+    required(kafka.kafka_brokers.is_empty(), "kafka-brokers", "WHENCE_KAFKA_BROKERS", "")
+}
+
+fn needs_secrets(secrets: &SecretsSettings) -> Vec<String> {
+    let hint = ": all processes of a deployment share one, made once with `whence secrets new FILE`";
+    required(secrets.secrets_file.is_none(), "secrets-file", "WHENCE_SECRETS_FILE", hint)
+}
+
+/// For settings that one command needs and another does without.
+fn required(is_missing: bool, name: &str, variable: &str, hint: &str) -> Vec<String> {
+    let text = format!(
+        "{name} is required here: set --{name}, {variable} or `{name}` in the configuration file{hint}"
+    );
+    is_missing.then_some(text).into_iter().collect()
+}

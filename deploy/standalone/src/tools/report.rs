@@ -1,0 +1,151 @@
+//! `whence report`: the report views of ClickHouse on a terminal, or as JSON or CSV.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use clickhouse::Client;
+use serde::Deserialize;
+use serde_json::Value;
+use whence_runtime::settings;
+
+use super::table::{Align, Table};
+use crate::failure::Failure;
+use crate::parts::store;
+use crate::settings::{ReportSettings, load};
+
+/// A report: its name, its view, and whether its rows are of programs.
+struct Report {
+    name: &'static str,
+    view: &'static str,
+    has_program: bool,
+}
+
+const REPORTS: [Report; 4] = [
+    Report { name: "funnel", view: "funnel", has_program: true },
+    Report { name: "rejects", view: "rejects_by_reason", has_program: true },
+    Report { name: "unmatched", view: "unmatched", has_program: true },
+    Report { name: "reconciliation", view: "reconciliation", has_program: false },
+];
+
+/// `whence report`
+pub fn command() -> Command {
+    let name = Arg::new("report")
+        .value_name("REPORT")
+        .required(true)
+        .value_parser(PossibleValuesParser::new(REPORTS.map(|report| report.name)))
+        .help("What to report");
+    let program = Arg::new("program").long("program").value_name("ID").help("Only this program");
+    let format = Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .default_value("text")
+        .value_parser(PossibleValuesParser::new(["text", "json", "csv"]))
+        .help("Columns for people, or JSON, or CSV");
+    let limit = Arg::new("limit")
+        .long("limit")
+        .value_name("NUMBER")
+        .default_value("1000")
+        .value_parser(value_parser!(u32).range(1..=1_000_000))
+        .help("Rows at most");
+    settings::command::<ReportSettings>(Command::new("report").about("Prints a report from ClickHouse"))
+        .args([name, program, format, limit])
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// ClickHouse does not answer, or the report has no programs to choose from.
+pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    let settings = load::<ReportSettings>(flags)?.settings;
+    let text = |name: &str| flags.get_one::<String>(name);
+    let name = text("report").expect("required");
+    let report = REPORTS.iter().find(|report| report.name == name).expect("clap knows these only");
+    let program = text("program").map(String::as_str);
+    if program.is_some() && !report.has_program {
+        return Err(Failure::Usage(format!("the report {name} is about all programs: leave --program out")));
+    }
+    let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
+    let url = super::clickhouse_url(&settings.clickhouse, &settings.data);
+    let client = store::client(&url, &settings.clickhouse, &settings.account);
+    let printed = super::ask(&settings.log, async {
+        match text("format").expect("has a default").as_str() {
+            "json" => fetch(&client, report, program, limit, "JSON").await,
+            "csv" => fetch(&client, report, program, limit, "CSVWithNames").await,
+            _ => columns(&fetch(&client, report, program, limit, "JSONCompact").await?),
+        }
+    })?;
+    super::print(&printed)
+}
+
+async fn fetch(
+    client: &Client,
+    report: &Report,
+    program: Option<&str>,
+    limit: u32,
+    format: &str,
+) -> Result<String, Failure> {
+    let filter = program.map_or("", |_| "WHERE program = ?");
+    let sql = format!("SELECT * FROM {} {filter} LIMIT {limit}", report.view);
+    let mut query = client.query(&sql);
+    if let Some(program) = program {
+        query = query.bind(program);
+    }
+    let bytes = query
+        .with_setting("output_format_json_quote_64bit_integers", "0")
+        .fetch_bytes(format)?
+        .collect()
+        .await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// ClickHouse's `JSONCompact`.
+#[derive(Deserialize)]
+struct Compact {
+    meta: Vec<Column>,
+    data: Vec<Vec<Value>>,
+}
+
+#[derive(Deserialize)]
+struct Column {
+    name: String,
+    r#type: String,
+}
+
+fn columns(json: &str) -> Result<String, Failure> {
+    let answer: Compact = serde_json::from_str(json)
+        .map_err(|error| Failure::Usage(format!("clickhouse answered no JSON: {error}")))?;
+    let is_number = |kind: &str| ["Int", "UInt", "Float", "Decimal"].iter().any(|word| kind.contains(word));
+    let headings: Vec<(&str, Align)> = answer
+        .meta
+        .iter()
+        .map(|column| {
+            (column.name.as_str(), if is_number(&column.r#type) { Align::Right } else { Align::Left })
+        })
+        .collect();
+    let mut table = Table::new(&headings);
+    for row in answer.data {
+        table.row(row.iter().map(cell).collect());
+    }
+    Ok(table.to_string())
+}
+
+/// Control characters would move the terminal's cursor, and names come from outside.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_right_and_nothing_moves_the_cursor() {
+        let json = r#"{"meta":[{"name":"program","type":"LowCardinality(String)"},{"name":"clicks","type":"Int64"},
+            {"name":"rate","type":"Nullable(Float64)"}],"data":[["p\u001b[2J",12,null],["q",5,0.5]],"rows":2}"#;
+        let text = columns(json).unwrap();
+        assert_eq!(text, "program  clicks  rate\np\u{fffd}[2J       12     -\nq             5   0.5\n");
+    }
+}
