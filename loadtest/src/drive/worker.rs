@@ -165,6 +165,7 @@ impl Worker {
         let timer = Timer::new()?;
         let mut next = self.state.borrow_mut().arrivals.next();
         let mut flushed_at = Duration::ZERO;
+        let mut is_held_back = false;
         loop {
             if self.stop.is_cancelled() {
                 next = None;
@@ -173,15 +174,18 @@ impl Worker {
                 state.batch.clear();
             }
             let now = self.now();
-            let mut is_held_back = false;
+            // From the moment there was no room until the schedule is caught up, what is late is so for
+            // want of room.
             while let Some(due) = next.filter(|due| *due <= now) {
                 if self.open_clicks.get() >= self.settings.connections {
                     is_held_back = true;
                     break;
                 }
-                self.start_click(due, now);
+                self.start_click(due, now, is_held_back);
                 next = self.state.borrow_mut().arrivals.next();
             }
+            let is_full = self.open_clicks.get() >= self.settings.connections;
+            is_held_back &= next.is_some_and(|due| due <= now);
             self.start_events(now);
             if now.saturating_sub(flushed_at) > Duration::from_millis(200) {
                 flushed_at = now;
@@ -192,11 +196,11 @@ impl Worker {
             if next.is_none() && later.is_none() && open == 0 {
                 return Ok(());
             }
-            let until = [next.filter(|_| !is_held_back), later].into_iter().flatten().min();
+            let until = [next.filter(|_| !is_full), later].into_iter().flatten().min();
             let until = until.unwrap_or(now + Duration::from_millis(100));
             tokio::select! {
                 slept = timer.sleep(until.saturating_sub(self.now())) => slept?,
-                () = self.freed.notified(), if is_held_back || next.is_none() => {}
+                () = self.freed.notified(), if is_full || next.is_none() => {}
             }
         }
     }

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 const LATE: Duration = Duration::from_millis(5);
 
 impl Worker {
-    pub(super) fn start_click(&self, due: Duration, now: Duration) {
+    pub(super) fn start_click(&self, due: Duration, now: Duration, is_held_back: bool) {
         let mut state = self.state.borrow_mut();
         let State { planner, visitors, measured, .. } = &mut *state;
-        let is_held_back = now - due > LATE && self.open_clicks.get() + 1 >= self.settings.connections;
+        let is_held_back = is_held_back && now - due > LATE;
         measured.held_back += u64::from(is_held_back);
         self.open_clicks.set(self.open_clicks.get() + 1);
         self.clicks.add(DueClick { due, is_held_back, click: planner.next(visitors) });
