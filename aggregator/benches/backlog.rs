@@ -195,8 +195,8 @@ async fn aggregator(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure
     let (stop, own) = (Stop::default(), std::process::id());
     let (start, cpu) = (Instant::now(), cpu_seconds(own) + cpu_seconds(engine.id()));
     let member = tokio::spawn(run(settings, store, LoopSettings::default(), events::keys(), stop.clone()));
-    let stored = "SELECT (SELECT count() FROM clicks) + (SELECT count() FROM leads) + (SELECT count() FROM rejects) \
-                  + (SELECT count() FROM qualifications WHERE revision = 0)";
+    let stored = "SELECT toUInt64(sum(n)) FROM (SELECT count() AS n FROM clicks UNION ALL SELECT count() FROM leads \
+         UNION ALL SELECT count() FROM rejects UNION ALL SELECT count() FROM qualifications WHERE revision = 0)";
     until(&client, stored, counts.records).await;
     let figure = Figure {
         events_per_second: counts.records as f64 / start.elapsed().as_secs_f64(),
@@ -216,7 +216,8 @@ async fn aggregator(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure
 
 async fn kafka_engine(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure {
     let dir = TempDir::new().unwrap();
-    let engine = EngineProcess::start(dir.path()).unwrap();
+    let grants = ["--grant", "KAFKA ON *.*", "--grant", "TABLE ENGINE ON Kafka"];
+    let engine = EngineProcess::start_with(dir.path(), &grants).unwrap();
     let client = Client::default().with_url(engine.url());
     let columns = "program LowCardinality(String), ts DateTime64(3, 'UTC'), id UUID, referrer String, link String, \
          channel LowCardinality(String), destination String, registry_version UInt64, verdict LowCardinality(String), \

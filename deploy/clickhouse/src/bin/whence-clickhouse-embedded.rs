@@ -75,6 +75,12 @@ fn command() -> Command {
                 .help("Acknowledge inserts before their parts are synced to disk"),
         )
         .arg(
+            Arg::new("grant")
+                .long("grant")
+                .action(ArgAction::Append)
+                .help("A privilege beyond tables and views, for trials: `KAFKA ON *.*`, `TABLE ENGINE ON Kafka`"),
+        )
+        .arg(
             Arg::new("body-bytes-max")
                 .long("body-bytes-max")
                 .value_parser(value_parser!(usize))
@@ -98,6 +104,8 @@ async fn run(arguments: &ArgMatches) -> Result<(), Failure> {
     if let Some(bytes) = arguments.get_one::<usize>("body-bytes-max") {
         config.limits.body_bytes_max = *bytes;
     }
+    config.engine.further_grants =
+        arguments.get_many::<String>("grant").unwrap_or_default().cloned().collect();
     config.engine.sync_inserts = !arguments.get_flag("no-sync");
     let listen = arguments.get_one::<SocketAddr>("listen").expect("has a default");
     let listener = TcpListener::from_std(listener::take(*listen)?)?;

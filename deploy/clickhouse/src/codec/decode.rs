@@ -85,42 +85,67 @@ pub fn decode(
     }
 }
 
+/// Decodes stream after stream until nothing is left: gzip members, Zstandard and LZ4 frames may be
+/// concatenated, and a decoder that stops at the end of the first would lose the rest unnoticed.
 fn http(
     body: Chunks,
     coding: HttpCoding,
     reserve: &mut dyn FnMut(usize) -> Result<(), CodecError>,
 ) -> Result<Vec<Bytes>, CodecError> {
-    let body = body.reader();
-    match coding {
-        HttpCoding::Identity => Ok(body.into_inner().pieces.into()),
-        HttpCoding::Gzip => drain(flate2::bufread::MultiGzDecoder::new(body), reserve),
-        HttpCoding::Deflate => drain(flate2::bufread::ZlibDecoder::new(body), reserve),
-        HttpCoding::Zstd => {
-            let decoder = zstd::stream::read::Decoder::with_buffer(body).map_err(|_| CodecError::Damaged)?;
-            drain(decoder, reserve)
+    let mut body = body.reader();
+    let mut decoded = Decoded { pieces: Vec::new(), piece: Vec::new(), reserve };
+    loop {
+        let before = body.get_ref().left;
+        let streams = &mut body;
+        match coding {
+            HttpCoding::Identity => return Ok(body.into_inner().pieces.into()),
+            HttpCoding::Gzip => decoded.drain(flate2::bufread::GzDecoder::new(streams))?,
+            HttpCoding::Deflate => decoded.drain(flate2::bufread::ZlibDecoder::new(streams))?,
+            HttpCoding::Zstd => {
+                let decoder = zstd::stream::read::Decoder::with_buffer(streams);
+                decoded.drain(decoder.map_err(|_| CodecError::Damaged)?.single_frame())?;
+            }
+            HttpCoding::Lz4 => decoded.drain(lz4_flex::frame::FrameDecoder::new(streams))?,
         }
-        HttpCoding::Lz4 => drain(lz4_flex::frame::FrameDecoder::new(body), reserve),
+        match body.get_ref().left {
+            0 => return Ok(decoded.finish()),
+            left if left == before => return Err(CodecError::Damaged),
+            _ => {}
+        }
     }
 }
 
-fn drain(
-    mut decoder: impl Read,
-    reserve: &mut dyn FnMut(usize) -> Result<(), CodecError>,
-) -> Result<Vec<Bytes>, CodecError> {
-    let mut decoded = Vec::new();
-    loop {
-        reserve(PIECE_BYTES)?;
-        let mut piece = Vec::with_capacity(PIECE_BYTES);
-        let read = decoder.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece);
-        read.map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => CodecError::Truncated,
-            _ => CodecError::Damaged,
-        })?;
-        let last = piece.len() < PIECE_BYTES;
-        decoded.push(piece.into());
-        if last {
-            return Ok(decoded);
+/// Decoded bytes, in pieces of one size.
+struct Decoded<'reserve> {
+    pieces: Vec<Bytes>,
+    piece: Vec<u8>,
+    reserve: &'reserve mut dyn FnMut(usize) -> Result<(), CodecError>,
+}
+
+impl Decoded<'_> {
+    /// Takes one stream to its end.
+    fn drain(&mut self, mut decoder: impl Read) -> Result<(), CodecError> {
+        loop {
+            if self.piece.len() == self.piece.capacity() {
+                (self.reserve)(PIECE_BYTES)?;
+                let full = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
+                self.pieces.push(full.into());
+            }
+            let room = self.piece.capacity() - self.piece.len();
+            let read = decoder.by_ref().take(room as u64).read_to_end(&mut self.piece);
+            let read = read.map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => CodecError::Truncated,
+                _ => CodecError::Damaged,
+            })?;
+            if read < room {
+                return Ok(());
+            }
         }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.pieces.push(self.piece.into());
+        self.pieces
     }
 }
 
@@ -248,6 +273,23 @@ mod tests {
         for http in CODINGS {
             let coding = RequestCoding { http, blocks: false };
             assert!(decoded(&packed(&data, http), coding, 1 << 30).unwrap() == data, "{http:?}");
+        }
+    }
+
+    #[test]
+    fn streams_that_follow_one_another_are_all_decoded() {
+        let part: Vec<u8> = (0..700_000_u32).map(|at| (at % 241) as u8).collect();
+        for http in CODINGS {
+            let mut body = Vec::new();
+            for _ in 0..5 {
+                body.extend(packed(&part, http));
+            }
+            let coding = RequestCoding { http, blocks: false };
+            assert!(decoded(&body, coding, 1 << 30).unwrap() == part.repeat(5), "{http:?}");
+            body.extend(b"something else");
+            assert!(decoded(&body, coding, 1 << 30).is_err(), "{http:?}");
+            let cut = &body[..body.len() - packed(&part, http).len() / 2];
+            assert!(decoded(cut, coding, 1 << 30).is_err(), "{http:?}");
         }
     }
 

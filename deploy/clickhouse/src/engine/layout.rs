@@ -102,6 +102,8 @@ fn config_xml(users: &Path, log: &Path, limits: &EngineLimits) -> String {
 /// that is only queued must not be acknowledged; newer engines turn it on.
 fn users_xml(limits: &EngineLimits) -> String {
     let query_memory = limits.query_memory_bytes_max;
+    let further: String =
+        limits.further_grants.iter().map(|grant| format!("<query>GRANT {}</query>", escape(grant))).collect();
     let seconds = limits.query_seconds_max;
     format!(
         "<clickhouse>\n\
@@ -112,7 +114,7 @@ fn users_xml(limits: &EngineLimits) -> String {
          </default></profiles>\n\
          <users><default><password></password><networks><ip>::/0</ip></networks>\
          <profile>default</profile><quota>default</quota>\
-         <grants><query>{GRANTS}</query></grants></default></users>\n\
+         <grants><query>{GRANTS}</query>{further}</grants></default></users>\n\
          <quotas><default></default></quotas>\n\
          </clickhouse>\n"
     )

@@ -38,6 +38,8 @@ pub struct EngineLimits {
     /// `fsync_after_insert` and `fsync_part_directory`, which are no settings of a statement). Without
     /// it acknowledged rows survive the process, but not a power cut.
     pub sync_inserts: bool,
+    /// Privileges of the engine's one user beyond tables and views, as `GRANT` takes them.
+    pub further_grants: Vec<String>,
 }
 
 impl Default for EngineLimits {
@@ -48,6 +50,7 @@ impl Default for EngineLimits {
             query_seconds_max: 300,
             cache_bytes_max: 256 << 20,
             sync_inserts: true,
+            further_grants: Vec::new(),
         }
     }
 }

@@ -65,8 +65,7 @@ pub async fn serve(
     }
     let server = Arc::new(open(config).await?);
     tracing::info!(%address, version = server.engine.version(), "clickhouse engine is listening");
-    accept(&server, &listener, &shutdown).await;
-    drop(listener);
+    accept(&server, listener, &shutdown).await;
     close(server).await
 }
 
@@ -91,7 +90,7 @@ async fn open(config: ServerConfig) -> Result<Server, ServeError> {
 }
 
 /// Accepts until `shutdown`, then waits for the connections' requests.
-async fn accept(server: &Arc<Server>, listener: &TcpListener, shutdown: &CancellationToken) {
+async fn accept(server: &Arc<Server>, listener: TcpListener, shutdown: &CancellationToken) {
     let places = Arc::new(Semaphore::new(server.limits.connections_max));
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
@@ -117,6 +116,8 @@ async fn accept(server: &Arc<Server>, listener: &TcpListener, shutdown: &Cancell
             }
         }
     }
+    // New connections are refused from here on, rather than left to wait for nobody.
+    drop(listener);
     tracing::info!(connections = graceful.count(), "draining");
     if timeout(server.limits.drain_max, graceful.shutdown()).await.is_err() {
         tracing::warn!("requests did not end in time and are cut");
