@@ -1,5 +1,6 @@
 //! Edge redirector, events API, link registry, shipper.
 
+pub mod api;
 pub mod edge;
 pub mod registry;
 pub mod ship;
