@@ -258,12 +258,12 @@ pub(crate) fn published(file: &File, codec: TailCodec) -> io::Result<Published> 
     let len = file.metadata()?.len();
     for _ in 0..TAIL_TRIES {
         let words = read_up_to(file, TAIL_AT as u64, 16)?;
-        let Some((word, used)) = words.split_at_checked(8) else { break };
-        let (Ok(word), Ok(used)) = (word.try_into(), used.try_into()) else { break };
-        if let Some(tail) = codec.decode(u64::from_le_bytes(word)) {
+        let Some((word, used)) = words.split_first_chunk() else { break };
+        if let Some(tail) = codec.decode(u64::from_le_bytes(*word)) {
             // Pairs with the writer's release store: see the head of `segment`.
             fence(Ordering::Acquire);
-            return Ok(Published { tail: Some(tail), used: u64::from_le_bytes(used).min(len) });
+            let used = used.first_chunk().map_or(len, |used| u64::from_le_bytes(*used).min(len));
+            return Ok(Published { tail: Some(tail), used });
         }
     }
     Ok(Published { tail: None, used: len })

@@ -56,17 +56,22 @@ fn a_broken_length_loses_no_neighbour() {
 fn the_search_behind_damage_goes_as_far_as_it_must() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer = Writer::open(JournalConfig { segment_bytes: 4 << 20, ..config(dir.path()) }).unwrap();
-    // Around the 64 KiB that are searched at once, in steps of a frame's alignment.
+    // The search takes 64 KiB at a time: the record behind the damage starts at, before and behind
+    // every multiple of 8 around that.
     let lens: Vec<_> = (0..40).map(|step| (64 << 10) - 200 + 8 * step).collect();
-    lens.iter().for_each(|len| assert!(writer.append(&vec![*len as u8; *len]).is_ok()));
+    for len in &lens {
+        writer.append(&vec![1; *len]).unwrap();
+        writer.append(b"behind").unwrap();
+    }
+    drop(writer);
     let (mut at, file) = (HEADER_BYTES, segment_files(dir.path()).remove(0));
-    for len in lens.iter().step_by(2).zip(lens.iter().skip(1).step_by(2)) {
+    for len in &lens {
         damage(&file, at + 8, |bytes| bytes[0] ^= 1);
-        at += frame_bytes(*len.0) + frame_bytes(*len.1);
+        at += frame_bytes(*len) + frame_bytes(6);
     }
     let read = read_all(dir.path());
-    assert_eq!(corrupt_runs(&read), (0..20).map(|pair| (2 * pair, 1)).collect::<Vec<_>>());
-    assert_eq!(read.len(), 40);
+    assert_eq!(corrupt_runs(&read), (0..40).map(|pair| (2 * pair, 1)).collect::<Vec<_>>());
+    assert_eq!(read.len(), 80);
 }
 
 #[test]
@@ -114,6 +119,27 @@ fn a_record_within_a_payload_is_not_taken_when_the_framing_is_lost() {
     let read = read_all(dir.path());
     assert_eq!(corrupt_runs(&read), [(1, 1)]);
     assert_eq!((intact(&read[0]), intact(&read[2])), (&b"before"[..], &b"after"[..]));
+}
+
+#[test]
+fn a_record_that_a_disk_wrote_to_the_wrong_place_is_not_read_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = ten_records(dir.path());
+    let third = fs::read(&file).unwrap()[start(2) as usize..start(3) as usize].to_vec();
+    damage(&file, start(6), |bytes| bytes[..third.len()].copy_from_slice(&third));
+    let read = read_all(dir.path());
+    assert_eq!((read.len(), corrupt_runs(&read)), (10, vec![(6, 1)]));
+}
+
+#[test]
+fn a_segment_cut_within_its_header_still_owes_what_its_tail_word_counts() {
+    for (cut, lost) in [(4096, vec![(0, 10)]), (136, vec![(0, 10)]), (135, vec![]), (0, vec![])] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = ten_records(dir.path());
+        OpenOptions::new().write(true).open(&file).unwrap().set_len(cut).unwrap();
+        drop(open(dir.path()));
+        assert_eq!(corrupt_runs(&read_all(dir.path())), lost, "cut at {cut}");
+    }
 }
 
 #[test]
