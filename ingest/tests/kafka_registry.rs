@@ -1,5 +1,7 @@
 //! The registry on a real broker: writers that compete, followers, snapshots, and Kafka away.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod ship_support;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,7 @@
 //! The shipper against a real broker: what arrives, in which order, and what the checkpoint says.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod ship_support;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! The shipper while Kafka misbehaves: a real broker that freezes, is killed and comes back, and a mock
 //! cluster that answers with errors.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod ship_support;
 
 use std::time::Duration;

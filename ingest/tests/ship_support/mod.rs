@@ -1,7 +1,7 @@
 //! What the shipper's tests share: topics of their own on a real broker, journals to fill, and a reader
 //! of what arrived.
 
-#![allow(dead_code, reason = "every test file uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "every test file uses a part of it")]
 
 mod broker;
 

@@ -34,14 +34,26 @@ impl From<Diverged> for EndError {
     }
 }
 
+/// A consumer to read to the end with. It is dropped where nobody waits for it, since that takes 100 ms.
+pub(super) fn consumer(client: &ClientConfig) -> Result<BaseConsumer, KafkaError> {
+    let mut client = client.clone();
+    // Whoever waits for the end must not also wait for records that may never come.
+    client.set("fetch.wait.max.ms", "5");
+    // Nor 50 ms before the first request.
+    client.set("enable.sparse.connections", "false");
+    client.set("statistics.interval.ms", "0");
+    client.create()
+}
+
 /// Brings the state to where the topic ended when this was called, or later. Blocks.
 pub(super) fn read_to_end(
-    client: &ClientConfig,
+    consumer: &BaseConsumer,
     topic: &str,
     history: &History,
     deadline: Instant,
 ) -> Result<(), EndError> {
-    let consumer: BaseConsumer = client.create()?;
+    // Without knowing the partition's leader, the consumer would look for the beginning after 500 ms only.
+    consumer.fetch_metadata(Some(topic), deadline.saturating_duration_since(Instant::now()))?;
     let mut progress = history.followed();
     let mut assignment = TopicPartitionList::with_capacity(1);
     assignment.add_partition_offset(topic, 0, progress.offset())?;

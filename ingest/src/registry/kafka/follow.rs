@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant as StdInstant;
 
 use futures_util::FutureExt as _;
 use rdkafka::ClientContext;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::{RegistryError, Shared};
 use super::KafkaRegistryConfig;
-use super::end::{EndError, read_to_end};
+use super::end::{self, EndError};
 use super::history::{Batch, Diverged, History, Progress};
 use super::recent::Nonce;
 
@@ -56,7 +55,7 @@ impl Follower {
         shutdown: CancellationToken,
     ) -> Result<Follower, KafkaError> {
         let group = format!("{topic}.follower");
-        let mut client = config.cluster.client(&[
+        let client = config.cluster.client(&[
             // Never joined: the partition is assigned here. librdkafka wants a name all the same.
             ("group.id", &group),
             ("enable.auto.commit", "false"),
@@ -76,8 +75,6 @@ impl Follower {
         consumer.assign(&assignment)?;
         let follow = Follow { consumer, history: Arc::clone(&history), status: Arc::clone(&status) };
         tokio::spawn(follow.run(shutdown));
-        // Whoever waits for the end must not also wait for records that may never come.
-        client.set("fetch.wait.max.ms", "5").set("statistics.interval.ms", "0");
         Ok(Follower { history, status, client, topic })
     }
 
@@ -96,10 +93,13 @@ impl Follower {
 
     /// Waits until everything that was committed before this call is in the state.
     pub(super) async fn reach_end(&self, deadline: Instant) -> Result<(), RegistryError> {
-        let (client, topic, history) = (self.client.clone(), self.topic.clone(), Arc::clone(&self.history));
-        let deadline = StdInstant::now() + deadline.saturating_duration_since(Instant::now());
-        let read = move || read_to_end(&client, &topic, &history, deadline);
-        match tokio::task::spawn_blocking(read).await.map_err(RegistryError::store)? {
+        let (topic, history) = (self.topic.clone(), Arc::clone(&self.history));
+        let deadline = deadline.into_std();
+        let consumer = end::consumer(&self.client).map_err(RegistryError::store)?;
+        let read = move || (end::read_to_end(&consumer, &topic, &history, deadline), consumer);
+        let (read, consumer) = tokio::task::spawn_blocking(read).await.map_err(RegistryError::store)?;
+        tokio::task::spawn_blocking(move || drop(consumer));
+        match read {
             Ok(()) => Ok(()),
             Err(error) => {
                 if matches!(error, EndError::Diverged) {

@@ -2,7 +2,8 @@
 //!
 //! Knows nothing of what is written.
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rdkafka::ClientContext;
@@ -21,6 +22,9 @@ pub(super) const NONCE_HEADER: &str = "whence-write";
 /// before. Followers see nothing behind it until then.
 const TRANSACTION_MAX_MS: &str = "10000";
 
+/// Between looks whether the records have been delivered, which takes a few milliseconds.
+const DELIVERY_POLL: Duration = Duration::from_micros(500);
+
 /// At most one open producer, which may write until another process opens its own.
 pub(super) struct Transactions {
     client: ClientConfig,
@@ -38,6 +42,8 @@ impl Transactions {
             // A write waits for every millisecond of this.
             ("linger.ms", "0"),
             ("compression.type", "lz4"),
+            // Sparse connections make the first request wait 50 ms, and opening a transaction 500.
+            ("enable.sparse.connections", "false"),
         ]);
         Transactions { client, topic, producer: None }
     }
@@ -103,8 +109,14 @@ fn transact(
             .headers(OwnedHeaders::new_with_capacity(1).insert(header));
         producer.send(record).map_err(|(error, _)| error)?;
     }
-    // Flushes first. A record that was not delivered makes the commit fail.
-    producer.commit_transaction(patience)
+    // The binding's own flush waits in steps of 100 ms. A record that is not delivered makes the commit
+    // fail, whether it is waited for or not.
+    let deadline = Instant::now() + patience;
+    while producer.in_flight_count() > 0 && Instant::now() < deadline {
+        producer.poll(Duration::ZERO);
+        thread::sleep(DELIVERY_POLL);
+    }
+    producer.commit_transaction(deadline.saturating_duration_since(Instant::now()))
 }
 
 fn is_fenced(producer: &BaseProducer<Context>, error: &KafkaError) -> bool {
