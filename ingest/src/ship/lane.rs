@@ -12,6 +12,8 @@ use rdkafka::error::RDKafkaErrorCode;
 use whence_journal::{Checkpoint, Payload, Position, ReadError, Reader, Record, Stored, retire};
 use whence_schemas::topics::Stream;
 
+use super::ShipError;
+use super::claim::Claim;
 use super::config::{JournalSource, ShipConfig};
 use super::fields::Fields;
 use super::lane_metrics::LaneMetrics;
@@ -58,14 +60,16 @@ pub(super) struct Lane {
     is_confirmed: bool,
     paused_until: Option<Instant>,
     metrics: LaneMetrics,
+    _claim: Claim,
 }
 
 impl Lane {
     /// Takes up a journal where its checkpoint says.
     ///
     /// A damaged checkpoint is as good as none: everything still in the journal is sent again.
-    pub(super) fn open(source: JournalSource, config: &ShipConfig) -> io::Result<Lane> {
+    pub(super) fn open(source: JournalSource, config: &ShipConfig) -> Result<Lane, ShipError> {
         let JournalSource { dir, stream } = source;
+        let Some(claim) = Claim::take(&dir)? else { return Err(ShipError::Claimed(dir)) };
         let metrics = LaneMetrics::of(&dir);
         let checkpoint = match Checkpoint::load(&dir.join(CHECKPOINT))? {
             Stored::Intact(checkpoint) => Some(checkpoint.position),
@@ -93,6 +97,7 @@ impl Lane {
             is_confirmed: false,
             paused_until: None,
             metrics,
+            _claim: claim,
         })
     }
 

@@ -8,6 +8,7 @@
 //! | `lane` | one journal: read, key, hand over, checkpoint, retire |
 //! | `producer` | the Kafka client and its delivery reports |
 //! | `worker` | the loop over all lanes; replaces the client after errors |
+//! | `claim` | one shipper per journal |
 //! | `refused` | keeps what Kafka will never take |
 //! | `connection`, `status` | how it stands, for others to see |
 //!
@@ -30,6 +31,7 @@
 //! One partition without a leader holds up its topic's journals once their windows are full, since a
 //! checkpoint has no gaps; the other topic's go on.
 
+mod claim;
 pub mod config;
 mod connection;
 pub mod fields;
@@ -44,6 +46,7 @@ mod window_model;
 mod worker;
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -69,6 +72,9 @@ pub enum ShipError {
     /// A checkpoint could not be read, or the thread not be started.
     #[error("cannot start to ship the journals")]
     Io(#[from] io::Error),
+    /// Another shipper has the journal, in this process or another.
+    #[error("another shipper has the journal {0}")]
+    Claimed(PathBuf),
     /// More journals than one shipper can have.
     #[error("{0} journals are too many, one shipper takes at most {max}", max = producer::JOURNALS_MAX)]
     TooManyJournals(usize),
@@ -112,7 +118,7 @@ pub fn start(
         return Err(ShipError::TooManyJournals(journals.len()));
     }
     lane_metrics::describe();
-    let lanes: io::Result<Vec<lane::Lane>> =
+    let lanes: Result<Vec<lane::Lane>, ShipError> =
         journals.into_iter().map(|source| lane::Lane::open(source, &config)).collect();
     let shared = Arc::new(status::Shared::default());
     let heartbeat = health.heartbeat("ingest.ship", HEARTBEAT_AGE_MAX);

@@ -61,6 +61,8 @@ pub struct Window {
     sent_to_before: Option<Position>,
     open_records: usize,
     open_bytes: usize,
+    /// The oldest record's birth before a rewind, until reading goes on.
+    born_before_rewind: Option<i64>,
 }
 
 impl Window {
@@ -77,6 +79,7 @@ impl Window {
             sent_to_before: None,
             open_records: 0,
             open_bytes: 0,
+            born_before_rewind: None,
         }
     }
 
@@ -107,7 +110,7 @@ impl Window {
     /// When the oldest record that is not settled came into being, in milliseconds since the epoch.
     #[must_use]
     pub fn oldest_born_at_ms(&self) -> Option<i64> {
-        self.slots.front().map(|slot| slot.born_at_ms)
+        self.slots.front().map(|slot| slot.born_at_ms).or(self.born_before_rewind)
     }
 
     /// Whether another record may be read.
@@ -181,12 +184,14 @@ impl Window {
     /// Forgets what is on its way. Reading goes on at the answer, the watermark; tickets given out so
     /// far mean nothing any more.
     pub fn rewind(&mut self) -> Option<Position> {
+        let oldest = self.oldest_born_at_ms();
         self.first += self.slots.len() as u64;
         for slot in self.slots.drain(..).rev().filter(|slot| slot.is_settled) {
             self.arrived.push_front(slot.next);
         }
         self.open_records = 0;
         self.open_bytes = 0;
+        self.born_before_rewind = oldest;
         self.watermark
     }
 
@@ -206,6 +211,7 @@ impl Window {
     }
 
     fn push(&mut self, slot: Slot) {
+        self.born_before_rewind = None;
         self.slots.push_back(slot);
         self.advance();
     }

@@ -257,4 +257,6 @@ fn the_age_is_that_of_the_oldest_record_on_its_way() {
     assert_eq!(window.oldest_born_at_ms(), Some(1000));
     window.settle(tickets[0]);
     assert_eq!(window.oldest_born_at_ms(), Some(1002));
+    window.rewind();
+    assert_eq!(window.oldest_born_at_ms(), Some(1002), "a rewind makes no record younger");
 }
