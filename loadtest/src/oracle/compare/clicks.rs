@@ -14,7 +14,7 @@ use crate::{
 use std::collections::{BTreeMap, HashSet};
 
 /// How far the clocks of generator and edge may differ.
-const CLOCK_SKEW_MS_MAX: i64 = 5_000;
+const CLOCK_SKEW_MS_MAX: i64 = 2_000;
 
 /// What a stored click without a known id is recognised by.
 type Kin = (Name, Name, Name, Name, Name);

@@ -1,7 +1,10 @@
 //! Pairs stored clicks with requests whose click id nobody was told: each request lies within a span of
 //! time, each stored click at a point.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap, HashMap, VecDeque},
+};
 
 /// A request that may have become a click.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,46 +25,93 @@ pub(super) struct Unpaired {
 }
 
 /// Pairs as many points as can be: earliest end first, which is optimal for points and intervals. A
-/// certain span that went away empty then takes the point of an uncertain one.
+/// certain span that went away empty then takes a point that an uncertain one has, in one or more steps.
 pub(super) fn pair(points_ms: &[i64], spans: &[Span]) -> Unpaired {
-    let mut points: Vec<usize> = (0..points_ms.len()).collect();
-    points.sort_by_key(|point| points_ms[*point]);
+    let mut order: Vec<usize> = (0..points_ms.len()).collect();
+    order.sort_by_key(|point| points_ms[*point]);
+    let at_ms: Vec<i64> = order.iter().map(|point| points_ms[*point]).collect();
     let mut coming: Vec<usize> = (0..spans.len()).collect();
     coming.sort_by_key(|span| Reverse(spans[*span].from_ms));
 
     let mut open = BinaryHeap::new();
-    let mut taken: Vec<Option<usize>> = vec![None; spans.len()];
-    let mut unpaired = Unpaired::default();
-    for point in points {
-        let at_ms = points_ms[point];
-        while let Some(span) = coming.pop_if(|span| spans[*span].from_ms <= at_ms) {
+    let mut pairs =
+        Pairs { at_ms: &at_ms, spans, holder: vec![None; at_ms.len()], taken: vec![None; spans.len()] };
+    for (place, at_ms) in at_ms.iter().enumerate() {
+        while let Some(span) = coming.pop_if(|span| spans[*span].from_ms <= *at_ms) {
             open.push(Reverse((spans[span].to_ms, !spans[span].is_certain, span)));
         }
-        while open.peek().is_some_and(|Reverse((to_ms, ..))| *to_ms < at_ms) {
+        while open.peek().is_some_and(|Reverse((to_ms, ..))| to_ms < at_ms) {
             open.pop();
         }
-        match open.pop() {
-            Some(Reverse((.., span))) => taken[span] = Some(point),
-            None => unpaired.points.push(point),
+        if let Some(Reverse((.., span))) = open.pop() {
+            pairs.give(place, span);
         }
     }
-    prefer_certain(points_ms, spans, &mut taken);
-    unpaired.spans = (0..spans.len()).filter(|span| taken[*span].is_none()).collect();
-    unpaired
+    for span in 0..spans.len() {
+        if spans[span].is_certain && pairs.taken[span].is_none() {
+            pairs.make_room_for(span);
+        }
+    }
+    let free = |holder: &Vec<Option<usize>>| {
+        (0..holder.len()).filter(|at| holder[*at].is_none()).collect::<Vec<_>>()
+    };
+    let points = free(&pairs.holder).into_iter().map(|place| order[place]).collect();
+    Unpaired { points, spans: free(&pairs.taken) }
 }
 
-fn prefer_certain(points_ms: &[i64], spans: &[Span], taken: &mut [Option<usize>]) {
-    for certain in 0..spans.len() {
-        let Span { from_ms, to_ms, is_certain } = spans[certain];
-        if !is_certain || taken[certain].is_some() {
-            continue;
+/// Who has whom; points go by their place in time.
+struct Pairs<'a> {
+    at_ms: &'a [i64],
+    spans: &'a [Span],
+    /// The span that has the point.
+    holder: Vec<Option<usize>>,
+    /// The point that the span has.
+    taken: Vec<Option<usize>>,
+}
+
+impl Pairs<'_> {
+    fn give(&mut self, place: usize, span: usize) {
+        self.holder[place] = Some(span);
+        self.taken[span] = Some(place);
+    }
+
+    /// Searches, breadth first, for a chain of spans that each can have the next one's point, from `span`
+    /// to an uncertain one, which goes away empty (an augmenting path, every point looked at once).
+    fn make_room_for(&mut self, span: usize) {
+        let mut unseen: BTreeSet<usize> = (0..self.at_ms.len()).collect();
+        let mut asked_by: HashMap<usize, usize> = HashMap::new();
+        let mut asking = VecDeque::from([span]);
+        while let Some(asker) = asking.pop_front() {
+            let Span { from_ms, to_ms, .. } = self.spans[asker];
+            let first = self.at_ms.partition_point(|at_ms| *at_ms < from_ms);
+            let end = self.at_ms.partition_point(|at_ms| *at_ms <= to_ms);
+            let places: Vec<usize> = unseen.range(first..end).copied().collect();
+            for place in places {
+                unseen.remove(&place);
+                asked_by.insert(place, asker);
+                match self.holder[place] {
+                    Some(holder) if self.spans[holder].is_certain => asking.push_back(holder),
+                    holder => {
+                        if let Some(uncertain) = holder {
+                            self.taken[uncertain] = None;
+                        }
+                        return self.hand_on(place, &asked_by);
+                    }
+                }
+            }
         }
-        let giver = (0..spans.len()).find(|other| {
-            !spans[*other].is_certain
-                && taken[*other].is_some_and(|point| (from_ms..=to_ms).contains(&points_ms[point]))
-        });
-        if let Some(giver) = giver {
-            taken.swap(certain, giver);
+    }
+
+    /// Everybody on the way gets the point that was asked for.
+    fn hand_on(&mut self, mut place: usize, asked_by: &HashMap<usize, usize>) {
+        loop {
+            let asker = asked_by[&place];
+            let before = self.taken[asker];
+            self.give(place, asker);
+            match before {
+                Some(before) => place = before,
+                None => return,
+            }
         }
     }
 }
@@ -69,6 +119,7 @@ fn prefer_certain(points_ms: &[i64], spans: &[Span], taken: &mut [Option<usize>]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn certain(from_ms: i64, to_ms: i64) -> Span {
         Span { from_ms, to_ms, is_certain: true }
@@ -94,5 +145,48 @@ mod tests {
     fn what_was_answered_goes_before_what_was_not() {
         let spans = [uncertain(0, 5), certain(0, 10)];
         assert_eq!(pair(&[3], &spans), Unpaired { points: vec![], spans: vec![0] });
+    }
+
+    #[test]
+    fn room_is_made_over_any_number_of_steps() {
+        // The uncertain span ends first and takes the first point; each certain one then takes its
+        // neighbour's, and the last goes away empty.
+        let mut spans = vec![uncertain(0, 5)];
+        spans.extend((0..50).map(|n| certain(n * 10, n * 10 + 15)));
+        let points: Vec<i64> = (0..50).map(|n| n * 10 + 5).collect();
+        assert_eq!(pair(&points, &spans), Unpaired { points: vec![], spans: vec![0] });
+    }
+
+    proptest! {
+        #[test]
+        fn as_much_is_paired_as_can_be(
+            points in prop::collection::vec(0i64..30, 0..7),
+            spans in prop::collection::vec((0i64..30, 0i64..10, any::<bool>()), 0..7),
+        ) {
+            let spans: Vec<_> = spans.iter().map(|(from, len, is_certain)| Span { from_ms: *from, to_ms: from + len, is_certain: *is_certain }).collect();
+            let unpaired = pair(&points, &spans);
+            let certain = |left: &[usize]| left.iter().filter(|span| spans[**span].is_certain).count();
+            let best = best(&points, &spans, 0, &mut vec![false; spans.len()]);
+            prop_assert_eq!(points.len() - unpaired.points.len(), best.0, "points");
+            prop_assert_eq!(spans.len() - unpaired.spans.len(), best.0, "each with one span");
+            // Of all pairings with that many points, none serves more certain spans.
+            let all_certain = spans.iter().filter(|span| span.is_certain).count();
+            prop_assert_eq!(all_certain - certain(&unpaired.spans), best.1);
+        }
+    }
+
+    /// The most points that can be paired, and the most certain spans among such pairings, by trying all.
+    fn best(points: &[i64], spans: &[Span], at: usize, used: &mut Vec<bool>) -> (usize, usize) {
+        let Some(point) = points.get(at) else { return (0, 0) };
+        let mut found = best(points, spans, at + 1, used);
+        for span in 0..spans.len() {
+            if !used[span] && (spans[span].from_ms..=spans[span].to_ms).contains(point) {
+                used[span] = true;
+                let (count, certain) = best(points, spans, at + 1, used);
+                used[span] = false;
+                found = found.max((count + 1, certain + usize::from(spans[span].is_certain)));
+            }
+        }
+        found
     }
 }
