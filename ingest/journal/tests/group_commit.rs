@@ -6,10 +6,12 @@ mod common;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::*;
-use whence_journal::{CommitError, Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk, Reader};
+use whence_journal::{
+    CommitError, Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk, Position, Reader,
+};
 
 /// A disk whose syncs wait for permission, are counted, and fail as told.
 #[derive(Debug, Default)]
@@ -79,6 +81,17 @@ fn fixture(waiting_bytes_max: usize, quota_bytes: u64) -> Fixture {
     Fixture { dir, disk, commits }
 }
 
+/// Commits one record, trying again while it is refused as `passing` says.
+async fn commit(commits: &GroupCommit, payload: &[u8], passing: fn(&CommitError) -> bool) -> Position {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        match commits.append(&[payload]).await {
+            Ok(position) => return position,
+            Err(refused) => assert!(passing(&refused) && Instant::now() < deadline, "{refused:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_commit_resolves_to_the_position_of_its_first_record() {
     let Fixture { dir, commits, .. } = fixture(1 << 20, 1 << 30);
@@ -144,12 +157,7 @@ async fn a_failed_sync_refuses_all_that_wait_and_begins_a_new_incarnation() {
         let refused = refused.unwrap_err();
         assert!(matches!(refused, CommitError::Io(_)) && refused.is_retriable());
     }
-    let retried = loop {
-        match commits.append(&[b"retried"]).await {
-            Ok(position) => break position,
-            Err(refused) => assert!(matches!(refused, CommitError::Reopening), "{refused:?}"),
-        }
-    };
+    let retried = commit(&commits, b"retried", |refused| matches!(refused, CommitError::Reopening)).await;
     assert!(retried.incarnation > before.incarnation);
     assert_eq!(retried.offset, 0);
     drop(commits);
@@ -169,11 +177,7 @@ async fn a_disk_that_keeps_failing_never_gets_an_answer_out() {
             other => panic!("{other:?}"),
         }
     }
-    let mut last = commits.append(&[b"event"]).await;
-    while matches!(last, Err(CommitError::Reopening)) {
-        last = commits.append(&[b"event"]).await;
-    }
-    last.unwrap();
+    commit(&commits, b"event", |refused| matches!(refused, CommitError::Reopening)).await;
 }
 
 #[tokio::test]
@@ -204,7 +208,7 @@ async fn a_full_disk_refuses_and_passes() {
     };
     assert!(matches!(refused, CommitError::DiskFull) && refused.is_retriable());
     disk.set(|state| state.is_full = false);
-    while commits.append(&[&[1; 1100]]).await.is_err() {}
+    commit(&commits, &[1; 1100], |refused| matches!(refused, CommitError::DiskFull)).await;
 }
 
 #[tokio::test]
@@ -214,7 +218,7 @@ async fn a_caller_that_goes_away_takes_nothing_back() {
     drop(commits.append(&[&[7; 700]]));
     disk.set(|state| state.is_stuck = false);
     // Its bytes are given back too.
-    while commits.append(&[&[8; 700]]).await.is_err() {}
+    commit(&commits, &[8; 700], |refused| matches!(refused, CommitError::Busy)).await;
     drop(commits);
     let read = payloads(&read_all(dir.path()));
     assert_eq!(read[0], [7; 700]);
