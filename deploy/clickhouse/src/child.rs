@@ -51,6 +51,7 @@ impl TiedChild {
     }
 
     /// How the child ended, if it has.
+    #[cfg(feature = "testing")]
     pub fn status(&self) -> Option<ExitStatus> {
         *self.ended.borrow()
     }

@@ -61,7 +61,8 @@ pub struct ServerLimits {
     pub statement_bytes_max: usize,
     /// Size of a result that is held back whole (`wait_end_of_query=1`), in bytes.
     pub held_result_bytes_max: usize,
-    /// How long a client may take to send its headers.
+    /// How long a client may take to send its headers, and how long a connection may stay idle
+    /// between requests; ClickHouse's `keep_alive_timeout` is as long.
     pub headers_max: Duration,
     /// How long a client may pause while it sends a body or takes a result.
     pub idle_max: Duration,
@@ -81,7 +82,7 @@ impl Default for ServerLimits {
             bodies_bytes_max: 1 << 30,
             statement_bytes_max: 16 << 20,
             held_result_bytes_max: 64 << 20,
-            headers_max: Duration::from_secs(10),
+            headers_max: Duration::from_secs(30),
             idle_max: Duration::from_secs(60),
             drain_max: Duration::from_secs(15),
         }

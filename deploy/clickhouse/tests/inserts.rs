@@ -1,5 +1,7 @@
 //! Inserts: a body counts whole or not at all, and a retry counts once.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
 mod support;
 
 use std::io::Write;

@@ -41,6 +41,9 @@ fn sql_reaches_no_file_no_address_and_no_switch() {
         "CREATE USER intruder",
         "SYSTEM SHUTDOWN",
         "SELECT file('/etc/hostname')",
+        "CREATE TABLE k (a String) ENGINE = Kafka SETTINGS kafka_broker_list = '127.0.0.1:1', \
+         kafka_topic_list = 't', kafka_group_name = 'g', kafka_format = 'CSV'",
+        "CREATE TABLE u (a String) ENGINE = URL('http://127.0.0.1:1/', CSV)",
     ] {
         assert_eq!(engine.post("/", &[], sql.as_bytes()).code(), Some(497), "{sql}");
     }
@@ -93,6 +96,9 @@ fn settings_params_and_database_hold_for_one_request() {
     assert_eq!(engine.post(target, &[], sql).text(), "3\td\ta\\tb\\n\\'\t[1,2]\n");
     assert_eq!(engine.query("SELECT getSetting('max_threads') = 3, currentDatabase()"), "0\tdefault");
     assert_eq!(engine.post("/", &[], b"SELECT {text:String}").code(), Some(456));
+    engine.query("CREATE TABLE d.t (n UInt8) ENGINE = MergeTree ORDER BY n");
+    assert_eq!(engine.post("/?database=d", &[], b"INSERT INTO t FORMAT CSV\n1\n2\n").status, 200);
+    assert_eq!(engine.query("SELECT count() FROM d.t"), "2");
 }
 
 #[test]
@@ -172,6 +178,17 @@ fn statements_end_at_their_time_limit() {
     let sql = b"SELECT sum(sipHash64(number)) FROM numbers(1000000000000)";
     let answer = engine.post("/?max_execution_time=1", &[], sql);
     assert_eq!((answer.status, answer.code()), (408, Some(159)));
+}
+
+#[test]
+fn a_statement_beyond_the_memory_limit_fails_and_the_next_one_does_not() {
+    let engine = Engine::start_with(&["--memory-bytes-max", "1000000000"]);
+    let sql = b"SELECT length(groupArray(toString(number))) FROM numbers(1000000000)";
+    for target in ["/", "/?max_memory_usage=100000000"] {
+        let answer = engine.post(target, &[], sql);
+        assert_eq!((answer.status, answer.code()), (500, Some(241)), "{}", answer.text());
+        assert_eq!(engine.query("SELECT 1"), "1");
+    }
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Starts and ends: orderly, by `kill -9`, refused, supervised.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
 mod support;
 
 use std::io::Write;
@@ -173,4 +175,20 @@ async fn a_supervised_server_comes_back_on_the_same_port_with_its_rows() {
     supervisor.stop().await;
     assert_eq!(*state.borrow_and_update(), State::Stopped);
     assert!(children(data.path()).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_supervised_server_that_stops_answering_is_replaced() {
+    let data = tempfile::tempdir().unwrap();
+    let start = command(data.path(), &library::find().unwrap());
+    let limits = SupervisorLimits { ping_max: Duration::from_millis(500), unanswered_max: 3, ..limits() };
+    let supervisor = Supervisor::start("127.0.0.1:0".parse().unwrap(), start, limits).await.unwrap();
+    let [stuck] = children(data.path())[..] else { panic!("one child") };
+    // SAFETY: signals a child of this process.
+    unsafe { libc::kill(stuck, libc::SIGSTOP) };
+    let mut state = supervisor.state();
+    state.wait_for(|state| *state == State::Down).await.unwrap();
+    state.wait_for(|state| *state == State::Up).await.unwrap();
+    assert!(!children(data.path()).contains(&stuck));
+    supervisor.stop().await;
 }

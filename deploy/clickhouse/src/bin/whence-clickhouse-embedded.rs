@@ -75,10 +75,15 @@ fn command() -> Command {
                 .help("Acknowledge inserts before their parts are synced to disk"),
         )
         .arg(
-            Arg::new("grant")
-                .long("grant")
-                .action(ArgAction::Append)
-                .help("A privilege beyond tables and views, for trials: `KAFKA ON *.*`, `TABLE ENGINE ON Kafka`"),
+            Arg::new("grant").long("grant").action(ArgAction::Append).help(
+                "A privilege beyond tables and views, for trials: `KAFKA ON *.*`, `TABLE ENGINE ON Kafka`",
+            ),
+        )
+        .arg(
+            Arg::new("memory-bytes-max")
+                .long("memory-bytes-max")
+                .value_parser(value_parser!(u64))
+                .help("Memory of all statements and caches together, in bytes"),
         )
         .arg(
             Arg::new("body-bytes-max")
@@ -103,6 +108,9 @@ async fn run(arguments: &ArgMatches) -> Result<(), Failure> {
     }
     if let Some(bytes) = arguments.get_one::<usize>("body-bytes-max") {
         config.limits.body_bytes_max = *bytes;
+    }
+    if let Some(bytes) = arguments.get_one::<u64>("memory-bytes-max") {
+        config.engine.memory_bytes_max = *bytes;
     }
     config.engine.further_grants =
         arguments.get_many::<String>("grant").unwrap_or_default().cloned().collect();

@@ -1,6 +1,7 @@
 //! A plain HTTP/1.1 client that shows what came over the wire, and a server of one test's own.
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
