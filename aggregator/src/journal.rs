@@ -192,7 +192,14 @@ impl Source for JournalSource {
     async fn commit(&mut self, commit: &Commit) -> Result<(), SourceError> {
         let position = position(commit);
         let checkpoint = Checkpoint { position, intent: commit.intent, note: Vec::new() };
-        tokio::task::block_in_place(|| checkpoint.save(&self.settings.checkpoint)).map_err(io_failed)?;
+        tokio::task::block_in_place(|| {
+            if let Some(end) = commit.intent {
+                // Once it is intended, the block must be there to be replayed, also after a power cut.
+                whence_journal::sync(&self.settings.dir, position, end)?;
+            }
+            checkpoint.save(&self.settings.checkpoint)
+        })
+        .map_err(io_failed)?;
         if commit.intent.is_none() {
             self.retire(position);
         }

@@ -76,6 +76,28 @@ pub fn disk_usage(dir: &Path) -> io::Result<DiskUsage> {
     Ok(usage)
 }
 
+/// Puts the records `from..to` of one incarnation on the disk, whoever writes them: for a reader that is
+/// about to tell somebody else about them, and must find them again after a power cut.
+///
+/// # Errors
+/// The disk's. A segment that was retired meanwhile is not an error.
+pub fn sync(dir: &Path, from: Position, to: u64) -> io::Result<()> {
+    let names: Vec<_> =
+        segments(dir)?.into_iter().filter(|name| name.incarnation == from.incarnation).collect();
+    for (at, name) in names.iter().enumerate() {
+        let is_before = names.get(at + 1).is_some_and(|after| after.base <= from.offset);
+        if is_before || name.base >= to {
+            continue;
+        }
+        match File::open(dir.join(name.file_name())) {
+            Ok(file) => file.sync_data()?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// What [`retire`] removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Retired {

@@ -52,7 +52,7 @@ mod segment;
 mod writer;
 
 pub use checkpoint::{Checkpoint, NOTE_BYTES_MAX, Stored};
-pub use directory::{DiskUsage, Retired, disk_usage, retire};
+pub use directory::{DiskUsage, Retired, disk_usage, retire, sync};
 pub use disk::{Disk, OsDisk};
 pub use error::{AppendError, CommitError, OpenError};
 pub use group_commit::{GroupCommit, GroupCommitConfig};
