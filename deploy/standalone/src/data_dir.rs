@@ -102,6 +102,11 @@ impl DataDir {
         self.path.join("registry.redb")
     }
 
+    /// The registry as last seen in Kafka.
+    pub fn registry_snapshot(&self) -> PathBuf {
+        self.path.join("registry.snapshot")
+    }
+
     /// The journals.
     pub fn journals(&self) -> PathBuf {
         self.path.join("journal")

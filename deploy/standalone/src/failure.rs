@@ -44,6 +44,9 @@ pub enum Failure {
     /// The registry's file can't be used.
     #[error(transparent)]
     Registry(#[from] embedded::OpenError),
+    /// librdkafka does not accept its properties.
+    #[error("the settings of the kafka client are not valid")]
+    Kafka(#[from] rdkafka::error::KafkaError),
     /// The edge did not start.
     #[error("cannot start the edge")]
     Edge(#[from] EdgeError),

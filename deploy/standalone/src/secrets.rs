@@ -251,13 +251,6 @@ mod tests {
             (text("'abc123'", HEX, &key), "`mint-with`"),
             (text("2", HEX, &key), "not usable"),
             (format!("identity-secret = 'abc123'\nx = [\"{HEX}"), "not TOML"),
-            (
-                format!(
-                    "{}other = 'abc123'",
-                    text("1", HEX, &key).replace("[token-keys]", "other = 1\n[token-keys]")
-                ),
-                "not TOML",
-            ),
             (format!("identity = 1\n{}", text("1", HEX, &key)), "`identity` is unknown"),
         ];
         for (text, expected) in cases {

@@ -12,8 +12,8 @@ use clickhouse::error::Error;
 use clickhouse::{Client, Row, RowOwned, RowWrite};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
-use whence_ingest::registry::Shared;
-use whence_runtime::health::Component;
+use whence_ingest::registry::{Registry, Shared};
+use whence_runtime::health::{Component, Health};
 use whence_schemas::event::{RegistryEntry, registry_entry::Entry};
 
 use super::follow;
@@ -118,9 +118,13 @@ impl Page {
 }
 
 /// Keeps the dimension tables up to the registry until `stop`.
-pub async fn keep(client: Client, registry: Arc<Shared>, component: Component, stop: CancellationToken) {
-    let followed = follow_registry(&client, &registry, &component);
-    stop.run_until_cancelled(followed).await;
+pub fn start(client: &Client, registry: &Arc<dyn Registry>, health: &Health, stop: &CancellationToken) {
+    metrics::describe_counter!("whence_dimension_rows_total", "Rows put into the dimension tables, by table");
+    let (client, registry, stop) = (client.clone(), Arc::clone(registry.shared()), stop.clone());
+    let component = health.component(COMPONENT);
+    tokio::spawn(async move {
+        stop.run_until_cancelled(follow_registry(&client, &registry, &component)).await;
+    });
 }
 
 async fn follow_registry(client: &Client, registry: &Shared, component: &Component) {
@@ -199,9 +203,4 @@ where
     insert.end().await?;
     metrics::counter!("whence_dimension_rows_total", "table" => table).increment(rows.len() as u64);
     Ok(())
-}
-
-/// Describes the follower's metric.
-pub fn describe() {
-    metrics::describe_counter!("whence_dimension_rows_total", "Rows put into the dimension tables, by table");
 }

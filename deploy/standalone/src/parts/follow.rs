@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use whence_ingest::edge::LinkTable;
 use whence_ingest::registry::Shared;
@@ -17,18 +18,31 @@ pub fn page(registry: &Shared, version: u64) -> Vec<Arc<RegistryEntry>> {
 }
 
 /// Takes all there is into the table, then goes on with what comes, until `stop`. Returns once the table
-/// has what the registry had.
-pub fn links(registry: &Arc<Shared>, table: &Arc<LinkTable>, component: &Component, stop: CancellationToken) {
+/// has what the registry has; `component` is ready from then on, or once `is_known`: without its links an
+/// edge would call every one of them unknown.
+pub fn links(
+    registry: &Arc<Shared>,
+    mut is_known: watch::Receiver<bool>,
+    table: &Arc<LinkTable>,
+    component: Component,
+    stop: CancellationToken,
+) {
     let mut versions = registry.versions();
     let mut version = take_in(registry, table, 0);
-    component.ready();
-    tracing::info!(links = table.len(), version, "the edge has its links");
     let (registry, table) = (Arc::clone(registry), Arc::clone(table));
-    tokio::spawn(async move {
-        while let Some(Ok(())) = stop.run_until_cancelled(versions.changed()).await {
-            version = take_in(&registry, &table, version);
+    let following = async move {
+        if is_known.wait_for(|is_known| *is_known).await.is_err() {
+            return;
         }
-    });
+        loop {
+            version = take_in(&registry, &table, version);
+            component.ready();
+            if versions.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::spawn(async move { stop.run_until_cancelled(following).await });
 }
 
 fn take_in(registry: &Shared, table: &LinkTable, mut version: u64) -> u64 {

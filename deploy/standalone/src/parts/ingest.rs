@@ -11,10 +11,11 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use whence_ingest::api::{self, AdminKey, ApiHandle, ApiSettings};
 use whence_ingest::edge::{self, Clock, EdgeHandle, LinkTable, TableLimits};
-use whence_ingest::registry::{Registry, wall_clock};
+use whence_ingest::registry::wall_clock;
 use whence_journal::GroupCommit;
 use whence_runtime::shutdown::Shutdown;
 
+use super::registry::Opened;
 use super::{follow, journals};
 use crate::addresses::url;
 use crate::failure::Failure;
@@ -39,7 +40,7 @@ pub struct Parts<'a> {
     /// The key that may do everything.
     pub admin: AdminKey,
     /// Programs, referrers, links.
-    pub registry: Arc<dyn Registry>,
+    pub registry: &'a Opened,
 }
 
 /// The edge and the API at work.
@@ -61,8 +62,9 @@ impl Ingest {
         let root = process.data.journals();
         let followers = CancellationToken::new();
         let links = Arc::new(LinkTable::new(TableLimits::default()));
+        let Opened { registry, is_known, .. } = parts.registry;
         let shown = process.health.component(LINKS);
-        follow::links(parts.registry.shared(), &links, &shown, followers.clone());
+        follow::links(registry.shared(), is_known.clone(), &links, shown, followers.clone());
 
         let keys = Arc::new(ArcSwap::from_pointee(parts.secrets.keys.clone()));
         let edge_parts = edge::Parts {
@@ -80,7 +82,7 @@ impl Ingest {
         let journal = open_journal(parts.journals, journals::conversions(&root)).await?;
         let api_stop = CancellationToken::new();
         let api_parts = api::Parts {
-            registry: parts.registry,
+            registry: Arc::clone(registry),
             keys,
             identity: parts.secrets.identity.clone(),
             journal: Arc::clone(&journal),

@@ -6,6 +6,7 @@ pub mod engine;
 pub mod follow;
 pub mod ingest;
 pub mod journals;
+pub mod kafka;
 pub mod registry;
 pub mod shipper;
 pub mod store;

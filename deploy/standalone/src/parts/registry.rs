@@ -1,28 +1,123 @@
-//! Which registry a process has: the embedded file, or the topic in Kafka.
+//! Which registry a process has: the file of one machine, or the topic in Kafka with a snapshot beside it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use whence_ingest::registry::embedded::EmbeddedRegistry;
-use whence_ingest::registry::{Registry, wall_clock};
+use whence_ingest::registry::kafka::{Following, KafkaRegistry, KafkaRegistryConfig};
+use whence_ingest::registry::{Registry, RegistryState, snapshot, wall_clock};
+use whence_ingest::topics::Cluster;
+use whence_runtime::health::Component;
+use whence_runtime::shutdown::Shutdown;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::process::Process;
 
-/// Opens the registry of one machine.
-///
-/// # Errors
-/// The file can't be used.
-pub async fn embedded(process: &Process) -> Result<Arc<dyn Registry>, Failure> {
-    let path = process.data.registry();
-    let opened = tokio::task::spawn_blocking(move || EmbeddedRegistry::open(&path, wall_clock())).await;
-    let registry = opened.expect("opening the registry does not panic")?;
-    let counts = registry.shared().read().counts();
-    tracing::info!(
-        programs = counts.programs,
-        referrers = counts.referrers,
-        links = counts.links,
-        "registry opened"
-    );
-    process.health.component("registry").ready();
-    Ok(Arc::new(registry))
+/// The name of the registry's component in readiness.
+const COMPONENT: &str = "registry";
+/// How far the snapshot may be behind. It is only read by a process that starts without Kafka.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+
+/// An open registry.
+pub struct Opened {
+    /// To be asked and written.
+    pub registry: Arc<dyn Registry>,
+    /// Whether it has what there is, as far as this process can know: links that are not in it are unknown.
+    pub is_known: watch::Receiver<bool>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Opened {
+    /// The file of one machine.
+    ///
+    /// # Errors
+    /// The file can't be used.
+    pub async fn embedded(process: &Process) -> Result<Self, Failure> {
+        let path = process.data.registry();
+        let opened = tokio::task::spawn_blocking(move || EmbeddedRegistry::open(&path, wall_clock())).await;
+        let registry = opened.expect("opening the registry does not panic")?;
+        let counts = registry.shared().read().counts();
+        tracing::info!(
+            programs = counts.programs,
+            referrers = counts.referrers,
+            links = counts.links,
+            "registry opened"
+        );
+        process.health.component(COMPONENT).ready();
+        let (_, is_known) = watch::channel(true);
+        Ok(Self { registry: Arc::new(registry), is_known, stop: CancellationToken::new(), tasks: Vec::new() })
+    }
+
+    /// The topic in Kafka, which need not be there: then the snapshot is what is known.
+    ///
+    /// # Errors
+    /// librdkafka does not accept its properties.
+    pub async fn kafka(cluster: Cluster, process: &Process) -> Result<Self, Failure> {
+        let path = process.data.registry_snapshot();
+        let state = restored(path.clone()).await;
+        let (known, is_known) = watch::channel(state.version() > 0);
+        let stop = CancellationToken::new();
+        let config = KafkaRegistryConfig::new(cluster);
+        let registry = KafkaRegistry::start(&config, state, wall_clock(), stop.clone())?;
+        let shown = show(registry.following(), process.health.component(COMPONENT), known, stop.clone());
+        let kept = snapshot::keep(Arc::clone(registry.shared()), path, SNAPSHOT_EVERY, stop.clone());
+        let tasks = vec![tokio::spawn(shown), tokio::spawn(kept)];
+        Ok(Self { registry: Arc::new(registry), is_known, stop, tasks })
+    }
+
+    /// Ends what follows the topic, and writes the last snapshot.
+    pub fn stages(self, shutdown: Shutdown, limit: Duration) -> Shutdown {
+        let close = async move {
+            self.stop.cancel();
+            for task in self.tasks {
+                if let Err(error) = task.await {
+                    tracing::error!(%error, "following the registry failed");
+                }
+            }
+        };
+        shutdown.stage("registry", limit, close)
+    }
+}
+
+/// What the snapshot has. One that can't be used is no reason to stop: the topic has it all.
+async fn restored(path: PathBuf) -> RegistryState {
+    let read = tokio::task::spawn_blocking(move || snapshot::read(&path)).await;
+    match read.expect("reading a snapshot does not panic") {
+        Ok(state) => state.unwrap_or_default(),
+        Err(error) => {
+            tracing::error!(error = chain(&error), "the registry's snapshot is left out");
+            RegistryState::default()
+        }
+    }
+}
+
+async fn show(
+    mut following: watch::Receiver<Following>,
+    component: Component,
+    known: watch::Sender<bool>,
+    stop: CancellationToken,
+) {
+    loop {
+        match *following.borrow_and_update() {
+            Following::Current => {
+                component.ready();
+                known.send_replace(true);
+            }
+            Following::Starting => component.not_ready("the topic has not been read to its end"),
+            Following::Away => component.not_ready("kafka does not answer; links are as they were"),
+            Following::Diverged => component.not_ready(
+                "the topic is not the one of the snapshot: if it was made anew on purpose, remove \
+                 registry.snapshot from the data folder and start again",
+            ),
+        }
+        match stop.run_until_cancelled(following.changed()).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) | None => return,
+        }
+    }
 }

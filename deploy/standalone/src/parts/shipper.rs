@@ -15,7 +15,7 @@ use crate::failure::Failure;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The name of the shipper's component in readiness.
-const COMPONENT: &str = "ingest.kafka";
+pub const COMPONENT: &str = "ingest.kafka";
 
 /// A shipper at work.
 pub struct Shipper {

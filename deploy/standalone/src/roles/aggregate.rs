@@ -1,10 +1,18 @@
 //! `whence aggregate`: a member of the consumer group that writes to ClickHouse. As many as there are
 //! partitions, at most.
 
+use std::sync::Arc;
+
 use clap::{ArgMatches, Command};
+use tokio_util::sync::CancellationToken;
+use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_runtime::settings;
 
+use super::keys;
 use crate::failure::Failure;
+use crate::parts::aggregation::{Aggregation, Tools};
+use crate::parts::registry::Opened;
+use crate::parts::{dimensions, kafka, store};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -27,6 +35,40 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     })
 }
 
-async fn serve(_settings: &AggregateSettings, _process: Process) -> Result<(), Failure> {
-    Err(Failure::Usage("not yet".into()))
+async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(), Failure> {
+    let secrets = keys::secrets(&settings.secrets, &process)?;
+    let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
+    let url = settings.clickhouse.clickhouse_url.as_ref().expect("the settings were checked for it");
+    process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
+    let client = store::client(url, &settings.clickhouse, &settings.account);
+    let health = process.health.clone();
+    let followers = CancellationToken::new();
+    tokio::spawn(kafka::watch(&cluster, health.component("aggregator.kafka"), followers.clone())?);
+    // Followed from the start: names are there when the tables are.
+    let registry = Opened::kafka(cluster.clone(), &process).await?;
+    let component = health.component(store::COMPONENT);
+    let stop = process.stop.clone();
+    let mut aggregation = None;
+    if stop.run_until_cancelled(store::await_tables(&client, &component)).await.is_some() {
+        tokio::spawn(store::watch(client.clone(), component, followers.clone()));
+        dimensions::start(&client, &registry.registry, &health, &followers);
+        whence_aggregator::metrics::describe();
+        let tools = Tools {
+            store: ClickHouseStore::new(client, settings.aggregator.store_settings(&settings.clickhouse)),
+            settings: settings.aggregator.loop_settings(),
+            keys: Arc::new(secrets.keys),
+        };
+        aggregation = Some(Aggregation::over_kafka(settings.kafka.group(&cluster), &tools));
+        process.announce().await?;
+        stop.cancelled().await;
+    }
+
+    let limit = process.limit();
+    let mut shutdown = process.shutdown();
+    if let Some(aggregation) = aggregation {
+        shutdown = aggregation.stages(shutdown, limit);
+    }
+    let unfollow = async move { followers.cancel() };
+    let shutdown = registry.stages(shutdown, limit).stage("followers", limit, unfollow);
+    process.finish(shutdown.run().await).await
 }

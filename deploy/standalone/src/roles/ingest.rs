@@ -3,8 +3,12 @@
 use clap::{ArgMatches, Command};
 use whence_runtime::settings;
 
+use super::keys;
 use crate::failure::Failure;
-use crate::parts::ingest;
+use crate::parts::ingest::{self, Ingest};
+use crate::parts::journals;
+use crate::parts::registry::Opened;
+use crate::parts::shipper::Shipper;
 use crate::process::{self, Process, Role};
 use crate::settings::{IngestSettings, load};
 
@@ -27,6 +31,30 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     })
 }
 
-async fn serve(_settings: &IngestSettings, _process: Process) -> Result<(), Failure> {
-    Err(Failure::Usage("not yet".into()))
+async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Failure> {
+    let secrets = keys::secrets(&settings.secrets, &process)?;
+    let admin = keys::admin_key(&settings.api, &process)?;
+    let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
+    let registry = Opened::kafka(cluster.clone(), &process).await?;
+    let parts = ingest::Parts {
+        edge: &settings.edge,
+        api: &settings.api,
+        journals: &settings.journals,
+        secrets: &secrets,
+        admin,
+        registry: &registry,
+    };
+    let ingest = Ingest::start(parts, &mut process).await?;
+    let journals = journals::find(&process.data.journals())
+        .map_err(|source| Failure::File { path: process.data.journals(), source })?;
+    let config = settings.ship.config(cluster, &settings.journals);
+    let shipper = Shipper::start(config, journals, &process.health)?;
+    process.announce().await?;
+    process.stop.cancelled().await;
+
+    let limit = process.limit();
+    let shutdown = ingest.stages(process.shutdown(), limit);
+    let shutdown = shipper.stages(shutdown, limit);
+    let shutdown = registry.stages(shutdown, limit);
+    process.finish(shutdown.run().await).await
 }

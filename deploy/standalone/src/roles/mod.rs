@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod clickhouse;
+mod facts;
 pub mod ingest;
 mod keys;
 pub mod up;

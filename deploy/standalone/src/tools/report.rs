@@ -146,6 +146,6 @@ mod tests {
         let json = r#"{"meta":[{"name":"program","type":"LowCardinality(String)"},{"name":"clicks","type":"Int64"},
             {"name":"rate","type":"Nullable(Float64)"}],"data":[["p\u001b[2J",12,null],["q",5,0.5]],"rows":2}"#;
         let text = columns(json).unwrap();
-        assert_eq!(text, "program  clicks  rate\np\u{fffd}[2J       12     -\nq             5   0.5\n");
+        assert_eq!(text, "program  clicks  rate\np\u{fffd}[2J        12     -\nq             5   0.5\n");
     }
 }

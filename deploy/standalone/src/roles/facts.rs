@@ -1,0 +1,171 @@
+//! What turns records into facts in `whence up`. Comes up when it can, part by part; what there is of it is
+//! stopped in order at any moment.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clickhouse::Client;
+use tokio_util::sync::CancellationToken;
+use whence_aggregator::clickhouse::ClickHouseStore;
+use whence_clickhouse_embedded::supervise::Supervisor;
+use whence_ingest::registry::Registry;
+use whence_ingest::topics::Cluster;
+use whence_runtime::settings::Effective;
+use whence_runtime::shutdown::Shutdown;
+use whence_schemas::token::KeyRing;
+
+use crate::addresses::url;
+use crate::failure::Failure;
+use crate::parts::aggregation::{Aggregation, Tools};
+use crate::parts::journals::{self, Journal};
+use crate::parts::shipper::{self, Shipper};
+use crate::parts::{dimensions, engine, kafka, store};
+use crate::process::Process;
+use crate::settings::UpSettings;
+
+/// What is there already.
+pub struct Surroundings<'a> {
+    /// All settings.
+    pub settings: &'a UpSettings,
+    /// The same, to be handed to the engine's process.
+    pub effective: &'a [Effective],
+    /// The keys that tokens are checked with.
+    pub keys: &'a KeyRing,
+    /// Programs, referrers, links.
+    pub registry: &'a Arc<dyn Registry>,
+}
+
+/// The parts, as far as they are up.
+#[derive(Default)]
+pub struct Facts {
+    engine: Option<Supervisor>,
+    shipper: Option<Shipper>,
+    aggregation: Option<Aggregation>,
+    /// Stops what only watches and follows.
+    followers: CancellationToken,
+}
+
+impl Facts {
+    /// Nothing is up, and readiness says so.
+    pub fn new(settings: &UpSettings, process: &Process) -> Self {
+        let kafka = settings.kafka.cluster().map(|_| shipper::COMPONENT);
+        for component in [store::COMPONENT, dimensions::COMPONENT].into_iter().chain(kafka) {
+            process.health.component(component);
+        }
+        Self::default()
+    }
+
+    /// Brings up one part after another, each as soon as what it needs is there.
+    ///
+    /// # Errors
+    /// A part can't be had at all. What is only away is waited for.
+    pub async fn bring_up(
+        &mut self,
+        around: &Surroundings<'_>,
+        process: &mut Process,
+    ) -> Result<(), Failure> {
+        let settings = around.settings;
+        let journals = journals::find(&process.data.journals())
+            .map_err(|source| Failure::File { path: process.data.journals(), source })?;
+        // Not one after the other: each may be away, and neither waits for the other.
+        let cluster = settings.kafka.cluster();
+        let (shipping, client) = tokio::join!(
+            ship(&mut self.shipper, cluster.as_ref(), &journals, settings, process),
+            clickhouse(&mut self.engine, around, process),
+        );
+        shipping?;
+        let client = client?;
+        process.book.note(|addresses| addresses.clickhouse = Some(client.url.clone()))?;
+        let client = client.client;
+        let component = process.health.component(store::COMPONENT);
+        tokio::spawn(store::watch(client.clone(), component, self.followers.clone()));
+        dimensions::start(&client, around.registry, &process.health, &self.followers);
+
+        whence_aggregator::metrics::describe();
+        let tools = Tools {
+            store: ClickHouseStore::new(client, settings.aggregator.store_settings(&settings.clickhouse)),
+            settings: settings.aggregator.loop_settings(),
+            keys: Arc::new(around.keys.clone()),
+        };
+        let grace = settings.journals.journal_grace;
+        self.aggregation = Some(match &cluster {
+            Some(cluster) => Aggregation::over_kafka(settings.kafka.group(cluster), &tools),
+            None => {
+                tokio::spawn(journals::keep(journals.clone(), grace, self.followers.clone()));
+                Aggregation::over_journals(journals, grace, &tools)
+            }
+        });
+        Ok(())
+    }
+
+    /// Sends what the journals hold.
+    pub fn ship_stages(mut self, shutdown: Shutdown, limit: Duration) -> (Shutdown, Self) {
+        let shutdown = match self.shipper.take() {
+            Some(shipper) => shipper.stages(shutdown, limit),
+            None => shutdown,
+        };
+        (shutdown, self)
+    }
+
+    /// First the blocks in flight, then the engine that they are inserted into.
+    pub fn stages(self, shutdown: Shutdown, limit: Duration) -> Shutdown {
+        let Self { engine, aggregation, followers, shipper: _ } = self;
+        let shutdown = match aggregation {
+            Some(aggregation) => aggregation.stages(shutdown, limit),
+            None => shutdown,
+        };
+        let stop_engine = async move {
+            followers.cancel();
+            if let Some(engine) = engine {
+                engine.stop().await;
+            }
+        };
+        shutdown.stage("clickhouse", limit, stop_engine)
+    }
+}
+
+/// Starts the shipper once the topics are there, if there is a Kafka.
+async fn ship(
+    slot: &mut Option<Shipper>,
+    cluster: Option<&Cluster>,
+    journals: &[Journal],
+    settings: &UpSettings,
+    process: &Process,
+) -> Result<(), Failure> {
+    let Some(cluster) = cluster else { return Ok(()) };
+    let component = process.health.component(shipper::COMPONENT);
+    kafka::ensure_until_done(cluster, &settings.topics.plan(), &component).await;
+    let config = settings.ship.config(cluster.clone(), &settings.journals);
+    *slot = Some(Shipper::start(config, journals.to_vec(), &process.health)?);
+    Ok(())
+}
+
+struct Ready {
+    url: String,
+    client: Client,
+}
+
+/// A client of the given server, or of the embedded engine, which is started; with the tables in it.
+async fn clickhouse(
+    slot: &mut Option<Supervisor>,
+    around: &Surroundings<'_>,
+    process: &Process,
+) -> Result<Ready, Failure> {
+    let settings = around.settings;
+    let component = process.health.component(store::COMPONENT);
+    let url = match &settings.clickhouse.clickhouse_url {
+        Some(url) => url.clone(),
+        None => {
+            let data = process.data.engine();
+            let call = engine::Call::new(data, &settings.engine, &settings.account, around.effective)?;
+            let started =
+                engine::start(Arc::new(call), &settings.engine, process.limit(), &component).await?;
+            let address = started.address();
+            *slot = Some(started);
+            url(address)
+        }
+    };
+    let client = store::client(&url, &settings.clickhouse, &settings.account);
+    store::prepare_until_done(&client, &settings.clickhouse, &component).await;
+    Ok(Ready { url, client })
+}
