@@ -163,7 +163,8 @@ impl<'e> Fields<'e> {
 
     /// Complains about every field that nobody has taken. `what` completes "is not a field of …".
     pub fn finish(mut self, what: &str) {
-        for name in std::mem::take(&mut self.map).into_iter().map(|(name, _)| name) {
+        let left = std::mem::take(&mut self.map);
+        for (name, _) in left.into_iter().filter(|(_, value)| !value.is_null()) {
             // The name is the caller's text: bounded, and shown to the caller only.
             let name: String = name.chars().take(64).collect();
             self.wrong(&name, Code::UnknownField, format_args!("is not a field of {what}"));

@@ -30,7 +30,8 @@ impl Shared {
         Shared { state: RwLock::new(state), version }
     }
 
-    /// The state, unchanged for as long as the guard lives: keep it short, and never across an await.
+    /// The state, unchanged for as long as the guard lives: keep it short, never across an await, and never
+    /// in the statement that calls [`Shared::apply`], which would wait for it for ever.
     pub fn read(&self) -> RwLockReadGuard<'_, RegistryState> {
         // A panic under the write lock leaves at worst an entry that is in some indexes only.
         self.state.read().unwrap_or_else(PoisonError::into_inner)

@@ -11,16 +11,17 @@ fn change() -> impl Strategy<Value = Change> {
     let who = (0..3u8).prop_map(|n| format!("r{n}"));
     prop_oneof![
         who.clone().prop_map(|id| Change::PutReferrer(referrer("demo", &id))),
-        (code.clone(), who).prop_map(|(code, who)| Change::CreateLink(link("demo", "h.example", &code, &who))),
+        (code.clone(), who).prop_map(|(code, who)| Change::CreateLink(link(
+            "demo",
+            "h.example",
+            &code,
+            &who
+        ))),
         (code, any::<bool>(), 0..5i64).prop_map(|(code, test, expires_at_ms)| Change::ChangeLink {
             program: "demo".into(),
             host: "h.example".into(),
             code,
-            patch: LinkPatch {
-                test: Some(test),
-                expires_at_ms: Some(expires_at_ms),
-                ..LinkPatch::default()
-            },
+            patch: LinkPatch { test: Some(test), expires_at_ms: Some(expires_at_ms), ..LinkPatch::default() },
         }),
         any::<bool>().prop_map(|disabled| Change::SetDisabled {
             key: EntryKey::Program { id: "other".into() },
@@ -51,7 +52,8 @@ proptest! {
             }
             assert_eq!(follower.apply(entries), 0);
         };
-        writer.apply(check::stage(&writer.read(), &demo_changes(), NOW).entries);
+        let staged = check::stage(&writer.read(), &demo_changes(), NOW);
+        writer.apply(staged.entries);
         for (changes, follows_now) in batches {
             let staged = check::stage(&writer.read(), &changes, NOW);
             let first = writer.read().version() + 1;

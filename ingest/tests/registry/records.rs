@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use whence_ingest::registry::{Change, RegistryState, check};
 use whence_schemas::{
-    event::{
-        ApiKey, AttributionModel, AttributionRule, ConsentMode, Link, Program, Referrer, RegistryEntry,
-    },
+    event::{ApiKey, AttributionModel, AttributionRule, ConsentMode, Link, Program, Referrer, RegistryEntry},
     time::UnixMs,
 };
 

@@ -51,8 +51,7 @@ async fn a_changed_registry_is_written_again_and_once_more_at_the_end() {
     let shared = Arc::new(Shared::starting_at(demo()));
     let shutdown = CancellationToken::new();
     let every = Duration::from_millis(5);
-    let keeping =
-        tokio::spawn(snapshot::keep(Arc::clone(&shared), path.clone(), every, shutdown.clone()));
+    let keeping = tokio::spawn(snapshot::keep(Arc::clone(&shared), path.clone(), every, shutdown.clone()));
     let wait_for = async |version: u64| {
         let seen = async {
             while snapshot::read(&path).unwrap().is_none_or(|state| state.version() != version) {
@@ -62,11 +61,15 @@ async fn a_changed_registry_is_written_again_and_once_more_at_the_end() {
         tokio::time::timeout(Duration::from_secs(10), seen).await.expect("written within the deadline");
     };
     wait_for(shared.read().version()).await;
-    let change = |code| [Change::CreateLink(link("demo", "go.example", code, "ann"))];
-    shared.apply(check::stage(&shared.read(), &change("second"), NOW).entries);
+    let create = |code| {
+        let change = Change::CreateLink(link("demo", "go.example", code, "ann"));
+        let staged = check::stage(&shared.read(), &[change], NOW);
+        shared.apply(staged.entries);
+    };
+    create("second");
     let version = shared.read().version();
     wait_for(version).await;
-    shared.apply(check::stage(&shared.read(), &change("third"), NOW).entries);
+    create("third");
     shutdown.cancel();
     keeping.await.unwrap();
     assert_eq!(snapshot::read(&path).unwrap().unwrap().version(), version + 1);

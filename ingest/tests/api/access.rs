@@ -1,0 +1,125 @@
+//! Who may do what.
+
+use super::node::{Node, lead, qualification};
+use secrecy::SecretString;
+use serde_json::json;
+
+#[tokio::test]
+async fn no_key_and_a_wrong_key_are_401() {
+    let node = Node::start().await;
+    let body = lead(json!({})).to_string();
+    let good = &node.admin;
+    let wrong_secret = format!("{}0", &good[..good.len() - 1]);
+    for header in [
+        "x-nothing: 1".to_owned(),
+        "authorization: Bearer".to_owned(),
+        "authorization: Bearer ".to_owned(),
+        "authorization: Basic d2hvOm1l".to_owned(),
+        format!("authorization: Basic {good}"),
+        format!("authorization: Bearer {wrong_secret}"),
+        format!("authorization: Bearer {good}x"),
+        "authorization: Bearer whk_0011223344556677_00".to_owned(),
+        format!("authorization: Bearer whk_{}", "x".repeat(2000)),
+    ] {
+        let answer = node.send_as("POST", "/v1/events", &[&header], body.clone()).await;
+        assert_eq!(answer.problem(), (401, "unauthorized".into(), String::new()), "{header}");
+        assert!(answer.headers["www-authenticate"].starts_with("Bearer"));
+        assert!(!answer.text.contains("whk_0"), "the key is not repeated");
+    }
+    assert_eq!(node.events(), []);
+}
+
+#[tokio::test]
+async fn a_given_admin_key_is_the_admin() {
+    let given = "0123456789abcdef0123456789abcdef";
+    let node = Node::start_with(|s| s.api_admin_key = Some(SecretString::from(given))).await;
+    let key = format!("authorization: bearer {given}");
+    assert_eq!(node.send_as("GET", "/v1/programs", &[&key], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_key_does_what_its_scopes_say_in_its_program() {
+    let node = Node::start().await;
+    let sender = node.key(json!({"program": "demo", "scopes": ["events:write"]})).await;
+    let reader = node.key(json!({"program": "demo", "scopes": ["registry:read"]})).await;
+    let writer = node.key(json!({"program": "demo", "scopes": ["registry:write"]})).await;
+    let lead_of = |program: &str| lead(json!({"program": program})).to_string();
+    let link = json!({"referrer": "ann", "destination": "https://shop.example/"}).to_string();
+    let cases = [
+        (&sender, "POST", "/v1/events", lead_of("demo"), 202),
+        (&sender, "POST", "/v1/events", lead_of("other"), 403),
+        (&sender, "POST", "/v1/programs/demo/leads", json!({"id": "x", "lead": "l"}).to_string(), 202),
+        (&sender, "POST", "/v1/programs/other/leads", json!({"id": "x", "lead": "l"}).to_string(), 403),
+        (&sender, "GET", "/v1/programs/demo", String::new(), 403),
+        (&reader, "POST", "/v1/events", lead_of("demo"), 403),
+        (&reader, "GET", "/v1/programs/demo", String::new(), 200),
+        (&reader, "GET", "/v1/programs/other", String::new(), 403),
+        (&reader, "GET", "/v1/programs/demo/links/go.example/abc", String::new(), 200),
+        (&reader, "GET", "/v1/programs/demo/links/go.example/xyz", String::new(), 404),
+        (&reader, "POST", "/v1/programs/demo/links", link.clone(), 403),
+        (&reader, "GET", "/v1/keys", String::new(), 403),
+        (&writer, "GET", "/v1/programs/demo", String::new(), 200),
+        (&writer, "POST", "/v1/programs/demo/links", link.clone(), 201),
+        (&writer, "POST", "/v1/programs/other/links", link, 403),
+        (&writer, "POST", "/v1/programs/other/disable", String::new(), 403),
+        (&writer, "POST", "/v1/programs/demo/links/go.example/xyz/disable", String::new(), 404),
+        (&writer, "POST", "/v1/keys", json!({"scopes": ["events:write"]}).to_string(), 403),
+    ];
+    for (key, method, path, body, status) in cases {
+        let answer = node.send_as(method, path, &[key], body).await;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+        if status == 403 {
+            answer.problem();
+        }
+    }
+    let listed = node.send_as("GET", "/v1/programs", &[&reader], "").await.json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1, "a key sees its own program only");
+}
+
+#[tokio::test]
+async fn a_foreign_event_in_a_batch_is_refused_alone() {
+    let node = Node::start().await;
+    let sender = node.key(json!({"program": "demo", "scopes": ["events:write"]})).await;
+    let batch = json!([lead(json!({})), qualification(json!({"program": "other"}))]).to_string();
+    let answer = node.send_as("POST", "/v1/events", &[&sender], batch).await;
+    assert_eq!(answer.status, 207);
+    let results = &answer.json()["results"];
+    assert_eq!(results[0]["status"], "accepted");
+    assert_eq!(super::node::problem(&results[1]["error"], None), (403, "forbidden".into(), "program".into()));
+}
+
+#[tokio::test]
+async fn a_disabled_key_is_no_key() {
+    let node = Node::start().await;
+    let answer = node.post("/v1/keys", json!({"scopes": ["events:write", "registry:read"]})).await;
+    let made = answer.json();
+    let header = format!("authorization: Bearer {}", made["key"].as_str().unwrap());
+    assert_eq!(node.send_as("GET", "/v1/programs", &[&header], "").await.status, 200);
+    let id = made["id"].as_str().unwrap();
+    let listed = node.send("GET", "/v1/keys", "").await;
+    assert_eq!(listed.json()["items"][0]["id"], id);
+    let secret = made["key"].as_str().unwrap();
+    assert!(!listed.text.contains(&secret[secret.len() - 16..]), "shown once");
+    assert_eq!(node.send("POST", &format!("/v1/keys/{id}/disable"), "").await.status, 200);
+    assert_eq!(node.send_as("GET", "/v1/programs", &[&header], "").await.status, 401);
+    assert_eq!(node.send("POST", &format!("/v1/keys/{id}/enable"), "").await.status, 404);
+}
+
+#[tokio::test]
+async fn nobody_gives_away_more_than_they_have() {
+    let node = Node::start().await;
+    let maker = node.key(json!({"scopes": ["registry:write"]})).await;
+    let body = json!({"scopes": ["events:write"]}).to_string();
+    let answer = node.send_as("POST", "/v1/keys", &[&maker], body).await;
+    assert_eq!(answer.problem(), (403, "forbidden".into(), "scopes".into()));
+    let body = json!({"scopes": ["registry:read"], "program": "demo"}).to_string();
+    assert_eq!(node.send_as("POST", "/v1/keys", &[&maker], body).await.status, 201);
+    for (body, field) in [
+        (json!({}), "scopes"),
+        (json!({"scopes": ["root"]}), "scopes[0]"),
+        (json!({"scopes": "events:write"}), "scopes"),
+        (json!({"scopes": ["registry:read"], "name": "x"}), "name"),
+    ] {
+        assert_eq!(node.post("/v1/keys", body).await.problem().2, field);
+    }
+}

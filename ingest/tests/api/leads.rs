@@ -1,0 +1,260 @@
+//! Leads: their fields, their touches, whom they are about.
+
+use super::node::{KEY_IDS, NOW, Node, WINDOW_MS, good_token, lead, ring, token};
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use whence_ingest::registry::{Change, EntryKey, Registry};
+use whence_schemas::{
+    event::{self, AttributionModel, Event, Lead, Mode, Program, Touch},
+    ids::{EventId, ProgramId},
+    subject::{AliasKind, IdentityHasher},
+    time::UnixMs,
+};
+
+async fn refused(node: &Node, changes: Value) -> (u16, String, String) {
+    node.post("/v1/events", lead(changes)).await.problem()
+}
+
+fn expect(status: u16, code: &str, field: &str) -> (u16, String, String) {
+    (status, code.into(), field.into())
+}
+
+#[tokio::test]
+async fn wrong_fields_are_named() {
+    let node = Node::start().await;
+    let cases = [
+        (json!({"type": 7}), "wrong_type", "type"),
+        (json!({"type": null}), "required", "type"),
+        (json!({"type": "click"}), "invalid", "type"),
+        (json!({"type": "disqualification"}), "unsupported_type", "type"),
+        (json!({"type": "erasure"}), "unsupported_type", "type"),
+        (json!({"program": null}), "required", "program"),
+        (json!({"program": "Demo"}), "invalid", "program"),
+        (json!({"program": "none"}), "unknown_program", "program"),
+        (json!({"id": null}), "required", "id"),
+        (json!({"id": 1}), "wrong_type", "id"),
+        (json!({"id": ""}), "invalid", "id"),
+        (json!({"id": "x".repeat(256)}), "invalid", "id"),
+        (json!({"source": "My App"}), "invalid", "source"),
+        (json!({"occurred_at": "yesterday"}), "invalid", "occurred_at"),
+        (json!({"occurred_at": NOW.0 + 300_001}), "invalid", "occurred_at"),
+        (json!({"occurred_at": "1969-12-31T23:59:59Z"}), "invalid", "occurred_at"),
+        (json!({"occurred_at": NOW.0 / 1000}), "invalid", "occurred_at"),
+        (json!({"occurred_at": 1.5}), "wrong_type", "occurred_at"),
+        (json!({"test": "yes"}), "wrong_type", "test"),
+        (json!({"lead": null}), "required", "lead"),
+        (json!({"lead": "ann@shop.example"}), "invalid", "lead"),
+        (json!({"lead": "+49 30 123456"}), "invalid", "lead"),
+        (json!({"email": "ann"}), "invalid", "email"),
+        (json!({"phone": "030 123"}), "invalid", "phone"),
+        (json!({"customer": ""}), "invalid", "customer"),
+        (json!({"wclid_": "x"}), "unknown_field", "wclid_"),
+        (json!({"value": {"minor": 1}}), "unknown_field", "value"),
+        (json!({"touches": {}}), "wrong_type", "touches"),
+        (json!({"touches": ["x"]}), "wrong_type", "touches[0]"),
+        (json!({"touches": [{}]}), "invalid", "touches[0].token"),
+        (json!({"touches": [{"code": "abc"}, {"code": "abc", "token": "x"}]}), "invalid", "touches[1].token"),
+        (json!({"touches": [{"code": "abc", "link": "x"}]}), "unknown_field", "touches[0].link"),
+        (json!({"touches": vec![json!({"code": "abc"}); 21]}), "invalid", "touches"),
+    ];
+    for (changes, code, field) in cases {
+        assert_eq!(refused(&node, changes.clone()).await, expect(422, code, field), "{changes}");
+    }
+    assert_eq!(node.events(), []);
+}
+
+#[tokio::test]
+async fn everything_that_is_wrong_is_said_at_once() {
+    let node = Node::start().await;
+    let answer = node.post("/v1/events", json!({"type": "lead", "email": "x", "tst": true})).await;
+    let json = answer.json();
+    let fields: Vec<_> = json["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
+    assert_eq!(fields, ["program", "id", "email", "tst"]);
+    assert!(json["errors"][2]["detail"].as_str().unwrap().contains("email address"));
+}
+
+#[tokio::test]
+async fn tokens_that_prove_nothing_are_refused_with_their_reason() {
+    let node = Node::start().await;
+    let own = ring(1, &[1]);
+    let forged = whence_schemas::token::KeyRing::new(1, &[(1, [8; 32])]).unwrap();
+    let cases = [
+        ("nonsense".to_owned(), 422, "token_malformed"),
+        ("x".repeat(65), 422, "token_malformed"),
+        (String::new(), 422, "token_malformed"),
+        (token(&forged, "abc", "email", 0), 422, "token_forged"),
+        (token(&own, "xyz", "email", 0), 422, "token_foreign"),
+        (token(&own, "abc", "email", WINDOW_MS + 1), 422, "token_expired"),
+        (token(&own, "abc", "email", -300_001), 422, "token_from_the_future"),
+        (token(&ring(9, &[9]), "abc", "email", 0), 503, "token_unknown_key"),
+        (token(&own, "not-here-yet", "email", 0), 503, "link_unknown"),
+    ];
+    for (token, status, code) in cases {
+        let answer = node.post("/v1/events", lead(json!({"touches": [{"token": token}]}))).await;
+        assert_eq!(answer.problem(), expect(status, code, "touches[0].token"), "{token}");
+        assert_eq!(answer.headers.contains_key("retry-after"), status == 503, "{code}");
+        assert_eq!(refused(&node, json!({"wclid": token})).await, expect(status, code, "wclid"));
+    }
+    assert_eq!(node.events(), []);
+}
+
+#[tokio::test]
+async fn what_waiting_cannot_mend_comes_before_what_it_can() {
+    let node = Node::start().await;
+    let waits = token(&ring(9, &[9]), "abc", "email", 0);
+    let found = refused(&node, json!({"wclid": waits, "code": "nope"})).await;
+    assert_eq!(found, expect(422, "unknown_code", "code"));
+}
+
+#[tokio::test]
+async fn the_window_is_measured_from_the_event_not_from_now() {
+    let node = Node::start().await;
+    let clicked_long_ago = token(&ring(1, &[1]), "abc", "email", 3 * WINDOW_MS);
+    let then = json!({"wclid": clicked_long_ago, "occurred_at": NOW.0 - 2 * WINDOW_MS});
+    assert_eq!(node.post("/v1/events", lead(then)).await.status, 202);
+}
+
+#[tokio::test]
+async fn codes_must_name_an_active_link_of_the_program() {
+    let node = Node::start().await;
+    for wrong in ["nope", "xyz", "a/b"] {
+        let found = refused(&node, json!({"touches": [{"code": wrong}]})).await;
+        assert_eq!(found, expect(422, "unknown_code", "touches[0].code"), "{wrong}");
+    }
+    let at = "/v1/programs/demo/links/go.example/abc";
+    let ends = json!({"expires_at": NOW.0}).to_string();
+    assert_eq!(node.send("PATCH", at, ends).await.status, 200);
+    assert_eq!(refused(&node, json!({"code": "abc"})).await, expect(422, "inactive_code", "code"));
+    let before = json!({"code": "abc", "occurred_at": NOW.0 - 1});
+    assert_eq!(node.post("/v1/events", lead(before.clone())).await.status, 202, "it was active then");
+    for path in [at, "/v1/programs/demo/referrers/ann", "/v1/programs/demo"] {
+        assert_eq!(node.send("POST", &format!("{path}/disable"), "").await.status, 200);
+        assert_eq!(refused(&node, before.clone()).await, expect(422, "inactive_code", "code"), "{path}");
+        assert_eq!(node.send("POST", &format!("{path}/enable"), "").await.status, 200);
+    }
+    // A click that was made counts, whatever was disabled since.
+    assert_eq!(node.send("POST", &format!("{at}/disable"), "").await.status, 200);
+    assert_eq!(node.post("/v1/events", lead(json!({"wclid": good_token()}))).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_lead_is_recorded_as_it_resolved() {
+    let node = Node::start().await;
+    let by_second_key = token(&ring(2, &KEY_IDS), "abc", "whatsapp", 5000);
+    let no_channel = token(&ring(1, &[1]), "abc", "", 4000);
+    let body = lead(json!({
+        "source": "shop", "occurred_at": "2027-01-15T07:59:59.5Z", "test": true,
+        "email": " Ann@Shop.Example ", "phone": "+49 30 123456",
+        "touches": [{"token": by_second_key}, {"code": "abc"}, {"token": no_channel}],
+        "wclid": good_token(), "code": "abc",
+    }));
+    let answer = node.post("/v1/events", body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let program: ProgramId = "demo".parse().unwrap();
+    let id = EventId::of(&program, "shop", "lead-1");
+    assert_eq!(answer.json(), json!({"id": id.0.to_string(), "status": "accepted"}));
+
+    let touch = |token: &str, channel: &str| Touch {
+        token: token.into(),
+        link: "go.example/abc".into(),
+        referrer: "ann".into(),
+        channel: channel.into(),
+    };
+    let hasher = IdentityHasher::new(&[3; 32]);
+    let key = |kind, alias: &str| hasher.key(&program, kind, alias).0.to_vec().into();
+    let expected = Event {
+        id: id.0.as_bytes().to_vec().into(),
+        mode: Mode::Test.into(),
+        program: "demo".into(),
+        source: "shop".into(),
+        occurred_at_ms: NOW.0 - 500,
+        received_at_ms: NOW.0,
+        registry_version: node.registry.shared().read().version(),
+        rule: Some(event::AttributionRule {
+            model: AttributionModel::FirstTouch.into(),
+            window_ms: WINDOW_MS.unsigned_abs(),
+        }),
+        body: Some(event::event::Body::Lead(Lead {
+            subject: Some(event::Subject {
+                lead: "l1".into(),
+                keys: vec![
+                    key(AliasKind::Lead, "l1"),
+                    key(AliasKind::Email, "ann@shop.example"),
+                    key(AliasKind::Phone, "+4930123456"),
+                ],
+            }),
+            touches: vec![
+                touch(&by_second_key, "whatsapp"),
+                touch("", "email"),
+                touch(&no_channel, "email"),
+                touch(&good_token(), "email"),
+                touch("", "email"),
+            ],
+        })),
+    };
+    assert_eq!(node.events(), [expected]);
+}
+
+#[tokio::test]
+async fn what_is_not_said_has_its_default() {
+    let node = Node::start().await;
+    node.clock_ms.store(NOW.0 + 7, Ordering::Relaxed);
+    let body = json!({"type": "lead", "program": "demo", "id": "x", "contact": "c-1"});
+    assert_eq!(node.post("/v1/events", body).await.status, 202);
+    let event = node.events().remove(0);
+    assert_eq!(UnixMs(event.occurred_at_ms), NOW.plus_ms(7));
+    assert_eq!((event.mode(), event.source.as_str()), (Mode::Live, "api"));
+    let Some(event::event::Body::Lead(lead)) = event.body else { panic!("a lead") };
+    assert_eq!(lead.subject.unwrap().lead, "");
+}
+
+#[tokio::test]
+async fn raw_aliases_reach_no_file_and_no_answer() {
+    let node = Node::start().await;
+    let hashing =
+        Program { hash_lead_ids: true, ..node.registry.shared().read().program("demo").unwrap().clone() };
+    node.registry.write(vec![Change::PutProgram(hashing)]).await.unwrap().remove(0).unwrap();
+    let secret = json!({
+        "lead": "ann.secret@shop.example", "email": "ann.secret@shop.example", "phone": "+4930555123",
+        "customer": "cus-secret", "contact": "con-secret",
+    });
+    assert_eq!(node.post("/v1/events", lead(secret.clone())).await.status, 202);
+    let mut wrong = secret;
+    wrong["code"] = json!("nope");
+    let refused = node.post("/v1/events", lead(wrong)).await;
+    assert_eq!(refused.status, 422);
+    let event = node.events().remove(0);
+    let Some(event::event::Body::Lead(found)) = event.body else { panic!("a lead") };
+    assert_eq!(found.subject.unwrap().lead.len(), 32, "the keyed hash in hex");
+
+    let mut files: Vec<Vec<u8>> = vec![refused.text.into_bytes()];
+    for folder in [node.journal_dir(), node.dir.path().to_owned()] {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files.extend(entries.filter(|path| path.is_file()).map(|path| std::fs::read(path).unwrap()));
+    }
+    for raw in ["secret", "555123"] {
+        let found = files.iter().any(|file| file.windows(raw.len()).any(|bytes| bytes == raw.as_bytes()));
+        assert!(!found, "{raw}");
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_program_still_takes_what_its_clicks_led_to() {
+    let node = Node::start().await;
+    let key = EntryKey::Program { id: "demo".into() };
+    let change = Change::SetDisabled { key, disabled: true };
+    node.registry.write(vec![change]).await.unwrap().remove(0).unwrap();
+    assert_eq!(node.post("/v1/events", lead(json!({"wclid": good_token()}))).await.status, 202);
+}
+
+#[tokio::test]
+async fn the_short_form_names_kind_and_program_in_the_path() {
+    let node = Node::start().await;
+    let path = "/v1/programs/demo/leads";
+    assert_eq!(node.post(path, json!({"id": "a", "lead": "l"})).await.status, 202);
+    let wrong = node.post(path, json!({"id": "a", "lead": "l", "program": "other"})).await;
+    assert_eq!(wrong.problem(), expect(422, "invalid", "program"));
+    let wrong = node.post(path, json!({"id": "a", "lead": "l", "type": "qualification"})).await;
+    assert_eq!(wrong.problem(), expect(422, "invalid", "type"));
+    assert_eq!(node.events().len(), 1);
+}

@@ -1,0 +1,12 @@
+//! The events API over real sockets: what it refuses and why, what it promises when it accepts.
+
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
+mod access;
+mod batches;
+mod calls;
+mod durability;
+mod leads;
+mod node;
+mod qualifications;
+mod requests;

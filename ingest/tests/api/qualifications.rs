@@ -1,0 +1,60 @@
+//! Qualifications and their values.
+
+use super::node::{Node, qualification};
+use serde_json::{Value, json};
+use whence_schemas::event::{Qualification, event::Body};
+
+#[tokio::test]
+async fn wrong_names_and_values_are_named() {
+    let node = Node::start().await;
+    let value = |value: Value| json!({"value": value});
+    let cases = [
+        (json!({"name": null}), "required", "name"),
+        (json!({"name": "Purchase!"}), "invalid", "name"),
+        (json!({"touches": []}), "unknown_field", "touches"),
+        (json!({"value": 12}), "wrong_type", "value"),
+        (value(json!({})), "required", "value.currency"),
+        (value(json!({"currency": "EUR"})), "required", "value.amount"),
+        (value(json!({"currency": "EUR", "amount": "1", "minor": 1})), "required", "value.amount"),
+        (value(json!({"amount": "1"})), "required", "value.currency"),
+        (value(json!({"currency": "eur", "amount": "1"})), "invalid", "value.currency"),
+        (value(json!({"currency": "EUR", "amount": 12.5})), "wrong_type", "value.amount"),
+        (value(json!({"currency": "EUR", "amount": "12,50"})), "invalid", "value.amount"),
+        (value(json!({"currency": "EUR", "amount": "-1"})), "invalid", "value.amount"),
+        (value(json!({"currency": "JPY", "amount": "1.5"})), "invalid", "value.amount"),
+        (value(json!({"currency": "EUR", "minor": -1})), "invalid", "value.minor"),
+        (value(json!({"currency": "EUR", "minor": 1.5})), "wrong_type", "value.minor"),
+        (value(json!({"currency": "EUR", "minor": 1, "tax": 1})), "unknown_field", "value.tax"),
+    ];
+    for (changes, code, field) in cases {
+        let found = node.post("/v1/events", qualification(changes.clone())).await.problem();
+        assert_eq!(found, (422, code.into(), field.into()), "{changes}");
+    }
+    assert_eq!(node.events(), []);
+}
+
+#[tokio::test]
+async fn values_are_exact_minor_units() {
+    let node = Node::start().await;
+    let cases = [
+        (json!({}), 0, ""),
+        (json!({"value": {"amount": "12.50", "currency": "EUR"}}), 1250, "EUR"),
+        (json!({"value": {"amount": "9007199254740.93", "currency": "EUR"}}), 900_719_925_474_093, "EUR"),
+        (json!({"value": {"minor": 1250, "currency": "JPY"}}), 1250, "JPY"),
+        (json!({"value": {"amount": "0.001", "currency": "KWD"}}), 1, "KWD"),
+    ];
+    for (changes, _, _) in &cases {
+        let answer = node.post("/v1/programs/demo/qualifications", qualification(changes.clone())).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    }
+    for (event, (_, minor, currency)) in node.events().into_iter().zip(cases) {
+        let Some(Body::Qualification(found)) = event.body else { panic!("a qualification") };
+        let expected = Qualification {
+            name: "purchase".into(),
+            value_minor: minor,
+            currency: currency.into(),
+            subject: found.subject.clone(),
+        };
+        assert_eq!(found, expected);
+    }
+}
