@@ -17,6 +17,8 @@
 mod end;
 mod follow;
 mod history;
+#[cfg(test)]
+mod lost_answer;
 mod recent;
 mod transaction;
 

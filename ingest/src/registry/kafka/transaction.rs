@@ -30,6 +30,17 @@ pub(super) struct Transactions {
     client: ClientConfig,
     topic: String,
     producer: Option<BaseProducer<Context>>,
+    /// What goes wrong with the next commit.
+    #[cfg(test)]
+    pub(super) mishap: Option<Mishap>,
+}
+
+/// How a commit's answer gets lost.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Mishap {
+    BeforeCommit,
+    AfterCommit,
 }
 
 impl Transactions {
@@ -45,7 +56,13 @@ impl Transactions {
             // Sparse connections make the first request wait 50 ms, and opening a transaction 500.
             ("enable.sparse.connections", "false"),
         ]);
-        Transactions { client, topic, producer: None }
+        Transactions {
+            client,
+            topic,
+            producer: None,
+            #[cfg(test)]
+            mishap: None,
+        }
     }
 
     /// Whether this process was the writer when it last looked.
@@ -77,7 +94,15 @@ impl Transactions {
         // Taken for the time being: after an error it is dropped, which leaves an open transaction for
         // the next writer's fence to abort.
         let Some(producer) = self.producer.take() else { return Err(KafkaError::Canceled) };
-        match transact(&producer, &self.topic, records, nonce, patience) {
+        #[cfg(test)]
+        if matches!(self.mishap, Some(Mishap::BeforeCommit)) {
+            self.mishap = None;
+            return Err(KafkaError::Canceled);
+        }
+        let done = transact(&producer, &self.topic, records, nonce, patience);
+        #[cfg(test)]
+        let done = self.mishap.take().map_or(done, |_| Err(KafkaError::Canceled));
+        match done {
             Ok(()) => {
                 self.producer = Some(producer);
                 Ok(())
