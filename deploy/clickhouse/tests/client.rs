@@ -1,5 +1,7 @@
 //! The official Rust client, unmodified, with validation on.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
 mod support;
 
 use clickhouse::{Client, Compression, Row};

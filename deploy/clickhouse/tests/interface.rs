@@ -160,8 +160,13 @@ fn a_client_that_goes_away_takes_its_statement_with_it() {
     };
     // One that has sent nothing yet, and one in the middle of its result.
     for sql in [
-        "SELECT sum(sipHash64(number)), 'nobody reads' FROM numbers(1000000000000)",
-        "SELECT number, 'nobody reads' FROM numbers(1000000000000)",
+        "SELECT sum(sipHash64(number)), 'nobody reads' FROM numbers(1000000000000)".to_owned(),
+        "SELECT number, 'nobody reads' FROM numbers(1000000000000)".to_owned(),
+        // Longer than what the engine's list of statements shows of one.
+        format!(
+            "SELECT 'nobody reads', sum(sipHash64(number)), '{}' FROM numbers(1000000000000)",
+            "x".repeat(150_000)
+        ),
     ] {
         let mut stream = connect(engine.process.address());
         let head = format!("POST / HTTP/1.1\r\nhost: whence\r\ncontent-length: {}\r\n\r\n{sql}", sql.len());

@@ -32,7 +32,7 @@ pub async fn run(
 ) -> Result<Response<Body>, Failure> {
     let place = server.inserts.enter().await?;
     let started = Instant::now();
-    let open = server.open_session(ask);
+    let open = server.open_session(ask, None);
     let head = text[insert.head.clone()].to_vec();
     let format = insert.format.clone();
     let params = ask.said.params.clone();
@@ -57,7 +57,7 @@ pub async fn command(
 ) -> Result<Response<Body>, Failure> {
     let place = server.queries.enter().await?;
     let started = Instant::now();
-    let open = server.open_session(ask);
+    let open = server.open_session(ask, None);
     let sql = sql.to_vec();
     let params = ask.said.params.clone();
     let format = ask.said.default_format.clone().unwrap_or("TabSeparated".into());

@@ -7,7 +7,7 @@
 //! ClickHouse server would send, in any format, and stops the engine while the client is behind.
 //!
 //! The engine goes on with a statement whose pipe nobody reads, so a statement that is abandoned is
-//! killed by name: its text carries a unique comment.
+//! killed by its mark: a unique `log_comment`, a setting of no other use here, where nothing is logged.
 
 use std::fs::File;
 use std::io;
@@ -59,9 +59,9 @@ pub async fn run(
     let format =
         output.format.clone().or_else(|| ask.said.default_format.clone()).unwrap_or("TabSeparated".into());
     let marker = uuid::Uuid::new_v4().simple().to_string();
-    let sql = statement(text, output, &format, &writer, &marker)?;
+    let sql = statement(text, output, &format, &writer)?;
     let params = ask.said.params.clone();
-    let open = server.open_session(ask);
+    let open = server.open_session(ask, Some(&marker));
     let engine = server.blocking.spawn_blocking(move || {
         let _place = place;
         // Dropped last: with it the pipe ends.
@@ -89,22 +89,16 @@ pub async fn run(
     let tag = tag();
     let (sender, pieces) = mpsc::channel(CHUNKS_AHEAD);
     let response = about.streamed(&format, &tag, Streamed { pieces, cutting: false }.boxed());
-    tokio::spawn(pump(running, held.freeze(), about, tag, sender));
+    server.blocking.spawn(pump(running, held.freeze(), about, tag, sender));
     Ok(response)
 }
 
-fn statement(
-    text: &[u8],
-    output: &Output,
-    format: &str,
-    writer: &File,
-    marker: &str,
-) -> Result<Vec<u8>, Failure> {
+fn statement(text: &[u8], output: &Output, format: &str, writer: &File) -> Result<Vec<u8>, Failure> {
     if !format.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(Exception::new(73, "UNKNOWN_FORMAT", &format!("Unknown format {format}")).into());
     }
     let fd = writer.as_raw_fd();
-    let outfile = format!(" INTO OUTFILE '/proc/self/fd/{fd}' APPEND /* {marker} */ ");
+    let outfile = format!(" INTO OUTFILE '/proc/self/fd/{fd}' APPEND ");
     let tail = &text[output.tail.clone()];
     let default = format!("FORMAT {format}");
     let tail = if output.format.is_some() { tail } else { default.as_bytes() };

@@ -30,7 +30,7 @@ pub struct Server {
     pub queries: Gate,
     /// Places for inserts.
     pub inserts: Gate,
-    /// Threads that are in the engine.
+    /// What uses the engine, on threads that block and in tasks that move results.
     pub blocking: TaskTracker,
     /// The HTTP side's bounds.
     pub limits: ServerLimits,
@@ -121,11 +121,20 @@ impl Server {
     }
 
     /// Opens the session a request asks for; to be called on the thread that runs the statement.
-    pub fn open_session(&self, ask: &Ask) -> impl FnOnce() -> Result<Session, EngineError> + Send + 'static {
+    ///
+    /// With a `marker`, the statement can be killed.
+    pub fn open_session(
+        &self,
+        ask: &Ask,
+        marker: Option<&str>,
+    ) -> impl FnOnce() -> Result<Session, EngineError> + Send + 'static {
         let engine = self.engine.clone();
         let mut settings = ask.said.settings.clone();
         if ask.read_only && !settings.iter().any(|(name, _)| name == "readonly") {
             settings.push(("readonly".into(), "2".into()));
+        }
+        if let Some(marker) = marker {
+            settings.push(("log_comment".into(), marker.into()));
         }
         let database = ask.said.database.clone().filter(|name| !matches!(name.as_str(), "" | "default"));
         move || {
@@ -137,12 +146,10 @@ impl Server {
         }
     }
 
-    /// Ends the statement whose text has `marker` in it, whenever the engine comes to it.
+    /// Ends the statement with this `marker`, whenever the engine comes to it.
     pub fn kill(&self, marker: &str) {
         let engine = self.engine.clone();
-        // Parted, so that this statement does not find itself.
-        let (left, right) = marker.split_at(marker.len() / 2);
-        let sql = format!("KILL QUERY WHERE position(query, concat('{left}', '{right}')) > 0 ASYNC");
+        let sql = format!("KILL QUERY WHERE Settings['log_comment'] = '{marker}' ASYNC");
         self.blocking.spawn_blocking(move || {
             let killed =
                 engine.session(&[]).and_then(|mut session| session.query(sql.as_bytes(), "Null", &[]));

@@ -228,6 +228,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_closed_is_refused_rather_than_cut_off() {
+        for text in ["DROP TABLE t; 'x", "SELECT 1 'x", "SELECT 1 /* x", "INSERT INTO t SELECT 1 `x"] {
+            assert_eq!(code(text), 62, "{text}");
+        }
+    }
+
+    #[test]
     fn two_statements_are_refused_and_a_trailing_semicolon_is_not() {
         assert_eq!(code("SELECT 1; SELECT 2"), 62);
         assert_eq!(code("INSERT INTO t SELECT 1; DROP TABLE t"), 62);
@@ -243,6 +250,10 @@ mod tests {
             "CREATE TABLE t (a String) ENGINE = File(CSV, '/etc/passwd')",
             "INSERT INTO FUNCTION file('x') FORMAT CSV\n1",
             "INSERT INTO t SELECT file('x')",
+            "SELECT arrayMap(file, ['x'])",
+            "SELECT “file”('x')",
+            "SELECT file\u{a0}('x')",
+            "SELECT file /* /* */ */ ('x')",
         ] {
             assert_eq!(code(text), 497, "{text}");
         }
@@ -250,7 +261,7 @@ mod tests {
         assert_eq!(code("INSERT INTO t FROM INFILE 'x' FORMAT CSV"), 358);
         assert_eq!(super::super::check_values(b"(1, file('x'))").unwrap_err().code, 497);
         assert!(super::super::check_values(b"(1, 'file (x)')").is_ok());
-        assert!(parse(b"SELECT file, 'file(' FROM files").is_ok());
+        assert!(parse(b"SELECT t.file, 'file(', profile FROM files").is_ok());
     }
 
     #[test]

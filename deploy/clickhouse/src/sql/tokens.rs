@@ -1,7 +1,9 @@
 //! ClickHouse's lexical rules, as far as clauses must be found: words, quoted names, strings,
 //! comments and heredocs. Works on bytes, since a statement may be followed by binary rows.
 //!
-//! Source of the rules: the lexer described in ClickHouse's syntax documentation.
+//! The rules are those of ClickHouse's lexer, tried against the engine: nested comments, typographic
+//! quotes and Unicode blanks included. A difference would let a statement say something to the engine
+//! that is not seen here.
 
 use std::ops::Range;
 
@@ -10,12 +12,14 @@ use std::ops::Range;
 pub enum Kind {
     /// A keyword, a bare identifier or a number.
     Word,
-    /// An identifier in backticks or double quotes.
+    /// An identifier in backticks, double quotes or typographic double quotes.
     Quoted,
     /// A string, a heredoc included.
     Text,
     /// One byte of punctuation.
     Punct(u8),
+    /// A literal or comment that is not closed, to the end of the text. The last token.
+    Unclosed,
 }
 
 /// A token and where it stands.
@@ -30,8 +34,27 @@ pub struct Token {
     pub depth: usize,
 }
 
-/// Reads tokens one after the other; ends at the end of the text, or inside a literal that is not
-/// closed.
+impl Token {
+    /// What a word or a quoted identifier names, quotes taken off and escapes left as they are.
+    pub fn name<'text>(&self, text: &'text [u8]) -> Option<&'text [u8]> {
+        let spelled = &text[self.span.clone()];
+        match self.kind {
+            Kind::Word => Some(spelled),
+            Kind::Quoted => {
+                let quote = if spelled.starts_with(LEFT_DOUBLE) { LEFT_DOUBLE.len() } else { 1 };
+                Some(&spelled[quote..spelled.len() - quote])
+            }
+            _ => None,
+        }
+    }
+}
+
+const LEFT_SINGLE: &[u8] = "\u{2018}".as_bytes();
+const RIGHT_SINGLE: &[u8] = "\u{2019}".as_bytes();
+const LEFT_DOUBLE: &[u8] = "\u{201c}".as_bytes();
+const RIGHT_DOUBLE: &[u8] = "\u{201d}".as_bytes();
+
+/// Reads tokens one after the other, to the end of the text.
 pub struct Tokens<'text> {
     text: &'text [u8],
     at: usize,
@@ -45,30 +68,37 @@ impl<'text> Tokens<'text> {
         Self { text, at: 0, depth: 0 }
     }
 
-    fn skip_blank(&mut self) {
-        while self.at < self.text.len() {
-            let rest = &self.text[self.at..];
-            if rest[0].is_ascii_whitespace() || rest[0] == 0x0b {
-                self.at += 1;
+    fn rest(&self) -> &'text [u8] {
+        &self.text[self.at..]
+    }
+
+    /// Skips blanks and comments; the comment's start if one is not closed.
+    fn skip_blank(&mut self) -> Result<(), usize> {
+        while let Some(&first) = self.rest().first() {
+            let rest = self.rest();
+            if let Some(bytes) = blank(rest) {
+                self.at += bytes;
             } else if rest.starts_with(b"--") || rest.starts_with(b"# ") || rest.starts_with(b"#!") {
                 self.at += rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
-            } else if rest.starts_with(b"/*") {
-                self.at += find(&rest[2..], b"*/").map_or(rest.len(), |end| end + 4);
+            } else if first == b'/' && rest.starts_with(b"/*") {
+                self.at += comment(rest).ok_or(self.at)?;
             } else {
                 break;
             }
         }
+        Ok(())
     }
 
-    /// The end of a literal in `quote` that starts here: a backslash takes the next byte with it, a
+    /// The length of a literal in `quote` that starts here: a backslash takes the next byte with it, a
     /// doubled quote is one quote.
-    fn quoted_end(&self, quote: u8) -> Option<usize> {
-        let mut at = self.at + 1;
-        while at < self.text.len() {
-            match self.text[at] {
+    fn quoted(&self, quote: u8) -> Option<usize> {
+        let rest = self.rest();
+        let mut at = 1;
+        while at < rest.len() {
+            match rest[at] {
                 b'\\' => at += 2,
                 byte if byte == quote => {
-                    if self.text.get(at + 1) != Some(&quote) {
+                    if rest.get(at + 1) != Some(&quote) {
                         return Some(at + 1);
                     }
                     at += 2;
@@ -79,19 +109,42 @@ impl<'text> Tokens<'text> {
         None
     }
 
-    /// The end of `$tag$ … $tag$`, if one starts here.
-    fn heredoc_end(&self) -> Option<usize> {
-        let rest = &self.text[self.at..];
+    /// The length of `$tag$ … $tag$`, if one starts here.
+    fn heredoc(&self) -> Option<usize> {
+        let rest = self.rest();
         let tag = rest[1..].iter().position(|&byte| !is_word(byte) || byte == b'$')? + 2;
         if rest.get(tag - 1) != Some(&b'$') {
             return None;
         }
-        find(&rest[tag..], &rest[..tag]).map(|end| self.at + tag + end + tag)
+        find(&rest[tag..], &rest[..tag]).map(|end| tag + end + tag)
     }
 
-    fn word_end(&self) -> usize {
-        let rest = &self.text[self.at..];
-        self.at + rest.iter().position(|&byte| !is_word(byte)).unwrap_or(rest.len())
+    /// The length of a word that starts here.
+    fn word(&self) -> usize {
+        let rest = self.rest();
+        let ends = |at: &usize| {
+            let rest = &rest[*at..];
+            !is_word(rest[0]) || blank(rest).is_some() || typographic(rest)
+        };
+        (0..rest.len()).find(ends).unwrap_or(rest.len())
+    }
+
+    fn token(&mut self) -> (Kind, Option<usize>) {
+        let rest = self.rest();
+        match rest[0] {
+            b'\'' => (Kind::Text, self.quoted(b'\'')),
+            quote @ (b'`' | b'"') => (Kind::Quoted, self.quoted(quote)),
+            b'$' if self.heredoc().is_some() => (Kind::Text, self.heredoc()),
+            _ if rest.starts_with(LEFT_SINGLE) => {
+                (Kind::Text, find(rest, RIGHT_SINGLE).map(|end| end + RIGHT_SINGLE.len()))
+            }
+            _ if rest.starts_with(LEFT_DOUBLE) => {
+                (Kind::Quoted, find(rest, RIGHT_DOUBLE).map(|end| end + RIGHT_DOUBLE.len()))
+            }
+            _ if typographic(rest) => (Kind::Text, Some(RIGHT_SINGLE.len())),
+            byte if is_word(byte) => (Kind::Word, Some(self.word())),
+            byte => (Kind::Punct(byte), Some(1)),
+        }
     }
 }
 
@@ -99,26 +152,22 @@ impl Iterator for Tokens<'_> {
     type Item = Token;
 
     fn next(&mut self) -> Option<Token> {
-        self.skip_blank();
-        let start = self.at;
-        let first = *self.text.get(start)?;
-        let mut depth = self.depth;
-        let (kind, end) = match first {
-            b'\'' => (Kind::Text, self.quoted_end(first)?),
-            b'`' | b'"' => (Kind::Quoted, self.quoted_end(first)?),
-            b'$' if self.heredoc_end().is_some() => (Kind::Text, self.heredoc_end()?),
-            b'(' | b'[' | b'{' => {
-                self.depth += 1;
-                (Kind::Punct(first), start + 1)
-            }
-            b')' | b']' | b'}' => {
-                self.depth = self.depth.saturating_sub(1);
-                depth = self.depth;
-                (Kind::Punct(first), start + 1)
-            }
-            _ if is_word(first) => (Kind::Word, self.word_end()),
-            _ => (Kind::Punct(first), start + 1),
+        let (start, skipped) = match self.skip_blank() {
+            Ok(()) => (self.at, true),
+            Err(comment) => (comment, false),
         };
+        if start == self.text.len() {
+            return None;
+        }
+        let (kind, length) = if skipped { self.token() } else { (Kind::Unclosed, None) };
+        let (kind, end) = length.map_or((Kind::Unclosed, self.text.len()), |length| (kind, start + length));
+        if let Kind::Punct(b')' | b']' | b'}') = kind {
+            self.depth = self.depth.saturating_sub(1);
+        }
+        let depth = self.depth;
+        if let Kind::Punct(b'(' | b'[' | b'{') = kind {
+            self.depth += 1;
+        }
         self.at = end;
         Some(Token { kind, span: start..end, depth })
     }
@@ -127,6 +176,41 @@ impl Iterator for Tokens<'_> {
 /// Bytes of identifiers and numbers; those of UTF-8 letters count as such.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
+}
+
+fn typographic(text: &[u8]) -> bool {
+    [LEFT_SINGLE, RIGHT_SINGLE, LEFT_DOUBLE, RIGHT_DOUBLE].iter().any(|quote| text.starts_with(quote))
+}
+
+/// The length of the blank that starts `text`, if one does: ASCII's, Unicode's, and the characters of
+/// no width.
+fn blank(text: &[u8]) -> Option<usize> {
+    match text {
+        [b'\t'..=b'\r' | b' ', ..] => Some(1),
+        [0xc2, 0x85 | 0xa0, ..] => Some(2),
+        [0xe1, 0x9a, 0x80, ..] | [0xe1, 0xa0, 0x8e, ..] | [0xe3, 0x80, 0x80, ..] => Some(3),
+        [0xe2, 0x80, 0x80..=0x8f | 0xa8..=0xaf, ..] | [0xe2, 0x81, 0x9f..=0xaf, ..] => Some(3),
+        [0xef, 0xbb, 0xbf, ..] => Some(3),
+        _ => None,
+    }
+}
+
+/// The length of the comment that starts `text`; comments nest.
+fn comment(text: &[u8]) -> Option<usize> {
+    let (mut at, mut depth) = (0, 0);
+    while at < text.len() {
+        if text[at..].starts_with(b"/*") {
+            (at, depth) = (at + 2, depth + 1);
+        } else if text[at..].starts_with(b"*/") {
+            (at, depth) = (at + 2, depth - 1);
+            if depth == 0 {
+                return Some(at);
+            }
+        } else {
+            at += 1;
+        }
+    }
+    None
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
@@ -145,7 +229,8 @@ mod tests {
     #[test]
     fn comments_and_blanks_are_no_tokens() {
         assert_eq!(spelled("a -- b\n/* c */ d # e\n #!f\n"), ["a", "d"]);
-        assert_eq!(spelled("a /* never closed"), ["a"]);
+        assert_eq!(spelled("a /* b /* c */ d */ e"), ["a", "e"]);
+        assert_eq!(spelled("a\u{a0}b\u{200b}(\u{feff}c\u{3000}"), ["a", "b", "(", "c"]);
     }
 
     #[test]
@@ -156,8 +241,21 @@ mod tests {
     }
 
     #[test]
-    fn a_literal_that_is_not_closed_ends_the_tokens() {
-        assert_eq!(spelled("a 'b; c"), ["a"]);
+    fn typographic_quotes_quote() {
+        assert_eq!(spelled("a‘b; c’d“e f”"), ["a", "‘b; c’", "d", "“e f”"]);
+        let text = "“e f” `g` h";
+        let names: Vec<_> =
+            Tokens::new(text.as_bytes()).map(|token| token.name(text.as_bytes()).unwrap()).collect();
+        assert_eq!(names, [&b"e f"[..], b"g", b"h"]);
+    }
+
+    #[test]
+    fn what_is_not_closed_is_the_last_token_and_says_so() {
+        for text in ["a 'b; c", "a /* b", "a /* /* */", "a `b", "a “b", "a ‘b"] {
+            let tokens: Vec<Token> = Tokens::new(text.as_bytes()).collect();
+            assert_eq!(tokens.len(), 2, "{text}");
+            assert_eq!((tokens[1].kind, &tokens[1].span), (Kind::Unclosed, &(2..text.len())), "{text}");
+        }
     }
 
     #[test]
