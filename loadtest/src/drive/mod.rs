@@ -2,7 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`settings`](self::settings) | how much of what |
+//! | [`settings`] | how much of what |
 //! | `worker` | one thread: keeps the schedule, bounds what is open |
 //! | `agenda` | what is due when |
 //! | `lanes` | connections that take requests as they come |

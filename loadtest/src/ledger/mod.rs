@@ -1,6 +1,6 @@
 //! The truth ledger: every request that was sent and what was answered, and nothing that was read back.
 //!
-//! Kept in memory in compact rows and, where asked, in a [`file`](self::file) that a later check reads.
+//! Kept in memory in compact rows and, where asked, in a file ([`LedgerFile`]) that a later check reads.
 
 mod entry;
 mod file;

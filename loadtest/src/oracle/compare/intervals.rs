@@ -47,8 +47,8 @@ pub(super) fn pair(points_ms: &[i64], spans: &[Span]) -> Unpaired {
             pairs.give(place, span);
         }
     }
-    for span in 0..spans.len() {
-        if spans[span].is_certain && pairs.taken[span].is_none() {
+    for (span, Span { is_certain, .. }) in spans.iter().enumerate() {
+        if *is_certain && pairs.taken[span].is_none() {
             pairs.make_room_for(span);
         }
     }
