@@ -17,6 +17,7 @@ use crate::{
     source::{Chunk, Record, Source, SourceError},
     store::{Rows, Store, StoreError},
 };
+use bytes::Bytes;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use whence_schemas::{token::KeyRing, topics::Stream};
 
@@ -25,6 +26,8 @@ use whence_schemas::{token::KeyRing, topics::Stream};
 pub struct LoopSettings {
     /// Records of a block, at most.
     pub block_records_max: usize,
+    /// Bytes of a block's records, at most, but for those of its last read.
+    pub block_bytes_max: usize,
     /// A block that is not full is closed this long after its first record.
     pub linger: Duration,
     /// How long one read waits for a first record.
@@ -43,6 +46,7 @@ impl Default for LoopSettings {
     fn default() -> Self {
         LoopSettings {
             block_records_max: 100_000,
+            block_bytes_max: 64 << 20,
             linger: Duration::from_secs(1),
             idle: Duration::from_millis(500),
             insert_tries_max: 6,
@@ -211,13 +215,15 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
     /// The next records of one incarnation: as many as a block holds, or as came while it lingered.
     async fn next_block(&mut self) -> Result<(BlockRange, Vec<Record>), LoopError> {
         let mut records: Vec<Record> = Vec::new();
+        let mut bytes = 0;
         let mut incarnation = None;
         let mut close_at = None;
         loop {
             let now = self.clock.elapsed();
             let room = self.settings.block_records_max - records.len();
             let wait = close_at.map_or(self.settings.idle, |at: Duration| at.saturating_sub(now));
-            if room == 0 || (wait.is_zero() && !records.is_empty()) {
+            let is_full = room == 0 || bytes >= self.settings.block_bytes_max;
+            if is_full || (wait.is_zero() && !records.is_empty()) {
                 break;
             }
             let chunk = self.read(room, wait).await?;
@@ -230,6 +236,12 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             }
             incarnation = Some(chunk.incarnation);
             close_at.get_or_insert(now + self.settings.linger);
+            bytes += chunk
+                .records
+                .iter()
+                .filter_map(|record| record.payload.as_ref())
+                .map(Bytes::len)
+                .sum::<usize>();
             records.extend(chunk.records);
         }
         let (first, last) = (records.first(), records.last());

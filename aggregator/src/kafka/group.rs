@@ -121,6 +121,9 @@ pub enum GroupError {
     /// librdkafka refused the settings or the subscription.
     #[error("can't join the consumer group")]
     Kafka(#[from] KafkaError),
+    /// The client can't go on: another member of the same name took its place, for example.
+    #[error("the consumer group's client ended: {0}")]
+    Fatal(String),
     /// No thread could be had.
     #[error("can't start the polling thread")]
     Thread(#[from] std::io::Error),
@@ -147,11 +150,9 @@ pub async fn run<S: Store + Clone + 'static>(
     let member = Member { settings, consumer, workers, store, loop_settings, keys, stop };
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("whence-group".into()).spawn(move || {
-        member.poll_until_stopped();
-        let _ = ended.send(());
+        let _ = ended.send(member.poll_until_stopped());
     })?;
-    let _ = end.await;
-    Ok(())
+    end.await.unwrap_or_else(|_| Err(GroupError::Fatal("its thread panicked".into())))
 }
 
 struct Member<S> {
@@ -165,12 +166,18 @@ struct Member<S> {
 }
 
 impl<S: Store + Clone + 'static> Member<S> {
-    fn poll_until_stopped(self) {
+    fn poll_until_stopped(self) -> Result<(), GroupError> {
         const POLL: Duration = Duration::from_millis(100);
-        while !self.stop.after_block.is_cancelled() {
+        let mut ended = Ok(());
+        while !self.stop.after_block.is_cancelled() && ended.is_ok() {
             match self.consumer.poll(POLL) {
                 None => {}
-                Some(Err(error)) => tracing::warn!(%error, "polling the consumer group failed"),
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "polling the consumer group failed");
+                    if let Some((_, reason)) = self.consumer.client().fatal_error() {
+                        ended = Err(GroupError::Fatal(reason));
+                    }
+                }
                 // Paused until it has a queue of its own, no partition gives records here.
                 Some(Ok(_)) => {
                     tracing::error!("a record came before its partition had a queue; it will come again")
@@ -185,6 +192,7 @@ impl<S: Store + Clone + 'static> Member<S> {
         }
         self.workers.end_all();
         self.consumer.unsubscribe();
+        ended
     }
 
     /// Gives an assigned partition its queue and its task.

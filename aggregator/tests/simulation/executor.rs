@@ -103,6 +103,7 @@ fn settings(rng: &mut SmallRng) -> LoopSettings {
     };
     LoopSettings {
         block_records_max: rng.random_range(1..15),
+        block_bytes_max: *pick(rng, &[1, 1000, usize::MAX]),
         linger: Duration::from_millis(rng.random_range(0..50)),
         idle: Duration::from_millis(10),
         insert_tries_max: 3,
