@@ -1,5 +1,4 @@
 //! `sync` reaches the segments of a range, and only needs those to be there.
-#![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 use whence_journal::{JournalConfig, SEGMENT_BYTES_MIN, Writer, sync};
 
