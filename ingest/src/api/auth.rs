@@ -5,7 +5,7 @@ use super::{
     admin_key::AdminKey,
     problem::{Code, Problem},
 };
-use crate::registry::RegistryState;
+use crate::registry::Registry;
 use hyper::{HeaderMap, header::AUTHORIZATION};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -108,10 +108,11 @@ impl Caller {
 /// Finds out who sends this request.
 ///
 /// # Errors
-/// 401 without a valid key; the reason is the same for every key that is not valid.
+/// 401 without a valid key; the reason is the same for every key that is not valid. 503 where a key is
+/// not known and the registry may not have heard of it yet.
 pub fn authenticate(
     headers: &HeaderMap,
-    registry: &RegistryState,
+    registry: &dyn Registry,
     admin: &AdminKey,
 ) -> Result<Caller, Problem> {
     let refused = || Problem::new(Code::Unauthorized, "the API key is not valid");
@@ -128,7 +129,14 @@ pub fn authenticate(
         return Ok(Caller::admin());
     }
     let id = key.strip_prefix(PREFIX).and_then(|rest| rest.split_once('_')).map(|(id, _)| id);
-    let stored = id.and_then(|id| registry.key(id)).ok_or_else(refused)?;
+    let state = registry.shared().read();
+    let stored = match id.map(|id| state.key(id)) {
+        Some(Some(stored)) => stored,
+        Some(None) if !registry.is_current() => {
+            return Err(Problem::new(Code::Behind, "the API key is not known here yet"));
+        }
+        _ => return Err(refused()),
+    };
     let is_right: bool = stored.hash.as_ref().ct_eq(&hash).into();
     if !is_right || stored.disabled {
         return Err(refused());

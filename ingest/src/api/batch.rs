@@ -151,7 +151,7 @@ pub fn answer_many(outcomes: Vec<Outcome>, status: StatusCode, done: &'static st
     let results: Vec<Value> =
         outcomes.into_iter().enumerate().map(|(index, outcome)| outcome.into_json(index, done)).collect();
     if let Some(mut problem) = shared {
-        problem.results = Some(results.into());
+        problem.results = results;
         return problem.response();
     }
     let status = if failed == 0 { status } else { StatusCode::MULTI_STATUS };

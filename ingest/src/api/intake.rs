@@ -22,7 +22,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::{Instant, interval, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use whence_journal::{CommitError, GroupCommit};
 use whence_runtime::health::Component;
@@ -98,6 +98,7 @@ impl Intake {
         let keys = self.keys.load();
         let resolver = Resolver {
             registry: &self.registry.shared().read(),
+            is_current: self.registry.is_current(),
             keys: &keys,
             identity: &self.identity,
             now: context.now,
@@ -175,6 +176,7 @@ pub struct JournalReadiness {
     component: Component,
     is_failing: AtomicBool,
     failed: tokio::sync::Notify,
+    shown: Duration,
 }
 
 impl JournalReadiness {
@@ -182,7 +184,12 @@ impl JournalReadiness {
     #[must_use]
     pub fn open(component: Component) -> JournalReadiness {
         component.ready();
-        JournalReadiness { component, is_failing: AtomicBool::new(false), failed: tokio::sync::Notify::new() }
+        JournalReadiness {
+            component,
+            is_failing: AtomicBool::new(false),
+            failed: tokio::sync::Notify::new(),
+            shown: FAILURE_SHOWN,
+        }
     }
 
     fn committed(&self) {
@@ -208,15 +215,13 @@ impl JournalReadiness {
         self.failed.notify_one();
     }
 
-    /// Forgets failures after [`FAILURE_SHOWN`], until `shutdown`.
+    /// Forgets the last failure after some seconds, until `shutdown`.
     pub async fn recover(&self, shutdown: CancellationToken) {
         shutdown
             .run_until_cancelled(async {
                 loop {
                     self.failed.notified().await;
-                    let mut ticks = interval(FAILURE_SHOWN);
-                    ticks.tick().await;
-                    ticks.tick().await;
+                    while timeout(self.shown, self.failed.notified()).await.is_ok() {}
                     self.committed();
                 }
             })
@@ -228,6 +233,34 @@ impl JournalReadiness {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use whence_runtime::health::Health;
+
+    #[tokio::test]
+    async fn a_failure_is_shown_until_something_is_taken_or_time_has_passed() {
+        let health = Health::new();
+        let mut readiness = JournalReadiness::open(health.component("api.journal"));
+        readiness.shown = Duration::from_millis(1);
+        let is_ready = || health.readiness().ready;
+        assert!(is_ready());
+        readiness.failed(&CommitError::Busy);
+        assert!(is_ready(), "too much at once says nothing about the disk");
+        readiness.failed(&CommitError::DiskFull);
+        assert_eq!(health.readiness().components[0].reason.as_deref(), Some("the journal failed: disk_full"));
+        readiness.committed();
+        assert!(is_ready());
+
+        readiness.stalled();
+        assert!(!is_ready());
+        let until_ready = async {
+            while !is_ready() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let recovered = async {
+            tokio::select! { () = readiness.recover(CancellationToken::new()) => {}, () = until_ready => {} }
+        };
+        timeout(Duration::from_secs(10), recovered).await.expect("ready again within the deadline");
+    }
 
     proptest! {
         #[test]

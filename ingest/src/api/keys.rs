@@ -57,11 +57,8 @@ pub(super) fn list(api: &Api, call: &Call) -> Result<Response<Full>, Problem> {
     call.caller.require_everywhere(Scope::RegistryRead)?;
     let page = Page::of(call.query.as_deref())?;
     let state = api.registry.shared().read();
-    let mut keys: Vec<&ApiKey> = state.keys_after(&page.after, page.limit + 1).collect();
-    let is_last = keys.len() <= page.limit;
-    keys.truncate(page.limit);
-    let next = keys.last().filter(|_| !is_last).map(|key| key.id.clone());
-    Ok(write::page(keys.into_iter().map(|key| view(key).into()).collect(), next))
+    let keys: Vec<&ApiKey> = state.keys_after(&page.after, page.limit + 1).collect();
+    Ok(write::page(keys, &page, |key| key.id.clone(), view))
 }
 
 /// A key as callers see it: never its hash.

@@ -8,7 +8,6 @@ use super::{
     moment,
     problem::{Code, Problem},
     programs::{object, same_as_path},
-    referrers::known,
     route::Page,
     server::Call,
     write,
@@ -29,7 +28,7 @@ const CODE_CHARS: usize = 11;
 /// a host, it is the first of the program's `link_hosts`.
 pub(super) async fn create(api: &Api, call: Call, program: String) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &program)?;
-    known(api, &program)?;
+    api.known_program(&program)?;
     let host = api.registry.shared().read().program(&program).and_then(|p| p.link_hosts.first().cloned());
     api.create(call, |value| {
         write::record(value, "a link", |fields| read(fields, &program, host.as_deref()))
@@ -112,7 +111,7 @@ pub(super) fn show(
 /// `GET` of the program's, by code and host. `after` is `CODE/HOST`.
 pub(super) fn list(api: &Api, call: &Call, program: &str) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryRead, program)?;
-    known(api, program)?;
+    api.known_program(program)?;
     let page = Page::of(call.query.as_deref())?;
     let after = match page.after.as_str() {
         "" => ("", ""),
@@ -121,16 +120,14 @@ pub(super) fn list(api: &Api, call: &Call, program: &str) -> Result<Response<Ful
             .ok_or_else(|| Problem::of_field("after", Code::Invalid, "is not what next of a page said"))?,
     };
     let state = api.registry.shared().read();
-    let mut links: Vec<&Link> = state.links_after(program, after, page.limit + 1).collect();
-    let is_last = links.len() <= page.limit;
-    links.truncate(page.limit);
-    let next = links.last().filter(|_| !is_last).map(|link| format!("{}/{}", link.code, link.host));
-    let scheme = &api.settings.api_link_scheme;
-    Ok(write::page(links.into_iter().map(|link| view(link, scheme).into()).collect(), next))
+    let links: Vec<&Link> = state.links_after(program, after, page.limit + 1).collect();
+    let scheme = api.settings.api_link_scheme;
+    let next = |link: &Link| format!("{}/{}", link.code, link.host);
+    Ok(write::page(links, &page, next, |link| view(link, scheme)))
 }
 
 /// A link as callers see it.
-pub(super) fn view(link: &Link, scheme: &super::LinkScheme) -> Map<String, Value> {
+pub(super) fn view(link: &Link, scheme: super::LinkScheme) -> Map<String, Value> {
     object(json!({
         "program": link.program,
         "host": link.host,

@@ -148,6 +148,7 @@ pub async fn start(
     parts: Parts,
     shutdown: CancellationToken,
 ) -> io::Result<ApiHandle> {
+    describe();
     let listener = TcpListener::bind(settings.api_listen).await?;
     let local_addr = listener.local_addr()?;
     let limits = Limits { connections_max: settings.api_connections_max, ..Limits::named("api") };
@@ -173,4 +174,24 @@ pub async fn start(
     });
     tracing::info!(%local_addr, "events API listening");
     Ok(ApiHandle { local_addr, serving })
+}
+
+fn describe() {
+    use metrics::{describe_counter, describe_gauge};
+    describe_counter!("whence_api_events_total", "Events sent to the API by kind and outcome");
+    describe_counter!("whence_api_refused_events_total", "Events not accepted, by reason");
+    describe_counter!("whence_api_problems_total", "Requests answered with a problem as a whole, by reason");
+    describe_counter!(
+        "whence_api_registry_failures_total",
+        "Registry writes that failed as a whole, by reason"
+    );
+    describe_counter!(
+        "whence_registry_entries_passed_over_total",
+        "Registry entries that could not be applied"
+    );
+    describe_counter!(
+        "whence_registry_snapshot_failures_total",
+        "Registry snapshots that could not be written"
+    );
+    describe_gauge!("whence_registry_version", "Version of the registry's newest entry");
 }

@@ -96,6 +96,8 @@ codes! {
     TokenUnknownKey = "token_unknown_key", SERVICE_UNAVAILABLE, "The click token's key is not known here yet";
     /// A valid token of a link that this process does not know yet.
     LinkUnknown = "link_unknown", SERVICE_UNAVAILABLE, "The click token's link is not known here yet";
+    /// Not found, while the registry here may lack what others have written.
+    Behind = "registry_behind", SERVICE_UNAVAILABLE, "The registry is not up to date here";
     /// The journal cannot take the event now.
     Journal = "journal_unavailable", SERVICE_UNAVAILABLE, "Events can't be stored at the moment";
     /// The registry cannot take the change now.
@@ -115,7 +117,7 @@ impl Code {
     /// hiccups is back sooner.
     fn retry_after_s(self) -> Option<u32> {
         match self {
-            Code::TokenUnknownKey | Code::LinkUnknown => Some(5),
+            Code::TokenUnknownKey | Code::LinkUnknown | Code::Behind => Some(5),
             _ => self.is_retriable().then_some(1),
         }
     }
@@ -157,12 +159,10 @@ pub struct Problem {
     pub code: Code,
     /// What exactly, in words.
     pub detail: String,
-    /// The first field at fault.
-    pub field: Option<String>,
-    /// Every field at fault.
+    /// Every field at fault. The first is also the problem's own `field`.
     pub errors: Vec<FieldError>,
-    /// What became of each event of a batch, where none was taken.
-    pub results: Option<Value>,
+    /// What became of each entry of a batch, where none was taken.
+    pub results: Vec<Value>,
     /// The methods of a path that was asked with another one.
     allow: Option<&'static str>,
 }
@@ -171,7 +171,7 @@ impl Problem {
     /// A problem with no field to blame.
     pub fn new(code: Code, detail: impl Display) -> Problem {
         let detail = detail.to_string();
-        Problem { code, detail, field: None, errors: Vec::new(), results: None, allow: None }
+        Problem { code, detail, errors: Vec::new(), results: Vec::new(), allow: None }
     }
 
     /// These fields are wrong (at least one). What cannot be mended by waiting comes first.
@@ -179,13 +179,11 @@ impl Problem {
     pub fn of_fields(mut errors: Vec<FieldError>) -> Problem {
         errors.sort_by_key(|error| error.code.is_retriable());
         errors.truncate(FIELD_ERRORS_MAX);
-        let (code, detail, field) = match errors.first() {
-            Some(first) => {
-                (first.code, format!("{} {}", first.field, first.detail), Some(first.field.clone()))
-            }
-            None => (Code::Invalid, String::new(), None),
+        let (code, detail) = match errors.first() {
+            Some(first) => (first.code, format!("{} {}", first.field, first.detail)),
+            None => (Code::Invalid, String::new()),
         };
-        Problem { field, errors, ..Problem::new(code, detail) }
+        Problem { errors, ..Problem::new(code, detail) }
     }
 
     /// This one field is wrong.
@@ -229,15 +227,15 @@ impl Serialize for Problem {
         map.serialize_entry("title", self.code.title())?;
         map.serialize_entry("status", &self.code.status().as_u16())?;
         map.serialize_entry("detail", &self.detail)?;
-        if let Some(field) = &self.field {
-            map.serialize_entry("field", field)?;
+        if let Some(first) = self.errors.first() {
+            map.serialize_entry("field", &first.field)?;
         }
         map.serialize_entry("code", self.code.tag())?;
         if !self.errors.is_empty() {
             map.serialize_entry("errors", &self.errors)?;
         }
-        if let Some(results) = &self.results {
-            map.serialize_entry("results", results)?;
+        if !self.results.is_empty() {
+            map.serialize_entry("results", &self.results)?;
         }
         map.end()
     }

@@ -76,14 +76,11 @@ pub(super) fn list(api: &Api, call: &Call) -> Result<Response<Full>, Problem> {
     call.caller.require(Scope::RegistryRead)?;
     let page = Page::of(call.query.as_deref())?;
     let state = api.registry.shared().read();
-    let mut programs: Vec<&Program> = match call.caller.program() {
+    let programs: Vec<&Program> = match call.caller.program() {
         Some(own) => state.program(own).filter(|_| page.after.as_str() < own).into_iter().collect(),
         None => state.programs_after(&page.after, page.limit + 1).collect(),
     };
-    let is_last = programs.len() <= page.limit;
-    programs.truncate(page.limit);
-    let next = programs.last().filter(|_| !is_last).map(|program| program.id.clone());
-    Ok(write::page(programs.into_iter().map(|program| view(program).into()).collect(), next))
+    Ok(write::page(programs, &page, |program| program.id.clone(), view))
 }
 
 /// A program as callers see it.

@@ -5,7 +5,7 @@ use super::{
     auth::Scope,
     batch,
     json::Fields,
-    problem::{Code, Problem},
+    problem::Problem,
     programs::{object, same_as_path},
     route::Page,
     server::Call,
@@ -20,7 +20,7 @@ use whence_schemas::event::Referrer;
 /// `POST`: one or many, whose ids must be free.
 pub(super) async fn create(api: &Api, call: Call, program: String) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &program)?;
-    known(api, &program)?;
+    api.known_program(&program)?;
     api.create(call, |value| {
         write::record(value, "a referrer", |fields| {
             let id = fields.required_text("id").unwrap_or_default();
@@ -60,15 +60,6 @@ fn read(fields: &mut Fields<'_>, program: &str, id: String) -> Referrer {
     }
 }
 
-/// # Errors
-/// 404 where there is no such program.
-pub(super) fn known(api: &Api, program: &str) -> Result<(), Problem> {
-    match api.registry.shared().read().program(program) {
-        Some(_) => Ok(()),
-        None => Err(Problem::new(Code::NotFound, format_args!("there is no program {program:?}"))),
-    }
-}
-
 /// `GET` of one.
 pub(super) fn show(api: &Api, call: &Call, program: &str, id: &str) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryRead, program)?;
@@ -78,14 +69,11 @@ pub(super) fn show(api: &Api, call: &Call, program: &str, id: &str) -> Result<Re
 /// `GET` of the program's, by id.
 pub(super) fn list(api: &Api, call: &Call, program: &str) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryRead, program)?;
-    known(api, program)?;
+    api.known_program(program)?;
     let page = Page::of(call.query.as_deref())?;
     let state = api.registry.shared().read();
-    let mut referrers: Vec<&Referrer> = state.referrers_after(program, &page.after, page.limit + 1).collect();
-    let is_last = referrers.len() <= page.limit;
-    referrers.truncate(page.limit);
-    let next = referrers.last().filter(|_| !is_last).map(|referrer| referrer.id.clone());
-    Ok(write::page(referrers.into_iter().map(|referrer| view(referrer).into()).collect(), next))
+    let referrers: Vec<&Referrer> = state.referrers_after(program, &page.after, page.limit + 1).collect();
+    Ok(write::page(referrers, &page, |referrer| referrer.id.clone(), view))
 }
 
 /// A referrer as callers see it.

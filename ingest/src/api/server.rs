@@ -46,7 +46,7 @@ async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>,
     let (head, body) = request.into_parts();
     let route =
         Route::of(head.uri.path()).ok_or_else(|| Problem::new(Code::NotFound, "there is no such path"))?;
-    let caller = auth::authenticate(&head.headers, &api.registry.shared().read(), &api.admin)?;
+    let caller = auth::authenticate(&head.headers, api.registry.as_ref(), &api.admin)?;
     let query = head.uri.query().map(str::to_owned);
     let call = Call { caller, query, headers: head.headers, body };
     dispatch(api, &head.method, route, call).await

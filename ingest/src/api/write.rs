@@ -6,12 +6,12 @@ use super::{
     batch::{self, Body, Outcome},
     json::{Errors, Fields},
     problem::{Code, Problem},
-    route::Route,
+    route::{Page, Route},
     server::Call,
 };
 use crate::registry::{CHANGES_MAX, Change, EntryKey};
 use hyper::{Response, StatusCode, header::CONTENT_TYPE};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use whence_runtime::http::Full;
 use whence_schemas::event::{RegistryEntry, registry_entry::Entry};
@@ -81,13 +81,26 @@ impl Api {
         let mut view = match &entry.entry {
             Some(Entry::Program(program)) => super::programs::view(program),
             Some(Entry::Referrer(referrer)) => super::referrers::view(referrer),
-            Some(Entry::Link(link)) => super::links::view(link, &self.settings.api_link_scheme),
+            Some(Entry::Link(link)) => super::links::view(link, self.settings.api_link_scheme),
             Some(Entry::ApiKey(key)) => super::keys::view(key),
             None => Map::new(),
         };
         view.insert("version".into(), entry.version.into());
         view.insert("changed_at".into(), entry.changed_at_ms.into());
         view
+    }
+
+    /// There is no such record; as far as is known here.
+    pub(super) fn missing(&self, what: &str, id: &str) -> Problem {
+        let code = if self.registry.is_current() { Code::NotFound } else { Code::Behind };
+        Problem::new(code, format_args!("there is no {what} {id:?}"))
+    }
+
+    /// # Errors
+    /// 404 where there is no such program.
+    pub(super) fn known_program(&self, program: &str) -> Result<(), Problem> {
+        let is_known = self.registry.shared().read().program(program).is_some();
+        is_known.then_some(()).ok_or_else(|| self.missing("program", program))
     }
 
     /// The present of one record.
@@ -99,7 +112,7 @@ impl Api {
         });
         match owned {
             Some(entry) => Ok(batch::json_response(StatusCode::OK, &self.view_of(&entry).into())),
-            None => Err(Problem::new(Code::NotFound, format_args!("there is no {} {id:?}", key.kind()))),
+            None => Err(self.missing(key.kind(), id)),
         }
     }
 }
@@ -122,13 +135,22 @@ pub(super) fn record<T>(
     }
 }
 
-/// A page of a list. `next` is what to send as `after` for the next page, absent on the last.
-pub(super) fn page(items: Vec<Value>, next: Option<String>) -> Response<Full> {
-    let mut body = json!({ "items": items });
-    if let Some(next) = next {
-        body["next"] = next.into();
+/// A page of a list: of one record more than the page may have, so that it is known whether more follow.
+/// `next` is what to send as `after` for the next page, absent on the last.
+pub(super) fn page<T>(
+    mut records: Vec<&T>,
+    page: &Page,
+    next: impl Fn(&T) -> String,
+    view: impl Fn(&T) -> Map<String, Value>,
+) -> Response<Full> {
+    let is_last = records.len() <= page.limit;
+    records.truncate(page.limit);
+    let items: Vec<Value> = records.iter().map(|record| view(record).into()).collect();
+    let mut body = Map::from_iter([("items".to_owned(), items.into())]);
+    if let Some(last) = records.last().filter(|_| !is_last) {
+        body.insert("next".to_owned(), next(last).into());
     }
-    batch::json_response(StatusCode::OK, &body)
+    batch::json_response(StatusCode::OK, &body.into())
 }
 
 /// `POST …/disable` and `POST …/enable`.

@@ -61,6 +61,13 @@ pub trait Registry: Send + Sync {
 
     /// The present, to look things up in and to follow.
     fn shared(&self) -> &Arc<Shared>;
+
+    /// Whether what the present does not have is not there. A registry that follows others says `false`
+    /// until it has caught up with them and while it can't reach them: then something may be there that
+    /// cannot be seen here yet, and whoever names it is to be told to come again, not that they are wrong.
+    fn is_current(&self) -> bool {
+        true
+    }
 }
 
 /// Why a write as a whole did not happen, or is not known to have happened.

@@ -20,12 +20,17 @@ pub struct RegistryState {
     version: u64,
     by_version: BTreeMap<u64, Arc<RegistryEntry>>,
     programs: BTreeMap<String, Arc<RegistryEntry>>,
-    referrers: BTreeMap<(Arc<str>, Arc<str>), Arc<RegistryEntry>>,
+    referrers: BTreeMap<ReferrerKey, Arc<RegistryEntry>>,
     links: HashMap<LinkNumber, Arc<RegistryEntry>>,
-    /// Program, code, host: lists a program's links, and finds them by code.
-    links_by_program: BTreeMap<(Arc<str>, Arc<str>, Arc<str>), Arc<RegistryEntry>>,
+    /// Lists a program's links, and finds them by code.
+    links_by_program: BTreeMap<LinkKey, Arc<RegistryEntry>>,
     keys: BTreeMap<String, Arc<RegistryEntry>>,
 }
+
+/// Program, id.
+type ReferrerKey = (Arc<str>, Arc<str>);
+/// Program, code, host.
+type LinkKey = (Arc<str>, Arc<str>, Arc<str>);
 
 /// Why an entry was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -270,6 +275,6 @@ impl RegistryState {
     }
 }
 
-fn link_key(link: &Link) -> (Arc<str>, Arc<str>, Arc<str>) {
+fn link_key(link: &Link) -> LinkKey {
     (link.program.as_str().into(), link.code.as_str().into(), link.host.as_str().into())
 }

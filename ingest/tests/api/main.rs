@@ -4,7 +4,9 @@
 
 mod access;
 mod batches;
+mod behind;
 mod calls;
+mod counted;
 mod durability;
 mod leads;
 mod node;

@@ -1,5 +1,6 @@
 //! One API node with its registry and journal in a folder of its own, and a client that speaks bytes.
 
+use super::behind::Following;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::{
@@ -9,7 +10,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
 };
 use tempfile::TempDir;
@@ -71,6 +72,7 @@ pub struct Node {
     pub registry: Arc<EmbeddedRegistry>,
     pub admin: String,
     pub clock_ms: Arc<AtomicI64>,
+    pub is_current: Arc<AtomicBool>,
     handle: Mutex<Option<ApiHandle>>,
     address: std::net::SocketAddr,
     shutdown: CancellationToken,
@@ -136,8 +138,12 @@ impl Node {
         let admin = ensure_admin_key(dir.path(), settings.api_admin_key.as_ref()).unwrap();
         let shown = admin.shown.as_ref().map(|key| key.expose_secret().to_owned()).unwrap_or_default();
         let health = Health::new();
+        let is_current = Arc::new(AtomicBool::new(true));
         let parts = Parts {
-            registry: Arc::<EmbeddedRegistry>::clone(&registry),
+            registry: Arc::new(Following {
+                inner: Arc::clone(&registry),
+                is_current: Arc::clone(&is_current),
+            }),
             keys: Arc::new(arc_swap::ArcSwap::from_pointee(ring(KEY_IDS[0], &KEY_IDS))),
             identity: IdentityHasher::new(&[3; 32]),
             journal: Arc::new(journal),
@@ -155,6 +161,7 @@ impl Node {
             registry,
             admin: shown,
             clock_ms,
+            is_current,
             handle: Mutex::new(Some(handle)),
             address,
             shutdown,
@@ -297,8 +304,9 @@ pub fn qualification(changes: Value) -> Value {
 }
 
 fn changed(mut event: Value, changes: Value) -> Value {
-    for (name, value) in changes.as_object().unwrap() {
-        event[name] = value.clone();
+    let Value::Object(changes) = changes else { panic!("changes are an object") };
+    for (name, value) in changes {
+        event[name] = value;
     }
     event
 }

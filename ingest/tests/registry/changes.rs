@@ -10,8 +10,8 @@ use whence_schemas::{
     ids::LinkNumber,
 };
 
-fn refusal(change: Change) -> (String, String) {
-    match demo().check(&change).unwrap_err() {
+fn refusal(change: &Change) -> (String, String) {
+    match demo().check(change).unwrap_err() {
         ChangeError::Invalid { field, reason } => (field, reason),
         other => panic!("{other}"),
     }
@@ -20,13 +20,13 @@ fn refusal(change: Change) -> (String, String) {
 fn broken_program(break_it: impl FnOnce(&mut Program)) -> (String, String) {
     let mut program = program("new");
     break_it(&mut program);
-    refusal(Change::PutProgram(program))
+    refusal(&Change::PutProgram(program))
 }
 
 fn broken_link(break_it: impl FnOnce(&mut Link)) -> (String, String) {
     let mut link = link("demo", "go.example", "new", "ann");
     break_it(&mut link);
-    refusal(Change::CreateLink(link))
+    refusal(&Change::CreateLink(link))
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn a_link_is_refused_by_the_field_that_is_wrong() {
 
 #[test]
 fn referrers_and_keys_are_refused_by_the_field_that_is_wrong() {
-    assert_eq!(refusal(Change::PutReferrer(referrer("demo", ""))).0, "id");
+    assert_eq!(refusal(&Change::PutReferrer(referrer("demo", ""))).0, "id");
     let long = Referrer { name: "x".repeat(201), ..referrer("demo", "eve") };
-    assert_eq!(refusal(Change::CreateReferrer(long)).0, "name");
+    assert_eq!(refusal(&Change::CreateReferrer(long)).0, "name");
     type Break = fn(&mut ApiKey);
     let cases: [(&str, Break); 5] = [
         ("id", |k| k.id = "a_b".into()),
@@ -98,7 +98,7 @@ fn referrers_and_keys_are_refused_by_the_field_that_is_wrong() {
     for (field, break_it) in cases {
         let mut key = key("k2");
         break_it(&mut key);
-        assert_eq!(refusal(Change::CreateKey(key)).0, field);
+        assert_eq!(refusal(&Change::CreateKey(key)).0, field);
     }
 }
 

@@ -60,7 +60,8 @@ async fn a_changed_registry_is_written_again_and_once_more_at_the_end() {
         };
         tokio::time::timeout(Duration::from_secs(10), seen).await.expect("written within the deadline");
     };
-    wait_for(shared.read().version()).await;
+    let version = shared.read().version();
+    wait_for(version).await;
     let create = |code| {
         let change = Change::CreateLink(link("demo", "go.example", code, "ann"));
         let staged = check::stage(&shared.read(), &[change], NOW);

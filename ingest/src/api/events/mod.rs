@@ -47,10 +47,7 @@ pub(super) async fn post(
 fn authorize(api: &Api, caller: &Caller, program: Option<&str>) -> Result<(), Problem> {
     let Some(program) = program else { return caller.require(Scope::EventsWrite) };
     caller.require_in(Scope::EventsWrite, program)?;
-    if api.registry.shared().read().program(program).is_none() {
-        return Err(Problem::new(Code::NotFound, format_args!("there is no program {program:?}")));
-    }
-    Ok(())
+    api.known_program(program)
 }
 
 /// The draft standard has the key in quotation marks, which most clients leave out.

@@ -25,6 +25,8 @@ use whence_schemas::{
 pub struct Resolver<'a> {
     /// The registry's present.
     pub registry: &'a RegistryState,
+    /// Whether that has all that was written: see [`crate::registry::Registry::is_current`].
+    pub is_current: bool,
     /// The keys that tokens are checked with.
     pub keys: &'a KeyRing,
     /// The deployment's identity secret.
@@ -46,7 +48,7 @@ impl Resolver<'_> {
             return Err(one(Code::Forbidden, "is not the one the API key is for"));
         }
         let Some(program) = self.registry.program(draft.program.as_str()) else {
-            return Err(one(Code::UnknownProgram, "is not known"));
+            return Err(one(self.missing(Code::UnknownProgram), "is not known"));
         };
         let mut errors = Errors::default();
         let subject = self.subject(draft, program, &mut errors);
@@ -79,6 +81,11 @@ impl Resolver<'_> {
             rule: Some(rule(program)),
             body: Some(body),
         })
+    }
+
+    /// The code for something that is not there.
+    fn missing(&self, code: Code) -> Code {
+        if self.is_current { code } else { Code::Behind }
     }
 
     fn subject(&self, draft: &Draft, program: &Program, errors: &mut Errors) -> Subject {
@@ -143,7 +150,7 @@ impl Resolver<'_> {
         let link = self
             .registry
             .link_by_code(&program.id, code)
-            .ok_or((Code::UnknownCode, "is not the code of a link of the program".into()))?;
+            .ok_or((self.missing(Code::UnknownCode), "is not the code of a link of the program".into()))?;
         let referrer = self.registry.referrer(&program.id, &link.referrer);
         let is_disabled = program.disabled || link.disabled || referrer.is_none_or(|r| r.disabled);
         if is_disabled {
