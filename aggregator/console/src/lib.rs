@@ -1,1 +1,0 @@
-//! The read side: report queries.
