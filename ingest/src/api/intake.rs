@@ -28,9 +28,6 @@ use whence_journal::{CommitError, GroupCommit};
 use whence_runtime::health::Component;
 use whence_schemas::{event, subject::IdentityHasher, token::KeyRing};
 
-/// How long a caller waits for the disk. What is not synced by then is answered as to be tried again, and
-/// may be in the journal all the same.
-pub const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Records of one append: a large batch takes its place among others in pieces.
 const APPEND_BYTES_MAX: usize = 256 * 1024;
 /// How long after a failure a journal that nothing is written to counts as not ready.
@@ -48,6 +45,8 @@ pub struct Intake {
     pub journal: Arc<GroupCommit>,
     /// Now.
     pub clock: Clock,
+    /// How long a caller waits for the disk.
+    pub commit_timeout: Duration,
     /// Shows whether the journal takes events.
     pub readiness: JournalReadiness,
 }
@@ -109,7 +108,7 @@ impl Intake {
 
     /// One answer for each record.
     async fn commit(&self, records: &[Bytes]) -> Vec<Result<(), Problem>> {
-        let deadline = Instant::now() + COMMIT_TIMEOUT;
+        let deadline = Instant::now() + self.commit_timeout;
         let appends = pieces(records).map(|piece| {
             let slices: Vec<&[u8]> = piece.iter().map(Bytes::as_ref).collect();
             // Appended here, in order; only the waiting is concurrent.

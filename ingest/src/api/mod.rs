@@ -17,6 +17,9 @@
 //! all are to be sent again), else 207; each event has its outcome in `results`. An outcome is
 //! `accepted`, `rejected` (sending it again is no use) or `retry`.
 //!
+//! An idempotency key names one event of a source in a program, whatever its kind: a lead and a
+//! qualification need different ones.
+//!
 //! Architecture invariant: raw aliases (emails, phone numbers, ids) live from the body to
 //! [`events::resolve`] and reach no journal, log, metric or error.
 
@@ -41,7 +44,7 @@ pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
 use crate::registry::{Clock, Registry};
 use arc_swap::ArcSwap;
 use intake::{Intake, JournalReadiness};
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use whence_journal::GroupCommit;
@@ -84,6 +87,10 @@ whence_runtime::settings! {
         pub api_bodies_bytes_max: ByteSize = "64MiB" in ByteSize::mib(64)..=ByteSize::mib(4096),
         /// Events of one request.
         pub api_events_max: usize = "1000" in 1..=100_000,
+        /// How long a caller waits for the disk before being told to come again.
+        ///
+        /// The events may be in the journal all the same; the caller's retry has the same ids.
+        pub api_commit_timeout: Duration = "10s" in Duration::from_millis(1)..=Duration::from_secs(300),
         /// Scheme of link addresses in answers.
         pub api_link_scheme: LinkScheme = "https",
         /// API key that may do everything.
@@ -159,6 +166,7 @@ pub async fn start(
         identity: parts.identity,
         journal: parts.journal,
         clock: parts.clock,
+        commit_timeout: settings.api_commit_timeout,
         readiness: JournalReadiness::open(parts.health.component("api.journal")),
     };
     let api = Arc::new(Api { settings, registry: parts.registry, admin: parts.admin, intake, room });

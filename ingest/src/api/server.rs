@@ -86,7 +86,7 @@ impl Api {
     ) -> Result<(Bytes, SemaphorePermit<'_>), Problem> {
         let declared = call.body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
         let bytes = declared.map_or(bytes_max, |bytes| bytes.min(bytes_max));
-        let units = u32::try_from(bytes / ROOM_UNIT + 1).unwrap_or(u32::MAX);
+        let units = u32::try_from(bytes.div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
         let room = self
             .room
             .try_acquire_many(units)
@@ -96,6 +96,6 @@ impl Api {
 
     /// Places for this many bytes of bodies.
     pub(super) fn room_for(bytes: usize) -> usize {
-        (bytes / ROOM_UNIT).max(1)
+        bytes.div_ceil(ROOM_UNIT)
     }
 }

@@ -57,6 +57,21 @@ async fn a_failing_sync_is_a_503_and_nothing_is_acknowledged() {
     assert!(!node.events().is_empty());
 }
 
+#[tokio::test]
+async fn a_disk_that_does_not_answer_is_a_503_in_time() {
+    let node = Node::start_with(|s| s.api_commit_timeout = Duration::from_millis(50)).await;
+    node.disk.stalls.store(true, Ordering::Relaxed);
+    let answer = node.post("/v1/events", lead(json!({}))).await;
+    node.disk.stalls.store(false, Ordering::Relaxed);
+    assert_eq!(answer.problem(), (503, "journal_unavailable".into(), String::new()));
+    assert!(!node.health.readiness().ready);
+    let again = async { while node.post("/v1/events", lead(json!({}))).await.status != 202 {} };
+    tokio::time::timeout(Duration::from_secs(10), again).await.expect("the disk answers again");
+    assert!(node.health.readiness().ready);
+    let ids: std::collections::BTreeSet<_> = node.events().into_iter().map(|event| event.id).collect();
+    assert_eq!(ids.len(), 1, "however often it was sent");
+}
+
 /// Sends until the journal is open again after the failure before: until the disk has been asked.
 async fn accepted_or_refused(node: &Node, fails: u32) -> super::node::Answer {
     let asked = async {

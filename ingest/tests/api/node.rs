@@ -41,10 +41,11 @@ pub const WINDOW_MS: i64 = 86_400_000;
 /// Ids of the keys that the node accepts; it mints with the first.
 pub const KEY_IDS: [u8; 2] = [1, 2];
 
-/// A disk whose syncs fail as often as told.
+/// A disk whose syncs fail as often, and take as long, as told.
 #[derive(Debug, Default)]
 pub struct FailingDisk {
     pub syncs_to_fail: AtomicU32,
+    pub stalls: AtomicBool,
 }
 
 impl Disk for FailingDisk {
@@ -53,6 +54,9 @@ impl Disk for FailingDisk {
     }
 
     fn sync_file(&self, file: &File) -> io::Result<()> {
+        while self.stalls.load(Ordering::Relaxed) {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
         let fails = |left: u32| left.checked_sub(1);
         match self.syncs_to_fail.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fails) {
             Ok(_) => Err(io::Error::other("the disk is broken")),
