@@ -138,6 +138,10 @@ impl Registry for KafkaRegistry {
         })
     }
 
+    fn is_current(&self) -> bool {
+        *self.following().borrow() == Following::Current
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
