@@ -50,11 +50,6 @@ impl AddressBook {
         Self { path, addresses }
     }
 
-    /// What is known.
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
-    }
-
     /// Changes what is known, and the file.
     ///
     /// # Errors
@@ -69,7 +64,7 @@ impl AddressBook {
     /// Writes the block for people.
     ///
     /// # Errors
-    /// Standard output is gone.
+    /// The writer's.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let Addresses { role, edge, api, clickhouse, admin, .. } = &self.addresses;
         writeln!(out, "whence {role} is ready")?;
@@ -126,7 +121,7 @@ mod tests {
         assert_eq!(read(&path), None);
         book.note(|addresses| addresses.edge = Some("http://127.0.0.1:1".to_owned())).unwrap();
         let found = read(&path).unwrap();
-        assert_eq!((found.pid, found.ready, &found), (std::process::id(), false, book.addresses()));
+        assert_eq!((found.pid, found.ready, &found), (std::process::id(), false, &book.addresses));
         drop(book);
         assert!(!path.exists());
     }

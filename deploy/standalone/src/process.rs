@@ -122,7 +122,7 @@ impl Process {
     /// Returns early if the process is to stop.
     ///
     /// # Errors
-    /// Standard output or the file can't be written.
+    /// The file can't be written. That nobody reads standard output is none.
     pub async fn announce(&mut self) -> Result<(), Failure> {
         loop {
             let readiness = self.health.readiness();
@@ -135,7 +135,10 @@ impl Process {
             }
         }
         self.book.note(|addresses| addresses.ready = true)?;
-        self.book.print(&mut io::stdout().lock()).map_err(Failure::Output)
+        if let Err(error) = self.book.print(&mut io::stdout().lock()) {
+            tracing::warn!(%error, "nobody reads standard output");
+        }
+        Ok(())
     }
 
     /// The stages of the end, of which the first says that this process wants no more work. The parts add

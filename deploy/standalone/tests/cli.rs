@@ -1,5 +1,7 @@
 //! The commands that end by themselves.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
 mod support;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! The roles over a real broker, each in its own process.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
 mod support;
 
 use std::fs;
@@ -130,4 +132,40 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
     }
     assert_eq!(count(&url, "SELECT count() FROM clicks"), Some(21));
     assert!(clickhouse.stop().success());
+}
+
+#[test]
+fn an_edge_that_starts_without_kafka_answers_the_links_it_knew() {
+    let (brokers, prefix) = kafka("alone");
+    let dir = tempdir().unwrap();
+    let (data, secrets) = (dir.path().join("data"), dir.path().join("secrets.toml"));
+    let secrets = secrets.to_str().unwrap();
+    assert!(run(&["secrets", "new", secrets]).status.success());
+    let (key_file, key) = admin_key(dir.path());
+    let ingest = |data: &Path, brokers: &str| {
+        let keys = ["--secrets-file", secrets, "--api-admin-key-file", &key_file];
+        let bus = ["--kafka-brokers", brokers, "--kafka-prefix", &prefix, "--ship-drain-timeout", "1s"];
+        Role::start(data, &[&["ingest"], &keys[..], &bus].concat())
+    };
+    let made = run(&["topics", "--kafka-brokers", &brokers, "--kafka-prefix", &prefix]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let first = ingest(&data, &brokers);
+    first.until_ready();
+    first.set_up_world(&key);
+    first.click("x");
+    assert!(first.stop().success());
+
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let second = ingest(&data, &nobody);
+    second.until_edge();
+    second.click("x");
+    let (status, readiness) = second.readiness();
+    assert_eq!((status, &readiness["degraded"]), (200, &json!(true)), "{readiness}");
+    assert!(second.stop().success());
+
+    let stranger = ingest(&dir.path().join("new"), &nobody);
+    stranger.until_edge();
+    let (status, readiness) = stranger.readiness();
+    assert_eq!(status, 503, "an edge that knows no links takes no traffic: {readiness}");
+    assert!(stranger.stop().success());
 }

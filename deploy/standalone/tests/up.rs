@@ -1,12 +1,14 @@
 //! `whence up`, as a process, with the real engine.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
 mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
-use support::{Role, is_running, kill, run, until};
+use support::{Role, ask, is_running, kill, run, until};
 use tempfile::tempdir;
 
 const CLICKS: &str = "SELECT count() FROM clicks";
@@ -137,6 +139,26 @@ fn a_killed_process_goes_on_where_it_was() {
     last.until_count("SELECT uniqExact(id) FROM clicks", clicks);
     last.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     assert!(last.stop().success());
+}
+
+#[test]
+fn an_engine_with_a_password_asks_for_it() {
+    let dir = tempdir().unwrap();
+    let (data, password) = (dir.path().join("data"), dir.path().join("password"));
+    fs::write(&password, "hunter2\n").unwrap();
+    let whence = Role::start(&data, &["up", "--clickhouse-password-file", password.to_str().unwrap()]);
+    whence.until_ready();
+    whence.set_up_world(&admin_key(&data));
+    whence.click("x");
+    let url = whence.address("clickhouse");
+    assert_eq!(ask(&url, "POST", "/?database=whence", &[], CLICKS).status, 403);
+    let key = [("x-clickhouse-user", "default".to_owned()), ("x-clickhouse-key", "hunter2".to_owned())];
+    until("the click is stored", || {
+        let answer = ask(&url, "POST", "/?database=whence", &key, CLICKS);
+        (answer.body.trim() == "1").then_some(())
+    });
+    assert!(!whence.log().contains("hunter2"));
+    assert!(whence.stop().success());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The embedded ClickHouse as a child process: this same binary as `whence clickhouse`.
 
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,7 +11,7 @@ use secrecy::ExposeSecret;
 use whence_clickhouse_embedded::library::{self, NoEngine};
 use whence_clickhouse_embedded::supervise::{SuperviseError, Supervisor, SupervisorLimits};
 use whence_runtime::health::Component;
-use whence_runtime::settings::{Effective, Group};
+use whence_runtime::settings::{Effective, Group, Secret};
 use whence_runtime::telemetry::LogSettings;
 
 use crate::failure::{Failure, chain};
@@ -42,8 +43,8 @@ pub fn library(settings: &EngineSettings) -> Result<PathBuf, NoEngine> {
 /// How the child is called.
 #[derive(Debug)]
 pub struct Call {
-    arguments: Vec<String>,
-    password: Option<whence_runtime::settings::Secret>,
+    arguments: Vec<OsString>,
+    password: Option<Secret>,
 }
 
 impl Call {
@@ -57,10 +58,12 @@ impl Call {
         account: &AccountSettings,
         effective: &[Effective],
     ) -> Result<Self, NoEngine> {
-        let own = |name: &str| format!("--{name}={}", data.display());
-        let mut arguments = vec!["clickhouse".to_owned(), format!("--{SUPERVISED}"), own("data")];
-        arguments.push(format!("--clickhouse-engine={}", library(settings)?.display()));
-        arguments.extend(flags(effective));
+        let supervised = format!("--{SUPERVISED}");
+        let mut arguments: Vec<OsString> = vec!["clickhouse".into(), supervised.into(), "--data".into()];
+        arguments.push(data.into());
+        arguments.push("--clickhouse-engine".into());
+        arguments.push(library(settings)?.into());
+        arguments.extend(flags(effective).into_iter().map(OsString::from));
         Ok(Self { arguments, password: account.clickhouse_password.clone() })
     }
 
@@ -81,7 +84,7 @@ impl Call {
     }
 }
 
-fn is_setting(name: &std::ffi::OsStr) -> bool {
+fn is_setting(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("WHENCE_"))
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use secrecy::ExposeSecret;
+use whence_ingest::api::admin_key::FILE_NAME;
 use whence_ingest::api::{AdminKey, ApiSettings, ensure_admin_key};
 
 use crate::failure::Failure;
@@ -24,16 +26,17 @@ pub fn secrets(settings: &SecretsSettings, process: &Process) -> Result<Secrets,
 /// once.
 ///
 /// # Errors
-/// It can't be used, or standard output is gone.
+/// It can't be used.
 pub fn admin_key(settings: &ApiSettings, process: &Process) -> Result<AdminKey, Failure> {
-    use secrecy::ExposeSecret;
     let mut key = ensure_admin_key(process.data.path(), settings.api_admin_key.as_ref())?;
     if let Some(shown) = key.shown.take() {
         let mut out = io::stdout().lock();
-        writeln!(out, "admin API key, shown this once: {}", shown.expose_secret())
-            .and_then(|()| writeln!(out, "it is kept in {}", process.data.path().join("admin-key").display()))
-            .and_then(|()| out.flush())
-            .map_err(Failure::Output)?;
+        let printed = writeln!(out, "admin API key, shown this once: {}", shown.expose_secret())
+            .and_then(|()| writeln!(out, "it is kept in {}", process.data.path().join(FILE_NAME).display()))
+            .and_then(|()| out.flush());
+        if let Err(error) = printed {
+            tracing::warn!(%error, "nobody reads standard output; the admin key is in the data folder");
+        }
     }
     Ok(key)
 }

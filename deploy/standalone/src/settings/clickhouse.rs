@@ -61,6 +61,8 @@ whence_runtime::settings! {
     pub struct AggregatorSettings {
         /// Records of a block, which is one insert into each table.
         pub block_records_max: usize = "100000" in 1..=1_000_000,
+        /// Size of a block's records.
+        pub block_bytes_max: ByteSize = "64MiB" in ByteSize::mib(1)..=ByteSize::gib(1),
         /// A block that is not full is inserted this long after its first record.
         pub linger: Duration = "1s" in Duration::from_millis(1)..=Duration::from_secs(60),
         /// Tries of an insert before its partition begins again at its last commit.
@@ -123,6 +125,7 @@ impl AggregatorSettings {
         };
         LoopSettings {
             block_records_max: self.block_records_max,
+            block_bytes_max: self.block_bytes_max.as_usize(),
             linger: self.linger,
             insert_tries_max: self.insert_tries_max,
             dedup: DedupSettings { filter, ..DedupSettings::default() },
