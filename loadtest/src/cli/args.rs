@@ -66,6 +66,8 @@ pub(super) enum Command {
         #[arg(long, env = "WHENCE_LOADTEST_LEDGER")]
         ledger: Option<PathBuf>,
     },
+    /// Start everything, kill some of it under load, and compare.
+    Faults(super::faults::FaultsArgs),
 }
 
 /// Where whence is.
@@ -154,7 +156,7 @@ pub(super) struct DriveArgs {
     pub delay_ms_max: u32,
 }
 
-fn positive(text: &str) -> Result<f64, String> {
+pub(super) fn positive(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or("must be above 0".to_owned())
 }
 

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout)] // this is the command line: its tables are its output
 
 mod args;
+mod faults;
 mod progress;
 
 pub use args::Cli;
@@ -71,6 +72,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failed> {
             let (ledger, measured) = drive_world(world, &targets, &drive, ledger.as_deref()).await?;
             check_ledger(&ledger, &check, Some(&measured)).await
         }
+        Command::Faults(args) => faults::run(args).await,
     }
 }
 

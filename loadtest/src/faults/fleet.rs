@@ -77,7 +77,7 @@ pub struct Member {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
-    /// Its environment, beside the fleet's own.
+    /// Its environment, beside the fleet's own without what is whence's.
     pub environment: Vec<(OsString, OsString)>,
     /// It is ready when a GET of this path at this `http://host:port` is answered with 200.
     pub ready: Option<(String, String)>,
@@ -128,7 +128,11 @@ impl Fleet {
         }
         let failed = |source| FleetError::Process { name: name.to_owned(), source };
         let log = File::options().create(true).append(true).open(log).map_err(failed)?;
-        let child = Command::new(&place.member.program)
+        let mut command = Command::new(&place.member.program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_foreign(name)) {
+            command.env_remove(name);
+        }
+        let child = command
             .args(&place.member.arguments)
             .envs(place.member.environment.iter().cloned())
             .stdin(Stdio::null())
@@ -239,6 +243,12 @@ impl Fleet {
     fn late(&self, name: &str, what: &'static str, within: Duration) -> FleetError {
         FleetError::Late { name: name.to_owned(), what, within, log: self.log_end(name) }
     }
+}
+
+/// Whether a variable of this process would change what is tested.
+pub(super) fn is_foreign(name: &std::ffi::OsStr) -> bool {
+    let is_of_whence = name.to_str().is_some_and(|name| name.starts_with("WHENCE_"));
+    is_of_whence && !super::roles::KEPT.iter().any(|kept| *kept == name)
 }
 
 fn end_of(path: &Path) -> io::Result<String> {

@@ -1,0 +1,113 @@
+//! `whence-loadtest faults SCENARIO`: starts everything itself, breaks it, and compares.
+
+use super::Failed;
+use crate::faults::{Absence, Brokers, FaultError, Ground, Outcome, aggregator, edge, find_whence, kafka};
+use clap::{Args, Subcommand};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Args)]
+pub(super) struct FaultsArgs {
+    #[command(subcommand)]
+    scenario: Scenario,
+    /// The binary `whence`; by default the one beside this program.
+    #[arg(long, env = "WHENCE_LOADTEST_WHENCE", global = true)]
+    whence: Option<PathBuf>,
+    /// Clicks that must be answered; more are sent if the scenario takes longer.
+    #[arg(long, env = "WHENCE_LOADTEST_CLICKS", default_value_t = 200_000, global = true)]
+    clicks: u64,
+    /// Clicks a second.
+    #[arg(long, env = "WHENCE_LOADTEST_RATE", default_value_t = 5_000.0, value_parser = super::args::positive, global = true)]
+    rate: f64,
+    /// Seed of the load and of random moments.
+    #[arg(long, env = "WHENCE_LOADTEST_SEED", default_value_t = 1, global = true)]
+    seed: u64,
+    /// Keep data and logs even if everything is right.
+    #[arg(long, env = "WHENCE_LOADTEST_KEEP", global = true)]
+    keep: bool,
+}
+
+/// What goes wrong.
+#[derive(Debug, Subcommand)]
+enum Scenario {
+    /// `whence up` alone: the whole process is killed at random moments.
+    Edge {
+        /// Kills.
+        #[arg(long, env = "WHENCE_LOADTEST_KILLS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        kills: u32,
+    },
+    /// The roles over Kafka: aggregators are killed in the middle of blocks.
+    Aggregator {
+        /// Kills, two aggregators in turn.
+        #[arg(long, env = "WHENCE_LOADTEST_KILLS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        kills: u32,
+        /// Brokers that run already, instead of one of its own.
+        #[arg(long, env = "WHENCE_LOADTEST_BROKERS")]
+        brokers: Option<String>,
+        #[command(flatten)]
+        script: ScriptArg,
+    },
+    /// The roles over Kafka: the broker goes away and comes back.
+    Kafka {
+        /// Seconds without a broker.
+        #[arg(long, env = "WHENCE_LOADTEST_OUTAGE_S", default_value_t = 30)]
+        outage_s: u64,
+        /// How it goes away.
+        #[arg(long, env = "WHENCE_LOADTEST_HOW", value_enum, default_value_t = Absence::Down)]
+        how: Absence,
+        #[command(flatten)]
+        script: ScriptArg,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ScriptArg {
+    /// The script that runs a broker.
+    #[arg(long, env = "WHENCE_LOADTEST_KAFKA_SCRIPT", default_value = "deploy/kafka/kafka")]
+    kafka_script: PathBuf,
+}
+
+pub(super) async fn run(args: FaultsArgs) -> Result<ExitCode, Failed> {
+    let whence = args.whence.map_or_else(find_whence, Ok)?;
+    let dir = tempfile::Builder::new().prefix("whence-faults.").tempdir()?;
+    let path = dir.path().to_owned();
+    let ground = Ground { whence, dir: path.clone(), clicks: args.clicks, rate: args.rate, seed: args.seed };
+    eprintln!("data and logs are in {}", path.display());
+    // What was started ends with the scenario's future.
+    let played = tokio::select! {
+        played = Box::pin(play(args.scenario, &ground)) => played.map_err(Failed::from),
+        () = interrupted() => Err("interrupted".into()),
+    };
+    let is_right = played.as_ref().is_ok_and(Outcome::is_right);
+    if args.keep || !is_right {
+        let kept = dir.keep();
+        eprintln!("data and logs stay in {}", kept.display());
+    }
+    print!("{}", played?);
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn play(scenario: Scenario, ground: &Ground) -> Result<Outcome, FaultError> {
+    match scenario {
+        Scenario::Edge { kills } => edge::run(ground, kills).await,
+        Scenario::Aggregator { kills, brokers, script } => {
+            let brokers = brokers.map_or(Brokers::Script(script.kafka_script), Brokers::Running);
+            aggregator::run(ground, &brokers, kills).await
+        }
+        Scenario::Kafka { outage_s, how, script } => {
+            kafka::run(ground, script.kafka_script, how, Duration::from_secs(outage_s)).await
+        }
+    }
+}
+
+async fn interrupted() {
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        // Without a handler the system's own applies.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        () = wait(SignalKind::interrupt()) => {}
+        () = wait(SignalKind::terminate()) => {}
+    }
+}

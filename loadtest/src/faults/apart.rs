@@ -1,0 +1,122 @@
+//! The roles over Kafka, each in its own process: ClickHouse, two of ingest at one edge address, two of
+//! aggregate with names that they keep over restarts.
+
+use super::{
+    FaultError, Ground,
+    blocks::BlockLog,
+    broker::{Broker, Brokers},
+    load::Load,
+    roles::{Roles, Until, free_address},
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// The aggregators.
+pub(super) const AGGREGATORS: [&str; 2] = ["aggregate-1", "aggregate-2"];
+const INGESTS: [&str; 2] = ["ingest-1", "ingest-2"];
+const REPLAYED: &str = "whence_blocks_replayed_total";
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Apart {
+    pub roles: Roles,
+    logs: BTreeMap<&'static str, BlockLog>,
+    replayed_by_metric: u64,
+    pub clickhouse: String,
+    edge: String,
+    api: String,
+    key: PathBuf,
+    /// Dropped last, as it is what the others lean on.
+    pub broker: Option<Broker>,
+}
+
+impl Apart {
+    pub async fn start(ground: &Ground, brokers: &Brokers) -> Result<Apart, FaultError> {
+        let (broker, address) = match brokers {
+            Brokers::Running(address) => (None, address.clone()),
+            Brokers::Script(script) => {
+                let broker = Broker::start(script, &ground.dir.join("kafka")).await?;
+                let address = broker.address.clone();
+                (Some(broker), address)
+            }
+        };
+        let mut roles = Roles::new(&ground.whence, &ground.dir)?;
+        // Unlike any other run's, where the broker is shared.
+        let prefix = format!("faults-{:08x}.", rand::random::<u32>());
+        let bus = ["--kafka-brokers", &address, "--kafka-prefix", &prefix];
+        let partitions = ["--clicks-partitions", "4", "--conversions-partitions", "2"];
+        roles.tool(&[&["topics"], &bus[..], &partitions, &["--topic-replication", "1"]].concat()).await?;
+
+        let clickhouse = free_address();
+        roles.add("clickhouse", "clickhouse", &["--clickhouse-listen", &clickhouse])?;
+        let clickhouse = roles.wait("clickhouse", Until::Ready).await?.clickhouse.unwrap_or_default();
+        let store = ["--clickhouse-url", &clickhouse];
+        roles.tool(&[&["migrate"], &store[..]].concat()).await?;
+
+        let (secrets, key) = (ground.dir.join("secrets.toml"), ground.dir.join("admin-key"));
+        let secrets = secrets.to_string_lossy().into_owned();
+        roles.tool(&["secrets", "new", &secrets]).await?;
+        let text = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
+        std::fs::write(&key, text).map_err(|source| FaultError::File { path: key.clone(), source })?;
+
+        let shared = ["--secrets-file", &secrets];
+        // Small blocks and a short linger: some block is open at almost any time.
+        let group = ["--kafka-group", &prefix, "--linger", "100ms", "--block-records-max", "500"];
+        for name in AGGREGATORS {
+            let own = ["--kafka-member", name];
+            roles.add(name, "aggregate", &[&bus[..], &shared, &store, &group, &own].concat())?;
+        }
+        let edge = free_address();
+        let key_text = key.to_string_lossy().into_owned();
+        for name in INGESTS {
+            let own = ["--api-admin-key-file", &key_text, "--edge-listen", &edge];
+            let own = [&own[..], &["--api-listen", "127.0.0.1:0"]].concat();
+            roles.add(name, "ingest", &[&bus[..], &shared, &own].concat())?;
+        }
+        let mut api = String::new();
+        for name in AGGREGATORS.into_iter().chain(INGESTS) {
+            api = roles.wait(name, Until::Ready).await?.api.unwrap_or(api);
+        }
+        let logs = AGGREGATORS.map(|name| (name, BlockLog::new(roles.log_path(name)))).into();
+        let edge = format!("http://{edge}");
+        Ok(Apart { roles, logs, replayed_by_metric: 0, clickhouse, edge, api, key, broker })
+    }
+
+    /// A load for it.
+    pub async fn load(&self, ground: &Ground) -> Result<Load, FaultError> {
+        Load::prepare(ground, &self.edge, &self.api, &self.key).await
+    }
+
+    /// An aggregator's log.
+    pub fn log(&mut self, name: &'static str) -> &mut BlockLog {
+        self.logs.get_mut(name).expect("each aggregator has a log")
+    }
+
+    /// Counts the replays of an aggregator's life that is about to end.
+    pub async fn count_replays(&mut self, name: &'static str) -> Result<(), FaultError> {
+        self.replayed_by_metric += self.roles.counter(name, REPLAYED).await?;
+        Ok(())
+    }
+
+    /// Replays by metric and by log, and the tables of what was replayed, over all lives.
+    pub async fn replays(&mut self) -> Result<Replays, FaultError> {
+        let mut replays = Replays::default();
+        for name in AGGREGATORS {
+            self.count_replays(name).await?;
+            let path = self.roles.log_path(name);
+            let log = self.log(name);
+            log.read_on().map_err(|source| FaultError::File { path, source })?;
+            replays.by_log += log.blocks.replays;
+            replays.tables.extend(log.blocks.tables_of_replayed.clone());
+        }
+        replays.by_metric = self.replayed_by_metric;
+        Ok(replays)
+    }
+}
+
+/// What was replayed.
+#[derive(Debug, Default)]
+pub(super) struct Replays {
+    pub by_metric: u64,
+    pub by_log: u64,
+    pub tables: BTreeMap<super::blocks::BlockName, usize>,
+}

@@ -1,0 +1,203 @@
+//! The binary `whence` as members of a fleet: one folder and one log each, and what they note about
+//! themselves (`addresses.json`, `/metrics`).
+
+use super::{FaultError, Fleet, FleetError, Member};
+use crate::wire::{Connection, Failure, Target};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, header::HOST};
+use serde::Deserialize;
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// How long a role may take to start or to notice something, on a machine with much else to do.
+pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(20);
+const ASK_TIMEOUT: Duration = Duration::from_secs(20);
+/// What a role is told to log: where in a block it stands.
+const LOG: [&str; 4] = ["--log", "info,whence_aggregator=debug", "--log-format", "json"];
+/// Environment that a child may have of ours; other variables of whence would change what is tested.
+pub(super) const KEPT: [&str; 3] = ["WHENCE_CLICKHOUSE_ENGINE", "WHENCE_CACHE", "WHENCE_KAFKA_HEAP"];
+
+/// Finds the binary beside the executable that runs, as cargo puts them.
+///
+/// # Errors
+/// It is not there.
+pub fn find_whence() -> Result<PathBuf, FaultError> {
+    let own = Path::new("/proc/self/exe");
+    let own = own.read_link().map_err(|source| FaultError::File { path: own.to_owned(), source })?;
+    let dir = own.parent().unwrap_or(Path::new("."));
+    // Tests run in a folder of their own below the binaries.
+    let dir = if dir.ends_with("deps") { dir.parent().unwrap_or(dir) } else { dir };
+    let path = dir.join("whence");
+    if path.is_file() { Ok(path) } else { Err(FaultError::NoBinary(path)) }
+}
+
+/// A loopback address that is free now, from below the range that the kernel gives to outgoing
+/// connections: while whoever listens there is dead, nobody gets it by accident.
+pub(super) fn free_address() -> String {
+    loop {
+        let address = format!("127.0.0.1:{}", rand::random_range(20_000..32_000));
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+}
+
+/// What a role notes about itself.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Noted {
+    pid: u32,
+    ready: bool,
+    pub edge: Option<String>,
+    pub api: Option<String>,
+    pub clickhouse: Option<String>,
+    admin: Option<String>,
+}
+
+/// Until when a start is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Links are answered.
+    Edge,
+    /// Everything works.
+    Ready,
+}
+
+/// Processes of `whence`.
+#[derive(Debug)]
+pub(super) struct Roles {
+    whence: PathBuf,
+    dir: PathBuf,
+    fleet: Fleet,
+}
+
+impl Roles {
+    pub fn new(whence: &Path, dir: &Path) -> Result<Roles, FaultError> {
+        if !whence.is_file() {
+            return Err(FaultError::NoBinary(whence.to_owned()));
+        }
+        Ok(Roles { whence: whence.to_owned(), dir: dir.to_owned(), fleet: Fleet::new(dir) })
+    }
+
+    /// The folder of a role.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn log_path(&self, name: &str) -> PathBuf {
+        self.fleet.log_path(name)
+    }
+
+    /// Starts a role; not waited for.
+    pub fn add(&mut self, name: &str, role: &str, arguments: &[&str]) -> Result<(), FaultError> {
+        let data = self.data(name).into_os_string();
+        let own = [role.into(), "--data".into(), data].into_iter();
+        let own = own.chain(["--admin-listen", "127.0.0.1:0"].iter().chain(&LOG).map(Into::into));
+        let member = Member {
+            name: name.to_owned(),
+            program: self.whence.clone(),
+            arguments: own.chain(arguments.iter().map(Into::into)).collect(),
+            environment: Vec::new(),
+            ready: None,
+        };
+        Ok(self.fleet.add(member)?)
+    }
+
+    /// Runs a command to its end.
+    pub async fn tool(&self, arguments: &[&str]) -> Result<(), FaultError> {
+        let mut command = tokio::process::Command::new(&self.whence);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| super::fleet::is_foreign(name)) {
+            command.env_remove(name);
+        }
+        let run = command.args(arguments).stdin(Stdio::null()).kill_on_drop(true).output().await;
+        let output = run.map_err(|source| FaultError::File { path: self.whence.clone(), source })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(FaultError::Command { command: format!("whence {}", arguments.join(" ")), said })
+    }
+
+    pub async fn wait(&mut self, name: &str, until: Until) -> Result<Noted, FaultError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.fleet.ended(name)? {
+                let log = self.fleet.log_end(name);
+                return Err(FleetError::Ended { name: name.to_owned(), status, log }.into());
+            }
+            let noted = self.noted(name).filter(|noted| match until {
+                Until::Edge => noted.edge.is_some() && noted.api.is_some(),
+                Until::Ready => noted.ready,
+            });
+            if let Some(noted) = noted {
+                return Ok(noted);
+            }
+            if Instant::now() >= deadline {
+                let (name, log) = (name.to_owned(), self.fleet.log_end(name));
+                return Err(FleetError::Late { name, what: "become ready", within: PATIENCE, log }.into());
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    /// What the process that runs has noted; a file of its predecessor does not count.
+    fn noted(&self, name: &str) -> Option<Noted> {
+        let text = std::fs::read(self.data(name).join("addresses.json")).ok()?;
+        let noted: Noted = serde_json::from_slice(&text).ok()?;
+        (Some(noted.pid) == self.fleet.id(name)).then_some(noted)
+    }
+
+    pub async fn kill(&mut self, name: &str) -> Result<(), FaultError> {
+        Ok(self.fleet.kill(name).await?)
+    }
+
+    pub fn start(&mut self, name: &str) -> Result<(), FaultError> {
+        Ok(self.fleet.start(name)?)
+    }
+
+    /// The sum of a counter over all its labels; 0 where the process does not answer yet.
+    pub async fn counter(&self, name: &str, counter: &str) -> Result<u64, FaultError> {
+        let Some(admin) = self.noted(name).and_then(|noted| noted.admin) else { return Ok(0) };
+        let target = Target::resolve(&admin).await?;
+        let failed = |source| FaultError::Metrics { name: name.to_owned(), source };
+        Ok(sum_of(counter, &metrics(&target).await.map_err(failed)?))
+    }
+}
+
+async fn metrics(target: &Target) -> Result<String, Failure> {
+    let deadline = Instant::now() + ASK_TIMEOUT;
+    let request = Request::builder()
+        .uri("/metrics")
+        .header(HOST, &target.host)
+        .body(Full::new(Bytes::new()))
+        .expect("the path is a path");
+    let answer = Connection::open(target, deadline).await?.exchange(request, deadline).await?;
+    Ok(String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+/// Prometheus' text format: `name{labels} value`.
+fn sum_of(counter: &str, text: &str) -> u64 {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(counter)?;
+        rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<u64>().ok())?
+    };
+    text.lines().filter_map(value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_is_summed_over_its_labels_and_no_other() {
+        let text = "# TYPE a_total counter\na_total{stream=\"clicks\"} 3\na_total{stream=\"x y\"} 4\n\
+                    a_total_more 100\nb_total 7\n";
+        assert_eq!((sum_of("a_total", text), sum_of("b_total", text), sum_of("c", text)), (7, 7, 0));
+    }
+}
