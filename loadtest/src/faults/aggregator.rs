@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 /// Shorter than an insert.
 const TAIL: Duration = Duration::from_millis(1);
 /// A moment that does not come within this time is replaced by any other.
-const AIM_MAX: Duration = Duration::from_secs(20);
+const AIM_MAX: Duration = Duration::from_secs(10);
 const ANY_MAX: Duration = Duration::from_secs(120);
 
 /// A moment in a block to kill at.

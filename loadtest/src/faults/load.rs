@@ -20,6 +20,7 @@ use crate::{
 };
 use hyper::header::HeaderValue;
 use std::{
+    collections::HashSet,
     path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -29,9 +30,11 @@ use tokio_util::sync::CancellationToken;
 
 const POLL: Duration = Duration::from_millis(20);
 /// Programs enough that conversions reach every partition.
-const WORLD: WorldSize = WorldSize { programs: 6, referrers: 20, links: 300, channels: 4 };
+const WORLD: WorldSize = WorldSize { programs: 16, referrers: 20, links: 300, channels: 4 };
 /// Longer than any stall of a loaded machine: a request that is given up is a request in flight.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// The answer to a request that would be right a little later.
+const COME_AGAIN: u16 = 503;
 const DIFFERENCES_KEPT: u64 = 5;
 
 /// A load that is ready to be sent.
@@ -159,9 +162,14 @@ fn requests(ledger: &Ledger, stored_without_id: u64) -> Requests {
         }
     }
     requests.in_flight_stored = stored_without_id.saturating_sub(certain);
+    let refusable: HashSet<u64> =
+        ledger.events.iter().filter(|event| event.refusal.is_some()).map(|event| event.number).collect();
     for send in &ledger.sends {
         match send.reply {
             Reply::Accepted(_) => requests.events += 1,
+            Reply::Unknown if send.status == COME_AGAIN && refusable.contains(&send.number) => {
+                requests.events_put_off += 1;
+            }
             Reply::Unknown => requests.events_in_flight += 1,
             Reply::NotSent => requests.events_refused += 1,
             Reply::Refused => {}

@@ -21,6 +21,9 @@ pub struct Requests {
     pub events: u64,
     /// Sendings without a final answer.
     pub events_in_flight: u64,
+    /// Sendings of events that are made to be refused (an unknown program, say) and were told to come again:
+    /// an API that is cut off from the registry's topic cannot know what is new there.
+    pub events_put_off: u64,
     /// Sendings that found nobody listening.
     pub events_refused: u64,
 }
@@ -189,12 +192,15 @@ impl Outcome {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Requests { redirected, others, in_flight, in_flight_stored, refused, .. } = self.requests;
-        let Requests { events, events_in_flight, events_refused, .. } = self.requests;
+        let Requests { events, events_in_flight, events_refused, events_put_off, .. } = self.requests;
         writeln!(
             f,
             "clicks: {redirected} redirected, {others} answered otherwise, {in_flight} in flight ({in_flight_stored} of them stored), {refused} refused"
         )?;
-        writeln!(f, "events: {events} accepted, {events_in_flight} in flight, {events_refused} refused")?;
+        writeln!(
+            f,
+            "events: {events} accepted, {events_in_flight} in flight, {events_refused} refused; {events_put_off} times bad ones were put off with a 503"
+        )?;
         let totals = &self.totals;
         writeln!(
             f,

@@ -1,0 +1,60 @@
+//! The fault scenarios, small: real processes of the binary, killed for good.
+//!
+//! Need the binary (`cargo build -p whence`, with the test's profile), the engine
+//! (`deploy/clickhouse/fetch-engine`), a broker in `WHENCE_TEST_KAFKA_BROKERS`, and Java for the broker that is
+//! taken away. Without them these tests fail.
+
+#![allow(clippy::unwrap_used)] // a test's helpers fail the test
+
+use std::{path::PathBuf, sync::Mutex, time::Duration};
+use tempfile::TempDir;
+use whence_loadtest::faults::{
+    Absence, Brokers, FaultError, Ground, Outcome, aggregator, edge, find_whence, kafka, outcome::Place,
+};
+
+/// One at a time: each is half a dozen processes, and a load besides.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Plays a scenario and tells what came of it.
+fn play<F: Future<Output = Result<Outcome, FaultError>>>(scenario: impl FnOnce(Ground) -> F) -> Outcome {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let whence = find_whence().unwrap_or_else(|error| panic!("{error}"));
+    let dir = TempDir::with_prefix("whence-faults.").unwrap();
+    let ground = Ground { whence, dir: dir.path().to_owned(), clicks: 4_000, rate: 250.0, seed: 7 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    match runtime.block_on(scenario(ground)) {
+        Ok(outcome) if outcome.is_right() => outcome,
+        wrong => {
+            let kept = dir.keep();
+            match wrong {
+                Ok(outcome) => panic!("data and logs stay in {}\n{outcome}", kept.display()),
+                Err(error) => panic!("data and logs stay in {}\n{error}\n{error:?}", kept.display()),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_that_has_a_token_has_a_stored_click_however_often_the_process_is_killed() {
+    let outcome = play(async |ground| edge::run(&ground, 3).await);
+    assert_eq!(outcome.kills.len(), 3);
+    assert!(outcome.verdict.requests.redirected > 3_000, "{outcome}");
+}
+
+#[test]
+fn aggregators_killed_in_the_middle_of_blocks_lose_nothing_and_count_nothing_twice() {
+    let brokers = std::env::var("WHENCE_TEST_KAFKA_BROKERS")
+        .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
+    let outcome = play(async |ground| aggregator::run(&ground, &Brokers::Running(brokers), 4).await);
+    assert!(outcome.kills.len() == 4 && outcome.replayed_by_log > 0, "{outcome}");
+    assert!(outcome.places().keys().any(|place| *place != Place::AtCommit), "{outcome}");
+}
+
+#[test]
+fn redirects_go_on_without_a_broker_and_are_counted_once_when_it_is_back() {
+    let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kafka/kafka"));
+    let outcome =
+        play(async |ground| kafka::run(&ground, script, Absence::Kill, Duration::from_secs(5)).await);
+    let outage = outcome.outage.unwrap();
+    assert!(outage.answered > 0 && outage.unanswered == 0, "{outcome}");
+}
