@@ -21,8 +21,9 @@ pub struct EdgeConfig {
     pub quota_bytes: u64,
     /// Bytes of a request's head, and of a connection's read buffer; hyper's minimum is 8192.
     pub head_bytes_max: usize,
-    /// Time for a request's head, and for the silence between two requests of a connection; also how long
-    /// a client may leave sent bytes unacknowledged.
+    /// Time from one request's head to the next one's, or from connecting to the first: for the head's
+    /// bytes, for taking the answer, and for the silence between. A quarter more (a second at most) may pass
+    /// before the connection is closed. Also how long a client may leave sent bytes unacknowledged.
     pub head_timeout: Duration,
     /// Connections at a time, for each thread.
     pub connections_max: usize,

@@ -5,25 +5,28 @@
 //! no reader takes. A program's rules stand in one place that its links share, so a change of the program
 //! reaches a million links at once.
 
+mod cache;
+mod program;
 mod resolved;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry as MapEntry};
 use whence_schemas::{
     event::{Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
     ids::{LinkHost, NameError, ProgramId, ReferrerId},
 };
 
-pub use resolved::{ProgramPlace, ProgramRules, ResolvedLink};
+pub use cache::{LinkCache, SLOTS, Slot};
+pub use program::{ProgramPlace, ProgramRules};
+pub use resolved::ResolvedLink;
 
 use crate::registry::check::{LINKS_MAX, PROGRAMS_MAX, REFERRERS_MAX};
 
@@ -49,12 +52,36 @@ impl Default for TableLimits {
 /// All links of a deployment.
 #[derive(Debug)]
 pub struct LinkTable {
-    links: DashMap<Box<str>, Arc<ResolvedLink>>,
+    links: DashMap<ByKey, ()>,
     /// Whose fallback answers a host's unknown codes.
     hosts: DashMap<Box<str>, Arc<ProgramPlace>>,
     known: Mutex<Known>,
     limits: TableLimits,
 }
+
+/// A link as its own key: it has the key in its text.
+#[derive(Debug)]
+struct ByKey(Arc<ResolvedLink>);
+
+impl Borrow<[u8]> for ByKey {
+    fn borrow(&self) -> &[u8] {
+        self.0.key()
+    }
+}
+
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.key().hash(state);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &ByKey) -> bool {
+        self.0.key() == other.0.key()
+    }
+}
+
+impl Eq for ByKey {}
 
 /// What only the writer needs.
 #[derive(Debug, Default)]
@@ -76,7 +103,20 @@ struct KnownProgram {
 struct KnownReferrer {
     /// 0: only links have named it.
     version: u64,
-    is_disabled: Arc<AtomicBool>,
+    is_disabled: bool,
+    /// Its links, which hold its state: a look at the referrer on every request would be one more cache
+    /// miss.
+    links: Vec<Arc<ResolvedLink>>,
+}
+
+impl Known {
+    /// Takes a link that was replaced from its referrer's.
+    fn forget(&mut self, link: &Arc<ResolvedLink>) {
+        let owner = link.owner();
+        if let Some(referrer) = self.referrers.get_mut(&*owner) {
+            referrer.links.retain(|other| !Arc::ptr_eq(other, link));
+        }
+    }
 }
 
 /// Why a record is not in the table.
@@ -128,7 +168,7 @@ impl LinkTable {
     /// The link of this key (`host/code`).
     #[must_use]
     pub fn link(&self, key: &str) -> Option<Arc<ResolvedLink>> {
-        self.links.get(key).map(|link| Arc::clone(&link))
+        self.links.get(key.as_bytes()).map(|link| Arc::clone(&link.key().0))
     }
 
     /// The program that answers for what is unknown on this host.
@@ -195,26 +235,40 @@ impl LinkTable {
         let entry = self.referrer(known, &referrer.program, &referrer.id)?;
         if version > entry.version {
             entry.version = version;
-            entry.is_disabled.store(referrer.disabled, Ordering::Relaxed);
+            entry.is_disabled = referrer.disabled;
+            entry.links.iter().for_each(|link| link.set_referrer_disabled(referrer.disabled));
         }
         Ok(())
     }
 
     fn apply_link(&self, known: &mut Known, link: &Link, version: u64) -> Result<(), Refusal> {
         resolved::check(link)?;
-        let key: Box<str> = format!("{}/{}", link.host, link.code).into();
-        let present = self.links.get(&key).map(|present| present.version);
-        if present.is_some_and(|present| version <= present) {
+        let before = self.link(&format!("{}/{}", link.host, link.code));
+        if before.as_ref().is_some_and(|before| version <= before.version) {
             return Ok(());
         }
-        if present.is_none() && self.links.len() >= self.limits.links_max {
+        if before.is_none() && self.links.len() >= self.limits.links_max {
             return Err(Refusal::Full("links"));
         }
         let program = self.place_of(known, &link.program)?;
-        let is_referrer_disabled =
-            Arc::clone(&self.referrer(known, &link.program, &link.referrer)?.is_disabled);
-        let resolved = ResolvedLink::of(link, version, program, is_referrer_disabled);
-        self.links.insert(key, Arc::new(resolved));
+        let after = if link.referrer.is_empty() {
+            ResolvedLink::of(link, version, program, false)
+        } else {
+            let referrer = self.referrer(known, &link.program, &link.referrer)?;
+            let after = ResolvedLink::of(link, version, program, referrer.is_disabled);
+            referrer.links.push(Arc::clone(&after));
+            after
+        };
+        match self.links.entry(ByKey(after)) {
+            // Replaced as a whole: the key lies in the link.
+            MapEntry::Occupied(entry) => drop(entry.replace_entry(())),
+            MapEntry::Vacant(entry) => drop(entry.insert(())),
+        }
+        if let Some(before) = before {
+            // Only now: who sees this finds the new one.
+            before.set_replaced();
+            known.forget(&before);
+        }
         metrics::gauge!("whence_edge_links").set(self.links.len() as f64);
         Ok(())
     }
@@ -242,7 +296,7 @@ impl LinkTable {
         if !known.referrers.contains_key(&key) && known.referrers.len() >= self.limits.referrers_max {
             return Err(Refusal::Full("referrers"));
         }
-        let unheard = || KnownReferrer { version: 0, is_disabled: Arc::default() };
+        let unheard = || KnownReferrer { version: 0, is_disabled: false, links: Vec::new() };
         Ok(known.referrers.entry(key).or_insert_with(unheard))
     }
 }

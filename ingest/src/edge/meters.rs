@@ -63,6 +63,8 @@ pub struct Meters {
     pub connections: Gauge,
     /// Connections that found no place.
     pub connections_refused: Counter,
+    /// Connections that were closed because no request came in time.
+    pub connections_silent: Counter,
     /// Failed accepts.
     pub accept_errors: Counter,
 }
@@ -101,6 +103,7 @@ impl Meters {
             requests_to_timed: 0,
             connections: metrics::gauge!("whence_edge_connections"),
             connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
+            connections_silent: metrics::counter!("whence_edge_connections_silent_total"),
             accept_errors: metrics::counter!("whence_edge_accept_errors_total"),
         }
     }
@@ -161,6 +164,10 @@ fn describe() {
     describe_counter!(
         "whence_edge_connections_refused_total",
         "Connections answered 503 because the core had no place"
+    );
+    describe_counter!(
+        "whence_edge_connections_silent_total",
+        "Connections closed because no request came, or no answer was taken, in time"
     );
     describe_counter!("whence_edge_accept_errors_total", "Failed accepts");
     describe_counter!(

@@ -6,7 +6,7 @@
 //! | [`config`] | settings, and why an edge does not start |
 //! | `server` | sockets and threads |
 //! | `places` | places for connections |
-//! | [`worker`] | one core: from a request to its answer |
+//! | [`worker`], [`redirector`] | one core: from a request to its answer |
 //! | [`target`], [`query`], [`proxies`], [`visitor`], [`verdict`] | what a request says |
 //! | [`agents`], [`agent_cache`] | what user agents are |
 //! | [`address`] | hashes of addresses and visitors |
@@ -36,6 +36,7 @@ pub mod proxies;
 pub mod query;
 pub mod record;
 pub mod recorder;
+pub mod redirector;
 mod server;
 mod start;
 pub mod target;

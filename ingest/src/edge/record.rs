@@ -38,17 +38,35 @@ pub struct ClickRecord<'a> {
 }
 
 /// The fields that every click on a link shares, encoded.
+///
+/// `link` and `destination` stand in it as they are, and where is said: who keeps this part needs to keep
+/// neither text a second time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedPart {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Where the link's text starts.
+    pub link_at: usize,
+    /// Where the destination's text starts; it is the last one.
+    pub destination_at: usize,
+}
+
+/// Encodes what a link resolves to.
 #[must_use]
-pub fn resolved_part(program: &str, referrer: &str, link: &str, destination: &str, mode: Mode) -> Vec<u8> {
-    let shared = Click {
-        mode: mode.into(),
-        program: program.into(),
-        referrer: referrer.into(),
-        link: link.into(),
-        destination: destination.into(),
-        ..Click::default()
-    };
-    shared.encode_to_vec()
+pub fn resolved_part(
+    program: &str,
+    referrer: &str,
+    link: &str,
+    destination: &str,
+    mode: Mode,
+) -> ResolvedPart {
+    let (program, referrer) = (program.into(), referrer.into());
+    let mut bytes = Click { mode: mode.into(), program, referrer, ..Click::default() }.encode_to_vec();
+    bytes.extend(Click { link: link.into(), ..Click::default() }.encode_to_vec());
+    let link_at = bytes.len() - link.len();
+    bytes.extend(Click { destination: destination.into(), ..Click::default() }.encode_to_vec());
+    let destination_at = bytes.len() - destination.len();
+    ResolvedPart { bytes, link_at, destination_at }
 }
 
 // Tags: field number << 3 | wire type (0 varint, 1 eight bytes, 2 length and bytes).
@@ -155,7 +173,7 @@ mod tests {
             let resolved = resolved_part("demo", &referrer, "go.example/a", &destination, Mode::Test);
             let id = ClickId::mint(UnixMs(1_700_000_000_000), &random);
             let record = ClickRecord {
-                id, resolved: &resolved, channel: &channel, registry_version, verdict: Verdict::Preview,
+                id, resolved: &resolved.bytes, channel: &channel, registry_version, verdict: Verdict::Preview,
                 reason: Reason::ALL[reason], visitor: at(0), address: at(1), prefix: at(2),
             };
             let mut bytes = vec![0xee; record.encoded_len()];
@@ -167,6 +185,8 @@ mod tests {
                 visitor: at(0), address: at(1), prefix: at(2),
             };
             prop_assert_eq!(bytes.len(), expected.encoded_len(), "no field is written twice");
+            prop_assert!(resolved.bytes[resolved.link_at..].starts_with(b"go.example/a"));
+            prop_assert_eq!(&resolved.bytes[resolved.destination_at..], expected.destination.as_bytes());
             prop_assert_eq!(event::decode::<Click>(&bytes).unwrap(), expected);
         }
     }

@@ -12,6 +12,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
     rc::Rc,
+    task::Poll,
     time::Duration,
 };
 
@@ -21,11 +22,11 @@ use hyper::{
     server::conn::http1,
     service::{Service, service_fn},
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::spawn_local,
+    task::{JoinHandle, spawn_local},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     answer::Answer,
     meters::HAND_OVER_EVERY,
-    places::{Place, Places},
+    places::{Order, Place, Places},
     worker::Worker,
 };
 
@@ -78,11 +79,11 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) -> usize {
     let core = Rc::new(Core {
-        places: Places::new(limits.connections_max),
+        places: Places::new(limits.connections_max, limits.head_timeout),
         http: http(limits),
         worker: RefCell::new(worker),
     });
-    let ticking = spawn_local(tick(Rc::clone(&core)));
+    let ticking = [spawn_local(tick(Rc::clone(&core))), spawn_local(step(Rc::clone(&core)))];
     let stopped = shutdown.run_until_cancelled(accept(&listener, &core)).await;
     debug_assert!(stopped.is_none(), "accepting does not end by itself");
     // Who has connected already is answered still.
@@ -93,19 +94,18 @@ pub(super) async fn serve(
     core.places.drain();
     let is_empty = timeout(limits.drain_timeout, core.places.emptied()).await.is_ok();
     let left = if is_empty { 0 } else { core.places.taken() };
-    ticking.abort();
+    ticking.iter().for_each(JoinHandle::abort);
     core.worker.borrow_mut().tick();
     left
 }
 
 fn http(limits: Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
-    // `max_headers` stays as it is: setting it allocates on every request. `pipeline_flush` stays off: with
+    // The time for a head is the places' business. `max_headers` stays as it is: setting it allocates on every
+    // request. `pipeline_flush` stays off: with
     // it, hyper 1.12 goes on answering a client that takes no answers, and keeps them all in memory.
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
-        .max_buf_size(limits.head_bytes_max)
-        .half_close(false);
+    // Without a body there is one piece to write, and nothing to gather.
+    http.header_read_timeout(None).max_buf_size(limits.head_bytes_max).half_close(false).writev(false);
     http
 }
 
@@ -124,12 +124,22 @@ async fn tick(core: Rc<Core>) {
     }
 }
 
+async fn step(core: Rc<Core>) {
+    let mut steps = interval(core.places.step_length());
+    // Time that was lost by a stall is nobody's silence.
+    steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        steps.tick().await;
+        core.places.step();
+    }
+}
+
 async fn accept(listener: &TcpListener, core: &Rc<Core>) -> Infallible {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => core.welcome(stream, peer),
             Err(error) => {
-                core.worker.borrow().meters.accept_errors.increment(1);
+                core.worker.borrow_mut().meters().accept_errors.increment(1);
                 tracing::warn!(%error, "accept failed");
                 sleep(ACCEPT_PAUSE).await;
             }
@@ -148,22 +158,30 @@ impl Core {
     /// Best effort: the socket is dropped right after, and a client that has already written may see a
     /// reset instead of the answer. Both tell it to come back later.
     fn refuse(&self, stream: &TcpStream) {
-        self.worker.borrow().meters.connections_refused.increment(1);
+        self.worker.borrow_mut().meters().connections_refused.increment(1);
         if let Err(error) = stream.try_write(REFUSAL) {
             tracing::debug!(%error, "cannot answer a refused connection");
         }
     }
 
     async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
-        let open = self.worker.borrow().meters.connections.clone();
+        let open = self.worker.borrow_mut().meters().connections.clone();
         open.increment(1.0);
-        let connection = self.http.serve_connection(TokioIo::new(stream), self.service(peer));
+        let connection = self.http.serve_connection(TokioIo::new(stream), self.service(peer, place.seat()));
         let mut connection = pin!(connection);
         let mut is_told = false;
         let ended = poll_fn(|context| {
-            if place.is_draining(context) && !is_told {
-                is_told = true;
-                connection.as_mut().graceful_shutdown();
+            match place.order(context) {
+                Order::GoOn => {}
+                Order::Drain if is_told => {}
+                Order::Drain => {
+                    is_told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Order::Leave => {
+                    self.worker.borrow_mut().meters().connections_silent.increment(1);
+                    return Poll::Ready(Ok(()));
+                }
             }
             connection.as_mut().poll(context)
         });
@@ -178,6 +196,7 @@ impl Core {
     fn service(
         self: &Rc<Self>,
         peer: IpAddr,
+        seat: usize,
     ) -> impl Service<
         Request<Incoming>,
         Response = Answer,
@@ -187,6 +206,7 @@ impl Core {
         let core = Rc::clone(self);
         service_fn(move |request: Request<Incoming>| {
             let (head, _body) = request.into_parts();
+            core.places.heard_from(seat);
             let mut worker = core.worker.borrow_mut();
             ready(Ok(worker.answer(&head.method, &head.uri, head.headers, peer)))
         })

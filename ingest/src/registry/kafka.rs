@@ -2,19 +2,20 @@
 //! followed by everybody.
 //!
 //! **One writer at a time.** All writers share one `transactional.id`. Whoever opens it fences the one
-//! before, whose open transaction is aborted; then it reads the topic to its end, and from there on
-//! knows the newest state for as long as it is not fenced itself, because nobody can have written
-//! without fencing it. So a check made on that state and a commit that succeeds are one step, and of two
-//! processes that take the same code at once one is told that it is taken.
+//! before, whose open transaction is aborted; then it writes a mark and waits until it reads the mark, so
+//! that it has read everything before. From there on it knows the newest state for as long as it is not
+//! fenced itself, because nobody can have written without fencing it. So a check made on that state and a
+//! commit that succeeds are one step, and of two processes that take the same code at once one is told
+//! that it is taken. (The mark is what makes it sure: the end of a partition as the broker tells it is
+//! for a moment behind the true one after a restart or a change of leader.)
 //!
 //! **A commit whose answer was lost.** Every transaction carries a random word in a header. After such
-//! an error the writer fences, reads to the end, and sees whether its word is there: the outcome is
+//! an error the writer fences, reads up to its mark, and sees whether its word is there: the outcome is
 //! known before anything is tried again.
 //!
 //! **Without Kafka** the state stays as it was (or as the snapshot had it), look-ups and followers go
 //! on, and writes are answered with an error that says to retry.
 
-mod end;
 mod follow;
 mod history;
 #[cfg(test)]
@@ -41,7 +42,7 @@ use crate::topics::Cluster;
 use follow::Follower;
 pub use follow::Following;
 use recent::Nonce;
-use transaction::Transactions;
+use transaction::{Record, Transactions};
 
 /// Between two attempts of a writer that was fenced; doubles, and is drawn at random below.
 const BACKOFF: Duration = Duration::from_millis(10);
@@ -54,20 +55,13 @@ pub struct KafkaRegistryConfig {
     pub cluster: Cluster,
     /// How long a write may take, waiting for other writes included.
     pub write_max: Duration,
-    /// How long the broker holds a fetch that finds nothing. A write by another process than the last
-    /// waits for one such fetch; shorter costs more requests.
-    pub fetch_wait: Duration,
 }
 
 impl KafkaRegistryConfig {
     /// The defaults, for this cluster.
     #[must_use]
     pub fn new(cluster: Cluster) -> KafkaRegistryConfig {
-        KafkaRegistryConfig {
-            cluster,
-            write_max: Duration::from_secs(10),
-            fetch_wait: Duration::from_millis(100),
-        }
+        KafkaRegistryConfig { cluster, write_max: Duration::from_secs(10) }
     }
 }
 
@@ -97,7 +91,7 @@ impl KafkaRegistry {
         let topic = config.cluster.topic(REGISTRY);
         let transactions = Transactions::new(config, topic.clone());
         let shared = Arc::new(Shared::starting_at(state));
-        let follower = Follower::start(config, topic, Arc::clone(&shared), shutdown)?;
+        let follower = Follower::start(config, &topic, Arc::clone(&shared), shutdown)?;
         Ok(KafkaRegistry {
             shared,
             follower: Arc::new(follower),
@@ -168,70 +162,74 @@ impl Attempt {
         let mut unknown: Option<Unknown> = None;
         for attempt in 0.. {
             self.follower.writable()?;
-            let is_newest = match self.be_the_writer().await {
-                Ok(is_newest) => is_newest,
-                Err(error) if self.is_over(attempt).await => return Err(error),
-                Err(_) => continue,
+            let error = match self.attempt(&changes, &mut unknown).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(error) => error,
             };
-            if let Some(unknown) = unknown.take_if(|_| is_newest)
-                && self.follower.has_seen(unknown.nonce)
-            {
-                return Ok(unknown.outcomes);
-            }
-            let staged = self.stage(&changes, is_newest).await?;
-            if staged.entries.is_empty() {
-                return Ok(staged.outcomes);
-            }
-            let nonce = Nonce::draw();
-            match self.commit(&staged.entries, nonce).await {
-                Ok(()) => {
-                    self.shared.apply(staged.entries);
-                    return Ok(staged.outcomes);
-                }
-                Err(error) => {
-                    unknown = Some(Unknown { nonce, outcomes: staged.outcomes });
-                    if self.is_over(attempt).await {
-                        return Err(error);
-                    }
-                }
+            if self.is_over(attempt).await {
+                return Err(error);
             }
         }
         unreachable!("attempts end by the deadline")
     }
 
-    /// Makes this process the one that may write, if it is not. `true` if it has read to the end, now.
+    async fn attempt(
+        &mut self,
+        changes: &[Change],
+        unknown: &mut Option<Unknown>,
+    ) -> Result<Outcomes, RegistryError> {
+        let has_just_opened = self.be_the_writer().await?;
+        // An error closes, so a commit in doubt is always looked for behind a new mark.
+        if let Some(unknown) = unknown.take()
+            && self.follower.has_seen(unknown.nonce)
+        {
+            return Ok(unknown.outcomes);
+        }
+        let staged = check::stage(&self.shared.read(), changes, (self.clock)());
+        let nonce = Nonce::draw();
+        let deadline = self.deadline;
+        if !has_just_opened && (staged.entries.is_empty() || staged.outcomes.iter().any(Result::is_err)) {
+            // Whoever is refused is refused on the newest state, not on one that another writer has left
+            // behind meanwhile. What is accepted shows in the commit.
+            self.blocking(move |transactions| transactions.mark(nonce, left(deadline))).await?;
+        }
+        if staged.entries.is_empty() {
+            return Ok(staged.outcomes);
+        }
+        let records: Vec<Record> = staged.entries.iter().map(record).collect();
+        let nonce = Nonce::draw();
+        let committed =
+            self.blocking(move |transactions| transactions.commit(&records, nonce, left(deadline))).await;
+        match committed {
+            Ok(()) => {
+                self.shared.apply(staged.entries);
+                Ok(staged.outcomes)
+            }
+            Err(error) => {
+                *unknown = Some(Unknown { nonce, outcomes: staged.outcomes });
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes this process the one that may write, if it is not. `true` if it was not: the state is then
+    /// the newest.
     async fn be_the_writer(&mut self) -> Result<bool, RegistryError> {
-        let is_open = self.transactions.as_ref().is_some_and(|transactions| transactions.is_open());
-        if is_open {
+        if self.transactions.as_ref().is_some_and(|transactions| transactions.is_open()) {
             return Ok(false);
         }
-        let deadline = self.deadline;
-        self.blocking(move |transactions| transactions.open(left(deadline))).await?;
-        self.follower.reach_end(deadline).await?;
-        Ok(true)
-    }
-
-    /// Checks the changes. Whoever is refused is refused on the newest state, not on one that another
-    /// writer has left behind meanwhile; what is accepted shows in the commit.
-    async fn stage(&self, changes: &[Change], is_newest: bool) -> Result<check::Staged, RegistryError> {
-        let stage = || check::stage(&self.shared.read(), changes, (self.clock)());
-        let staged = stage();
-        if is_newest || (!staged.entries.is_empty() && staged.outcomes.iter().all(Result::is_ok)) {
-            return Ok(staged);
+        let (mark, deadline) = (Nonce::draw(), self.deadline);
+        self.blocking(move |transactions| transactions.open(mark, left(deadline))).await?;
+        let seen = self.follower.sees(mark, deadline).await;
+        if seen.is_err() {
+            // Open means that the state is the newest.
+            self.blocking(|transactions| {
+                transactions.close();
+                Ok(())
+            })
+            .await?;
         }
-        let version = self.shared.read().version();
-        self.follower.reach_end(self.deadline).await?;
-        Ok(if self.shared.read().version() == version { staged } else { stage() })
-    }
-
-    async fn commit(&mut self, entries: &[Arc<RegistryEntry>], nonce: Nonce) -> Result<(), RegistryError> {
-        let records = entries.iter().map(|entry| {
-            let key = EntryKey::of(entry).expect("staged entries hold a record");
-            (key.to_string(), event::encode(entry.as_ref()))
-        });
-        let records: Vec<_> = records.collect();
-        let deadline = self.deadline;
-        self.blocking(move |transactions| transactions.commit(&records, nonce, left(deadline))).await
+        seen.map(|()| true)
     }
 
     /// Runs what blocks where it may. The lock goes along: nobody else can write meanwhile.
@@ -262,6 +260,11 @@ impl Attempt {
         sleep(until - Instant::now()).await;
         false
     }
+}
+
+fn record(entry: &Arc<RegistryEntry>) -> Record {
+    let key = EntryKey::of(entry).expect("staged entries hold a record");
+    (key.to_string(), Some(event::encode(entry.as_ref())))
 }
 
 fn left(deadline: Instant) -> Duration {

@@ -45,13 +45,13 @@ fn check(answer: &[u8]) {
         "allow",
     ];
     assert!(names.iter().all(|name| known.contains(name)), "{head}");
-    if let Some(location) = head.lines().find_map(|line| line.strip_prefix("location: ")) {
-        if location != FALLBACK {
-            assert!(location.starts_with(SHOP) && location.ends_with("#top"), "{location}");
-            assert_eq!(location.matches('#').count(), 1, "{location}");
-            assert_eq!(location.to_lowercase().matches("&wclid=").count(), 1, "{location}");
-            assert!(location.bytes().all(|b| b.is_ascii_graphic() && b != b'\\'), "{location}");
-        }
+    if let Some(location) = head.lines().find_map(|line| line.strip_prefix("location: "))
+        && location != FALLBACK
+    {
+        assert!(location.starts_with(SHOP) && location.ends_with("#top"), "{location}");
+        assert_eq!(location.matches('#').count(), 1, "{location}");
+        assert_eq!(location.to_lowercase().matches("&wclid=").count(), 1, "{location}");
+        assert!(location.bytes().all(|b| b.is_ascii_graphic() && b != b'\\'), "{location}");
     }
 }
 

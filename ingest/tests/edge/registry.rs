@@ -21,7 +21,8 @@ fn a_change_of_a_link_shows_in_the_next_answer() {
 #[test]
 fn a_link_that_leads_nowhere_is_gone_where_there_is_no_fallback() {
     let edge = Edge::start();
-    let cases: [(&str, Box<dyn Fn()>); 4] = [
+    type Step<'a> = Box<dyn Fn() + 'a>;
+    let cases: [(&str, Step<'_>); 4] = [
         ("link_disabled", Box::new(|| _ = edge.put_link(Link { disabled: true, ..abc() }))),
         ("link_expired", Box::new(|| _ = edge.put_link(Link { expires_at_ms: START.0 + 5000, ..abc() }))),
         (

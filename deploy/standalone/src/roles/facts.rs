@@ -67,8 +67,13 @@ impl Facts {
         let settings = around.settings;
         let journals = journals::find(&process.data.journals())
             .map_err(|source| Failure::File { path: process.data.journals(), source })?;
-        // Not one after the other: each may be away, and neither waits for the other.
         let cluster = settings.kafka.cluster();
+        let grace = settings.journals.journal_grace;
+        if cluster.is_none() {
+            // From the start: how far ClickHouse is behind matters most while it is away.
+            tokio::spawn(journals::keep(journals.clone(), grace, self.followers.clone()));
+        }
+        // Not one after the other: each may be away, and neither waits for the other.
         let (shipping, client) = tokio::join!(
             ship(&mut self.shipper, cluster.as_ref(), &journals, settings, process),
             clickhouse(&mut self.engine, around, process),
@@ -87,13 +92,9 @@ impl Facts {
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(around.keys.clone()),
         };
-        let grace = settings.journals.journal_grace;
         self.aggregation = Some(match &cluster {
             Some(cluster) => Aggregation::over_kafka(settings.kafka.group(cluster), &tools),
-            None => {
-                tokio::spawn(journals::keep(journals.clone(), grace, self.followers.clone()));
-                Aggregation::over_journals(journals, grace, &tools)
-            }
+            None => Aggregation::over_journals(journals, grace, &tools),
         });
         Ok(())
     }

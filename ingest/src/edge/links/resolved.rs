@@ -1,113 +1,32 @@
-//! What a link and a program come to for the edge. Pure.
+//! What a link comes to for the edge. Pure.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use arc_swap::{ArcSwap, Guard};
-use hyper::{StatusCode, header::HeaderValue};
+use arc_swap::Guard;
+use hyper::StatusCode;
 use whence_schemas::{
-    event::{ConsentMode, Link, Mode, Program},
+    event::{self, Click, Link, Mode},
     ids::{ChannelId, ChannelNumber, LinkCode, LinkHost, LinkNumber, NameError, ProgramId, ReferrerId},
     time::UnixMs,
     token,
 };
 
+use super::program::{ProgramPlace, ProgramRules};
 use crate::{
-    edge::{record, verdict::Reason},
+    edge::{record, target::KEY_BYTES_MAX, verdict::Reason},
     registry::destination,
 };
 
-/// What the edge must know of a program.
-#[derive(Debug)]
-pub struct ProgramRules {
-    /// The program.
-    pub id: Box<str>,
-    /// The registry version this comes from; 0: nothing has been heard of the program yet.
-    pub version: u64,
-    /// Its links are answered by the fallback.
-    pub is_disabled: bool,
-    /// Whether the visitor cookie may be read and set.
-    pub has_cookie: bool,
-    /// Where visitors go that no link can take; `None`: an error page.
-    pub fallback: Option<HeaderValue>,
-    /// What `?c=` may name. A handful, looked through one by one.
-    pub channels: Vec<(Box<str>, ChannelNumber)>,
-    /// See [`destination::check`].
-    pub destination_hosts: Vec<String>,
-}
-
-impl ProgramRules {
-    /// A program that is only known by name.
-    pub(super) fn unheard(id: &str) -> ProgramRules {
-        ProgramRules {
-            id: id.into(),
-            version: 0,
-            is_disabled: false,
-            has_cookie: false,
-            fallback: None,
-            channels: Vec::new(),
-            destination_hosts: Vec::new(),
-        }
-    }
-
-    /// The rules in a record; a fallback that no link of the program could point at is none.
-    pub(super) fn of(program: &Program, version: u64) -> Result<ProgramRules, NameError> {
-        program.id.parse::<ProgramId>()?;
-        let channels = program.channels.iter();
-        let channels = channels.map(|name| {
-            name.parse::<ChannelId>().map(|name| (name.as_str().into(), ChannelNumber::of(name.as_str())))
-        });
-        Ok(ProgramRules {
-            id: program.id.as_str().into(),
-            version,
-            is_disabled: program.disabled,
-            has_cookie: program.consent() == ConsentMode::Cookie,
-            fallback: fallback(program),
-            channels: channels.collect::<Result<_, _>>()?,
-            destination_hosts: program.destination_hosts.clone(),
-        })
-    }
-
-    /// A channel of this name.
-    #[must_use]
-    pub fn channel(&self, name: &str) -> Option<(&str, ChannelNumber)> {
-        let found = self.channels.iter().find(|(channel, _)| **channel == *name);
-        found.map(|(name, number)| (&**name, *number))
-    }
-}
-
-fn fallback(program: &Program) -> Option<HeaderValue> {
-    let address = &program.fallback;
-    let fits = !address.is_empty() && destination::check(address, &program.destination_hosts).is_ok();
-    if fits { HeaderValue::from_str(address).ok() } else { None }
-}
-
-/// A program's place: its links hold the place, so that a change of the program reaches all of them at
-/// once.
-#[derive(Debug)]
-pub struct ProgramPlace(ArcSwap<ProgramRules>);
-
-impl ProgramPlace {
-    pub(super) fn new(rules: ProgramRules) -> ProgramPlace {
-        ProgramPlace(ArcSwap::from_pointee(rules))
-    }
-
-    pub(super) fn put(&self, rules: ProgramRules) {
-        self.0.store(Arc::new(rules));
-    }
-
-    /// The rules as they are now.
-    #[must_use]
-    pub fn rules(&self) -> Guard<Arc<ProgramRules>> {
-        self.0.load()
-    }
-}
-
 /// A link, ready to be answered.
+///
+/// All of it lies in one piece of memory: a link that nobody clicked for a while is paid for in cache misses,
+/// and each piece would be one more. With 100,000 links asked for at random they cost more than all the
+/// rest of an answer.
 #[derive(Debug)]
-pub struct ResolvedLink {
+pub struct ResolvedLink<T: ?Sized = [u8]> {
     /// The registry version of the link's record.
     pub version: u64,
     /// The link in tokens.
@@ -121,28 +40,41 @@ pub struct ResolvedLink {
     /// Parameters of the request are passed on.
     pub has_passthrough: bool,
     is_disabled: bool,
+    is_referrer_disabled: AtomicBool,
+    is_replaced: AtomicBool,
     /// `i64::MAX`: never.
     expires_at: UnixMs,
     program: Arc<ProgramPlace>,
-    is_referrer_disabled: Arc<AtomicBool>,
     /// The program version under which the destination was looked at last, times two, plus one if it may
     /// be used.
     destination_seen: AtomicU64,
-    text: LinkText,
+    marks: Marks,
+    /// The channel, the record's part (which has the key and the destination), and nothing of meaning.
+    text: T,
 }
 
-/// The link's texts in one piece of memory: a link that nobody clicked for a while is paid for in cache
-/// misses, one for each piece.
-#[derive(Debug)]
-struct LinkText {
-    /// The address up to where parameters go, the address's fragment, the channel, the record's part.
-    bytes: Box<[u8]>,
-    fragment_at: u16,
-    channel_at: u16,
+/// Where in a link's text what stands.
+#[derive(Clone, Copy, Debug)]
+struct Marks {
     record_at: u16,
-    /// Where the address's own query starts, behind its `?`; the address's end if it has none.
+    key_at: u16,
+    key_end: u16,
+    destination_at: u16,
+    /// Where the destination's query starts, behind its `?`; its address's end if it has none.
     query_at: u16,
-    separator: &'static [u8],
+    fragment_at: u16,
+    end: u16,
+    separator: Separator,
+}
+
+/// What goes between an address without its fragment and its first further parameter.
+#[derive(Clone, Copy, Debug)]
+enum Separator {
+    None,
+    And,
+    Question,
+    /// `https://shop.example`: the path that every reader supplies is put in.
+    SlashQuestion,
 }
 
 /// The statuses that redirects may have.
@@ -179,22 +111,43 @@ impl ResolvedLink {
         link: &Link,
         version: u64,
         program: Arc<ProgramPlace>,
-        is_referrer_disabled: Arc<AtomicBool>,
-    ) -> ResolvedLink {
-        ResolvedLink {
+        is_referrer_disabled: bool,
+    ) -> Arc<ResolvedLink> {
+        let key = format!("{}/{}", link.host, link.code);
+        let (marks, text) = Marks::of(link, &key);
+        let sized = ResolvedLink {
             version,
-            number: LinkNumber::of(&format!("{}/{}", link.host, link.code)),
+            number: LinkNumber::of(&key),
             channel_number: ChannelNumber::of(&link.channel),
             status: redirect_status(link.status),
             has_channel_override: link.channel_override,
             has_passthrough: link.passthrough,
             is_disabled: link.disabled,
+            is_referrer_disabled: AtomicBool::new(is_referrer_disabled),
+            is_replaced: AtomicBool::new(false),
             expires_at: UnixMs(if link.expires_at_ms == 0 { i64::MAX } else { link.expires_at_ms }),
             program,
-            is_referrer_disabled,
             destination_seen: AtomicU64::new(0),
-            text: LinkText::of(link),
-        }
+            marks,
+            text: (),
+        };
+        sized.with(&text)
+    }
+
+    /// Takes note of the referrer's state.
+    pub(super) fn set_referrer_disabled(&self, is_disabled: bool) {
+        self.is_referrer_disabled.store(is_disabled, Ordering::Relaxed);
+    }
+
+    /// Takes note that the table has another in its place.
+    pub(super) fn set_replaced(&self) {
+        self.is_replaced.store(true, Ordering::Release);
+    }
+
+    /// Whether the table has another in its place.
+    #[must_use]
+    pub fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Acquire)
     }
 
     /// The link's program.
@@ -229,7 +182,8 @@ impl ResolvedLink {
         if seen >> 1 == rules.version {
             return seen & 1 == 1;
         }
-        let fits = destination::check(&self.destination(), &rules.destination_hosts);
+        let destination = self.str(self.marks.destination_at, self.marks.end);
+        let fits = destination::check(destination, &rules.destination_hosts);
         if let Err(error) = &fits {
             metrics::counter!("whence_edge_destinations_refused_total").increment(1);
             let (program, link) = (&*rules.id, self.number.0);
@@ -239,30 +193,51 @@ impl ResolvedLink {
         fits.is_ok()
     }
 
-    fn destination(&self) -> String {
-        self.text.str(0, self.text.channel_at).to_owned()
+    /// `host/code`
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.part(self.marks.key_at, self.marks.key_end)
+    }
+
+    /// `program/referrer`; decoded, for rare use.
+    pub(super) fn owner(&self) -> String {
+        let shared: Click = event::decode(self.record_part()).expect("it was encoded here");
+        format!("{}/{}", shared.program, shared.referrer)
     }
 
     /// The link's own channel; empty: none.
     #[must_use]
     pub fn channel(&self) -> &str {
-        self.text.str(self.text.channel_at, self.text.record_at)
+        self.str(0, self.marks.record_at)
     }
 
     /// What all its clicks share; see [`record::resolved_part`].
     #[must_use]
     pub fn record_part(&self) -> &[u8] {
-        &self.text.bytes[usize::from(self.text.record_at)..]
+        self.part(self.marks.record_at, self.marks.end)
+    }
+
+    /// The destination's own query.
+    #[must_use]
+    pub fn own_query(&self) -> &str {
+        self.str(self.marks.query_at, self.marks.fragment_at)
     }
 
     /// The landing address: the stored destination with the token as its last parameter, `passed` (each
     /// parameter followed by `&`) before it, and the stored fragment at the end.
     #[must_use]
     pub fn location(&self, passed: &[u8], token: &str) -> Vec<u8> {
-        let text = &self.text;
-        let (head, fragment) = (text.part(0, text.fragment_at), text.part(text.fragment_at, text.channel_at));
+        let marks = &self.marks;
+        let address = self.part(marks.destination_at, marks.fragment_at);
+        let fragment = self.part(marks.fragment_at, marks.end);
+        let separator: &[u8] = match marks.separator {
+            Separator::None => b"",
+            Separator::And => b"&",
+            Separator::Question => b"?",
+            Separator::SlashQuestion => b"/?",
+        };
         let parameter = token::PARAMETER.as_bytes();
-        let parts = [head, text.separator, passed, parameter, b"=", token.as_bytes(), fragment];
+        let parts = [address, separator, passed, parameter, b"=", token.as_bytes(), fragment];
         let mut location = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
         for part in parts {
             location.extend_from_slice(part);
@@ -270,38 +245,8 @@ impl ResolvedLink {
         location
     }
 
-    /// The destination's own query.
-    #[must_use]
-    pub fn own_query(&self) -> &str {
-        self.text.str(self.text.query_at, self.text.fragment_at)
-    }
-}
-
-impl LinkText {
-    fn of(link: &Link) -> LinkText {
-        let address = &link.destination;
-        let fragment_at = address.find('#').unwrap_or(address.len());
-        let query_at = address[..fragment_at].find('?').map_or(fragment_at, |at| at + 1);
-        let mode = if link.test { Mode::Test } else { Mode::Live };
-        let name = format!("{}/{}", link.host, link.code);
-        let record = record::resolved_part(&link.program, &link.referrer, &name, address, mode);
-        let mut bytes = Vec::with_capacity(address.len() + link.channel.len() + record.len());
-        bytes.extend_from_slice(address.as_bytes());
-        bytes.extend_from_slice(link.channel.as_bytes());
-        bytes.extend_from_slice(&record);
-        let at = |at: usize| u16::try_from(at).expect("destinations and names are bounded");
-        LinkText {
-            bytes: bytes.into(),
-            fragment_at: at(fragment_at),
-            channel_at: at(address.len()),
-            record_at: at(address.len() + link.channel.len()),
-            query_at: at(query_at),
-            separator: separator(&address[..fragment_at]),
-        }
-    }
-
     fn part(&self, start: u16, end: u16) -> &[u8] {
-        &self.bytes[usize::from(start)..usize::from(end)]
+        &self.text[usize::from(start)..usize::from(end)]
     }
 
     fn str(&self, start: u16, end: u16) -> &str {
@@ -309,13 +254,77 @@ impl LinkText {
     }
 }
 
-/// What goes between an address without its fragment and its first further parameter.
-fn separator(address: &str) -> &'static [u8] {
+impl ResolvedLink<()> {
+    /// The link with its text behind it, in the smallest of a few sizes that holds it. Only an array can
+    /// become a slice in place without unsafe code.
+    fn with(self, text: &[u8]) -> Arc<ResolvedLink> {
+        match text.len() {
+            0..=128 => self.sized::<128>(text),
+            129..=192 => self.sized::<192>(text),
+            193..=256 => self.sized::<256>(text),
+            257..=384 => self.sized::<384>(text),
+            385..=512 => self.sized::<512>(text),
+            513..=1024 => self.sized::<1024>(text),
+            _ => self.sized::<TEXT_BYTES_MAX>(text),
+        }
+    }
+
+    fn sized<const N: usize>(self, text: &[u8]) -> Arc<ResolvedLink> {
+        let mut array = [0; N];
+        array[..text.len()].copy_from_slice(text);
+        Arc::new(ResolvedLink {
+            version: self.version,
+            number: self.number,
+            channel_number: self.channel_number,
+            status: self.status,
+            has_channel_override: self.has_channel_override,
+            has_passthrough: self.has_passthrough,
+            is_disabled: self.is_disabled,
+            is_referrer_disabled: self.is_referrer_disabled,
+            is_replaced: self.is_replaced,
+            expires_at: self.expires_at,
+            program: self.program,
+            destination_seen: self.destination_seen,
+            marks: self.marks,
+            text: array,
+        })
+    }
+}
+
+/// The longest destination, names, and the tags and lengths of a record's fields.
+const TEXT_BYTES_MAX: usize = destination::DESTINATION_BYTES_MAX + KEY_BYTES_MAX + 64 + 64 + 32 + 32;
+
+impl Marks {
+    /// The text of a link, and where in it what stands.
+    fn of(link: &Link, key: &str) -> (Marks, Vec<u8>) {
+        let address = &link.destination;
+        let mode = if link.test { Mode::Test } else { Mode::Live };
+        let record = record::resolved_part(&link.program, &link.referrer, key, address, mode);
+        let record_at = link.channel.len();
+        let text = [link.channel.as_bytes(), &record.bytes].concat();
+        let at = |at: usize| u16::try_from(at).expect("destinations and names are bounded");
+        let destination_at = record_at + record.destination_at;
+        let fragment_at = address.find('#').unwrap_or(address.len());
+        let query_at = address[..fragment_at].find('?').map_or(fragment_at, |at| at + 1);
+        let marks = Marks {
+            record_at: at(record_at),
+            key_at: at(record_at + record.link_at),
+            key_end: at(record_at + record.link_at + key.len()),
+            destination_at: at(destination_at),
+            query_at: at(destination_at + query_at),
+            fragment_at: at(destination_at + fragment_at),
+            end: at(text.len()),
+            separator: separator(&address[..fragment_at]),
+        };
+        (marks, text)
+    }
+}
+
+fn separator(address: &str) -> Separator {
     match address.as_bytes() {
-        [.., b'?' | b'&'] if address.contains('?') => b"",
-        _ if address.contains('?') => b"&",
-        // `https://shop.example`: the path that every reader supplies is put in.
-        _ if address.matches('/').count() == 2 => b"/?",
-        _ => b"?",
+        [.., b'?' | b'&'] if address.contains('?') => Separator::None,
+        _ if address.contains('?') => Separator::And,
+        _ if address.matches('/').count() == 2 => Separator::SlashQuestion,
+        _ => Separator::Question,
     }
 }

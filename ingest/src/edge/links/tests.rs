@@ -77,6 +77,28 @@ fn an_older_record_changes_nothing() {
 }
 
 #[test]
+fn a_referrers_state_follows_its_links_and_only_those() {
+    let table = filled();
+    let set = |version, id: &str, disabled| {
+        let referrer = Referrer { program: "demo".into(), id: id.into(), disabled, ..Referrer::default() };
+        apply(&table, version, Entry::Referrer(referrer));
+    };
+    set(3, "ann", true);
+    apply(&table, 4, Entry::Link(Link { referrer: "bob".into(), ..link("abc") }));
+    assert_eq!(inactive(&table), None, "the link is another's now");
+    set(5, "ann", false);
+    set(6, "bob", true);
+    assert_eq!(inactive(&table), Some(Reason::ReferrerDisabled));
+    set(7, "ann", true);
+    set(8, "bob", false);
+    assert_eq!(inactive(&table), None);
+    apply(&table, 9, Entry::Link(link("abc")));
+    assert_eq!(inactive(&table), Some(Reason::ReferrerDisabled), "a link that comes later");
+    apply(&table, 10, Entry::Link(Link { referrer: String::new(), ..link("abc") }));
+    assert_eq!(inactive(&table), None, "a link of nobody's");
+}
+
+#[test]
 fn a_link_may_come_before_its_program() {
     let table = table();
     apply(&table, 5, Entry::Link(link("abc")));
@@ -199,4 +221,25 @@ fn a_link_shares_one_text_with_its_records() {
     assert_eq!(link.channel_number, ChannelNumber::of("email"));
     assert_eq!(link.program().channel("qr"), Some(("qr", ChannelNumber::of("qr"))));
     assert_eq!(link.program().channel("sms"), None);
+    assert_eq!(link.key(), b"go.example/abc");
+}
+
+#[test]
+fn links_of_every_length_are_held_whole() {
+    for length in 24..=2048 {
+        let destination = format!("{:a<length$}", "https://shop.example/");
+        assert_eq!(location(&destination, ""), format!("{destination}?wclid=T"));
+    }
+    let longest = Link {
+        host: "h".repeat(253),
+        code: "c".repeat(64),
+        referrer: "r".repeat(64),
+        channel: "x".repeat(32),
+        destination: format!("{:a<2048}", "https://shop.example/"),
+        ..link("abc")
+    };
+    let table = filled();
+    apply(&table, 3, Entry::Link(longest.clone()));
+    let found = table.link(&format!("{}/{}", longest.host, longest.code)).unwrap();
+    assert_eq!(found.channel(), longest.channel);
 }

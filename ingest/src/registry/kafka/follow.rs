@@ -2,26 +2,31 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use rdkafka::ClientContext;
 use rdkafka::TopicPartitionList;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::Offset;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{RegistryError, Shared};
 use super::KafkaRegistryConfig;
-use super::end::{self, EndError};
-use super::history::{Batch, Diverged, History, Progress};
+use super::history::{Batch, Diverged, History};
 use super::recent::Nonce;
 
 /// Applied under one lock, and read before other tasks of the runtime get their turn.
 const BATCH_MAX: usize = 500;
+
+/// A broker that has just been started, or has just become the leader, shows for a moment an end that is
+/// behind the true one. One that is still behind the snapshot after this long has lost something.
+const SHORT_GRACE: Duration = Duration::from_secs(10);
 
 /// How the state stands to the topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +47,12 @@ pub enum Following {
 pub(super) struct Follower {
     history: Arc<History>,
     status: Arc<Status>,
-    /// For consumers that read to the end.
-    client: ClientConfig,
-    topic: String,
 }
 
 impl Follower {
     pub(super) fn start(
         config: &KafkaRegistryConfig,
-        topic: String,
+        topic: &str,
         shared: Arc<Shared>,
         shutdown: CancellationToken,
     ) -> Result<Follower, KafkaError> {
@@ -63,7 +65,6 @@ impl Follower {
             // Loud: the offset is the beginning, or one that was read a moment ago.
             ("auto.offset.reset", "error"),
             ("enable.partition.eof", "true"),
-            ("fetch.wait.max.ms", &config.fetch_wait.as_millis().to_string()),
             ("statistics.interval.ms", "1000"),
         ]);
         let status = Arc::new(Status::default());
@@ -71,11 +72,12 @@ impl Follower {
         let consumer = StreamConsumer::from_config_and_context(&client, context)?;
         let mut assignment = TopicPartitionList::with_capacity(1);
         let history = Arc::new(History::new(shared));
-        assignment.add_partition_offset(&topic, 0, history.followed().offset())?;
+        assignment.add_partition_offset(topic, 0, Offset::Beginning)?;
         consumer.assign(&assignment)?;
-        let follow = Follow { consumer, history: Arc::clone(&history), status: Arc::clone(&status) };
+        let (followed, shown) = (Arc::clone(&history), Arc::clone(&status));
+        let follow = Follow { consumer, history: followed, status: shown, is_short_since: None };
         tokio::spawn(follow.run(shutdown));
-        Ok(Follower { history, status, client, topic })
+        Ok(Follower { history, status })
     }
 
     pub(super) fn following(&self) -> watch::Receiver<Following> {
@@ -91,23 +93,17 @@ impl Follower {
         }
     }
 
-    /// Waits until everything that was committed before this call is in the state.
-    pub(super) async fn reach_end(&self, deadline: Instant) -> Result<(), RegistryError> {
-        let (topic, history) = (self.topic.clone(), Arc::clone(&self.history));
-        let deadline = deadline.into_std();
-        let consumer = end::consumer(&self.client).map_err(RegistryError::store)?;
-        let read = move || (end::read_to_end(&consumer, &topic, &history, deadline), consumer);
-        let (read, consumer) = tokio::task::spawn_blocking(read).await.map_err(RegistryError::store)?;
-        tokio::task::spawn_blocking(move || drop(consumer));
-        match read {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                if matches!(error, EndError::Diverged) {
-                    self.status.diverge();
-                }
-                Err(RegistryError::store(error))
-            }
+    /// Waits until this mark, and so everything committed before it, is in the state.
+    pub(super) async fn sees(&self, mark: Nonce, deadline: Instant) -> Result<(), RegistryError> {
+        if !self.history.sees(mark, deadline).await {
+            return Err(RegistryError::NotReady("the registry topic was not read to its end in time"));
         }
+        if self.history.has_caught_up() {
+            return Ok(());
+        }
+        // The mark is the end of the topic, and the snapshot knows more.
+        self.status.diverge();
+        self.writable()
     }
 
     /// Whether this transaction was among those read.
@@ -126,29 +122,43 @@ struct Follow {
     consumer: StreamConsumer<Context>,
     history: Arc<History>,
     status: Arc<Status>,
+    /// Since when the topic has been at an end that comes before the snapshot's.
+    is_short_since: Option<Instant>,
 }
 
 impl Follow {
-    async fn run(self, shutdown: CancellationToken) {
-        let mut progress = self.history.followed();
-        while let Some((batch, ended)) = shutdown.run_until_cancelled(self.receive()).await {
-            if self.apply(batch, ended, &mut progress) == Err(Diverged) {
+    async fn run(mut self, shutdown: CancellationToken) {
+        // A writer may find the divergence first.
+        while !self.status.is(Following::Diverged) {
+            let is_short_until = self.is_short_since.map(|since| since + SHORT_GRACE);
+            let (batch, ended) = tokio::select! {
+                () = shutdown.cancelled() => return,
+                received = self.receive() => received,
+                () = sleep_until(is_short_until.unwrap_or_else(Instant::now)), if is_short_until.is_some() => {
+                    if self.status.is(Following::Away) {
+                        self.is_short_since = Some(Instant::now());
+                        continue;
+                    }
+                    return self.status.diverge();
+                }
+            };
+            if self.apply(batch, ended) == Err(Diverged) {
                 // Reading on would only mix the two.
-                self.status.diverge();
-                return;
+                return self.status.diverge();
             }
             // Messages that are there already never make a task wait.
             tokio::task::yield_now().await;
         }
     }
 
-    /// Takes what there is, or waits for something.
+    /// Takes what there is, or waits for something. Cancelling it loses nothing: it waits only while it
+    /// has nothing.
     async fn receive(&self) -> (Batch, Option<Ended>) {
         let mut batch = Batch::default();
         let mut received = Some(self.consumer.recv().await);
         while let Some(result) = received.take() {
             match result {
-                Ok(message) => self.history.take(&message, &mut batch),
+                Ok(message) => batch.take(&message),
                 Err(KafkaError::PartitionEOF(_)) => return (batch, Some(Ended::Reached)),
                 Err(error) => return (batch, Some(Ended::Failed(error))),
             }
@@ -159,14 +169,19 @@ impl Follow {
         (batch, None)
     }
 
-    fn apply(&self, batch: Batch, ended: Option<Ended>, progress: &mut Progress) -> Result<(), Diverged> {
-        self.history.apply(batch, progress)?;
-        self.history.set_followed(*progress);
+    fn apply(&mut self, batch: Batch, ended: Option<Ended>) -> Result<(), Diverged> {
+        self.history.apply(batch)?;
+        if self.history.has_caught_up() {
+            self.is_short_since = None;
+        }
         match ended {
             None => Ok(()),
-            Some(Ended::Reached) => {
-                self.history.check_end(*progress)?;
+            Some(Ended::Reached) if self.history.has_caught_up() => {
                 self.status.reached_end();
+                Ok(())
+            }
+            Some(Ended::Reached) => {
+                self.is_short_since.get_or_insert_with(Instant::now);
                 Ok(())
             }
             Some(Ended::Failed(error)) => self.fail(&error),
@@ -215,10 +230,14 @@ impl Status {
 
     /// Brokers answer again. The end of the topic is told once per offset, so nobody else would say so.
     fn brokers_answer(&self) {
-        if *self.following.borrow() == Following::Away {
+        if self.is(Following::Away) {
             let has_reached_end = self.has_reached_end.load(Ordering::Relaxed);
             self.become_now(if has_reached_end { Following::Current } else { Following::Starting });
         }
+    }
+
+    fn is(&self, what: Following) -> bool {
+        *self.following.borrow() == what
     }
 
     fn reached_end(&self) {

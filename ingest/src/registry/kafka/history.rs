@@ -1,34 +1,19 @@
-//! What the topic tells, applied to the state, by whoever reads it: the task that follows, and a writer
-//! that must know the end.
+//! What the topic tells, applied to the state, and how far that has come.
 //!
 //! The topic is read whole at every start: it is compacted, and reading it shows whether it is the one
 //! that the snapshot was taken of. A topic that tells another history (it was deleted and made anew, or
 //! has lost records) is not mixed with the snapshot's.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
-use rdkafka::topic_partition_list::Offset;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use whence_schemas::event::{self, RegistryEntry};
 
 use super::super::{EntryKey, Shared};
 use super::recent::{Nonce, RecentTransactions};
 use super::transaction::NONCE_HEADER;
-
-/// How far somebody has read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
-    /// Offset of the next record; `None` before the first.
-    next: Option<i64>,
-    /// The newest version read from the topic.
-    pub(super) version: u64,
-}
-
-impl Progress {
-    pub(super) fn offset(self) -> Offset {
-        self.next.map_or(Offset::Beginning, Offset::Offset)
-    }
-}
 
 /// The topic is not the one that the snapshot was taken of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,12 +23,32 @@ pub(super) struct Diverged;
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     entries: Vec<Arc<RegistryEntry>>,
-    next: Option<i64>,
+    nonces: Vec<Nonce>,
+    records: usize,
 }
 
 impl Batch {
+    /// Records in it, of whatever kind.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.records
+    }
+
+    /// Decodes a record into the batch.
+    pub(super) fn take(&mut self, message: &BorrowedMessage<'_>) {
+        self.records += 1;
+        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
+        let nonce = headers.filter(|header| header.key == NONCE_HEADER).find_map(|header| header.value);
+        let nonce = nonce.and_then(Nonce::from_bytes);
+        self.nonces.extend(nonce.filter(|nonce| self.nonces.last() != Some(nonce)));
+        // A writer's mark has no value; nothing else is ever deleted.
+        let Some(payload) = message.payload() else { return };
+        match event::decode::<RegistryEntry>(payload) {
+            Ok(entry) => self.entries.push(Arc::new(entry)),
+            Err(error) => {
+                metrics::counter!("whence_registry_undecodable_records_total").increment(1);
+                tracing::error!(offset = message.offset(), %error, "registry record cannot be read");
+            }
+        }
     }
 }
 
@@ -53,82 +58,62 @@ pub(super) struct History {
     shared: Arc<Shared>,
     /// What the state had before anything was read.
     snapshot_version: u64,
-    /// How far the following task is: everything before is in the state.
-    followed: Mutex<Progress>,
+    /// The newest version read from the topic.
+    topic_version: watch::Sender<u64>,
     recent: RecentTransactions,
 }
 
 impl History {
     pub(super) fn new(shared: Arc<Shared>) -> History {
         let snapshot_version = shared.read().version();
-        History {
-            shared,
-            snapshot_version,
-            followed: Mutex::new(Progress { next: None, version: 0 }),
-            recent: RecentTransactions::default(),
-        }
+        let recent = RecentTransactions::default();
+        History { shared, snapshot_version, topic_version: watch::Sender::new(0), recent }
     }
 
-    /// Where others may start to read: nothing before is missing in the state.
-    pub(super) fn followed(&self) -> Progress {
-        *self.lock()
-    }
-
-    pub(super) fn set_followed(&self, progress: Progress) {
-        *self.lock() = progress;
-    }
-
-    /// Whether this transaction was among those read.
+    /// Whether this transaction was among those applied.
     pub(super) fn has_seen(&self, nonce: Nonce) -> bool {
         self.recent.has(nonce)
     }
 
-    /// Decodes a record into the batch.
-    pub(super) fn take(&self, message: &BorrowedMessage<'_>, batch: &mut Batch) {
-        batch.next = Some(message.offset() + 1);
-        let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-        let nonce = headers.filter(|header| header.key == NONCE_HEADER).find_map(|header| header.value);
-        if let Some(nonce) = nonce.and_then(Nonce::from_bytes) {
-            self.recent.note(nonce);
-        }
-        // Nothing is ever deleted, so a record without a value is somebody else's.
-        match event::decode::<RegistryEntry>(message.payload().unwrap_or_default()) {
-            Ok(entry) => batch.entries.push(Arc::new(entry)),
-            Err(error) => {
-                metrics::counter!("whence_registry_undecodable_records_total").increment(1);
-                tracing::error!(offset = message.offset(), %error, "registry record cannot be read");
-            }
-        }
+    /// Waits until this transaction, and so everything before it, has been applied. `false` if that did
+    /// not happen in time.
+    pub(super) async fn sees(&self, nonce: Nonce, deadline: Instant) -> bool {
+        let mut applied = self.topic_version.subscribe();
+        timeout_at(deadline, applied.wait_for(|_| self.has_seen(nonce))).await.is_ok()
     }
 
     /// Applies records in the order of the topic.
-    pub(super) fn apply(&self, batch: Batch, progress: &mut Progress) -> Result<(), Diverged> {
+    pub(super) fn apply(&self, batch: Batch) -> Result<(), Diverged> {
         if batch.entries.iter().any(|entry| self.contradicts(entry)) {
             return Err(Diverged);
         }
+        let mut newest = *self.topic_version.borrow();
         for entry in &batch.entries {
-            if entry.version <= progress.version {
+            if entry.version <= newest {
                 metrics::counter!("whence_registry_disorders_total").increment(1);
                 tracing::error!(
                     version = entry.version,
-                    after = progress.version,
+                    after = newest,
                     "registry versions do not ascend, somebody else writes to the topic"
                 );
             }
-            progress.version = progress.version.max(entry.version);
+            newest = newest.max(entry.version);
         }
-        progress.next = batch.next.or(progress.next);
         if !batch.entries.is_empty() {
-            // Entries that somebody else has applied meanwhile are passed over.
+            // This process's own entries may be there already: they are passed over.
             self.shared.apply(batch.entries);
         }
+        for nonce in batch.nonces {
+            self.recent.note(nonce);
+        }
+        self.topic_version.send_replace(newest);
         Ok(())
     }
 
-    /// The end of the topic has been reached. It cannot be older than the snapshot: an entry is in the
+    /// Whether the topic has told all that the snapshot knows. At its end it must: an entry is in the
     /// topic before it is in any state, and compaction keeps the newest.
-    pub(super) fn check_end(&self, progress: Progress) -> Result<(), Diverged> {
-        if progress.version < self.snapshot_version { Err(Diverged) } else { Ok(()) }
+    pub(super) fn has_caught_up(&self) -> bool {
+        *self.topic_version.borrow() >= self.snapshot_version
     }
 
     /// Whether an entry that the snapshot must know is not part of its history.
@@ -142,10 +127,6 @@ impl History {
         state.entry(&key).is_none_or(|known| {
             known.version < entry.version || known.version == entry.version && known.as_ref() != entry
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -168,36 +149,30 @@ mod tests {
         History::new(Arc::new(Shared::starting_at(state)))
     }
 
-    fn read(history: &History, entries: &[Arc<RegistryEntry>]) -> Result<Progress, Diverged> {
-        let mut progress = history.followed();
-        for (offset, entry) in entries.iter().enumerate() {
-            let batch = Batch { entries: vec![Arc::clone(entry)], next: Some(offset as i64 + 1) };
-            history.apply(batch, &mut progress)?;
+    fn read(history: &History, entries: &[Arc<RegistryEntry>]) -> Result<bool, Diverged> {
+        for entry in entries {
+            history.apply(Batch { entries: vec![Arc::clone(entry)], ..Batch::default() })?;
         }
-        history.check_end(progress)?;
-        Ok(progress)
+        Ok(history.has_caught_up())
     }
 
     #[test]
     fn a_topic_that_goes_on_behind_the_snapshot_is_taken_up() {
-        let snapshot = [entry(2, "b"), entry(3, "a")];
-        let history = history(&snapshot);
-        // As before and after compaction of entry 1.
-        for topic in [
-            vec![entry(1, "a"), entry(2, "b"), entry(3, "a"), entry(4, "c")],
-            vec![entry(2, "b"), entry(3, "a"), entry(4, "c")],
-        ] {
-            let progress = read(&history, &topic).unwrap();
-            assert_eq!(progress, Progress { next: Some(topic.len() as i64), version: 4 });
+        let as_written = [entry(1, "a"), entry(2, "b"), entry(3, "a"), entry(4, "c")];
+        let compacted = [entry(2, "b"), entry(3, "a"), entry(4, "c")];
+        for topic in [as_written.as_slice(), &compacted] {
+            let history = history(&[entry(2, "b"), entry(3, "a")]);
+            assert_eq!(read(&history, topic), Ok(true));
             assert_eq!(history.shared.read().version(), 4);
         }
     }
 
     #[test]
-    fn a_topic_that_ends_before_the_snapshot_is_another() {
+    fn a_topic_that_ends_before_the_snapshot_has_not_caught_up() {
         let history = history(&[entry(1, "a"), entry(2, "b")]);
-        assert_eq!(read(&history, &[entry(1, "a")]), Err(Diverged));
-        assert_eq!(read(&history, &[]), Err(Diverged));
+        assert_eq!(read(&history, &[]), Ok(false));
+        assert_eq!(read(&history, &[entry(1, "a")]), Ok(false));
+        assert_eq!(read(&history, &[entry(2, "b")]), Ok(true));
     }
 
     #[test]

@@ -18,6 +18,12 @@ use super::recent::Nonce;
 /// The header that carries a transaction's [`Nonce`].
 pub(super) const NONCE_HEADER: &str = "whence-write";
 
+/// The key of a writer's mark.
+const MARK_KEY: &str = "writer";
+
+/// Key and value.
+pub(super) type Record = (String, Option<Bytes>);
+
 /// A transaction that is left open is aborted by the broker after this long, if no other writer does so
 /// before. Followers see nothing behind it until then.
 const TRANSACTION_MAX_MS: &str = "10000";
@@ -70,14 +76,28 @@ impl Transactions {
         self.producer.is_some()
     }
 
-    /// Fences whoever wrote last. When this returns, their transaction is committed or aborted for good.
-    pub(super) fn open(&mut self, patience: Duration) -> Result<(), KafkaError> {
-        self.producer = None;
+    /// Fences whoever wrote last and leaves a mark. Whoever sees the mark has seen everything that was
+    /// ever committed before this returned: the last writer's transaction is committed or aborted for good
+    /// before the mark is written.
+    pub(super) fn open(&mut self, mark: Nonce, patience: Duration) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + patience;
+        self.close();
         let producer = BaseProducer::from_config_and_context(&self.client, Context)?;
         producer.init_transactions(patience)?;
         metrics::counter!("whence_registry_fences_total").increment(1);
         self.producer = Some(producer);
-        Ok(())
+        self.mark(mark, deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Gives up being the writer.
+    pub(super) fn close(&mut self) {
+        self.producer = None;
+    }
+
+    /// Leaves a mark: a record without a value, which compaction removes. That it is committed proves that
+    /// nobody else has written since this process opened.
+    pub(super) fn mark(&mut self, mark: Nonce, patience: Duration) -> Result<(), KafkaError> {
+        self.commit(&[(MARK_KEY.to_owned(), None)], mark, patience)
     }
 
     /// Writes the records (key, value) in one transaction.
@@ -87,7 +107,7 @@ impl Transactions {
     /// not known.
     pub(super) fn commit(
         &mut self,
-        records: &[(String, Bytes)],
+        records: &[Record],
         nonce: Nonce,
         patience: Duration,
     ) -> Result<(), KafkaError> {
@@ -120,18 +140,18 @@ impl Transactions {
 fn transact(
     producer: &BaseProducer<Context>,
     topic: &str,
-    records: &[(String, Bytes)],
+    records: &[Record],
     nonce: Nonce,
     patience: Duration,
 ) -> Result<(), KafkaError> {
     producer.begin_transaction()?;
     for (key, value) in records {
         let header = Header { key: NONCE_HEADER, value: Some(nonce.as_bytes()) };
-        let record = BaseRecord::to(topic)
+        let mut record = BaseRecord::<str, [u8]>::to(topic)
             .partition(0)
             .key(key.as_str())
-            .payload(value.as_ref())
             .headers(OwnedHeaders::new_with_capacity(1).insert(header));
+        record.payload = value.as_deref();
         producer.send(record).map_err(|(error, _)| error)?;
     }
     // The binding's own flush waits in steps of 100 ms. A record that is not delivered makes the commit

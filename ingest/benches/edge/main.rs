@@ -1,0 +1,56 @@
+//! The edge beside a bare hyper server and nginx, in one run on one machine.
+//!
+//! `cargo bench -p whence-ingest --bench edge [-- SECONDS [ROUNDS]]`. Needs `wrk`; nginx is left out if it
+//! is not installed (Debian: `apt-get install wrk nginx-light`).
+//!
+//! - *bare*: hyper with the edge's threads and listeners, answering every request with one constant 302;
+//! - *edge*: 100,000 links, a new token and a verdict for each click, each click in the journal before its
+//!   answer;
+//! - *nginx*: `return 302` with an access log, as many workers as the others have threads.
+//!
+//! Servers are processes of their own, asked in turn, keep-alive and `Connection: close`. The generator
+//! shares the cores with them and takes a whole one, so requests a second flatter slow servers: CPU per
+//! request (utime and stime of the server's processes) is the steadier figure.
+
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a benchmark's output is its result
+
+mod load;
+mod report;
+mod servers;
+
+use load::{Generator, Mode};
+use report::Sample;
+use servers::Server;
+use std::time::Duration;
+
+/// As many as the machine that the targets were set on has cores.
+const THREADS: usize = 2;
+const LINKS: usize = 100_000;
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [flag, name] = args.as_slice()
+        && flag == servers::CHILD
+    {
+        return servers::be(name);
+    }
+    let number = |at: usize, default: u64| args.get(at).map_or(default, |arg| arg.parse().expect("a number"));
+    let (seconds, rounds) = (number(0, 5), number(1, 3));
+    let generator = Generator::new(Duration::from_secs(seconds));
+    let servers: Vec<Server> =
+        [Server::child("bare"), Server::child("edge"), Server::nginx()].into_iter().flatten().collect();
+    report::heading(seconds, rounds);
+    let mut samples: Vec<Sample> = Vec::new();
+    for round in 0..=rounds {
+        for mode in Mode::ALL {
+            for server in &servers {
+                let sample = generator.ask(server, mode);
+                // The first round warms up: caches, recycled memory, the links' pages.
+                if round > 0 {
+                    samples.push(sample);
+                }
+            }
+        }
+    }
+    report::table(&samples);
+}

@@ -1,0 +1,221 @@
+//! The servers that are compared: this program again as a child, and nginx.
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Response, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::{
+    convert::Infallible,
+    io::{BufRead, BufReader, Read},
+    net::TcpListener,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+use tokio_util::sync::CancellationToken;
+use whence_ingest::edge::{AddressHasher, Clock, EdgeConfig, LinkTable, Parts, TableLimits, start};
+use whence_journal::{Incarnation, Position, retire};
+use whence_schemas::{
+    event::{Link, Program, RegistryEntry, registry_entry::Entry},
+    token::KeyRing,
+};
+
+use super::{LINKS, THREADS};
+
+/// The argument that makes this program a server.
+pub const CHILD: &str = "--child";
+const NGINX: &str = "/usr/sbin/nginx";
+
+/// A running server.
+pub struct Server {
+    pub name: &'static str,
+    pub port: u16,
+    /// Of all processes that answer.
+    pub pids: Vec<u32>,
+    process: Child,
+    /// A child stops when this closes.
+    _stdin: Option<ChildStdin>,
+    _dir: tempfile::TempDir,
+}
+
+impl Server {
+    /// This program as the server `name`.
+    pub fn child(name: &'static str) -> Option<Server> {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let this = std::env::current_exe().expect("this program");
+        let mut command = Command::new(this);
+        command.args([CHILD, name]).env("EDGE_BENCH_DIR", dir.path());
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("the child's port");
+        let port = line.trim().parse().expect("a port");
+        let stdin = process.stdin.take();
+        Some(Server { name, port, pids: vec![process.id()], process, _stdin: stdin, _dir: dir })
+    }
+
+    /// nginx, if it is installed.
+    pub fn nginx() -> Option<Server> {
+        if !std::path::Path::new(NGINX).exists() {
+            eprintln!("nginx is not installed and left out");
+            return None;
+        }
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let config = format!(
+            "daemon off; worker_processes {THREADS}; pid nginx.pid; error_log stderr crit; user root;
+             events {{ worker_connections 4096; }}
+             http {{
+                 access_log access.log combined;
+                 keepalive_requests 1000000000;
+                 server {{
+                     listen 127.0.0.1:{port} reuseport backlog=4096;
+                     location / {{ return 302 {LOCATION}; }}
+                 }}
+             }}"
+        );
+        std::fs::write(dir.path().join("nginx.conf"), config).expect("a file");
+        let process =
+            Command::new(NGINX).arg("-p").arg(dir.path()).args(["-c", "nginx.conf"]).spawn().expect("nginx");
+        let mut pids = Vec::new();
+        for _ in 0..500 {
+            pids = children(process.id());
+            if pids.len() == THREADS && std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(pids.len(), THREADS, "nginx has its workers");
+        Some(Server { name: "nginx", port, pids, process, _stdin: None, _dir: dir })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // nginx stops its workers when it is asked to, not when it is killed.
+        if self.name == "nginx" {
+            let _ = Command::new("kill").arg(self.process.id().to_string()).status();
+        } else {
+            let _ = self.process.kill();
+        }
+        let _ = self.process.wait();
+    }
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// As long as the edge's.
+const LOCATION: &str = "https://shop.example.com/landing/spring?utm_source=referral&wclid=AQcBi8_laABwAIAAAAAAAAAAkiVtfGeEl9SCJEQXozlvjS4bta6UQ1GCfts1lg";
+
+/// Serves as `name` until standard input closes.
+pub fn be(name: &str) {
+    match name {
+        "bare" => bare(),
+        "edge" => edge(),
+        other => panic!("no server {other}"),
+    }
+}
+
+fn announce(port: u16) {
+    println!("{port}");
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn listen(port: u16) -> TcpListener {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_reuse_port(true).expect("an option");
+    socket.set_tcp_nodelay(true).expect("an option");
+    socket.set_nonblocking(true).expect("an option");
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("a port");
+    socket.listen(4096).expect("a listener");
+    socket.into()
+}
+
+fn bare() {
+    let first = listen(0);
+    let port = first.local_addr().expect("an address").port();
+    let listeners = std::iter::once(first).chain((1..THREADS).map(|_| listen(port)));
+    for listener in listeners {
+        std::thread::spawn(move || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder.enable_all().build_local(tokio::runtime::LocalOptions::default());
+            let runtime = runtime.expect("a runtime");
+            runtime.block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+                loop {
+                    let (stream, _) = listener.accept().await.expect("a connection");
+                    let service = service_fn(async |_| {
+                        let answer = Response::builder().status(302).header("location", LOCATION);
+                        Ok::<_, Infallible>(answer.body(Full::<Bytes>::default()).expect("an answer"))
+                    });
+                    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                    tokio::task::spawn_local(connection);
+                }
+            });
+        });
+    }
+    announce(port);
+}
+
+fn edge() {
+    let dir = std::env::var("EDGE_BENCH_DIR").expect("a directory");
+    let links = Arc::new(LinkTable::new(TableLimits::default()));
+    fill(&links);
+    let keys = KeyRing::new(1, &[(1, [1; 32])]).expect("a ring");
+    let parts = Parts {
+        links,
+        keys: Arc::new(ArcSwap::from_pointee(keys)),
+        hasher: AddressHasher::new(&[2; 32]),
+        clock: Clock::system(),
+        health: None,
+    };
+    let config = EdgeConfig { threads: THREADS, ..EdgeConfig::new(([127, 0, 0, 1], 0).into(), &*dir) };
+    let edge = start(&config, &parts, &CancellationToken::new()).expect("an edge");
+    for index in 0..THREADS {
+        let dir = std::path::Path::new(&dir).join(format!("clicks-{index}"));
+        std::thread::spawn(move || consume(&dir));
+    }
+    announce(edge.local_addr().port());
+}
+
+/// Where a shipper would read: here, full segments only go.
+fn consume(dir: &std::path::Path) {
+    let all = Position { incarnation: Incarnation(u128::MAX), offset: 0 };
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        retire(dir, all, Duration::ZERO).expect("segments go");
+    }
+}
+
+fn fill(links: &LinkTable) {
+    let program = |index: usize| format!("program-{index}");
+    let (programs, mut version) = (10, 0);
+    let mut put = |entry: Entry| {
+        version += 1;
+        links.apply(&RegistryEntry { version, changed_at_ms: 0, entry: Some(entry) });
+    };
+    for index in 0..programs {
+        put(Entry::Program(Program {
+            id: program(index),
+            destination_hosts: vec!["shop.example.com".into()],
+            channels: vec!["email".into(), "qr".into()],
+            ..Program::default()
+        }));
+    }
+    for index in 0..LINKS {
+        put(Entry::Link(Link {
+            host: "127.0.0.1".into(),
+            code: format!("l{index}"),
+            program: program(index % programs),
+            referrer: format!("customer-{}", index / 10),
+            channel: "email".into(),
+            destination: "https://shop.example.com/landing/spring?utm_source=referral".into(),
+            ..Link::default()
+        }));
+    }
+}

@@ -1,0 +1,211 @@
+//! From a link to its answer: who asks, the click into the journal, the token, the landing address. The
+//! click is in the journal before there is an answer.
+
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use hyper::{HeaderMap, Method, Uri, header::HeaderValue};
+use rand::{Rng, rngs::StdRng};
+use whence_schemas::{
+    event::{Mode, Verdict},
+    ids::{ChannelNumber, ClickId},
+    time::UnixMs,
+    token::{ClickToken, TEXT_LEN},
+};
+
+use super::{
+    address::{AddressHashes, DayKeys},
+    agent_cache::AgentCache,
+    answer::{self, Answer},
+    links::{ProgramRules, ResolvedLink},
+    meters::Meters,
+    proxies, query,
+    record::{self, ClickRecord},
+    recorder::Recorder,
+    verdict::{self, Judgement, Reason},
+    visitor,
+    worker::Shared,
+};
+
+/// A request, as far as the edge looks at it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its target.
+    pub uri: &'a Uri,
+    /// Its headers, whose memory the answer takes over.
+    pub headers: HeaderMap,
+    /// Who connected.
+    pub peer: IpAddr,
+}
+
+/// Who makes a request, as it goes into a record.
+#[derive(Debug)]
+pub struct Asker {
+    /// When.
+    pub at: UnixMs,
+    /// The click's id.
+    pub id: ClickId,
+    /// What the request is.
+    pub judgement: Judgement,
+    /// The client's address.
+    pub address: AddressHashes,
+}
+
+impl Asker {
+    /// Its click on what `resolved` says, without channel and visitor.
+    fn click<'r>(&self, judgement: Judgement, resolved: &'r [u8], registry_version: u64) -> ClickRecord<'r> {
+        let (verdict, reason) = judgement;
+        let AddressHashes { address, prefix } = self.address;
+        let id = self.id;
+        ClickRecord {
+            id,
+            resolved,
+            channel: "",
+            registry_version,
+            verdict,
+            reason,
+            visitor: 0,
+            address,
+            prefix,
+        }
+    }
+}
+
+/// All that a core needs to redirect, but the links.
+pub struct Redirector {
+    shared: Shared,
+    agents: AgentCache,
+    recorder: Recorder,
+    random: StdRng,
+    day: DayKeys,
+    /// The core's counts.
+    pub meters: Meters,
+    /// Parameters to be passed on; kept for its memory.
+    passed: Vec<u8>,
+}
+
+impl Redirector {
+    /// A core's redirector.
+    #[must_use]
+    pub fn new(shared: Shared, agents: AgentCache, recorder: Recorder, random: StdRng) -> Redirector {
+        let day = shared.hasher.keys_at(shared.clock.now());
+        Redirector { shared, agents, recorder, random, day, meters: Meters::new(), passed: Vec::new() }
+    }
+
+    /// What is due once a second.
+    pub fn tick(&mut self) {
+        self.meters.hand_over();
+        self.recorder.look_again();
+    }
+
+    /// What the request is.
+    pub fn judge(&mut self, request: &Request<'_>) -> Judgement {
+        verdict::of_request(request.method, &request.headers)
+            .unwrap_or_else(|| self.agents.judge(verdict::agent(&request.headers)))
+    }
+
+    /// Who makes the request, and when. Reads the clock, once for each request.
+    pub fn asker(&mut self, request: &Request<'_>, judgement: Judgement) -> Asker {
+        let at = self.shared.clock.now();
+        if !self.day.are_of(at) {
+            self.day = self.shared.hasher.keys_at(at);
+        }
+        let client = proxies::client(request.peer, &request.headers, &self.shared.trusted_proxies);
+        let mut random = [0; 10];
+        self.random.fill_bytes(&mut random);
+        Asker { at, id: ClickId::mint(at, &random), judgement, address: self.day.address(client) }
+    }
+
+    /// Records a click on a link that may be followed, and answers it.
+    pub fn redirect(
+        &mut self,
+        link: &ResolvedLink,
+        rules: &ProgramRules,
+        asker: &Asker,
+        request: Request<'_>,
+    ) -> Answer {
+        let Request { uri, headers, .. } = request;
+        let (visitor, cookie) = self.visitor(rules, asker.judgement.0, &headers);
+        let query = uri.query().unwrap_or_default();
+        let (channel, channel_number) = channel(link, rules, query);
+        let version = link.version.max(rules.version);
+        let click = asker.click(asker.judgement, link.record_part(), version);
+        self.record(&ClickRecord { channel, visitor, ..click });
+        let location = self.location(link, query, asker.id, channel_number);
+        answer::redirect(link.status, location, cookie, headers)
+    }
+
+    /// Records a click on a link that leads nowhere: no token, no cookie.
+    pub fn record_inactive(
+        &mut self,
+        link: &ResolvedLink,
+        rules: &ProgramRules,
+        asker: &Asker,
+        reason: Reason,
+    ) {
+        let version = link.version.max(rules.version);
+        let click = asker.click((Verdict::Inactive, reason), link.record_part(), version);
+        self.record(&ClickRecord { channel: link.channel(), ..click });
+    }
+
+    /// Records a click on `link` (`host/code`), of which the registry knows only the host.
+    pub fn record_unknown(&mut self, link: &str, rules: &ProgramRules, asker: &Asker) {
+        let resolved = record::resolved_part(&rules.id, "", link, "", Mode::Live);
+        let judgement = (Verdict::Inactive, Reason::UnknownLink);
+        self.record(&asker.click(judgement, &resolved.bytes, rules.version));
+    }
+
+    fn record(&mut self, click: &ClickRecord<'_>) {
+        if self.recorder.record(click) {
+            self.meters.recorded(click.verdict);
+        }
+    }
+
+    fn location(
+        &mut self,
+        link: &ResolvedLink,
+        query: &str,
+        click: ClickId,
+        channel: ChannelNumber,
+    ) -> HeaderValue {
+        self.passed.clear();
+        if link.has_passthrough && !query.is_empty() {
+            let is_channel_reserved = link.has_channel_override;
+            let left_out = query::pass_on(query, link.own_query(), is_channel_reserved, &mut self.passed);
+            self.meters.left_out(left_out);
+        }
+        let mut text = [0; TEXT_LEN];
+        let token = ClickToken { click, link: link.number, channel };
+        let token = self.shared.keys.load().mint(&token, &mut text);
+        let location = link.location(&self.passed, token);
+        HeaderValue::from_maybe_shared(Bytes::from(location)).expect("checked to be visible ASCII")
+    }
+
+    /// The visitor's hash, and the cookie to be set. People get one; programs keep what they bring.
+    fn visitor(
+        &mut self,
+        rules: &ProgramRules,
+        verdict: Verdict,
+        headers: &HeaderMap,
+    ) -> (u64, Option<HeaderValue>) {
+        if !rules.has_cookie || visitor::objects(headers) {
+            return (0, None);
+        }
+        match self.shared.cookie.read(headers) {
+            Some(id) => (self.day.visitor(&rules.id, &id), None),
+            None if verdict == Verdict::Human => {
+                let id = visitor::mint(&mut self.random);
+                (self.day.visitor(&rules.id, &id), Some(self.shared.cookie.set(&id)))
+            }
+            None => (0, None),
+        }
+    }
+}
+
+/// The link's channel, or the one of the program's that the request names where it may.
+fn channel<'l>(link: &'l ResolvedLink, rules: &'l ProgramRules, query: &str) -> (&'l str, ChannelNumber) {
+    let named = if link.has_channel_override { query::channel(query) } else { None };
+    named.and_then(|name| rules.channel(name)).unwrap_or((link.channel(), link.channel_number))
+}
