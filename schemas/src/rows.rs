@@ -1,6 +1,6 @@
 //! The rows of the fact tables and their encoding as `RowBinaryWithNamesAndTypes`.
 //!
-//! A table is declared once, by [`table!`]: the struct, its columns and its encoding cannot drift
+//! A table is declared once, by the macro `table`: the struct, its columns and its encoding cannot drift
 //! apart, the header makes the server check names and types of every insert, and a test holds the
 //! whole against the migrations on the real engine.
 //!
