@@ -59,8 +59,10 @@ pub struct Meters {
     passthrough_left_out: Tally,
     handling: Histogram,
     requests_to_timed: u64,
-    /// Open connections, of all cores together.
-    pub connections: Gauge,
+    /// Of all cores together.
+    connections: Gauge,
+    /// Of this core, as the gauge knows it.
+    connections_shown: usize,
     /// Connections that found no place.
     pub connections_refused: Counter,
     /// Connections that were closed because no request came in time.
@@ -102,6 +104,7 @@ impl Meters {
             handling: metrics::histogram!("whence_edge_handling_duration_seconds"),
             requests_to_timed: 0,
             connections: metrics::gauge!("whence_edge_connections"),
+            connections_shown: 0,
             connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
             connections_silent: metrics::counter!("whence_edge_connections_silent_total"),
             accept_errors: metrics::counter!("whence_edge_accept_errors_total"),
@@ -132,6 +135,16 @@ impl Meters {
     /// A timed request took this long, from its head to its answer's head.
     pub fn took(&self, duration: Duration) {
         self.handling.record(duration.as_secs_f64());
+    }
+
+    /// So many connections of this core are open.
+    pub fn show_connections(&mut self, open: usize) {
+        let before = std::mem::replace(&mut self.connections_shown, open);
+        if open > before {
+            self.connections.increment((open - before) as f64);
+        } else if open < before {
+            self.connections.decrement((before - open) as f64);
+        }
     }
 
     /// Adds what has been counted to the process's counters.

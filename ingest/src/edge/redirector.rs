@@ -1,8 +1,9 @@
 //! From a link to its answer: who asks, the click into the journal, the token, the landing address. The
 //! click is in the journal before there is an answer.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
+use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, Uri, header::HeaderValue};
 use rand::{Rng, rngs::StdRng};
@@ -10,7 +11,7 @@ use whence_schemas::{
     event::{Mode, Verdict},
     ids::{ChannelNumber, ClickId},
     time::UnixMs,
-    token::{ClickToken, TEXT_LEN},
+    token::{ClickToken, KeyRing, TEXT_LEN},
 };
 
 use super::{
@@ -76,6 +77,8 @@ impl Asker {
 /// All that a core needs to redirect, but the links.
 pub struct Redirector {
     shared: Shared,
+    /// Looks whether the keys are still the same ones, without counting a reference.
+    keys: Cache<Arc<ArcSwap<KeyRing>>, Arc<KeyRing>>,
     agents: AgentCache,
     recorder: Recorder,
     random: StdRng,
@@ -91,7 +94,8 @@ impl Redirector {
     #[must_use]
     pub fn new(shared: Shared, agents: AgentCache, recorder: Recorder, random: StdRng) -> Redirector {
         let day = shared.hasher.keys_at(shared.clock.now());
-        Redirector { shared, agents, recorder, random, day, meters: Meters::new(), passed: Vec::new() }
+        let keys = Cache::new(Arc::clone(&shared.keys));
+        Redirector { shared, keys, agents, recorder, random, day, meters: Meters::new(), passed: Vec::new() }
     }
 
     /// What is due once a second.
@@ -178,7 +182,7 @@ impl Redirector {
         }
         let mut text = [0; TEXT_LEN];
         let token = ClickToken { click, link: link.number, channel };
-        let token = self.shared.keys.load().mint(&token, &mut text);
+        let token = self.keys.load().mint(&token, &mut text);
         let location = link.location(&self.passed, token);
         HeaderValue::from_maybe_shared(Bytes::from(location)).expect("checked to be visible ASCII")
     }

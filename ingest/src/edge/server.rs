@@ -95,7 +95,9 @@ pub(super) async fn serve(
     let is_empty = timeout(limits.drain_timeout, core.places.emptied()).await.is_ok();
     let left = if is_empty { 0 } else { core.places.taken() };
     ticking.iter().for_each(JoinHandle::abort);
-    core.worker.borrow_mut().tick();
+    let mut worker = core.worker.borrow_mut();
+    worker.meters().show_connections(0);
+    worker.tick();
     left
 }
 
@@ -120,7 +122,9 @@ async fn tick(core: Rc<Core>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        core.worker.borrow_mut().tick();
+        let mut worker = core.worker.borrow_mut();
+        worker.meters().show_connections(core.places.taken());
+        worker.tick();
     }
 }
 
@@ -165,8 +169,6 @@ impl Core {
     }
 
     async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
-        let open = self.worker.borrow_mut().meters().connections.clone();
-        open.increment(1.0);
         let connection = self.http.serve_connection(TokioIo::new(stream), self.service(peer, place.seat()));
         let mut connection = pin!(connection);
         let mut is_told = false;
@@ -189,7 +191,6 @@ impl Core {
             // Clients that vanish or talk nonsense are daily life.
             tracing::debug!(%error, "connection ended early");
         }
-        open.decrement(1.0);
     }
 
     /// The answer is there as soon as the request's head is: nothing is awaited in between.

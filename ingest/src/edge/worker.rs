@@ -12,7 +12,7 @@ use super::{
     address::AddressHasher,
     agent_cache::AgentCache,
     answer::{self, Answer},
-    links::{LinkCache, LinkTable, ProgramRules, SLOTS},
+    links::{LinkCache, LinkTable, ProgramRules, SETS},
     meters::{Meters, Outcome},
     recorder::Recorder,
     redirector::{Redirector, Request},
@@ -79,7 +79,7 @@ impl Worker {
     /// A core. `random` must be a generator of its own.
     #[must_use]
     pub fn new(shared: Shared, agents: AgentCache, recorder: Recorder, random: StdRng) -> Worker {
-        let links = LinkCache::new(Arc::clone(&shared.links), SLOTS);
+        let links = LinkCache::new(Arc::clone(&shared.links), SETS);
         Worker { links, redirector: Redirector::new(shared, agents, recorder, random) }
     }
 
@@ -114,13 +114,13 @@ impl Worker {
             return (Outcome::BadRequest, answer::page(StatusCode::BAD_REQUEST, request.headers));
         };
         // What needs no link is done while memory brings the link.
-        let slot = target.link.map(|key| (self.links.seek(key), key));
+        let place = target.link.map(|key| (self.links.seek(key), key));
         let judgement = self.redirector.judge(&request);
-        if let Some((slot, _)) = slot {
-            self.links.fetch(slot);
+        if let Some((place, _)) = place {
+            self.links.fetch(place);
         }
         let asker = self.redirector.asker(&request, judgement);
-        if let Some(link) = slot.and_then(|(slot, key)| self.links.link(slot, key)) {
+        if let Some(link) = place.and_then(|(place, key)| self.links.link(place, key)) {
             let rules = link.program();
             return match link.inactive(&rules, asker.at) {
                 None => (Outcome::Redirected, self.redirector.redirect(link, &rules, &asker, request)),

@@ -1,7 +1,7 @@
 //! One core's own way to links: no lock, and nothing written that another core reads.
 //!
 //! The table's look-up takes a shard's lock and counts a reference, and both are cache lines that travel
-//! between cores: most for the one link that everybody clicks. Here a core keeps the links it met in slots
+//! between cores: most for the one link that everybody clicks. Here a core keeps the links it met in sets
 //! chosen by a hash of the key. A link that is replaced in the table says so itself, so what is kept is never
 //! stale.
 
@@ -9,28 +9,50 @@ use std::sync::Arc;
 
 use super::{LinkTable, ResolvedLink};
 
-/// Slots of a core: 4 MiB of memory when all are used. Two links of one slot take turns.
-pub const SLOTS: usize = 1 << 18;
+/// Sets of a core: 4 MiB of memory, room for 200,000 links.
+pub const SETS: usize = 1 << 16;
+/// Links of a set, as many as fit a cache line. What is over takes turns.
+const WAYS: usize = 3;
 
 /// A core's links.
 #[derive(Debug)]
 pub struct LinkCache {
     table: Arc<LinkTable>,
-    slots: Box<[Option<Arc<ResolvedLink>>]>,
+    sets: Box<[Set]>,
+}
+
+/// One cache line. Tags tell the links apart without a look at them.
+#[derive(Clone, Debug, Default)]
+#[repr(align(64))]
+struct Set {
+    links: [Option<Arc<ResolvedLink>>; WAYS],
+    tags: [u32; WAYS],
 }
 
 /// Where a key's link would be.
 #[derive(Clone, Copy, Debug)]
-pub struct Slot(usize);
+pub struct Place {
+    set: usize,
+    tag: u32,
+}
+
+impl Set {
+    /// The way of this tag; if there is none, an empty one; if there is none, one to be given up.
+    fn way(&self, tag: u32) -> usize {
+        let tagged = (0..WAYS).find(|way| self.tags[*way] == tag && self.links[*way].is_some());
+        let empty = || self.links.iter().position(Option::is_none);
+        tagged.or_else(empty).unwrap_or(tag as usize % WAYS)
+    }
+}
 
 /// A look-up goes in three steps, so that the caller can do something else while memory answers: of links
-/// asked for at random neither slot nor link is in the processor's caches, and each is worth 100 to 200 ns.
+/// asked for at random neither set nor link is in the processor's caches, and each is worth 100 to 200 ns.
 impl LinkCache {
-    /// An empty cache before `table`; `slots` is a power of two.
+    /// An empty cache before `table`; `sets` is a power of two.
     #[must_use]
-    pub fn new(table: Arc<LinkTable>, slots: usize) -> LinkCache {
-        assert!(slots.is_power_of_two(), "slots are chosen by bits of a hash");
-        LinkCache { table, slots: vec![None; slots].into() }
+    pub fn new(table: Arc<LinkTable>, sets: usize) -> LinkCache {
+        assert!(sets.is_power_of_two(), "sets are chosen by bits of a hash");
+        LinkCache { table, sets: vec![Set::default(); sets].into() }
     }
 
     /// The table.
@@ -39,29 +61,33 @@ impl LinkCache {
         &self.table
     }
 
-    /// First: has the key's slot brought near.
+    /// First: has the key's set brought near.
     #[must_use]
-    pub fn seek(&self, key: &str) -> Slot {
-        let slot = hash(key.as_bytes()) as usize & (self.slots.len() - 1);
-        prefetch(&self.slots[slot]);
-        Slot(slot)
+    pub fn seek(&self, key: &str) -> Place {
+        let hash = hash(key.as_bytes());
+        let place = Place { set: hash as usize & (self.sets.len() - 1), tag: (hash >> 32) as u32 };
+        prefetch(&self.sets[place.set]);
+        place
     }
 
-    /// Second: has the link in the slot brought near, whichever it is.
-    pub fn fetch(&self, slot: Slot) {
-        if let Some(link) = &self.slots[slot.0] {
+    /// Second: has the link that seems to be the key's brought near.
+    pub fn fetch(&self, place: Place) {
+        let set = &self.sets[place.set];
+        if let Some(link) = &set.links[set.way(place.tag)] {
             prefetch(&**link);
         }
     }
 
     /// Last: the link of this key, as the table has it.
-    pub fn link(&mut self, slot: Slot, key: &str) -> Option<&ResolvedLink> {
-        let slot = &mut self.slots[slot.0];
+    pub fn link(&mut self, place: Place, key: &str) -> Option<&ResolvedLink> {
+        let set = &mut self.sets[place.set];
+        let way = set.way(place.tag);
         let is_it = |link: &Arc<ResolvedLink>| link.key() == key.as_bytes() && !link.is_replaced();
-        if !slot.as_ref().is_some_and(is_it) {
-            *slot = Some(self.table.link(key)?);
+        if !set.links[way].as_ref().is_some_and(is_it) {
+            set.links[way] = Some(self.table.link(key)?);
+            set.tags[way] = place.tag;
         }
-        slot.as_deref()
+        set.links[way].as_deref()
     }
 }
 
@@ -82,7 +108,7 @@ fn prefetch<T: ?Sized>(value: &T) {
     let _ = value;
 }
 
-/// Multiply and fold, eight bytes at a time (as in wyhash). Not keyed: who finds keys of one slot makes
+/// Multiply and fold, eight bytes at a time (as in wyhash). Not keyed: who finds keys of one set makes
 /// his own requests a little slower.
 fn hash(key: &[u8]) -> u64 {
     const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -116,9 +142,9 @@ mod tests {
     }
 
     fn found<'c>(cache: &'c mut LinkCache, key: &str) -> Option<&'c ResolvedLink> {
-        let slot = cache.seek(key);
-        cache.fetch(slot);
-        cache.link(slot, key)
+        let place = cache.seek(key);
+        cache.fetch(place);
+        cache.link(place, key)
     }
 
     #[test]
@@ -135,22 +161,28 @@ mod tests {
     }
 
     #[test]
-    fn links_of_one_slot_take_turns() {
+    fn links_of_one_set_share_it_and_take_turns() {
         let table = Arc::new(LinkTable::new(TableLimits::default()));
         let mut cache = LinkCache::new(Arc::clone(&table), 1);
-        put(&table, 1, "a");
-        put(&table, 2, "b");
-        for _ in 0..3 {
-            assert_eq!(found(&mut cache, "go.example/a").unwrap().key(), b"go.example/a");
-            assert_eq!(found(&mut cache, "go.example/b").unwrap().key(), b"go.example/b");
+        for code in 0..10 {
+            put(&table, code + 1, &code.to_string());
+        }
+        for code in (0..10).chain(0..10).chain([0, 0, 9, 9]) {
+            let key = format!("go.example/{code}");
+            assert_eq!(found(&mut cache, &key).map(ResolvedLink::key), Some(key.as_bytes()));
             assert!(found(&mut cache, "go.example/c").is_none());
         }
     }
 
     #[test]
-    fn keys_that_differ_little_spread_over_the_slots() {
-        let slots: std::collections::HashSet<u64> =
+    fn a_set_is_one_cache_line() {
+        assert_eq!(size_of::<Set>(), 64);
+    }
+
+    #[test]
+    fn keys_that_differ_little_spread_over_the_sets() {
+        let sets: std::collections::HashSet<u64> =
             (0..1000).map(|n| hash(format!("go.example/l{n}").as_bytes()) & 0xffff).collect();
-        assert!(slots.len() > 950, "{}", slots.len());
+        assert!(sets.len() > 950, "{}", sets.len());
     }
 }
