@@ -6,6 +6,8 @@
 //! - *bare*: hyper with the edge's threads and listeners, answering every request with one constant 302;
 //! - *edge*: 100,000 links, a new token and a verdict for each click, each click in the journal before its
 //!   answer;
+//! - *edge+thp*: the same with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`: links asked for at random are paid
+//!   for in misses of the address translation as much as of the caches;
 //! - *nginx*: `return 302` with an access log, as many workers as the others have threads.
 //!
 //! Servers are processes of their own, asked in turn, keep-alive and `Connection: close`. The generator
@@ -38,7 +40,10 @@ fn main() {
     let (seconds, rounds) = (number(0, 5), number(1, 3));
     let generator = Generator::new(Duration::from_secs(seconds));
     let servers: Vec<Server> =
-        [Server::child("bare"), Server::child("edge"), Server::nginx()].into_iter().flatten().collect();
+        [Server::child("bare"), Server::child("edge"), Server::child("edge+thp"), Server::nginx()]
+            .into_iter()
+            .flatten()
+            .collect();
     report::heading(seconds, rounds);
     let mut samples: Vec<Sample> = Vec::new();
     for round in 0..=rounds {

@@ -38,19 +38,19 @@ fn median(samples: &[Sample], server: &str, mode: Mode, figure: impl Fn(&Sample)
 
 pub fn table(samples: &[Sample]) {
     println!(
-        "{:<12}{:<8}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}",
+        "{:<12}{:<10}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}",
         "", "", "requests/s", "to bare", "to nginx", "cpu µs", "to bare", "to nginx"
     );
     for mode in Mode::ALL {
         let rate = |server: &str| median(samples, server, mode, |sample| sample.requests_per_second);
         let cpu = |server: &str| median(samples, server, mode, |sample| sample.cpu_us_per_request);
-        for server in ["bare", "edge", "nginx"] {
+        for server in ["bare", "edge", "edge+thp", "nginx"] {
             let (Some(own_rate), Some(own_cpu)) = (rate(server), cpu(server)) else { continue };
             let ratio = |own: f64, other: Option<f64>| {
                 other.map_or("-".into(), |other| format!("{:.2}", own / other))
             };
             println!(
-                "{:<12}{server:<8}{own_rate:>12.0}{:>10}{:>10}{own_cpu:>10.2}{:>10}{:>10}",
+                "{:<12}{server:<10}{own_rate:>12.0}{:>10}{:>10}{own_cpu:>10.2}{:>10}{:>10}",
                 mode.word(),
                 ratio(own_rate, rate("bare")),
                 ratio(own_rate, rate("nginx")),
@@ -61,7 +61,7 @@ pub fn table(samples: &[Sample]) {
     }
     for sample in samples {
         println!(
-            "  {:<12}{:<8}{:>12.0}{:>10.2}",
+            "  {:<12}{:<10}{:>12.0}{:>10.2}",
             sample.mode.word(),
             sample.server,
             sample.requests_per_second,

@@ -40,12 +40,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// This program as the server `name`.
+    /// This program as the server `name`, or as the edge with huge pages.
     pub fn child(name: &'static str) -> Option<Server> {
         let dir = tempfile::TempDir::new().expect("a directory");
         let this = std::env::current_exe().expect("this program");
         let mut command = Command::new(this);
-        command.args([CHILD, name]).env("EDGE_BENCH_DIR", dir.path());
+        command.env("EDGE_BENCH_DIR", dir.path());
+        // glibc 2.35 and later: `malloc` asks for huge pages.
+        match name.strip_suffix("+thp") {
+            Some(name) => command.args([CHILD, name]).env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
+            None => command.args([CHILD, name]),
+        };
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("the child's port");

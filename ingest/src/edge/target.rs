@@ -1,5 +1,5 @@
 //! Which link a request asks for: `host/code` from the request target and the `Host` header. Pure, and
-//! without allocating: the key of a look-up is put together in a buffer of the caller's.
+//! without allocating: the key of a look-up is put together in memory of the caller's.
 
 use hyper::{HeaderMap, Uri, header::HOST};
 use whence_schemas::ids::{LinkCode, LinkHost};
@@ -23,22 +23,18 @@ pub enum TargetError {
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target<'b> {
+pub struct Target<'t> {
     /// In lower case; without the port where it is 80 or 443, and without a dot at the end.
-    pub host: &'b str,
+    pub host: &'t str,
     /// `host/code`, if the path has the form of a code.
-    pub link: Option<&'b str>,
+    pub link: Option<&'t str>,
 }
 
-/// Reads the target; `buffer` holds its text.
+/// Reads the target; `text` holds it and is kept by the caller for its memory.
 ///
 /// # Errors
 /// See [`TargetError`]; all of them are the client's fault.
-pub fn read<'b>(
-    uri: &Uri,
-    headers: &HeaderMap,
-    buffer: &'b mut [u8; KEY_BYTES_MAX],
-) -> Result<Target<'b>, TargetError> {
+pub fn read<'t>(uri: &Uri, headers: &HeaderMap, text: &'t mut String) -> Result<Target<'t>, TargetError> {
     let mut hosts = headers.get_all(HOST).iter();
     let header = hosts.next();
     if hosts.next().is_some() {
@@ -46,49 +42,42 @@ pub fn read<'b>(
     }
     // The address in an absolute request line outdoes the header (RFC 9112, 3.2.2).
     let host = match (uri.authority(), header) {
-        (Some(authority), _) => authority.as_str().as_bytes(),
-        (None, Some(header)) => header.as_bytes(),
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(header)) => header.to_str().map_err(|_| TargetError::Malformed)?,
         (None, None) => return Err(TargetError::Missing),
     };
-    let host_len = put_host(host, buffer)?;
-    let link_len = put_code(uri.path(), &mut buffer[host_len..]).map(|len| host_len + len);
-    let text = str::from_utf8(&buffer[..link_len.unwrap_or(host_len)]).expect("only ASCII has been put");
-    Ok(Target { host: &text[..host_len], link: link_len.map(|_| text) })
+    text.clear();
+    put_host(host, text)?;
+    let host_len = text.len();
+    let is_link = put_code(uri.path(), text);
+    Ok(Target { host: &text[..host_len], link: is_link.then_some(&**text) })
 }
 
-/// Puts the host in its one form and returns its length.
-fn put_host(host: &[u8], buffer: &mut [u8; KEY_BYTES_MAX]) -> Result<usize, TargetError> {
-    let host = host.strip_suffix(b":80").or_else(|| host.strip_suffix(b":443")).unwrap_or(host);
-    let host = host.strip_suffix(b".").unwrap_or(host);
-    if host.is_empty() || host.len() > LinkHost::MAX_LEN {
+/// Puts the host in its one form.
+fn put_host(host: &str, text: &mut String) -> Result<(), TargetError> {
+    let host = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host);
+    let host = host.strip_suffix('.').unwrap_or(host);
+    // `_`, `@` and `%` are among what a link's host has not.
+    let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b':' | b'[' | b']');
+    if host.is_empty() || host.len() > LinkHost::MAX_LEN || !host.bytes().all(is_host_byte) {
         return Err(TargetError::Malformed);
     }
-    for (to, from) in buffer.iter_mut().zip(host) {
-        *to = match from {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b':' | b'[' | b']' => *from,
-            b'A'..=b'Z' => from.to_ascii_lowercase(),
-            // Also `_`, `@` and `%`: a link's host has none of them.
-            _ => return Err(TargetError::Malformed),
-        };
-    }
-    Ok(host.len())
+    text.push_str(host);
+    text.make_ascii_lowercase();
+    Ok(())
 }
 
-/// Puts `/code` and returns its length, or `None` where the path is no code. One slash at the end is
-/// passed over: mail programs and people add it.
-fn put_code(path: &str, buffer: &mut [u8]) -> Option<usize> {
-    let code = path.strip_prefix('/')?;
+/// Puts `/code`, if the path is one. One slash at the end is passed over: mail programs and people add it.
+fn put_code(path: &str, text: &mut String) -> bool {
+    let Some(code) = path.strip_prefix('/') else { return false };
     let code = code.strip_suffix('/').unwrap_or(code);
-    if code.is_empty() || code.len() > LinkCode::MAX_LEN {
-        return None;
+    let is_code_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+    if code.is_empty() || code.len() > LinkCode::MAX_LEN || !code.bytes().all(is_code_byte) {
+        return false;
     }
-    let is_code = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
-    if !code.bytes().all(is_code) {
-        return None;
-    }
-    buffer[0] = b'/';
-    buffer[1..=code.len()].copy_from_slice(code.as_bytes());
-    Some(1 + code.len())
+    text.push('/');
+    text.push_str(code);
+    true
 }
 
 #[cfg(test)]
@@ -102,7 +91,7 @@ mod tests {
         for host in hosts {
             headers.append(HOST, HeaderValue::from_bytes(host).unwrap());
         }
-        look(read(&uri.parse().unwrap(), &headers, &mut [0; KEY_BYTES_MAX]))
+        look(read(&uri.parse().unwrap(), &headers, &mut String::from("before")))
     }
 
     #[test]
@@ -171,7 +160,7 @@ mod tests {
             let Ok(uri) = path.parse::<Uri>() else { return Ok(()) };
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_str(&host).unwrap());
-            let mut buffer = [0; KEY_BYTES_MAX];
+            let mut buffer = String::new();
             if let Ok(target) = read(&uri, &headers, &mut buffer) {
                 prop_assert!(target.host.parse::<LinkHost>().is_ok());
                 if let Some(link) = target.link {

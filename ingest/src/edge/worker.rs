@@ -73,6 +73,8 @@ pub struct Shared {
 pub struct Worker {
     links: LinkCache,
     redirector: Redirector,
+    /// The request's host and code; kept for its memory.
+    target: String,
 }
 
 impl Worker {
@@ -80,7 +82,8 @@ impl Worker {
     #[must_use]
     pub fn new(shared: Shared, agents: AgentCache, recorder: Recorder, random: StdRng) -> Worker {
         let links = LinkCache::new(Arc::clone(&shared.links), SETS);
-        Worker { links, redirector: Redirector::new(shared, agents, recorder, random) }
+        let redirector = Redirector::new(shared, agents, recorder, random);
+        Worker { links, redirector, target: String::with_capacity(KEY_BYTES_MAX) }
     }
 
     /// The core's counts.
@@ -109,23 +112,23 @@ impl Worker {
         if request.method != Method::GET && request.method != Method::HEAD {
             return (Outcome::Method, answer::page(StatusCode::METHOD_NOT_ALLOWED, request.headers));
         }
-        let mut buffer = [0; KEY_BYTES_MAX];
-        let Ok(target) = target::read(request.uri, &request.headers, &mut buffer) else {
+        let Worker { links, redirector, target } = self;
+        let Ok(target) = target::read(request.uri, &request.headers, target) else {
             return (Outcome::BadRequest, answer::page(StatusCode::BAD_REQUEST, request.headers));
         };
         // What needs no link is done while memory brings the link.
-        let place = target.link.map(|key| (self.links.seek(key), key));
-        let judgement = self.redirector.judge(&request);
+        let place = target.link.map(|key| (links.seek(key), key));
+        let judgement = redirector.judge(&request);
         if let Some((place, _)) = place {
-            self.links.fetch(place);
+            links.fetch(place);
         }
-        let asker = self.redirector.asker(&request, judgement);
-        if let Some(link) = place.and_then(|(place, key)| self.links.link(place, key)) {
+        let asker = redirector.asker(&request, judgement);
+        if let Some(link) = place.and_then(|(place, key)| links.link(place, key)) {
             let rules = link.program();
             return match link.inactive(&rules, asker.at) {
-                None => (Outcome::Redirected, self.redirector.redirect(link, &rules, &asker, request)),
+                None => (Outcome::Redirected, redirector.redirect(link, &rules, &asker, request)),
                 Some(reason) => {
-                    self.redirector.record_inactive(link, &rules, &asker, reason);
+                    redirector.record_inactive(link, &rules, &asker, reason);
                     away(&rules, StatusCode::GONE, request.headers)
                 }
             };
@@ -139,10 +142,10 @@ impl Worker {
         }
         // What has not the form of a code, and what nobody answers for, is nobody's click.
         if let Some(link) = target.link
-            && let Some(program) = self.links.table().program_of_host(target.host)
+            && let Some(program) = links.table().program_of_host(target.host)
         {
             let rules = program.rules();
-            self.redirector.record_unknown(link, &rules, &asker);
+            redirector.record_unknown(link, &rules, &asker);
             return away(&rules, StatusCode::NOT_FOUND, request.headers);
         }
         (Outcome::NotFound, answer::page(StatusCode::NOT_FOUND, request.headers))
