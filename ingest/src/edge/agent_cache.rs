@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     agents::{AGENT_BYTES_MAX, AgentList},
+    fold::FoldState,
     verdict::Judgement,
 };
 
@@ -14,7 +15,7 @@ pub const AGENTS_MAX: usize = 4096;
 #[derive(Debug)]
 pub struct AgentCache {
     list: Arc<AgentList>,
-    known: HashMap<Box<[u8]>, Judgement>,
+    known: HashMap<Box<[u8]>, Judgement, FoldState>,
     agents_max: usize,
 }
 
@@ -22,7 +23,8 @@ impl AgentCache {
     /// An empty cache before `list`.
     #[must_use]
     pub fn new(list: Arc<AgentList>, agents_max: usize) -> AgentCache {
-        AgentCache { list, known: HashMap::with_capacity(agents_max), agents_max }
+        let known = HashMap::with_capacity_and_hasher(agents_max, FoldState(rand::random()));
+        AgentCache { list, known, agents_max }
     }
 
     /// What the agent is.

@@ -5,6 +5,7 @@
 //! | [`links`] | the link table, fed by registry records |
 //! | [`config`] | settings, and why an edge does not start |
 //! | `server` | sockets and threads |
+//! | `fold` | the hash of caches |
 //! | `places` | places for connections |
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
 //! | [`target`], [`query`], [`proxies`], [`visitor`], [`verdict`] | what a request says |
@@ -29,6 +30,7 @@ pub mod agent_cache;
 pub mod agents;
 pub mod answer;
 pub mod config;
+mod fold;
 pub mod links;
 pub mod meters;
 mod places;
