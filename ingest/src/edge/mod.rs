@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`links`] | the link table, fed by registry records |
 //! | [`config`] | settings, and why an edge does not start |
-//! | `server` | sockets and threads |
+//! | `start`, `server`, `stream` | threads and sockets |
 //! | `fold` | the hash of caches |
 //! | `places` | places for connections |
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
@@ -41,6 +41,7 @@ pub mod recorder;
 pub mod redirector;
 mod server;
 mod start;
+mod stream;
 pub mod target;
 pub mod verdict;
 pub mod visitor;

@@ -22,7 +22,6 @@ use hyper::{
     server::conn::http1,
     service::{Service, service_fn},
 };
-use hyper_util::rt::TokioIo;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -35,6 +34,7 @@ use super::{
     answer::Answer,
     meters::HAND_OVER_EVERY,
     places::{Order, Place, Places},
+    stream::ClientStream,
     worker::Worker,
 };
 
@@ -169,7 +169,8 @@ impl Core {
     }
 
     async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
-        let connection = self.http.serve_connection(TokioIo::new(stream), self.service(peer, place.seat()));
+        let connection =
+            self.http.serve_connection(ClientStream::new(stream), self.service(peer, place.seat()));
         let mut connection = pin!(connection);
         let mut is_told = false;
         let ended = poll_fn(|context| {
