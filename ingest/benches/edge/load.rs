@@ -63,15 +63,18 @@ impl Generator {
     }
 
     /// Asks as fast as it can.
-    pub fn ask(&self, server: &Server, mode: Mode) -> Sample {
-        let before = cpu_seconds(&server.pids);
+    pub fn ask(&self, server: &mut Server, mode: Mode) -> Sample {
+        let before = cpu_seconds(&server.pids, "");
+        let shipped_before = cpu_seconds(&server.pids, "ship") + cpu_seconds(&server.pids, "rdk");
         let output = Command::new("wrk")
             .args(["-t1", "-c64", "-d", &format!("{}s", self.duration.as_secs()), "-s"])
             .arg(self.dir.path().join(mode.word()))
             .args([&format!("http://127.0.0.1:{}/", server.port), "--", "7"])
             .output()
             .expect("wrk is installed");
-        let cpu = cpu_seconds(&server.pids) - before;
+        server.finish_work();
+        let cpu = cpu_seconds(&server.pids, "") - before;
+        let shipping = cpu_seconds(&server.pids, "ship") + cpu_seconds(&server.pids, "rdk") - shipped_before;
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{text}");
@@ -85,17 +88,23 @@ impl Generator {
             mode,
             requests_per_second: word("Requests/sec:", 1),
             cpu_us_per_request: cpu * 1e6 / word(" requests in ", 0),
+            shipping_us_per_request: shipping * 1e6 / word(" requests in ", 0),
         }
     }
 }
 
-/// User and system time of these processes, all their threads included.
-fn cpu_seconds(pids: &[u32]) -> f64 {
-    // A tick is 1/100 s on every Linux of today (USER_HZ).
-    let ticks = |pid: &u32| -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
-        let fields = stat.rsplit(") ").next().expect("fields");
-        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<f64>().expect("ticks")).sum()
+/// User and system time of the threads of these processes whose names begin so. All of the benchmark's
+/// servers keep their threads.
+fn cpu_seconds(pids: &[u32], name: &str) -> f64 {
+    let threads = pids.iter().flat_map(|pid| {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the server runs");
+        tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok())
+    });
+    let ticks = |stat: String| -> Option<f64> {
+        let (head, fields) = stat.rsplit_once(") ")?;
+        head.split_once(" (")?.1.starts_with(name).then_some(())?;
+        fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<f64>().ok()).sum()
     };
-    pids.iter().map(ticks).sum::<f64>() / 100.0
+    // A tick is 1/100 s on every Linux of today (USER_HZ).
+    threads.filter_map(ticks).sum::<f64>() / 100.0
 }

@@ -5,7 +5,9 @@
 //!
 //! - *bare*: hyper with the edge's threads and listeners, answering every request with one constant 302;
 //! - *edge*: 100,000 links, a new token and a verdict for each click, each click in the journal before its
-//!   answer;
+//!   answer, and the journals shipped to a Kafka broker of the run. A sample ends when Kafka has
+//!   acknowledged every click of it, and the CPU of the shipper's threads counts;
+//! - *edge-ship*: the same without the shipper;
 //! - *edge+thp*: the same with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`: links asked for at random are paid
 //!   for in misses of the address translation as much as of the caches;
 //! - *nginx*: `return 302` with an access log, as many workers as the others have threads.
@@ -16,6 +18,9 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a benchmark's output is its result
 
+#[allow(dead_code, clippy::unwrap_used, reason = "made for tests, which freeze it, too")]
+#[path = "../../tests/ship_support/broker.rs"]
+mod broker;
 mod load;
 mod report;
 mod servers;
@@ -28,6 +33,8 @@ use std::time::Duration;
 /// As many as the machine that the targets were set on has cores.
 const THREADS: usize = 2;
 const LINKS: usize = 100_000;
+/// What is compared.
+const NAMES: [&str; 5] = ["bare", "edge", "edge-ship", "edge+thp", "nginx"];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -39,16 +46,25 @@ fn main() {
     let number = |at: usize, default: u64| args.get(at).map_or(default, |arg| arg.parse().expect("a number"));
     let (seconds, rounds) = (number(0, 5), number(1, 3));
     let generator = Generator::new(Duration::from_secs(seconds));
-    let servers: Vec<Server> =
-        [Server::child("bare"), Server::child("edge"), Server::child("edge+thp"), Server::nginx()]
-            .into_iter()
-            .flatten()
-            .collect();
+    let broker = broker::Broker::start();
+    let address = broker.address.as_str();
+    servers::make_topics(address);
+    let [bare, edge, no_ship, thp, nginx] = NAMES;
+    let mut servers: Vec<Server> = [
+        Server::child(bare, None),
+        Server::child(edge, Some(address)),
+        Server::child(no_ship, None),
+        Server::child(thp, Some(address)),
+        Server::nginx(nginx),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     report::heading(seconds, rounds);
     let mut samples: Vec<Sample> = Vec::new();
     for round in 0..=rounds {
         for mode in Mode::ALL {
-            for server in &servers {
+            for server in &mut servers {
                 let sample = generator.ask(server, mode);
                 // The first round warms up: caches, recycled memory, the links' pages.
                 if round > 0 {

@@ -1,6 +1,6 @@
 //! What is printed: machine, command, sample, medians and ratios.
 
-use super::{LINKS, THREADS, load::Mode};
+use super::{LINKS, NAMES, THREADS, load::Mode};
 
 /// One server asked for one period.
 pub struct Sample {
@@ -8,6 +8,8 @@ pub struct Sample {
     pub mode: Mode,
     pub requests_per_second: f64,
     pub cpu_us_per_request: f64,
+    /// The shipper's threads' part of it.
+    pub shipping_us_per_request: f64,
 }
 
 pub fn heading(seconds: u64, rounds: u64) {
@@ -38,34 +40,36 @@ fn median(samples: &[Sample], server: &str, mode: Mode, figure: impl Fn(&Sample)
 
 pub fn table(samples: &[Sample]) {
     println!(
-        "{:<12}{:<10}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}",
-        "", "", "requests/s", "to bare", "to nginx", "cpu µs", "to bare", "to nginx"
+        "{:<12}{:<10}{:>12}{:>10}{:>10}{:>10}{:>10}{:>10}{:>14}",
+        "", "", "requests/s", "to bare", "to nginx", "cpu µs", "to bare", "to nginx", "of it shipper"
     );
     for mode in Mode::ALL {
         let rate = |server: &str| median(samples, server, mode, |sample| sample.requests_per_second);
         let cpu = |server: &str| median(samples, server, mode, |sample| sample.cpu_us_per_request);
-        for server in ["bare", "edge", "edge+thp", "nginx"] {
+        for server in NAMES {
             let (Some(own_rate), Some(own_cpu)) = (rate(server), cpu(server)) else { continue };
             let ratio = |own: f64, other: Option<f64>| {
                 other.map_or("-".into(), |other| format!("{:.2}", own / other))
             };
             println!(
-                "{:<12}{server:<10}{own_rate:>12.0}{:>10}{:>10}{own_cpu:>10.2}{:>10}{:>10}",
+                "{:<12}{server:<10}{own_rate:>12.0}{:>10}{:>10}{own_cpu:>10.2}{:>10}{:>10}{:>14.2}",
                 mode.word(),
                 ratio(own_rate, rate("bare")),
                 ratio(own_rate, rate("nginx")),
                 ratio(own_cpu, cpu("bare")),
                 ratio(own_cpu, cpu("nginx")),
+                median(samples, server, mode, |sample| sample.shipping_us_per_request).unwrap_or_default(),
             );
         }
     }
     for sample in samples {
         println!(
-            "  {:<12}{:<10}{:>12.0}{:>10.2}",
+            "  {:<12}{:<10}{:>12.0}{:>10.2}{:>10.2}",
             sample.mode.word(),
             sample.server,
             sample.requests_per_second,
-            sample.cpu_us_per_request
+            sample.cpu_us_per_request,
+            sample.shipping_us_per_request
         );
     }
 }

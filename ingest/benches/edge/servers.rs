@@ -7,24 +7,32 @@ use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{
     convert::Infallible,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Write},
     net::TcpListener,
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
-use whence_ingest::edge::{AddressHasher, Clock, EdgeConfig, LinkTable, Parts, TableLimits, start};
+use whence_ingest::{
+    edge::{AddressHasher, Clock, EdgeConfig, LinkTable, Parts, TableLimits, start},
+    ship::{self, JournalSource, ShipConfig},
+    topics::{Cluster, TopicPlan, ensure_topics},
+};
 use whence_journal::{Incarnation, Position, retire};
+use whence_runtime::health::Health;
 use whence_schemas::{
     event::{Link, Program, RegistryEntry, registry_entry::Entry},
     token::KeyRing,
+    topics::Stream,
 };
 
 use super::{LINKS, THREADS};
 
 /// The argument that makes this program a server.
 pub const CHILD: &str = "--child";
+/// Where a child's shipper finds Kafka; without it none is started.
+const BROKERS: &str = "EDGE_BENCH_BROKERS";
 const NGINX: &str = "/usr/sbin/nginx";
 
 /// A running server.
@@ -35,32 +43,46 @@ pub struct Server {
     pub pids: Vec<u32>,
     process: Child,
     /// A child stops when this closes.
-    _stdin: Option<ChildStdin>,
+    stdin: Option<ChildStdin>,
+    stdout: Option<BufReader<ChildStdout>>,
     _dir: tempfile::TempDir,
 }
 
 impl Server {
-    /// This program as the server `name`, or as the edge with huge pages.
-    pub fn child(name: &'static str) -> Option<Server> {
+    /// This program as the server `name`: bare, edge, edge with a shipper to these brokers, or edge with
+    /// huge pages.
+    pub fn child(name: &'static str, brokers: Option<&str>) -> Option<Server> {
         let dir = tempfile::TempDir::new().expect("a directory");
         let this = std::env::current_exe().expect("this program");
         let mut command = Command::new(this);
         command.env("EDGE_BENCH_DIR", dir.path());
+        if let Some(brokers) = brokers {
+            command.env(BROKERS, brokers);
+        }
         // glibc 2.35 and later: `malloc` asks for huge pages.
-        match name.strip_suffix("+thp") {
-            Some(name) => command.args([CHILD, name]).env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
-            None => command.args([CHILD, name]),
-        };
+        if name.ends_with("+thp") {
+            command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+        }
+        command.args([CHILD, name.split(['+', '-']).next().unwrap_or(name)]);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let mut line = String::new();
-        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("the child's port");
+        let mut stdout = BufReader::new(process.stdout.take().expect("piped"));
+        stdout.read_line(&mut line).expect("the child's port");
         let port = line.trim().parse().expect("a port");
         let stdin = process.stdin.take();
-        Some(Server { name, port, pids: vec![process.id()], process, _stdin: stdin, _dir: dir })
+        let (pids, stdout) = (vec![process.id()], Some(stdout));
+        Some(Server { name, port, pids, process, stdin, stdout, _dir: dir })
+    }
+
+    /// Waits until the server has done all work of the requests that it answered.
+    pub fn finish_work(&mut self) {
+        let (Some(stdin), Some(stdout)) = (&mut self.stdin, &mut self.stdout) else { return };
+        stdin.write_all(b"\n").expect("the child listens");
+        stdout.read_line(&mut String::new()).expect("the child says when it is done");
     }
 
     /// nginx, if it is installed.
-    pub fn nginx() -> Option<Server> {
+    pub fn nginx(name: &'static str) -> Option<Server> {
         if !std::path::Path::new(NGINX).exists() {
             eprintln!("nginx is not installed and left out");
             return None;
@@ -92,7 +114,7 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(pids.len(), THREADS, "nginx has its workers");
-        Some(Server { name: "nginx", port, pids, process, _stdin: None, _dir: dir })
+        Some(Server { name, port, pids, process, stdin: None, stdout: None, _dir: dir })
     }
 }
 
@@ -125,9 +147,13 @@ pub fn be(name: &str) {
     }
 }
 
-fn announce(port: u16) {
+/// Says where it listens, and at each line from the parent that `finish_work` has returned.
+fn announce(port: u16, finish_work: impl Fn()) {
     println!("{port}");
-    let _ = std::io::stdin().read(&mut [0]);
+    for _line in std::io::stdin().lines() {
+        finish_work();
+        println!();
+    }
 }
 
 fn listen(port: u16) -> TcpListener {
@@ -164,7 +190,7 @@ fn bare() {
             });
         });
     }
-    announce(port);
+    announce(port, || {});
 }
 
 fn edge() {
@@ -181,11 +207,27 @@ fn edge() {
     };
     let config = EdgeConfig { threads: THREADS, ..EdgeConfig::new(([127, 0, 0, 1], 0).into(), &*dir) };
     let edge = start(&config, &parts, &CancellationToken::new()).expect("an edge");
-    for index in 0..THREADS {
-        let dir = std::path::Path::new(&dir).join(format!("clicks-{index}"));
-        std::thread::spawn(move || consume(&dir));
-    }
-    announce(edge.local_addr().port());
+    let port = edge.local_addr().port();
+    let journals = (0..THREADS).map(|index| std::path::Path::new(&dir).join(format!("clicks-{index}")));
+    let Ok(brokers) = std::env::var(BROKERS) else {
+        for dir in journals {
+            std::thread::spawn(move || consume(&dir));
+        }
+        return announce(port, || {});
+    };
+    let cluster = Cluster { brokers: brokers.as_str().into(), ..Cluster::default() };
+    let config = ShipConfig { segment_grace: Duration::ZERO, ..ShipConfig::new(cluster) };
+    let sources = journals.map(|dir| JournalSource { dir, stream: Stream::Clicks }).collect();
+    let shipper = ship::start(config, sources, &Health::default(), CancellationToken::new());
+    let shipper = shipper.expect("a shipper");
+    announce(port, || {
+        // The status is renewed once a second: twice the same says that it is not of before.
+        let mut looks = 0;
+        while looks < 2 {
+            std::thread::sleep(Duration::from_millis(1100));
+            looks = if shipper.status().lag_bytes == 0 { looks + 1 } else { 0 };
+        }
+    });
 }
 
 /// Where a shipper would read: here, full segments only go.
@@ -195,6 +237,19 @@ fn consume(dir: &std::path::Path) {
         std::thread::sleep(Duration::from_millis(500));
         retire(dir, all, Duration::ZERO).expect("segments go");
     }
+}
+
+/// Makes the topics that the edge's shipper writes to.
+pub fn make_topics(brokers: &str) {
+    let cluster = Cluster { brokers: brokers.into(), ..Cluster::default() };
+    let plan = TopicPlan {
+        clicks_partitions: 4,
+        conversions_partitions: 1,
+        replication: Some(1),
+        retention: Duration::from_secs(3600),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(ensure_topics(&cluster, &plan, Duration::from_secs(60))).expect("topics");
 }
 
 fn fill(links: &LinkTable) {

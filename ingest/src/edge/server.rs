@@ -8,8 +8,8 @@ use std::{
     cell::RefCell,
     convert::Infallible,
     future::{Ready, poll_fn, ready},
-    io,
-    net::{IpAddr, SocketAddr},
+    io::{self, Write as _},
+    net::{IpAddr, SocketAddr, TcpStream},
     pin::pin,
     rc::Rc,
     task::Poll,
@@ -24,8 +24,7 @@ use hyper::{
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
-    net::{TcpListener, TcpStream},
-    task::{JoinHandle, spawn_local},
+    task::{JoinHandle, coop::consume_budget, spawn_local},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -34,7 +33,7 @@ use super::{
     answer::Answer,
     meters::HAND_OVER_EVERY,
     places::{Order, Place, Places},
-    stream::ClientStream,
+    stream::{ClientStream, FirstRead, Listener, first_read},
     worker::Worker,
 };
 
@@ -73,7 +72,7 @@ pub(super) fn listen(address: SocketAddr, unacknowledged_max: Duration) -> io::R
 
 /// Serves on this thread's runtime until `shutdown`, then drains. Returns how many connections were cut.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     limits: Limits,
     worker: Worker,
     shutdown: CancellationToken,
@@ -82,6 +81,7 @@ pub(super) async fn serve(
         places: Places::new(limits.connections_max, limits.head_timeout),
         http: http(limits),
         worker: RefCell::new(worker),
+        memory: first_read(),
     });
     let ticking = [spawn_local(tick(Rc::clone(&core))), spawn_local(step(Rc::clone(&core)))];
     let stopped = shutdown.run_until_cancelled(accept(&listener, &core)).await;
@@ -115,6 +115,7 @@ struct Core {
     places: Rc<Places>,
     http: http1::Builder,
     worker: RefCell<Worker>,
+    memory: FirstRead,
 }
 
 async fn tick(core: Rc<Core>) {
@@ -138,8 +139,10 @@ async fn step(core: Rc<Core>) {
     }
 }
 
-async fn accept(listener: &TcpListener, core: &Rc<Core>) -> Infallible {
+async fn accept(listener: &Listener, core: &Rc<Core>) -> Infallible {
     loop {
+        // Those who are there already get their turns during a flood of newcomers, too.
+        consume_budget().await;
         match listener.accept().await {
             Ok((stream, peer)) => core.welcome(stream, peer),
             Err(error) => {
@@ -155,22 +158,24 @@ impl Core {
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         match self.places.take() {
             Some(place) => drop(spawn_local(Rc::clone(self).connection(stream, peer.ip(), place))),
-            None => self.refuse(&stream),
+            None => self.refuse(stream),
         }
     }
 
     /// Best effort: the socket is dropped right after, and a client that has already written may see a
     /// reset instead of the answer. Both tell it to come back later.
-    fn refuse(&self, stream: &TcpStream) {
+    fn refuse(&self, mut stream: TcpStream) {
         self.worker.borrow_mut().meters().connections_refused.increment(1);
-        if let Err(error) = stream.try_write(REFUSAL) {
+        if let Err(error) = stream.write(REFUSAL) {
             tracing::debug!(%error, "cannot answer a refused connection");
         }
     }
 
     async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
-        let connection =
-            self.http.serve_connection(ClientStream::new(stream), self.service(peer, place.seat()));
+        let connection = self.http.serve_connection(
+            ClientStream::new(stream, Rc::clone(&self.memory)),
+            self.service(peer, place.seat()),
+        );
         let mut connection = pin!(connection);
         let mut is_told = false;
         let ended = poll_fn(|context| {

@@ -10,7 +10,6 @@ use std::{
 use arc_swap::ArcSwap;
 use rand::{SeedableRng, rngs::StdRng, rngs::SysRng};
 use tokio::{
-    net::TcpListener,
     runtime::{Builder, LocalOptions},
     sync::oneshot,
 };
@@ -27,6 +26,7 @@ use super::{
     links::LinkTable,
     recorder::{JournalHealth, Recorder},
     server::{self, Limits},
+    stream::Listener,
     visitor::VisitorCookie,
     worker::{Clock, Shared, Worker},
 };
@@ -227,7 +227,7 @@ fn run(
             Err(error) => return drop(started.send(Err(error))),
         };
         let cut = runtime.block_on(async move {
-            match TcpListener::from_std(listener) {
+            match Listener::new(listener) {
                 Ok(listener) => {
                     let _ = started.send(Ok(()));
                     server::serve(listener, limits, worker, stop).await

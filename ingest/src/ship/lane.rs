@@ -366,13 +366,13 @@ impl Lane {
         born.map_or(0, |born| u64::try_from(now_ms - born).unwrap_or(0))
     }
 
-    /// Writes the gauges.
-    pub(super) fn observe(&self, now_ms: i64) {
+    /// Writes the gauges, and returns the lag in bytes if the journal can be read.
+    pub(super) fn observe(&self, now_ms: i64) -> Option<u64> {
         self.metrics.in_flight_records.set(self.window.open_records() as f64);
         self.metrics.in_flight_bytes.set(self.window.open_bytes() as f64);
         self.metrics.oldest_age.set(self.oldest_age_ms(now_ms) as f64 / 1000.0);
-        if let Ok(lag) = self.lag_bytes() {
-            self.metrics.lag_bytes.set(lag as f64);
-        }
+        let lag = self.lag_bytes().ok()?;
+        self.metrics.lag_bytes.set(lag as f64);
+        Some(lag)
     }
 }

@@ -19,6 +19,9 @@ pub struct ShipStatus {
     pub oldest_unshipped: Duration,
     /// Records sent and not acknowledged.
     pub in_flight_records: u64,
+    /// Bytes that have not arrived, framing of unread ones included; `u64::MAX` before the first look, and
+    /// while a journal cannot be read.
+    pub lag_bytes: u64,
 }
 
 /// What one journal was left like.
@@ -44,11 +47,23 @@ pub struct ShipReport {
 }
 
 /// Between the thread and its handle.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) connection: Arc<ConnectionState>,
     pub(super) oldest_unshipped_ms: AtomicU64,
     pub(super) in_flight_records: AtomicU64,
+    pub(super) lag_bytes: AtomicU64,
+}
+
+impl Default for Shared {
+    fn default() -> Shared {
+        Shared {
+            connection: Arc::default(),
+            oldest_unshipped_ms: AtomicU64::new(0),
+            in_flight_records: AtomicU64::new(0),
+            lag_bytes: AtomicU64::new(u64::MAX),
+        }
+    }
 }
 
 impl Shared {
@@ -57,6 +72,7 @@ impl Shared {
             connection: self.connection.read(),
             oldest_unshipped: Duration::from_millis(self.oldest_unshipped_ms.load(Ordering::Relaxed)),
             in_flight_records: self.in_flight_records.load(Ordering::Relaxed),
+            lag_bytes: self.lag_bytes.load(Ordering::Relaxed),
         }
     }
 }

@@ -267,13 +267,15 @@ impl Worker {
         let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64);
         let mut oldest_ms = 0;
         let mut open = 0;
+        let mut lag = 0_u64;
         for lane in &self.lanes {
-            lane.observe(now_ms);
             oldest_ms = oldest_ms.max(lane.oldest_age_ms(now_ms));
             open += lane.window().open_records();
+            lag = lag.saturating_add(lane.observe(now_ms).unwrap_or(u64::MAX));
         }
         self.shared.oldest_unshipped_ms.store(oldest_ms, Ordering::Relaxed);
         self.shared.in_flight_records.store(open as u64, Ordering::Relaxed);
+        self.shared.lag_bytes.store(lag, Ordering::Relaxed);
     }
 
     fn finish(mut self) -> ShipReport {
