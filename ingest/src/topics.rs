@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -118,9 +118,12 @@ pub enum TopicsError {
     #[error("stopped before kafka answered")]
     Stopped,
     /// The topic is not there although it was created or said to exist. Retry.
-    #[error("the topic {0} is not visible yet")]
+    #[error("the topic {0} is not visible yet; try again")]
     NotVisible(String),
 }
+
+/// Between two looks for a topic that was just created.
+const VISIBLE_AGAIN: Duration = Duration::from_millis(100);
 
 /// Creates the topics that are missing and reports on all, in the order of `schemas::topics`.
 ///
@@ -135,14 +138,12 @@ pub async fn ensure_topics(
     let before = partitions(cluster, &wanted, timeout).await?;
     let missing: Vec<&Wanted> = wanted.iter().filter(|topic| !before.contains_key(&topic.name)).collect();
     create(cluster, &missing, plan.replication, timeout).await?;
-    let after =
-        if missing.is_empty() { before.clone() } else { partitions(cluster, &wanted, timeout).await? };
+    let after = if missing.is_empty() { before.clone() } else { visible(cluster, &wanted, timeout).await? };
     wanted
         .iter()
         .map(|topic| {
             let is_new = !before.contains_key(&topic.name);
-            // A topic just created may take a moment to show in the metadata.
-            let found = after.get(&topic.name).copied().or(is_new.then_some(topic.partitions));
+            let found = after.get(&topic.name).copied();
             let partitions = found.ok_or_else(|| TopicsError::NotVisible(topic.name.clone()))?;
             Ok(report(topic, partitions, is_new))
         })
@@ -255,6 +256,23 @@ async fn create(
         }
     }
     Ok(())
+}
+
+/// Partition counts of all the topics: what was just created takes a moment to show in a broker's metadata,
+/// and who asks meanwhile is told that it is not there. What is missing once `timeout` is over is left out.
+async fn visible(
+    cluster: &Cluster,
+    wanted: &[Wanted],
+    timeout: Duration,
+) -> Result<BTreeMap<String, i32>, TopicsError> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let found = partitions(cluster, wanted, timeout).await?;
+        if found.len() == wanted.len() || Instant::now() >= deadline {
+            return Ok(found);
+        }
+        tokio::time::sleep(VISIBLE_AGAIN).await;
+    }
 }
 
 /// Partition counts of those of the topics that exist.
