@@ -21,7 +21,7 @@ pub enum Topology {
 /// A numbered file of statements.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
-    /// Counts from 1 without gaps.
+    /// Grows from 1; numbers may be left out.
     pub number: u32,
     /// The file's name without number and ending.
     pub name: &'static str,
@@ -34,6 +34,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 2, name: "rollups", text: include_str!("../sql/0002_rollups.sql") },
     Migration { number: 3, name: "dimensions", text: include_str!("../sql/0003_dimensions.sql") },
     Migration { number: 4, name: "reports", text: include_str!("../sql/0004_reports.sql") },
+    Migration { number: 15, name: "lineage", text: include_str!("../sql/0015_lineage.sql") },
+    Migration { number: 16, name: "status", text: include_str!("../sql/0016_status.sql") },
 ];
 
 impl Migration {
@@ -91,9 +93,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn migrations_count_from_one_and_hold_statements() {
-        for (at, migration) in MIGRATIONS.iter().enumerate() {
-            assert_eq!(migration.number as usize, at + 1);
+    fn migrations_grow_from_one_and_hold_statements() {
+        assert_eq!(MIGRATIONS[0].number, 1);
+        assert!(MIGRATIONS.is_sorted_by(|before, after| before.number < after.number));
+        for migration in MIGRATIONS {
             let statements = migration.statements(&Topology::Single);
             assert!(!statements.is_empty());
             assert!(statements.iter().all(|s| s.starts_with("CREATE ")), "{statements:?}");

@@ -17,7 +17,7 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 11] = [
+const ENTRIES: [Entry; 14] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
@@ -25,6 +25,9 @@ const ENTRIES: [Entry; 11] = [
     Entry { command: tools::migrate::command, run: tools::migrate::run },
     Entry { command: tools::topics::command, run: tools::topics::run },
     Entry { command: tools::report::command, run: tools::report::run },
+    Entry { command: tools::lineage::command, run: tools::lineage::run },
+    Entry { command: tools::status::command, run: tools::status::run },
+    Entry { command: tools::trial::command, run: tools::trial::run },
     Entry { command: tools::secrets::command, run: tools::secrets::run },
     Entry { command: tools::validate::command, run: tools::validate::run },
     Entry { command: tools::settings::command, run: tools::settings::run },

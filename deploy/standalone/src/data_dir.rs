@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Token keys and hashing secrets, within the folder.
+pub const SECRETS: &str = "secrets.toml";
+
 /// How long a predecessor may take to be gone: a process that was killed holds its lock until the system
 /// has taken its memory back.
 const PREDECESSOR: Duration = Duration::from_secs(3);
@@ -94,7 +97,7 @@ impl DataDir {
 
     /// Token keys and hashing secrets.
     pub fn secrets(&self) -> PathBuf {
-        self.path.join("secrets.toml")
+        self.path.join(SECRETS)
     }
 
     /// The registry of one machine.

@@ -9,6 +9,7 @@ use whence_aggregator::clickhouse::migrate::MigrateError;
 use whence_clickhouse_embedded::ServeError;
 use whence_clickhouse_embedded::library::NoEngine;
 use whence_clickhouse_embedded::supervise::SuperviseError;
+use whence_console::ask::AskError;
 use whence_ingest::api::AdminKeyError;
 use whence_ingest::edge::EdgeError;
 use whence_ingest::registry::embedded;
@@ -19,6 +20,7 @@ use whence_runtime::telemetry::TelemetryError;
 
 use crate::data_dir::DataDirError;
 use crate::secrets::SecretsError;
+use crate::tools::CallError;
 
 /// Why a command failed. Its text and those of its sources are printed in one line.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +86,20 @@ pub enum Failure {
     /// ClickHouse did not answer a question.
     #[error("clickhouse did not answer")]
     ClickHouse(#[from] clickhouse::error::Error),
+    /// ClickHouse did not answer a question of the read side.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// A part of whence did not answer.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// A step of several did not work.
+    #[error("the step \"{name}\" did not work")]
+    Step {
+        /// The step.
+        name: &'static str,
+        /// Why.
+        source: Box<Failure>,
+    },
     /// A file could not be written or read.
     #[error("cannot use {path}")]
     File {

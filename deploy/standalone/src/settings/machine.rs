@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use whence_runtime::admin::AdminSettings;
+use whence_runtime::settings::Secret;
 use whence_runtime::shutdown::ShutdownSettings;
 use whence_runtime::telemetry::LogSettings;
 
@@ -24,6 +25,20 @@ whence_runtime::settings! {
         ///
         /// Gives load balancers the time to notice. It is part of the time that a stop may take.
         pub drain_delay: Duration = "0s" in Duration::ZERO..=Duration::from_secs(300),
+    }
+}
+
+whence_runtime::settings! {
+    /// Calls of tools
+    pub struct CallSettings {
+        /// Where links are answered, such as `http://edge:8080`; by default what the process of the folder
+        /// has noted.
+        pub edge_url: Option<String>,
+        /// Where events are taken, such as `http://api:8081`; by default what the process of the folder has
+        /// noted.
+        pub api_url: Option<String>,
+        /// API key that tools call with; by default the admin key in the folder.
+        pub api_key: Option<Secret>,
     }
 }
 

@@ -11,10 +11,10 @@ mod roles;
 pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings};
 pub use ingest::{EdgeSettings, JournalSettings};
 pub use kafka::{KafkaSettings, ShipSettings, TopicSettings};
-pub use machine::{DataSettings, ProcessSettings, SecretsSettings};
+pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
-    AggregateSettings, ClickHouseRoleSettings, IngestSettings, MigrateSettings, ReportSettings,
-    TopicsSettings, UpSettings,
+    AggregateSettings, ClickHouseRoleSettings, IngestSettings, LineageSettings, MigrateSettings,
+    ReportSettings, TopicsSettings, TrySettings, UpSettings,
 };
 
 use clap::ArgMatches;
@@ -43,7 +43,9 @@ pub fn catalogue() -> Catalogue {
         .with::<ClickHouseRoleSettings>()
         .with::<MigrateSettings>()
         .with::<TopicsSettings>()
-        .with::<ReportSettings>();
+        .with::<ReportSettings>()
+        .with::<LineageSettings>()
+        .with::<TrySettings>();
     OTHERS.into_iter().fold(catalogue, Catalogue::with_variable)
 }
 

@@ -4,8 +4,9 @@ use whence_ingest::api::ApiSettings;
 use whence_runtime::telemetry::LogSettings;
 
 use super::{
-    AccountSettings, AggregatorSettings, ClickHouseSettings, DataSettings, EdgeSettings, EngineSettings,
-    JournalSettings, KafkaSettings, ProcessSettings, SecretsSettings, ShipSettings, TopicSettings,
+    AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
+    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, SecretsSettings, ShipSettings,
+    TopicSettings,
 };
 
 whence_runtime::compose! {
@@ -86,6 +87,31 @@ whence_runtime::compose! {
 }
 
 whence_runtime::compose! {
+    /// `whence lineage`.
+    pub struct LineageSettings {
+        pub data: DataSettings,
+        pub secrets: SecretsSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub log: LogSettings,
+    }
+    check lineage_fits_together
+}
+
+whence_runtime::compose! {
+    /// `whence try`.
+    pub struct TrySettings {
+        pub data: DataSettings,
+        pub secrets: SecretsSettings,
+        pub call: CallSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub log: LogSettings,
+    }
+    check try_fits_together
+}
+
+whence_runtime::compose! {
     /// `whence topics`.
     pub struct TopicsSettings {
         pub kafka: KafkaSettings,
@@ -124,6 +150,14 @@ fn migrate_fits_together(migrate: &MigrateSettings) -> Vec<String> {
 
 fn report_fits_together(report: &ReportSettings) -> Vec<String> {
     report.clickhouse.mistakes()
+}
+
+fn lineage_fits_together(lineage: &LineageSettings) -> Vec<String> {
+    lineage.clickhouse.mistakes()
+}
+
+fn try_fits_together(trial: &TrySettings) -> Vec<String> {
+    trial.clickhouse.mistakes()
 }
 
 fn topics_fit_together(topics: &TopicsSettings) -> Vec<String> {

@@ -1,24 +1,38 @@
 //! The tools: commands that do one thing and end.
 
+mod http;
+pub mod lineage;
 pub mod migrate;
 pub mod report;
 pub mod secrets;
 pub mod settings;
+pub mod status;
 mod table;
 pub mod topics;
+pub mod trial;
 pub mod validate;
 pub mod version;
 
-use std::io::{self, Write};
+pub use http::CallError;
 
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clickhouse::Client;
 use whence_runtime::telemetry::{LogSettings, start_logs};
+use whence_schemas::ids::ProgramId;
 
 use crate::addresses;
+use crate::data_dir;
 use crate::failure::Failure;
-use crate::settings::{ClickHouseSettings, DataSettings};
+use crate::parts::store;
+use crate::secrets::{Secrets, load};
+use crate::settings::{AccountSettings, ClickHouseSettings, DataSettings, SecretsSettings};
 
 /// Where the embedded ClickHouse is when nothing says otherwise.
 const ENGINE_DEFAULT: &str = "http://127.0.0.1:8123";
+/// How long a person waits for an answer.
+const ANSWER_MAX: Duration = Duration::from_secs(300);
 
 /// Writes an answer to standard output.
 fn print(text: &str) -> Result<(), Failure> {
@@ -42,4 +56,21 @@ fn ask<T>(log: &LogSettings, question: impl Future<Output = Result<T, Failure>>)
 fn clickhouse_url(clickhouse: &ClickHouseSettings, data: &DataSettings) -> String {
     let noted = || addresses::read(&data.data.join("addresses.json"))?.clickhouse;
     clickhouse.clickhouse_url.clone().or_else(noted).unwrap_or_else(|| ENGINE_DEFAULT.to_owned())
+}
+
+/// A client for questions that change nothing.
+fn reader(clickhouse: &ClickHouseSettings, account: &AccountSettings, data: &DataSettings) -> Client {
+    let url = clickhouse_url(clickhouse, data);
+    whence_console::ask::reader(store::client(&url, clickhouse, account), ANSWER_MAX)
+}
+
+/// The given secrets, or those of the data folder. None are made here: they would hash differently.
+fn secrets(settings: &SecretsSettings, data: &DataSettings) -> Result<Secrets, Failure> {
+    let own = || data.data.join(data_dir::SECRETS);
+    Ok(load(&settings.secrets_file.clone().unwrap_or_else(own))?)
+}
+
+/// The program of this name, which need not exist.
+fn program(name: &str) -> Result<ProgramId, Failure> {
+    name.parse().map_err(|error| Failure::Usage(format!("the program {error}")))
 }

@@ -129,7 +129,7 @@ fn columns(json: &str) -> Result<String, Failure> {
 }
 
 /// Control characters would move the terminal's cursor, and names come from outside.
-fn cell(value: &Value) -> String {
+pub(super) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect(),

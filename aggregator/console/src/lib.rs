@@ -1,0 +1,17 @@
+//! The read side: what is stored, asked of ClickHouse and put into words.
+//!
+//! | module | what it does | I/O |
+//! |---|---|---|
+//! | [`subject`] | whom a question is about: raw names become keys here | none |
+//! | [`ask`] | a client with limits; rows as JSON objects | ClickHouse |
+//! | [`lineage`] | the lines of the view `lineage`, and why somebody is credited, in words | ClickHouse |
+//! | [`status`] | the view `status`, page by page | ClickHouse |
+//!
+//! Architecture invariants: nothing here writes. Whatever a caller says is a parameter of a query, never
+//! a part of its text. An email address, phone number or lead id given in clear leaves [`subject`] as a
+//! keyed hash.
+
+pub mod ask;
+pub mod lineage;
+pub mod status;
+pub mod subject;

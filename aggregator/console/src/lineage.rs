@@ -1,0 +1,136 @@
+//! All that is stored about a person, and what it means.
+
+mod decision;
+mod text;
+mod words;
+
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use whence_schemas::time::UnixMs;
+
+use crate::ask::AskError;
+
+pub use words::{Explanation, explain};
+
+/// Lines of one answer, at most; the newest of more are left out.
+pub const LINES_MAX: usize = 1000;
+
+/// A row of the view `lineage`. What a step has not is empty, nil or 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Row, Deserialize)]
+pub struct Line {
+    /// `click`, `lead`, `qualification` or `reject`.
+    pub step: String,
+    /// When it happened, milliseconds since the epoch.
+    pub at: i64,
+    /// When whence took it, milliseconds since the epoch.
+    pub received_at: i64,
+    /// Click or event id.
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub event_id: Uuid,
+    /// The lead's event id; nil on a qualification that waits.
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub lead_id: Uuid,
+    /// The caller's lead id as stored.
+    pub lead: String,
+    /// Keyed hashes of lead id and aliases.
+    pub keys: Vec<[u8; 16]>,
+    /// `token`, `code`, `alias` or `none`.
+    pub evidence: String,
+    /// Why better evidence was refused, why a click has its verdict, why a record was refused.
+    pub reason: String,
+    /// Who is credited.
+    pub referrer: String,
+    /// `host/code`.
+    pub link: String,
+    /// Where the link was shared.
+    pub channel: String,
+    /// The click.
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub click_id: Uuid,
+    /// Its time, milliseconds since the epoch.
+    pub clicked_at: i64,
+    /// `last_touch` or `first_touch`.
+    pub model: String,
+    /// The program's window, milliseconds.
+    pub window_ms: u64,
+    /// A click's verdict, a qualification's name, a refused record's kind.
+    pub name: String,
+    /// What a person needs to find the fault of a refused record.
+    pub detail: String,
+    /// Minor units of `currency`.
+    pub value_minor: i64,
+    /// ISO 4217, or empty.
+    pub currency: String,
+    /// Where the event came from.
+    pub source: String,
+    /// Whether it is no test.
+    pub live: bool,
+    /// -1 on a row that takes another back.
+    pub sign: i8,
+    /// 0 on the record's own row.
+    pub revision: u32,
+    /// Incarnation of the causing record.
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub incarnation: Uuid,
+    /// Partition of the causing record.
+    pub partition: u32,
+    /// Offset of the causing record.
+    pub offset: u64,
+}
+
+impl Line {
+    /// The line as callers of the API see it: without what its step has not.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let id = |id: Uuid| (!id.is_nil()).then(|| id.hyphenated().to_string());
+        let moment = |ms: i64| (ms != 0).then(|| UnixMs(ms).rfc3339());
+        let mut line = json!({
+            "step": self.step,
+            "at": UnixMs(self.at).rfc3339(),
+            "received_at": UnixMs(self.received_at).rfc3339(),
+            "event_id": id(self.event_id),
+            "lead_id": id(self.lead_id),
+            "lead": text(&self.lead),
+            "evidence": text(&self.evidence).filter(|_| ["lead", "qualification"].contains(&&*self.step)),
+            "reason": text(&self.reason),
+            "referrer": text(&self.referrer),
+            "link": text(&self.link),
+            "channel": text(&self.channel),
+            "click_id": id(self.click_id),
+            "clicked_at": moment(self.clicked_at),
+            "model": text(&self.model),
+            "window_ms": (self.window_ms != 0).then_some(self.window_ms),
+            "name": text(&self.name),
+            "detail": text(&self.detail),
+            "value_minor": (!self.currency.is_empty()).then_some(self.value_minor),
+            "currency": text(&self.currency),
+            "source": text(&self.source),
+            "live": self.live,
+            "sign": self.sign,
+            "revision": self.revision,
+            "incarnation": self.incarnation.hyphenated().to_string(),
+            "partition": self.partition,
+            "offset": self.offset,
+        });
+        if let Value::Object(fields) = &mut line {
+            fields.retain(|_, value| !value.is_null());
+        }
+        line
+    }
+}
+
+/// The lines about whom `term` names (see [`crate::subject::term`]), oldest first.
+///
+/// # Errors
+/// ClickHouse does not answer.
+pub async fn lines(client: &Client, program: &str, term: &str) -> Result<Vec<Line>, AskError> {
+    let sql = format!(
+        "SELECT ?fields FROM lineage(program = {{program:String}}, lead = {{term:String}}) \
+         ORDER BY at, received_at, revision, sign, event_id LIMIT {LINES_MAX}"
+    );
+    let query = client.query(&sql).param("program", program).param("term", term);
+    Ok(query.fetch_all::<Line>().await?)
+}

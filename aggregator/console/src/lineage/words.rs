@@ -1,0 +1,326 @@
+//! "Why did this referrer get (or not get) the credit?": from stored rows to sentences. Pure.
+
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+use super::{
+    Line,
+    decision::{self, Basis},
+    text::{moment, span, worth},
+};
+
+/// What there is to say about one event of a person: a lead, a qualification that waits for one, or a
+/// record that became no fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// `lead`, `qualification` or `reject`.
+    pub step: String,
+    /// The event.
+    pub event_id: Uuid,
+    /// The caller's lead id as stored.
+    pub lead: String,
+    /// Who is credited; empty: nobody.
+    pub referrer: String,
+    /// Whether it is no test.
+    pub live: bool,
+    /// What is to be said, in order.
+    pub sentences: Vec<String>,
+}
+
+impl Explanation {
+    /// As callers of the API see it.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({
+            "step": self.step,
+            "event_id": self.event_id.hyphenated().to_string(),
+            "lead": (!self.lead.is_empty()).then_some(&self.lead),
+            "referrer": (!self.referrer.is_empty()).then_some(&self.referrer),
+            "test": !self.live,
+            "why": self.sentences,
+        })
+    }
+}
+
+/// What the lines mean, oldest event first; `referrer` is somebody who asks for themselves. Nothing for
+/// no lines.
+#[must_use]
+pub fn explain(lines: &[Line], referrer: Option<&str>) -> Vec<Explanation> {
+    let events = Events::of(lines);
+    let mut explanations = Vec::new();
+    let mut told = BTreeSet::new();
+    for lead in events.of_step("lead") {
+        let mut sentences = events.lead(lead, referrer);
+        for reached in events.of_step("qualification").filter(|line| line.lead_id == lead.event_id) {
+            sentences.extend(events.qualification(reached, Some(lead)));
+            told.insert(reached.event_id);
+        }
+        explanations.push(explanation(lead, sentences));
+        told.insert(lead.event_id);
+    }
+    for waiting in events.of_step("qualification") {
+        if told.insert(waiting.event_id) {
+            explanations.push(explanation(waiting, events.qualification(waiting, None)));
+        }
+    }
+    for reject in lines.iter().filter(|line| line.step == "reject") {
+        if told.insert(reject.event_id) {
+            explanations.push(explanation(reject, vec![refused(reject)]));
+        }
+    }
+    explanations
+}
+
+fn explanation(line: &Line, mut sentences: Vec<String>) -> Explanation {
+    if !line.live && line.step != "reject" {
+        sentences.push("It is a test: no report counts it, and it earns nothing.".to_owned());
+    }
+    Explanation {
+        step: line.step.clone(),
+        event_id: line.event_id,
+        lead: line.lead.clone(),
+        referrer: line.referrer.clone(),
+        live: line.live,
+        sentences,
+    }
+}
+
+/// Each event with its rows, oldest revision first.
+struct Events<'a> {
+    rows: BTreeMap<(&'a str, Uuid), Vec<&'a Line>>,
+}
+
+impl<'a> Events<'a> {
+    fn of(lines: &'a [Line]) -> Self {
+        let mut rows: BTreeMap<(&str, Uuid), Vec<&Line>> = BTreeMap::new();
+        for line in lines {
+            rows.entry((&line.step, line.event_id)).or_default().push(line);
+        }
+        rows.values_mut().for_each(|rows| rows.sort_by_key(|line| (line.revision, line.sign)));
+        Self { rows }
+    }
+
+    fn all(&self, step: &'static str, id: Uuid) -> &[&'a Line] {
+        self.rows.get(&(step, id)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The newest row of each event of this kind, in the order in which whence took them.
+    fn of_step(&self, step: &'static str) -> impl Iterator<Item = &'a Line> {
+        let newest = self.rows.iter().filter(move |((found, _), _)| *found == step);
+        let mut newest: Vec<&Line> = newest.filter_map(|(_, rows)| rows.last().copied()).collect();
+        newest.sort_by_key(|line| (line.received_at, line.event_id));
+        newest.into_iter()
+    }
+
+    fn lead(&self, lead: &Line, referrer: Option<&str>) -> Vec<String> {
+        let source = if lead.source.is_empty() { String::new() } else { format!(", from {}", lead.source) };
+        let mut said = vec![format!("Lead of {}{source}.", moment(lead.at))];
+        let basis =
+            Basis { click: self.all("click", lead.click_id).first().copied(), earlier: self.earlier(lead) };
+        said.extend(decision::sentences(lead, basis));
+        said.extend(referrer.map(|referrer| decision::about(lead, referrer)));
+        if lead.sign < 0 {
+            said.push(format!("The lead was taken back at {}.", moment(lead.received_at)));
+        }
+        said.extend(self.repeats(lead));
+        said
+    }
+
+    /// The earliest credited lead of the same person that came before this one: what the aggregator takes
+    /// the credit of where a lead has no evidence of its own.
+    fn earlier(&self, lead: &Line) -> Option<&'a Line> {
+        let is_earlier = |line: &&Line| {
+            (line.received_at, line.event_id) != (lead.received_at, lead.event_id)
+                && line.received_at <= lead.received_at
+                && line.live == lead.live
+                && line.referrer == lead.referrer
+                && !line.referrer.is_empty()
+                && line.keys.iter().any(|key| lead.keys.contains(key))
+        };
+        self.of_step("lead").find(is_earlier)
+    }
+
+    fn qualification(&self, reached: &Line, lead: Option<&Line>) -> Vec<String> {
+        let Line { name, value_minor, currency, .. } = reached;
+        let mut said =
+            vec![format!("Reached {name:?} at {}{}.", moment(reached.at), worth(*value_minor, currency))];
+        let rows = self.all("qualification", reached.event_id);
+        let came_waiting = rows.first().is_some_and(|first| first.lead_id.is_nil());
+        match lead {
+            Some(lead) if came_waiting => said.push(format!(
+                "It came before its lead, waited {} for it, and is credited like it.",
+                span(lead.received_at.saturating_sub(reached.received_at))
+            )),
+            Some(_) => {}
+            None => said.push(format!(
+                "It waits for its lead since {}: no lead of this person has come, so nobody is credited yet.",
+                moment(reached.received_at)
+            )),
+        }
+        if reached.sign < 0 {
+            said.push(format!("{name:?} was taken back."));
+        }
+        said.extend(self.repeats(reached));
+        said
+    }
+
+    /// How often the same event came again.
+    fn repeats(&self, line: &Line) -> Option<String> {
+        let count =
+            self.all("reject", line.event_id).iter().filter(|line| line.reason == "duplicate").count();
+        match count {
+            0 => None,
+            1 => Some("The same event came once more, and was counted once.".to_owned()),
+            more => Some(format!("The same event came {more} times more, and was counted once.")),
+        }
+    }
+}
+
+/// Why a record became no fact.
+fn refused(reject: &Line) -> String {
+    let kind = if reject.name.is_empty() { "record" } else { &reject.name };
+    let why = match reject.reason.as_str() {
+        "duplicate" => "the same event had been stored before".to_owned(),
+        "malformed" => "it does not say what it must".to_owned(),
+        "damaged" => "its bytes were damaged on the way".to_owned(),
+        "unsupported_kind" => "this version of whence does not record its kind".to_owned(),
+        other => other.to_owned(),
+    };
+    let detail = if reject.detail.is_empty() { String::new() } else { format!(" ({})", reject.detail) };
+    format!(
+        "The {kind} of {} counts for nothing and credits nobody: {why}{detail}.",
+        moment(reject.received_at)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: i64 = 1_798_760_400_000;
+    const LEAD: Uuid = Uuid::from_u128(1);
+    const EARLIER: Uuid = Uuid::from_u128(2);
+    const PAID: Uuid = Uuid::from_u128(3);
+
+    fn line(step: &str, event_id: Uuid) -> Line {
+        Line {
+            step: step.into(),
+            event_id,
+            at: NOW,
+            received_at: NOW,
+            keys: vec![[1; 16]],
+            live: true,
+            sign: 1,
+            ..Line::default()
+        }
+    }
+
+    fn lead(event_id: Uuid, evidence: &str) -> Line {
+        Line {
+            evidence: evidence.into(),
+            referrer: "ann".into(),
+            source: "api".into(),
+            lead: "42".into(),
+            ..line("lead", event_id)
+        }
+    }
+
+    fn paid(lead_id: Uuid, sign: i8, revision: u32) -> Line {
+        let money = Line {
+            name: "purchase".into(),
+            value_minor: 1250,
+            currency: "EUR".into(),
+            ..line("qualification", PAID)
+        };
+        Line { lead_id, sign, revision, received_at: NOW - 60_000, ..money }
+    }
+
+    fn reject(event_id: Uuid, reason: &str) -> Line {
+        Line { reason: reason.into(), name: "lead".into(), ..line("reject", event_id) }
+    }
+
+    fn told(lines: &[Line]) -> Vec<String> {
+        explain(lines, None).into_iter().map(|explanation| explanation.sentences.join(" ")).collect()
+    }
+
+    #[test]
+    fn nothing_stored_is_nothing_said() {
+        assert_eq!(explain(&[], Some("ann")), []);
+    }
+
+    #[test]
+    fn a_qualification_is_told_with_its_lead() {
+        let told = told(&[lead(LEAD, "code"), paid(LEAD, 1, 0)]);
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].starts_with("Lead of 2026-12-31T23:40:00Z, from api. ann gets the credit"),
+            "{told:?}"
+        );
+        let end = "Reached \"purchase\" at 2026-12-31T23:40:00Z, worth 1250 minor units of EUR.";
+        assert!(told[0].ends_with(end), "{told:?}");
+    }
+
+    #[test]
+    fn one_that_came_first_waited_and_one_without_lead_waits() {
+        let completed =
+            [lead(LEAD, "code"), paid(Uuid::nil(), 1, 0), paid(Uuid::nil(), -1, 1), paid(LEAD, 1, 1)];
+        let all = told(&completed);
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert!(
+            all[0].contains("came before its lead, waited 1 minute for it, and is credited like it."),
+            "{all:?}"
+        );
+        let waiting = told(&[paid(Uuid::nil(), 1, 0)]);
+        assert!(waiting[0].contains("waits for its lead since 2026-12-31T23:39:00Z"), "{waiting:?}");
+    }
+
+    #[test]
+    fn the_earlier_lead_of_the_person_is_named() {
+        let earlier = Line { received_at: NOW - 1, ..lead(EARLIER, "token") };
+        let stranger = Line { keys: vec![[2; 16]], received_at: NOW - 2, ..lead(PAID, "token") };
+        let of_test = Line { live: false, received_at: NOW - 3, ..lead(Uuid::from_u128(9), "token") };
+        let all = told(&[stranger, of_test, earlier, lead(LEAD, "alias")]);
+        assert!(all[3].contains(&format!("and the lead {EARLIER} of")), "{all:?}");
+        let alone = told(&[lead(LEAD, "alias")]);
+        assert!(alone[0].contains("and an earlier lead, by the same person"), "{alone:?}");
+    }
+
+    #[test]
+    fn what_was_taken_back_or_is_a_test_says_so() {
+        let back = told(&[lead(LEAD, "code"), paid(LEAD, 1, 0), paid(LEAD, -1, 1)]);
+        assert!(back[0].ends_with("\"purchase\" was taken back."), "{back:?}");
+        let test = told(&[Line { live: false, ..lead(LEAD, "code") }]);
+        assert!(test[0].ends_with("It is a test: no report counts it, and it earns nothing."), "{test:?}");
+    }
+
+    #[test]
+    fn every_refused_record_is_told() {
+        let again = told(&[lead(LEAD, "code"), reject(LEAD, "duplicate"), reject(LEAD, "duplicate")]);
+        assert!(
+            again.len() == 1 && again[0].ends_with("came 2 times more, and was counted once."),
+            "{again:?}"
+        );
+        for (reason, expected) in [
+            ("duplicate", "the same event had been stored before."),
+            ("malformed", "it does not say what it must."),
+            ("damaged", "its bytes were damaged on the way."),
+            ("unsupported_kind", "this version of whence does not record its kind."),
+            ("something_new", "something_new."),
+        ] {
+            let all = told(&[reject(LEAD, reason)]);
+            let start = "The lead of 2026-12-31T23:40:00Z counts for nothing and credits nobody: ";
+            assert_eq!(all, [format!("{start}{expected}")]);
+        }
+        let why =
+            Line { detail: "program is empty".into(), name: String::new(), ..reject(LEAD, "malformed") };
+        assert!(told(&[why])[0].ends_with("must (program is empty)."));
+    }
+
+    #[test]
+    fn a_referrer_who_asks_is_answered() {
+        let asked = explain(&[lead(LEAD, "code")], Some("bob"));
+        assert!(asked[0].sentences.iter().any(|s| s.starts_with("bob does not get it")), "{asked:?}");
+        assert_eq!((asked[0].referrer.as_str(), asked[0].lead.as_str()), ("ann", "42"));
+    }
+}

@@ -1,0 +1,138 @@
+//! `whence lineage`: why somebody is credited with a lead, or nobody, in words and in rows.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgGroup, ArgMatches, Command};
+use serde_json::json;
+use whence_console::lineage::{Explanation, LINES_MAX, Line, explain, lines};
+use whence_console::subject::{Name, term};
+use whence_runtime::settings;
+use whence_schemas::ids::ProgramId;
+use whence_schemas::subject::AliasKind;
+use whence_schemas::time::UnixMs;
+
+use super::report::cell;
+use super::table::{Align, Table};
+use crate::failure::Failure;
+use crate::settings::{LineageSettings, load};
+
+/// The flags in place of the lead id.
+const NAMES: [(Name, &str); 5] = [
+    (Name::Alias(AliasKind::Email), "Email address of the lead; it is hashed here"),
+    (Name::Alias(AliasKind::Phone), "Phone number of the lead, with country code; it is hashed here"),
+    (Name::Alias(AliasKind::Customer), "The lead's customer id at the payment provider; it is hashed here"),
+    (Name::Alias(AliasKind::Contact), "The lead's contact id in the CRM; it is hashed here"),
+    (Name::Event, "Id of one of the lead's events"),
+];
+
+/// `whence lineage`
+pub fn command() -> Command {
+    let program = Arg::new("program").value_name("PROGRAM").required(true).help("The program");
+    let lead = Arg::new("lead").value_name("LEAD").help("The lead's id, as it was sent");
+    let names =
+        NAMES.map(|(name, help)| Arg::new(name.word()).long(name.word()).value_name("VALUE").help(help));
+    let who = ArgGroup::new("who").args(["lead"]).args(NAMES.map(|(name, _)| name.word())).required(true);
+    let referrer = Arg::new("referrer")
+        .long("referrer")
+        .value_name("ID")
+        .help("Also say why this referrer is credited, or not");
+    let format = Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .default_value("text")
+        .value_parser(PossibleValuesParser::new(["text", "json"]))
+        .help("Sentences and columns for people, or JSON");
+    let about = "Says why a lead is credited to whom, with all that is stored about it";
+    settings::command::<LineageSettings>(Command::new("lineage").about(about))
+        .args([program, lead])
+        .args(names)
+        .group(who)
+        .args([referrer, format])
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// ClickHouse does not answer, the secrets can't be used, or nobody can have such a name.
+pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    let settings = load::<LineageSettings>(flags)?.settings;
+    let text = |name: &str| flags.get_one::<String>(name).map(String::as_str);
+    let program = super::program(text("program").expect("required"))?;
+    let named = Name::ALL.into_iter().find_map(|name| Some((name, text(name.word())?)));
+    let (name, value) = named.expect("one of the group is required");
+    let term = hashed(&settings, &program, name, value)?;
+    let client = super::reader(&settings.clickhouse, &settings.account, &settings.data);
+    let found = super::ask(&settings.log, async { Ok(lines(&client, program.as_str(), &term).await?) })?;
+    let explained = explain(&found, text("referrer"));
+    super::print(&match text("format") {
+        Some("json") => json(&found, &explained),
+        _ => people(&found, &explained),
+    })
+}
+
+/// The raw name ends here.
+fn hashed(
+    settings: &LineageSettings,
+    program: &ProgramId,
+    name: Name,
+    value: &str,
+) -> Result<String, Failure> {
+    let secrets = super::secrets(&settings.secrets, &settings.data)?;
+    term(&secrets.identity, program, name, value)
+        .map_err(|error| Failure::Usage(format!("the {} {error}", name.word())))
+}
+
+fn json(found: &[Line], explained: &[Explanation]) -> String {
+    let events: Vec<_> = explained.iter().map(Explanation::json).collect();
+    let lines: Vec<_> = found.iter().map(Line::json).collect();
+    format!("{:#}\n", json!({ "events": events, "lines": lines }))
+}
+
+fn people(found: &[Line], explained: &[Explanation]) -> String {
+    if found.is_empty() {
+        return "nothing is stored about this lead: no event, and no refused record, names it\n".to_owned();
+    }
+    let mut text = String::new();
+    for explanation in explained {
+        let lead = if explanation.lead.is_empty() { "(no lead id)" } else { &explanation.lead };
+        text.push_str(&format!("{} {} {}\n", explanation.step, explanation.event_id, plain(lead)));
+        for sentence in &explanation.sentences {
+            text.push_str(&format!("  {}\n", plain(sentence)));
+        }
+        text.push('\n');
+    }
+    text.push_str(&table(found).to_string());
+    if found.len() >= LINES_MAX {
+        text.push_str(&format!("there may be more: {LINES_MAX} lines are shown\n"));
+    }
+    text
+}
+
+fn table(found: &[Line]) -> Table {
+    let headings =
+        ["at", "step", "sign", "name", "evidence", "reason", "referrer", "link", "source", "position"];
+    let mut table = Table::new(&headings.map(|heading| (heading, Align::Left)));
+    for line in found {
+        let position = format!("{}/{}", line.partition, line.offset);
+        let sign = line.sign.to_string();
+        let at = UnixMs(line.at).rfc3339();
+        let evidence = if line.step == "lead" || line.step == "qualification" { &*line.evidence } else { "" };
+        let cells: [&str; 10] = [
+            &at,
+            &line.step,
+            &sign,
+            &line.name,
+            evidence,
+            &line.reason,
+            &line.referrer,
+            &line.link,
+            &line.source,
+            &position,
+        ];
+        table.row(cells.map(plain).to_vec());
+    }
+    table
+}
+
+fn plain(text: &str) -> String {
+    cell(&text.into())
+}

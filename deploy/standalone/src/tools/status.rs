@@ -1,0 +1,91 @@
+//! `whence status`: every lead of a program with its state now.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use serde_json::{Value, json};
+use whence_console::ask::Object;
+use whence_console::status::{PAGE_MAX, Page, Place, Selection, page};
+use whence_runtime::settings;
+
+use super::report::cell;
+use super::table::{Align, Table};
+use crate::failure::Failure;
+use crate::settings::{ReportSettings, load};
+
+/// `whence status`
+pub fn command() -> Command {
+    let program = Arg::new("program").value_name("PROGRAM").required(true).help("The program");
+    let referrer = Arg::new("referrer")
+        .long("referrer")
+        .value_name("ID")
+        .help("Only leads that this referrer is credited with");
+    let test = Arg::new("test").long("test").action(ArgAction::SetTrue).help("Test events, not live ones");
+    let after = Arg::new("after")
+        .long("after")
+        .value_name("PLACE")
+        .value_parser(|text: &str| text.parse::<Place>().map_err(|()| "is not the end of a page"))
+        .help("Go on where a page ended");
+    let limit = Arg::new("limit")
+        .long("limit")
+        .value_name("NUMBER")
+        .default_value("100")
+        .value_parser(value_parser!(u32).range(1..=i64::from(PAGE_MAX)))
+        .help("Leads at most");
+    let format = Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .default_value("text")
+        .value_parser(PossibleValuesParser::new(["text", "json"]))
+        .help("Columns for people, or JSON");
+    let about = "Lists leads with their states: lead, qualified, waiting, refused and why";
+    settings::command::<ReportSettings>(Command::new("status").about(about))
+        .args([program, referrer, test, after, limit, format])
+}
+
+/// Asks and prints.
+///
+/// # Errors
+/// ClickHouse does not answer.
+pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    let settings = load::<ReportSettings>(flags)?.settings;
+    let text = |name: &str| flags.get_one::<String>(name).cloned();
+    let selection = Selection {
+        program: super::program(&text("program").expect("required"))?.to_string(),
+        referrer: text("referrer"),
+        is_test: flags.get_flag("test"),
+        after: flags.get_one::<Place>("after").copied(),
+        limit: flags.get_one::<u32>("limit").copied().expect("has a default"),
+    };
+    let client = super::reader(&settings.clickhouse, &settings.account, &settings.data);
+    let page = super::ask(&settings.log, async { Ok(page(&client, &selection).await?) })?;
+    super::print(&match text("format").as_deref() {
+        Some("json") => {
+            let next = page.next.map(|place| place.to_string());
+            format!("{:#}\n", json!({ "items": page.items, "next": next }))
+        }
+        _ => people(&page),
+    })
+}
+
+fn people(page: &Page) -> String {
+    const COLUMNS: [&str; 9] =
+        ["since", "lead", "state", "why", "referrer", "link", "evidence", "qualifications", "value_minor"];
+    let mut table = Table::new(&COLUMNS.map(|name| (name, Align::Left)));
+    for item in &page.items {
+        table.row(COLUMNS.map(|name| shown(item, name)).to_vec());
+    }
+    let next = page.next.map_or_else(String::new, |place| format!("more: --after {place}\n"));
+    format!("{table}{next}")
+}
+
+fn shown(item: &Object, name: &str) -> String {
+    match item.get(name) {
+        Some(Value::Object(amounts)) => {
+            let amounts: Vec<String> =
+                amounts.iter().map(|(currency, minor)| format!("{minor} {currency}")).collect();
+            amounts.join(", ")
+        }
+        Some(value) => cell(value),
+        None => String::new(),
+    }
+}

@@ -1,0 +1,110 @@
+//! The tools that ask: `lineage`, `status`, `try`, over a `whence up` with the real engine.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::{Role, run};
+use tempfile::tempdir;
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// What a tool prints over this folder; panics unless it succeeds.
+fn told(data: &Path, arguments: &[&str]) -> String {
+    let all = [arguments, &["--data", data.to_str().unwrap()]].concat();
+    let output = run(&all);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn a_lead_is_explained_by_each_of_its_names_and_listed_with_its_state() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let whence = Role::up(&data);
+    whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    let token = whence.click("x");
+    let lead = json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "email": "bob@shop.example",
+        "touches": [{ "token": token }] });
+    let paid = json!({ "type": "qualification", "program": "p", "id": "2", "email": "BOB@shop.example",
+        "name": "purchase", "value": { "amount": "12.50", "currency": "EUR" } });
+    let taken = whence.call("POST", "/v1/events", &lead);
+    whence.call("POST", "/v1/events", &paid);
+    whence.until_count("SELECT count() FROM qualifications WHERE referrer = 'ann' AND sign = 1", 1);
+    whence.until_count("SELECT count() FROM clicks", 1);
+
+    let by_lead = told(&data, &["lineage", "p", "bob", "--referrer", "eve"]);
+    for expected in [
+        "ann gets the credit: the lead carried a signed token of a click on go.example/x (channel email)",
+        "eve does not get it",
+        "Reached \"purchase\"",
+        "worth 1250 minor units of EUR",
+    ] {
+        assert!(by_lead.contains(expected), "no {expected:?} in {by_lead}");
+    }
+    let by_email = told(&data, &["lineage", "p", "--email", "Bob@Shop.example", "--format", "json"]);
+    assert!(!by_email.to_lowercase().contains("@shop.example"), "{by_email}");
+    let by_event =
+        told(&data, &["lineage", "p", "--event", taken["id"].as_str().unwrap(), "--format", "json"]);
+    assert_eq!(by_email, by_event);
+    let found: Value = serde_json::from_str(&by_email).unwrap();
+    assert_eq!(
+        (&found["events"][0]["referrer"], &found["events"][0]["lead"]),
+        (&json!("ann"), &json!("bob"))
+    );
+    assert!(told(&data, &["lineage", "p", "eve"]).starts_with("nothing is stored about this lead"));
+    let neither = run(&["lineage", "p", "--email", "bob", "--data", data.to_str().unwrap()]);
+    assert!(text(&neither.stderr).contains("the email is not an email address"), "{neither:?}");
+
+    let listed = told(&data, &["status", "p", "--referrer", "ann"]);
+    let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[1..4], ["bob", "qualified", "ann"], "{listed}");
+    assert!(listed.contains("1250 EUR"), "{listed}");
+    let nobodys: Value =
+        serde_json::from_str(&told(&data, &["status", "p", "--referrer", "eve", "--format", "json"]))
+            .unwrap();
+    assert_eq!(nobodys, json!({ "items": [], "next": null }));
+}
+
+#[test]
+fn a_trial_runs_through_and_leaves_nothing_in_the_funnel() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let whence = Role::up(&data);
+    whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    for link in ["made", "used"] {
+        let report = told(&data, &["try", "p"]);
+        let steps: Vec<&str> = report.lines().skip(1).collect();
+        let names = [
+            "program",
+            "test link",
+            "click",
+            "lead",
+            "qualification",
+            "click stored",
+            "lead stored",
+            "qualification stored",
+            "no trace in the funnel",
+        ];
+        assert_eq!(steps.len(), names.len(), "{report}");
+        assert!(steps.iter().zip(names).all(|(step, name)| step.starts_with(name)), "{report}");
+        assert!(steps[1].contains(link), "{report}");
+        assert!(steps[6].contains("credited to whence-try on token"), "{report}");
+    }
+    whence.until_count("SELECT count() FROM leads WHERE NOT live", 2);
+    whence.until_count("SELECT count() FROM funnel_hourly", 0);
+
+    let unknown = run(&["try", "q", "--data", data.to_str().unwrap()]);
+    assert_eq!(unknown.status.code(), Some(1));
+    let error = text(&unknown.stderr);
+    assert!(error.contains("the step \"program\" did not work: the API answered 404"), "{error}");
+    assert!(whence.stop().success());
+    let stopped = run(&["try", "p", "--data", data.to_str().unwrap()]);
+    assert!(text(&stopped.stderr).contains("no whence runs in"), "{stopped:?}");
+}
