@@ -10,9 +10,9 @@ use whence_schemas::{
 /// A record that becomes a reject, with all of it that could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// `malformed`, `duplicate`, `unsupported_kind`, `damaged`.
+    /// `malformed`, `duplicate`, `unsupported_kind`, `damaged`, or a dead letter's own.
     pub reason: &'static str,
-    /// For a person; never text from the record.
+    /// For a person; never text from the record, but for a dead letter's ids and fixed words.
     pub detail: String,
     /// The time of receipt in the record.
     pub received_at: Option<UnixMs>,

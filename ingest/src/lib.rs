@@ -1,7 +1,8 @@
-//! Edge redirector, events API, link registry, shipper.
+//! Edge redirector, events API, webhooks, link registry, shipper.
 
 pub mod api;
 pub mod edge;
 pub mod registry;
 pub mod ship;
 pub mod topics;
+pub mod webhooks;

@@ -82,6 +82,10 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
             Kind::Qualification { name: q.name, value_minor: q.value_minor, currency: q.currency },
         ),
         None => return Err(malformed("it has no body that this version knows")),
+        Some(Body::DeadLetter(letter)) => {
+            let reason = dead_letter(&letter.reason);
+            return Err(Refusal { reason, kind: "dead_letter", detail: letter.detail, ..refused });
+        }
         Some(other) => {
             let kind = kind_of(&other);
             let detail = "this version of whence records leads and qualifications only".into();
@@ -110,6 +114,28 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
     })
 }
 
+/// The reason of a dead letter, if it is one that this version knows: reasons are few, and never text from
+/// a record. Its detail says it in any case.
+fn dead_letter(reason: &str) -> &'static str {
+    const KNOWN: [&str; 14] = [
+        "unmapped",
+        "unreadable",
+        "unsigned",
+        "signature_malformed",
+        "signature_wrong",
+        "stale",
+        "organization_wrong",
+        "secret_unusable",
+        "no_subject",
+        "one_name_only",
+        "amount_unreadable",
+        "currency_unknown",
+        "nothing_taken_back",
+        "no_qualification",
+    ];
+    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("dead_letter")
+}
+
 fn kind_of(body: &Body) -> &'static str {
     match body {
         Body::Lead(_) => "lead",
@@ -121,5 +147,37 @@ fn kind_of(body: &Body) -> &'static str {
         Body::RewardDecision(_) => "reward_decision",
         Body::Timer(_) => "timer",
         Body::Erasure(_) => "erasure",
+        Body::DeadLetter(_) => "dead_letter",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whence_schemas::event::DeadLetter;
+
+    #[test]
+    fn a_dead_letter_is_a_refusal_with_its_own_reason_and_no_text_for_one() {
+        for (reason, expected) in
+            [("stale", "stale"), ("unknown_field", "dead_letter"), ("a@b.example", "dead_letter")]
+        {
+            let letter = DeadLetter { reason: reason.into(), detail: "{}".into() };
+            let event = Event {
+                id: EventId::of(&"demo".parse().unwrap(), "stripe", "k").0.as_bytes().to_vec().into(),
+                mode: Mode::Live.into(),
+                program: "demo".into(),
+                source: "stripe".into(),
+                occurred_at_ms: 1,
+                received_at_ms: 1,
+                body: Some(Body::DeadLetter(letter)),
+                ..Event::default()
+            };
+            let record = Record { offset: 0, timestamp: UnixMs(1), payload: Some(event::encode(&event)) };
+            let refusal = conversion(&record).unwrap_err();
+            assert_eq!(
+                (refusal.reason, refusal.kind, refusal.detail.as_str()),
+                (expected, "dead_letter", "{}")
+            );
+        }
     }
 }

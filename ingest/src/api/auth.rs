@@ -56,6 +56,12 @@ impl Caller {
         Caller { program: None, scopes: Scope::ALL.to_vec() }
     }
 
+    /// A caller who may do this in this program.
+    #[must_use]
+    pub fn of(program: &str, scopes: &[Scope]) -> Caller {
+        Caller { program: Some(program.to_owned()), scopes: scopes.to_vec() }
+    }
+
     /// The program the key is for; `None`: all of them.
     #[must_use]
     pub fn program(&self) -> Option<&str> {

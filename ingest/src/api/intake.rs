@@ -81,6 +81,13 @@ impl Intake {
         outcomes
     }
 
+    /// What would become of this event now. Writes nothing and counts nothing.
+    pub fn check(&self, event: Value, context: &Context, caller: &Caller) -> Outcome {
+        let context = Context { now: (self.clock)(), ..context.clone() };
+        let (head, record) = self.record(event, &context, caller);
+        Outcome { head, result: record.map(drop) }
+    }
+
     /// What names the event, and its record. Raw aliases end here.
     fn record(
         &self,
@@ -106,8 +113,8 @@ impl Intake {
         (head, event.map(|event| event::encode(&event)))
     }
 
-    /// One answer for each record.
-    async fn commit(&self, records: &[Bytes]) -> Vec<Result<(), Problem>> {
+    /// One answer for each record, when it is on the disk or can't be.
+    pub(super) async fn commit(&self, records: &[Bytes]) -> Vec<Result<(), Problem>> {
         let deadline = Instant::now() + self.commit_timeout;
         let appends = pieces(records).map(|piece| {
             let slices: Vec<&[u8]> = piece.iter().map(Bytes::as_ref).collect();

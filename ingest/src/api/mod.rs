@@ -11,6 +11,7 @@
 //! | [`events`] | drafts of events, and their records |
 //! | [`intake`] | read, resolve, commit: an event is accepted once it is synced |
 //! | `programs`, `referrers`, `links`, `keys` | the registry's calls |
+//! | `webhooks` | what providers call, and the calls for their mappings |
 //!
 //! Statuses of `POST /v1/events`: a single event has 202 or its own problem. A batch has 202 where every
 //! event was accepted, the problem they share where none was (422 where their statuses differ, 503 where
@@ -37,13 +38,18 @@ mod programs;
 mod referrers;
 pub mod route;
 mod server;
+mod webhooks;
 mod write;
 
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
 
-use crate::registry::{Clock, Registry};
+use crate::{
+    registry::{Clock, Registry},
+    webhooks::{NamedSecrets, SecretsError},
+};
 use arc_swap::ArcSwap;
 use intake::{Intake, JournalReadiness};
+use secrecy::ExposeSecret;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -98,6 +104,23 @@ whence_runtime::settings! {
         /// Without one, a key is made at the first start, shown once and kept in the data folder. Several
         /// processes need the same one given.
         pub api_admin_key: Option<Secret>,
+        /// Secrets of webhook sources and postbacks: one `name=secret` a line.
+        ///
+        /// Sources name them; they stand in no registry and no topic. Read at start.
+        pub webhook_secrets: Option<Secret>,
+    }
+}
+
+impl ApiSettings {
+    fn named_secrets(&self) -> Result<NamedSecrets, SecretsError> {
+        NamedSecrets::parse(self.webhook_secrets.as_ref().map_or("", |text| text.expose_secret()))
+    }
+
+    /// What is wrong with the settings beyond their types.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<String> {
+        let wrong = self.named_secrets().err();
+        wrong.map(|error| format!("webhook-secrets: {error}")).into_iter().collect()
     }
 }
 
@@ -126,6 +149,7 @@ struct Api {
     intake: Intake,
     /// See [`ApiSettings::api_bodies_bytes_max`].
     room: Semaphore,
+    webhooks: webhooks::Webhooks,
 }
 
 /// The running API.
@@ -149,13 +173,16 @@ impl ApiHandle {
 /// Binds the API and serves it on the current runtime until `shutdown`.
 ///
 /// # Errors
-/// If the address can't be bound.
+/// If the address can't be bound, or the secrets of webhooks can't be read (see
+/// [`ApiSettings::mistakes`]).
 pub async fn start(
     settings: ApiSettings,
     parts: Parts,
     shutdown: CancellationToken,
 ) -> io::Result<ApiHandle> {
     describe();
+    let secrets =
+        settings.named_secrets().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let listener = TcpListener::bind(settings.api_listen).await?;
     let local_addr = listener.local_addr()?;
     let limits = Limits { connections_max: settings.api_connections_max, ..Limits::named("api") };
@@ -169,7 +196,9 @@ pub async fn start(
         commit_timeout: settings.api_commit_timeout,
         readiness: JournalReadiness::open(parts.health.component("api.journal")),
     };
-    let api = Arc::new(Api { settings, registry: parts.registry, admin: parts.admin, intake, room });
+    let webhooks = webhooks::Webhooks { secrets, letters: Default::default() };
+    let api =
+        Arc::new(Api { settings, registry: parts.registry, admin: parts.admin, intake, room, webhooks });
     let serving = tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
@@ -201,5 +230,13 @@ fn describe() {
         "whence_registry_snapshot_failures_total",
         "Registry snapshots that could not be written"
     );
+    describe_counter!("whence_webhook_deliveries_total", "Deliveries of providers, by what became of them");
+    describe_counter!("whence_webhook_events_total", "Events in proved deliveries, by what became of them");
+    describe_counter!("whence_webhook_left_out_total", "Parts of providers' events that could not be read");
+    describe_counter!(
+        "whence_webhook_touches_left_out_total",
+        "Tokens and codes of providers' leads that prove nothing, by reason"
+    );
+    describe_counter!("whence_webhook_dead_letters_dropped_total", "Dead letters that were not written");
     describe_gauge!("whence_registry_version", "Version of the registry's newest entry");
 }

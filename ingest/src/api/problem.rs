@@ -56,6 +56,8 @@ codes! {
     TooLarge = "too_large", PAYLOAD_TOO_LARGE, "The request is too large";
     /// No key, or not a valid one.
     Unauthorized = "unauthorized", UNAUTHORIZED, "A valid API key is needed";
+    /// A webhook's signature proves nothing.
+    Unproved = "unproved", UNAUTHORIZED, "The request does not prove where it comes from";
     /// The key does not allow this.
     Forbidden = "forbidden", FORBIDDEN, "The API key does not allow this";
     /// No such path or record.
@@ -102,6 +104,8 @@ codes! {
     Journal = "journal_unavailable", SERVICE_UNAVAILABLE, "Events can't be stored at the moment";
     /// The registry cannot take the change now.
     Registry = "registry_unavailable", SERVICE_UNAVAILABLE, "Changes can't be stored at the moment";
+    /// A source of webhooks names secrets that this process was not given.
+    SecretMissing = "secret_missing", SERVICE_UNAVAILABLE, "The source's secret is not known here";
     /// As much is being worked on as may be.
     Busy = "busy", SERVICE_UNAVAILABLE, "Too much is being worked on";
 }

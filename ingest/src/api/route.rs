@@ -30,6 +30,16 @@ pub enum Route {
     Keys,
     /// `/v1/keys/K`
     Key(String),
+    /// `/v1/programs/P/sources`
+    Sources(String),
+    /// `/v1/programs/P/sources/S`
+    Source(String, String),
+    /// `/v1/programs/P/sources/S/dry-run`
+    DryRun(String, String),
+    /// `/v1/webhooks/P/S`
+    Webhook(String, String),
+    /// `/v1/postback/P`
+    Postback(String),
     /// `…/disable` or `…/enable` of one of the above.
     Switch(Box<Route>, bool),
 }
@@ -67,6 +77,11 @@ impl Route {
             }
             ["programs", program, "referrers"] => Route::Referrers(own(program)),
             ["programs", program, "referrers", id] => Route::Referrer(own(program), own(id)),
+            ["programs", program, "sources"] => Route::Sources(own(program)),
+            ["programs", program, "sources", id] => Route::Source(own(program), own(id)),
+            ["programs", program, "sources", id, "dry-run"] => Route::DryRun(own(program), own(id)),
+            ["webhooks", program, source] => Route::Webhook(own(program), own(source)),
+            ["postback", program] => Route::Postback(own(program)),
             ["programs", program, "links"] => Route::Links(own(program)),
             ["programs", program, "links", host, code] => Route::Link(own(program), own(host), own(code)),
             _ => return None,
@@ -76,7 +91,7 @@ impl Route {
     /// A key that was disabled stays so: whoever had it may still have it.
     fn can_be_switched(&self, off: bool) -> bool {
         match self {
-            Route::Program(_) | Route::Referrer(..) | Route::Link(..) => true,
+            Route::Program(_) | Route::Referrer(..) | Route::Link(..) | Route::Source(..) => true,
             Route::Key(_) => off,
             _ => false,
         }
@@ -86,9 +101,13 @@ impl Route {
     #[must_use]
     pub fn methods(&self) -> &'static str {
         match self {
-            Route::Events | Route::Short { .. } | Route::Switch(..) => "POST",
-            Route::Programs | Route::Key(_) => "GET",
-            Route::Program(_) | Route::Referrer(..) => "GET, PUT",
+            Route::Events
+            | Route::Short { .. }
+            | Route::Switch(..)
+            | Route::DryRun(..)
+            | Route::Webhook(..) => "POST",
+            Route::Programs | Route::Key(_) | Route::Sources(_) | Route::Postback(_) => "GET",
+            Route::Program(_) | Route::Referrer(..) | Route::Source(..) => "GET, PUT",
             Route::Referrers(_) | Route::Links(_) | Route::Keys => "GET, POST",
             Route::Link(..) => "GET, PATCH",
         }

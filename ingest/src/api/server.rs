@@ -8,10 +8,11 @@ use super::{
     problem::{Code, Problem},
     programs, referrers,
     route::Route,
+    webhooks,
 };
 use bytes::Bytes;
 use hyper::{
-    HeaderMap, Method, Request, Response,
+    HeaderMap, Method, Request, Response, Uri,
     body::{Body as _, Incoming},
 };
 use std::{sync::Arc, time::Duration};
@@ -46,10 +47,33 @@ async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>,
     let (head, body) = request.into_parts();
     let route =
         Route::of(head.uri.path()).ok_or_else(|| Problem::new(Code::NotFound, "there is no such path"))?;
-    let caller = auth::authenticate(&head.headers, api.registry.as_ref(), &api.admin)?;
     let query = head.uri.query().map(str::to_owned);
+    if let Route::Webhook(program, _) | Route::Postback(program) = &route {
+        // A provider has no key: its delivery proves itself.
+        let call = Call { caller: Caller::of(program, &[]), query, headers: head.headers, body };
+        return deliver(api, &head.method, &head.uri, &route, call).await;
+    }
+    let caller = auth::authenticate(&head.headers, api.registry.as_ref(), &api.admin)?;
     let call = Call { caller, query, headers: head.headers, body };
     dispatch(api, &head.method, route, call).await
+}
+
+async fn deliver(
+    api: &Api,
+    method: &Method,
+    uri: &Uri,
+    route: &Route,
+    call: Call,
+) -> Result<Response<Full>, Problem> {
+    match (method.as_str(), route) {
+        ("POST", Route::Webhook(program, source)) => {
+            webhooks::receive(api, "POST", uri, call, program, source).await
+        }
+        ("GET", Route::Postback(program)) => {
+            webhooks::receive(api, "GET", uri, call, program, webhooks::POSTBACK).await
+        }
+        (_, route) => Err(Problem::method(route.methods())),
+    }
 }
 
 async fn dispatch(api: &Api, method: &Method, route: Route, call: Call) -> Result<Response<Full>, Problem> {
@@ -67,6 +91,10 @@ async fn dispatch(api: &Api, method: &Method, route: Route, call: Call) -> Resul
         ("POST", Route::Links(program)) => links::create(api, call, program).await,
         ("GET", Route::Link(program, host, code)) => links::show(api, &call, &program, &host, &code),
         ("PATCH", Route::Link(program, host, code)) => links::change(api, call, program, host, code).await,
+        ("GET", Route::Sources(program)) => webhooks::sources::list(api, &call, &program),
+        ("GET", Route::Source(program, id)) => webhooks::sources::show(api, &call, &program, &id),
+        ("PUT", Route::Source(program, id)) => webhooks::sources::put(api, call, program, id).await,
+        ("POST", Route::DryRun(program, id)) => webhooks::dry_run::run(api, call, &program, &id).await,
         ("GET", Route::Keys) => keys::list(api, &call),
         ("POST", Route::Keys) => keys::create(api, call).await,
         ("GET", Route::Key(id)) => keys::show(api, &call, &id),

@@ -83,6 +83,7 @@ impl Api {
             Some(Entry::Referrer(referrer)) => super::referrers::view(referrer),
             Some(Entry::Link(link)) => super::links::view(link, self.settings.api_link_scheme),
             Some(Entry::ApiKey(key)) => super::keys::view(key),
+            Some(Entry::WebhookSource(source)) => super::webhooks::view::source(source),
             None => Map::new(),
         };
         view.insert("version".into(), entry.version.into());
@@ -165,12 +166,14 @@ pub(super) async fn switch(
         Route::Referrer(program, id) => EntryKey::Referrer { program, id },
         Route::Link(program, host, code) => EntryKey::Link { program, host, code },
         Route::Key(id) => EntryKey::ApiKey { id },
+        Route::Source(program, id) => EntryKey::Source { program, id },
         _ => return Err(Problem::new(Code::NotFound, "there is no such path")),
     };
     match &key {
         EntryKey::Program { id: program }
         | EntryKey::Referrer { program, .. }
-        | EntryKey::Link { program, .. } => call.caller.require_in(Scope::RegistryWrite, program)?,
+        | EntryKey::Link { program, .. }
+        | EntryKey::Source { program, .. } => call.caller.require_in(Scope::RegistryWrite, program)?,
         EntryKey::ApiKey { .. } => call.caller.require_everywhere(Scope::RegistryWrite)?,
     }
     let entry = api.write_one(Change::SetDisabled { key, disabled }).await?;

@@ -1,7 +1,9 @@
 //! What a caller may ask of the registry, and why it is refused. Knows no HTTP and no store.
 
 use std::fmt;
-use whence_schemas::event::{ApiKey, Link, Program, Referrer, RegistryEntry, registry_entry::Entry};
+use whence_schemas::event::{
+    ApiKey, Link, Program, Referrer, RegistryEntry, WebhookSource, registry_entry::Entry,
+};
 
 /// A wish. It says what to change, not what the record is to be afterwards, wherever two callers could
 /// overwrite each other: the writer works it out on the newest state.
@@ -29,6 +31,8 @@ pub enum Change {
     },
     /// Creates an API key whose id must be free.
     CreateKey(ApiKey),
+    /// Creates a source of webhooks or replaces all of it.
+    PutSource(WebhookSource),
     /// Disables something, or enables it again.
     SetDisabled {
         /// What.
@@ -88,6 +92,13 @@ pub enum EntryKey {
         /// Its id.
         id: String,
     },
+    /// `source/PROGRAM/ID`
+    Source {
+        /// The program.
+        program: String,
+        /// Its id in the program.
+        id: String,
+    },
 }
 
 impl EntryKey {
@@ -111,6 +122,9 @@ impl EntryKey {
                 code: link.code.clone(),
             },
             Entry::ApiKey(key) => EntryKey::ApiKey { id: key.id.clone() },
+            Entry::WebhookSource(source) => {
+                EntryKey::Source { program: source.program.clone(), id: source.id.clone() }
+            }
         }
     }
 
@@ -122,6 +136,7 @@ impl EntryKey {
             EntryKey::Referrer { .. } => "referrer",
             EntryKey::Link { .. } => "link",
             EntryKey::ApiKey { .. } => "key",
+            EntryKey::Source { .. } => "source",
         }
     }
 }
@@ -133,6 +148,7 @@ impl fmt::Display for EntryKey {
             EntryKey::Referrer { program, id } => write!(f, "referrer/{program}/{id}"),
             EntryKey::Link { host, code, .. } => write!(f, "link/{host}/{code}"),
             EntryKey::ApiKey { id } => write!(f, "key/{id}"),
+            EntryKey::Source { program, id } => write!(f, "source/{program}/{id}"),
         }
     }
 }
@@ -159,7 +175,7 @@ pub enum ChangeError {
     /// What is to be changed, or the program it is to belong to, is not there.
     #[error("there is no {what} {id:?}")]
     NotFound {
-        /// `program`, `referrer`, `link` or `key`.
+        /// `program`, `referrer`, `link`, `key` or `source`.
         what: &'static str,
         /// Its id as the caller wrote it.
         id: String,
@@ -167,7 +183,7 @@ pub enum ChangeError {
     /// The registry holds as many as it may.
     #[error("there are already {max} {what}, the most there may be")]
     Full {
-        /// `programs`, `referrers`, `links` or `keys`.
+        /// `programs`, `referrers`, `links`, `keys` or `sources`.
         what: &'static str,
         /// How many there may be.
         max: usize,

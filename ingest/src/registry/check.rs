@@ -4,9 +4,10 @@
 mod records;
 
 use super::{Change, ChangeError, EntryKey, LinkPatch, RegistryState, state::address};
+use crate::webhooks;
 use std::sync::Arc;
 use whence_schemas::{
-    event::{ApiKey, Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
+    event::{ApiKey, Link, Program, Referrer, RegistryEntry, WebhookSource, registry_entry::Entry},
     ids::LinkNumber,
     time::UnixMs,
 };
@@ -19,6 +20,8 @@ pub const REFERRERS_MAX: usize = 10_000_000;
 pub const LINKS_MAX: usize = 10_000_000;
 /// API keys of one registry.
 pub const KEYS_MAX: usize = 10_000;
+/// Sources of webhooks of one registry.
+pub const SOURCES_MAX: usize = 10_000;
 
 /// What a batch of changes comes to.
 #[derive(Debug, Default)]
@@ -106,6 +109,7 @@ impl<'a> View<'a> {
             "programs" => state.programs + ahead.programs,
             "referrers" => state.referrers + ahead.referrers,
             "links" => state.links + ahead.links,
+            "sources" => state.sources + ahead.sources,
             _ => state.keys + ahead.keys,
         };
         if count < max { Ok(()) } else { Err(ChangeError::Full { what, max }) }
@@ -124,6 +128,7 @@ impl<'a> View<'a> {
                 Ok(Entry::Link(link))
             }
             Change::CreateKey(key) => self.create_key(key),
+            Change::PutSource(source) => self.put_source(source),
             Change::SetDisabled { key, disabled } => self.set_disabled(key, *disabled),
         }
     }
@@ -209,6 +214,21 @@ impl<'a> View<'a> {
         Ok(Entry::ApiKey(key.clone()))
     }
 
+    fn source(&self, program: &str, id: &str) -> Option<&'a WebhookSource> {
+        self.ahead.source(program, id).or_else(|| self.state.source(program, id))
+    }
+
+    fn put_source(&self, source: &WebhookSource) -> Result<Entry, ChangeError> {
+        self.program(&source.program)?;
+        if let Some(mistake) = webhooks::check(source).into_iter().next() {
+            return Err(ChangeError::invalid(mistake.field, mistake.reason));
+        }
+        if self.source(&source.program, &source.id).is_none() {
+            self.room("sources", SOURCES_MAX)?;
+        }
+        Ok(Entry::WebhookSource(source.clone()))
+    }
+
     fn set_disabled(&self, key: &EntryKey, disabled: bool) -> Result<Entry, ChangeError> {
         Ok(match key {
             EntryKey::Program { id } => Entry::Program(Program { disabled, ..self.program(id)?.clone() }),
@@ -226,6 +246,12 @@ impl<'a> View<'a> {
                 let key =
                     self.key(id).ok_or_else(|| ChangeError::NotFound { what: "key", id: id.clone() })?;
                 Entry::ApiKey(ApiKey { disabled, ..key.clone() })
+            }
+            EntryKey::Source { program, id } => {
+                let source = self.source(program, id);
+                let source =
+                    source.ok_or_else(|| ChangeError::NotFound { what: "source", id: id.clone() })?;
+                Entry::WebhookSource(WebhookSource { disabled, ..source.clone() })
             }
         })
     }

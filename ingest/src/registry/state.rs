@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 use whence_schemas::{
-    event::{ApiKey, Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
+    event::{ApiKey, Link, Program, Referrer, RegistryEntry, WebhookSource, registry_entry::Entry},
     ids::LinkNumber,
 };
 
@@ -25,6 +25,8 @@ pub struct RegistryState {
     /// Lists a program's links, and finds them by code.
     links_by_program: BTreeMap<LinkKey, Arc<RegistryEntry>>,
     keys: BTreeMap<String, Arc<RegistryEntry>>,
+    /// By program and id.
+    sources: BTreeMap<(Arc<str>, Arc<str>), Arc<RegistryEntry>>,
 }
 
 /// Program, id.
@@ -73,6 +75,8 @@ pub struct Counts {
     pub links: usize,
     /// API keys.
     pub keys: usize,
+    /// Sources of webhooks of all programs.
+    pub sources: usize,
 }
 
 macro_rules! record {
@@ -89,6 +93,7 @@ record!(as_program, Program, Program);
 record!(as_referrer, Referrer, Referrer);
 record!(as_link, Link, Link);
 record!(as_key, ApiKey, ApiKey);
+record!(as_source, WebhookSource, WebhookSource);
 
 impl RegistryState {
     /// The version of the newest entry, 0 without one.
@@ -105,6 +110,7 @@ impl RegistryState {
             referrers: self.referrers.len(),
             links: self.links.len(),
             keys: self.keys.len(),
+            sources: self.sources.len(),
         }
     }
 
@@ -127,6 +133,10 @@ impl RegistryState {
             }
             Entry::Link(link) => self.index_link(link, &entry)?,
             Entry::ApiKey(key) => self.keys.insert(key.id.clone(), Arc::clone(&entry)),
+            Entry::WebhookSource(source) => {
+                let key = (source.program.as_str().into(), source.id.as_str().into());
+                self.sources.insert(key, Arc::clone(&entry))
+            }
         };
         if let Some(replaced) = replaced {
             self.by_version.remove(&replaced.version);
@@ -177,6 +187,9 @@ impl RegistryState {
             }
             EntryKey::Link { host, code, .. } => self.link_entry(host, code),
             EntryKey::ApiKey { id } => self.keys.get(id),
+            EntryKey::Source { program, id } => {
+                self.sources.get(&(program.as_str().into(), id.as_str().into()))
+            }
         }
     }
 
@@ -218,6 +231,27 @@ impl RegistryState {
     #[must_use]
     pub fn key(&self, id: &str) -> Option<&ApiKey> {
         self.keys.get(id).map(as_key)
+    }
+
+    /// The source of webhooks of this id in this program.
+    #[must_use]
+    pub fn source(&self, program: &str, id: &str) -> Option<&WebhookSource> {
+        self.sources.get(&(program.into(), id.into())).map(as_source)
+    }
+
+    /// At most `limit` sources of webhooks of the program whose id comes after `after`.
+    pub fn sources_after<'a>(
+        &'a self,
+        program: &'a str,
+        after: &str,
+        limit: usize,
+    ) -> impl Iterator<Item = &'a WebhookSource> {
+        let from = (Bound::Excluded((Arc::from(program), Arc::from(after))), Bound::Unbounded);
+        self.sources
+            .range(from)
+            .map(|(_, entry)| as_source(entry))
+            .take_while(move |source| source.program == program)
+            .take(limit)
     }
 
     /// All programs, by id.

@@ -12,3 +12,4 @@ mod leads;
 mod node;
 mod qualifications;
 mod requests;
+mod webhooks;

@@ -123,12 +123,19 @@ whence_runtime::compose! {
 
 fn up_fits_together(up: &UpSettings) -> Vec<String> {
     let sizes = up.journals.mistakes(up.edge.edge_threads);
-    [sizes, up.clickhouse.mistakes(), up.kafka.mistakes()].concat()
+    [sizes, up.api.mistakes(), up.clickhouse.mistakes(), up.kafka.mistakes()].concat()
 }
 
 fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
     let sizes = ingest.journals.mistakes(ingest.edge.edge_threads);
-    [sizes, ingest.kafka.mistakes(), needs_kafka(&ingest.kafka), needs_secrets(&ingest.secrets)].concat()
+    [
+        sizes,
+        ingest.api.mistakes(),
+        ingest.kafka.mistakes(),
+        needs_kafka(&ingest.kafka),
+        needs_secrets(&ingest.secrets),
+    ]
+    .concat()
 }
 
 fn aggregate_fits_together(aggregate: &AggregateSettings) -> Vec<String> {

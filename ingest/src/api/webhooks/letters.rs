@@ -1,0 +1,117 @@
+//! Dead letters: what is kept of a delivery that became no event. They go where events go, to the journal
+//! of conversions, and end as rejects with their reason, so that nobody has to look in a second place.
+
+use crate::{
+    api::Api,
+    webhooks::{Provider, ProviderEvent, keep},
+};
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use whence_schemas::{
+    event::{self, DeadLetter, Event, Mode, WebhookSource},
+    ids::{EventId, ProgramId},
+    time::UnixMs,
+};
+
+/// Dead letters of one process in one second: anybody can send what proves nothing.
+pub const PER_SECOND_MAX: u32 = 10;
+
+/// How many there were in this second.
+#[derive(Debug, Default)]
+pub struct Letters {
+    second: AtomicI64,
+    count: AtomicU32,
+}
+
+impl Letters {
+    /// Whether there is room for one more. Two that race at the turn of a second may get one too many.
+    fn take(&self, now: UnixMs) -> bool {
+        let second = now.0.div_euclid(1000);
+        if self.second.swap(second, Ordering::Relaxed) != second {
+            self.count.store(0, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed) < PER_SECOND_MAX
+    }
+}
+
+/// One delivery, or one event of it, that became nothing.
+pub struct Letter {
+    reason: &'static str,
+    detail: Map<String, Value>,
+    /// What makes it one over the provider's retries; unproved deliveries are each their own.
+    key: Option<String>,
+}
+
+impl Letter {
+    /// A letter about a delivery of which nothing is believed: its size and where it came in.
+    #[must_use]
+    pub fn new(source: &WebhookSource, reason: &'static str, body_bytes: usize) -> Letter {
+        let mut detail = Map::new();
+        detail.insert("source".to_owned(), source.id.as_str().into());
+        detail.insert("provider".to_owned(), source.provider.as_str().into());
+        detail.insert("reason".to_owned(), reason.into());
+        detail.insert("body_bytes".to_owned(), body_bytes.into());
+        Letter { reason, detail, key: None }
+    }
+
+    /// With the ids and fixed words of an event that was proved.
+    #[must_use]
+    pub fn of(mut self, provider: Provider, event: &ProviderEvent) -> Letter {
+        self.detail.insert("event".to_owned(), keep::name(event).into());
+        self.detail.insert("kept".to_owned(), keep::kept(provider, event).into());
+        self.key = Some(format!("dead-letter:{}:{}", self.reason, event.id));
+        self
+    }
+
+    /// Writes it, if there is room. That it can't be written is counted and is no reason to answer the
+    /// provider otherwise.
+    pub(super) async fn lay_aside(self, api: &Api, source: &WebhookSource, now: UnixMs) {
+        let dropped = |why: &'static str| {
+            metrics::counter!("whence_webhook_dead_letters_dropped_total", "why" => why).increment(1);
+        };
+        if !api.webhooks.letters.take(now) {
+            return dropped("too_many");
+        }
+        let Some(record) = self.record(source, now, api.registry.shared().read().version()) else {
+            return dropped("program");
+        };
+        if api.intake.commit(&[record]).await.iter().any(Result::is_err) {
+            dropped("journal");
+        }
+    }
+
+    fn record(self, source: &WebhookSource, now: UnixMs, registry_version: u64) -> Option<Bytes> {
+        let program: ProgramId = source.program.parse().ok()?;
+        let key = self.key.unwrap_or_else(|| format!("dead-letter:{:032x}", rand::random::<u128>()));
+        let mode = if source.test { Mode::Test } else { Mode::Live };
+        let letter =
+            DeadLetter { reason: self.reason.to_owned(), detail: Value::Object(self.detail).to_string() };
+        let event = Event {
+            id: Bytes::copy_from_slice(EventId::of(&program, &source.id, &key).0.as_bytes()),
+            mode: mode.into(),
+            program: source.program.clone(),
+            source: source.id.clone(),
+            occurred_at_ms: now.0,
+            received_at_ms: now.0,
+            registry_version,
+            rule: None,
+            body: Some(event::event::Body::DeadLetter(letter)),
+        };
+        Some(event::encode(&event))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dead_letters_are_bounded_in_every_second() {
+        let letters = Letters::default();
+        let now = UnixMs(1_800_000_000_000);
+        let taken = (0..100).filter(|_| letters.take(now)).count();
+        assert_eq!(taken, PER_SECOND_MAX as usize);
+        assert!(letters.take(now.plus_ms(1000)));
+    }
+}

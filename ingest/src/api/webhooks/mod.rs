@@ -1,0 +1,275 @@
+//! What providers call: `POST /v1/webhooks/P/S` and `GET /v1/postback/P`. No API key: a delivery proves
+//! itself by its provider's signature with a secret that the source `S` of the program names.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`self`] | verify, translate, take, answer |
+//! | [`touches`] | leaves out touches that prove nothing |
+//! | [`letters`] | what is kept of deliveries that became no event |
+//! | [`sources`], [`read`], [`view`] | the registry's calls for sources and their mappings |
+//! | [`dry_run`] | what a payload would become |
+//!
+//! A provider is answered 200 when every event of its delivery is on the disk or understood and not
+//! wanted, so that it does not send what would end the same way again; 503 where a later try may go
+//! better; 401 where it proves nothing. A postback is answered 422 where it can't be used: its sender
+//! shows that to a person.
+
+pub(super) mod dry_run;
+pub(super) mod letters;
+mod read;
+pub(super) mod sources;
+mod touches;
+pub(super) mod view;
+
+use super::{
+    Api,
+    auth::{Caller, Scope},
+    batch::{Outcome, json_response},
+    events::draft::Context,
+    problem::{Code, Problem},
+    server::Call,
+};
+use crate::webhooks::{
+    Delivery, NamedSecrets, Provider, ProviderEvent, Refusal, Translated, Unreadable,
+    providers::SALESFORCE_ACK, translate,
+};
+use hyper::{
+    HeaderMap, Response, StatusCode, Uri,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue},
+};
+use letters::{Letter, Letters};
+use serde_json::{Value, json};
+use std::{borrow::Cow, fmt::Display};
+use whence_runtime::http::{Full, full};
+use whence_schemas::{event::WebhookSource, time::UnixMs};
+
+/// The source of a program that answers for postbacks.
+pub(super) const POSTBACK: &str = "postback";
+
+/// What webhooks need beside the intake.
+pub(super) struct Webhooks {
+    /// The secrets that sources name.
+    pub secrets: NamedSecrets,
+    /// Bounds the dead letters.
+    pub letters: Letters,
+}
+
+/// What became of a delivery's events.
+#[derive(Default)]
+struct Tally {
+    accepted: usize,
+    unmapped: usize,
+    unusable: Vec<&'static str>,
+    /// The first event that is to be tried again.
+    retry: Option<Problem>,
+}
+
+/// `POST /v1/webhooks/P/S`, and `GET /v1/postback/P`, whose query is its body.
+pub(super) async fn receive(
+    api: &Api,
+    method: &str,
+    uri: &Uri,
+    call: Call,
+    program: &str,
+    id: &str,
+) -> Result<Response<Full>, Problem> {
+    let source = known_source(api, program, id)?;
+    let provider = Provider::of(&source.provider)
+        .filter(|provider| (*provider == Provider::Postback) == (method == "GET"))
+        .ok_or_else(|| Problem::new(Code::NotFound, "there is no such source"))?;
+    let (headers, query) = (call.headers.clone(), call.query.clone());
+    let (body, _room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
+    let delivery = Delivery {
+        method,
+        uri: address(uri, &headers),
+        query: query.as_deref(),
+        headers: &headers,
+        body: &body,
+        now: (api.intake.clock)(),
+    };
+    let received = Received { api, source: &source, provider, delivery: &delivery };
+    let events = received.events().await?;
+    let tally = received.take(&events).await;
+    if let Some(problem) = tally.retry {
+        received.count("retry");
+        return Err(problem);
+    }
+    received.count("accepted");
+    if provider == Provider::Postback
+        && let Some(why) = tally.unusable.first()
+    {
+        return Err(Problem::new(Code::Invalid, format_args!("the postback can't be used: {why}")));
+    }
+    Ok(received.answer(&tally))
+}
+
+/// The source, if it is there and takes something.
+fn known_source(api: &Api, program: &str, id: &str) -> Result<WebhookSource, Problem> {
+    let source = api.registry.shared().read().source(program, id).cloned();
+    source.filter(|source| !source.disabled).ok_or_else(|| {
+        metrics::counter!("whence_webhook_deliveries_total", "provider" => "unknown", "outcome" => "no_source")
+            .increment(1);
+        api.missing("source", id)
+    })
+}
+
+/// The address that the provider called, as far as it can be seen behind proxies: some sign it.
+fn address<'a>(uri: &Uri, headers: &HeaderMap) -> Cow<'a, str> {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Cow::Owned(format!("https://{host}{path}"))
+}
+
+/// Who acts for a source: it may report what has happened in its program, and nothing else.
+fn caller(source: &WebhookSource) -> Caller {
+    Caller::of(&source.program, &[Scope::EventsWrite])
+}
+
+struct Received<'a> {
+    api: &'a Api,
+    source: &'a WebhookSource,
+    provider: Provider,
+    delivery: &'a Delivery<'a>,
+}
+
+impl Received<'_> {
+    fn count(&self, outcome: &'static str) {
+        let provider = self.provider.word();
+        metrics::counter!("whence_webhook_deliveries_total", "provider" => provider, "outcome" => outcome)
+            .increment(1);
+    }
+
+    fn count_event(&self, outcome: &'static str) {
+        let provider = self.provider.word();
+        metrics::counter!("whence_webhook_events_total", "provider" => provider, "outcome" => outcome)
+            .increment(1);
+    }
+
+    /// The events of a delivery that proves itself.
+    async fn events(&self) -> Result<Vec<ProviderEvent>, Problem> {
+        let secrets: Vec<&[u8]> =
+            self.source.secrets.iter().filter_map(|name| self.api.webhooks.secrets.get(name)).collect();
+        if secrets.is_empty() {
+            self.count("secret_missing");
+            return Err(Problem::new(Code::SecretMissing, "this process has none of the source's secrets"));
+        }
+        if let Err(refusal) = self.provider.verify(self.delivery, self.source, &secrets) {
+            return Err(self.refused(refusal).await);
+        }
+        match self.provider.events(self.delivery, self.source) {
+            Ok(events) => Ok(events),
+            Err(Unreadable::Refused(refusal)) => Err(self.refused(refusal).await),
+            Err(error) => {
+                self.count("unreadable");
+                self.lay_aside(self.letter("unreadable")).await;
+                let code = if error == Unreadable::TooMany { Code::TooLarge } else { Code::Malformed };
+                Err(Problem::new(code, error))
+            }
+        }
+    }
+
+    async fn refused(&self, refusal: Refusal) -> Problem {
+        self.count(refusal.tag());
+        self.lay_aside(self.letter(refusal.tag())).await;
+        Problem::new(Code::Unproved, refusal)
+    }
+
+    /// Translates events and takes what they become.
+    async fn take(&self, events: &[ProviderEvent]) -> Tally {
+        let mut tally = Tally::default();
+        let (mut of_event, mut translated) = (Vec::new(), Vec::new());
+        for event in events {
+            let translation = translate(self.source, event, self.delivery.now);
+            for what in &translation.left_out {
+                metrics::counter!("whence_webhook_left_out_total", "what" => *what).increment(1);
+            }
+            for (_rule, why) in &translation.unusable {
+                self.unusable(&mut tally, event, why, &"it lacks what its rule needs").await;
+            }
+            if translation.events.is_empty() && translation.unusable.is_empty() {
+                tally.unmapped += 1;
+                self.count_event("unmapped");
+                self.lay_aside(self.letter("unmapped").of(self.provider, event)).await;
+            }
+            for one in translation.events {
+                of_event.push(event);
+                translated.push(Ok(self.proved(one)));
+            }
+        }
+        let context = Context::default();
+        let outcomes = self.api.intake.take(translated, &context, &caller(self.source)).await;
+        for (event, Outcome { result, .. }) in of_event.into_iter().zip(outcomes) {
+            match result {
+                Ok(()) => {
+                    tally.accepted += 1;
+                    self.count_event("accepted");
+                }
+                Err(problem) if problem.code.is_retriable() => {
+                    self.count_event("retry");
+                    tally.retry.get_or_insert(problem);
+                }
+                Err(problem) => self.unusable(&mut tally, event, problem.code.tag(), &problem.detail).await,
+            }
+        }
+        tally
+    }
+
+    /// The event with those of its touches that prove something.
+    fn proved(&self, one: Translated) -> Value {
+        touches::proved(&self.api.intake, one, &caller(self.source))
+    }
+
+    async fn unusable(
+        &self,
+        tally: &mut Tally,
+        event: &ProviderEvent,
+        why: &'static str,
+        detail: &(dyn Display + Sync),
+    ) {
+        tally.unusable.push(why);
+        self.count_event("unusable");
+        // The detail names fields, never values.
+        tracing::warn!(
+            program = self.source.program,
+            source = self.source.id,
+            why,
+            %detail,
+            "a provider's event that is mapped can't be used"
+        );
+        self.lay_aside(self.letter(why).of(self.provider, event)).await;
+    }
+
+    fn letter(&self, reason: &'static str) -> Letter {
+        Letter::new(self.source, reason, self.delivery.body.len())
+    }
+
+    async fn lay_aside(&self, letter: Letter) {
+        letter.lay_aside(self.api, self.source, self.delivery.now).await;
+    }
+
+    fn answer(&self, tally: &Tally) -> Response<Full> {
+        let is_soap = self.delivery.body.trim_ascii_start().starts_with(b"<");
+        if self.provider == Provider::Salesforce && is_soap {
+            let mut response = Response::new(full(SALESFORCE_ACK));
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/xml; charset=utf-8"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            return response;
+        }
+        let body = json!({
+            "accepted": tally.accepted,
+            "unmapped": tally.unmapped,
+            "unusable": tally.unusable.len(),
+        });
+        json_response(StatusCode::OK, &body)
+    }
+}
+
+/// How long a touch that cannot be judged yet keeps its lead waiting. A key or link travels for seconds;
+/// a token under a key that never existed must not cost the lead.
+pub(super) const PATIENCE_MS: i64 = 15 * 60 * 1000;
+
+/// Whether an event of this time is young enough to wait for its touches.
+fn is_patient(occurred_at: Option<UnixMs>, now: UnixMs) -> bool {
+    occurred_at.is_some_and(|at| now.ms_since(at) <= PATIENCE_MS)
+}

@@ -1,0 +1,183 @@
+//! A source and its mapping as the API takes them. Says everything that is wrong at once.
+
+use crate::api::{
+    json::{Errors, Fields},
+    problem::Code,
+    programs::same_as_path,
+};
+use crate::webhooks::{FIELDS, Provider, check};
+use serde_json::Value;
+use whence_schemas::event::{WebhookCondition, WebhookField, WebhookRule, WebhookScheme, WebhookSource};
+
+/// The source in a body.
+pub(super) fn source(fields: &mut Fields<'_>, program: String, id: String) -> WebhookSource {
+    same_as_path(fields, "program", &program);
+    same_as_path(fields, "id", &id);
+    let mut text = |name: &str| fields.text(name).unwrap_or_default();
+    let provider = text("provider");
+    let scheme = WebhookScheme {
+        url: text("url"),
+        organization: text("organization"),
+        signature_header: text("signature_header"),
+        signature_prefix: text("signature_prefix"),
+        signature_encoding: text("signature_encoding"),
+        event_at: text("event_at"),
+        id_at: text("id_at"),
+    };
+    let rules = if fields.has("rules") {
+        let list = fields.list("rules");
+        let path = fields.path("rules");
+        rules(list, &path, fields.errors())
+    } else {
+        default_rules(&provider)
+    };
+    let source = WebhookSource {
+        program,
+        id,
+        provider,
+        secrets: fields.texts("secrets"),
+        scheme: Some(scheme),
+        rules,
+        test: fields.flag("test").unwrap_or(false),
+        disabled: fields.flag("disabled").unwrap_or(false),
+    };
+    for mistake in check(&source) {
+        fields.errors().add(mistake.field, Code::Invalid, mistake.reason);
+    }
+    source
+}
+
+/// The provider's built-in rules; none for a provider that is none.
+fn default_rules(provider: &str) -> Vec<WebhookRule> {
+    let text = Provider::of(provider).map_or("[]", Provider::default_rules);
+    let list: Vec<Value> =
+        serde_json::from_str(text).expect("the built-in rules are JSON: a test reads them");
+    rules(list, "rules", &mut Errors::default())
+}
+
+fn rules(list: Vec<Value>, path: &str, errors: &mut Errors) -> Vec<WebhookRule> {
+    let rule = |(index, value)| {
+        let fields = Fields::of(value, &format!("{path}[{index}]"), errors);
+        fields.map(rule).unwrap_or_default()
+    };
+    list.into_iter().enumerate().map(rule).collect()
+}
+
+fn rule(mut fields: Fields<'_>) -> WebhookRule {
+    let mut when = Vec::new();
+    for (index, value) in fields.list("when").into_iter().enumerate() {
+        let path = fields.path(&format!("when[{index}]"));
+        when.extend(Fields::of(value, &path, fields.errors()).map(condition));
+    }
+    let found = fields.object("fields").map(rule_fields).unwrap_or_default();
+    let rule = WebhookRule {
+        events: fields.texts("events"),
+        when,
+        gives: fields.text("gives").unwrap_or_default(),
+        name: fields.text("name").unwrap_or_default(),
+        fields: found,
+    };
+    fields.finish("a rule");
+    rule
+}
+
+fn condition(mut fields: Fields<'_>) -> WebhookCondition {
+    let mut values = Vec::new();
+    for (index, value) in fields.list("values").into_iter().enumerate() {
+        match value {
+            Value::String(text) => values.push(text),
+            Value::Number(number) => values.push(number.to_string()),
+            Value::Bool(flag) => values.push(flag.to_string()),
+            _ => fields.wrong(
+                &format!("values[{index}]"),
+                Code::WrongType,
+                "must be a string, a number, true or false",
+            ),
+        }
+    }
+    let condition = WebhookCondition {
+        at: fields.text("at").unwrap_or_default(),
+        is: fields.text("is").unwrap_or_default(),
+        values,
+    };
+    fields.finish("a condition");
+    condition
+}
+
+fn rule_fields(mut fields: Fields<'_>) -> Vec<WebhookField> {
+    let mut found = Vec::new();
+    for name in FIELDS {
+        let Some(value) = fields.take(name) else { continue };
+        let field = WebhookField { field: name.to_owned(), ..WebhookField::default() };
+        let path = fields.path(name);
+        found.push(match value {
+            Value::Object(_) => {
+                let inner = Fields::of(value, &path, fields.errors());
+                inner.map(|inner| place(inner, field)).unwrap_or_default()
+            }
+            other => WebhookField { at: pointers(other, &path, fields.errors()), ..field },
+        });
+    }
+    fields.finish("a rule's fields");
+    found
+}
+
+/// `{"at": …, "prefix": …}` or `{"constant": …}`
+fn place(mut fields: Fields<'_>, field: WebhookField) -> WebhookField {
+    let at = fields.take("at");
+    let path = fields.path("at");
+    let field = WebhookField {
+        at: at.map(|at| pointers(at, &path, fields.errors())).unwrap_or_default(),
+        prefix: fields.text("prefix").unwrap_or_default(),
+        constant: fields.text("constant").unwrap_or_default(),
+        ..field
+    };
+    fields.finish("a field's place");
+    field
+}
+
+/// One pointer, or a list of them.
+fn pointers(value: Value, path: &str, errors: &mut Errors) -> Vec<String> {
+    let list = match value {
+        Value::Array(list) => list,
+        one => vec![one],
+    };
+    let mut pointers = Vec::with_capacity(list.len());
+    for value in list {
+        match value {
+            Value::String(pointer) => pointers.push(pointer),
+            _ => errors.add(
+                path,
+                Code::WrongType,
+                "must be a JSON Pointer, a list of them, or an object with at or constant",
+            ),
+        }
+    }
+    pointers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::write;
+    use serde_json::json;
+
+    #[test]
+    fn built_in_rules_are_read_whole_and_right() {
+        for provider in Provider::ALL {
+            let list: Vec<Value> = serde_json::from_str(provider.default_rules()).unwrap();
+            let count = list.len();
+            let body = json!({
+                "provider": provider.word(),
+                "secrets": ["main"],
+                "rules": list,
+                "organization": (provider == Provider::Salesforce).then_some("00D000000000001"),
+            });
+            let read = write::record(body, "a source", |fields| source(fields, "demo".into(), "s".into()));
+            match read {
+                Ok(source) => assert!(count > 0 && source.rules.len() == count, "{provider:?}"),
+                Err(problem) => assert!(count == 0 && problem.errors.len() == 1, "{provider:?} {problem:?}"),
+            }
+        }
+    }
+}

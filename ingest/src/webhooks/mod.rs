@@ -1,0 +1,31 @@
+//! What providers send, proved and understood. Pure: raw bytes, secrets, a mapping and the time come in,
+//! events as the events API takes them come out. HTTP is in [`crate::api`].
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`delivery`] | one request of a provider, and the events in it |
+//! | [`providers`] | one module per provider: signature, event ids, events, built-in mapping |
+//! | [`sign`] | HMACs, comparisons in constant time, windows of time |
+//! | [`check`](self::check()) | everything that is wrong with a mapping |
+//! | [`translate`] | what a provider's event becomes under a mapping |
+//! | [`keep`] | what a dead letter keeps of a body |
+//! | [`secrets`] | secrets by name |
+//!
+//! Mappings are data in the registry ([`whence_schemas::event::WebhookSource`]); the built-in ones are
+//! `defaults/*.json`, in the form that the API takes.
+//!
+//! Architecture invariant: nothing of a body is parsed before its signature is proved.
+
+mod check;
+pub mod delivery;
+pub mod keep;
+pub mod providers;
+pub mod secrets;
+pub mod sign;
+pub mod translate;
+
+pub use check::{FIELDS, GIVES, IS, Mistake, check};
+pub use delivery::{Delivery, ProviderEvent, Refusal, Unreadable};
+pub use providers::Provider;
+pub use secrets::{NamedSecrets, SecretsError};
+pub use translate::{Translated, Translation, translate};

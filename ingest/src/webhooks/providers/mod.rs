@@ -1,0 +1,162 @@
+//! The providers. Each module has `verify` (one secret), `events`, and what a dead letter keeps.
+
+mod generic;
+mod hubspot;
+mod intercom;
+mod postback;
+mod salesforce;
+mod shopify;
+mod standard;
+mod stripe;
+
+pub use salesforce::ACK as SALESFORCE_ACK;
+pub use stripe::minor_units as stripe_minor_units;
+
+use super::delivery::{Delivery, EVENTS_MAX, ProviderEvent, Refusal, Unreadable};
+use serde_json::Value;
+use whence_schemas::event::{WebhookScheme, WebhookSource};
+
+macro_rules! providers {
+    ($($(#[$doc:meta])* $provider:ident = $word:literal, $module:ident;)+) => {
+        /// Who sends.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Provider {
+            $($(#[$doc])* $provider,)+
+        }
+
+        impl Provider {
+            /// All, in the order of the documentation.
+            pub const ALL: [Provider; [$($word),+].len()] = [$(Provider::$provider),+];
+
+            /// The word in mappings and metrics.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Provider::$provider => $word,)+ }
+            }
+
+            fn verify_with(
+                self,
+                delivery: &Delivery<'_>,
+                scheme: &WebhookScheme,
+                secret: &[u8],
+            ) -> Result<(), Refusal> {
+                match self { $(Provider::$provider => $module::verify(delivery, scheme, secret),)+ }
+            }
+
+            fn read(
+                self,
+                delivery: &Delivery<'_>,
+                scheme: &WebhookScheme,
+            ) -> Result<Vec<ProviderEvent>, Unreadable> {
+                match self { $(Provider::$provider => $module::events(delivery, scheme),)+ }
+            }
+
+            /// JSON Pointers to what a dead letter keeps of an event: ids and fixed words.
+            #[must_use]
+            pub fn keeps(self) -> &'static [&'static str] {
+                match self { $(Provider::$provider => $module::KEEPS,)+ }
+            }
+
+            /// The built-in rules, as the API takes them; an empty list where only the operator knows.
+            #[must_use]
+            pub fn default_rules(self) -> &'static str {
+                match self { $(Provider::$provider => $module::RULES,)+ }
+            }
+        }
+    };
+}
+
+providers! {
+    /// Stripe
+    Stripe = "stripe", stripe;
+    /// HubSpot
+    HubSpot = "hubspot", hubspot;
+    /// Salesforce: outbound messages (SOAP) and callouts of flows (JSON)
+    Salesforce = "salesforce", salesforce;
+    /// Intercom
+    Intercom = "intercom", intercom;
+    /// Shopify
+    Shopify = "shopify", shopify;
+    /// Everybody who signs as Standard Webhooks say
+    StandardWebhooks = "standard_webhooks", standard;
+    /// Zapier, Make, n8n, any CRM: JSON, with a bearer key or an HMAC
+    Generic = "generic", generic;
+    /// Affiliate networks that call an address
+    Postback = "postback", postback;
+}
+
+impl Provider {
+    /// The provider of this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Provider> {
+        Provider::ALL.into_iter().find(|provider| provider.word() == word)
+    }
+
+    /// Proves that one of the secrets has made this request, and lately, where the scheme has a time.
+    ///
+    /// # Errors
+    /// See [`Refusal`]; of several secrets, that of the one that came furthest.
+    pub fn verify(
+        self,
+        delivery: &Delivery<'_>,
+        source: &WebhookSource,
+        secrets: &[&[u8]],
+    ) -> Result<(), Refusal> {
+        let scheme = scheme(source);
+        let mut refusal = Refusal::Unsigned;
+        for secret in secrets {
+            match self.verify_with(delivery, scheme, secret) {
+                Ok(()) => return Ok(()),
+                Err(Refusal::Stale) => return Err(Refusal::Stale),
+                Err(other) => refusal = other,
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The events in a request that was proved; none where the provider only tries the address.
+    ///
+    /// # Errors
+    /// See [`Unreadable`].
+    pub fn events(
+        self,
+        delivery: &Delivery<'_>,
+        source: &WebhookSource,
+    ) -> Result<Vec<ProviderEvent>, Unreadable> {
+        let events = self.read(delivery, scheme(source))?;
+        if events.len() > EVENTS_MAX { Err(Unreadable::TooMany) } else { Ok(events) }
+    }
+}
+
+fn scheme(source: &WebhookSource) -> &WebhookScheme {
+    static NONE: WebhookScheme = WebhookScheme {
+        url: String::new(),
+        organization: String::new(),
+        signature_header: String::new(),
+        signature_prefix: String::new(),
+        signature_encoding: String::new(),
+        event_at: String::new(),
+        id_at: String::new(),
+    };
+    source.scheme.as_ref().unwrap_or(&NONE)
+}
+
+/// The body as a JSON object.
+fn object(delivery: &Delivery<'_>) -> Result<Value, Unreadable> {
+    let value: Value = serde_json::from_slice(delivery.body).map_err(|_| Unreadable::Body)?;
+    value.is_object().then_some(value).ok_or(Unreadable::Body)
+}
+
+/// The text or number at a pointer, as text; empty where there is none.
+fn text(value: &Value, pointer: &str) -> String {
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => String::new(),
+    }
+}
+
+/// A text that must be there.
+fn required(value: &Value, pointer: &str) -> Result<String, Unreadable> {
+    Some(text(value, pointer)).filter(|text| !text.is_empty()).ok_or(Unreadable::Body)
+}

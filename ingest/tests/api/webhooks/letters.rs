@@ -1,0 +1,128 @@
+//! What is kept of deliveries that became no event: a reason, ids and fixed words.
+
+use super::{deliver, gists, node, payload, put};
+use crate::node::{NOW, Node, good_token};
+use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
+use whence_runtime::telemetry::{BuildInfo, Metrics};
+use whence_schemas::event::event::Body;
+
+/// The dead letters, as their reason and what they keep.
+fn letters(node: &Node) -> Vec<(String, Value)> {
+    let bodies = node.events().into_iter().filter_map(|event| event.body);
+    bodies
+        .filter_map(|body| match body {
+            Body::DeadLetter(letter) => Some((letter.reason, serde_json::from_str(&letter.detail).unwrap())),
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_proves_nothing_leaves_its_size_and_nothing_else() {
+    let node = node().await;
+    let body = r#"{"id":"evt_secret","type":"secret"}"#;
+    let answer = node.send_as("POST", "/v1/webhooks/demo/stripe", &[], body).await;
+    assert_eq!(answer.problem(), (401, "unproved".into(), String::new()));
+    let expected = json!({
+        "source": "stripe", "provider": "stripe", "reason": "unsigned", "body_bytes": body.len(),
+    });
+    assert_eq!(letters(&node), [("unsigned".to_owned(), expected)]);
+}
+
+#[tokio::test]
+async fn what_is_not_mapped_leaves_the_providers_ids() {
+    let node = node().await;
+    let body = json!({
+        "id": "evt_1", "object": "event", "type": "customer.updated", "livemode": true, "created": 1_799_999_990,
+        "data": {"object": {"id": "cus_1", "object": "customer", "email": "ann.secret@shop.example",
+            "name": "Ann Secret", "metadata": {"wclid": "secret"}}},
+    });
+    let answer = deliver(&node, "stripe", &[], &body.to_string()).await;
+    assert_eq!((answer.status, answer.json()["unmapped"].as_u64()), (200, Some(1)));
+    let kept = json!({
+        "/id": "evt_1", "/type": "customer.updated", "/livemode": true, "/created": 1_799_999_990,
+        "/data/object/id": "cus_1", "/data/object/object": "customer",
+    });
+    let found = letters(&node);
+    assert_eq!((found.len(), found[0].0.as_str()), (1, "unmapped"));
+    assert_eq!((&found[0].1["kept"], &found[0].1["event"]), (&kept, &json!("customer.updated")));
+    // Retried, it is the same letter.
+    assert_eq!(deliver(&node, "stripe", &[], &body.to_string()).await.status, 200);
+    let events = node.events();
+    assert_eq!(events[0].id, events[1].id);
+}
+
+#[tokio::test]
+async fn what_is_mapped_and_cannot_be_used_says_why() {
+    let node = node().await;
+    let rule = |fields: Value| json!({"gives": "qualification", "name": "sale", "fields": fields});
+    let value = json!({"email": "/who", "amount": "/total", "currency": "/currency"});
+    put(&node, "crm", json!({"provider": "generic", "secrets": ["main"], "rules": [rule(value)]})).await;
+    for (body, why) in [
+        (json!({"total": 1, "currency": "EUR"}), "no_subject"),
+        (json!({"who": "not an address", "total": 1, "currency": "EUR"}), "no_subject"),
+        (json!({"who": "a@shop.example", "total": "1,50", "currency": "EUR"}), "amount_unreadable"),
+        (json!({"who": "a@shop.example", "total": 1.005, "currency": "EUR"}), "amount_unreadable"),
+        (json!({"who": "a@shop.example", "total": -1, "currency": "EUR"}), "amount_unreadable"),
+        (json!({"who": "a@shop.example", "total": 1, "currency": "Taler"}), "currency_unknown"),
+    ] {
+        let answer = deliver(&node, "crm", &[], &body.to_string()).await;
+        assert_eq!((answer.status, answer.json()["unusable"].as_u64()), (200, Some(1)), "{body}");
+        assert_eq!(letters(&node).last().unwrap().0, why, "{body}");
+    }
+    assert_eq!(letters(&node).len(), gists(&node).len());
+}
+
+#[tokio::test]
+async fn raw_bodies_and_aliases_reach_no_file() {
+    let node = node().await;
+    let token = good_token();
+    for (provider, headers, body) in [
+        ("stripe", &[][..], include_str!("payloads/stripe_checkout.json")),
+        ("hubspot", &[], include_str!("payloads/hubspot_batch.json")),
+        ("salesforce", &[], include_str!("payloads/salesforce_outbound.xml")),
+        ("intercom", &[], include_str!("payloads/intercom_user.json")),
+        ("shopify", &["x-shopify-topic: orders/paid"], include_str!("payloads/shopify_order.json")),
+        ("shopify", &["x-shopify-topic: orders/edited"], include_str!("payloads/shopify_order.json")),
+    ] {
+        let body = payload(body, &token);
+        assert_eq!(deliver(&node, provider, headers, &body).await.status, 200, "{provider}");
+        // And once more without a proof.
+        node.send_as("POST", &format!("/v1/webhooks/demo/{provider}"), headers, body).await;
+    }
+    for record in node.records() {
+        let text = String::from_utf8_lossy(&record).to_lowercase();
+        for raw in ["secret", "shop.example", "gift", "123 456"] {
+            assert!(!text.contains(raw), "{raw} in {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_floods_a_node_with_nonsense_fills_no_disk_and_everything_is_counted() {
+    let build = BuildInfo { version: "1", revision: "r", role: "test" };
+    let (metrics, recorder) = Metrics::detached(build).unwrap();
+    let recording = metrics::set_default_local_recorder(&recorder);
+    let node = node().await;
+    for _ in 0..30 {
+        let answer = node.send_as("POST", "/v1/webhooks/demo/stripe", &[], "{}").await;
+        assert_eq!(answer.status, 401);
+    }
+    assert_eq!(letters(&node).len(), 10);
+    node.clock_ms.store(NOW.0 + 1000, Ordering::Relaxed);
+    deliver(&node, "stripe", &[], "no json").await;
+    deliver(&node, "hubspot", &[], "[]").await;
+    assert_eq!(letters(&node).last().unwrap().0, "unreadable");
+    node.stop().await;
+    drop(recording);
+    let text = metrics.render();
+    for line in [
+        r#"whence_webhook_deliveries_total{provider="stripe",outcome="unsigned"} 30"#,
+        r#"whence_webhook_deliveries_total{provider="stripe",outcome="unreadable"} 1"#,
+        r#"whence_webhook_deliveries_total{provider="hubspot",outcome="accepted"} 1"#,
+        r#"whence_webhook_dead_letters_dropped_total{why="too_many"} 20"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+    }
+}

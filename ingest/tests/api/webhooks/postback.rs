@@ -1,0 +1,85 @@
+//! `GET /v1/postback/P?…` as affiliate networks call it.
+
+use super::{SECRET, gists, node};
+use crate::node::{Answer, Node, good_token};
+use std::collections::BTreeSet;
+
+async fn call(node: &Node, query: &str) -> Answer {
+    let token = SECRET.replace('=', "%3D");
+    node.send_as("GET", &format!("/v1/postback/demo?{query}&token={token}"), &[], "").await
+}
+
+#[tokio::test]
+async fn a_sale_is_a_lead_and_a_qualification_of_the_click() {
+    let node = node().await;
+    let subid = good_token();
+    let lead = call(&node, &format!("subid={subid}&status=lead")).await;
+    assert_eq!(lead.status, 200, "{}", lead.text);
+    let sale = format!("subid={subid}&status=sale&tid=t-1&payout=12.5&currency=usd");
+    for _ in 0..2 {
+        assert_eq!(call(&node, &sale).await.status, 200);
+    }
+    let (lead, sale) = ("lead \"\" keys 1 by [\"ann\"]", "qualification sale 1250 USD keys 1");
+    assert_eq!(gists(&node), [lead, lead, sale, lead, sale]);
+    let ids: BTreeSet<_> = node.events().into_iter().map(|event| event.id).collect();
+    assert_eq!(ids.len(), 2, "one lead of the click, one sale of the transaction");
+    let records = node.records();
+    let token_is_named = records.iter().any(|record| String::from_utf8_lossy(record).contains(SECRET));
+    assert!(!token_is_named);
+}
+
+#[tokio::test]
+async fn a_rebill_counts_once_for_each_transaction_and_needs_one() {
+    let node = node().await;
+    let subid = good_token();
+    let none = call(&node, &format!("subid={subid}&status=rebill&payout=5&currency=EUR")).await;
+    assert_eq!(none.status, 400, "without a transaction it can't be told from its retry");
+    for tid in ["t-1", "t-2", "t-2"] {
+        let query = format!("subid={subid}&status=rebill&tid={tid}&payout=5&currency=EUR");
+        assert_eq!(call(&node, &query).await.status, 200);
+    }
+    let rebills: Vec<_> = node.events().into_iter().filter(|event| event.source == "postback").collect();
+    let ids: BTreeSet<_> = rebills[1..].iter().map(|event| event.id.clone()).collect();
+    assert_eq!((rebills.len(), ids.len()), (4, 2), "the first is the dead letter");
+}
+
+#[tokio::test]
+async fn what_cannot_be_used_is_said_and_an_unknown_click_is_kept() {
+    let node = node().await;
+    for (query, status) in [
+        ("status=lead", 400),
+        ("subid=x", 400),
+        ("subid=x&status=sale&payout=1,5&currency=EUR", 422),
+        ("subid=x&status=sale&payout=1&currency=Taler", 422),
+        ("subid=not-ours&status=lead", 200),
+        ("subid=not-ours&status=trash", 200),
+    ] {
+        assert_eq!(call(&node, query).await.status, status, "{query}");
+    }
+    assert!(gists(&node).contains(&"lead \"\" keys 1 by []".to_owned()), "never dropped");
+}
+
+#[tokio::test]
+async fn a_postback_needs_the_secret_and_never_repeats_it() {
+    let node = node().await;
+    let path = "/v1/postback/demo?subid=x&status=lead";
+    for (path, headers) in [
+        (path.to_owned(), None),
+        (format!("{path}&token=wrong-but-confidential"), None),
+        (format!("{path}&token={}", &SECRET[..10]), None),
+        (path.to_owned(), Some("authorization: Bearer wrong-but-confidential")),
+    ] {
+        let headers: Vec<&str> = headers.into_iter().collect();
+        let answer = node.send_as("GET", &path, &headers, "").await;
+        assert_eq!(answer.problem().0, 401, "{path}");
+        assert!(!answer.text.contains("confidential") && !answer.text.contains(&SECRET[..10]));
+    }
+    let bearer = format!("authorization: Bearer {SECRET}");
+    assert_eq!(
+        node.send_as("GET", path, &[&bearer], "").await.status,
+        200,
+        "a header is no part of an address"
+    );
+    let is_named = |record: &Vec<u8>| String::from_utf8_lossy(record).contains("confidential");
+    assert!(!node.records().iter().any(is_named));
+}

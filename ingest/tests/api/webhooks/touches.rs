@@ -1,0 +1,69 @@
+//! A provider's lead is taken whatever its token is worth; only what may mend itself waits, and not long.
+
+use super::{deliver, gists, node, payload, put};
+use crate::node::{NOW, good_token, ring, token};
+use serde_json::{Value, json};
+use whence_schemas::token::KeyRing;
+
+const CHECKOUT: &str = include_str!("payloads/stripe_checkout.json");
+
+#[tokio::test]
+async fn touches_that_prove_nothing_are_left_out_and_the_lead_is_taken() {
+    let node = node().await;
+    let forged = KeyRing::new(1, &[(1, [8; 32])]).unwrap();
+    let long = "x".repeat(100);
+    for worthless in [
+        "order-4711",
+        long.as_str(),
+        &token(&forged, "abc", "email", 1000),
+        &token(&ring(1, &[1]), "xyz", "email", 1000),
+        &token(&ring(1, &[1]), "abc", "email", -600_000),
+    ] {
+        let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, worthless)).await;
+        assert_eq!(answer.status, 200, "{worthless}: {}", answer.text);
+    }
+    let leads: Vec<_> = gists(&node).into_iter().filter(|gist| gist.starts_with("lead")).collect();
+    assert_eq!(leads, vec!["lead \"customer-1\" keys 3 by []"; 5]);
+}
+
+#[tokio::test]
+async fn of_several_places_the_one_with_a_token_counts() {
+    let node = node().await;
+    let mut body: Value = serde_json::from_str(CHECKOUT).unwrap();
+    body["data"]["object"]["metadata"]["wclid"] = json!("forged");
+    body["data"]["object"]["client_reference_id"] =
+        json!(format!("https://shop.example/?a=b&wclid={}#top", good_token()));
+    assert_eq!(deliver(&node, "stripe", &[], &body.to_string()).await.status, 200);
+    assert_eq!(
+        gists(&node)[0],
+        "lead \"customer-1\" keys 3 by [\"ann\"]",
+        "out of the landing page's address"
+    );
+}
+
+#[tokio::test]
+async fn a_touch_that_may_mend_itself_is_waited_for_while_the_event_is_young() {
+    let node = node().await;
+    let unknown_key = token(&ring(9, &[9]), "abc", "email", 1000);
+    let unknown_link = token(&ring(1, &[1]), "not-here-yet", "email", 1000);
+    for waiting in [&unknown_key, &unknown_link] {
+        let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, waiting)).await;
+        assert_eq!(answer.status, 503, "{}", answer.text);
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    assert!(!gists(&node).iter().any(|gist| gist.starts_with("lead")));
+    let later = NOW.plus_ms(16 * 60 * 1000);
+    node.clock_ms.store(later.0, std::sync::atomic::Ordering::Relaxed);
+    let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, &unknown_key)).await;
+    assert_eq!(answer.status, 200, "a key that never was does not cost the lead: {}", answer.text);
+    assert!(gists(&node).contains(&"lead \"customer-1\" keys 3 by []".to_owned()));
+}
+
+#[tokio::test]
+async fn a_code_of_the_mapping_credits_its_referrer() {
+    let node = node().await;
+    let rule = json!({"gives": "lead", "fields": {"email": "/who", "code": {"constant": "abc"}}});
+    put(&node, "crm", json!({"provider": "generic", "secrets": ["main"], "rules": [rule]})).await;
+    assert_eq!(deliver(&node, "crm", &[], r#"{"who":"a@shop.example"}"#).await.status, 200);
+    assert_eq!(gists(&node), ["lead \"\" keys 1 by [\"ann\"]"]);
+}
