@@ -36,6 +36,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 4, name: "reports", text: include_str!("../sql/0004_reports.sql") },
     Migration { number: 15, name: "lineage", text: include_str!("../sql/0015_lineage.sql") },
     Migration { number: 16, name: "status", text: include_str!("../sql/0016_status.sql") },
+    Migration { number: 17, name: "report_views", text: include_str!("../sql/0017_report_views.sql") },
 ];
 
 impl Migration {

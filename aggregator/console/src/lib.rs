@@ -6,12 +6,16 @@
 //! | [`ask`] | a client with limits; rows as JSON objects | ClickHouse |
 //! | [`lineage`] | the lines of the view `lineage`, and why somebody is credited, in words | ClickHouse |
 //! | [`status`] | the view `status`, page by page | ClickHouse |
+//! | [`reports`] | funnel, referrers, channels and the other report views | ClickHouse |
+//! | [`http`] | the same as a JSON API on a listener of its own | HTTP |
 //!
 //! Architecture invariants: nothing here writes. Whatever a caller says is a parameter of a query, never
 //! a part of its text. An email address, phone number or lead id given in clear leaves [`subject`] as a
 //! keyed hash.
 
 pub mod ask;
+pub mod http;
 pub mod lineage;
+pub mod reports;
 pub mod status;
 pub mod subject;

@@ -27,6 +27,9 @@ pub struct Addresses {
     /// Where events and registry calls are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
+    /// Where lineage, status and reports are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console: Option<String>,
     /// Where ClickHouse is asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clickhouse: Option<String>,
@@ -66,9 +69,15 @@ impl AddressBook {
     /// # Errors
     /// The writer's.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let Addresses { role, edge, api, clickhouse, admin, .. } = &self.addresses;
+        let Addresses { role, edge, api, console, clickhouse, admin, .. } = &self.addresses;
         writeln!(out, "whence {role} is ready")?;
-        let lines = [("links", edge), ("events API", api), ("ClickHouse", clickhouse), ("operations", admin)];
+        let lines = [
+            ("links", edge),
+            ("events API", api),
+            ("console", console),
+            ("ClickHouse", clickhouse),
+            ("operations", admin),
+        ];
         for (name, address) in lines {
             if let Some(address) = address {
                 writeln!(out, "  {name:<12}{address}")?;

@@ -17,11 +17,12 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 14] = [
+const ENTRIES: [Entry; 15] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
     Entry { command: roles::clickhouse::command, run: roles::clickhouse::run },
+    Entry { command: roles::console::command, run: roles::console::run },
     Entry { command: tools::migrate::command, run: tools::migrate::run },
     Entry { command: tools::topics::command, run: tools::topics::run },
     Entry { command: tools::report::command, run: tools::report::run },

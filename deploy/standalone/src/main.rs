@@ -6,7 +6,7 @@
 //! | [`cli`] | the commands, and from an error to an exit code |
 //! | [`settings`] | every setting, in groups |
 //! | [`process`] | what every role has: folder, signals, health, operator's port, an end in stages |
-//! | [`roles`] | `up`, `ingest`, `aggregate`, `clickhouse`: which parts run together |
+//! | [`roles`] | `up`, `ingest`, `aggregate`, `clickhouse`, `console`: which parts run together |
 //! | [`parts`] | one part each: glue between a crate and its surroundings |
 //! | [`tools`] | `migrate`, `topics`, `report`, `lineage`, `status`, `try`, `secrets`, `validate`, `settings`, `version` |
 //! | [`data_dir`], [`secrets`], [`addresses`] | files of a process |

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{Role, run};
+use support::{Role, ask, run};
 use tempfile::tempdir;
 
 fn text(bytes: &[u8]) -> String {
@@ -107,4 +107,60 @@ fn a_trial_runs_through_and_leaves_nothing_in_the_funnel() {
     assert!(whence.stop().success());
     let stopped = run(&["try", "p", "--data", data.to_str().unwrap()]);
     assert!(text(&stopped.stderr).contains("no whence runs in"), "{stopped:?}");
+}
+
+#[test]
+fn the_console_answers_whoever_may_read_reports() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let whence = Role::up(&data);
+    let admin = fs::read_to_string(data.join("admin-key")).unwrap();
+    whence.set_up_world(&admin);
+    whence.call("PUT", "/v1/programs/q", &json!({ "destination_hosts": ["shop.example"] }));
+    let token = whence.click("x");
+    let lead = json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "email": "bob@shop.example",
+        "touches": [{ "token": token }] });
+    whence.call("POST", "/v1/events", &lead);
+    whence.until_count("SELECT toUInt64(sum(leads)) FROM funnel_daily", 1);
+    whence.until_count("SELECT toUInt64(sum(clicks)) FROM funnel_daily", 1);
+    let key = |scope: &str, program: &str| {
+        let made = whence.call("POST", "/v1/keys", &json!({ "scopes": [scope], "program": program }));
+        made["key"].as_str().unwrap().to_owned()
+    };
+    let (reader, stranger, sender) =
+        (key("reports:read", "p"), key("reports:read", "q"), key("events:write", "p"));
+    let console = whence.address("console");
+    let asked = |key: &str, method: &str, path: &str, body: &str| {
+        let headers = [("authorization", format!("Bearer {}", key.trim()))];
+        let answer = ask(&console, method, path, &headers, body);
+        (answer.status, serde_json::from_str::<Value>(&answer.body).unwrap())
+    };
+
+    let (status, funnel) = asked(&reader, "GET", "/v1/programs/p/funnel?limit=5", "");
+    assert_eq!((status, &funnel["more"]), (200, &json!(false)), "{funnel}");
+    let counts = ["referrer", "clicks", "leads"].map(|name| &funnel["items"][0][name]);
+    assert_eq!(counts, [&json!("ann"), &json!(1), &json!(1)]);
+    let (_, leads) = asked(&admin, "GET", "/v1/programs/p/status?referrer=ann", "");
+    assert_eq!((&leads["items"][0]["lead"], &leads["items"][0]["state"]), (&json!("bob"), &json!("lead")));
+    let (_, by_lead) = asked(&reader, "GET", "/v1/programs/p/lineage/bob?referrer=eve", "");
+    let why = by_lead["events"][0]["why"].to_string();
+    assert!(why.contains("ann gets the credit") && why.contains("eve does not get it"), "{by_lead}");
+    let body = json!({ "email": "BOB@shop.example", "referrer": "eve" }).to_string();
+    assert_eq!(asked(&reader, "POST", "/v1/programs/p/lineage", &body), (200, by_lead));
+
+    for (key, method, path, expected) in [
+        ("whk_0_0", "GET", "/v1/programs/p/funnel", 401),
+        (&stranger, "GET", "/v1/programs/p/funnel", 403),
+        (&sender, "GET", "/v1/programs/p/lineage/bob", 403),
+        (&reader, "GET", "/v1/programs/p/nothing", 404),
+        (&reader, "POST", "/v1/programs/p/funnel", 405),
+        (&reader, "GET", "/v1/programs/p/lineage", 405),
+        (&reader, "GET", "/v1/programs/p/status?limit=5000", 422),
+        (&reader, "POST", "/v1/programs/p/lineage", 422),
+    ] {
+        let (status, problem) = asked(key, method, path, "{}");
+        assert_eq!((status, &problem["status"]), (expected, &json!(expected)), "{method} {path}: {problem}");
+    }
+    assert!(!whence.log().to_lowercase().contains("bob@shop.example"));
+    assert!(whence.stop().success());
 }

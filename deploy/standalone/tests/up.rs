@@ -45,7 +45,10 @@ fn a_click_becomes_a_row_and_a_stop_leaves_nothing_behind() {
     assert!(log.trim_end().ends_with("stopped"), "{log}");
     let stages = log.split("shutdown stage finished stage=\"").skip(1);
     let stages: Vec<&str> = stages.map(|rest| rest.split('"').next().unwrap()).collect();
-    assert_eq!(stages, ["drain", "edge", "api", "journals", "registry", "aggregator", "clickhouse"]);
+    assert_eq!(
+        stages,
+        ["drain", "edge", "api", "journals", "registry", "console", "aggregator", "clickhouse"]
+    );
 }
 
 #[test]

@@ -24,11 +24,14 @@ pub enum Scope {
     RegistryWrite,
     /// Reading them. Who may change them may read them, too.
     RegistryRead,
+    /// Reading what is stored: lineage, status, reports.
+    ReportsRead,
 }
 
 impl Scope {
     /// All, in the order of the documentation.
-    pub const ALL: [Scope; 3] = [Scope::EventsWrite, Scope::RegistryWrite, Scope::RegistryRead];
+    pub const ALL: [Scope; 4] =
+        [Scope::EventsWrite, Scope::RegistryWrite, Scope::RegistryRead, Scope::ReportsRead];
 
     /// The word in API keys.
     #[must_use]
@@ -37,6 +40,7 @@ impl Scope {
             Scope::EventsWrite => "events:write",
             Scope::RegistryWrite => "registry:write",
             Scope::RegistryRead => "registry:read",
+            Scope::ReportsRead => "reports:read",
         }
     }
 }

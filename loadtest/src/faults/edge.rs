@@ -23,9 +23,10 @@ pub async fn run(ground: &Ground, kills: u32) -> Result<Outcome, FaultError> {
     let addresses: [String; 3] = std::array::from_fn(|_| free_address());
     let [edge, api, clickhouse] = addresses.each_ref().map(String::as_str);
     let listen = ["--edge-listen", edge, "--api-listen", api, "--clickhouse-listen", clickhouse];
+    let unused = ["--console-listen", "127.0.0.1:0"];
     // Small blocks, so that kills find some open.
     let blocks = ["--linger", "200ms", "--block-records-max", "2000"];
-    roles.add(NAME, "up", &[&listen[..], &blocks].concat())?;
+    roles.add(NAME, "up", &[&listen[..], &unused, &blocks].concat())?;
     roles.wait(NAME, Until::Ready).await?;
     let urls = addresses.each_ref().map(|address| format!("http://{address}"));
     let key = roles.data(NAME).join("admin-key");

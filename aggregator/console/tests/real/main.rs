@@ -6,5 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod lineage;
+mod reports;
 mod status;
 mod world;

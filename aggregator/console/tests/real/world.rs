@@ -168,7 +168,7 @@ pub fn click(referrer: &str, ago_ms: i64, verdict: Verdict) -> Bytes {
     })
 }
 
-fn event(id: &str, body: Body) -> Event {
+pub fn event(id: &str, body: Body) -> Event {
     Event {
         id: Bytes::copy_from_slice(event_id(id).0.as_bytes()),
         mode: Mode::Live.into(),

@@ -8,19 +8,21 @@ use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_clickhouse_embedded::supervise::Supervisor;
+use whence_ingest::api::AdminKey;
 use whence_ingest::registry::Registry;
 use whence_ingest::topics::Cluster;
 use whence_runtime::settings::Effective;
 use whence_runtime::shutdown::Shutdown;
-use whence_schemas::token::KeyRing;
 
 use crate::addresses::url;
 use crate::failure::Failure;
 use crate::parts::aggregation::{Aggregation, Tools};
+use crate::parts::console::{Console, Keys};
 use crate::parts::journals::{self, Journal};
 use crate::parts::shipper::{self, Shipper};
 use crate::parts::{dimensions, engine, kafka, store};
 use crate::process::Process;
+use crate::secrets::Secrets;
 use crate::settings::UpSettings;
 
 /// What is there already.
@@ -29,8 +31,10 @@ pub struct Surroundings<'a> {
     pub settings: &'a UpSettings,
     /// The same, to be handed to the engine's process.
     pub effective: &'a [Effective],
-    /// The keys that tokens are checked with.
-    pub keys: &'a KeyRing,
+    /// Token keys and hashing secrets.
+    pub secrets: &'a Secrets,
+    /// The key that may do everything.
+    pub admin: &'a AdminKey,
     /// Programs, referrers, links.
     pub registry: &'a Arc<dyn Registry>,
 }
@@ -41,6 +45,7 @@ pub struct Facts {
     engine: Option<Supervisor>,
     shipper: Option<Shipper>,
     aggregation: Option<Aggregation>,
+    console: Option<Console>,
     /// Stops what only watches and follows.
     followers: CancellationToken,
 }
@@ -86,11 +91,17 @@ impl Facts {
         tokio::spawn(store::watch(client.clone(), component, self.followers.clone()));
         dimensions::start(&client, around.registry, &process.health, &self.followers);
 
+        let keys = Keys { registry: Arc::clone(around.registry), admin: around.admin.clone() };
+        let identity = around.secrets.identity.clone();
+        let console = Console::start(&settings.console, client.clone(), identity, keys).await?;
+        process.book.note(|addresses| addresses.console = Some(console.url()))?;
+        self.console = Some(console);
+
         whence_aggregator::metrics::describe();
         let tools = Tools {
             store: ClickHouseStore::new(client, settings.aggregator.store_settings(&settings.clickhouse)),
             settings: settings.aggregator.loop_settings(),
-            keys: Arc::new(around.keys.clone()),
+            keys: Arc::new(around.secrets.keys.clone()),
         };
         self.aggregation = Some(match &cluster {
             Some(cluster) => Aggregation::over_kafka(settings.kafka.group(cluster), &tools),
@@ -108,9 +119,13 @@ impl Facts {
         (shutdown, self)
     }
 
-    /// First the blocks in flight, then the engine that they are inserted into.
+    /// First the questions and the blocks in flight, then the engine that they are inserted into.
     pub fn stages(self, shutdown: Shutdown, limit: Duration) -> Shutdown {
-        let Self { engine, aggregation, followers, shipper: _ } = self;
+        let Self { engine, aggregation, console, followers, shipper: _ } = self;
+        let shutdown = match console {
+            Some(console) => console.stages(shutdown, limit),
+            None => shutdown,
+        };
         let shutdown = match aggregation {
             Some(aggregation) => aggregation.stages(shutdown, limit),
             None => shutdown,

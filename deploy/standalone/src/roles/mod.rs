@@ -2,6 +2,7 @@
 
 pub mod aggregate;
 pub mod clickhouse;
+pub mod console;
 mod facts;
 pub mod ingest;
 mod keys;

@@ -21,7 +21,7 @@ use crate::settings::{UpSettings, load};
 
 /// `whence up`
 pub fn command() -> Command {
-    let about = "Runs everything on this machine: edge, events API, aggregator, ClickHouse";
+    let about = "Runs everything on this machine: edge, events API, aggregator, ClickHouse, console";
     settings::command::<UpSettings>(Command::new("up").about(about))
 }
 
@@ -55,13 +55,13 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,
-        admin,
+        admin: admin.clone(),
         registry: &registry,
     };
     let ingest = Ingest::start(parts, &mut process).await?;
 
     let surroundings =
-        Surroundings { settings, effective, keys: &secrets.keys, registry: &registry.registry };
+        Surroundings { settings, effective, secrets: &secrets, admin: &admin, registry: &registry.registry };
     let stop = process.stop.clone();
     // Whatever there is of it when the process is to stop is stopped in order.
     let brought_up = stop.run_until_cancelled(facts.bring_up(&surroundings, &mut process)).await;

@@ -13,8 +13,8 @@ pub use ingest::{EdgeSettings, JournalSettings};
 pub use kafka::{KafkaSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
-    AggregateSettings, ClickHouseRoleSettings, IngestSettings, LineageSettings, MigrateSettings,
-    ReportSettings, TopicsSettings, TrySettings, UpSettings,
+    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, IngestSettings, LineageSettings,
+    MigrateSettings, ReportSettings, TopicsSettings, TrySettings, UpSettings,
 };
 
 use clap::ArgMatches;
@@ -41,6 +41,7 @@ pub fn catalogue() -> Catalogue {
         .with::<IngestSettings>()
         .with::<AggregateSettings>()
         .with::<ClickHouseRoleSettings>()
+        .with::<ConsoleRoleSettings>()
         .with::<MigrateSettings>()
         .with::<TopicsSettings>()
         .with::<ReportSettings>()

@@ -1,5 +1,6 @@
 //! What each command is given, and the rules between groups.
 
+use whence_console::http::ConsoleSettings;
 use whence_ingest::api::ApiSettings;
 use whence_runtime::telemetry::LogSettings;
 
@@ -21,6 +22,7 @@ whence_runtime::compose! {
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub engine: EngineSettings,
+        pub console: ConsoleSettings,
         pub kafka: KafkaSettings,
         pub topics: TopicSettings,
         pub ship: ShipSettings,
@@ -62,6 +64,19 @@ whence_runtime::compose! {
         pub account: AccountSettings,
         pub engine: EngineSettings,
     }
+}
+
+whence_runtime::compose! {
+    /// `whence console`.
+    pub struct ConsoleRoleSettings {
+        pub process: ProcessSettings,
+        pub secrets: SecretsSettings,
+        pub console: ConsoleSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub kafka: KafkaSettings,
+    }
+    check console_fits_together
 }
 
 whence_runtime::compose! {
@@ -139,16 +154,20 @@ fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
 }
 
 fn aggregate_fits_together(aggregate: &AggregateSettings) -> Vec<String> {
-    let is_missing = aggregate.clickhouse.clickhouse_url.is_none();
-    let url = required(is_missing, "clickhouse-url", "WHENCE_CLICKHOUSE_URL", "");
-    [
-        aggregate.clickhouse.mistakes(),
-        aggregate.kafka.mistakes(),
-        needs_kafka(&aggregate.kafka),
-        url,
-        needs_secrets(&aggregate.secrets),
-    ]
-    .concat()
+    reads_kafka_and_clickhouse(&aggregate.clickhouse, &aggregate.kafka, &aggregate.secrets)
+}
+
+fn console_fits_together(console: &ConsoleRoleSettings) -> Vec<String> {
+    reads_kafka_and_clickhouse(&console.clickhouse, &console.kafka, &console.secrets)
+}
+
+fn reads_kafka_and_clickhouse(
+    clickhouse: &ClickHouseSettings,
+    kafka: &KafkaSettings,
+    secrets: &SecretsSettings,
+) -> Vec<String> {
+    let url = required(clickhouse.clickhouse_url.is_none(), "clickhouse-url", "WHENCE_CLICKHOUSE_URL", "");
+    [clickhouse.mistakes(), kafka.mistakes(), needs_kafka(kafka), url, needs_secrets(secrets)].concat()
 }
 
 fn migrate_fits_together(migrate: &MigrateSettings) -> Vec<String> {

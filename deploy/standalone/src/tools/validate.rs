@@ -7,11 +7,11 @@ use whence_runtime::settings::{self, Loaded};
 use super::table::{Align, Table};
 use crate::failure::Failure;
 use crate::settings::{
-    AggregateSettings, ClickHouseRoleSettings, IngestSettings, MigrateSettings, TopicsSettings, UpSettings,
-    load,
+    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, IngestSettings, MigrateSettings,
+    TopicsSettings, UpSettings, load,
 };
 
-const ROLES: [&str; 6] = ["up", "ingest", "aggregate", "clickhouse", "migrate", "topics"];
+const ROLES: [&str; 7] = ["up", "ingest", "aggregate", "clickhouse", "console", "migrate", "topics"];
 
 whence_runtime::compose! {
     /// Every flag of every role.
@@ -44,6 +44,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         "ingest" => shown(&load::<IngestSettings>(flags)?),
         "aggregate" => shown(&load::<AggregateSettings>(flags)?),
         "clickhouse" => shown(&load::<ClickHouseRoleSettings>(flags)?),
+        "console" => shown(&load::<ConsoleRoleSettings>(flags)?),
         "migrate" => shown(&load::<MigrateSettings>(flags)?),
         _ => shown(&load::<TopicsSettings>(flags)?),
     };

@@ -73,7 +73,14 @@ impl Role {
         let log = |name: &str| File::options().create(true).append(true).open(data.join(name)).unwrap();
         let (role, rest) = arguments.split_first().expect("a role");
         let listeners: &[&str] = match *role {
-            "up" => &["--edge-listen", "--api-listen", "--clickhouse-listen", "--admin-listen"],
+            "up" => &[
+                "--edge-listen",
+                "--api-listen",
+                "--clickhouse-listen",
+                "--console-listen",
+                "--admin-listen",
+            ],
+            "console" => &["--console-listen", "--admin-listen"],
             "ingest" => &["--edge-listen", "--api-listen", "--admin-listen"],
             "clickhouse" => &["--clickhouse-listen", "--admin-listen"],
             _ => &["--admin-listen"],

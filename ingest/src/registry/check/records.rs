@@ -15,7 +15,7 @@ pub const LIST_MAX: usize = 256;
 /// The longest attribution window, in days: token keys have to be kept for as long.
 pub const WINDOW_DAYS_MAX: u64 = 400;
 /// What an API key may allow.
-pub const SCOPES: [&str; 3] = ["events:write", "registry:write", "registry:read"];
+pub const SCOPES: [&str; 4] = ["events:write", "registry:write", "registry:read", "reports:read"];
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -131,7 +131,8 @@ pub(super) fn key(key: &ApiKey) -> Result<(), ChangeError> {
         return Err(ChangeError::invalid("scopes", "must have at least one scope"));
     }
     list("scopes", &key.scopes, |scope| {
-        SCOPES.contains(&scope).then_some(()).ok_or("must be events:write, registry:write or registry:read")
+        let unknown = || format!("must be one of {}", SCOPES.join(", "));
+        SCOPES.contains(&scope).then_some(()).ok_or_else(unknown)
     })
 }
 

@@ -1,0 +1,120 @@
+//! From a request to an answer: path, key, method, parameters, question, in this order.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue},
+};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use whence_runtime::http::{Full, full, read_body};
+use whence_schemas::{ids::ProgramId, subject::AliasKind};
+
+use super::{
+    Console,
+    problem::{Code, Problem},
+    route::{About, Query, Route, somebody},
+};
+use crate::{
+    lineage::{Explanation, LINES_MAX, Line, explain, lines},
+    reports, status,
+    subject::{Name, term},
+};
+
+/// Bytes of a question's body: a name and a referrer.
+const BODY_BYTES_MAX: usize = 4096;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// What the engine may need to notice its own limit.
+const GRACE: Duration = Duration::from_secs(2);
+
+pub(super) async fn answer(console: Arc<Console>, request: Request<Incoming>) -> Response<Full> {
+    let Some(route) = Route::of(request.uri().path()) else {
+        return Problem::new(Code::NotFound, "there is no such path").response();
+    };
+    let call = route.call();
+    let (outcome, response) = match handle(&console, route, request).await {
+        Ok(body) => ("answered", json_response(&body)),
+        Err(problem) => (problem.code.tag(), problem.response()),
+    };
+    metrics::counter!("whence_console_questions_total", "call" => call, "outcome" => outcome).increment(1);
+    response
+}
+
+async fn handle(console: &Console, route: Route, request: Request<Incoming>) -> Result<Value, Problem> {
+    let (head, body) = request.into_parts();
+    console.access.check(&head.headers, route.program.as_str())?;
+    if head.method.as_str() != route.method() {
+        return Err(Problem::method(route.method()));
+    }
+    let mut query = Query::of(head.uri.query());
+    let program = &route.program;
+    match route.about {
+        About::Somebody => {
+            query.finish()?;
+            let body = read_body(body, BODY_BYTES_MAX, BODY_TIMEOUT).await?;
+            let (name, value, referrer) = somebody(&body)?;
+            console.lineage(program, name, &value, referrer.as_deref()).await
+        }
+        About::Lead(lead) => {
+            let referrer = query.text("referrer");
+            query.finish()?;
+            console.lineage(program, Name::Alias(AliasKind::Lead), &lead, referrer.as_deref()).await
+        }
+        About::Status => {
+            let selection = query.status(program)?;
+            query.finish()?;
+            let page = console.ask(status::page(&console.client, &selection)).await?;
+            Ok(json!({ "items": page.items, "next": page.next.map(|place| place.to_string()) }))
+        }
+        About::Report(report) => {
+            let selection = query.report(program, report)?;
+            query.finish()?;
+            let rows = console.ask(reports::rows(&console.client, report, &selection)).await?;
+            Ok(json!({ "items": rows.items, "more": rows.more }))
+        }
+    }
+}
+
+impl Console {
+    async fn lineage(
+        &self,
+        program: &ProgramId,
+        name: Name,
+        value: &str,
+        referrer: Option<&str>,
+    ) -> Result<Value, Problem> {
+        let term = term(&self.identity, program, name, value)
+            .map_err(|error| Problem::new(Code::Invalid, format_args!("{} {error}", name.word())))?;
+        let lines = self.ask(lines(&self.client, program.as_str(), &term)).await?;
+        let events: Vec<Value> = explain(&lines, referrer).iter().map(Explanation::json).collect();
+        let more = lines.len() >= LINES_MAX;
+        let lines: Vec<Value> = lines.iter().map(Line::json).collect();
+        Ok(json!({ "events": events, "lines": lines, "more": more }))
+    }
+
+    /// Waits for an answer, within the bounds of number and time.
+    async fn ask<T>(
+        &self,
+        question: impl Future<Output = Result<T, crate::ask::AskError>>,
+    ) -> Result<T, Problem> {
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| Problem::new(Code::Busy, "as much is being asked as may be"))?;
+        match timeout(self.patience + GRACE, question).await {
+            Ok(answered) => Ok(answered?),
+            Err(_) => Err(Problem::new(Code::TimedOut, "clickhouse did not answer in time")),
+        }
+    }
+}
+
+/// An answer that is not to be kept by anybody.
+fn json_response(body: &Value) -> Response<Full> {
+    let mut response = Response::new(full(body.to_string()));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,242 @@
+//! Paths, queries and the body of a question. Pure.
+
+use std::collections::BTreeMap;
+
+use percent_encoding::percent_decode_str;
+use serde_json::Value;
+use whence_schemas::ids::ProgramId;
+
+use super::problem::{Code, Problem};
+use crate::{
+    reports::{self, Report},
+    status::{self, PAGE_MAX},
+    subject::Name,
+};
+
+/// Rows where the caller names no number.
+const ROWS_DEFAULT: u32 = 100;
+
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    /// The program.
+    pub program: ProgramId,
+    /// What of it.
+    pub about: About,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum About {
+    /// A lead by its id.
+    Lead(String),
+    /// Somebody whom the body names.
+    Somebody,
+    /// Leads with their states.
+    Status,
+    /// A report.
+    Report(Report),
+}
+
+impl Route {
+    /// The route of a path, or `None` where it leads nowhere.
+    pub fn of(path: &str) -> Option<Route> {
+        let decode = |part: &str| Some(percent_decode_str(part).decode_utf8().ok()?.into_owned());
+        let parts: Vec<String> =
+            path.strip_prefix("/v1/programs/")?.split('/').map(decode).collect::<Option<_>>()?;
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (program, about) = match parts[..] {
+            [program, "lineage"] => (program, About::Somebody),
+            [program, "lineage", lead] if !lead.is_empty() => (program, About::Lead(lead.to_owned())),
+            [program, "status"] => (program, About::Status),
+            [program, report] => (program, About::Report(Report::from_word(report)?)),
+            _ => return None,
+        };
+        Some(Route { program: program.parse().ok()?, about })
+    }
+
+    /// The method it takes.
+    pub fn method(&self) -> &'static str {
+        if self.about == About::Somebody { "POST" } else { "GET" }
+    }
+
+    /// The call's name in metrics.
+    pub fn call(&self) -> &'static str {
+        match self.about {
+            About::Lead(_) | About::Somebody => "lineage",
+            About::Status => "status",
+            About::Report(report) => report.word(),
+        }
+    }
+}
+
+/// The parameters of a query, each taken once.
+pub(super) struct Query(BTreeMap<String, String>);
+
+impl Query {
+    pub fn of(query: Option<&str>) -> Query {
+        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+        Query(pairs.into_owned().collect())
+    }
+
+    pub fn text(&mut self, name: &str) -> Option<String> {
+        self.0.remove(name).filter(|text| !text.is_empty())
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| invalid(name, wanted))
+    }
+
+    fn limit(&mut self, max: u32) -> Result<u32, Problem> {
+        let limit = self.parsed("limit", "a number")?.unwrap_or(ROWS_DEFAULT);
+        if (1..=max).contains(&limit) {
+            Ok(limit)
+        } else {
+            Err(invalid("limit", &format!("between 1 and {max}")))
+        }
+    }
+
+    /// A day: ClickHouse would take other texts for days, too.
+    fn day(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let is_day = text.len() == 10
+            && text.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            })
+            && ("01"..="12").contains(&&text[5..7])
+            && ("01"..="31").contains(&&text[8..]);
+        if is_day { Ok(Some(text)) } else { Err(invalid(name, "a day such as 2026-01-31")) }
+    }
+
+    /// Complains about what nobody has taken.
+    pub fn finish(self) -> Result<(), Problem> {
+        // The name is the caller's text: it is not repeated.
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::new(Code::Invalid, "there is a parameter too many"))
+        }
+    }
+
+    pub fn status(&mut self, program: &ProgramId) -> Result<status::Selection, Problem> {
+        Ok(status::Selection {
+            program: program.to_string(),
+            referrer: self.text("referrer"),
+            is_test: self.parsed("test", "true or false")?.unwrap_or(false),
+            after: self.parsed("after", "what next of a page said")?,
+            limit: self.limit(PAGE_MAX)?,
+        })
+    }
+
+    pub fn report(&mut self, program: &ProgramId, report: Report) -> Result<reports::Selection, Problem> {
+        let mut selection = reports::Selection {
+            program: program.to_string(),
+            referrer: None,
+            from: None,
+            to: None,
+            limit: self.limit(reports::ROWS_MAX)?,
+        };
+        if report.has_days() {
+            selection.referrer = self.text("referrer");
+            selection.from = self.day("from")?;
+            selection.to = self.day("to")?;
+        }
+        Ok(selection)
+    }
+}
+
+fn invalid(name: &str, wanted: &str) -> Problem {
+    Problem::new(Code::Invalid, format_args!("{name} must be {wanted}"))
+}
+
+/// Whom a body names, and who asks: `{"email": "…", "referrer": "…"}`.
+pub(super) fn somebody(body: &[u8]) -> Result<(Name, String, Option<String>), Problem> {
+    const WANTED: &str = "the body must be an object with one of lead, email, phone, customer, contact and event, and a referrer \
+         if you like; all are texts";
+    let wrong = || Problem::new(Code::Invalid, WANTED);
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else { return Err(wrong()) };
+    let text = |value: Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
+    let referrer = fields.remove("referrer").map(text).transpose()?;
+    let mut fields = fields.into_iter();
+    let (Some((name, value)), None) = (fields.next(), fields.next()) else { return Err(wrong()) };
+    Ok((name.parse().map_err(|()| wrong())?, text(value)?, referrer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whence_schemas::subject::AliasKind;
+
+    fn about(path: &str) -> Option<About> {
+        Route::of(path).map(|route| route.about)
+    }
+
+    #[test]
+    fn paths_name_what_they_say() {
+        assert_eq!(about("/v1/programs/p/lineage/a%2Fb"), Some(About::Lead("a/b".into())));
+        assert_eq!(about("/v1/programs/p/lineage"), Some(About::Somebody));
+        assert_eq!(about("/v1/programs/p/status"), Some(About::Status));
+        for report in Report::ALL {
+            let found = about(&format!("/v1/programs/p/{}", report.word()));
+            assert_eq!(found, Some(About::Report(report)));
+        }
+        for path in [
+            "/",
+            "/v1/programs/p",
+            "/v1/programs/p/leads",
+            "/v1/programs/p/lineage/",
+            "/v1/programs/p/lineage/a/b",
+            "/v1/programs/P!/funnel",
+            "/v1/programs/p/%ff",
+            "/v1/programs//funnel",
+        ] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_cannot_be_are_refused_and_not_repeated() {
+        let program: ProgramId = "p".parse().unwrap();
+        let status = |query: &str| {
+            let mut query = Query::of(Some(query));
+            query.status(&program).and_then(|selection| query.finish().map(|()| selection))
+        };
+        let funnel = |query: &str| {
+            let mut query = Query::of(Some(query));
+            query.report(&program, Report::Funnel).and_then(|selection| query.finish().map(|()| selection))
+        };
+        assert_eq!(status("referrer=it%27s&limit=5&test=true").unwrap().referrer.as_deref(), Some("it's"));
+        assert_eq!(funnel("from=2026-01-31").unwrap().from.as_deref(), Some("2026-01-31"));
+        assert_eq!(funnel("").unwrap().limit, ROWS_DEFAULT);
+        for wrong in ["limit=0", "limit=1001", "limit=x", "test=1", "after=x", "secret=1"] {
+            let problem = status(wrong).unwrap_err();
+            assert!(problem.code == Code::Invalid && !problem.detail.contains("secret"), "{problem:?}");
+        }
+        for wrong in
+            ["from=yesterday", "to=2026-13-01", "to=2026-01-32", "from=2026-1-1", "to='2026-01-1", "x=1"]
+        {
+            assert_eq!(funnel(wrong).unwrap_err().code, Code::Invalid, "{wrong}");
+        }
+        let mut query = Query::of(Some("from=2026-01-31"));
+        query.report(&program, Report::Cohorts).unwrap();
+        assert!(query.finish().is_err(), "a report without days takes none");
+    }
+
+    #[test]
+    fn a_body_names_one_person() {
+        let found = somebody(br#"{"email": "a@b.example", "referrer": "ann"}"#).unwrap();
+        assert_eq!(found, (Name::Alias(AliasKind::Email), "a@b.example".into(), Some("ann".into())));
+        for wrong in [
+            "",
+            "[]",
+            "{}",
+            r#"{"lead": 1}"#,
+            r#"{"lead": "1", "email": "x"}"#,
+            r#"{"name": "x"}"#,
+            r#"{"referrer": "x"}"#,
+        ] {
+            assert_eq!(somebody(wrong.as_bytes()).unwrap_err().code, Code::Invalid, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The console, and who may ask it: holders of API keys with the scope `reports:read`, and of the admin key.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clickhouse::Client;
+use hyper::HeaderMap;
+use tokio_util::sync::CancellationToken;
+use whence_console::http::{self, Access, Code, ConsoleHandle, ConsoleSettings, Parts, Problem};
+use whence_ingest::api::AdminKey;
+use whence_ingest::api::auth::{Scope, authenticate};
+use whence_ingest::registry::Registry;
+use whence_runtime::shutdown::Shutdown;
+use whence_schemas::subject::IdentityHasher;
+
+use crate::failure::Failure;
+
+/// The keys of the registry, and one more.
+pub struct Keys {
+    /// Knows API keys.
+    pub registry: Arc<dyn Registry>,
+    /// May do everything.
+    pub admin: AdminKey,
+}
+
+impl Access for Keys {
+    fn check(&self, headers: &HeaderMap, program: &str) -> Result<(), Problem> {
+        let caller = authenticate(headers, self.registry.as_ref(), &self.admin);
+        let checked = caller.and_then(|caller| caller.require_in(Scope::ReportsRead, program));
+        checked.map_err(|problem| {
+            let code = match problem.code.status().as_u16() {
+                401 => Code::Unauthorized,
+                403 => Code::Forbidden,
+                _ => Code::Busy,
+            };
+            Problem::new(code, problem.detail)
+        })
+    }
+}
+
+/// A console at work.
+pub struct Console {
+    handle: ConsoleHandle,
+    stop: CancellationToken,
+}
+
+impl Console {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// Its address can't be had.
+    pub async fn start(
+        settings: &ConsoleSettings,
+        client: Client,
+        identity: IdentityHasher,
+        keys: Keys,
+    ) -> Result<Self, Failure> {
+        let stop = CancellationToken::new();
+        let parts = Parts { client, identity, access: Arc::new(keys) };
+        let address = settings.console_listen;
+        let handle = http::start(settings, parts, stop.clone()).await.map_err(|source| Failure::Listen {
+            address,
+            setting: "console-listen",
+            source,
+        })?;
+        Ok(Self { handle, stop })
+    }
+
+    /// Where it answers.
+    pub fn url(&self) -> String {
+        crate::addresses::url(self.handle.local_addr)
+    }
+
+    /// No more questions, and the answers in hand.
+    pub fn stages(self, shutdown: Shutdown, limit: Duration) -> Shutdown {
+        let close = async move {
+            self.stop.cancel();
+            let drained = self.handle.stopped().await;
+            tracing::info!(cut = drained.cut, "the console has stopped");
+        };
+        shutdown.stage("console", limit, close)
+    }
+}

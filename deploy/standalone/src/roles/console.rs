@@ -1,0 +1,56 @@
+//! `whence console`: lineage, status and reports as JSON, over ClickHouse and the registry in Kafka.
+
+use clap::{ArgMatches, Command};
+use tokio_util::sync::CancellationToken;
+use whence_ingest::api::AdminKey;
+use whence_runtime::settings;
+
+use super::keys;
+use crate::failure::Failure;
+use crate::parts::console::{Console, Keys};
+use crate::parts::registry::Opened;
+use crate::parts::store;
+use crate::process::{self, Process, Role};
+use crate::settings::{ConsoleRoleSettings, load};
+
+/// `whence console`
+pub fn command() -> Command {
+    let about = "Runs the console: lineage, status and reports as JSON";
+    settings::command::<ConsoleRoleSettings>(Command::new("console").about(about))
+}
+
+/// Runs it until it is told to stop.
+///
+/// # Errors
+/// Settings are wrong, or a part can't be started.
+pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    let loaded = load::<ConsoleRoleSettings>(flags)?;
+    let settings = loaded.settings;
+    let role = Role { name: "console", required: None };
+    process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
+        serve(&settings, process).await
+    })
+}
+
+async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(), Failure> {
+    let secrets = keys::secrets(&settings.secrets, &process)?;
+    let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
+    let url = settings.clickhouse.clickhouse_url.as_ref().expect("the settings were checked for it");
+    process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
+    let client = store::client(url, &settings.clickhouse, &settings.account);
+    let registry = Opened::kafka(cluster, &process).await?;
+    let followers = CancellationToken::new();
+    let component = process.health.component(store::COMPONENT);
+    tokio::spawn(store::watch(client.clone(), component, followers.clone()));
+    let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys() };
+    let console = Console::start(&settings.console, client, secrets.identity, keys).await?;
+    process.book.note(|addresses| addresses.console = Some(console.url()))?;
+    process.announce().await?;
+    process.stop.cancelled().await;
+
+    let limit = process.limit();
+    let shutdown = console.stages(process.shutdown(), limit);
+    let unfollow = async move { followers.cancel() };
+    let shutdown = registry.stages(shutdown, limit).stage("followers", limit, unfollow);
+    process.finish(shutdown.run().await).await
+}
