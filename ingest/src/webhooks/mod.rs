@@ -7,7 +7,7 @@
 //! | [`providers`] | one module per provider: signature, event ids, events, built-in mapping |
 //! | [`sign`] | HMACs, comparisons in constant time, windows of time |
 //! | [`check`](self::check()) | everything that is wrong with a mapping |
-//! | [`translate`] | what a provider's event becomes under a mapping |
+//! | [`mod@translate`] | what a provider's event becomes under a mapping |
 //! | [`keep`] | what a dead letter keeps of a body |
 //! | [`secrets`] | secrets by name |
 //!

@@ -64,24 +64,8 @@ impl Letter {
         self
     }
 
-    /// Writes it, if there is room. That it can't be written is counted and is no reason to answer the
-    /// provider otherwise.
-    pub(super) async fn lay_aside(self, api: &Api, source: &WebhookSource, now: UnixMs) {
-        let dropped = |why: &'static str| {
-            metrics::counter!("whence_webhook_dead_letters_dropped_total", "why" => why).increment(1);
-        };
-        if !api.webhooks.letters.take(now) {
-            return dropped("too_many");
-        }
-        let Some(record) = self.record(source, now, api.registry.shared().read().version()) else {
-            return dropped("program");
-        };
-        if api.intake.commit(&[record]).await.iter().any(Result::is_err) {
-            dropped("journal");
-        }
-    }
-
     fn record(self, source: &WebhookSource, now: UnixMs, registry_version: u64) -> Option<Bytes> {
+        // The registry holds no source of a program that is none.
         let program: ProgramId = source.program.parse().ok()?;
         let key = self.key.unwrap_or_else(|| format!("dead-letter:{:032x}", rand::random::<u128>()));
         let mode = if source.test { Mode::Test } else { Mode::Live };
@@ -99,6 +83,26 @@ impl Letter {
             body: Some(event::event::Body::DeadLetter(letter)),
         };
         Some(event::encode(&event))
+    }
+}
+
+/// Writes the letters of one delivery, as many as there is room for. That they can't be written is counted
+/// and is no reason to answer the provider otherwise.
+pub(super) async fn lay_aside(api: &Api, source: &WebhookSource, letters: Vec<Letter>, now: UnixMs) {
+    let registry_version = api.registry.shared().read().version();
+    let count = letters.len();
+    let roomy = letters.into_iter().filter(|_| api.webhooks.letters.take(now));
+    let records: Vec<Bytes> =
+        roomy.filter_map(|letter| letter.record(source, now, registry_version)).collect();
+    let dropped = |why: &'static str, count: usize| {
+        if count > 0 {
+            metrics::counter!("whence_webhook_dead_letters_dropped_total", "why" => why)
+                .increment(count as u64);
+        }
+    };
+    dropped("too_many", count - records.len());
+    if !records.is_empty() {
+        dropped("journal", api.intake.commit(&records).await.iter().filter(|one| one.is_err()).count());
     }
 }
 

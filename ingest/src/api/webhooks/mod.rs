@@ -62,6 +62,8 @@ struct Tally {
     unusable: Vec<&'static str>,
     /// The first event that is to be tried again.
     retry: Option<Problem>,
+    /// What is kept of those that became nothing.
+    letters: Vec<Letter>,
 }
 
 /// `POST /v1/webhooks/P/S`, and `GET /v1/postback/P`, whose query is its body.
@@ -161,7 +163,7 @@ impl Received<'_> {
             Err(Unreadable::Refused(refusal)) => Err(self.refused(refusal).await),
             Err(error) => {
                 self.count("unreadable");
-                self.lay_aside(self.letter("unreadable")).await;
+                self.lay_aside(vec![self.letter("unreadable")]).await;
                 let code = if error == Unreadable::TooMany { Code::TooLarge } else { Code::Malformed };
                 Err(Problem::new(code, error))
             }
@@ -170,7 +172,7 @@ impl Received<'_> {
 
     async fn refused(&self, refusal: Refusal) -> Problem {
         self.count(refusal.tag());
-        self.lay_aside(self.letter(refusal.tag())).await;
+        self.lay_aside(vec![self.letter(refusal.tag())]).await;
         Problem::new(Code::Unproved, refusal)
     }
 
@@ -184,12 +186,12 @@ impl Received<'_> {
                 metrics::counter!("whence_webhook_left_out_total", "what" => *what).increment(1);
             }
             for (_rule, why) in &translation.unusable {
-                self.unusable(&mut tally, event, why, &"it lacks what its rule needs").await;
+                self.unusable(&mut tally, event, why, &"it lacks what its rule needs");
             }
             if translation.events.is_empty() && translation.unusable.is_empty() {
                 tally.unmapped += 1;
                 self.count_event("unmapped");
-                self.lay_aside(self.letter("unmapped").of(self.provider, event)).await;
+                tally.letters.push(self.letter("unmapped").of(self.provider, event));
             }
             for one in translation.events {
                 of_event.push(event);
@@ -208,9 +210,10 @@ impl Received<'_> {
                     self.count_event("retry");
                     tally.retry.get_or_insert(problem);
                 }
-                Err(problem) => self.unusable(&mut tally, event, problem.code.tag(), &problem.detail).await,
+                Err(problem) => self.unusable(&mut tally, event, problem.code.tag(), &problem.detail),
             }
         }
+        self.lay_aside(std::mem::take(&mut tally.letters)).await;
         tally
     }
 
@@ -219,13 +222,7 @@ impl Received<'_> {
         touches::proved(&self.api.intake, one, &caller(self.source))
     }
 
-    async fn unusable(
-        &self,
-        tally: &mut Tally,
-        event: &ProviderEvent,
-        why: &'static str,
-        detail: &(dyn Display + Sync),
-    ) {
+    fn unusable(&self, tally: &mut Tally, event: &ProviderEvent, why: &'static str, detail: &dyn Display) {
         tally.unusable.push(why);
         self.count_event("unusable");
         // The detail names fields, never values.
@@ -236,15 +233,15 @@ impl Received<'_> {
             %detail,
             "a provider's event that is mapped can't be used"
         );
-        self.lay_aside(self.letter(why).of(self.provider, event)).await;
+        tally.letters.push(self.letter(why).of(self.provider, event));
     }
 
     fn letter(&self, reason: &'static str) -> Letter {
         Letter::new(self.source, reason, self.delivery.body.len())
     }
 
-    async fn lay_aside(&self, letter: Letter) {
-        letter.lay_aside(self.api, self.source, self.delivery.now).await;
+    async fn lay_aside(&self, letters: Vec<Letter>) {
+        letters::lay_aside(self.api, self.source, letters, self.delivery.now).await;
     }
 
     fn answer(&self, tally: &Tally) -> Response<Full> {

@@ -1,4 +1,40 @@
 //! A source and its mapping as the API takes them. Says everything that is wrong at once.
+//!
+//! ```json
+//! {
+//!   "provider": "stripe", "secrets": ["stripe-live"],
+//!   "rules": [{
+//!     "events": ["invoice.paid"],
+//!     "when": [{ "at": "/data/object/amount_paid", "is": "at_least", "values": [1] }],
+//!     "gives": "qualification", "name": "payment",
+//!     "fields": {
+//!       "key": ["/data/object/payment_intent", "/data/object/id"],
+//!       "customer": "/data/object/customer",
+//!       "minor": "/data/object/amount_paid", "currency": "/data/object/currency"
+//!     }
+//!   }]
+//! }
+//! ```
+//!
+//! Of the rules that give the same kind of event the first that fits counts: all of its `when` hold, and
+//! the event's name is among `events` (none: any). `is` is `equals`, `not_equals` (one of, none of
+//! `values`, as text), `contains` (a list or text), `at_least`, `at_most` (a number), `exists`, `absent`.
+//!
+//! A field is a JSON Pointer (RFC 6901), a list of them of which the first that finds a text, number or
+//! truth value counts, `{"at": …, "prefix": …}`, or `{"constant": …}`:
+//!
+//! | field | what |
+//! |---|---|
+//! | `key` | what makes the event one; without it the provider's event id |
+//! | `lead`, `email`, `phone`, `customer`, `contact` | whom it is about; at least one |
+//! | `wclid`, `code` | of a lead: every token, or address with one, and every code that is found |
+//! | `amount` or `minor`, and `currency` | `"12.50"`, or whole minor units |
+//! | `occurred_at` | seconds or milliseconds since 1970, or an RFC 3339 time |
+//! | `qualification` | of a disqualification: the `key` of the qualification taken back |
+//!
+//! Beside `rules`: `url` (HubSpot), `organization` (Salesforce), `signature_header`, `signature_prefix`,
+//! `signature_encoding` (JSON with an HMAC), `event_at`, `id_at` (JSON of the operator's own shape),
+//! `test`, `disabled`.
 
 use crate::api::{
     json::{Errors, Fields},
