@@ -4,6 +4,7 @@
 //! The encoded block is kept until ClickHouse has acknowledged it (the caller's retry sends the same
 //! bytes again). Nothing here decides anything about facts.
 
+mod erase;
 mod lookup;
 pub mod migrate;
 
@@ -16,7 +17,9 @@ use clickhouse::{Client, error::Error};
 use std::{collections::HashSet, time::Duration};
 use whence_schemas::{
     ids::{ClickId, EventId},
-    rows::{QualificationRow, Row, SubjectKeyRow, encode_block, insert_statement},
+    rows::{
+        DisqualificationRow, LeadRow, QualificationRow, Row, SubjectKeyRow, encode_block, insert_statement,
+    },
     subject::SubjectKey,
     time::UnixMs,
 };
@@ -103,7 +106,7 @@ pub(crate) fn code(text: &str) -> Option<u32> {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("ClickHouse did not answer a look-up within {0:?}")]
+#[error("ClickHouse did not answer within {0:?}")]
 struct TimedOut(Duration);
 
 impl Store for ClickHouseStore {
@@ -112,6 +115,11 @@ impl Store for ClickHouseStore {
             Rows::Clicks(rows) => self.send(token, rows).await,
             Rows::Leads(rows) => self.send(token, rows).await,
             Rows::Qualifications(rows) => self.send(token, rows).await,
+            Rows::Disqualifications(rows) => self.send(token, rows).await,
+            Rows::Identifies(rows) => self.send(token, rows).await,
+            Rows::Participants(rows) => self.send(token, rows).await,
+            Rows::Shares(rows) => self.send(token, rows).await,
+            Rows::Erasures(rows) => self.send(token, rows).await,
             Rows::SubjectKeys(rows) => self.send(token, rows).await,
             Rows::Rejects(rows) => self.send(token, rows).await,
         }
@@ -154,12 +162,32 @@ impl Store for ClickHouseStore {
         self.in_time(lookup::subjects(&self.lookups, before, keys)).await
     }
 
-    async fn unmatched(
+    async fn leads(&self, before: &Horizon, leads: &[EventName]) -> Result<Vec<LeadRow>, StoreError> {
+        self.in_time(lookup::newest(&self.lookups, before, leads)).await
+    }
+
+    async fn qualifications(
         &self,
         before: &Horizon,
         qualifications: &[EventName],
     ) -> Result<Vec<QualificationRow>, StoreError> {
-        self.in_time(lookup::unmatched(&self.lookups, before, qualifications)).await
+        self.in_time(lookup::newest(&self.lookups, before, qualifications)).await
+    }
+
+    async fn disqualifications(
+        &self,
+        before: &Horizon,
+        disqualifications: &[EventName],
+    ) -> Result<Vec<DisqualificationRow>, StoreError> {
+        self.in_time(lookup::newest(&self.lookups, before, disqualifications)).await
+    }
+
+    async fn erase(&self, events: &[EventName]) -> Result<(), StoreError> {
+        let erased = erase::erase(&self.lookups, events);
+        match tokio::time::timeout(self.settings.insert_timeout, erased).await {
+            Ok(done) => done.map_err(failed),
+            Err(_) => Err(StoreError::Retry(Box::new(TimedOut(self.settings.insert_timeout)))),
+        }
     }
 }
 

@@ -1,5 +1,14 @@
-//! A block of conversion records becomes rows of `leads`, `qualifications`, `subject_keys` and
-//! `rejects`.
+//! A block of conversion records becomes rows of `leads`, `qualifications`, `disqualifications`, `identifies`,
+//! `participants`, `shares`, `erasures`, `subject_keys` and `rejects`.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `decode` | a record becomes an event, or a refusal |
+//! | `credit` | what a lead's own touches prove |
+//! | `person` | what follows from all events of one person, in whatever order they came |
+//! | `people` | which events are of one person |
+//! | `join` | takes the block's events in order and makes their rows |
+//! | `rows` | between what is known and the rows that say it |
 //!
 //! Records are taken strictly in order, over what was stored before the block and what the block's
 //! earlier records did: so the cut between blocks changes nothing.
@@ -7,8 +16,12 @@
 mod credit;
 mod decode;
 mod join;
+mod people;
+mod person;
+mod rows;
 
 pub use credit::Credit;
+pub use join::Joined;
 
 use crate::{
     filter::{FilterSettings, GrowingFilter},
@@ -18,7 +31,9 @@ use crate::{
     store::{EventName, Rows, Store, StoreError},
 };
 use decode::Conversion;
-use join::Subjects;
+use join::Join;
+use people::People;
+use rows::Cause;
 use std::{collections::HashSet, sync::Arc};
 use whence_schemas::{ids::EventId, rows::RejectRow, token::KeyRing};
 
@@ -54,18 +69,28 @@ impl ConversionState {
     }
 }
 
-/// What the records of a block become. Tables in the order in which they are inserted: what comes
-/// later is found again by what came earlier.
+/// What the records of a block become.
+#[derive(Debug)]
+pub struct Processed {
+    /// Rows by table, in the order in which the tables are inserted.
+    pub tables: Vec<Rows>,
+    /// Events whose personal columns are to be blank once the tables are stored.
+    pub erased: Vec<EventName>,
+}
+
+/// What the records of a block become.
 pub async fn process<S: Store>(
     range: &BlockRange,
     records: &[Record],
     state: &mut ConversionState,
     store: &S,
-) -> Result<Vec<Rows>, StoreError> {
+) -> Result<Processed, StoreError> {
     let before = range.horizon();
     let decoded: Vec<_> = records.iter().map(decode::conversion).collect();
     let known = known(&before, &decoded, state, store).await?;
-    let mut subjects = Subjects::load(&before, &decoded, &known, store).await?;
+    let new = decoded.iter().flatten().filter(|conversion| !known.contains(&conversion.id));
+    let people = People::load(&before, new, store).await?;
+    let mut join = Join { people, keys: &state.keys, made: Joined::default() };
 
     let mut rejects: Vec<RejectRow> = Vec::new();
     let mut done = HashSet::new();
@@ -75,16 +100,18 @@ pub async fn process<S: Store>(
             Ok(conversion) if known.contains(&conversion.id) || !done.insert(conversion.id) => {
                 conversion.refusal("duplicate")
             }
-            Ok(conversion) => {
-                subjects.take(range, record.offset, conversion, &state.keys);
-                continue;
-            }
+            Ok(conversion) => match join.take(Cause::new(range, record.offset), &conversion) {
+                Ok(()) => continue,
+                Err(reason) => conversion.refusal(reason),
+            },
         };
         rejects.push(refusal.row(range, record));
     }
-    let mut tables = subjects.into_rows();
+    let mut joined = join.made;
+    let erased = std::mem::take(&mut joined.erased).into_iter().collect();
+    let mut tables = joined.into_tables();
     tables.push(Rows::Rejects(rejects));
-    Ok(tables)
+    Ok(Processed { tables, erased })
 }
 
 /// The events of the block that are stored before it.

@@ -11,7 +11,7 @@
 use crate::{
     click::{self, ClickDedup, DedupSettings, DedupTally},
     clock::Clock,
-    conversion::{self, ConversionState},
+    conversion::{self, ConversionState, Processed},
     filter::FilterSettings,
     position::{BlockRange, Commit},
     source::{Chunk, Record, Source, SourceError},
@@ -180,12 +180,20 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
 
     /// From an intended block to a committed one.
     async fn finish(&mut self, range: &BlockRange, records: &[Record]) -> Result<(), LoopError> {
-        let tables = match &mut self.state {
-            State::Clicks(dedup) => click::process(range, records, dedup, self.store).await?,
-            State::Conversions(state) => conversion::process(range, records, state, self.store).await?,
+        let (tables, erased) = match &mut self.state {
+            State::Clicks(dedup) => (click::process(range, records, dedup, self.store).await?, Vec::new()),
+            State::Conversions(state) => {
+                let Processed { tables, erased } =
+                    conversion::process(range, records, state, self.store).await?;
+                (tables, erased)
+            }
         };
         for rows in tables.iter().filter(|rows| !rows.is_empty()) {
             self.insert(range, rows).await?;
+        }
+        if !erased.is_empty() {
+            // Last, and again by a replay: it changes no column that anything is decided by.
+            self.store.erase(&erased).await?;
         }
         self.source.commit(&Commit { incarnation: range.incarnation, next: range.end, intent: None }).await?;
         let dedup = match &mut self.state {

@@ -6,57 +6,73 @@ use crate::position::{Horizon, InsertToken};
 use std::{collections::HashSet, future::Future};
 use whence_schemas::{
     ids::{ClickId, EventId},
-    rows::{ClickRow, LeadRow, QualificationRow, RejectRow, Row, SubjectKeyRow},
+    rows::{
+        ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
+        RejectRow, Row, ShareRow, SubjectKeyRow,
+    },
     subject::SubjectKey,
     time::UnixMs,
 };
 
-/// Rows of one table.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Rows {
-    /// `clicks`
-    Clicks(Vec<ClickRow>),
-    /// `leads`
-    Leads(Vec<LeadRow>),
-    /// `qualifications`
-    Qualifications(Vec<QualificationRow>),
-    /// `subject_keys`
-    SubjectKeys(Vec<SubjectKeyRow>),
-    /// `rejects`
-    Rejects(Vec<RejectRow>),
+macro_rules! rows {
+    ($($kind:ident $row:ident $doc:literal,)*) => {
+        /// Rows of one table.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Rows {
+            $(#[doc = $doc] $kind(Vec<$row>),)*
+        }
+
+        impl Rows {
+            /// How many.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                match self {
+                    $(Rows::$kind(rows) => rows.len(),)*
+                }
+            }
+
+            /// The table they belong to.
+            #[must_use]
+            pub fn table(&self) -> &'static str {
+                match self {
+                    $(Rows::$kind(_) => $row::TABLE,)*
+                }
+            }
+        }
+    };
+}
+
+rows! {
+    Clicks ClickRow "`clicks`",
+    Leads LeadRow "`leads`",
+    Qualifications QualificationRow "`qualifications`",
+    Disqualifications DisqualificationRow "`disqualifications`",
+    Identifies IdentifyRow "`identifies`",
+    Participants ParticipantRow "`participants`",
+    Shares ShareRow "`shares`",
+    Erasures ErasureRow "`erasures`",
+    SubjectKeys SubjectKeyRow "`subject_keys`",
+    Rejects RejectRow "`rejects`",
 }
 
 impl Rows {
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        match self {
-            Rows::Clicks(rows) => rows.len(),
-            Rows::Leads(rows) => rows.len(),
-            Rows::Qualifications(rows) => rows.len(),
-            Rows::SubjectKeys(rows) => rows.len(),
-            Rows::Rejects(rows) => rows.len(),
-        }
-    }
-
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    /// The table they belong to.
-    #[must_use]
-    pub fn table(&self) -> &'static str {
-        match self {
-            Rows::Clicks(_) => ClickRow::TABLE,
-            Rows::Leads(_) => LeadRow::TABLE,
-            Rows::Qualifications(_) => QualificationRow::TABLE,
-            Rows::SubjectKeys(_) => SubjectKeyRow::TABLE,
-            Rows::Rejects(_) => RejectRow::TABLE,
-        }
-    }
 }
+
+/// The tables in which an event of the conversions stands as a fact: in one of them, with `revision` 0.
+pub const EVENT_TABLES: [&str; 7] = [
+    LeadRow::TABLE,
+    QualificationRow::TABLE,
+    DisqualificationRow::TABLE,
+    IdentifyRow::TABLE,
+    ParticipantRow::TABLE,
+    ShareRow::TABLE,
+    ErasureRow::TABLE,
+];
 
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -94,14 +110,14 @@ pub trait Store: Send + Sync {
         to: UnixMs,
     ) -> impl Future<Output = Result<Vec<ClickId>, StoreError>> + Send;
 
-    /// Which of these leads and qualifications are stored before the horizon.
+    /// Which of these conversions are stored before the horizon.
     fn events_known(
         &self,
         before: &Horizon,
         events: &[EventName],
     ) -> impl Future<Output = Result<HashSet<EventId>, StoreError>> + Send;
 
-    /// Ids of all leads and qualifications of the partition stored before the horizon, in any order.
+    /// Ids of all conversions of the partition stored before the horizon, in any order.
     fn event_ids(&self, before: &Horizon) -> impl Future<Output = Result<Vec<EventId>, StoreError>> + Send;
 
     /// The rows of `subject_keys` with one of these keys stored before the horizon, in any order.
@@ -111,10 +127,29 @@ pub trait Store: Send + Sync {
         keys: &[(String, SubjectKey)],
     ) -> impl Future<Output = Result<Vec<SubjectKeyRow>, StoreError>> + Send;
 
-    /// The newest row of each of these qualifications that is still without a lead before the horizon.
-    fn unmatched(
+    /// The newest row of each of these leads before the horizon: the one of the highest revision that counts,
+    /// or that took it back. So of the other two.
+    fn leads(
+        &self,
+        before: &Horizon,
+        leads: &[EventName],
+    ) -> impl Future<Output = Result<Vec<LeadRow>, StoreError>> + Send;
+
+    /// The newest row of each of these qualifications before the horizon.
+    fn qualifications(
         &self,
         before: &Horizon,
         qualifications: &[EventName],
     ) -> impl Future<Output = Result<Vec<QualificationRow>, StoreError>> + Send;
+
+    /// The newest row of each of these disqualifications before the horizon.
+    fn disqualifications(
+        &self,
+        before: &Horizon,
+        disqualifications: &[EventName],
+    ) -> impl Future<Output = Result<Vec<DisqualificationRow>, StoreError>> + Send;
+
+    /// Blanks the personal columns (`lead`, `keys`) of all rows of these events. Nothing is ever decided by them
+    /// and no rollup has them, so that it may be done twice, or again after a crash.
+    fn erase(&self, events: &[EventName]) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

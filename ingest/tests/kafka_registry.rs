@@ -91,7 +91,7 @@ fn program(id: &str) -> Change {
         name: id.into(),
         destination_hosts: vec!["example.com".into()],
         channels: vec!["email".into()],
-        rule: Some(AttributionRule { model: 1, window_ms: 86_400_000 }),
+        rule: Some(AttributionRule { model: 1, window_ms: 86_400_000, ..AttributionRule::default() }),
         consent: 1,
         ..Program::default()
     })

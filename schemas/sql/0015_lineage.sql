@@ -35,7 +35,7 @@ WITH
         WHERE program = {program:String}
             AND (lead_id IN (SELECT id FROM person) OR (lead = {lead:String} AND lead != '') OR (id = named_id AND id != nil))
         UNION DISTINCT
-        SELECT event_id FROM subject_keys WHERE program = {program:String} AND key = named_key AND kind = 'waiting'
+        SELECT event_id FROM subject_keys WHERE program = {program:String} AND key = named_key AND kind IN ('qualification', 'waiting')
     )
 SELECT * FROM
 (

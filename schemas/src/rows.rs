@@ -9,9 +9,11 @@
 //! row with `sign` -1 takes back an earlier one and copies every dimension of it.
 
 pub mod column;
+mod conversions;
 mod tables;
 
 pub use column::{Column, Evidence, Lc};
+pub use conversions::{DisqualificationRow, ErasureRow, IdentifyRow, ParticipantRow, ShareRow};
 pub use tables::{ClickRow, LeadRow, QualificationRow, RejectRow, SubjectKeyRow};
 
 /// A row of a table of whence.
@@ -24,13 +26,24 @@ pub trait Row {
 
     /// Appends the row's bytes (RowBinary).
     fn encode(&self, out: &mut Vec<u8>);
+
+    /// Takes a row off the front of bytes that [`select_list`] asked for. `None`: they are no such row.
+    fn decode(bytes: &mut &[u8]) -> Option<Self>
+    where
+        Self: Sized;
+}
+
+/// What stands between `SELECT` and `FROM` to get whole rows of `R`.
+#[must_use]
+pub fn select_list<R: Row>() -> String {
+    let names: Vec<_> = R::columns().into_iter().map(|(name, _)| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// The statement that inserts rows of `R` encoded by [`encode_block`].
 #[must_use]
 pub fn insert_statement<R: Row>() -> String {
-    let names: Vec<_> = R::columns().into_iter().map(|(name, _)| format!("`{name}`")).collect();
-    format!("INSERT INTO {} ({}) FORMAT RowBinaryWithNamesAndTypes", R::TABLE, names.join(", "))
+    format!("INSERT INTO {} ({}) FORMAT RowBinaryWithNamesAndTypes", R::TABLE, select_list::<R>())
 }
 
 /// The body of an insert of these rows: header (number of columns, names, types), then the rows.
@@ -74,7 +87,7 @@ mod tests {
             partition: 2,
             offset: 300,
         };
-        let block = encode_block(&[row]);
+        let block = encode_block(std::slice::from_ref(&row));
         let header_columns = RejectRow::columns();
         assert_eq!(usize::from(block[0]), header_columns.len());
         let header: usize = 1 + header_columns.iter().map(|(n, t)| n.len() + t.len() + 2).sum::<usize>();
@@ -86,6 +99,7 @@ mod tests {
         expected.extend(b"\x02\0\0\0");
         expected.extend(300u64.to_le_bytes());
         assert_eq!(&block[header..], expected);
+        assert_eq!(RejectRow::decode(&mut &block[header..]), Some(row));
     }
 
     #[test]

@@ -37,7 +37,11 @@ fn lead() -> Event {
         occurred_at_ms: 1000,
         received_at_ms: 2000,
         registry_version: 7,
-        rule: Some(AttributionRule { model: AttributionModel::FirstTouch.into(), window_ms: 86_400_000 }),
+        rule: Some(AttributionRule {
+            model: AttributionModel::FirstTouch.into(),
+            window_ms: 86_400_000,
+            ..AttributionRule::default()
+        }),
         body: Some(body::Body::Lead(Lead {
             subject: Some(Subject { lead: "l".into(), keys: vec![Bytes::from_static(&[9; 16])] }),
             touches: vec![Touch {

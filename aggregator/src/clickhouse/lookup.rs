@@ -3,20 +3,26 @@
 //! Ids stand in the query as arrays of text that a subquery turns into a set: the primary key index
 //! uses it, and parsing stays linear.
 
-use crate::{position::Horizon, store::EventName};
-use clickhouse::{Client, Row, error::Result};
+use crate::{
+    position::Horizon,
+    store::{EVENT_TABLES, EventName},
+};
+use clickhouse::{
+    Client, Row,
+    error::{Error, Result},
+};
 use serde::Deserialize;
 use std::{collections::HashSet, fmt::Write as _};
 use uuid::Uuid;
 use whence_schemas::{
-    ids::{ClickId, EventId, Incarnation},
-    rows::{Evidence, Lc, QualificationRow, SubjectKeyRow},
+    ids::{ClickId, EventId},
+    rows::{Row as TableRow, SubjectKeyRow, select_list},
     subject::SubjectKey,
     time::UnixMs,
 };
 
 /// Ids of one query, at most: more are asked for in several.
-const IDS_MAX: usize = 10_000;
+pub(super) const IDS_MAX: usize = 10_000;
 
 /// What was stored before the block.
 fn before_sql(before: &Horizon) -> String {
@@ -40,7 +46,7 @@ fn own_before_sql(before: &Horizon) -> String {
 }
 
 /// `['a', 'b']`, of texts that hold no quote and no backslash.
-fn array(texts: impl Iterator<Item = String>) -> String {
+pub(super) fn array(texts: impl Iterator<Item = String>) -> String {
     let mut sql = String::from("[");
     for (at, text) in texts.enumerate() {
         write!(sql, "{}'{text}'", if at == 0 { "" } else { "," }).expect("a String takes every write");
@@ -50,7 +56,7 @@ fn array(texts: impl Iterator<Item = String>) -> String {
 }
 
 /// The programs' names, once each. They come out of records: anything may stand in them.
-fn programs<'a>(names: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn programs<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: HashSet<&str> = names.collect();
     array(names.into_iter().map(|name| name.replace('\\', "\\\\").replace('\'', "\\'")))
 }
@@ -65,8 +71,21 @@ struct IdRow {
     id: Uuid,
 }
 
+/// Whole rows of a table, in its own encoding.
+async fn rows<R: TableRow>(client: &Client, condition: &str) -> Result<Vec<R>> {
+    let sql = format!("SELECT {} FROM {} WHERE {condition}", select_list::<R>(), R::TABLE);
+    let found = client.query(&sql.replace('?', "??")).fetch_bytes("RowBinary")?.collect().await?;
+    let (mut bytes, mut rows) = (&found[..], Vec::new());
+    while !bytes.is_empty() {
+        let row =
+            R::decode(&mut bytes).ok_or_else(|| Error::Custom(format!("{} has other rows", R::TABLE)))?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
 async fn ids(client: &Client, sql: &str) -> Result<Vec<Uuid>> {
-    let mut cursor = client.query(&escape_binds(sql)).fetch::<IdRow>()?;
+    let mut cursor = client.query(&sql.replace('?', "??")).fetch::<IdRow>()?;
     let mut ids = Vec::new();
     while let Some(row) = cursor.next().await? {
         ids.push(row.id);
@@ -111,6 +130,11 @@ pub(super) async fn click_ids(
     Ok(ids(client, &sql).await?.into_iter().map(ClickId).collect())
 }
 
+/// Ids of conversions, whatever table their fact is in.
+fn of_event_tables(condition: &str) -> String {
+    EVENT_TABLES.map(|table| format!("SELECT id FROM {table} WHERE {condition}")).join(" UNION ALL ")
+}
+
 pub(super) async fn events_known(
     client: &Client,
     before: &Horizon,
@@ -124,66 +148,14 @@ pub(super) async fn events_known(
             uuids(events.iter().map(|(_, id)| id.0)),
             before_sql(before)
         );
-        let sql = format!(
-            "SELECT id FROM leads WHERE {condition} UNION ALL SELECT id FROM qualifications WHERE {condition}"
-        );
-        known.extend(ids(client, &sql).await?.into_iter().map(EventId));
+        known.extend(ids(client, &of_event_tables(&condition)).await?.into_iter().map(EventId));
     }
     Ok(known)
 }
 
 pub(super) async fn event_ids(client: &Client, before: &Horizon) -> Result<Vec<EventId>> {
     let condition = format!("revision = 0 AND {}", own_before_sql(before));
-    let sql = format!(
-        "SELECT id FROM leads WHERE {condition} UNION ALL SELECT id FROM qualifications WHERE {condition}"
-    );
-    Ok(ids(client, &sql).await?.into_iter().map(EventId).collect())
-}
-
-#[derive(Row, Deserialize)]
-struct SubjectRow {
-    program: String,
-    key: [u8; 16],
-    kind: String,
-    #[serde(with = "clickhouse::serde::uuid")]
-    event_id: Uuid,
-    received_at: i64,
-    live: bool,
-    evidence: i8,
-    referrer: String,
-    link: String,
-    channel: String,
-    #[serde(with = "clickhouse::serde::uuid")]
-    click_id: Uuid,
-    #[serde(with = "clickhouse::serde::uuid")]
-    incarnation: Uuid,
-    partition: u32,
-    offset: u64,
-}
-
-impl From<SubjectRow> for SubjectKeyRow {
-    fn from(row: SubjectRow) -> SubjectKeyRow {
-        SubjectKeyRow {
-            program: Lc(row.program),
-            key: SubjectKey(row.key),
-            kind: Lc(row.kind),
-            event_id: EventId(row.event_id),
-            received_at: UnixMs(row.received_at),
-            live: row.live,
-            evidence: evidence(row.evidence),
-            referrer: row.referrer,
-            link: row.link,
-            channel: Lc(row.channel),
-            click_id: row.click_id,
-            incarnation: Incarnation(row.incarnation),
-            partition: row.partition,
-            offset: row.offset,
-        }
-    }
-}
-
-fn evidence(number: i8) -> Evidence {
-    Evidence::ALL.into_iter().find(|evidence| *evidence as i8 == number).unwrap_or_default()
+    Ok(ids(client, &of_event_tables(&condition)).await?.into_iter().map(EventId).collect())
 }
 
 pub(super) async fn subjects(
@@ -191,107 +163,34 @@ pub(super) async fn subjects(
     before: &Horizon,
     keys: &[(String, SubjectKey)],
 ) -> Result<Vec<SubjectKeyRow>> {
-    let mut rows = Vec::new();
+    let mut found = Vec::new();
     for keys in keys.chunks(IDS_MAX) {
-        let sql = format!(
-            "SELECT ?fields FROM subject_keys WHERE program IN {} \
-             AND key IN (SELECT toFixedString(unhex(arrayJoin({})), 16)) AND {}",
+        let condition = format!(
+            "program IN {} AND key IN (SELECT toFixedString(unhex(arrayJoin({})), 16)) AND {}",
             programs(keys.iter().map(|(program, _)| program.as_str())),
             array(keys.iter().map(|(_, key)| key.to_string())),
             before_sql(before)
         );
-        let mut cursor = client.query(&escape_binds(&sql)).fetch::<SubjectRow>()?;
-        while let Some(row) = cursor.next().await? {
-            rows.push(row.into());
-        }
+        found.extend(rows(client, &condition).await?);
     }
-    Ok(rows)
+    Ok(found)
 }
 
-#[derive(Row, Deserialize)]
-struct StoredQualification {
-    program: String,
-    #[serde(with = "clickhouse::serde::uuid")]
-    id: Uuid,
-    occurred_at: i64,
-    received_at: i64,
-    name: String,
-    lead: String,
-    keys: Vec<[u8; 16]>,
-    #[serde(with = "clickhouse::serde::uuid")]
-    lead_id: Uuid,
-    evidence: i8,
-    referrer: String,
-    link: String,
-    channel: String,
-    #[serde(with = "clickhouse::serde::uuid")]
-    click_id: Uuid,
-    value_minor: i64,
-    currency: String,
-    source: String,
-    live: bool,
-    sign: i8,
-    revision: u32,
-    #[serde(with = "clickhouse::serde::uuid")]
-    incarnation: Uuid,
-    partition: u32,
-    offset: u64,
-}
-
-impl From<StoredQualification> for QualificationRow {
-    fn from(row: StoredQualification) -> QualificationRow {
-        QualificationRow {
-            program: Lc(row.program),
-            id: EventId(row.id),
-            occurred_at: UnixMs(row.occurred_at),
-            received_at: UnixMs(row.received_at),
-            name: Lc(row.name),
-            lead: row.lead,
-            keys: row.keys.into_iter().map(SubjectKey).collect(),
-            lead_id: row.lead_id,
-            evidence: evidence(row.evidence),
-            referrer: row.referrer,
-            link: row.link,
-            channel: Lc(row.channel),
-            click_id: row.click_id,
-            value_minor: row.value_minor,
-            currency: Lc(row.currency),
-            source: Lc(row.source),
-            live: row.live,
-            sign: row.sign,
-            revision: row.revision,
-            incarnation: Incarnation(row.incarnation),
-            partition: row.partition,
-            offset: row.offset,
-        }
-    }
-}
-
-pub(super) async fn unmatched(
+/// The newest row of each of these events.
+pub(super) async fn newest<R: TableRow>(
     client: &Client,
     before: &Horizon,
-    qualifications: &[EventName],
-) -> Result<Vec<QualificationRow>> {
-    let mut rows = Vec::new();
-    for asked in qualifications.chunks(IDS_MAX) {
-        let sql = format!(
-            "SELECT ?fields FROM qualifications WHERE program IN {} AND id IN {} AND sign = 1 AND {} \
-             ORDER BY revision DESC LIMIT 1 BY program, id",
-            programs(asked.iter().map(|(program, _)| program.as_str())),
-            uuids(asked.iter().map(|(_, id)| id.0)),
+    events: &[EventName],
+) -> Result<Vec<R>> {
+    let mut found = Vec::new();
+    for events in events.chunks(IDS_MAX) {
+        let condition = format!(
+            "program IN {} AND id IN {} AND {} ORDER BY revision DESC, sign DESC LIMIT 1 BY program, id",
+            programs(events.iter().map(|(program, _)| program.as_str())),
+            uuids(events.iter().map(|(_, id)| id.0)),
             before_sql(before)
         );
-        let mut cursor = client.query(&escape_binds(&sql)).fetch::<StoredQualification>()?;
-        while let Some(row) = cursor.next().await? {
-            if row.lead_id.is_nil() {
-                rows.push(row.into());
-            }
-        }
+        found.extend(rows(client, &condition).await?);
     }
-    Ok(rows)
-}
-
-/// The client reads a `?` as a place for a value; the only one meant is `?fields`.
-fn escape_binds(sql: &str) -> String {
-    sql.replace('?', "??").replace("??fields", "?fields")
+    Ok(found)
 }

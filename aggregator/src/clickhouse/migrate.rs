@@ -97,8 +97,20 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
 /// Whether every insert into facts and rollups is synced to disk before it is acknowledged: on for a
 /// single node, where no replica has a copy. A setting of the tables, not of the insert.
 pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Result<(), MigrateError> {
-    const TABLES: [&str; 7] =
-        ["clicks", "leads", "qualifications", "subject_keys", "rejects", "funnel_hourly", "funnel_daily"];
+    const TABLES: [&str; 12] = [
+        "clicks",
+        "leads",
+        "qualifications",
+        "disqualifications",
+        "identifies",
+        "participants",
+        "shares",
+        "erasures",
+        "subject_keys",
+        "rejects",
+        "funnel_hourly",
+        "funnel_daily",
+    ];
     let on_cluster = match topology {
         Topology::Single => String::new(),
         Topology::Cluster { name } => format!(" ON CLUSTER `{name}`"),

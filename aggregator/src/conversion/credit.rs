@@ -1,7 +1,7 @@
-//! Who is credited with a lead: signed token, then code, then alias seen before, then nobody.
+//! What a lead's own touches prove: signed token, then code, then nothing. Whether the person was known
+//! before is for [`super::person`] to say.
 //!
-//! A valid token decides finally and needs no click row: the result never depends on what arrived
-//! first.
+//! A valid token needs no click row: the result never depends on what arrived first.
 
 use super::decode::{Conversion, Kind};
 use uuid::Uuid;
@@ -19,7 +19,7 @@ pub struct Credit {
     /// What it rests on.
     pub evidence: Evidence,
     /// Why better evidence was refused; empty where none was offered and refused.
-    pub reason: &'static str,
+    pub reason: String,
     /// Who is credited; empty: nobody.
     pub referrer: String,
     /// `host/code`.
@@ -32,9 +32,29 @@ pub struct Credit {
     pub clicked_at: UnixMs,
 }
 
-/// The credit that the lead's own touches give; `alias` is the credit of an earlier lead of the same
-/// person, taken where the touches give none.
-pub(super) fn decide(conversion: &Conversion, keys: &KeyRing, alias: Option<Credit>) -> Credit {
+/// Credit as a lead's row has it.
+impl Credit {
+    /// Whether a touch of the lead's own is credited.
+    pub(super) fn is_own(&self) -> bool {
+        matches!(self.evidence, Evidence::Token | Evidence::Code)
+    }
+
+    /// The same credit for somebody who relies on it.
+    pub(super) fn as_alias(&self, reason: &str) -> Credit {
+        Credit { evidence: Evidence::Alias, reason: reason.into(), clicked_at: UnixMs(0), ..self.clone() }
+    }
+
+    /// Nobody's.
+    pub(super) fn nobody(reason: &str) -> Credit {
+        Credit { reason: reason.into(), ..Credit::default() }
+    }
+}
+
+/// Why there is no credit where nothing was offered.
+pub(super) const NO_TOUCH: &str = "no_touch";
+
+/// What the lead's own touches prove.
+pub(super) fn proved(conversion: &Conversion, keys: &KeyRing) -> Credit {
     let Kind::Lead { touches } = &conversion.kind else { return Credit::default() };
     let mut refused = "";
     let mut by_token: Vec<Credit> = Vec::new();
@@ -49,16 +69,11 @@ pub(super) fn decide(conversion: &Conversion, keys: &KeyRing, alias: Option<Cred
         AttributionModel::FirstTouch => by_token.into_iter().min_by_key(order),
         AttributionModel::LastTouch | AttributionModel::Unspecified => by_token.into_iter().max_by_key(order),
     };
-    let credit = token.or_else(|| by_code(touches, conversion.model)).or(alias.map(as_alias));
-    match credit {
-        Some(credit) => Credit { reason: refused, ..credit },
-        None if refused.is_empty() => Credit { reason: "no_touch", ..Credit::default() },
-        None => Credit { reason: refused, ..Credit::default() },
+    match token.or_else(|| by_code(touches, conversion.model)) {
+        Some(credit) => Credit { reason: refused.into(), ..credit },
+        None if refused.is_empty() => Credit::nobody(NO_TOUCH),
+        None => Credit::nobody(refused),
     }
-}
-
-fn as_alias(credit: Credit) -> Credit {
-    Credit { evidence: Evidence::Alias, clicked_at: UnixMs(0), ..credit }
 }
 
 fn by_valid_token(touch: &Touch, conversion: &Conversion, keys: &KeyRing) -> Result<Credit, &'static str> {
@@ -72,7 +87,7 @@ fn by_valid_token(touch: &Touch, conversion: &Conversion, keys: &KeyRing) -> Res
     check_age(token.click.at(), conversion.occurred_at, window_ms).map_err(|error| error.tag())?;
     Ok(Credit {
         evidence: Evidence::Token,
-        reason: "",
+        reason: String::new(),
         referrer: touch.referrer.clone(),
         link: touch.link.clone(),
         channel: touch.channel.clone(),
@@ -132,11 +147,7 @@ mod tests {
         }
     }
 
-    fn decided(
-        model: AttributionModel,
-        touches: Vec<Touch>,
-        alias: Option<Credit>,
-    ) -> (Evidence, String, &'static str) {
+    fn decided(model: AttributionModel, touches: Vec<Touch>) -> (Evidence, String, String) {
         let conversion = Conversion {
             id: EventId(Uuid::nil()),
             program: "p".into(),
@@ -147,46 +158,45 @@ mod tests {
             registry_version: 1,
             model,
             window_ms: 30 * DAY_MS as u64,
+            allows_existing: false,
             lead: "l".into(),
             keys: vec![],
             kind: Kind::Lead { touches },
         };
-        let credit = decide(&conversion, &ring(1), alias);
+        let credit = proved(&conversion, &ring(1));
         (credit.evidence, credit.link, credit.reason)
     }
 
     #[test]
-    fn the_order_of_evidence_is_token_code_alias_nobody() {
+    fn the_order_of_evidence_is_token_code_nothing() {
         use AttributionModel::LastTouch;
-        let alias =
-            || Some(Credit { evidence: Evidence::Token, link: "h/alias".into(), ..Credit::default() });
         let all = vec![code("h/code"), click("h/click", DAY_MS, 1)];
-        assert_eq!(decided(LastTouch, all, alias()), (Evidence::Token, "h/click".into(), ""));
-        assert_eq!(decided(LastTouch, vec![code("h/code")], alias()), (Evidence::Code, "h/code".into(), ""));
-        assert_eq!(decided(LastTouch, vec![], alias()), (Evidence::Alias, "h/alias".into(), ""));
-        assert_eq!(decided(LastTouch, vec![], None), (Evidence::None, String::new(), "no_touch"));
+        assert_eq!(decided(LastTouch, all), (Evidence::Token, "h/click".into(), "".into()));
+        let code = decided(LastTouch, vec![code("h/code")]);
+        assert_eq!(code, (Evidence::Code, "h/code".into(), "".into()));
+        assert_eq!(decided(LastTouch, vec![]), (Evidence::None, String::new(), "no_touch".into()));
     }
 
     #[test]
     fn last_and_first_touch_go_by_the_time_of_the_click() {
         let touches = || vec![click("h/b", 5000, 1), click("h/c", 1000, 1), click("h/a", 9000, 1)];
-        assert_eq!(decided(AttributionModel::LastTouch, touches(), None).1, "h/c");
-        assert_eq!(decided(AttributionModel::FirstTouch, touches(), None).1, "h/a");
+        assert_eq!(decided(AttributionModel::LastTouch, touches()).1, "h/c");
+        assert_eq!(decided(AttributionModel::FirstTouch, touches()).1, "h/a");
         let codes = || vec![code("h/1"), code("h/2")];
-        assert_eq!(decided(AttributionModel::LastTouch, codes(), None).1, "h/2");
-        assert_eq!(decided(AttributionModel::FirstTouch, codes(), None).1, "h/1");
+        assert_eq!(decided(AttributionModel::LastTouch, codes()).1, "h/2");
+        assert_eq!(decided(AttributionModel::FirstTouch, codes()).1, "h/1");
     }
 
     #[test]
     fn a_token_that_proves_nothing_gives_way_and_leaves_its_reason() {
         use AttributionModel::LastTouch;
         let forged = vec![click("h/x", 1000, 2), code("h/code")];
-        assert_eq!(decided(LastTouch, forged, None), (Evidence::Code, "h/code".into(), "token_forged"));
+        assert_eq!(decided(LastTouch, forged), (Evidence::Code, "h/code".into(), "token_forged".into()));
         let expired = vec![click("h/x", 31 * DAY_MS, 1)];
-        assert_eq!(decided(LastTouch, expired, None), (Evidence::None, String::new(), "token_expired"));
+        assert_eq!(decided(LastTouch, expired), (Evidence::None, String::new(), "token_expired".into()));
         let of_another_link = vec![Touch { link: "h/mine".into(), ..click("h/x", 1000, 1) }];
-        assert_eq!(decided(LastTouch, of_another_link, None).2, "token_foreign");
+        assert_eq!(decided(LastTouch, of_another_link).2, "token_foreign");
         let of_another_channel = vec![Touch { channel: "qr".into(), ..click("h/x", 1000, 1) }];
-        assert_eq!(decided(LastTouch, of_another_channel, None).2, "token_foreign");
+        assert_eq!(decided(LastTouch, of_another_channel).2, "token_foreign");
     }
 }

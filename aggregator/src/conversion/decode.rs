@@ -2,13 +2,15 @@
 
 use crate::{refusal::Refusal, source::Record};
 use whence_schemas::{
-    event::{self, AttributionModel, Event, Mode, Touch, event::Body},
+    event::{
+        self, AttributionModel, AttributionRule, Event, ExistingCustomers, Mode, Subject, Touch, event::Body,
+    },
     ids::EventId,
     subject::SubjectKey,
     time::UnixMs,
 };
 
-/// A lead or qualification as its record says it.
+/// A conversion as its record says it.
 #[derive(Clone, Debug)]
 pub(super) struct Conversion {
     pub id: EventId,
@@ -20,6 +22,8 @@ pub(super) struct Conversion {
     pub registry_version: u64,
     pub model: AttributionModel,
     pub window_ms: u64,
+    /// Whether a person who was a lead already can be referred again.
+    pub allows_existing: bool,
     pub lead: String,
     pub keys: Vec<SubjectKey>,
     pub kind: Kind,
@@ -29,6 +33,25 @@ pub(super) struct Conversion {
 pub(super) enum Kind {
     Lead { touches: Vec<Touch> },
     Qualification { name: String, value_minor: i64, currency: String },
+    Disqualification { qualification: Option<EventId>, reason: String, value_minor: i64, currency: String },
+    Identify,
+    Participant { referrer: String },
+    Share { referrer: String, link: String, channel: String },
+    Erasure { requested_by: String },
+}
+
+impl Kind {
+    pub fn word(&self) -> &'static str {
+        match self {
+            Kind::Lead { .. } => "lead",
+            Kind::Qualification { .. } => "qualification",
+            Kind::Disqualification { .. } => "disqualification",
+            Kind::Identify => "identify",
+            Kind::Participant { .. } => "participant",
+            Kind::Share { .. } => "share",
+            Kind::Erasure { .. } => "erasure",
+        }
+    }
 }
 
 impl Conversion {
@@ -40,10 +63,7 @@ impl Conversion {
             received_at: Some(self.received_at),
             program: self.program,
             event_id: self.id.0,
-            kind: match self.kind {
-                Kind::Lead { .. } => "lead",
-                Kind::Qualification { .. } => "qualification",
-            },
+            kind: self.kind.word(),
             live: self.live,
         }
     }
@@ -74,29 +94,31 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         return Err(malformed("program is empty"));
     }
     let rule = event.rule.unwrap_or_default();
-    let (live, model) = (event.mode() == Mode::Live, rule.model());
-    let (subject, kind) = match event.body {
-        Some(Body::Lead(lead)) => (lead.subject, Kind::Lead { touches: lead.touches }),
-        Some(Body::Qualification(q)) => (
-            q.subject,
-            Kind::Qualification { name: q.name, value_minor: q.value_minor, currency: q.currency },
-        ),
-        None => return Err(malformed("it has no body that this version knows")),
-        Some(Body::DeadLetter(letter)) => {
-            let reason = dead_letter(&letter.reason);
-            return Err(Refusal { reason, kind: "dead_letter", detail: letter.detail, ..refused });
-        }
-        Some(other) => {
-            let kind = kind_of(&other);
-            let detail = "this version of whence records leads and qualifications only".into();
+    let live = event.mode() == Mode::Live;
+    let body = event.body.ok_or_else(|| malformed("it has no body that this version knows"))?;
+    if let Body::DeadLetter(letter) = body {
+        let reason = dead_letter(&letter.reason);
+        return Err(Refusal { reason, kind: "dead_letter", detail: letter.detail, ..refused });
+    }
+    let (subject, kind) = match taken_apart(body) {
+        Ok(parts) => parts,
+        Err(Unfit::Malformed(detail)) => return Err(malformed(detail)),
+        Err(Unfit::Unsupported(kind)) => {
+            let detail = "this version of whence does not record events of this kind".into();
             return Err(Refusal { reason: "unsupported_kind", kind, detail, ..refused });
         }
     };
-    let subject = subject.unwrap_or_default();
     let keys: Option<Vec<_>> = subject.keys.iter().map(|key| SubjectKey::from_bytes(key)).collect();
-    let keys = keys.ok_or_else(|| malformed("a key of the subject has not 16 bytes"))?;
-    if keys.is_empty() {
-        return Err(malformed("the subject has no key"));
+    let mut keys = keys.ok_or_else(|| malformed("a key of the subject has not 16 bytes"))?;
+    keys.sort_unstable();
+    keys.dedup();
+    let is_named = match &kind {
+        Kind::Participant { referrer } | Kind::Share { referrer, .. } => !referrer.is_empty(),
+        Kind::Disqualification { qualification: Some(_), .. } => true,
+        _ => !keys.is_empty(),
+    };
+    if !is_named {
+        return Err(malformed("it names nobody: no key of a subject, no referrer"));
     }
     Ok(Conversion {
         id,
@@ -106,12 +128,20 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         occurred_at,
         received_at,
         registry_version: event.registry_version,
-        model,
+        model: rule.model(),
         window_ms: rule.window_ms,
+        allows_existing: allows_existing(&rule),
         lead: subject.lead,
         keys,
         kind,
     })
+}
+
+fn allows_existing(rule: &AttributionRule) -> bool {
+    match rule.existing_customers() {
+        ExistingCustomers::Allow => true,
+        ExistingCustomers::Refuse | ExistingCustomers::Unspecified => false,
+    }
 }
 
 /// The reason of a dead letter, if it is one that this version knows: reasons are few, and never text from
@@ -136,19 +166,47 @@ fn dead_letter(reason: &str) -> &'static str {
     KNOWN.into_iter().find(|known| *known == reason).unwrap_or("dead_letter")
 }
 
-fn kind_of(body: &Body) -> &'static str {
-    match body {
-        Body::Lead(_) => "lead",
-        Body::Qualification(_) => "qualification",
-        Body::Disqualification(_) => "disqualification",
-        Body::Participant(_) => "participant",
-        Body::Share(_) => "share",
-        Body::Identify(_) => "identify",
-        Body::RewardDecision(_) => "reward_decision",
-        Body::Timer(_) => "timer",
-        Body::Erasure(_) => "erasure",
-        Body::DeadLetter(_) => "dead_letter",
-    }
+/// Why a body is nothing to join.
+enum Unfit {
+    Malformed(&'static str),
+    /// Of this kind.
+    Unsupported(&'static str),
+}
+
+/// Whom a body is about, and what it says.
+fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
+    let subject = Option::unwrap_or_default;
+    Ok(match body {
+        Body::Lead(lead) => (subject(lead.subject), Kind::Lead { touches: lead.touches }),
+        Body::Qualification(q) => {
+            let kind = Kind::Qualification { name: q.name, value_minor: q.value_minor, currency: q.currency };
+            (subject(q.subject), kind)
+        }
+        Body::Disqualification(d) => {
+            if d.value_minor < 0 {
+                return Err(Unfit::Malformed("the amount to take back is below 0"));
+            }
+            let qualification = match &d.qualification_id[..] {
+                [] => None,
+                id => {
+                    Some(EventId::from_bytes(id).ok_or(Unfit::Malformed("its qualification is no UUIDv5"))?)
+                }
+            };
+            let (reason, value_minor, currency) = (d.reason, d.value_minor, d.currency);
+            (subject(d.subject), Kind::Disqualification { qualification, reason, value_minor, currency })
+        }
+        Body::Identify(identify) => (subject(identify.subject), Kind::Identify),
+        Body::Participant(p) => {
+            (Subject { lead: String::new(), keys: p.keys }, Kind::Participant { referrer: p.referrer })
+        }
+        Body::Share(s) => {
+            (Subject::default(), Kind::Share { referrer: s.referrer, link: s.link, channel: s.channel })
+        }
+        Body::Erasure(e) => (subject(e.subject), Kind::Erasure { requested_by: e.requested_by }),
+        Body::RewardDecision(_) => return Err(Unfit::Unsupported("reward_decision")),
+        Body::Timer(_) => return Err(Unfit::Unsupported("timer")),
+        Body::DeadLetter(_) => return Err(Unfit::Unsupported("dead_letter")),
+    })
 }
 
 #[cfg(test)]

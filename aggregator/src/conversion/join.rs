@@ -1,296 +1,246 @@
-//! Leads and qualifications find each other by the keys of their subject, whichever comes first.
+//! Takes a block's events one after the other and makes their rows: each event's own, and the corrections that
+//! it brings about for earlier events of its person.
 
 use super::{
     credit::{self, Credit},
     decode::{Conversion, Kind},
+    people::{Name, PERSON_EVENTS_MAX, People, id_key, kind, linking_keys},
+    person::{Decision, Person},
+    rows::{self, Cause, Standing},
 };
-use crate::{
-    position::{BlockRange, Horizon},
-    refusal::Refusal,
-    store::{EventName, Rows, Store, StoreError},
-};
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use uuid::Uuid;
+use crate::store::{EventName, Rows};
+use std::collections::BTreeSet;
 use whence_schemas::{
-    event::AttributionModel,
     ids::EventId,
-    rows::{Evidence, Lc, LeadRow, QualificationRow, SubjectKeyRow},
+    rows::{
+        DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow, ShareRow,
+        SubjectKeyRow,
+    },
     subject::SubjectKey,
-    time::UnixMs,
     token::KeyRing,
 };
 
-/// `subject_keys.kind` of a lead.
-const LEAD: &str = "lead";
-/// `subject_keys.kind` of a qualification that had no lead when it came.
-const WAITING: &str = "waiting";
-
-/// A key within its program and mode: test events find only test events.
-type Name = (String, bool, SubjectKey);
-
-/// A lead that can be found by a key. The earliest one counts, by time of receipt, then by id.
-#[derive(Clone, Debug)]
-struct KnownLead {
-    received_at: UnixMs,
-    id: EventId,
-    credit: Credit,
+/// What a block's conversions become. Rows of a table stand in the order of the records that caused them
+/// (`offset`): a row with `sign` 1 says what stands from there on, one with -1 what does not any more. So a
+/// qualification that is completed or credited otherwise is taken back and written anew, one that is refunded
+/// whole is taken back, one that is refunded in part is taken back and written anew with the value that is left.
+#[derive(Debug, Default)]
+pub struct Joined {
+    /// `leads`
+    pub leads: Vec<LeadRow>,
+    /// `qualifications`
+    pub qualifications: Vec<QualificationRow>,
+    /// `disqualifications`
+    pub disqualifications: Vec<DisqualificationRow>,
+    /// `identifies`
+    pub identifies: Vec<IdentifyRow>,
+    /// `participants`
+    pub participants: Vec<ParticipantRow>,
+    /// `shares`
+    pub shares: Vec<ShareRow>,
+    /// `erasures`
+    pub erasures: Vec<ErasureRow>,
+    /// `subject_keys`
+    pub subject_keys: Vec<SubjectKeyRow>,
+    /// Events whose personal columns are to be blank once the rows are stored.
+    pub erased: BTreeSet<EventName>,
 }
 
-/// What is known of the subjects of a block, and the rows that its records have made so far.
-#[derive(Default)]
-pub(super) struct Subjects {
-    leads: HashMap<Name, KnownLead>,
-    waiting: HashMap<Name, BTreeSet<EventId>>,
-    unmatched: BTreeMap<EventId, QualificationRow>,
-    made: Made,
+impl Joined {
+    /// The rows in the order in which their tables are inserted: what comes later is found again by what came
+    /// earlier.
+    #[must_use]
+    pub fn into_tables(self) -> Vec<Rows> {
+        vec![
+            Rows::Leads(self.leads),
+            Rows::Qualifications(self.qualifications),
+            Rows::Disqualifications(self.disqualifications),
+            Rows::Identifies(self.identifies),
+            Rows::Participants(self.participants),
+            Rows::Shares(self.shares),
+            Rows::Erasures(self.erasures),
+            Rows::SubjectKeys(self.subject_keys),
+        ]
+    }
 }
 
-#[derive(Default)]
-struct Made {
-    leads: Vec<LeadRow>,
-    qualifications: Vec<QualificationRow>,
-    subject_keys: Vec<SubjectKeyRow>,
+/// The join of one block.
+pub(super) struct Join<'a> {
+    pub people: People,
+    pub keys: &'a KeyRing,
+    pub made: Joined,
 }
 
-impl Subjects {
-    /// What was stored before the block about the subjects that its new events name.
-    pub async fn load<S: Store>(
-        before: &Horizon,
-        decoded: &[Result<Conversion, Refusal>],
-        known: &HashSet<EventId>,
-        store: &S,
-    ) -> Result<Subjects, StoreError> {
-        let mut subjects = Subjects::default();
-        let new = decoded.iter().flatten().filter(|conversion| !known.contains(&conversion.id));
-        let names: BTreeSet<(String, SubjectKey)> = new
-            .flat_map(|conversion| conversion.keys.iter().map(|key| (conversion.program.clone(), *key)))
-            .collect();
-        if names.is_empty() {
-            return Ok(subjects);
-        }
-        let names: Vec<_> = names.into_iter().collect();
-        let mut waiting: BTreeSet<EventName> = BTreeSet::new();
-        for row in store.subjects(before, &names).await? {
-            let name = (row.program.0.clone(), row.live, row.key);
-            if row.kind.0 == WAITING {
-                waiting.insert((row.program.0, row.event_id));
-                subjects.waiting.entry(name).or_default().insert(row.event_id);
-            } else {
-                subjects.know_lead(name, known_lead(row));
-            }
-        }
-        if !waiting.is_empty() {
-            let waiting: Vec<_> = waiting.into_iter().collect();
-            let rows = store.unmatched(before, &waiting).await?;
-            subjects.unmatched = rows.into_iter().map(|row| (row.id, row)).collect();
-        }
-        Ok(subjects)
-    }
-
-    fn know_lead(&mut self, name: Name, lead: KnownLead) {
-        let earliest = self.leads.entry(name).or_insert_with(|| lead.clone());
-        if (lead.received_at, lead.id) < (earliest.received_at, earliest.id) {
-            *earliest = lead;
-        }
-    }
-
-    /// The earliest lead that one of the keys finds.
-    fn lead_of(&self, conversion: &Conversion) -> Option<&KnownLead> {
-        let found = conversion.keys.iter().filter_map(|key| self.leads.get(&name(conversion, *key)));
-        found.min_by_key(|lead| (lead.received_at, lead.id))
-    }
-
-    /// The credit of the earliest credited lead that one of the keys finds.
-    fn alias_credit(&self, conversion: &Conversion) -> Option<Credit> {
-        let found = conversion.keys.iter().filter_map(|key| self.leads.get(&name(conversion, *key)));
-        let credited = found.filter(|lead| !lead.credit.referrer.is_empty());
-        credited.min_by_key(|lead| (lead.received_at, lead.id)).map(|lead| lead.credit.clone())
-    }
-
+impl Join<'_> {
     /// Takes a new event, the block's next.
-    pub fn take(&mut self, range: &BlockRange, offset: u64, conversion: Conversion, keys: &KeyRing) {
-        match &conversion.kind {
-            Kind::Lead { .. } => self.take_lead(range, offset, conversion, keys),
-            Kind::Qualification { .. } => self.take_qualification(range, offset, &conversion),
+    ///
+    /// # Errors
+    /// The reason why it becomes no fact.
+    pub fn take(&mut self, cause: Cause, event: &Conversion) -> Result<(), &'static str> {
+        match &event.kind {
+            Kind::Share { referrer, link, channel } => {
+                self.made.shares.push(rows::share_row(event, [referrer, link, channel], cause));
+            }
+            Kind::Participant { referrer } => self.take_participant(cause, event, referrer),
+            Kind::Erasure { requested_by } => self.take_erasure(cause, event, requested_by),
+            Kind::Lead { .. } | Kind::Qualification { .. } | Kind::Identify if self.is_suppressed(event) => {
+                return Err("suppressed");
+            }
+            _ if self.is_beyond_bound(event) => return Err("person_too_large"),
+            Kind::Lead { .. } => self.take_lead(cause, event),
+            Kind::Qualification { .. } => self.take_qualification(cause, event),
+            Kind::Disqualification { .. } => self.take_disqualification(cause, event),
+            Kind::Identify => self.take_identify(cause, event),
         }
+        Ok(())
     }
 
-    fn take_lead(&mut self, range: &BlockRange, offset: u64, conversion: Conversion, keys: &KeyRing) {
-        let credit = credit::decide(&conversion, keys, self.alias_credit(&conversion));
-        let lead = KnownLead { received_at: conversion.received_at, id: conversion.id, credit };
-        for key in &conversion.keys {
-            self.made.subject_keys.push(subject_key(range, offset, &conversion, *key, LEAD, &lead.credit));
-            self.know_lead(name(&conversion, *key), lead.clone());
-        }
-        self.complete_waiting(range, offset, &conversion, &lead);
-        self.made.leads.push(lead_row(range, offset, conversion, lead.credit));
+    fn is_suppressed(&self, event: &Conversion) -> bool {
+        event.keys.iter().any(|key| self.people.erased.contains(&name(event, *key)))
     }
 
-    /// Gives the lead to every qualification that waited for one of its keys.
-    fn complete_waiting(
-        &mut self,
-        range: &BlockRange,
-        offset: u64,
-        conversion: &Conversion,
-        lead: &KnownLead,
-    ) {
-        let names = conversion.keys.iter().map(|key| name(conversion, *key));
-        let ids: BTreeSet<EventId> = names.filter_map(|name| self.waiting.remove(&name)).flatten().collect();
-        for id in ids {
-            let Some(stored) = self.unmatched.remove(&id) else { continue };
-            let caused = |row: QualificationRow, sign| QualificationRow {
-                sign,
-                revision: stored.revision + 1,
-                incarnation: range.incarnation,
-                partition: range.partition.number,
-                offset,
-                ..row
-            };
-            self.made.qualifications.push(caused(stored.clone(), -1));
-            self.made.qualifications.push(caused(with_lead(stored.clone(), lead), 1));
-        }
+    fn is_beyond_bound(&self, event: &Conversion) -> bool {
+        self.people.found(&names(event)).map(Person::len).sum::<usize>() >= PERSON_EVENTS_MAX
     }
 
-    fn take_qualification(&mut self, range: &BlockRange, offset: u64, conversion: &Conversion) {
-        let lead = self.lead_of(conversion).cloned();
-        let row = qualification_row(range, offset, conversion);
-        match lead {
-            Some(lead) => self.made.qualifications.push(with_lead(row, &lead)),
-            None => {
-                for key in &conversion.keys {
-                    let nobody = Credit::default();
-                    self.made
-                        .subject_keys
-                        .push(subject_key(range, offset, conversion, *key, WAITING, &nobody));
-                    self.waiting.entry(name(conversion, *key)).or_default().insert(conversion.id);
-                }
-                self.unmatched.insert(conversion.id, row.clone());
-                self.made.qualifications.push(row);
+    fn take_lead(&mut self, cause: Cause, event: &Conversion) {
+        let proved = credit::proved(event, self.keys);
+        let row = rows::lead_row(event, &proved, cause);
+        let person = self.people.person_of(names(event).into_iter());
+        person.add_lead(rows::lead_of(&row));
+        let decision = person.decision();
+        let row = rows::with_lead_state(&row, decision.leads[&event.id].clone());
+        self.made.leads.push(row.clone());
+        self.people.leads.insert(event.id, Standing::new(row));
+        self.index(cause, event, kind::LEAD, &proved);
+        self.settle(cause, decision);
+    }
+
+    fn take_qualification(&mut self, cause: Cause, event: &Conversion) {
+        let Some(row) = rows::qualification_row(event, cause) else { return };
+        let person = self.people.person_of(names(event).into_iter());
+        person.add_qualification(rows::qualification_of(&row));
+        let decision = person.decision();
+        // Its own row says what was paid; what was taken back of it before it came follows as a correction.
+        let mut state = decision.qualifications[&event.id].clone();
+        state.left_minor = Some(row.paid_minor);
+        let row = rows::with_qualification_state(&row, state).unwrap_or(row);
+        self.made.qualifications.push(row.clone());
+        self.people.qualifications.insert(event.id, Standing::new(row));
+        self.index(cause, event, kind::QUALIFICATION, &Credit::default());
+        self.settle(cause, decision);
+    }
+
+    fn take_disqualification(&mut self, cause: Cause, event: &Conversion) {
+        let Some(mut row) = rows::disqualification_row(event, cause) else { return };
+        if self.is_suppressed(event) {
+            // Money is taken back from whom nothing is to be kept of.
+            row.lead.clear();
+            row.keys.clear();
+        }
+        let person = self.people.person_of(names(event).into_iter());
+        person.add_disqualification(rows::disqualification_of(&row));
+        let decision = person.decision();
+        let row = rows::with_disqualification_state(&row, decision.disqualifications[&event.id].clone());
+        self.made.disqualifications.push(row.clone());
+        self.people.disqualifications.insert(event.id, Standing::new(row));
+        self.index(cause, event, kind::DISQUALIFICATION, &Credit::default());
+        self.settle(cause, decision);
+    }
+
+    fn take_identify(&mut self, cause: Cause, event: &Conversion) {
+        let person = self.people.person_of(names(event).into_iter());
+        person.add_name(event.id);
+        let decision = person.decision();
+        self.made.identifies.push(rows::identify_row(event, cause));
+        self.index(cause, event, kind::IDENTIFY, &Credit::default());
+        self.settle(cause, decision);
+    }
+
+    fn take_participant(&mut self, cause: Cause, event: &Conversion, referrer: &str) {
+        let mut event = event.clone();
+        event.keys.retain(|key| !self.people.erased.contains(&(event.program.clone(), event.live, *key)));
+        for key in &event.keys {
+            self.people.participants.entry(name(&event, *key)).or_default().insert(event.id);
+        }
+        self.made.participants.push(rows::participant_row(&event, referrer, cause));
+        let joined = Credit { referrer: referrer.to_owned(), ..Credit::default() };
+        self.made.subject_keys.extend(rows::subject_keys(
+            &event,
+            kind::PARTICIPANT,
+            event.live,
+            &event.keys,
+            &joined,
+            cause,
+        ));
+    }
+
+    /// Forgets a person, in both modes: a test of the person is the person's all the same.
+    fn take_erasure(&mut self, cause: Cause, event: &Conversion, requested_by: &str) {
+        let [mut events, mut suppressed] = [0, 0];
+        for live in [true, false] {
+            let named: Vec<Name> = event.keys.iter().map(|key| (event.program.clone(), live, *key)).collect();
+            let mut ids: BTreeSet<EventId> = self.people.found(&named).flat_map(Person::ids).collect();
+            let mut names = self.people.all_names(&named);
+            // The names of qualifications are nobody's.
+            let of_events: BTreeSet<_> = self.named_events(&ids).map(id_key).collect();
+            names.retain(|(_, _, key)| !of_events.contains(key));
+            ids.extend(names.iter().filter_map(|name| self.people.participants.get(name)).flatten());
+            let keys: Vec<_> = names.iter().map(|(_, _, key)| *key).collect();
+            for key in &keys {
+                let nobody = Credit::default();
+                let row = rows::subject_keys(event, kind::ERASED, live, &[*key], &nobody, cause);
+                self.made.subject_keys.extend(row);
+            }
+            events += ids.len() as u64;
+            suppressed += keys.len() as u64;
+            self.people.erased.extend(names);
+            self.made.erased.extend(ids.into_iter().map(|id| (event.program.clone(), id)));
+        }
+        self.made.erasures.push(rows::erasure_row(event, requested_by, [events, suppressed], cause));
+    }
+
+    /// The events whose ids are keys of these events: the qualifications, and those that are waited for.
+    fn named_events(&self, ids: &BTreeSet<EventId>) -> impl Iterator<Item = EventId> {
+        let named = |id: &EventId| {
+            let disqualification = self.people.disqualifications.get(id)?;
+            Some(EventId(disqualification.row().qualification_id))
+        };
+        ids.iter().copied().chain(ids.iter().filter_map(named))
+    }
+
+    fn index(&mut self, cause: Cause, event: &Conversion, kind: &str, credit: &Credit) {
+        let keys = linking_keys(event);
+        self.made.subject_keys.extend(rows::subject_keys(event, kind, event.live, &keys, credit, cause));
+    }
+
+    /// Corrects every row of the person that says other than the decision.
+    fn settle(&mut self, cause: Cause, decision: Decision) {
+        for (id, state) in decision.leads {
+            if let Some(standing) = self.people.leads.get_mut(&id) {
+                let wanted = rows::with_lead_state(standing.row(), state);
+                standing.change_to(Some(wanted), cause, &mut self.made.leads);
+            }
+        }
+        for (id, state) in decision.qualifications {
+            if let Some(standing) = self.people.qualifications.get_mut(&id) {
+                let wanted = rows::with_qualification_state(standing.row(), state);
+                standing.change_to(wanted, cause, &mut self.made.qualifications);
+            }
+        }
+        for (id, state) in decision.disqualifications {
+            if let Some(standing) = self.people.disqualifications.get_mut(&id) {
+                let wanted = rows::with_disqualification_state(standing.row(), state);
+                standing.change_to(Some(wanted), cause, &mut self.made.disqualifications);
             }
         }
     }
-
-    /// The rows made, in the order in which their tables are inserted.
-    pub fn into_rows(self) -> Vec<Rows> {
-        let Made { leads, qualifications, subject_keys } = self.made;
-        vec![Rows::Leads(leads), Rows::Qualifications(qualifications), Rows::SubjectKeys(subject_keys)]
-    }
 }
 
-fn name(conversion: &Conversion, key: SubjectKey) -> Name {
-    (conversion.program.clone(), conversion.live, key)
+fn name(event: &Conversion, key: SubjectKey) -> Name {
+    (event.program.clone(), event.live, key)
 }
 
-fn known_lead(row: SubjectKeyRow) -> KnownLead {
-    let credit = Credit {
-        evidence: row.evidence,
-        reason: "",
-        referrer: row.referrer,
-        link: row.link,
-        channel: row.channel.0,
-        click_id: row.click_id,
-        clicked_at: UnixMs(0),
-    };
-    KnownLead { received_at: row.received_at, id: row.event_id, credit }
-}
-
-fn with_lead(row: QualificationRow, lead: &KnownLead) -> QualificationRow {
-    QualificationRow {
-        lead_id: lead.id.0,
-        evidence: lead.credit.evidence,
-        referrer: lead.credit.referrer.clone(),
-        link: lead.credit.link.clone(),
-        channel: Lc(lead.credit.channel.clone()),
-        click_id: lead.credit.click_id,
-        ..row
-    }
-}
-
-fn subject_key(
-    range: &BlockRange,
-    offset: u64,
-    conversion: &Conversion,
-    key: SubjectKey,
-    kind: &str,
-    credit: &Credit,
-) -> SubjectKeyRow {
-    SubjectKeyRow {
-        program: Lc(conversion.program.clone()),
-        key,
-        kind: Lc(kind.into()),
-        event_id: conversion.id,
-        received_at: conversion.received_at,
-        live: conversion.live,
-        evidence: credit.evidence,
-        referrer: credit.referrer.clone(),
-        link: credit.link.clone(),
-        channel: Lc(credit.channel.clone()),
-        click_id: credit.click_id,
-        incarnation: range.incarnation,
-        partition: range.partition.number,
-        offset,
-    }
-}
-
-fn lead_row(range: &BlockRange, offset: u64, conversion: Conversion, credit: Credit) -> LeadRow {
-    let model = match conversion.model {
-        AttributionModel::FirstTouch => "first_touch",
-        AttributionModel::LastTouch | AttributionModel::Unspecified => "last_touch",
-    };
-    LeadRow {
-        program: Lc(conversion.program),
-        id: conversion.id,
-        occurred_at: conversion.occurred_at,
-        received_at: conversion.received_at,
-        lead: conversion.lead,
-        keys: conversion.keys,
-        evidence: credit.evidence,
-        reason: Lc(credit.reason.into()),
-        referrer: credit.referrer,
-        link: credit.link,
-        channel: Lc(credit.channel),
-        click_id: credit.click_id,
-        clicked_at: credit.clicked_at,
-        model: Lc(model.into()),
-        window_ms: conversion.window_ms,
-        registry_version: conversion.registry_version,
-        source: Lc(conversion.source),
-        live: conversion.live,
-        sign: 1,
-        revision: 0,
-        incarnation: range.incarnation,
-        partition: range.partition.number,
-        offset,
-    }
-}
-
-/// The record's own row, without a lead.
-fn qualification_row(range: &BlockRange, offset: u64, conversion: &Conversion) -> QualificationRow {
-    let Kind::Qualification { name, value_minor, currency } = &conversion.kind else {
-        unreachable!("only qualifications come here")
-    };
-    QualificationRow {
-        program: Lc(conversion.program.clone()),
-        id: conversion.id,
-        occurred_at: conversion.occurred_at,
-        received_at: conversion.received_at,
-        name: Lc(name.clone()),
-        lead: conversion.lead.clone(),
-        keys: conversion.keys.clone(),
-        lead_id: Uuid::nil(),
-        evidence: Evidence::None,
-        referrer: String::new(),
-        link: String::new(),
-        channel: Lc(String::new()),
-        click_id: Uuid::nil(),
-        value_minor: *value_minor,
-        currency: Lc(currency.clone()),
-        source: Lc(conversion.source.clone()),
-        live: conversion.live,
-        sign: 1,
-        revision: 0,
-        incarnation: range.incarnation,
-        partition: range.partition.number,
-        offset,
-    }
+fn names(event: &Conversion) -> Vec<Name> {
+    linking_keys(event).into_iter().map(|key| name(event, key)).collect()
 }

@@ -60,7 +60,8 @@ pub fn token(number: u64) -> Touch {
     Touch { token: keys().mint(&token, &mut text).to_owned(), link, referrer, channel: "email".into() }
 }
 
-fn event(key: &str, body: Body) -> Bytes {
+/// A record of this body under this idempotency key.
+pub fn event(key: &str, body: Body) -> Bytes {
     let at = START.plus_ms(41 * 60 * 1000);
     event::encode(&Event {
         id: Bytes::copy_from_slice(EventId::of(&"demo".parse().unwrap(), "test", key).0.as_bytes()),
@@ -70,12 +71,17 @@ fn event(key: &str, body: Body) -> Bytes {
         occurred_at_ms: at.0,
         received_at_ms: at.0,
         registry_version: 1,
-        rule: Some(AttributionRule { model: AttributionModel::LastTouch.into(), window_ms: 86_400_000 }),
+        rule: Some(AttributionRule {
+            model: AttributionModel::LastTouch.into(),
+            window_ms: 86_400_000,
+            ..AttributionRule::default()
+        }),
         body: Some(body),
     })
 }
 
-fn subject(person: u64) -> Option<Subject> {
+/// This person, by one key.
+pub fn subject(person: u64) -> Option<Subject> {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&person.to_be_bytes());
     Some(Subject { lead: format!("person {person}"), keys: vec![Bytes::copy_from_slice(&key)] })

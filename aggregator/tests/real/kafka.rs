@@ -32,7 +32,7 @@ fn client() -> ClientConfig {
     config
 }
 
-async fn create(topic: &str, partitions: i32) {
+pub async fn create(topic: &str, partitions: i32) {
     let admin: AdminClient<_> = client().create().unwrap();
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -46,7 +46,7 @@ async fn create(topic: &str, partitions: i32) {
     }
 }
 
-fn produce(topic: &str, records: impl Iterator<Item = (Vec<u8>, Bytes)>) {
+pub fn produce(topic: &str, records: impl Iterator<Item = (Vec<u8>, Bytes)>) {
     let producer: BaseProducer = client().set("acks", "all").set("linger.ms", "5").create().unwrap();
     for (key, payload) in records {
         producer.send(BaseRecord::to(topic).key(&key).payload(payload.as_ref())).map_err(|(e, _)| e).unwrap();
@@ -59,12 +59,22 @@ fn keyed(number: u64) -> (Vec<u8>, Bytes) {
     (crate::events::click_id(number).0.as_bytes().to_vec(), click(number))
 }
 
-struct Member {
+pub struct Member {
     stop: Stop,
     task: JoinHandle<()>,
 }
 
 fn join(store: &ClickHouseStore, group: &str, topics: &[(Stream, String)]) -> Member {
+    join_with(400, store, group, topics)
+}
+
+/// A member whose blocks have so many records at most.
+pub fn join_with(
+    block_records_max: usize,
+    store: &ClickHouseStore,
+    group: &str,
+    topics: &[(Stream, String)],
+) -> Member {
     let settings = GroupSettings {
         group: group.into(),
         topics: topics.into(),
@@ -72,7 +82,7 @@ fn join(store: &ClickHouseStore, group: &str, topics: &[(Stream, String)]) -> Me
         ..GroupSettings::new(&brokers())
     };
     let loops =
-        LoopSettings { block_records_max: 400, linger: Duration::from_millis(50), ..LoopSettings::default() };
+        LoopSettings { block_records_max, linger: Duration::from_millis(50), ..LoopSettings::default() };
     let (stop, store) = (Stop::default(), store.clone());
     let stops = stop.clone();
     let task = tokio::spawn(async move { run(settings, store, loops, keys(), stops).await.unwrap() });
@@ -80,13 +90,13 @@ fn join(store: &ClickHouseStore, group: &str, topics: &[(Stream, String)]) -> Me
 }
 
 impl Member {
-    async fn leave(self) {
+    pub async fn leave(self) {
         self.stop.after_block.cancel();
         self.task.await.unwrap();
     }
 
     /// Drops every block in flight where it is.
-    async fn die(self) {
+    pub async fn die(self) {
         self.stop.at_once.cancel();
         self.leave().await;
     }

@@ -5,8 +5,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod conversions;
 mod events;
+mod interleaving;
 mod journal;
 mod kafka;
+#[path = "../stories/mod.rs"]
+mod stories;
 mod tables;
 mod world;

@@ -18,7 +18,10 @@ use whence_aggregator::{
 };
 use whence_schemas::{
     ids::{ClickId, Incarnation},
-    rows::{ClickRow, LeadRow, QualificationRow, RejectRow, Row, SubjectKeyRow},
+    rows::{
+        ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
+        RejectRow, Row, ShareRow, SubjectKeyRow,
+    },
     sql::Topology,
     topics::Stream,
 };
@@ -44,6 +47,11 @@ async fn every_row_type_agrees_with_its_table_column_by_column() {
     columns_agree::<ClickRow>(&world).await;
     columns_agree::<LeadRow>(&world).await;
     columns_agree::<QualificationRow>(&world).await;
+    columns_agree::<DisqualificationRow>(&world).await;
+    columns_agree::<IdentifyRow>(&world).await;
+    columns_agree::<ParticipantRow>(&world).await;
+    columns_agree::<ShareRow>(&world).await;
+    columns_agree::<ErasureRow>(&world).await;
     columns_agree::<SubjectKeyRow>(&world).await;
     columns_agree::<RejectRow>(&world).await;
 }

@@ -6,12 +6,12 @@ use crate::{
 };
 use bytes::Bytes;
 use rand::{Rng, RngExt, rngs::SmallRng, seq::SliceRandom};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use whence_aggregator::{position::Partition, source::Record};
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, Click, Event, Lead, Mode, Qualification, Share, Subject,
-        Touch, Verdict, event::Body,
+        self, AttributionModel, AttributionRule, Click, Disqualification, Erasure, Event, Identify, Lead,
+        Mode, Participant, Qualification, Share, Subject, Timer, Touch, Verdict, event::Body,
     },
     ids::{ChannelNumber, ClickId, EventId, LinkNumber},
     time::{HOUR_MS, UnixMs},
@@ -30,10 +30,24 @@ pub struct Expected {
     pub clicks: BTreeMap<ClickId, u64>,
     /// Event id of a lead to the referrer credited, and how often it was sent.
     pub leads: BTreeMap<EventId, (String, u64)>,
-    /// Event id of a qualification to the referrer of its lead (`None`: it never comes) and how often it was sent.
-    pub qualifications: BTreeMap<EventId, (Option<String>, u64)>,
-    /// Records that are no event of this version.
+    /// Event id of a qualification to what becomes of it, and how often it was sent.
+    pub qualifications: BTreeMap<EventId, (Paid, u64)>,
+    /// How often each other event was sent that becomes a fact.
+    pub others: BTreeMap<EventId, u64>,
+    /// Events of persons that are forgotten.
+    pub erased: BTreeSet<EventId>,
+    /// Records that are no event of this version, or of a person who is to be forgotten.
     pub refused: u64,
+}
+
+/// What becomes of a qualification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paid {
+    /// The referrer of its lead; `None`: the lead never comes.
+    pub referrer: Option<String>,
+    pub paid: i64,
+    /// `None`: it is taken back.
+    pub left: Option<i64>,
 }
 
 pub fn keys() -> KeyRing {
@@ -53,6 +67,10 @@ pub fn records(seed: u64) -> (Vec<(Partition, Record)>, Expected) {
     }
     for person in 0..make.rng.random_range(1..12) {
         make.person(person);
+    }
+    for number in 0..make.rng.random_range(0..3) {
+        make.referrer(number);
+        make.forgotten(number);
     }
     for _ in 0..make.rng.random_range(0..4) {
         make.refused();
@@ -140,56 +158,173 @@ impl Make {
             rule: Some(AttributionRule {
                 model: AttributionModel::LastTouch.into(),
                 window_ms: MONTH_MS as u64,
+                ..AttributionRule::default()
             }),
             body: Some(body),
         };
         (id, event::encode(&event))
     }
 
-    /// A lead with its touches, later leads of the same person, and qualifications before and after.
+    /// One event of a person, sent some times: its id and how often.
+    fn tell(&mut self, program: &str, mode: Mode, key: &str, at: UnixMs, body: Body) -> (EventId, u64) {
+        let (id, record) = self.event(program, key, mode, at, body);
+        let times = self.times();
+        self.send(program_partition(program), &record, times);
+        (id, times)
+    }
+
+    /// A person of up to four aliases, each known to be the same as the next; leads, qualifications and
+    /// refunds, in any order, some of them by aliases that are linked later.
     fn person(&mut self, number: usize) {
         let program = *pick(&mut self.rng, &PROGRAMS);
-        let partition = program_partition(program);
         let mode = self.mode();
-        let keys = [[number as u8 + 1; 16], [number as u8 + 101; 16]].map(|key| Bytes::copy_from_slice(&key));
-        let subject =
-            |keys: &[Bytes]| Some(Subject { lead: format!("person {number}"), keys: keys.to_vec() });
+        let aliases = self.rng.random_range(1..5);
+        let key = |alias: usize| Bytes::copy_from_slice(&[(number * 4 + alias + 1) as u8; 16]);
+        let subject = |keys: Vec<Bytes>| Some(Subject { lead: format!("person {number}"), keys });
         let lead_comes = self.rng.random_ratio(4, 5);
         let received_at = self.time();
         let (touches, referrer) = self.touches(program, received_at);
 
+        for alias in 1..aliases {
+            let body = Body::Identify(Identify { subject: subject(vec![key(alias - 1), key(alias)]) });
+            let at = self.time();
+            let (id, times) = self.tell(program, mode, &format!("i {number} {alias}"), at, body);
+            self.expected.others.insert(id, times);
+        }
+        let takes_all = self.rng.random_bool(0.1);
         for at in 0..self.rng.random_range(0..4) {
+            let alias = self.rng.random_range(0..aliases);
+            let paid = 100 + at;
             let body = Qualification {
-                subject: subject(&keys[self.rng.random_range(0..2)..][..1]),
+                subject: subject(vec![key(alias)]),
                 name: "purchase".into(),
-                value_minor: 100 + at,
+                value_minor: paid,
                 currency: "EUR".into(),
             };
             let when = self.time();
-            let (id, record) =
-                self.event(program, &format!("q {number} {at}"), mode, when, Body::Qualification(body));
-            let times = self.times();
+            let name = format!("q {number} {at}");
+            let (id, times) = self.tell(program, mode, &name, when, Body::Qualification(body));
+            let left = self.refunds(program, mode, &name, id, subject(vec![key(alias)]).as_ref(), paid);
+            let left = left.filter(|_| !takes_all);
             let referrer = lead_comes.then(|| referrer.clone());
-            self.expected.qualifications.insert(id, (referrer, times));
-            self.send(partition, &record, times);
+            self.expected.qualifications.insert(id, (Paid { referrer, paid, left }, times));
+        }
+        if takes_all {
+            let alias = self.rng.random_range(0..aliases);
+            let body = Disqualification { subject: subject(vec![key(alias)]), ..Disqualification::default() };
+            let late = UnixMs(START.0 + 3 * MONTH_MS);
+            let (id, times) =
+                self.tell(program, mode, &format!("all {number}"), late, Body::Disqualification(body));
+            self.expected.others.insert(id, times);
         }
         if lead_comes {
-            let body = Lead { subject: subject(&keys), touches };
-            let (id, record) =
-                self.event(program, &format!("l {number}"), mode, received_at, Body::Lead(body));
-            let mut thread = vec![(partition, record)];
-            self.expected.leads.insert(id, (referrer.clone(), 1));
-            if self.rng.random_bool(0.4) {
-                // Known by one alias only, after the first lead: credited to the same referrer.
-                let body = Lead { subject: subject(&keys[1..]), touches: vec![] };
-                let later = received_at.plus_ms(1);
-                let (id, record) =
-                    self.event(program, &format!("again {number}"), mode, later, Body::Lead(body));
-                let times = self.times();
+            let alias = self.rng.random_range(0..aliases);
+            let body = Body::Lead(Lead { subject: subject(vec![key(alias)]), touches });
+            let (id, times) = self.tell(program, mode, &format!("l {number}"), received_at, body);
+            self.expected.leads.insert(id, (referrer.clone(), times));
+            for again in 0..self.rng.random_range(0..3) {
+                // Known by an alias: credited to the same referrer. By a code of later: an existing customer.
+                let by_code = self.rng.random_bool(0.3);
+                let touches = if by_code { vec![self.code(program)] } else { vec![] };
+                let alias = self.rng.random_range(0..aliases);
+                let body = Body::Lead(Lead { subject: subject(vec![key(alias)]), touches });
+                let later = received_at.plus_ms(1 + again);
+                let (id, times) = self.tell(program, mode, &format!("again {number} {again}"), later, body);
+                let referrer = if by_code { String::new() } else { referrer.clone() };
                 self.expected.leads.insert(id, (referrer, times));
-                thread.extend((0..times).map(|_| (partition, record.clone())));
             }
-            self.threads.push(thread);
+        }
+    }
+
+    /// What a qualification has left after its refunds.
+    fn refunds(
+        &mut self,
+        program: &str,
+        mode: Mode,
+        name: &str,
+        id: EventId,
+        subject: Option<&Subject>,
+        paid: i64,
+    ) -> Option<i64> {
+        let mut left = Some(paid);
+        for at in 0..self.rng.random_range(0..3) {
+            let part = *pick(&mut self.rng, &[0, 30, 60, 500]);
+            let body = Disqualification {
+                subject: subject.cloned(),
+                qualification_id: Bytes::copy_from_slice(id.0.as_bytes()),
+                reason: "refund".into(),
+                value_minor: part,
+                currency: if part == 0 { String::new() } else { "EUR".into() },
+            };
+            let when = self.time();
+            let (id, times) =
+                self.tell(program, mode, &format!("d {at} of {name}"), when, Body::Disqualification(body));
+            self.expected.others.insert(id, times);
+            left = left.filter(|left| part > 0 && part < *left).map(|left| left - part);
+        }
+        left
+    }
+
+    /// A referrer joins and shares.
+    fn referrer(&mut self, number: usize) {
+        let (program, mode, at) = (*pick(&mut self.rng, &PROGRAMS), self.mode(), self.time());
+        let referrer = format!("r{number}");
+        let keys = vec![Bytes::copy_from_slice(&[200 + number as u8; 16])];
+        let joined = Participant { referrer: referrer.clone(), keys };
+        let (id, times) = self.tell(program, mode, &format!("p {number}"), at, Body::Participant(joined));
+        self.expected.others.insert(id, times);
+        let share = Share { link: link_of(program, &referrer), referrer, channel: "email".into() };
+        let (id, times) = self.tell(program, mode, &format!("s {number}"), at, Body::Share(share));
+        self.expected.others.insert(id, times);
+    }
+
+    /// A person who is forgotten: what came before counts on, what comes after does not count, but money can
+    /// still be taken back.
+    fn forgotten(&mut self, number: usize) {
+        let (program, mode, at) = (*pick(&mut self.rng, &PROGRAMS), self.mode(), self.time());
+        let key = |which: u8| Bytes::copy_from_slice(&[220 + number as u8 * 4 + which; 16]);
+        let subject = |keys: Vec<Bytes>| Some(Subject { lead: format!("forgotten {number}"), keys });
+        let touches = vec![self.code(program)];
+        let lead = Body::Lead(Lead { subject: subject(vec![key(0), key(1)]), touches });
+        let (lead, lead_record) = self.event(program, &format!("fl {number}"), mode, at, lead);
+        let paid = Qualification {
+            subject: subject(vec![key(1)]),
+            name: "purchase".into(),
+            value_minor: 70,
+            currency: "EUR".into(),
+        };
+        let again = Body::Qualification(paid.clone());
+        let (paid, paid_record) =
+            self.event(program, &format!("fq {number}"), mode, at, Body::Qualification(paid));
+        let erasure = Body::Erasure(Erasure { subject: subject(vec![key(0)]), requested_by: "it".into() });
+        let (erasure, erasure_record) = self.event(program, &format!("fe {number}"), Mode::Live, at, erasure);
+        let (_, retry) = self.event(program, &format!("fr {number}"), mode, at, again);
+        let back = Disqualification {
+            subject: subject(vec![key(1)]),
+            qualification_id: Bytes::copy_from_slice(paid.0.as_bytes()),
+            value_minor: 30,
+            currency: "EUR".into(),
+            ..Disqualification::default()
+        };
+        let (back, back_record) =
+            self.event(program, &format!("fd {number}"), mode, at, Body::Disqualification(back));
+        let records = [lead_record.clone(), paid_record, erasure_record, retry, back_record, lead_record];
+        let partition = program_partition(program);
+        self.threads.push(records.into_iter().map(|record| (partition, record)).collect());
+        self.expected.leads.insert(lead, ("by-code".into(), 2));
+        let becomes = Paid { referrer: Some("by-code".into()), paid: 70, left: Some(40) };
+        self.expected.qualifications.insert(paid, (becomes, 1));
+        self.expected.others.extend([(erasure, 1), (back, 1)]);
+        self.expected.erased.extend([lead, paid, back]);
+        self.expected.refused += 1;
+    }
+
+    fn code(&self, program: &str) -> Touch {
+        Touch {
+            token: String::new(),
+            link: link_of(program, "by-code"),
+            referrer: "by-code".into(),
+            channel: "qr".into(),
         }
     }
 
@@ -205,13 +340,7 @@ impl Make {
         let mut credited = String::new();
         if self.rng.random_bool(0.3) {
             credited = "by-code".into();
-            let link = link_of(program, &credited);
-            touches.push(Touch {
-                token: String::new(),
-                link,
-                referrer: credited.clone(),
-                channel: "qr".into(),
-            });
+            touches.push(self.code(program));
         }
         if !mine.is_empty() && self.rng.random_bool(0.6) {
             let (id, _, referrer) = pick(&mut self.rng, &mine).clone();
@@ -232,9 +361,9 @@ impl Make {
             0 => (Partition { stream: Stream::Clicks, number: 0 }, Bytes::from_static(b"\xff\xff\xff")),
             1 => (Partition { stream: Stream::Conversions, number: 1 }, Bytes::from_static(b"{}")),
             _ => {
-                let body = Body::Share(Share::default());
+                let body = Body::Timer(Timer::default());
                 let when = self.time();
-                (program_partition("north"), self.event("north", "share", Mode::Live, when, body).1)
+                (program_partition("north"), self.event("north", "timer", Mode::Live, when, body).1)
             }
         };
         self.expected.refused += 1;

@@ -8,6 +8,7 @@ use crate::{
     store::{MemoryStore, Tables},
     world::{Log, Sabotage, Shared, StandingClock, World, pick, rng},
 };
+use bytes::Bytes;
 use rand::{RngExt, rngs::SmallRng};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -30,7 +31,7 @@ use whence_aggregator::{
     source::{Record, SourceError},
     store::StoreError,
 };
-use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
+use whence_schemas::{ids::Incarnation, time::UnixMs, token::KeyRing, topics::Stream};
 
 const TURNS_MAX: usize = 300_000;
 
@@ -44,6 +45,9 @@ pub struct Outcome {
     pub lost_replies: u64,
     pub duplicates: u64,
     pub completed: u64,
+    pub taken_back: u64,
+    pub recredited: u64,
+    pub suppressed: u64,
 }
 
 impl Add for Outcome {
@@ -57,6 +61,9 @@ impl Add for Outcome {
             lost_replies: self.lost_replies + other.lost_replies,
             duplicates: self.duplicates + other.duplicates,
             completed: self.completed + other.completed,
+            taken_back: self.taken_back + other.taken_back,
+            recredited: self.recredited + other.recredited,
+            suppressed: self.suppressed + other.suppressed,
         }
     }
 }
@@ -72,17 +79,7 @@ pub fn simulate(seed: u64, sabotage: Sabotage) -> Result<Outcome, String> {
     let mut chance = rng(seed);
     let settings = settings(&mut chance);
     let (records, expected) = events::records(seed);
-    let mut run = Run {
-        world: world(&mut chance, seed, sabotage, expected),
-        chance,
-        settings,
-        keys: Arc::new(events::keys()),
-        to_send: records.into(),
-        workers: Vec::new(),
-        replays: Arc::new(AtomicU64::new(0)),
-        outcome: Outcome::default(),
-        incarnations: 1000,
-    };
+    let mut run = Run::new(world(&mut chance, seed, sabotage, expected), chance, settings, records);
     run.until_settled()?;
     let mut outcome = run.outcome;
     let world = run.world.lock();
@@ -92,7 +89,26 @@ pub fn simulate(seed: u64, sabotage: Sabotage) -> Result<Outcome, String> {
     outcome.deduplicated_inserts = world.tables.deduplicated_inserts;
     outcome.duplicates = world.tables.rejects.iter().filter(|row| row.reason.0 == "duplicate").count() as u64;
     outcome.completed = world.tables.qualifications.iter().filter(|row| row.sign < 0).count() as u64;
+    outcome.taken_back =
+        world.tables.disqualifications.iter().filter(|row| row.taken_minor > 0).count() as u64;
+    outcome.recredited = world.tables.leads.iter().filter(|row| row.sign < 0).count() as u64;
+    outcome.suppressed =
+        world.tables.rejects.iter().filter(|row| row.reason.0 == "suppressed").count() as u64;
     Ok(outcome)
+}
+
+/// What is stored after these records of one partition, whatever happened on the way.
+pub fn stored(seed: u64, payloads: &[Bytes]) -> Result<Tables, String> {
+    let mut chance = rng(seed);
+    let settings = settings(&mut chance);
+    let partition = Partition { stream: Stream::Conversions, number: 0 };
+    let record = |payload: &Bytes| Record { offset: 0, timestamp: UnixMs(0), payload: Some(payload.clone()) };
+    let records = payloads.iter().map(|payload| (partition, record(payload))).collect();
+    let world = world(&mut chance, seed, Sabotage::None, events::Expected::default());
+    let mut run = Run::new(world, chance, settings, records);
+    run.until_settled()?;
+    let tables = std::mem::take(&mut run.world.lock().tables);
+    Ok(tables)
 }
 
 fn settings(rng: &mut SmallRng) -> LoopSettings {
@@ -151,6 +167,25 @@ struct Run {
 }
 
 impl Run {
+    fn new(
+        world: Shared,
+        chance: SmallRng,
+        settings: LoopSettings,
+        records: Vec<(Partition, Record)>,
+    ) -> Run {
+        Run {
+            world,
+            chance,
+            settings,
+            keys: Arc::new(events::keys()),
+            to_send: records.into(),
+            workers: Vec::new(),
+            replays: Arc::new(AtomicU64::new(0)),
+            outcome: Outcome::default(),
+            incarnations: 1000,
+        }
+    }
+
     fn until_settled(&mut self) -> Result<(), String> {
         for _ in 0..TURNS_MAX {
             let is_calm = self.to_send.is_empty() && self.chance.random_bool(0.5);

@@ -7,9 +7,12 @@
 
 mod events;
 mod executor;
+mod interleaving;
 mod oracle;
 mod source;
 mod store;
+#[path = "../stories/mod.rs"]
+mod stories;
 mod world;
 
 use executor::{Outcome, simulate};
@@ -42,7 +45,10 @@ fn whatever_happens_every_record_ends_as_exactly_one_fact_or_reject() {
             ("deduplicated inserts", total.deduplicated_inserts),
             ("lost replies", total.lost_replies),
             ("duplicates", total.duplicates),
-            ("completed qualifications", total.completed),
+            ("corrected qualifications", total.completed),
+            ("refunds", total.taken_back),
+            ("leads credited otherwise", total.recredited),
+            ("events of forgotten persons", total.suppressed),
         ] {
             assert!(count > 100, "the simulation must exercise {what}: {count}");
         }

@@ -6,7 +6,10 @@ use crate::{
 };
 use std::collections::BTreeMap;
 use whence_aggregator::{position::Partition, store::Rows};
-use whence_schemas::{ids::Incarnation, topics::Stream};
+use whence_schemas::{
+    ids::{EventId, Incarnation},
+    topics::Stream,
+};
 
 type Place = (Partition, Incarnation, u64);
 
@@ -15,6 +18,8 @@ pub fn check(world: &World) -> Result<(), String> {
     every_record_is_one_fact_or_reject(world)?;
     every_event_is_one_fact(world)?;
     credit_is_as_made(world)?;
+    what_is_taken_back_is_what_is_missing(world)?;
+    forgotten_persons_are_blank(world)?;
     rollups_equal_raw(world)
 }
 
@@ -25,10 +30,9 @@ fn every_record_is_one_fact_or_reject(world: &World) -> Result<(), String> {
     };
     let tables = &world.tables;
     tables.clicks.iter().for_each(|r| count(Stream::Clicks, r.partition, r.incarnation, r.offset));
-    let leads = tables.leads.iter().filter(|r| r.revision == 0);
-    leads.for_each(|r| count(Stream::Conversions, r.partition, r.incarnation, r.offset));
-    let qualifications = tables.qualifications.iter().filter(|r| r.revision == 0);
-    qualifications.for_each(|r| count(Stream::Conversions, r.partition, r.incarnation, r.offset));
+    for (incarnation, partition, offset) in tables.fact_places() {
+        count(Stream::Conversions, partition, incarnation, offset);
+    }
     for r in &tables.rejects {
         let stream = if r.stream.0 == "clicks" { Stream::Clicks } else { Stream::Conversions };
         count(stream, r.partition, r.incarnation, r.offset);
@@ -67,6 +71,7 @@ fn every_event_is_one_fact(world: &World) -> Result<(), String> {
     let sent = expected.clicks.values().copied();
     let sent = sent.chain(expected.leads.values().map(|(_, times)| *times));
     let sent = sent.chain(expected.qualifications.values().map(|(_, times)| *times));
+    let sent = sent.chain(expected.others.values().copied());
     let repeats: u64 = sent.map(|times| times - 1).sum();
     let count = |is_duplicate: bool| {
         tables.rejects.iter().filter(|row| (row.reason.0 == "duplicate") == is_duplicate).count() as u64
@@ -83,20 +88,60 @@ fn every_event_is_one_fact(world: &World) -> Result<(), String> {
 
 fn credit_is_as_made(world: &World) -> Result<(), String> {
     for (id, (referrer, _)) in &world.expected.leads {
-        let row = world.tables.leads.iter().find(|row| row.id == *id).ok_or(format!("no lead {id:?}"))?;
-        if row.referrer != *referrer {
-            return Err(format!("lead {id:?} is credited to {:?}, not {referrer:?}", row.referrer));
-        }
-    }
-    for (id, (referrer, _)) in &world.expected.qualifications {
-        let mut net: BTreeMap<(bool, &str), i64> = BTreeMap::new();
-        for row in world.tables.qualifications.iter().filter(|row| row.id == *id) {
-            *net.entry((!row.lead_id.is_nil(), &row.referrer)).or_default() += i64::from(row.sign);
+        let mut net: BTreeMap<&str, i64> = BTreeMap::new();
+        for row in world.tables.leads.iter().filter(|row| row.id == *id) {
+            *net.entry(&row.referrer).or_default() += i64::from(row.sign);
         }
         net.retain(|_, sum| *sum != 0);
-        let wanted = BTreeMap::from([((referrer.is_some(), referrer.as_deref().unwrap_or_default()), 1)]);
+        if net != BTreeMap::from([(referrer.as_str(), 1)]) {
+            return Err(format!("lead {id:?} is credited to {net:?}, not {referrer:?}"));
+        }
+    }
+    for (id, (paid, _)) in &world.expected.qualifications {
+        let mut net: BTreeMap<(bool, &str, i64), i64> = BTreeMap::new();
+        for row in world.tables.qualifications.iter().filter(|row| row.id == *id) {
+            let said = (!row.lead_id.is_nil(), row.referrer.as_str(), row.value_minor);
+            *net.entry(said).or_default() += i64::from(row.sign);
+        }
+        net.retain(|_, sum| *sum != 0);
+        let referrer = paid.referrer.as_deref();
+        let stands = paid.left.map(|left| ((referrer.is_some(), referrer.unwrap_or_default(), left), 1));
+        let wanted = BTreeMap::from_iter(stands);
         if net != wanted {
             return Err(format!("qualification {id:?} nets {net:?}, not {wanted:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn what_is_taken_back_is_what_is_missing(world: &World) -> Result<(), String> {
+    let rows = &world.tables.disqualifications;
+    let taken: i64 = rows.iter().map(|row| i64::from(row.sign) * row.taken_minor).sum();
+    let paid = world.expected.qualifications.values().map(|(paid, _)| paid.paid - paid.left.unwrap_or(0));
+    let missing: i64 = paid.sum();
+    if taken != missing {
+        return Err(format!("{taken} is taken back, {missing} is missing"));
+    }
+    let mut waiting: BTreeMap<EventId, i64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.outcome.0 == "waiting") {
+        *waiting.entry(row.id).or_default() += i64::from(row.sign);
+    }
+    // What takes back all of a person who paid nothing waits for ever.
+    let has_paid = |id: &&EventId| rows.iter().any(|row| row.id == **id && !row.qualification_id.is_nil());
+    match waiting.iter().find(|(id, sum)| **sum != 0 && has_paid(id)) {
+        Some((id, sum)) => Err(format!("disqualification {id:?} waits {sum} times, its partner is there")),
+        None => Ok(()),
+    }
+}
+
+fn forgotten_persons_are_blank(world: &World) -> Result<(), String> {
+    let (tables, erased) = (&world.tables, &world.expected.erased);
+    let leads = tables.leads.iter().map(|row| (row.id, &row.lead, &row.keys));
+    let qualifications = tables.qualifications.iter().map(|row| (row.id, &row.lead, &row.keys));
+    let disqualifications = tables.disqualifications.iter().map(|row| (row.id, &row.lead, &row.keys));
+    for (id, lead, keys) in leads.chain(qualifications).chain(disqualifications) {
+        if erased.contains(&id) != (lead.is_empty() && keys.is_empty()) {
+            return Err(format!("event {id:?} says {lead:?}, {keys:?}"));
         }
     }
     Ok(())

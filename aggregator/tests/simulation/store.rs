@@ -11,7 +11,10 @@ use whence_aggregator::{
 use whence_schemas::{
     event::Verdict,
     ids::{ClickId, EventId, Incarnation},
-    rows::{ClickRow, LeadRow, QualificationRow, RejectRow, SubjectKeyRow},
+    rows::{
+        ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
+        RejectRow, ShareRow, SubjectKeyRow,
+    },
     subject::SubjectKey,
     time::{HOUR_MS, UnixMs},
 };
@@ -27,11 +30,32 @@ pub type Group = (String, String, String, i64, Verdict, String);
 /// clicks, leads, qualifications, value.
 pub type Sums = [i64; 4];
 
+/// Incarnation, partition, offset.
+pub type Place = (Incarnation, u32, u64);
+
+/// Every conversion's own row, of whatever table.
+macro_rules! for_each_fact {
+    ($tables:expr, |$row:ident| $do:expr) => {{
+        $tables.leads.iter().filter(|row| row.revision == 0).for_each(|$row| $do);
+        $tables.qualifications.iter().filter(|row| row.revision == 0).for_each(|$row| $do);
+        $tables.disqualifications.iter().filter(|row| row.revision == 0).for_each(|$row| $do);
+        $tables.identifies.iter().for_each(|$row| $do);
+        $tables.participants.iter().for_each(|$row| $do);
+        $tables.shares.iter().for_each(|$row| $do);
+        $tables.erasures.iter().for_each(|$row| $do);
+    }};
+}
+
 #[derive(Default)]
 pub struct Tables {
     pub clicks: Vec<ClickRow>,
     pub leads: Vec<LeadRow>,
     pub qualifications: Vec<QualificationRow>,
+    pub disqualifications: Vec<DisqualificationRow>,
+    pub identifies: Vec<IdentifyRow>,
+    pub participants: Vec<ParticipantRow>,
+    pub shares: Vec<ShareRow>,
+    pub erasures: Vec<ErasureRow>,
     pub subject_keys: Vec<SubjectKeyRow>,
     pub rejects: Vec<RejectRow>,
     pub funnel_hourly: BTreeMap<Group, Sums>,
@@ -62,8 +86,50 @@ impl Tables {
             Rows::Clicks(rows) => self.clicks.extend(of(rows, month, |row| row.ts)),
             Rows::Leads(rows) => self.leads.extend(of(rows, month, |row| row.received_at)),
             Rows::Qualifications(rows) => self.qualifications.extend(of(rows, month, |row| row.received_at)),
+            Rows::Disqualifications(rows) => {
+                self.disqualifications.extend(of(rows, month, |row| row.received_at))
+            }
+            Rows::Identifies(rows) => self.identifies.extend(of(rows, month, |row| row.received_at)),
+            Rows::Participants(rows) => self.participants.extend(of(rows, month, |row| row.received_at)),
+            Rows::Shares(rows) => self.shares.extend(of(rows, month, |row| row.received_at)),
+            Rows::Erasures(rows) => self.erasures.extend(of(rows, month, |row| row.received_at)),
             Rows::SubjectKeys(rows) => self.subject_keys.extend(of(rows, month, |row| row.received_at)),
             Rows::Rejects(rows) => self.rejects.extend(of(rows, month, |row| row.received_at)),
+        }
+    }
+
+    /// The ids of all events that are a fact at such a place.
+    pub fn event_ids(&self, is_included: impl Fn(Place) -> bool) -> Vec<EventId> {
+        let mut ids = Vec::new();
+        for_each_fact!(self, |row| {
+            if is_included((row.incarnation, row.partition, row.offset)) {
+                ids.push(row.id);
+            }
+        });
+        ids
+    }
+
+    /// The places of all events that are a fact.
+    pub fn fact_places(&self) -> Vec<Place> {
+        let mut places = Vec::new();
+        for_each_fact!(self, |row| places.push((row.incarnation, row.partition, row.offset)));
+        places
+    }
+
+    fn erase(&mut self, erased: &HashSet<EventId>) {
+        macro_rules! blank {
+            ($($table:ident: $($column:ident),*;)*) => {$(
+                for row in self.$table.iter_mut().filter(|row| erased.contains(&row.id)) {
+                    $(row.$column.clear();)*
+                }
+            )*};
+        }
+        blank! {
+            leads: lead, keys;
+            qualifications: lead, keys;
+            disqualifications: lead, keys;
+            identifies: lead, keys;
+            participants: keys;
         }
     }
 
@@ -124,7 +190,7 @@ pub fn groups(rows: &Rows) -> Vec<(Group, Sums)> {
                 (group, [0, 0, i64::from(row.sign), i64::from(row.sign) * row.value_minor])
             })
             .collect(),
-        Rows::SubjectKeys(_) | Rows::Rejects(_) => Vec::new(),
+        _ => Vec::new(),
     }
 }
 
@@ -137,6 +203,11 @@ fn months(rows: &Rows) -> Vec<i64> {
         Rows::Clicks(rows) => rows.iter().map(|row| month_of(row.ts)).collect(),
         Rows::Leads(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Qualifications(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Disqualifications(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Identifies(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Participants(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Shares(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Erasures(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::SubjectKeys(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Rejects(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
     };
@@ -160,6 +231,23 @@ impl MemoryStore {
         self.0.pause().await;
         self.fail()
     }
+}
+
+/// The newest row of each event asked for.
+macro_rules! newest {
+    ($before:expr, $rows:expr, $asked:expr) => {{
+        let asked: HashSet<EventId> = $asked.iter().map(|(_, id)| *id).collect();
+        let mut newest = BTreeMap::new();
+        for row in &$rows {
+            if asked.contains(&row.id) && is_before($before, row.incarnation, row.partition, row.offset) {
+                let known = newest.entry(row.id).or_insert_with(|| row.clone());
+                if (known.revision, known.sign) < (row.revision, row.sign) {
+                    *known = row.clone();
+                }
+            }
+        }
+        newest.into_values().collect()
+    }};
 }
 
 fn is_before(before: &Horizon, incarnation: Incarnation, partition: u32, offset: u64) -> bool {
@@ -256,14 +344,11 @@ impl Store for MemoryStore {
 
     async fn event_ids(&self, before: &Horizon) -> Result<Vec<EventId>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
-        let leads =
-            tables.leads.iter().filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
-        let qualifications = tables
-            .qualifications
-            .iter()
-            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
-        Ok(leads.map(|row| row.id).chain(qualifications.map(|row| row.id)).collect())
+        Ok(self
+            .0
+            .lock()
+            .tables
+            .event_ids(|(incarnation, partition, offset)| before.includes(incarnation, partition, offset)))
     }
 
     async fn subjects(
@@ -280,23 +365,34 @@ impl Store for MemoryStore {
         Ok(rows.filter(|row| keys.contains(&(row.program.0.clone(), row.key))).cloned().collect())
     }
 
-    async fn unmatched(
+    async fn leads(&self, before: &Horizon, asked: &[EventName]) -> Result<Vec<LeadRow>, StoreError> {
+        self.before_reading().await?;
+        Ok(newest!(before, self.0.lock().tables.leads, asked))
+    }
+
+    async fn qualifications(
         &self,
         before: &Horizon,
         asked: &[EventName],
     ) -> Result<Vec<QualificationRow>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
-        let rows = tables
-            .qualifications
-            .iter()
-            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
-        let mut newest: BTreeMap<EventId, QualificationRow> = BTreeMap::new();
-        for row in rows.filter(|row| row.sign == 1 && asked.iter().any(|(_, id)| *id == row.id)) {
-            if newest.get(&row.id).is_none_or(|known| known.revision < row.revision) {
-                newest.insert(row.id, row.clone());
-            }
-        }
-        Ok(newest.into_values().filter(|row| row.lead_id.is_nil()).collect())
+        Ok(newest!(before, self.0.lock().tables.qualifications, asked))
+    }
+
+    async fn disqualifications(
+        &self,
+        before: &Horizon,
+        asked: &[EventName],
+    ) -> Result<Vec<DisqualificationRow>, StoreError> {
+        self.before_reading().await?;
+        Ok(newest!(before, self.0.lock().tables.disqualifications, asked))
+    }
+
+    async fn erase(&self, events: &[EventName]) -> Result<(), StoreError> {
+        self.0.pause().await;
+        self.fail()?;
+        self.0.lock().tables.erase(&events.iter().map(|(_, id)| *id).collect());
+        self.0.pause().await;
+        self.fail()
     }
 }

@@ -14,13 +14,15 @@ use crate::registry::{Change, EntryKey};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use whence_runtime::http::Full;
-use whence_schemas::event::{AttributionModel, AttributionRule, ConsentMode, Program};
+use whence_schemas::event::{AttributionModel, AttributionRule, ConsentMode, ExistingCustomers, Program};
 
 /// The attribution window of a program that names none: 30 days, the field's usual.
 pub const WINDOW_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1000;
 
 const MODELS: [(&str, AttributionModel); 2] =
     [("last_touch", AttributionModel::LastTouch), ("first_touch", AttributionModel::FirstTouch)];
+const EXISTING: [(&str, ExistingCustomers); 2] =
+    [("refuse", ExistingCustomers::Refuse), ("allow", ExistingCustomers::Allow)];
 const CONSENTS: [(&str, ConsentMode); 2] = [("none", ConsentMode::None), ("cookie", ConsentMode::Cookie)];
 
 /// `PUT`: creates the program or replaces all of it; what is not named is as in a new one.
@@ -51,6 +53,10 @@ fn read(fields: &mut Fields<'_>, id: String) -> Program {
         rule: Some(AttributionRule {
             model: fields.word("model", &MODELS).unwrap_or(AttributionModel::LastTouch).into(),
             window_ms: window_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(WINDOW_MS_DEFAULT),
+            existing_customers: fields
+                .word("existing_customers", &EXISTING)
+                .unwrap_or(ExistingCustomers::Refuse)
+                .into(),
         }),
         consent: fields.word("consent", &CONSENTS).unwrap_or(ConsentMode::None).into(),
         hash_lead_ids: fields.flag("hash_lead_ids").unwrap_or(false),
@@ -87,6 +93,7 @@ pub(super) fn list(api: &Api, call: &Call) -> Result<Response<Full>, Problem> {
 pub(super) fn view(program: &Program) -> Map<String, Value> {
     let rule = program.rule.unwrap_or_default();
     let model = MODELS.into_iter().find(|(_, model)| i32::from(*model) == rule.model).map(|(word, _)| word);
+    let existing = EXISTING.into_iter().find(|(_, existing)| *existing == rule.existing_customers());
     let consent = CONSENTS.into_iter().find(|(_, mode)| i32::from(*mode) == program.consent);
     object(json!({
         "id": program.id,
@@ -97,6 +104,7 @@ pub(super) fn view(program: &Program) -> Map<String, Value> {
         "channels": program.channels,
         "model": model,
         "window_ms": rule.window_ms,
+        "existing_customers": existing.map_or("refuse", |(word, _)| word),
         "consent": consent.map(|(word, _)| word),
         "hash_lead_ids": program.hash_lead_ids,
         "disabled": program.disabled,

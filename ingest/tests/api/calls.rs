@@ -41,6 +41,12 @@ async fn wrong_fields_of_records_are_named() {
         ("PUT", "/v1/programs/new", json!({}), "destination_hosts"),
         ("PUT", "/v1/programs/new", json!({"destination_hosts": "shop.example"}), "destination_hosts"),
         ("PUT", "/v1/programs/new", json!({"destination_hosts": ["x"], "window_ms": -1}), "window_ms"),
+        (
+            "PUT",
+            "/v1/programs/new",
+            json!({"destination_hosts": ["x"], "existing_customers": "some"}),
+            "existing_customers",
+        ),
         ("PUT", "/v1/programs/new", json!({"destination_hosts": ["x"], "model": "best"}), "model"),
         ("PUT", "/v1/programs/new", json!({"destination_hosts": ["x"], "id": "old"}), "id"),
         ("PUT", "/v1/programs/new", json!({"destination_hosts": ["x"], "colour": 1}), "colour"),

@@ -173,6 +173,7 @@ async fn a_lead_is_recorded_as_it_resolved() {
         rule: Some(event::AttributionRule {
             model: AttributionModel::FirstTouch.into(),
             window_ms: WINDOW_MS.unsigned_abs(),
+            ..event::AttributionRule::default()
         }),
         body: Some(event::event::Body::Lead(Lead {
             subject: Some(event::Subject {

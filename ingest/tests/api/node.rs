@@ -332,6 +332,7 @@ mod demo {
             rule: Some(AttributionRule {
                 model: AttributionModel::FirstTouch.into(),
                 window_ms: WINDOW_MS.unsigned_abs(),
+                ..AttributionRule::default()
             }),
             consent: ConsentMode::None.into(),
             ..Program::default()

@@ -17,7 +17,11 @@ pub fn program(id: &str) -> Program {
         fallback: "https://shop.example/".into(),
         link_hosts: vec![format!("{id}.go.example")],
         channels: vec!["email".into(), "whatsapp".into()],
-        rule: Some(AttributionRule { model: AttributionModel::LastTouch.into(), window_ms: 1000 }),
+        rule: Some(AttributionRule {
+            model: AttributionModel::LastTouch.into(),
+            window_ms: 1000,
+            ..AttributionRule::default()
+        }),
         consent: ConsentMode::None.into(),
         hash_lead_ids: false,
         disabled: false,

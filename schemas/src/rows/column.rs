@@ -1,4 +1,4 @@
-//! How a value of each column type is written in RowBinary.
+//! How a value of each column type is written and read in RowBinary.
 //!
 //! Format: <https://clickhouse.com/docs/interfaces/formats/RowBinary>: integers little endian,
 //! text and arrays behind their length as unsigned LEB128, a UUID as two little-endian halves.
@@ -18,6 +18,11 @@ pub trait Column {
 
     /// Appends the value's bytes (RowBinary).
     fn put(&self, out: &mut Vec<u8>);
+
+    /// Takes a value off the front of these bytes. `None`: they are no such value.
+    fn take(bytes: &mut &[u8]) -> Option<Self>
+    where
+        Self: Sized;
 }
 
 /// Text of which there are few different ones: `LowCardinality(String)`.
@@ -74,6 +79,32 @@ pub(super) fn put_text(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let byte = bytes.split_off_first()?;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+fn take_text(bytes: &mut &[u8]) -> Option<String> {
+    let len = usize::try_from(take_varint(bytes)?).ok()?;
+    String::from_utf8(bytes.split_off(..len)?.to_vec()).ok()
+}
+
+fn take_array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    bytes.split_off(..N)?.try_into().ok()
+}
+
+fn take_uuid(bytes: &mut &[u8]) -> Option<Uuid> {
+    let (high, low) = (take_array(bytes)?, take_array(bytes)?);
+    Some(Uuid::from_u64_pair(u64::from_le_bytes(high), u64::from_le_bytes(low)))
+}
+
 fn put_uuid(uuid: Uuid, out: &mut Vec<u8>) {
     let (high, low) = uuid.as_u64_pair();
     out.extend_from_slice(&high.to_le_bytes());
@@ -89,13 +120,16 @@ macro_rules! number {
             fn put(&self, out: &mut Vec<u8>) {
                 out.extend_from_slice(&self.to_le_bytes());
             }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                take_array(bytes).map(<$rust>::from_le_bytes)
+            }
         }
     )*};
 }
 number!(u32 => "UInt32", u64 => "UInt64", i64 => "Int64", i8 => "Int8");
 
 macro_rules! uuid {
-    ($($rust:ty: $field:expr),*) => {$(
+    ($($rust:ty: $field:expr, $new:expr;)*) => {$(
         impl Column for $rust {
             fn kind() -> String {
                 "UUID".into()
@@ -104,10 +138,19 @@ macro_rules! uuid {
                 let field: fn(&$rust) -> Uuid = $field;
                 put_uuid(field(self), out);
             }
+            fn take(bytes: &mut &[u8]) -> Option<Self> {
+                let new: fn(Uuid) -> $rust = $new;
+                take_uuid(bytes).map(new)
+            }
         }
     )*};
 }
-uuid!(Uuid: |id| *id, ClickId: |id| id.0, EventId: |id| id.0, Incarnation: |id| id.0);
+uuid! {
+    Uuid: |id| *id, |id| id;
+    ClickId: |id| id.0, ClickId;
+    EventId: |id| id.0, EventId;
+    Incarnation: |id| id.0, Incarnation;
+}
 
 impl Column for bool {
     fn kind() -> String {
@@ -115,6 +158,9 @@ impl Column for bool {
     }
     fn put(&self, out: &mut Vec<u8>) {
         out.push(u8::from(*self));
+    }
+    fn take(bytes: &mut &[u8]) -> Option<bool> {
+        bytes.split_off_first().map(|byte| *byte != 0)
     }
 }
 
@@ -125,6 +171,9 @@ impl Column for String {
     fn put(&self, out: &mut Vec<u8>) {
         put_text(self, out);
     }
+    fn take(bytes: &mut &[u8]) -> Option<String> {
+        take_text(bytes)
+    }
 }
 
 impl Column for Lc {
@@ -133,6 +182,9 @@ impl Column for Lc {
     }
     fn put(&self, out: &mut Vec<u8>) {
         put_text(&self.0, out);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Lc> {
+        take_text(bytes).map(Lc)
     }
 }
 
@@ -143,6 +195,9 @@ impl Column for UnixMs {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0.to_le_bytes());
     }
+    fn take(bytes: &mut &[u8]) -> Option<UnixMs> {
+        take_array(bytes).map(i64::from_le_bytes).map(UnixMs)
+    }
 }
 
 impl Column for SubjectKey {
@@ -151,6 +206,9 @@ impl Column for SubjectKey {
     }
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<SubjectKey> {
+        take_array(bytes).map(SubjectKey)
     }
 }
 
@@ -161,6 +219,9 @@ impl<T: Column> Column for Vec<T> {
     fn put(&self, out: &mut Vec<u8>) {
         put_varint(self.len() as u64, out);
         self.iter().for_each(|value| value.put(out));
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Vec<T>> {
+        (0..take_varint(bytes)?).map(|_| T::take(bytes)).collect()
     }
 }
 
@@ -176,6 +237,10 @@ impl Column for Evidence {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(*self as u8);
     }
+    fn take(bytes: &mut &[u8]) -> Option<Evidence> {
+        let number = bytes.split_off_first()?;
+        Self::ALL.into_iter().find(|evidence| *evidence as u8 == *number)
+    }
 }
 
 impl Column for Verdict {
@@ -184,6 +249,9 @@ impl Column for Verdict {
     }
     fn put(&self, out: &mut Vec<u8>) {
         out.push(*self as u8);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Verdict> {
+        Verdict::try_from(i32::from(*bytes.split_off_first()?)).ok()
     }
 }
 
@@ -196,6 +264,16 @@ mod tests {
         let mut out = Vec::new();
         "x".repeat(300).put(&mut out);
         assert_eq!((out[0], out[1], out.len()), (0xac, 0x02, 302));
+    }
+
+    #[test]
+    fn what_is_cut_short_is_no_value() {
+        let mut out = Vec::new();
+        vec![Lc("x".repeat(300)), Lc("y".into())].put(&mut out);
+        assert_eq!(Vec::<Lc>::take(&mut &out[..]).map(|texts| texts[1].clone()), Some(Lc("y".into())));
+        assert!((0..out.len()).all(|cut| Vec::<Lc>::take(&mut &out[..cut]).is_none()));
+        assert!(Evidence::take(&mut &[9][..]).is_none());
+        assert!(take_varint(&mut &[0x80; 11][..]).is_none());
     }
 
     #[test]

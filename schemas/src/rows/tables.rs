@@ -27,9 +27,14 @@ macro_rules! table {
             fn encode(&self, out: &mut Vec<u8>) {
                 $(Column::put(&self.$field, out);)*
             }
+
+            fn decode(bytes: &mut &[u8]) -> Option<Self> {
+                Some($row { $($field: Column::take(bytes)?,)* })
+            }
         }
     };
 }
+pub(super) use table;
 
 table!(
     /// A click, as [`crate::event::Click`] says it.
@@ -106,6 +111,24 @@ table!(
         model: Lc,
         /// The program's window at acceptance, milliseconds.
         window_ms: u64,
+        /// `refuse` or `allow`: whether a person who was a lead already can be referred again.
+        existing_customers: Lc,
+        /// Event id of the person's first lead, where that is another one.
+        first_lead: Uuid,
+        /// What the lead's own touches prove, whatever came of it.
+        touch_evidence: Evidence,
+        /// Why better evidence was refused.
+        touch_reason: Lc,
+        /// Whom they name.
+        touch_referrer: String,
+        /// The link they name.
+        touch_link: String,
+        /// The channel they name.
+        touch_channel: Lc,
+        /// The click they prove.
+        touch_click_id: Uuid,
+        /// Its time.
+        touch_clicked_at: UnixMs,
         /// Version of the registry at acceptance.
         registry_version: u64,
         /// Where the event came from.
@@ -155,8 +178,10 @@ table!(
         channel: Lc,
         /// The lead's click.
         click_id: Uuid,
-        /// Minor units of `currency`.
+        /// Minor units of `currency` that are left after what was taken back.
         value_minor: i64,
+        /// Minor units before anything was taken back.
+        paid_minor: i64,
         /// ISO 4217, or empty.
         currency: Lc,
         /// Where the event came from.
@@ -177,29 +202,34 @@ table!(
 );
 
 table!(
-    /// Finds leads and waiting qualifications by the keys of their subject: one row for each key.
+    /// Finds what was said about a person by each key of the person: one row for each key of each event. An
+    /// event's keys are one person's; the id of a qualification is a key of it too, so that what takes it
+    /// back finds it.
     "subject_keys" SubjectKeyRow {
         /// Program.
         program: Lc,
         /// Keyed hash of a lead id or alias.
         key: SubjectKey,
-        /// `lead` or `waiting` (a qualification that had no lead when it came).
+        /// `lead`, `qualification` (`waiting` in rows of earlier versions), `disqualification`, `identify`,
+        /// `participant`, or `erased`: the key is suppressed.
         kind: Lc,
-        /// Event id of the lead or qualification.
+        /// Event id.
         event_id: EventId,
+        /// All keys of the event, this one included.
+        keys: Vec<SubjectKey>,
         /// When the events API took it.
         received_at: UnixMs,
         /// Test events find only test events.
         live: bool,
-        /// The lead's evidence.
+        /// What a lead's own touches prove.
         evidence: Evidence,
-        /// The lead's referrer.
+        /// Whom they name; of a participant: itself.
         referrer: String,
-        /// The lead's link.
+        /// The link they name.
         link: String,
-        /// The lead's channel.
+        /// The channel they name.
         channel: Lc,
-        /// The lead's click.
+        /// The click they prove.
         click_id: Uuid,
         /// Incarnation of the causing record.
         incarnation: Incarnation,
@@ -223,7 +253,7 @@ table!(
         event_id: Uuid,
         /// Kind of event, where it can be read.
         kind: Lc,
-        /// `duplicate`, `malformed`, …
+        /// `duplicate`, `malformed`, `suppressed`, …
         reason: Lc,
         /// What a person needs to find the fault; never text from the record.
         detail: String,

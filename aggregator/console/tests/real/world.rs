@@ -76,7 +76,7 @@ impl World {
     pub async fn take(&mut self, payloads: impl IntoIterator<Item = Bytes>) {
         let (range, records) = self.block(Stream::Conversions, payloads);
         let mut state = ConversionState::new(FilterSettings::default(), Arc::clone(&self.keys));
-        let tables = conversion::process(&range, &records, &mut state, &self.store).await.unwrap();
+        let tables = conversion::process(&range, &records, &mut state, &self.store).await.unwrap().tables;
         for rows in tables.iter().filter(|rows| !rows.is_empty()) {
             self.store.insert(&range.token(), rows).await.unwrap();
         }
@@ -180,6 +180,7 @@ pub fn event(id: &str, body: Body) -> Event {
         rule: Some(AttributionRule {
             model: AttributionModel::LastTouch.into(),
             window_ms: 30 * DAY_MS as u64,
+            ..AttributionRule::default()
         }),
         body: Some(body),
     }

@@ -34,7 +34,7 @@ fn program() -> Change {
     Change::PutProgram(Program {
         id: "demo".into(),
         destination_hosts: vec!["example.com".into()],
-        rule: Some(AttributionRule { model: 1, window_ms: 86_400_000 }),
+        rule: Some(AttributionRule { model: 1, window_ms: 86_400_000, ..AttributionRule::default() }),
         consent: 1,
         name: "demo".into(),
         ..Program::default()

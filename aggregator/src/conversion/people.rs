@@ -1,0 +1,224 @@
+//! Whose events are whose. All keys of an event are one person's, so that events are linked by keys and keys by
+//! events, in chains of any length; two persons that turn out to be one are merged.
+//!
+//! What was stored before a block about the persons of its events is loaded first, in as many batched look-ups
+//! as the longest chain has links, whatever the number of events.
+
+use super::{
+    decode::{Conversion, Kind},
+    person::Person,
+    rows::{Standing, disqualification_of, lead_of, qualification_of},
+};
+use crate::{
+    position::Horizon,
+    store::{EventName, Store, StoreError},
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use whence_schemas::{
+    ids::EventId,
+    rows::{DisqualificationRow, LeadRow, QualificationRow, SubjectKeyRow},
+    subject::SubjectKey,
+};
+
+/// Events of one person, at most: further ones are refused. A person's credit is decided over all of them.
+pub(super) const PERSON_EVENTS_MAX: usize = 5000;
+
+/// Words of `subject_keys.kind`.
+pub(super) mod kind {
+    pub const LEAD: &str = "lead";
+    pub const QUALIFICATION: &str = "qualification";
+    /// A qualification, in rows of earlier versions.
+    pub const WAITING: &str = "waiting";
+    pub const DISQUALIFICATION: &str = "disqualification";
+    pub const IDENTIFY: &str = "identify";
+    pub const PARTICIPANT: &str = "participant";
+    pub const ERASED: &str = "erased";
+}
+
+/// A key within its program and mode: test events find only test events.
+pub(super) type Name = (String, bool, SubjectKey);
+
+/// The key that finds a qualification by its event id: both are 16 bytes of a hash.
+pub(super) fn id_key(id: EventId) -> SubjectKey {
+    SubjectKey(id.0.into_bytes())
+}
+
+/// The keys that an event links: those that find its person.
+pub(super) fn linking_keys(conversion: &Conversion) -> Vec<SubjectKey> {
+    match &conversion.kind {
+        Kind::Qualification { .. } => {
+            conversion.keys.iter().copied().chain([id_key(conversion.id)]).collect()
+        }
+        // It is the qualification's person, whatever else the event says of it.
+        Kind::Disqualification { qualification: Some(id), .. } => vec![id_key(*id)],
+        _ => conversion.keys.clone(),
+    }
+}
+
+/// A person with all the names it goes by.
+#[derive(Default)]
+struct Known {
+    person: Person,
+    names: Vec<Name>,
+}
+
+/// The persons of a block's events, and the rows that stand for their events.
+#[derive(Default)]
+pub(super) struct People {
+    of: HashMap<Name, usize>,
+    known: Vec<Known>,
+    /// Names that are suppressed.
+    pub erased: HashSet<Name>,
+    /// Events by which a name joined the program as referrer.
+    pub participants: HashMap<Name, BTreeSet<EventId>>,
+    pub leads: BTreeMap<EventId, Standing<LeadRow>>,
+    pub qualifications: BTreeMap<EventId, Standing<QualificationRow>>,
+    pub disqualifications: BTreeMap<EventId, Standing<DisqualificationRow>>,
+}
+
+/// The stored events that name a person, by kind.
+#[derive(Default)]
+struct Index {
+    names: BTreeMap<EventId, BTreeSet<Name>>,
+    identifies: BTreeSet<EventId>,
+    leads: BTreeSet<EventName>,
+    qualifications: BTreeSet<EventName>,
+    disqualifications: BTreeSet<EventName>,
+}
+
+impl Index {
+    fn add(&mut self, people: &mut People, row: &SubjectKeyRow) {
+        let name = |key| (row.program.0.clone(), row.live, key);
+        let event = (row.program.0.clone(), row.event_id);
+        match row.kind.0.as_str() {
+            kind::ERASED => {
+                people.erased.insert(name(row.key));
+                return;
+            }
+            kind::PARTICIPANT => {
+                people.participants.entry(name(row.key)).or_default().insert(row.event_id);
+                return;
+            }
+            kind::LEAD => self.leads.insert(event),
+            kind::QUALIFICATION | kind::WAITING => self.qualifications.insert(event),
+            kind::DISQUALIFICATION => self.disqualifications.insert(event),
+            _ => self.identifies.insert(row.event_id),
+        };
+        let names = self.names.entry(row.event_id).or_default();
+        names.insert(name(row.key));
+        names.extend(row.keys.iter().map(|key| name(*key)));
+    }
+}
+
+impl People {
+    /// What was stored before the block about the persons of these events.
+    pub async fn load<S: Store>(
+        before: &Horizon,
+        events: impl Iterator<Item = &Conversion>,
+        store: &S,
+    ) -> Result<People, StoreError> {
+        let mut people = People::default();
+        let mut index = Index::default();
+        let mut asked: BTreeSet<(String, SubjectKey)> = BTreeSet::new();
+        let mut wanted: BTreeSet<(String, SubjectKey)> = BTreeSet::new();
+        for event in events {
+            let keys = linking_keys(event).into_iter().chain(event.keys.iter().copied());
+            wanted.extend(keys.map(|key| (event.program.clone(), key)));
+        }
+        while !wanted.is_empty() {
+            let names: Vec<_> = wanted.iter().cloned().collect();
+            asked.append(&mut wanted);
+            for row in store.subjects(before, &names).await? {
+                let links = !matches!(row.kind.0.as_str(), kind::ERASED | kind::PARTICIPANT);
+                for key in row.keys.iter().filter(|_| links) {
+                    let name = (row.program.0.clone(), *key);
+                    if !asked.contains(&name) {
+                        wanted.insert(name);
+                    }
+                }
+                index.add(&mut people, &row);
+            }
+        }
+        people.load_events(before, index, store).await?;
+        Ok(people)
+    }
+
+    async fn load_events<S: Store>(
+        &mut self,
+        before: &Horizon,
+        index: Index,
+        store: &S,
+    ) -> Result<(), StoreError> {
+        let list = |events: BTreeSet<EventName>| events.into_iter().collect::<Vec<_>>();
+        let (leads, qualifications) = (list(index.leads), list(index.qualifications));
+        let disqualifications = list(index.disqualifications);
+        if !leads.is_empty() {
+            for row in store.leads(before, &leads).await? {
+                self.person_of(index.names[&row.id].iter().cloned()).add_lead(lead_of(&row));
+                self.leads.insert(row.id, Standing::new(row));
+            }
+        }
+        if !qualifications.is_empty() {
+            for row in store.qualifications(before, &qualifications).await? {
+                let person = self.person_of(index.names[&row.id].iter().cloned());
+                person.add_qualification(qualification_of(&row));
+                self.qualifications.insert(row.id, Standing::new(row));
+            }
+        }
+        if !disqualifications.is_empty() {
+            for row in store.disqualifications(before, &disqualifications).await? {
+                let person = self.person_of(index.names[&row.id].iter().cloned());
+                person.add_disqualification(disqualification_of(&row));
+                self.disqualifications.insert(row.id, Standing::new(row));
+            }
+        }
+        for (id, names) in index.names {
+            let person = self.person_of(names.into_iter());
+            if index.identifies.contains(&id) {
+                person.add_name(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The persons that these names are known as, as they are before an event links them.
+    pub fn found<'a>(&'a self, names: &[Name]) -> impl Iterator<Item = &'a Person> {
+        let found: BTreeSet<usize> = names.iter().filter_map(|name| self.of.get(name)).copied().collect();
+        found.into_iter().map(|at| &self.known[at].person)
+    }
+
+    /// All names of the persons that these names are known as, themselves included.
+    pub fn all_names(&self, names: &[Name]) -> BTreeSet<Name> {
+        let found: BTreeSet<usize> = names.iter().filter_map(|name| self.of.get(name)).copied().collect();
+        let theirs = found.into_iter().flat_map(|at| &self.known[at].names);
+        names.iter().chain(theirs).cloned().collect()
+    }
+
+    /// The one person of these names: who were several are merged.
+    pub fn person_of(&mut self, names: impl Iterator<Item = Name>) -> &mut Person {
+        let mut unknown = Vec::new();
+        let mut found = BTreeSet::new();
+        for name in names {
+            match self.of.get(&name) {
+                Some(at) => _ = found.insert(*at),
+                None => unknown.push(name),
+            }
+        }
+        // The one with the most names stays where it is.
+        let largest = found.iter().copied().max_by_key(|at| (self.known[*at].names.len(), *at));
+        let at = largest.unwrap_or_else(|| {
+            self.known.push(Known::default());
+            self.known.len() - 1
+        });
+        for other in found.into_iter().filter(|other| *other != at) {
+            let Known { person, names } = std::mem::take(&mut self.known[other]);
+            self.known[at].person.merge(person);
+            unknown.extend(names);
+        }
+        for name in &unknown {
+            self.of.insert(name.clone(), at);
+        }
+        self.known[at].names.extend(unknown);
+        &mut self.known[at].person
+    }
+}

@@ -1,0 +1,134 @@
+//! A story's events in every order, with duplicates, cut into blocks anywhere, with crashes: the same stands in
+//! the end.
+
+use crate::{
+    events::keys,
+    executor::stored,
+    store::Tables,
+    stories::{Told, story},
+    world::rng,
+};
+use bytes::Bytes;
+use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
+use std::collections::BTreeMap;
+use whence_schemas::ids::Incarnation;
+
+/// Told in every order: 720 each.
+const EXHAUSTIVE: u64 = 12;
+const EXHAUSTIVE_EVENTS: usize = 6;
+/// Told in some orders.
+const SAMPLED: u64 = 400;
+const SAMPLES: u64 = 6;
+
+/// What stands, each line as often as it counts: rows without the place that caused them, and the reports.
+fn state(tables: &Tables) -> BTreeMap<String, i64> {
+    let mut state: BTreeMap<String, i64> = BTreeMap::new();
+    macro_rules! net {
+        ($($table:ident)*) => {$(
+            for row in &tables.$table {
+                let mut said = row.clone();
+                (said.incarnation, said.partition, said.offset) = (Incarnation(uuid::Uuid::nil()), 0, 0);
+                (said.sign, said.revision) = (0, 0);
+                *state.entry(format!("{said:?}")).or_default() += i64::from(row.sign);
+            }
+        )*};
+    }
+    net! { leads qualifications disqualifications identifies }
+    for row in &tables.subject_keys {
+        let mut said = row.clone();
+        (said.incarnation, said.partition, said.offset) = (Incarnation(uuid::Uuid::nil()), 0, 0);
+        *state.entry(format!("{said:?}")).or_default() += 1;
+    }
+    for (group, sums) in &tables.funnel_hourly {
+        for (what, sum) in ["clicks", "leads", "qualifications", "value"].iter().zip(sums) {
+            *state.entry(format!("funnel {group:?}: {what}")).or_default() += sum;
+        }
+    }
+    for row in &tables.leads {
+        if row.referrer.is_empty() {
+            *state.entry(format!("unmatched lead {:?} {:?}", row.id, row.reason)).or_default() +=
+                i64::from(row.sign);
+        }
+    }
+    for row in &tables.qualifications {
+        if row.lead_id.is_nil() {
+            *state.entry(format!("unmatched qualification {:?}", row.id)).or_default() += i64::from(row.sign);
+        }
+    }
+    for row in &tables.disqualifications {
+        let said = format!("{} disqualification {:?}: {}", row.outcome.0, row.id, row.excess_minor);
+        *state.entry(said).or_default() += i64::from(row.sign);
+    }
+    state.retain(|_, counts| *counts != 0);
+    state
+}
+
+/// Some events come again.
+fn with_duplicates(chance: &mut SmallRng, order: &[&Told]) -> Vec<Bytes> {
+    let mut records: Vec<Bytes> = order.iter().map(|told| told.record.clone()).collect();
+    for _ in 0..chance.random_range(0..3) {
+        let again = records[chance.random_range(0..records.len())].clone();
+        let first = records.iter().position(|record| *record == again).expect("it is one of them");
+        records.insert(chance.random_range(first..records.len()) + 1, again);
+    }
+    records
+}
+
+/// Every order of so many.
+fn permutations(of: usize) -> Vec<Vec<usize>> {
+    let Some(rest) = of.checked_sub(1) else { return vec![vec![]] };
+    let insert = |order: Vec<usize>| {
+        (0..of).map(move |at| {
+            let mut order = order.clone();
+            order.insert(at, rest);
+            order
+        })
+    };
+    permutations(rest).into_iter().flat_map(insert).collect()
+}
+
+fn assert_same(seed: u64, orders: impl Iterator<Item = Vec<usize>>, told: &[Told]) {
+    let mut chance = rng(seed);
+    let mut first: Option<(Vec<usize>, BTreeMap<String, i64>)> = None;
+    for order in orders {
+        let records = with_duplicates(&mut chance, &order.iter().map(|at| &told[*at]).collect::<Vec<_>>());
+        let tables = stored(chance.random(), &records).expect("it settles");
+        assert_eq!(tables.rejects.len(), records.len() - told.len(), "what came again, and nothing else");
+        let facts = tables.event_ids(|_| true);
+        assert!(told.iter().all(|told| facts.contains(&told.id)), "every event is a fact");
+        let state = state(&tables);
+        match &first {
+            None => first = Some((order, state)),
+            Some((of, wanted)) => assert!(
+                state == *wanted,
+                "story {seed}: {of:?} and {order:?} differ: {:#?} and {:#?}",
+                wanted.iter().filter(|line| state.get(line.0) != Some(line.1)).collect::<Vec<_>>(),
+                state.iter().filter(|line| wanted.get(line.0) != Some(line.1)).collect::<Vec<_>>(),
+            ),
+        }
+    }
+}
+
+#[test]
+fn in_every_order_the_same_stands_in_the_end() {
+    let orders = permutations(EXHAUSTIVE_EVENTS);
+    assert_eq!(orders.len(), 720);
+    for seed in 0..EXHAUSTIVE {
+        let told = story(seed, EXHAUSTIVE_EVENTS, "north", &keys());
+        assert_same(seed, orders.iter().cloned(), &told);
+    }
+}
+
+#[test]
+fn in_any_order_of_a_longer_story_the_same_stands_in_the_end() {
+    for seed in 1000..1000 + SAMPLED {
+        let mut chance = rng(seed);
+        let told = story(seed, chance.random_range(7..16), "north", &keys());
+        let mut order: Vec<usize> = (0..told.len()).collect();
+        let orders = (0..SAMPLES).map(|_| {
+            order.shuffle(&mut chance);
+            order.clone()
+        });
+        assert_same(seed, orders.collect::<Vec<_>>().into_iter(), &told);
+    }
+}

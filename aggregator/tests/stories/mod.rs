@@ -1,0 +1,133 @@
+//! Stories of one referral: leads, qualifications, refunds and links between aliases, at random. The same seed
+//! tells the same story, of whatever program; a story's events may come in any order.
+
+use bytes::Bytes;
+use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
+use whence_schemas::{
+    event::{
+        self, AttributionModel, AttributionRule, Disqualification, Event, ExistingCustomers, Identify, Lead,
+        Mode, Qualification, Subject, Touch, event::Body,
+    },
+    ids::{ChannelNumber, ClickId, EventId, LinkNumber},
+    time::{HOUR_MS, UnixMs},
+    token::{ClickToken, KeyRing, TEXT_LEN},
+};
+
+const START: UnixMs = UnixMs(1_798_761_600_000 - 4 * HOUR_MS);
+const ALIASES: u8 = 4;
+
+/// An event of a story.
+pub struct Told {
+    pub id: EventId,
+    pub record: Bytes,
+}
+
+fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
+    from[rng.random_range(0..from.len())]
+}
+
+/// The story of this seed, of so many events.
+pub fn story(seed: u64, events: usize, program: &str, keys: &KeyRing) -> Vec<Told> {
+    let mut teller = Teller { rng: SmallRng::seed_from_u64(seed), program, keys, qualifications: Vec::new() };
+    let rule = AttributionRule {
+        model: pick(&mut teller.rng, &[AttributionModel::LastTouch, AttributionModel::FirstTouch]).into(),
+        window_ms: 6 * HOUR_MS as u64,
+        existing_customers: pick(&mut teller.rng, &[ExistingCustomers::Refuse, ExistingCustomers::Allow])
+            .into(),
+    };
+    (0..events).map(|number| teller.tell(number, rule)).collect()
+}
+
+struct Teller<'a> {
+    rng: SmallRng,
+    program: &'a str,
+    keys: &'a KeyRing,
+    /// Those of the story, told or not yet told.
+    qualifications: Vec<EventId>,
+}
+
+impl Teller<'_> {
+    fn id(&self, number: usize) -> EventId {
+        EventId::of(&self.program.parse().expect("it is a name"), "story", &number.to_string())
+    }
+
+    fn moment(&mut self) -> UnixMs {
+        UnixMs(START.0 + self.rng.random_range(0..8) * HOUR_MS)
+    }
+
+    fn subject(&mut self, aliases: usize) -> Option<Subject> {
+        let mut keys: Vec<Bytes> = Vec::new();
+        for _ in 0..aliases {
+            keys.push(Bytes::copy_from_slice(&[self.rng.random_range(0..ALIASES) + 1; 16]));
+        }
+        Some(Subject { lead: "it".into(), keys })
+    }
+
+    fn touch(&mut self) -> Touch {
+        let referrer = format!("r{}", self.rng.random_range(0..3));
+        let link = format!("go.example/{referrer}");
+        let mut touch = Touch { token: String::new(), link, referrer, channel: "email".into() };
+        if self.rng.random_bool(0.7) {
+            let mut random = [0; 10];
+            self.rng.fill_bytes(&mut random);
+            let token = ClickToken {
+                click: ClickId::mint(self.moment(), &random),
+                link: LinkNumber::of(&touch.link),
+                channel: ChannelNumber::of(&touch.channel),
+            };
+            touch.token = self.keys.mint(&token, &mut [0; TEXT_LEN]).to_owned();
+        }
+        touch
+    }
+
+    fn tell(&mut self, number: usize, rule: AttributionRule) -> Told {
+        let id = self.id(number);
+        let subjects = self.rng.random_range(1..3);
+        let body = match self.rng.random_range(0..10) {
+            0..=2 => {
+                let touches = (0..self.rng.random_range(0..3)).map(|_| self.touch()).collect();
+                Body::Lead(Lead { subject: self.subject(subjects), touches })
+            }
+            3..=5 => {
+                self.qualifications.push(id);
+                Body::Qualification(Qualification {
+                    subject: self.subject(subjects),
+                    name: "purchase".into(),
+                    value_minor: pick(&mut self.rng, &[0, 100, 250]),
+                    currency: pick(&mut self.rng, &["EUR", "USD"]).into(),
+                })
+            }
+            6 | 7 => Body::Identify(Identify { subject: self.subject(2) }),
+            _ => self.disqualification(subjects),
+        };
+        // No two events of one moment: the tie would be broken by the ids, which are of the program.
+        let [occurred_at, received_at] = [self.moment(), self.moment()].map(|at| at.plus_ms(number as i64));
+        let event = Event {
+            id: Bytes::copy_from_slice(id.0.as_bytes()),
+            mode: Mode::Live.into(),
+            program: self.program.into(),
+            source: "story".into(),
+            occurred_at_ms: occurred_at.0,
+            received_at_ms: received_at.0,
+            registry_version: 1,
+            rule: Some(rule),
+            body: Some(body),
+        };
+        Told { id, record: event::encode(&event) }
+    }
+
+    fn disqualification(&mut self, aliases: usize) -> Body {
+        let named = match &self.qualifications[..] {
+            [.., last] if self.rng.random_bool(0.6) => Some(*last),
+            _ => None,
+        };
+        let value_minor = pick(&mut self.rng, &[0, 40, 100, 300]);
+        Body::Disqualification(Disqualification {
+            subject: self.subject(aliases),
+            qualification_id: named.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.0.as_bytes())),
+            reason: "refund".into(),
+            value_minor,
+            currency: if value_minor == 0 { String::new() } else { "EUR".into() },
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! The tables of what is neither lead nor qualification.
+
+use super::{
+    column::{Column, Lc},
+    tables::table,
+};
+use crate::{
+    ids::{EventId, Incarnation},
+    subject::SubjectKey,
+    time::UnixMs,
+};
+use uuid::Uuid;
+
+table!(
+    /// A refund, chargeback or other taking back of qualifications.
+    "disqualifications" DisqualificationRow {
+        /// Program.
+        program: Lc,
+        /// Event id.
+        id: EventId,
+        /// When it happened, as the caller says.
+        occurred_at: UnixMs,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// `refund`, `chargeback`, …, as the caller says.
+        reason: Lc,
+        /// The caller's lead id, or its keyed hash in hex.
+        lead: String,
+        /// Keyed hashes of the lead id and the aliases.
+        keys: Vec<SubjectKey>,
+        /// Event id of the qualification it names; nil: all of the person's so far.
+        qualification_id: Uuid,
+        /// Minor units of `currency` to take back; 0: all.
+        value_minor: i64,
+        /// ISO 4217, or empty.
+        currency: Lc,
+        /// `waiting` (for what it takes back), `applied`, `repeated` (all of it was taken back before),
+        /// `excess` (more than was left), `currency` (nothing was paid in it).
+        outcome: Lc,
+        /// Qualifications that it took back, whole or in part.
+        qualifications: u64,
+        /// Minor units that it took back, 0 where they are of several currencies.
+        taken_minor: i64,
+        /// Their currency.
+        taken_currency: Lc,
+        /// Minor units beyond what was left.
+        excess_minor: i64,
+        /// Where the event came from.
+        source: Lc,
+        /// Only live rows reach rollups.
+        live: bool,
+        /// 1, or -1 on a row that takes another back.
+        sign: i8,
+        /// 0 on the record's own row.
+        revision: u32,
+        /// Incarnation of the causing record.
+        incarnation: Incarnation,
+        /// Partition of the causing record.
+        partition: u32,
+        /// Offset of the causing record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// All keys are one person's.
+    "identifies" IdentifyRow {
+        /// Program.
+        program: Lc,
+        /// Event id.
+        id: EventId,
+        /// When it happened, as the caller says.
+        occurred_at: UnixMs,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// The caller's lead id, or its keyed hash in hex.
+        lead: String,
+        /// Keyed hashes of the lead id and the aliases.
+        keys: Vec<SubjectKey>,
+        /// Where the event came from.
+        source: Lc,
+        /// Whether the event is live.
+        live: bool,
+        /// Always 1.
+        sign: i8,
+        /// Always 0.
+        revision: u32,
+        /// Incarnation of the record.
+        incarnation: Incarnation,
+        /// Partition of the record.
+        partition: u32,
+        /// Offset of the record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// A referrer joined the program.
+    "participants" ParticipantRow {
+        /// Program.
+        program: Lc,
+        /// Event id.
+        id: EventId,
+        /// When it happened, as the caller says.
+        occurred_at: UnixMs,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// Who joined.
+        referrer: String,
+        /// Keyed hashes of the referrer's own aliases.
+        keys: Vec<SubjectKey>,
+        /// Where the event came from.
+        source: Lc,
+        /// Whether the event is live.
+        live: bool,
+        /// Always 1.
+        sign: i8,
+        /// Always 0.
+        revision: u32,
+        /// Incarnation of the record.
+        incarnation: Incarnation,
+        /// Partition of the record.
+        partition: u32,
+        /// Offset of the record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// A referrer shared a link.
+    "shares" ShareRow {
+        /// Program.
+        program: Lc,
+        /// Event id.
+        id: EventId,
+        /// When it happened, as the caller says.
+        occurred_at: UnixMs,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// Who shared.
+        referrer: String,
+        /// `host/code`, or empty.
+        link: String,
+        /// Where.
+        channel: Lc,
+        /// Where the event came from.
+        source: Lc,
+        /// Whether the event is live.
+        live: bool,
+        /// Always 1.
+        sign: i8,
+        /// Always 0.
+        revision: u32,
+        /// Incarnation of the record.
+        incarnation: Incarnation,
+        /// Partition of the record.
+        partition: u32,
+        /// Offset of the record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// A person was forgotten. Whom, it does not say.
+    "erasures" ErasureRow {
+        /// Program.
+        program: Lc,
+        /// Event id.
+        id: EventId,
+        /// When it was asked for, as the caller says.
+        occurred_at: UnixMs,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// Who asked for it.
+        requested_by: String,
+        /// Events whose personal columns are blank since.
+        events: u64,
+        /// Keys that are suppressed since.
+        suppressed: u64,
+        /// Where the event came from.
+        source: Lc,
+        /// Whether the event is live. What it does, it does to test events too.
+        live: bool,
+        /// Always 1.
+        sign: i8,
+        /// Always 0.
+        revision: u32,
+        /// Incarnation of the record.
+        incarnation: Incarnation,
+        /// Partition of the record.
+        partition: u32,
+        /// Offset of the record.
+        offset: u64,
+    }
+);
