@@ -7,6 +7,7 @@
 mod erase;
 mod lookup;
 pub mod migrate;
+mod reward;
 
 use crate::{
     position::{Horizon, InsertToken},
@@ -121,6 +122,9 @@ impl Store for ClickHouseStore {
             Rows::Shares(rows) => self.send(token, rows).await,
             Rows::Erasures(rows) => self.send(token, rows).await,
             Rows::SubjectKeys(rows) => self.send(token, rows).await,
+            Rows::RewardTerms(rows) => self.send(token, rows).await,
+            Rows::Rewards(rows) => self.send(token, rows).await,
+            Rows::RewardEvents(rows) => self.send(token, rows).await,
             Rows::Rejects(rows) => self.send(token, rows).await,
         }
     }

@@ -1,5 +1,5 @@
 //! A block of conversion records becomes rows of `leads`, `qualifications`, `disqualifications`, `identifies`,
-//! `participants`, `shares`, `erasures`, `subject_keys` and `rejects`.
+//! `participants`, `shares`, `erasures`, `subject_keys` and `rejects`, and what [`crate::reward`] makes of them.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -27,10 +27,11 @@ use crate::{
     filter::{FilterSettings, GrowingFilter},
     position::{BlockRange, Horizon},
     refusal::Refusal,
+    reward::Incoming,
     source::Record,
     store::{EventName, Rows, Store, StoreError},
 };
-use decode::Conversion;
+use decode::{Conversion, Kind};
 use join::Join;
 use people::People;
 use rows::Cause;
@@ -93,6 +94,7 @@ pub async fn process<S: Store>(
     let mut join = Join { people, keys: &state.keys, made: Joined::default() };
 
     let mut rejects: Vec<RejectRow> = Vec::new();
+    let mut rewards = Incoming::default();
     let mut done = HashSet::new();
     for (record, decoded) in records.iter().zip(decoded) {
         let refusal = match decoded {
@@ -100,16 +102,28 @@ pub async fn process<S: Store>(
             Ok(conversion) if known.contains(&conversion.id) || !done.insert(conversion.id) => {
                 conversion.refusal("duplicate")
             }
-            Ok(conversion) => match join.take(Cause::new(range, record.offset), &conversion) {
-                Ok(()) => continue,
-                Err(reason) => conversion.refusal(reason),
-            },
+            Ok(conversion) => {
+                let head = conversion.head(record.offset);
+                if let Kind::Reward { act, reward } = conversion.kind {
+                    rewards.act(head, act, reward);
+                    continue;
+                }
+                match join.take(Cause::new(range, record.offset), &conversion) {
+                    Ok(()) => {
+                        rewards.record(range, head, conversion.terms());
+                        continue;
+                    }
+                    Err(reason) => conversion.refusal(reason),
+                }
+            }
         };
         rejects.push(refusal.row(range, record));
     }
     let mut joined = join.made;
     let erased = std::mem::take(&mut joined.erased).into_iter().collect();
     let mut tables = joined.into_tables();
+    let earned = rewards.into_rows(range, &tables, store).await?;
+    tables.extend(earned);
     tables.push(Rows::Rejects(rejects));
     Ok(Processed { tables, erased })
 }

@@ -5,11 +5,13 @@
 
 use crate::{
     position::{Commit, Partition},
+    reward::sweep::{Outbox, OutboxError},
     source::{Chunk, Record, Source, SourceError},
 };
-use std::{path::PathBuf, time::Duration};
+use bytes::Bytes;
+use std::{path::PathBuf, sync::Weak, time::Duration};
 use uuid::Uuid;
-use whence_journal::{Checkpoint, Payload, Position, ReadError, Reader, Stored};
+use whence_journal::{Checkpoint, GroupCommit, Payload, Position, ReadError, Reader, Stored};
 use whence_schemas::{ids::Incarnation, time::UnixMs};
 
 /// How long a read that found nothing waits before it looks again.
@@ -204,6 +206,22 @@ impl Source for JournalSource {
             self.retire(position);
         }
         Ok(())
+    }
+}
+
+/// Timers go into the journal that is read here, by way of whoever writes it. Holds nothing open.
+#[derive(Clone, Debug)]
+pub struct JournalOutbox(pub Weak<GroupCommit>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the journal is closed")]
+struct Closed;
+
+impl Outbox for JournalOutbox {
+    async fn send(&self, records: Vec<(String, Bytes)>) -> Result<(), OutboxError> {
+        let payloads: Vec<&[u8]> = records.iter().map(|(_, payload)| &payload[..]).collect();
+        let appended = self.0.upgrade().ok_or_else(|| OutboxError(Box::new(Closed)))?.append(&payloads);
+        appended.await.map(drop).map_err(|error| OutboxError(Box::new(error)))
     }
 }
 

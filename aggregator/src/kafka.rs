@@ -10,6 +10,7 @@
 
 mod context;
 mod group;
+mod outbox;
 mod source;
 mod topic_id;
 

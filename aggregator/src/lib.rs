@@ -7,6 +7,7 @@
 //! | [`filter`] | growing bloom filters: "certainly new" or "maybe seen" | none |
 //! | [`click`] | a block of click records becomes `clicks` and `rejects` | through [`store`] |
 //! | [`conversion`] | a block of conversion records becomes `leads`, `qualifications`, … | through [`store`] |
+//! | [`reward`] | what conversions earn becomes `rewards`; timers for what is due | through [`store`] |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
 //!
 //! Architecture invariant: the loop and everything it calls know no tokio, rdkafka or ClickHouse
@@ -25,6 +26,7 @@ pub mod metrics;
 pub mod partition;
 pub mod position;
 pub mod refusal;
+pub mod reward;
 pub mod source;
 pub mod store;
 pub mod work;

@@ -23,6 +23,8 @@ pub fn describe() {
         Unit::Count,
         "Partition loops started again after an error"
     );
+    describe_counter!("whence_timers_sent_total", Unit::Count, "Timers sent for rewards that are due");
+    describe_counter!("whence_timer_failures_total", Unit::Count, "Looks for due rewards that failed");
     describe_counter!(
         "whence_filter_checks_total",
         Unit::Count,

@@ -40,6 +40,8 @@ pub struct LoopSettings {
     pub dedup: DedupSettings,
     /// Deduplication of conversions.
     pub conversion_filter: FilterSettings,
+    /// How often the owner of a partition looks for what is due.
+    pub sweep_every: Duration,
 }
 
 impl Default for LoopSettings {
@@ -53,6 +55,7 @@ impl Default for LoopSettings {
             insert_backoff: Duration::from_millis(100),
             dedup: DedupSettings::default(),
             conversion_filter: FilterSettings::default(),
+            sweep_every: Duration::from_secs(10),
         }
     }
 }

@@ -10,7 +10,7 @@ use whence_schemas::{
 /// A record that becomes a reject, with all of it that could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// `malformed`, `duplicate`, `unsupported_kind`, `damaged`, `suppressed` (of an erased person),
+    /// `malformed`, `duplicate`, `damaged`, `suppressed` (of an erased person),
     /// `person_too_large` (beyond the bound of one person's events), or a dead letter's own.
     pub reason: &'static str,
     /// For a person; never text from the record, but for a dead letter's ids and fixed words.

@@ -2,13 +2,17 @@
 //!
 //! Every look-up is limited to a [`Horizon`], so that a replayed block sees what its first try saw.
 
+mod reward;
+
+pub use reward::{DueReward, LeadTimes, RewardStore, RewardUsage};
+
 use crate::position::{Horizon, InsertToken};
 use std::{collections::HashSet, future::Future};
 use whence_schemas::{
     ids::{ClickId, EventId},
     rows::{
         ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
-        RejectRow, Row, ShareRow, SubjectKeyRow,
+        RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
     },
     subject::SubjectKey,
     time::UnixMs,
@@ -52,6 +56,9 @@ rows! {
     Shares ShareRow "`shares`",
     Erasures ErasureRow "`erasures`",
     SubjectKeys SubjectKeyRow "`subject_keys`",
+    RewardTerms RewardTermsRow "`reward_terms`",
+    Rewards RewardRow "`rewards`",
+    RewardEvents RewardEventRow "`reward_events`",
     Rejects RejectRow "`rejects`",
 }
 
@@ -64,7 +71,7 @@ impl Rows {
 }
 
 /// The tables in which an event of the conversions stands as a fact: in one of them, with `revision` 0.
-pub const EVENT_TABLES: [&str; 7] = [
+pub const EVENT_TABLES: [&str; 8] = [
     LeadRow::TABLE,
     QualificationRow::TABLE,
     DisqualificationRow::TABLE,
@@ -72,6 +79,7 @@ pub const EVENT_TABLES: [&str; 7] = [
     ParticipantRow::TABLE,
     ShareRow::TABLE,
     ErasureRow::TABLE,
+    RewardEventRow::TABLE,
 ];
 
 /// Why the store did not do as asked.
@@ -89,7 +97,7 @@ pub enum StoreError {
 pub type EventName = (String, EventId);
 
 /// Facts.
-pub trait Store: Send + Sync {
+pub trait Store: RewardStore {
     /// Stores these rows once, however often they come under this token. Rows that were stored in
     /// part, or without their rollups, are completed.
     fn insert(&self, token: &InsertToken, rows: &Rows)

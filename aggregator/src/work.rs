@@ -5,15 +5,16 @@ use crate::{
     metrics::Watch,
     partition::{LoopError, LoopSettings, PartitionLoop},
     position::{Commit, Partition},
+    reward::sweep::{Outbox, Sweeper},
     source::{Chunk, Source, SourceError},
     store::{Store, StoreError},
 };
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio_util::sync::CancellationToken;
-use whence_schemas::token::KeyRing;
+use whence_schemas::{time::UnixMs, token::KeyRing};
 
 /// First wait before a loop is started again; doubles while it makes no progress.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -90,6 +91,28 @@ pub async fn work<Src: Source, Sto: Store>(
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
     tracing::debug!(%partition, "partition released");
+}
+
+/// As [`work`], and meanwhile sends timers for what falls due in the partition.
+pub async fn work_and_sweep<Src: Source, Sto: Store, O: Outbox>(
+    source: Src,
+    store: &Sto,
+    outbox: &O,
+    settings: LoopSettings,
+    keys: Arc<KeyRing>,
+    stop: Stop,
+) {
+    let sweeper = Sweeper::new(source.partition().number, store, outbox);
+    tokio::select! {
+        () = work(source, store, settings, keys, stop) => {}
+        () = sweeper.run(settings.sweep_every, wall_clock) => {}
+    }
+}
+
+/// Now: it decides only which timers are sent.
+fn wall_clock() -> UnixMs {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
 fn report(partition: Partition, error: &LoopError, backoff: Duration) {

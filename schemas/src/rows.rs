@@ -10,10 +10,12 @@
 
 pub mod column;
 mod conversions;
+mod reward;
 mod tables;
 
 pub use column::{Column, Evidence, Lc};
 pub use conversions::{DisqualificationRow, ErasureRow, IdentifyRow, ParticipantRow, ShareRow};
+pub use reward::{RewardEventRow, RewardRow, RewardState, RewardTermsRow};
 pub use tables::{ClickRow, LeadRow, QualificationRow, RejectRow, SubjectKeyRow};
 
 /// A row of a table of whence.

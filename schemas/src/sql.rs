@@ -40,6 +40,8 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "conversion_reports",
         text: include_str!("../sql/0006_conversion_reports.sql"),
     },
+    Migration { number: 10, name: "rewards", text: include_str!("../sql/0010_rewards.sql") },
+    Migration { number: 11, name: "reward_reports", text: include_str!("../sql/0011_reward_reports.sql") },
     Migration { number: 15, name: "lineage", text: include_str!("../sql/0015_lineage.sql") },
     Migration { number: 16, name: "status", text: include_str!("../sql/0016_status.sql") },
     Migration { number: 17, name: "report_views", text: include_str!("../sql/0017_report_views.sql") },

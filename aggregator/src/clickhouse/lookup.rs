@@ -25,7 +25,7 @@ use whence_schemas::{
 pub(super) const IDS_MAX: usize = 10_000;
 
 /// What was stored before the block.
-fn before_sql(before: &Horizon) -> String {
+pub(super) fn before_sql(before: &Horizon) -> String {
     format!(
         "(incarnation != toUUID('{}') OR partition != {} OR offset < {})",
         before.incarnation.0.hyphenated(),
@@ -55,13 +55,13 @@ pub(super) fn array(texts: impl Iterator<Item = String>) -> String {
     sql
 }
 
-/// The programs' names, once each. They come out of records: anything may stand in them.
+/// Names, once each. They come out of records: anything may stand in them.
 pub(super) fn programs<'a>(names: impl Iterator<Item = &'a str>) -> String {
     let names: HashSet<&str> = names.collect();
     array(names.into_iter().map(|name| name.replace('\\', "\\\\").replace('\'', "\\'")))
 }
 
-fn uuids(ids: impl Iterator<Item = Uuid>) -> String {
+pub(super) fn uuids(ids: impl Iterator<Item = Uuid>) -> String {
     format!("(SELECT toUUID(arrayJoin({})))", array(ids.map(|id| id.hyphenated().to_string())))
 }
 
@@ -72,7 +72,7 @@ struct IdRow {
 }
 
 /// Whole rows of a table, in its own encoding.
-async fn rows<R: TableRow>(client: &Client, condition: &str) -> Result<Vec<R>> {
+pub(super) async fn rows<R: TableRow>(client: &Client, condition: &str) -> Result<Vec<R>> {
     let sql = format!("SELECT {} FROM {} WHERE {condition}", select_list::<R>(), R::TABLE);
     let found = client.query(&sql.replace('?', "??")).fetch_bytes("RowBinary")?.collect().await?;
     let (mut bytes, mut rows) = (&found[..], Vec::new());

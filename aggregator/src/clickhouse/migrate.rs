@@ -97,7 +97,7 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
 /// Whether every insert into facts and rollups is synced to disk before it is acknowledged: on for a
 /// single node, where no replica has a copy. A setting of the tables, not of the insert.
 pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Result<(), MigrateError> {
-    const TABLES: [&str; 12] = [
+    const TABLES: [&str; 16] = [
         "clicks",
         "leads",
         "qualifications",
@@ -110,6 +110,10 @@ pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Res
         "rejects",
         "funnel_hourly",
         "funnel_daily",
+        "reward_terms",
+        "rewards",
+        "reward_events",
+        "rewards_daily",
     ];
     let on_cluster = match topology {
         Topology::Single => String::new(),

@@ -1,11 +1,18 @@
 //! The bytes of a conversion record become something to join, or a refusal that says why not.
 
-use crate::{refusal::Refusal, source::Record};
+use crate::{
+    refusal::Refusal,
+    reward::{Act, Head},
+    source::Record,
+};
+use uuid::Uuid;
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, Event, ExistingCustomers, Mode, Subject, Touch, event::Body,
+        self, AttributionModel, AttributionRule, DeadLetter, Event, ExistingCustomers, Mode, RewardTerms,
+        Subject, Touch, event::Body,
     },
     ids::EventId,
+    reward::mistakes,
     subject::SubjectKey,
     time::UnixMs,
 };
@@ -32,12 +39,13 @@ pub(super) struct Conversion {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Lead { touches: Vec<Touch> },
-    Qualification { name: String, value_minor: i64, currency: String },
+    Qualification { name: String, value_minor: i64, currency: String, rewards: RewardTerms },
     Disqualification { qualification: Option<EventId>, reason: String, value_minor: i64, currency: String },
     Identify,
     Participant { referrer: String },
     Share { referrer: String, link: String, channel: String },
     Erasure { requested_by: String },
+    Reward { act: Act, reward: Uuid },
 }
 
 impl Kind {
@@ -50,11 +58,34 @@ impl Kind {
             Kind::Participant { .. } => "participant",
             Kind::Share { .. } => "share",
             Kind::Erasure { .. } => "erasure",
+            Kind::Reward { act, .. } => act.word(),
         }
     }
 }
 
 impl Conversion {
+    /// The terms that a qualification brings.
+    pub fn terms(&self) -> Option<RewardTerms> {
+        match &self.kind {
+            Kind::Qualification { rewards, .. } => Some(rewards.clone()),
+            _ => None,
+        }
+    }
+
+    /// What rewards need to know of any event.
+    pub fn head(&self, offset: u64) -> Head {
+        Head {
+            id: self.id,
+            program: self.program.clone(),
+            source: self.source.clone(),
+            live: self.live,
+            occurred_at: self.occurred_at,
+            received_at: self.received_at,
+            registry_version: self.registry_version,
+            offset,
+        }
+    }
+
     /// A refusal of this event, with all that its row should say.
     pub fn refusal(self, reason: &'static str) -> Refusal {
         Refusal {
@@ -96,16 +127,12 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
     let rule = event.rule.unwrap_or_default();
     let live = event.mode() == Mode::Live;
     let body = event.body.ok_or_else(|| malformed("it has no body that this version knows"))?;
-    if let Body::DeadLetter(letter) = body {
-        let reason = dead_letter(&letter.reason);
-        return Err(Refusal { reason, kind: "dead_letter", detail: letter.detail, ..refused });
-    }
     let (subject, kind) = match taken_apart(body) {
         Ok(parts) => parts,
         Err(Unfit::Malformed(detail)) => return Err(malformed(detail)),
-        Err(Unfit::Unsupported(kind)) => {
-            let detail = "this version of whence does not record events of this kind".into();
-            return Err(Refusal { reason: "unsupported_kind", kind, detail, ..refused });
+        Err(Unfit::DeadLetter(letter)) => {
+            let reason = dead_letter(&letter.reason);
+            return Err(Refusal { reason, kind: "dead_letter", detail: letter.detail, ..refused });
         }
     };
     let keys: Option<Vec<_>> = subject.keys.iter().map(|key| SubjectKey::from_bytes(key)).collect();
@@ -114,7 +141,7 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
     keys.dedup();
     let is_named = match &kind {
         Kind::Participant { referrer } | Kind::Share { referrer, .. } => !referrer.is_empty(),
-        Kind::Disqualification { qualification: Some(_), .. } => true,
+        Kind::Disqualification { qualification: Some(_), .. } | Kind::Reward { .. } => true,
         _ => !keys.is_empty(),
     };
     if !is_named {
@@ -169,8 +196,8 @@ fn dead_letter(reason: &str) -> &'static str {
 /// Why a body is nothing to join.
 enum Unfit {
     Malformed(&'static str),
-    /// Of this kind.
-    Unsupported(&'static str),
+    /// It says so itself.
+    DeadLetter(DeadLetter),
 }
 
 /// Whom a body is about, and what it says.
@@ -179,7 +206,12 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
     Ok(match body {
         Body::Lead(lead) => (subject(lead.subject), Kind::Lead { touches: lead.touches }),
         Body::Qualification(q) => {
-            let kind = Kind::Qualification { name: q.name, value_minor: q.value_minor, currency: q.currency };
+            let kind = Kind::Qualification {
+                name: q.name,
+                value_minor: q.value_minor,
+                currency: q.currency,
+                rewards: terms(q.rewards)?,
+            };
             (subject(q.subject), kind)
         }
         Body::Disqualification(d) => {
@@ -203,16 +235,26 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
             (Subject::default(), Kind::Share { referrer: s.referrer, link: s.link, channel: s.channel })
         }
         Body::Erasure(e) => (subject(e.subject), Kind::Erasure { requested_by: e.requested_by }),
-        Body::RewardDecision(_) => return Err(Unfit::Unsupported("reward_decision")),
-        Body::Timer(_) => return Err(Unfit::Unsupported("timer")),
-        Body::DeadLetter(_) => return Err(Unfit::Unsupported("dead_letter")),
+        Body::DeadLetter(letter) => return Err(Unfit::DeadLetter(letter)),
+        Body::RewardDecision(decision) => (Subject::default(), reward(Act::Decision(decision))?),
+        Body::Timer(timer) => (Subject::default(), reward(Act::Due(timer))?),
     })
+}
+
+/// Terms that can be used.
+fn terms(terms: Option<RewardTerms>) -> Result<RewardTerms, Unfit> {
+    let terms = terms.unwrap_or_default();
+    let is_sound = mistakes(&terms).is_empty();
+    is_sound.then_some(terms).ok_or(Unfit::Malformed("its reward terms can't be"))
+}
+
+fn reward(act: Act) -> Result<Kind, Unfit> {
+    act.check().map(|reward| Kind::Reward { act, reward }).map_err(Unfit::Malformed)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use whence_schemas::event::DeadLetter;
 
     #[test]
     fn a_dead_letter_is_a_refusal_with_its_own_reason_and_no_text_for_one() {

@@ -78,6 +78,8 @@ impl Join<'_> {
     /// The reason why it becomes no fact.
     pub fn take(&mut self, cause: Cause, event: &Conversion) -> Result<(), &'static str> {
         match &event.kind {
+            // About no person: taken elsewhere.
+            Kind::Reward { .. } => {}
             Kind::Share { referrer, link, channel } => {
                 self.made.shares.push(rows::share_row(event, [referrer, link, channel], cause));
             }

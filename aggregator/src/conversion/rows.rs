@@ -245,7 +245,7 @@ pub(super) fn lead_row(conversion: &Conversion, proved: &Credit, cause: Cause) -
 
 /// The record's own row, without a lead; `None` where it is no qualification.
 pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option<QualificationRow> {
-    let Kind::Qualification { name, value_minor, currency } = &conversion.kind else { return None };
+    let Kind::Qualification { name, value_minor, currency, .. } = &conversion.kind else { return None };
     Some(own_row!(QualificationRow, conversion, cause, {
         name: Lc(name.clone()),
         lead: conversion.lead.clone(),

@@ -1,11 +1,11 @@
 //! The group's thread and the tasks of its partitions.
 
-use super::{context::GroupContext, source::PartitionSource, topic_id::topic_id};
+use super::{context::GroupContext, outbox::KafkaOutbox, source::PartitionSource, topic_id::topic_id};
 use crate::{
     partition::LoopSettings,
     position::Partition,
     store::Store,
-    work::{Stop, work},
+    work::{Stop, work, work_and_sweep},
 };
 use rdkafka::{
     ClientConfig,
@@ -147,7 +147,9 @@ pub async fn run<S: Store + Clone + 'static>(
     let consumer: Arc<BaseConsumer<GroupContext>> = Arc::new(settings.config().create_with_context(context)?);
     let topics: Vec<&str> = settings.topics.iter().map(|(_, topic)| topic.as_str()).collect();
     consumer.subscribe(&topics)?;
-    let member = Member { settings, consumer, workers, store, loop_settings, keys, stop };
+    let conversions = settings.topics.iter().find(|(stream, _)| *stream == Stream::Conversions);
+    let outbox = conversions.map(|(_, topic)| KafkaOutbox::new(&settings, topic)).transpose()?.map(Arc::new);
+    let member = Member { outbox, settings, consumer, workers, store, loop_settings, keys, stop };
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("whence-group".into()).spawn(move || {
         let _ = ended.send(member.poll_until_stopped());
@@ -163,6 +165,8 @@ struct Member<S> {
     loop_settings: LoopSettings,
     keys: Arc<KeyRing>,
     stop: Stop,
+    /// Where timers go; none without a topic of conversions.
+    outbox: Option<Arc<KafkaOutbox>>,
 }
 
 impl<S: Store + Clone + 'static> Member<S> {
@@ -224,8 +228,13 @@ impl<S: Store + Clone + 'static> Member<S> {
         };
         let (store, settings, keys, stops) =
             (self.store.clone(), self.loop_settings, self.keys.clone(), stop.clone());
-        let task =
-            self.workers.runtime.spawn(async move { work(source, &store, settings, keys, stops).await });
+        let outbox = self.outbox.clone().filter(|_| *stream == Stream::Conversions);
+        let task = self.workers.runtime.spawn(async move {
+            match outbox {
+                Some(outbox) => work_and_sweep(source, &store, &*outbox, settings, keys, stops).await,
+                None => work(source, &store, settings, keys, stops).await,
+            }
+        });
         self.workers.add(stop, task);
     }
 

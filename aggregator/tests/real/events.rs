@@ -101,6 +101,7 @@ pub fn qualification(person: u64) -> Bytes {
         name: "purchase".into(),
         value_minor: 1999,
         currency: "EUR".into(),
+        rewards: None,
     };
     event(&format!("qualification {person}"), Body::Qualification(body))
 }

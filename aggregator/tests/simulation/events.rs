@@ -1,6 +1,7 @@
 //! The records of a run, and what must become of them, known by construction.
 
 use crate::{
+    rewards,
     store::MONTH_MS,
     world::{pick, rng},
 };
@@ -86,7 +87,7 @@ struct Make {
     threads: Vec<Vec<(Partition, Bytes)>>,
 }
 
-fn program_partition(program: &str) -> Partition {
+pub fn program_partition(program: &str) -> Partition {
     let number = PROGRAMS.iter().position(|name| *name == program).expect("it is one of them");
     Partition { stream: Stream::Conversions, number: number as u32 }
 }
@@ -200,6 +201,7 @@ impl Make {
                 name: "purchase".into(),
                 value_minor: paid,
                 currency: "EUR".into(),
+                rewards: Some(rewards::terms()),
             };
             let when = self.time();
             let name = format!("q {number} {at}");
@@ -222,6 +224,12 @@ impl Make {
             let body = Body::Lead(Lead { subject: subject(vec![key(alias)]), touches });
             let (id, times) = self.tell(program, mode, &format!("l {number}"), received_at, body);
             self.expected.leads.insert(id, (referrer.clone(), times));
+            for at in 0..self.rng.random_range(0..6) {
+                let body = Body::RewardDecision(rewards::decision(&mut self.rng, program, id));
+                let when = self.time();
+                let (id, times) = self.tell(program, mode, &format!("d {number} {at}"), when, body);
+                self.expected.others.insert(id, times);
+            }
             for again in 0..self.rng.random_range(0..3) {
                 // Known by an alias: credited to the same referrer. By a code of later: an existing customer.
                 let by_code = self.rng.random_bool(0.3);
@@ -292,6 +300,7 @@ impl Make {
             name: "purchase".into(),
             value_minor: 70,
             currency: "EUR".into(),
+            rewards: Some(rewards::terms()),
         };
         let again = Body::Qualification(paid.clone());
         let (paid, paid_record) =

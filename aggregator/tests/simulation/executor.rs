@@ -4,6 +4,7 @@
 use crate::{
     events::{self, CLICK_PARTITIONS},
     oracle,
+    rewards::{self, LogOutbox},
     source::LogSource,
     store::{MemoryStore, Tables},
     world::{Log, Sabotage, Shared, StandingClock, World, pick, rng},
@@ -28,6 +29,7 @@ use whence_aggregator::{
     filter::FilterSettings,
     partition::{LoopError, LoopSettings, PartitionLoop, Progress},
     position::Partition,
+    reward::sweep::Sweeper,
     source::{Record, SourceError},
     store::StoreError,
 };
@@ -45,6 +47,10 @@ pub struct Outcome {
     pub lost_replies: u64,
     pub duplicates: u64,
     pub completed: u64,
+    pub approved: u64,
+    pub decided: u64,
+    pub rewards_taken: u64,
+    pub rewards_capped: u64,
     pub taken_back: u64,
     pub recredited: u64,
     pub suppressed: u64,
@@ -61,6 +67,10 @@ impl Add for Outcome {
             lost_replies: self.lost_replies + other.lost_replies,
             duplicates: self.duplicates + other.duplicates,
             completed: self.completed + other.completed,
+            approved: self.approved + other.approved,
+            decided: self.decided + other.decided,
+            rewards_taken: self.rewards_taken + other.rewards_taken,
+            rewards_capped: self.rewards_capped + other.rewards_capped,
             taken_back: self.taken_back + other.taken_back,
             recredited: self.recredited + other.recredited,
             suppressed: self.suppressed + other.suppressed,
@@ -89,6 +99,16 @@ pub fn simulate(seed: u64, sabotage: Sabotage) -> Result<Outcome, String> {
     outcome.deduplicated_inserts = world.tables.deduplicated_inserts;
     outcome.duplicates = world.tables.rejects.iter().filter(|row| row.reason.0 == "duplicate").count() as u64;
     outcome.completed = world.tables.qualifications.iter().filter(|row| row.sign < 0).count() as u64;
+    let applied = |kind| {
+        let rows = world.tables.reward_events.iter();
+        rows.filter(|row| row.kind.0 == kind && row.outcome.0 == "applied").count() as u64
+    };
+    (outcome.approved, outcome.decided) = (applied("timer"), applied("decision"));
+    let closed = |is_capped: bool| {
+        let lines = world.tables.rewards.iter().filter(|line| !line.state.is_open());
+        lines.filter(|line| (line.amount_minor == 0) == is_capped).count() as u64
+    };
+    (outcome.rewards_taken, outcome.rewards_capped) = (closed(false), closed(true));
     outcome.taken_back =
         world.tables.disqualifications.iter().filter(|row| row.taken_minor > 0).count() as u64;
     outcome.recredited = world.tables.leads.iter().filter(|row| row.sign < 0).count() as u64;
@@ -130,6 +150,7 @@ fn settings(rng: &mut SmallRng) -> LoopSettings {
             recent_blocks: rng.random_range(0..3),
         },
         conversion_filter: filter,
+        sweep_every: Duration::MAX,
     }
 }
 
@@ -192,7 +213,7 @@ impl Run {
             if !is_calm {
                 self.disturb();
             }
-            if self.to_send.is_empty() && self.is_settled() {
+            if self.to_send.is_empty() && self.is_settled() && self.sweep() == 0 {
                 return Ok(());
             }
             self.employ();
@@ -210,6 +231,9 @@ impl Run {
             self.workers.remove(at);
             self.outcome.crashes += 1;
         }
+        if self.chance.random_bool(0.01) {
+            self.sweep();
+        }
         if self.chance.random_bool(0.005) && !self.workers.is_empty() {
             let partition = self.workers[self.chance.random_range(0..self.workers.len())].partition;
             self.spawn(partition);
@@ -218,17 +242,36 @@ impl Run {
     }
 
     fn send(&mut self) {
-        let Some((partition, mut record)) = self.to_send.pop_front() else { return };
+        let Some((partition, record)) = self.to_send.pop_front() else { return };
         let is_new_life = self.chance.random_ratio(1, 30);
-        let mut world = self.world.lock();
-        let lives = &mut world.logs.get_mut(&partition).expect("it exists").lives;
         if is_new_life {
             self.incarnations += 1;
+            let mut world = self.world.lock();
+            let lives = &mut world.logs.get_mut(&partition).expect("it exists").lives;
             lives.push((Incarnation(Uuid::from_u128(self.incarnations)), Vec::new()));
         }
-        let records = &mut lives.last_mut().expect("there is always one").1;
-        record.offset = records.len() as u64;
-        records.push(record);
+        self.world.append(partition, record);
+    }
+
+    /// Sends timers for what is due; says how many.
+    fn sweep(&mut self) -> usize {
+        let (store, outbox) = (MemoryStore(self.world.clone()), LogOutbox(self.world.clone()));
+        let partitions = rewards::partitions(&self.world.lock());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut sent = 0;
+        for partition in partitions {
+            let mut sweeper = Sweeper::new(partition.number, &store, &outbox);
+            let mut look = std::pin::pin!(sweeper.look(rewards::LATE));
+            sent += loop {
+                match look.as_mut().poll(&mut context) {
+                    Poll::Ready(Ok(sent)) => break sent,
+                    // Made to fail: there will be another look.
+                    Poll::Ready(Err(_)) => break 1,
+                    Poll::Pending => {}
+                }
+            };
+        }
+        sent
     }
 
     fn is_settled(&self) -> bool {

@@ -9,6 +9,7 @@ mod events;
 mod executor;
 mod interleaving;
 mod oracle;
+mod rewards;
 mod source;
 mod store;
 #[path = "../stories/mod.rs"]
@@ -49,6 +50,10 @@ fn whatever_happens_every_record_ends_as_exactly_one_fact_or_reject() {
             ("refunds", total.taken_back),
             ("leads credited otherwise", total.recredited),
             ("events of forgotten persons", total.suppressed),
+            ("timers that applied", total.approved),
+            ("decisions that applied", total.decided),
+            ("rewards taken back", total.rewards_taken),
+            ("rewards refused by a cap", total.rewards_capped),
         ] {
             assert!(count > 100, "the simulation must exercise {what}: {count}");
         }

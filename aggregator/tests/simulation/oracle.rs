@@ -1,6 +1,7 @@
 //! What must hold in the end, whatever happened on the way.
 
 use crate::{
+    rewards,
     store::{Group, Sums, groups},
     world::World,
 };
@@ -20,7 +21,8 @@ pub fn check(world: &World) -> Result<(), String> {
     credit_is_as_made(world)?;
     what_is_taken_back_is_what_is_missing(world)?;
     forgotten_persons_are_blank(world)?;
-    rollups_equal_raw(world)
+    rollups_equal_raw(world)?;
+    rewards::check(world)
 }
 
 fn every_record_is_one_fact_or_reject(world: &World) -> Result<(), String> {

@@ -1,7 +1,10 @@
 //! The in-memory twin of ClickHouse: tables with months as partitions, insert tokens remembered per
 //! table and month within a window, rollups fed by views that remember tokens of their own.
 
-use crate::world::{MadeToFail, Sabotage, Shared};
+use crate::{
+    rewards,
+    world::{MadeToFail, Sabotage, Shared},
+};
 use rand::RngExt;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use whence_aggregator::{
@@ -13,7 +16,7 @@ use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
     rows::{
         ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
-        RejectRow, ShareRow, SubjectKeyRow,
+        RejectRow, RewardEventRow, RewardRow, RewardTermsRow, ShareRow, SubjectKeyRow,
     },
     subject::SubjectKey,
     time::{HOUR_MS, UnixMs},
@@ -43,6 +46,7 @@ macro_rules! for_each_fact {
         $tables.participants.iter().for_each(|$row| $do);
         $tables.shares.iter().for_each(|$row| $do);
         $tables.erasures.iter().for_each(|$row| $do);
+        $tables.reward_events.iter().for_each(|$row| $do);
     }};
 }
 
@@ -57,6 +61,10 @@ pub struct Tables {
     pub shares: Vec<ShareRow>,
     pub erasures: Vec<ErasureRow>,
     pub subject_keys: Vec<SubjectKeyRow>,
+    pub reward_terms: Vec<RewardTermsRow>,
+    pub rewards: Vec<RewardRow>,
+    pub reward_events: Vec<RewardEventRow>,
+    pub rewards_daily: BTreeMap<rewards::Group, (i64, i64)>,
     pub rejects: Vec<RejectRow>,
     pub funnel_hourly: BTreeMap<Group, Sums>,
     tokens: BTreeMap<(&'static str, i64), VecDeque<InsertToken>>,
@@ -94,6 +102,9 @@ impl Tables {
             Rows::Shares(rows) => self.shares.extend(of(rows, month, |row| row.received_at)),
             Rows::Erasures(rows) => self.erasures.extend(of(rows, month, |row| row.received_at)),
             Rows::SubjectKeys(rows) => self.subject_keys.extend(of(rows, month, |row| row.received_at)),
+            Rows::RewardTerms(rows) => self.reward_terms.extend(of(rows, month, |row| row.received_at)),
+            Rows::Rewards(rows) => self.rewards.extend(of(rows, month, |row| row.received_at)),
+            Rows::RewardEvents(rows) => self.reward_events.extend(of(rows, month, |row| row.received_at)),
             Rows::Rejects(rows) => self.rejects.extend(of(rows, month, |row| row.received_at)),
         }
     }
@@ -209,6 +220,9 @@ fn months(rows: &Rows) -> Vec<i64> {
         Rows::Shares(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Erasures(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::SubjectKeys(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::RewardTerms(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Rewards(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::RewardEvents(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Rejects(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
     };
     months.sort_unstable();
@@ -227,7 +241,7 @@ impl MemoryStore {
         }
     }
 
-    async fn before_reading(&self) -> Result<(), StoreError> {
+    pub async fn before_reading(&self) -> Result<(), StoreError> {
         self.0.pause().await;
         self.fail()
     }
@@ -284,6 +298,11 @@ impl Store for MemoryStore {
             let tables = &mut self.0.lock().tables;
             if tables.is_new("funnel_hourly", rows.table().len() as i64, &token) {
                 tables.roll_up(rows);
+            }
+            if let Rows::Rewards(lines) = rows
+                && tables.is_new("rewards_daily", 0, &token)
+            {
+                lines.iter().for_each(|line| rewards::roll_up(&mut tables.rewards_daily, line));
             }
         }
         self.0.pause().await;

@@ -58,6 +58,15 @@ impl Shared {
         self.0.lock().expect("nothing panics while it holds the world")
     }
 
+    /// Appends a record to the newest incarnation of a log.
+    pub fn append(&self, partition: Partition, mut record: Record) {
+        let mut world = self.lock();
+        let lives = &mut world.logs.get_mut(&partition).expect("it exists").lives;
+        let records = &mut lives.last_mut().expect("there is always one").1;
+        record.offset = records.len() as u64;
+        records.push(record);
+    }
+
     /// Whether this operation fails here.
     pub fn strikes(&self) -> bool {
         let mut world = self.lock();

@@ -95,6 +95,7 @@ impl Teller<'_> {
                     name: "purchase".into(),
                     value_minor: pick(&mut self.rng, &[0, 100, 250]),
                     currency: pick(&mut self.rng, &["EUR", "USD"]).into(),
+                    rewards: None,
                 })
             }
             6 | 7 => Body::Identify(Identify { subject: self.subject(2) }),

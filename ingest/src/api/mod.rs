@@ -36,6 +36,7 @@ pub mod moment;
 pub mod problem;
 mod programs;
 mod referrers;
+mod rewards;
 pub mod route;
 mod server;
 mod webhooks;

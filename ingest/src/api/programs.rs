@@ -6,6 +6,7 @@ use super::{
     batch,
     json::Fields,
     problem::{Code, Problem},
+    rewards,
     route::Page,
     server::Call,
     write,
@@ -61,6 +62,7 @@ fn read(fields: &mut Fields<'_>, id: String) -> Program {
         consent: fields.word("consent", &CONSENTS).unwrap_or(ConsentMode::None).into(),
         hash_lead_ids: fields.flag("hash_lead_ids").unwrap_or(false),
         disabled: fields.flag("disabled").unwrap_or(false),
+        rewards: rewards::read(fields),
     }
 }
 
@@ -95,7 +97,7 @@ pub(super) fn view(program: &Program) -> Map<String, Value> {
     let model = MODELS.into_iter().find(|(_, model)| i32::from(*model) == rule.model).map(|(word, _)| word);
     let existing = EXISTING.into_iter().find(|(_, existing)| *existing == rule.existing_customers());
     let consent = CONSENTS.into_iter().find(|(_, mode)| i32::from(*mode) == program.consent);
-    object(json!({
+    let mut view = object(json!({
         "id": program.id,
         "name": program.name,
         "destination_hosts": program.destination_hosts,
@@ -108,7 +110,11 @@ pub(super) fn view(program: &Program) -> Map<String, Value> {
         "consent": consent.map(|(word, _)| word),
         "hash_lead_ids": program.hash_lead_ids,
         "disabled": program.disabled,
-    }))
+    }));
+    if let Some(terms) = &program.rewards {
+        rewards::view(terms, &mut view);
+    }
+    view
 }
 
 /// The fields of a JSON object.

@@ -2,7 +2,7 @@
 
 use super::node::{Node, qualification};
 use serde_json::{Value, json};
-use whence_schemas::event::{Qualification, event::Body};
+use whence_schemas::event::{Qualification, RewardTerms, event::Body};
 
 #[tokio::test]
 async fn wrong_names_and_values_are_named() {
@@ -54,7 +54,40 @@ async fn values_are_exact_minor_units() {
             value_minor: minor,
             currency: currency.into(),
             subject: found.subject.clone(),
+            rewards: None,
         };
         assert_eq!(found, expected);
     }
+}
+
+#[tokio::test]
+async fn a_qualification_carries_what_the_program_paid_when_it_came() {
+    let node = Node::start().await;
+    let program = |rewards: Value| {
+        json!({"destination_hosts": ["shop.example"], "link_hosts": ["go.example"],
+               "channels": ["email", "whatsapp"], "rewards": rewards})
+    };
+    let wrong = program(json!([{"id": "a", "for": "referrer", "currency": "EUR", "fixed_minor": 0},
+                               {"id": "a", "for": "referrer", "currency": "EUR", "fixed_minor": 1}]));
+    let refused = node.send("PUT", "/v1/programs/demo", wrong.to_string()).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    for field in ["rewards[0].tiers[0].fixed_minor", "rewards[1].id"] {
+        assert!(refused.text.contains(field), "{}", refused.text);
+    }
+    for (at, amount) in [500, 700].into_iter().enumerate() {
+        let rule = json!([{"id": "order", "for": "referrer", "currency": "EUR", "fixed_minor": amount}]);
+        let put = node.send("PUT", "/v1/programs/demo", program(rule).to_string()).await;
+        assert_eq!(put.status, 200, "{}", put.text);
+        let answer = node.post("/v1/events", qualification(json!({"id": format!("q-{at}")}))).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    }
+    let amounts = node.events().into_iter().map(|event| {
+        let Some(Body::Qualification(Qualification { rewards: Some(terms), .. })) = event.body else {
+            panic!("a qualification with terms")
+        };
+        let RewardTerms { rules, .. } = terms;
+        rules[0].tiers[0].amount
+    });
+    let fixed = |minor| Some(whence_schemas::event::reward_tier::Amount::FixedMinor(minor));
+    assert_eq!(amounts.collect::<Vec<_>>(), [fixed(500), fixed(700)]);
 }

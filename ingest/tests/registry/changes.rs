@@ -6,7 +6,7 @@ use whence_ingest::registry::{
     Change, ChangeError, EntryKey, LinkPatch, RegistryState, check, state::ApplyError,
 };
 use whence_schemas::{
-    event::{ApiKey, Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
+    event::{ApiKey, Link, Program, Referrer, RegistryEntry, RewardRule, RewardTerms, registry_entry::Entry},
     ids::LinkNumber,
 };
 
@@ -32,7 +32,7 @@ fn broken_link(break_it: impl FnOnce(&mut Link)) -> (String, String) {
 #[test]
 fn a_program_is_refused_by_the_field_that_is_wrong() {
     type Break = fn(&mut Program);
-    let cases: [(&str, Break); 17] = [
+    let cases: [(&str, Break); 18] = [
         ("id", |p| p.id = "New".into()),
         ("name", |p| p.name = "x".repeat(201)),
         ("name", |p| p.name = "a\nb".into()),
@@ -50,6 +50,9 @@ fn a_program_is_refused_by_the_field_that_is_wrong() {
         ("window_ms", |p| p.rule.as_mut().unwrap().window_ms = 0),
         ("window_ms", |p| p.rule.as_mut().unwrap().window_ms = 401 * 86_400_000),
         ("consent", |p| p.consent = 0),
+        ("rewards[0].id", |p| {
+            p.rewards = Some(RewardTerms { rules: vec![RewardRule::default()], risk: None });
+        }),
     ];
     for (field, break_it) in cases {
         let (found, reason) = broken_program(break_it);

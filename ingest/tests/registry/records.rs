@@ -25,6 +25,7 @@ pub fn program(id: &str) -> Program {
         consent: ConsentMode::None.into(),
         hash_lead_ids: false,
         disabled: false,
+        rewards: None,
     }
 }
 

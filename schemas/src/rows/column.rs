@@ -9,6 +9,7 @@ use crate::{
     subject::SubjectKey,
     time::UnixMs,
 };
+use bytes::Bytes;
 use uuid::Uuid;
 
 /// A value that stands in a column.
@@ -176,6 +177,20 @@ impl Column for String {
     }
 }
 
+impl Column for Bytes {
+    fn kind() -> String {
+        "String".into()
+    }
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(self.len() as u64, out);
+        out.extend_from_slice(self);
+    }
+    fn take(bytes: &mut &[u8]) -> Option<Bytes> {
+        let len = usize::try_from(take_varint(bytes)?).ok()?;
+        Some(Bytes::copy_from_slice(bytes.split_off(..len)?))
+    }
+}
+
 impl Column for Lc {
     fn kind() -> String {
         "LowCardinality(String)".into()
@@ -225,7 +240,7 @@ impl<T: Column> Column for Vec<T> {
     }
 }
 
-fn enum8(words: impl Iterator<Item = (&'static str, i8)>) -> String {
+pub(super) fn enum8(words: impl Iterator<Item = (&'static str, i8)>) -> String {
     let parts: Vec<_> = words.map(|(word, number)| format!("'{word}' = {number}")).collect();
     format!("Enum8({})", parts.join(", "))
 }

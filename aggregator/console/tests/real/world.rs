@@ -135,7 +135,16 @@ impl World {
     pub fn qualification(&self, id: &str, person: Person, name: &str, value_minor: i64) -> Event {
         let subject = self.subject(person);
         let currency = "EUR".to_owned();
-        event(id, Body::Qualification(Qualification { subject, name: name.into(), value_minor, currency }))
+        event(
+            id,
+            Body::Qualification(Qualification {
+                subject,
+                name: name.into(),
+                value_minor,
+                currency,
+                rewards: None,
+            }),
+        )
     }
 
     /// What a question about this person says to ClickHouse.

@@ -6,12 +6,13 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use whence_aggregator::clickhouse::ClickHouseStore;
-use whence_aggregator::journal::{JournalSettings, JournalSource};
+use whence_aggregator::journal::{JournalOutbox, JournalSettings, JournalSource};
 use whence_aggregator::kafka::{self, GroupSettings};
 use whence_aggregator::partition::LoopSettings;
-use whence_aggregator::work::{Stop, work};
+use whence_aggregator::work::{Stop, work, work_and_sweep};
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::token::KeyRing;
+use whence_schemas::topics::Stream;
 
 use super::journals::Journal;
 use crate::failure::chain;
@@ -37,11 +38,17 @@ pub struct Aggregation {
 }
 
 impl Aggregation {
-    /// Works each journal as a partition of its own.
-    pub fn over_journals(journals: Vec<Journal>, grace: Duration, tools: &Tools) -> Self {
+    /// Works each journal as a partition of its own; timers go into that of the conversions by `outbox`.
+    pub fn over_journals(
+        journals: Vec<Journal>,
+        grace: Duration,
+        outbox: &JournalOutbox,
+        tools: &Tools,
+    ) -> Self {
         let aggregation = Self { stop: Stop::default(), tasks: TaskTracker::new() };
         for journal in journals {
-            aggregation.tasks.spawn(keep_journal(journal, grace, tools.clone(), aggregation.stop.clone()));
+            let (outbox, stop) = (outbox.clone(), aggregation.stop.clone());
+            aggregation.tasks.spawn(keep_journal(journal, grace, outbox, tools.clone(), stop));
         }
         aggregation.tasks.close();
         aggregation
@@ -71,7 +78,7 @@ impl Aggregation {
 }
 
 /// Works a journal until told to stop. A loop that dies of a defect takes nothing with it but its caches.
-async fn keep_journal(journal: Journal, grace: Duration, tools: Tools, stop: Stop) {
+async fn keep_journal(journal: Journal, grace: Duration, outbox: JournalOutbox, tools: Tools, stop: Stop) {
     loop {
         let source = JournalSource::new(JournalSettings {
             dir: journal.dir.clone(),
@@ -79,9 +86,15 @@ async fn keep_journal(journal: Journal, grace: Duration, tools: Tools, stop: Sto
             partition: journal.partition,
             grace,
         });
-        let (tools, stops) = (tools.clone(), stop.clone());
-        let worked =
-            tokio::spawn(async move { work(source, &tools.store, tools.settings, tools.keys, stops).await });
+        let (tools, stops, outbox) = (tools.clone(), stop.clone(), outbox.clone());
+        let stream = journal.partition.stream;
+        let worked = tokio::spawn(async move {
+            let Tools { store, settings, keys } = tools;
+            match stream {
+                Stream::Clicks => work(source, &store, settings, keys, stops).await,
+                Stream::Conversions => work_and_sweep(source, &store, &outbox, settings, keys, stops).await,
+            }
+        });
         match worked.await {
             Ok(()) => return,
             Err(error) => tracing::error!(partition = %journal.partition, %error, "a partition's loop died"),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
+use whence_aggregator::journal::JournalOutbox;
 use whence_ingest::api::{self, AdminKey, ApiHandle, ApiSettings};
 use whence_ingest::edge::{self, Clock, EdgeHandle, LinkTable, TableLimits};
 use whence_ingest::registry::wall_clock;
@@ -97,6 +98,11 @@ impl Ingest {
             .map_err(|source| Failure::Listen { address, setting: "api-listen", source })?;
         process.book.note(|addresses| addresses.api = Some(url(api.local_addr)))?;
         Ok(Self { edge, api, api_stop, followers, journal })
+    }
+
+    /// Takes the aggregator's own events into the journal of the conversions, while that is open.
+    pub fn outbox(&self) -> JournalOutbox {
+        JournalOutbox(Arc::downgrade(&self.journal))
     }
 
     /// First no more clicks, then no more events, then the journals are closed.

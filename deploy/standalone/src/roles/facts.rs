@@ -7,6 +7,7 @@ use std::time::Duration;
 use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::ClickHouseStore;
+use whence_aggregator::journal::JournalOutbox;
 use whence_clickhouse_embedded::supervise::Supervisor;
 use whence_ingest::api::AdminKey;
 use whence_ingest::registry::Registry;
@@ -37,6 +38,8 @@ pub struct Surroundings<'a> {
     pub admin: &'a AdminKey,
     /// Programs, referrers, links.
     pub registry: &'a Arc<dyn Registry>,
+    /// Into the journal of the conversions.
+    pub outbox: &'a JournalOutbox,
 }
 
 /// The parts, as far as they are up.
@@ -105,7 +108,7 @@ impl Facts {
         };
         self.aggregation = Some(match &cluster {
             Some(cluster) => Aggregation::over_kafka(settings.kafka.group(cluster), &tools),
-            None => Aggregation::over_journals(journals, grace, &tools),
+            None => Aggregation::over_journals(journals, grace, around.outbox, &tools),
         });
         Ok(())
     }

@@ -60,8 +60,15 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
     };
     let ingest = Ingest::start(parts, &mut process).await?;
 
-    let surroundings =
-        Surroundings { settings, effective, secrets: &secrets, admin: &admin, registry: &registry.registry };
+    let outbox = ingest.outbox();
+    let surroundings = Surroundings {
+        settings,
+        effective,
+        secrets: &secrets,
+        admin: &admin,
+        registry: &registry.registry,
+        outbox: &outbox,
+    };
     let stop = process.stop.clone();
     // Whatever there is of it when the process is to stop is stopped in order.
     let brought_up = stop.run_until_cancelled(facts.bring_up(&surroundings, &mut process)).await;

@@ -19,12 +19,15 @@ struct Report {
     has_program: bool,
 }
 
-const REPORTS: [Report; 8] = [
+const REPORTS: [Report; 11] = [
     Report { name: "funnel", view: "funnel", has_program: true },
     Report { name: "top-referrers", view: "top_referrers", has_program: true },
     Report { name: "channels", view: "channels", has_program: true },
     Report { name: "time-to-qualify", view: "time_to_qualify", has_program: true },
     Report { name: "cohorts", view: "cohorts", has_program: true },
+    Report { name: "rewards", view: "reward_balance", has_program: true },
+    Report { name: "review-queue", view: "review_queue", has_program: true },
+    Report { name: "payouts", view: "payouts", has_program: true },
     Report { name: "rejects", view: "rejects_by_reason", has_program: true },
     Report { name: "unmatched", view: "unmatched", has_program: true },
     Report { name: "reconciliation", view: "reconciliation", has_program: false },

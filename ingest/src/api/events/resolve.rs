@@ -63,6 +63,7 @@ impl Resolver<'_> {
                     name: name.clone(),
                     value_minor: *value_minor,
                     currency: currency.clone(),
+                    rewards: program.rewards.clone(),
                 })
             }
         };

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 use whence_schemas::{
     event::{ApiKey, AttributionModel, ConsentMode, Link, Program, Referrer},
     ids::{ChannelId, ChannelNumber, LinkCode, LinkHost, ProgramId, ReferrerId},
+    reward::mistakes,
     time::UnixMs,
 };
 
@@ -41,6 +42,9 @@ pub(super) fn program(program: &Program) -> Result<(), ChangeError> {
     list("channels", &program.channels, |channel| channel.parse::<ChannelId>().map(drop))?;
     channel_numbers(&program.channels)?;
     rule(program)?;
+    if let Some(mistake) = program.rewards.as_ref().and_then(|terms| mistakes(terms).into_iter().next()) {
+        return Err(ChangeError::invalid(mistake.field, mistake.reason));
+    }
     match ConsentMode::try_from(program.consent) {
         Ok(ConsentMode::None | ConsentMode::Cookie) => Ok(()),
         _ => Err(ChangeError::invalid("consent", "must be \"none\" or \"cookie\"")),

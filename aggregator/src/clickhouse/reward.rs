@@ -1,0 +1,229 @@
+//! What rewards are looked up by, in SQL.
+
+use super::{
+    ClickHouseStore,
+    lookup::{IDS_MAX, array, before_sql, programs, rows, uuids},
+};
+use crate::{
+    position::Horizon,
+    store::{DueReward, EventName, LeadTimes, RewardStore, RewardUsage, StoreError},
+};
+use clickhouse::{Client, Row, RowOwned, RowRead, error::Result};
+use serde::Deserialize;
+use std::collections::HashSet;
+use uuid::Uuid;
+use whence_schemas::{
+    ids::EventId,
+    rows::{RewardRow, RewardState, RewardTermsRow},
+    time::UnixMs,
+};
+
+async fn fetch<R: RowOwned + RowRead>(client: &Client, sql: &str) -> Result<Vec<R>> {
+    // The client reads a `?` as a place for a value; the only one meant is `?fields`.
+    client.query(&sql.replace('?', "??").replace("??fields", "?fields")).fetch_all::<R>().await
+}
+
+/// States that count as open.
+fn open_sql() -> String {
+    let open = RewardState::ALL.into_iter().filter(|state| state.is_open());
+    format!("state IN {}", array(open.map(|state| state.word().to_owned())))
+}
+
+async fn rewards(
+    client: &Client,
+    before: &Horizon,
+    leads: &[EventName],
+    rewards: &[(String, Uuid)],
+) -> Result<Vec<RewardRow>> {
+    let mut found: Vec<RewardRow> = Vec::new();
+    for leads in leads.chunks(IDS_MAX) {
+        let condition = format!(
+            "program IN {} AND lead_id IN {} AND {}",
+            programs(leads.iter().map(|(program, _)| program.as_str())),
+            uuids(leads.iter().map(|(_, id)| id.0)),
+            before_sql(before)
+        );
+        found.extend(rows(client, &condition).await?);
+    }
+    let known: HashSet<EventId> = leads.iter().map(|(_, id)| *id).collect();
+    for rewards in rewards.chunks(IDS_MAX) {
+        let condition = format!(
+            "program IN {} AND reward_id IN {} AND {}",
+            programs(rewards.iter().map(|(program, _)| program.as_str())),
+            uuids(rewards.iter().map(|(_, id)| *id)),
+            before_sql(before)
+        );
+        let more: Vec<RewardRow> = rows(client, &condition).await?;
+        found.extend(more.into_iter().filter(|row| !known.contains(&row.lead_id)));
+    }
+    Ok(found)
+}
+
+#[derive(Row, Deserialize)]
+struct UsageRow {
+    program: String,
+    rule: String,
+    referrer: String,
+    is_all: bool,
+    day: i64,
+    count: i64,
+    amount: i64,
+}
+
+async fn usage(
+    client: &Client,
+    before: &Horizon,
+    referrers: &[(String, String)],
+) -> Result<Vec<RewardUsage>> {
+    let counted = |groups: &str, condition: &str| {
+        format!(
+            "SELECT program, rule, {groups}, sum(toInt64(sign)) AS count, sum(sign * amount_minor) AS amount \
+             FROM rewards WHERE {condition} AND {} AND {} GROUP BY program, rule, referrer, is_all, day",
+            open_sql(),
+            before_sql(before)
+        )
+    };
+    let mut found: Vec<UsageRow> = Vec::new();
+    for referrers in referrers.chunks(IDS_MAX) {
+        let condition = format!(
+            "program IN {} AND r.referrer IN {}",
+            programs(referrers.iter().map(|(program, _)| program.as_str())),
+            programs(referrers.iter().map(|(_, referrer)| referrer.as_str())),
+        );
+        let day = "toInt64(intDiv(toUnixTimestamp64Milli(earned_at), 86400000)) AS day";
+        let groups = format!("r.referrer AS referrer, false AS is_all, {day}");
+        let sql = counted(&groups, &condition).replace("FROM rewards", "FROM rewards AS r");
+        found.extend(fetch(client, &sql).await?);
+    }
+    let condition = format!("program IN {}", programs(referrers.iter().map(|(program, _)| program.as_str())));
+    let sql = counted("'' AS referrer, true AS is_all, toInt64(0) AS day", &condition);
+    found.extend(fetch(client, &sql).await?);
+    let usage = |row: UsageRow| RewardUsage {
+        program: row.program,
+        rule: row.rule,
+        referrer: (!row.is_all).then_some(row.referrer),
+        day: row.day,
+        count: row.count,
+        amount_minor: row.amount,
+    };
+    Ok(found.into_iter().map(usage).collect())
+}
+
+async fn terms(
+    client: &Client,
+    before: &Horizon,
+    qualifications: &[EventName],
+) -> Result<Vec<RewardTermsRow>> {
+    let mut found = Vec::new();
+    for asked in qualifications.chunks(IDS_MAX) {
+        let condition = format!(
+            "program IN {} AND qualification_id IN {} AND {}",
+            programs(asked.iter().map(|(program, _)| program.as_str())),
+            uuids(asked.iter().map(|(_, id)| id.0)),
+            before_sql(before)
+        );
+        found.extend(rows(client, &condition).await?);
+    }
+    Ok(found)
+}
+
+#[derive(Row, Deserialize)]
+struct TimesRow {
+    program: String,
+    #[serde(with = "clickhouse::serde::uuid")]
+    id: Uuid,
+    occurred_at: i64,
+    clicked_at: i64,
+}
+
+async fn times(client: &Client, before: &Horizon, leads: &[EventName]) -> Result<Vec<LeadTimes>> {
+    let mut found: Vec<TimesRow> = Vec::new();
+    for leads in leads.chunks(IDS_MAX) {
+        let sql = format!(
+            "SELECT ?fields FROM leads WHERE program IN {} AND id IN {} AND revision = 0 AND {}",
+            programs(leads.iter().map(|(program, _)| program.as_str())),
+            uuids(leads.iter().map(|(_, id)| id.0)),
+            before_sql(before)
+        );
+        found.extend(fetch(client, &sql).await?);
+    }
+    let times = |row: TimesRow| LeadTimes {
+        program: row.program,
+        id: EventId(row.id),
+        occurred_at: UnixMs(row.occurred_at),
+        clicked_at: UnixMs(row.clicked_at),
+    };
+    Ok(found.into_iter().map(times).collect())
+}
+
+#[derive(Row, Deserialize)]
+struct DueRow {
+    program: String,
+    #[serde(with = "clickhouse::serde::uuid")]
+    reward_id: Uuid,
+    changed: u32,
+    due: i64,
+}
+
+/// What stands accrued: of each reward, the lines of that state add up to one or none.
+async fn due(client: &Client, partition: u32, at: UnixMs, max: usize) -> Result<Vec<DueReward>> {
+    let sql = format!(
+        "SELECT program, reward_id, max(revision) AS changed, toUnixTimestamp64Milli(max(due_at)) AS due FROM rewards \
+         WHERE state = 'accrued' AND partition = {partition} \
+         AND due_at <= fromUnixTimestamp64Milli({}, 'UTC') \
+         GROUP BY program, reward_id HAVING sum(sign) > 0 ORDER BY due, reward_id LIMIT {max}",
+        at.0
+    );
+    let found: Vec<DueRow> = fetch(client, &sql).await?;
+    let due = |row: DueRow| DueReward {
+        program: row.program,
+        reward_id: row.reward_id,
+        revision: row.changed,
+        due_at: UnixMs(row.due),
+    };
+    Ok(found.into_iter().map(due).collect())
+}
+
+impl RewardStore for ClickHouseStore {
+    async fn rewards(
+        &self,
+        before: &Horizon,
+        leads: &[EventName],
+        ids: &[(String, Uuid)],
+    ) -> std::result::Result<Vec<RewardRow>, StoreError> {
+        self.in_time(rewards(&self.lookups, before, leads, ids)).await
+    }
+
+    async fn reward_usage(
+        &self,
+        before: &Horizon,
+        referrers: &[(String, String)],
+    ) -> std::result::Result<Vec<RewardUsage>, StoreError> {
+        self.in_time(usage(&self.lookups, before, referrers)).await
+    }
+
+    async fn reward_terms(
+        &self,
+        before: &Horizon,
+        qualifications: &[EventName],
+    ) -> std::result::Result<Vec<RewardTermsRow>, StoreError> {
+        self.in_time(terms(&self.lookups, before, qualifications)).await
+    }
+
+    async fn lead_times(
+        &self,
+        before: &Horizon,
+        leads: &[EventName],
+    ) -> std::result::Result<Vec<LeadTimes>, StoreError> {
+        self.in_time(times(&self.lookups, before, leads)).await
+    }
+
+    async fn rewards_due(
+        &self,
+        partition: u32,
+        at: UnixMs,
+        max: usize,
+    ) -> std::result::Result<Vec<DueReward>, StoreError> {
+        self.in_time(due(&self.lookups, partition, at, max)).await
+    }
+}

@@ -1,0 +1,269 @@
+//! What the conversions of a block earn, and what becomes of it: a ledger of rewards.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `amount` | tiers, shares, what is left after a refund |
+//! | `usage` | caps, budgets and the referrer's pace |
+//! | `evidence` | what is known about the person behind a qualification |
+//! | `risk` | flags and their weight |
+//! | `ledger` | one reward: its lines, and those that a change adds |
+//! | `book` | the rewards of a block, record by record |
+//!
+//! Only this module and `evidence` ask the store; the others are pure. Rewards are derived from the rows that the block's
+//! records make in `qualifications`, from decisions and from timers, in the order of their offsets, over what
+//! was stored before the block. Terms come with the qualification, so that no registry is asked.
+
+mod amount;
+mod book;
+mod evidence;
+mod ledger;
+mod risk;
+pub mod sweep;
+#[cfg(test)]
+mod tests;
+mod usage;
+
+use crate::{
+    position::BlockRange,
+    store::{Rows, Store, StoreError},
+};
+use book::{Book, Terms};
+use evidence::Evidence;
+use ledger::Cause;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use uuid::Uuid;
+use whence_schemas::{
+    event::{self, RewardDecision, RewardTerms, Timer},
+    ids::EventId,
+    rows::{Lc, QualificationRow, RewardEventRow, RewardTermsRow},
+    time::UnixMs,
+};
+
+/// [`Timer::purpose`] of the approval of a reward.
+pub const APPROVE: &str = "approve_reward";
+
+const DECISIONS: [&str; 4] = ["approve", "reject", "issue", "claw_back"];
+
+/// A reward's event that is no qualification.
+#[derive(Clone, Debug)]
+pub(crate) enum Act {
+    /// Somebody decided.
+    Decision(RewardDecision),
+    /// A reward's day has come.
+    Due(Timer),
+}
+
+impl Act {
+    /// The kind of event.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Act::Decision(_) => "reward_decision",
+            Act::Due(_) => "timer",
+        }
+    }
+
+    /// What the event must say to be read, or why it can't be.
+    pub fn check(&self) -> Result<Uuid, &'static str> {
+        let id = match self {
+            Act::Decision(decision) if !DECISIONS.contains(&decision.decision.as_str()) => {
+                return Err("the decision is none of approve, reject, issue and claw_back");
+            }
+            Act::Decision(decision) => &decision.reward_id,
+            Act::Due(timer) if timer.purpose != APPROVE => return Err("the timer's purpose is not known"),
+            Act::Due(timer) if !UnixMs(timer.due_at_ms).is_storable() => {
+                return Err("a time is before the year 1970 or past the year 2299");
+            }
+            Act::Due(timer) => &timer.about_id,
+        };
+        Uuid::from_slice(id).map_err(|_| "the reward's id has not 16 bytes")
+    }
+}
+
+/// What every event of rewards says of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub id: EventId,
+    pub program: String,
+    pub source: String,
+    pub live: bool,
+    pub occurred_at: UnixMs,
+    pub received_at: UnixMs,
+    pub registry_version: u64,
+    pub offset: u64,
+}
+
+/// What the new records of a block bring to rewards.
+#[derive(Default)]
+pub(crate) struct Incoming {
+    terms: Vec<RewardTermsRow>,
+    read: HashMap<(String, EventId), Terms>,
+    /// Id and time of receipt of every new record, by its offset.
+    records: HashMap<u64, (EventId, UnixMs)>,
+    acts: Vec<(Head, Act, Uuid)>,
+}
+
+impl Incoming {
+    /// Any new event of a person: it may cause what another one waited for. Qualifications bring terms.
+    pub fn record(&mut self, range: &BlockRange, head: Head, terms: Option<RewardTerms>) {
+        self.records.insert(head.offset, (head.id, head.received_at));
+        let Some(terms) = terms.filter(|terms| head.live && !terms.rules.is_empty()) else { return };
+        self.terms.push(RewardTermsRow {
+            program: Lc(head.program.clone()),
+            qualification_id: head.id,
+            terms: event::encode(&terms),
+            registry_version: head.registry_version,
+            received_at: head.received_at,
+            incarnation: range.incarnation,
+            partition: range.partition.number,
+            offset: head.offset,
+        });
+        self.read.insert((head.program, head.id), (terms, head.registry_version));
+    }
+
+    /// A decision or timer about this reward.
+    pub fn act(&mut self, head: Head, act: Act, reward: Uuid) {
+        self.acts.push((head, act, reward));
+    }
+
+    /// The rows of `reward_terms`, `rewards` and `reward_events`, in this order; `made` are the rows of the
+    /// block's other tables.
+    pub async fn into_rows<S: Store>(
+        self,
+        range: &BlockRange,
+        made: &[Rows],
+        store: &S,
+    ) -> Result<Vec<Rows>, StoreError> {
+        let Incoming { terms, read, records, acts } = self;
+        let changes = changes(made);
+        let (mut book, evidence) = load(range, &changes, &acts, made, read, store).await?;
+        let mut events = Vec::with_capacity(acts.len());
+        let mut changes = changes.into_iter().peekable();
+        let mut settle = |book: &mut Book, before: u64| {
+            while let Some(change) = changes.next_if(|change| change.offset < before) {
+                let (event, received_at) = records[&change.offset];
+                change.settle(Cause { range, offset: change.offset, event, received_at }, &evidence, book);
+            }
+        };
+        for (head, act, reward) in acts {
+            settle(&mut book, head.offset);
+            events.push(book_act(range, &mut book, head, act, reward));
+        }
+        settle(&mut book, u64::MAX);
+        Ok(vec![Rows::RewardTerms(terms), Rows::Rewards(book.into_lines()), Rows::RewardEvents(events)])
+    }
+}
+
+/// What one record makes of one qualification.
+struct Change<'a> {
+    offset: u64,
+    program: &'a str,
+    id: EventId,
+    /// Every row of it, the one that it stands as last, if it still counts.
+    rows: Vec<&'a QualificationRow>,
+}
+
+impl Change<'_> {
+    fn now(&self) -> Option<&QualificationRow> {
+        self.rows.last().copied().filter(|row| row.sign == 1)
+    }
+
+    fn settle(&self, cause: Cause<'_>, evidence: &Evidence, book: &mut Book) {
+        let now = self.now();
+        let signals = now.map(|row| evidence.signals(row, self.offset)).unwrap_or_default();
+        book.qualification(self.program, self.id, now, &signals, cause);
+    }
+}
+
+/// The changes of live qualifications, in the order of their records.
+fn changes(made: &[Rows]) -> Vec<Change<'_>> {
+    let rows = made.iter().flat_map(|rows| match rows {
+        Rows::Qualifications(rows) => rows.as_slice(),
+        _ => &[],
+    });
+    let mut changes: BTreeMap<(u64, EventId), Change<'_>> = BTreeMap::new();
+    for row in rows.filter(|row| row.live) {
+        let empty = Change { offset: row.offset, program: &row.program.0, id: row.id, rows: Vec::new() };
+        changes.entry((row.offset, row.id)).or_insert(empty).rows.push(row);
+    }
+    changes.into_values().collect()
+}
+
+/// Asks the store what the block needs to know: each question once.
+async fn load<S: Store>(
+    range: &BlockRange,
+    changes: &[Change<'_>],
+    acts: &[(Head, Act, Uuid)],
+    made: &[Rows],
+    mut terms: HashMap<(String, EventId), Terms>,
+    store: &S,
+) -> Result<(Book, Evidence), StoreError> {
+    let before = range.horizon();
+    let (mut leads, mut referrers, mut unknown) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for change in changes {
+        let led = change.rows.iter().filter(|row| !row.lead_id.is_nil());
+        leads.extend(led.map(|row| (change.program.to_owned(), EventId(row.lead_id))));
+        let Some(now) = change.now().filter(|now| !now.lead_id.is_nil() && !now.referrer.is_empty()) else {
+            continue;
+        };
+        referrers.insert((change.program.to_owned(), now.referrer.clone()));
+        if !terms.contains_key(&(change.program.to_owned(), change.id)) {
+            unknown.insert((change.program.to_owned(), change.id));
+        }
+    }
+    if !unknown.is_empty() {
+        let unknown: Vec<_> = unknown.into_iter().collect();
+        for row in store.reward_terms(&before, &unknown).await? {
+            // What was stored was checked before.
+            let Ok(stored) = event::decode::<RewardTerms>(&row.terms) else { continue };
+            terms.insert((row.program.0, row.qualification_id), (stored, row.registry_version));
+        }
+    }
+    let rewards: BTreeSet<_> = acts.iter().map(|(head, _, id)| (head.program.clone(), *id)).collect();
+    let (leads, rewards) = (leads.into_iter().collect::<Vec<_>>(), rewards.into_iter().collect::<Vec<_>>());
+    let mut lines = Vec::new();
+    if !leads.is_empty() || !rewards.is_empty() {
+        lines = store.rewards(&before, &leads, &rewards).await?;
+    }
+    let (mut usage, mut evidence) = (Vec::new(), Evidence::default());
+    if !referrers.is_empty() && !terms.is_empty() {
+        let referrers: Vec<_> = referrers.into_iter().collect();
+        usage = store.reward_usage(&before, &referrers).await?;
+        evidence = Evidence::load(&before, changes, &leads, made, store).await?;
+    }
+    Ok((Book::new(lines, usage, terms), evidence))
+}
+
+fn book_act(range: &BlockRange, book: &mut Book, head: Head, act: Act, reward_id: Uuid) -> RewardEventRow {
+    let cause = Cause { range, offset: head.offset, event: head.id, received_at: head.received_at };
+    let (kind, decision, outcome) = match act {
+        Act::Due(timer) if head.live => {
+            let outcome = book.due(&head.program, reward_id, UnixMs(timer.due_at_ms), cause);
+            ("timer", RewardDecision::default(), outcome)
+        }
+        Act::Decision(decision) if head.live => {
+            let outcome = book.decide(&head.program, reward_id, &decision, cause);
+            ("decision", decision, outcome)
+        }
+        Act::Due(_) => ("timer", RewardDecision::default(), "test"),
+        Act::Decision(decision) => ("decision", decision, "test"),
+    };
+    RewardEventRow {
+        program: Lc(head.program),
+        id: head.id,
+        kind: Lc(kind.into()),
+        reward_id,
+        decision: Lc(decision.decision),
+        outcome: Lc(outcome.into()),
+        decided_by: decision.decided_by,
+        reason: decision.reason,
+        reference: decision.reference,
+        occurred_at: head.occurred_at,
+        received_at: head.received_at,
+        source: Lc(head.source),
+        live: head.live,
+        revision: 0,
+        incarnation: range.incarnation,
+        partition: range.partition.number,
+        offset: head.offset,
+    }
+}

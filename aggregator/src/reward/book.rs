@@ -1,0 +1,238 @@
+//! The ledger of the rewards that a block touches: what was stored before it, and the lines that its records
+//! add, one record after the other.
+
+use super::{
+    amount::{amount, kept},
+    ledger::{CREDIT_MOVED, Cause, RULES, Reward, Why},
+    risk::{self, Signals},
+    usage::Usage,
+};
+use crate::store::RewardUsage;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use uuid::Uuid;
+use whence_schemas::{
+    event::{RewardDecision, RewardParty, RewardRule, RewardTerms, RiskPolicy},
+    ids::EventId,
+    reward::reward_id,
+    rows::{Lc, QualificationRow, RewardRow, RewardState},
+    time::UnixMs,
+};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+/// `decided_by` of what its day brought.
+const TIMER: &str = "timer";
+
+/// The terms that a qualification brought, and the version of the registry they are of.
+pub(super) type Terms = (RewardTerms, u64);
+
+/// What is known of the rewards of a block.
+#[derive(Default)]
+pub(super) struct Book {
+    rewards: BTreeMap<(String, Uuid), Reward>,
+    /// In the order of their ids, whether they were stored or are new; of some of them another qualification
+    /// may be the one that counts now.
+    of_qualification: HashMap<(String, EventId), BTreeSet<Uuid>>,
+    terms: HashMap<(String, EventId), Terms>,
+    usage: Usage,
+    made: Vec<RewardRow>,
+}
+
+impl Book {
+    /// From what was stored before the block.
+    pub fn new(
+        lines: Vec<RewardRow>,
+        usage: Vec<RewardUsage>,
+        terms: HashMap<(String, EventId), Terms>,
+    ) -> Book {
+        let mut book = Book { terms, usage: Usage::new(usage), ..Book::default() };
+        Reward::all(lines).for_each(|reward| book.know(reward));
+        book
+    }
+
+    fn know(&mut self, reward: Reward) {
+        let line = reward.line();
+        let (program, qualification) = (line.program.0.clone(), line.qualification_id);
+        self.of_qualification.entry((program.clone(), qualification)).or_default().insert(reward.id());
+        self.rewards.insert((program, reward.id()), reward);
+    }
+
+    /// The lines made.
+    pub fn into_lines(self) -> Vec<RewardRow> {
+        self.made
+    }
+
+    fn write(&mut self, lines: Vec<RewardRow>) {
+        lines.iter().for_each(|line| self.usage.apply(line));
+        self.made.extend(lines);
+    }
+
+    /// A qualification stands as in `now` from here on, or nowhere: its rewards shrink to what that is worth,
+    /// and what it earns is accrued.
+    pub fn qualification(
+        &mut self,
+        program: &str,
+        id: EventId,
+        now: Option<&QualificationRow>,
+        signals: &Signals,
+        cause: Cause<'_>,
+    ) {
+        let now = now.filter(|now| !now.lead_id.is_nil() && !now.referrer.is_empty());
+        self.shrink_all(program, id, now, cause);
+        if let Some(now) = now.filter(|now| now.live) {
+            let terms = self.terms.get(&(program.to_owned(), id)).cloned().unwrap_or_default();
+            for rule in &terms.0.rules {
+                self.accrue(rule, terms.0.risk.unwrap_or_default(), terms.1, now, signals, cause);
+            }
+        }
+        // Earned by the whole value, then shrunk: so it does not matter whether a refund came before the lead.
+        self.shrink_all(program, id, now, cause);
+    }
+
+    fn shrink_all(&mut self, program: &str, id: EventId, now: Option<&QualificationRow>, cause: Cause<'_>) {
+        let rewards = self.of_qualification.get(&(program.to_owned(), id)).cloned().unwrap_or_default();
+        for reward in rewards {
+            self.shrink(program, reward, id, now, cause);
+        }
+    }
+
+    fn shrink(
+        &mut self,
+        program: &str,
+        id: Uuid,
+        qualification: EventId,
+        now: Option<&QualificationRow>,
+        cause: Cause<'_>,
+    ) {
+        let Some(reward) = self.rewards.get_mut(&(program.to_owned(), id)) else { return };
+        let line = reward.line();
+        if line.qualification_id != qualification {
+            // Another one has earned it since.
+            return;
+        }
+        let (keep, reason) = match now {
+            None => (0, "disqualified"),
+            Some(now) if now.lead_id != line.lead_id.0 || now.referrer != line.referrer => (0, CREDIT_MOVED),
+            Some(now) => (kept(reward.given_minor(), line.value_minor, now.value_minor), "value_reduced"),
+        };
+        let why = Why { decided_by: RULES, reason, reference: "" };
+        let lines = reward.take(reward.open_minor() - keep, why, cause);
+        self.write(lines);
+    }
+
+    fn accrue(
+        &mut self,
+        rule: &RewardRule,
+        policy: RiskPolicy,
+        rules_version: u64,
+        now: &QualificationRow,
+        signals: &Signals,
+        cause: Cause<'_>,
+    ) {
+        let program = &now.program.0;
+        let id = reward_id(program, EventId(now.lead_id), &rule.id);
+        let is_meant = rule.qualification.is_empty() || rule.qualification == now.name.0;
+        let former = self.rewards.get(&(program.clone(), id));
+        if !is_meant || former.is_some_and(|former| !former.may_be_earned_again()) {
+            return;
+        }
+        let revision = former.map_or(0, |former| former.line().revision + 1);
+        let count = self.usage.of_referrer(program, &rule.id, &now.referrer).count.unsigned_abs();
+        let Ok(wanted) = amount(rule, count, now.paid_minor, &now.currency.0) else { return };
+        let mut found = risk::assess(&policy, signals, &self.usage.pace(program, &rule.id, now));
+        let refusal = self.usage.refusal(program, rule, &now.referrer, now.occurred_at, wanted);
+        let (state, amount_minor, reason) = match refusal {
+            Some(cap) => {
+                found.evidence = format!("would have been {wanted}");
+                (RewardState::Rejected, 0, cap)
+            }
+            None if found.is_held => (RewardState::Held, wanted, "risk"),
+            None => (RewardState::Accrued, wanted, "earned"),
+        };
+        let party = match rule.party() {
+            RewardParty::Referred => "referred",
+            RewardParty::Referrer | RewardParty::Unspecified => "referrer",
+        };
+        let line = RewardRow {
+            program: now.program.clone(),
+            lead_id: EventId(now.lead_id),
+            reward_id: id,
+            revision,
+            sign: 1,
+            state,
+            amount_minor,
+            currency: Lc(rule.currency.clone()),
+            party: Lc(party.into()),
+            referrer: now.referrer.clone(),
+            rule: Lc(rule.id.clone()),
+            rules_version,
+            qualification_id: now.id,
+            value_minor: now.paid_minor,
+            earned_at: now.occurred_at,
+            due_at: now.occurred_at.plus_ms(i64::from(rule.hold_days) * DAY_MS).clamped(),
+            decided_by: RULES.into(),
+            reason: reason.into(),
+            reference: String::new(),
+            risk: found.weight,
+            flags: found.flags,
+            evidence: found.evidence,
+            cause: cause.event,
+            received_at: cause.received_at,
+            incarnation: cause.range.incarnation,
+            partition: cause.range.partition.number,
+            offset: cause.offset,
+        };
+        match self.rewards.get_mut(&(line.program.0.clone(), id)) {
+            Some(former) => former.earn_again(&line),
+            None => self.know(Reward::new(&line)),
+        }
+        let of_qualification = self.of_qualification.entry((line.program.0.clone(), line.qualification_id));
+        of_qualification.or_default().insert(id);
+        self.write(vec![line]);
+    }
+
+    /// The day of a reward has come. Says `applied`, or why nothing changed.
+    pub fn due(&mut self, program: &str, id: Uuid, at: UnixMs, cause: Cause<'_>) -> &'static str {
+        let Some(reward) = self.rewards.get_mut(&(program.to_owned(), id)) else { return "unknown_reward" };
+        if reward.state() != Some(RewardState::Accrued) {
+            return "not_accrued";
+        }
+        if reward.due_at() > at {
+            return "not_due";
+        }
+        let why = Why { decided_by: TIMER, reason: "due", reference: "" };
+        let lines = reward.move_to(RewardState::Approved, why, cause);
+        self.write(lines);
+        "applied"
+    }
+
+    /// Somebody decided. Says `applied`, or why nothing changed.
+    pub fn decide(
+        &mut self,
+        program: &str,
+        id: Uuid,
+        decision: &RewardDecision,
+        cause: Cause<'_>,
+    ) -> &'static str {
+        use RewardState::{Accrued, Approved, Held, Issued};
+        let Some(reward) = self.rewards.get_mut(&(program.to_owned(), id)) else { return "unknown_reward" };
+        let Some(state) = reward.state() else { return "nothing_open" };
+        let RewardDecision { decided_by, reason, reference, .. } = decision;
+        let why = Why { decided_by, reason, reference };
+        let lines = match (decision.decision.as_str(), state) {
+            ("approve", Accrued | Held) => reward.move_to(Approved, why, cause),
+            ("approve", Approved | Issued) => return "approved_already",
+            ("reject", Accrued | Held | Approved) => reward.take(i64::MAX, why, cause),
+            ("reject", Issued) => return "issued_already",
+            ("issue", Approved) if reference.is_empty() => return "no_reference",
+            ("issue", Approved) => reward.move_to(Issued, why, cause),
+            ("issue", Issued) if reward.is_issued_as(reference) => return "issued_so_already",
+            ("issue", Issued) => return "issued_already",
+            ("issue", Accrued | Held) => return "not_approved",
+            ("claw_back", Issued) => reward.take(i64::MAX, why, cause),
+            ("claw_back", _) => return "not_issued",
+            _ => return "unknown_decision",
+        };
+        self.write(lines);
+        "applied"
+    }
+}
