@@ -45,6 +45,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 15, name: "lineage", text: include_str!("../sql/0015_lineage.sql") },
     Migration { number: 16, name: "status", text: include_str!("../sql/0016_status.sql") },
     Migration { number: 17, name: "report_views", text: include_str!("../sql/0017_report_views.sql") },
+    Migration { number: 18, name: "person_lineage", text: include_str!("../sql/0018_person_lineage.sql") },
 ];
 
 impl Migration {

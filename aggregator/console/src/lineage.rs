@@ -20,7 +20,7 @@ pub const LINES_MAX: usize = 1000;
 /// A row of the view `lineage`. What a step has not is empty, nil or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Row, Deserialize)]
 pub struct Line {
-    /// `click`, `lead`, `qualification` or `reject`.
+    /// `click`, `lead`, `qualification`, `disqualification`, `identify` or `reject`.
     pub step: String,
     /// When it happened, milliseconds since the epoch.
     pub at: i64,
@@ -38,7 +38,8 @@ pub struct Line {
     pub keys: Vec<[u8; 16]>,
     /// `token`, `code`, `alias` or `none`.
     pub evidence: String,
-    /// Why better evidence was refused, why a click has its verdict, why a record was refused.
+    /// Why better evidence was refused, why a click has its verdict, why a record was refused, what came of a
+    /// disqualification.
     pub reason: String,
     /// Who is credited.
     pub referrer: String,
@@ -55,11 +56,11 @@ pub struct Line {
     pub model: String,
     /// The program's window, milliseconds.
     pub window_ms: u64,
-    /// A click's verdict, a qualification's name, a refused record's kind.
+    /// A click's verdict, a qualification's name, a disqualification's reason, a refused record's kind.
     pub name: String,
     /// What a person needs to find the fault of a refused record.
     pub detail: String,
-    /// Minor units of `currency`.
+    /// Minor units of `currency`; of a qualification what is left of it, of a disqualification what it took.
     pub value_minor: i64,
     /// ISO 4217, or empty.
     pub currency: String,

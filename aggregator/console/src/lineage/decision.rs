@@ -21,6 +21,12 @@ pub(super) fn sentences(lead: &Line, basis: Basis<'_>) -> Vec<String> {
     let Line { referrer, reason, .. } = lead;
     let refused = refusal(reason, lead);
     let evidence = Evidence::from_word(&lead.evidence);
+    let own = match reason.as_str() {
+        "repeated_lead" => {
+            "the lead's own touch is from before the person was first known, and tells the same referral again"
+        }
+        _ => "the lead's own touches name nobody",
+    };
     let place = link(&lead.link, &lead.channel);
     let mut said = Vec::new();
     match evidence {
@@ -49,11 +55,16 @@ pub(super) fn sentences(lead: &Line, basis: Basis<'_>) -> Vec<String> {
                 None => "an earlier lead".to_owned(),
             };
             said.push(format!(
-                "{referrer} gets the credit: the lead's own touches name nobody, and {earlier}, by the same \
-                 person, is credited to them for {place}."
+                "{referrer} gets the credit: {own}, and {earlier}, by the same person, is credited to them for \
+                 {place}."
             ));
             said.extend(refused.map(|refused| format!("A click token that it carried {refused}.")));
         }
+        Some(Evidence::None) if reason == "existing_customer" => said.push(
+            "Nobody gets the credit: the person was known already when the touch was made that the lead names, \
+             and the program has nobody credited for existing customers."
+                .to_owned(),
+        ),
         Some(Evidence::None) => said.push(match refused {
             Some(refused) => format!(
                 "Nobody gets the credit: the click token that the lead carried {refused}, it named no referral \
@@ -126,7 +137,7 @@ fn click(lead: &Line, click: Option<&Line>) -> String {
 /// What was wrong with a token, to follow "the token"; nothing where no token was refused.
 fn refusal(reason: &str, lead: &Line) -> Option<String> {
     Some(match reason {
-        "" | "no_touch" => return None,
+        "" | "no_touch" | "repeated_lead" | "existing_customer" => return None,
         "token_malformed" => "is not a click token".to_owned(),
         "token_unknown_key" => "was signed with a key that is not one of this deployment's".to_owned(),
         "token_forged" => "has a wrong signature".to_owned(),
@@ -230,6 +241,19 @@ mod tests {
                 none,
                 "A click token that it carried was signed with a key that is not \
                 one of this deployment's.",
+            ),
+            (
+                "alias",
+                "repeated_lead",
+                none,
+                "ann gets the credit: the lead's own touch is from before the person was first known, and tells \
+                the same referral again, and an earlier lead,",
+            ),
+            (
+                "none",
+                "existing_customer",
+                none,
+                "Nobody gets the credit: the person was known already when the touch was made",
             ),
             (
                 "none",

@@ -10,11 +10,11 @@ use super::{
     text::{moment, span, worth},
 };
 
-/// What there is to say about one event of a person: a lead, a qualification that waits for one, or a
-/// record that became no fact.
+/// What there is to say about one event of a person: a lead, a qualification that waits for one, what takes
+/// back or links names, or a record that became no fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// `lead`, `qualification` or `reject`.
+    /// `lead`, `qualification`, `disqualification`, `identify` or `reject`.
     pub step: String,
     /// The event.
     pub event_id: Uuid,
@@ -63,6 +63,17 @@ pub fn explain(lines: &[Line], referrer: Option<&str>) -> Vec<Explanation> {
         if told.insert(waiting.event_id) {
             explanations.push(explanation(waiting, events.qualification(waiting, None)));
         }
+    }
+    for back in events.of_step("disqualification") {
+        told.insert(back.event_id);
+        let sentences = std::iter::once(taken_back(back)).chain(events.repeats(back)).collect();
+        explanations.push(explanation(back, sentences));
+    }
+    for linked in events.of_step("identify") {
+        told.insert(linked.event_id);
+        let text =
+            format!("Since {} names of the person are known to be one person's.", moment(linked.received_at));
+        explanations.push(explanation(linked, std::iter::once(text).chain(events.repeats(linked)).collect()));
     }
     for reject in lines.iter().filter(|line| line.step == "reject") {
         if told.insert(reject.event_id) {
@@ -120,11 +131,22 @@ impl<'a> Events<'a> {
             Basis { click: self.all("click", lead.click_id).first().copied(), earlier: self.earlier(lead) };
         said.extend(decision::sentences(lead, basis));
         said.extend(referrer.map(|referrer| decision::about(lead, referrer)));
-        if lead.sign < 0 {
-            said.push(format!("The lead was taken back at {}.", moment(lead.received_at)));
-        }
+        said.extend(self.change(lead));
         said.extend(self.repeats(lead));
         said
+    }
+
+    /// What was decided at first, where something that came later about the person has changed it.
+    fn change(&self, lead: &Line) -> Option<String> {
+        let first = self.all("lead", lead.event_id).first()?;
+        let decision = |line: &Line| (line.referrer.clone(), line.evidence.clone(), line.reason.clone());
+        if decision(first) == decision(lead) {
+            return None;
+        }
+        let at_first = if first.referrer.is_empty() { "nobody" } else { &first.referrer };
+        Some(format!(
+            "When the lead came, {at_first} got the credit; what came later about the person has changed that."
+        ))
     }
 
     /// The earliest credited lead of the same person that came before this one: what the aggregator takes
@@ -146,6 +168,10 @@ impl<'a> Events<'a> {
         let mut said =
             vec![format!("Reached {name:?} at {}{}.", moment(reached.at), worth(*value_minor, currency))];
         let rows = self.all("qualification", reached.event_id);
+        let paid = rows.first().map_or(*value_minor, |first| first.value_minor);
+        if reached.sign > 0 && *value_minor < paid {
+            said.push(format!("{} of {paid} minor units were taken back.", paid - value_minor));
+        }
         let came_waiting = rows.first().is_some_and(|first| first.lead_id.is_nil());
         match lead {
             Some(lead) if came_waiting => said.push(format!(
@@ -177,6 +203,21 @@ impl<'a> Events<'a> {
     }
 }
 
+/// What came of a refund, chargeback or other taking back.
+fn taken_back(back: &Line) -> String {
+    let what = if back.name.is_empty() { "taking back" } else { &back.name };
+    let amount = worth(back.value_minor, &back.currency);
+    let came = match back.reason.as_str() {
+        "waiting" => "waits for what it takes back".to_owned(),
+        "applied" => format!("took back what it names{amount}"),
+        "repeated" => "took nothing back: all of it was taken back before".to_owned(),
+        "excess" => format!("asked for more than was left, and took back what was left{amount}"),
+        "currency" => "took nothing back: nothing was paid in its currency".to_owned(),
+        other => format!("ended as {other}"),
+    };
+    format!("The {what} of {} {came}.", moment(back.at))
+}
+
 /// Why a record became no fact.
 fn refused(reject: &Line) -> String {
     let kind = if reject.name.is_empty() { "record" } else { &reject.name };
@@ -185,6 +226,8 @@ fn refused(reject: &Line) -> String {
         "malformed" => "it does not say what it must".to_owned(),
         "damaged" => "its bytes were damaged on the way".to_owned(),
         "unsupported_kind" => "this version of whence does not record its kind".to_owned(),
+        "suppressed" => "the person it names has asked to be forgotten".to_owned(),
+        "person_too_large" => "more events name this person than a person has".to_owned(),
         other => other.to_owned(),
     };
     let detail = if reject.detail.is_empty() { String::new() } else { format!(" ({})", reject.detail) };
@@ -295,6 +338,46 @@ mod tests {
     }
 
     #[test]
+    fn what_was_taken_back_in_part_and_what_changed_later_is_told() {
+        let part = Line { value_minor: 450, ..paid(LEAD, 1, 1) };
+        let told_part = told(&[lead(LEAD, "code"), paid(LEAD, 1, 0), paid(LEAD, -1, 1), part]);
+        assert!(told_part[0].ends_with("800 of 1250 minor units were taken back."), "{told_part:?}");
+        let nobodys =
+            Line { referrer: String::new(), reason: "existing_customer".into(), ..lead(LEAD, "none") };
+        let (back, now) =
+            (Line { sign: -1, revision: 1, ..nobodys.clone() }, Line { revision: 1, ..lead(LEAD, "code") });
+        let changed = told(&[nobodys, back, now]);
+        assert!(changed[0].contains("ann gets the credit"), "{changed:?}");
+        assert!(
+            changed[0].ends_with("nobody got the credit; what came later about the person has changed that.")
+        );
+    }
+
+    #[test]
+    fn every_outcome_of_a_refund_is_told() {
+        for (outcome, expected) in [
+            ("waiting", "waits for what it takes back."),
+            ("applied", "took back what it names, worth 300 minor units of EUR."),
+            ("repeated", "took nothing back: all of it was taken back before."),
+            ("excess", "took back what was left, worth 300 minor units of EUR."),
+            ("currency", "nothing was paid in its currency."),
+        ] {
+            let refund = Line {
+                name: "refund".into(),
+                reason: outcome.into(),
+                value_minor: 300,
+                currency: "EUR".into(),
+                ..line("disqualification", PAID)
+            };
+            let told = told(&[refund]);
+            assert!(told[0].starts_with("The refund of 2026-12-31T23:40:00Z "), "{told:?}");
+            assert!(told[0].ends_with(expected), "{told:?}");
+        }
+        let linked = told(&[line("identify", PAID)]);
+        assert_eq!(linked, ["Since 2026-12-31T23:40:00Z names of the person are known to be one person's."]);
+    }
+
+    #[test]
     fn every_refused_record_is_told() {
         let again = told(&[lead(LEAD, "code"), reject(LEAD, "duplicate"), reject(LEAD, "duplicate")]);
         assert!(
@@ -306,6 +389,8 @@ mod tests {
             ("malformed", "it does not say what it must."),
             ("damaged", "its bytes were damaged on the way."),
             ("unsupported_kind", "this version of whence does not record its kind."),
+            ("suppressed", "the person it names has asked to be forgotten."),
+            ("person_too_large", "more events name this person than a person has."),
             ("something_new", "something_new."),
         ] {
             let all = told(&[reject(LEAD, reason)]);

@@ -117,3 +117,35 @@ async fn credit_by_code_and_by_an_earlier_lead_is_told() {
     let refused = explain(&asked(&world, Name::Event, &event_id("bad").0.to_string()).await, None);
     assert!(said(&refused).contains("it does not say what it must (a time is before"), "{refused:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_back_and_what_links_names_is_told() {
+    let mut world = World::new().await;
+    let (by_lead, by_email) =
+        (Person { lead: "1", email: "" }, Person { lead: "", email: "bob@shop.example" });
+    let code = Touch { link: "go.example/ann".into(), referrer: "ann".into(), ..Touch::default() };
+    let first = world.lead("first", by_lead, vec![code.clone()]);
+    let later_lead = world.lead("later", by_email, vec![Touch { referrer: "eve".into(), ..code }]);
+    let paid = world.qualification("paid", by_lead, "purchase", 1250);
+    let refund = world.refund("refund", by_lead, 800);
+    let linked = world.identify("linked", Person { lead: "1", email: "bob@shop.example" });
+    world.take([later(first, 0), later(later_lead, 1000), later(paid, 2000), later(refund, 3000)]).await;
+    let before = said(&explain(&asked(&world, EMAIL, "bob@shop.example").await, None));
+    assert!(before.contains("eve gets the credit"), "{before}");
+    world.take([later(linked, 4000)]).await;
+
+    let explained = explain(&asked(&world, EMAIL, "bob@shop.example").await, None);
+    assert_eq!(explained, explain(&asked(&world, LEAD, "1").await, None));
+    let steps: Vec<&str> = explained.iter().map(|explanation| explanation.step.as_str()).collect();
+    assert_eq!(steps, ["lead", "lead", "disqualification", "identify"], "{explained:#?}");
+    let text = said(&explained);
+    for expected in [
+        "worth 450 minor units of EUR. 800 of 1250 minor units were taken back.",
+        "The refund of 2026-12-31T23:40:00Z took back what it names, worth 800 minor units of EUR.",
+        "Nobody gets the credit: the person was known already",
+        "When the lead came, eve got the credit; what came later about the person has changed that.",
+        "names of the person are known to be one person's",
+    ] {
+        assert!(text.contains(expected), "no {expected:?} in {text}");
+    }
+}

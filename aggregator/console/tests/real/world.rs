@@ -21,8 +21,8 @@ use whence_console::{
 };
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, Click, Event, Lead, Mode, Qualification, Subject, Touch,
-        Verdict, event::Body,
+        self, AttributionModel, AttributionRule, Click, Disqualification, Event, Identify, Lead, Mode,
+        Qualification, Subject, Touch, Verdict, event::Body,
     },
     ids::{ChannelNumber, ClickId, EventId, Incarnation, LinkNumber, ProgramId},
     sql::Topology,
@@ -145,6 +145,27 @@ impl World {
                 rewards: None,
             }),
         )
+    }
+
+    /// A refund of a part of what the person paid.
+    pub fn refund(&self, id: &str, person: Person, value_minor: i64) -> Event {
+        let subject = self.subject(person);
+        let (reason, currency) = ("refund".to_owned(), "EUR".to_owned());
+        event(
+            id,
+            Body::Disqualification(Disqualification {
+                subject,
+                reason,
+                value_minor,
+                currency,
+                ..Default::default()
+            }),
+        )
+    }
+
+    /// Both names of the person are one person's.
+    pub fn identify(&self, id: &str, person: Person) -> Event {
+        event(id, Body::Identify(Identify { subject: self.subject(person) }))
     }
 
     /// What a question about this person says to ClickHouse.
