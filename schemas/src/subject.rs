@@ -65,7 +65,7 @@ impl AliasKind {
 /// Why a value is no alias of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AliasError {
-    /// Empty, or longer than 255 bytes.
+    /// Empty, or longer than 255 characters.
     #[error("must have 1 to 255 characters")]
     Length,
     /// Not `local@domain`.
@@ -83,7 +83,7 @@ pub enum AliasError {
 /// as `+` and digits (E.164, `00` read as `+`), everything else trimmed.
 pub fn normalise(kind: AliasKind, value: &str) -> Result<String, AliasError> {
     let value = value.trim();
-    if value.is_empty() || value.len() > 255 {
+    if value.is_empty() || value.chars().count() > 255 {
         return Err(AliasError::Length);
     }
     if value.chars().any(char::is_control) {

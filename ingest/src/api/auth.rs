@@ -18,8 +18,12 @@ const PREFIX: &str = "whk_";
 /// What an API key may allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Sending events.
+    /// Reporting what has happened: leads, qualifications, and what else is not named below.
     EventsWrite,
+    /// Deciding about rewards.
+    RewardsDecide,
+    /// Having persons forgotten.
+    PersonsErase,
     /// Changing programs, referrers, links and, for a key of all programs, API keys.
     RegistryWrite,
     /// Reading them. Who may change them may read them, too.
@@ -30,14 +34,22 @@ pub enum Scope {
 
 impl Scope {
     /// All, in the order of the documentation.
-    pub const ALL: [Scope; 4] =
-        [Scope::EventsWrite, Scope::RegistryWrite, Scope::RegistryRead, Scope::ReportsRead];
+    pub const ALL: [Scope; 6] = [
+        Scope::EventsWrite,
+        Scope::RewardsDecide,
+        Scope::PersonsErase,
+        Scope::RegistryWrite,
+        Scope::RegistryRead,
+        Scope::ReportsRead,
+    ];
 
     /// The word in API keys.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Scope::EventsWrite => "events:write",
+            Scope::RewardsDecide => "rewards:decide",
+            Scope::PersonsErase => "persons:erase",
             Scope::RegistryWrite => "registry:write",
             Scope::RegistryRead => "registry:read",
             Scope::ReportsRead => "reports:read",
@@ -95,9 +107,24 @@ impl Caller {
     }
 
     /// # Errors
+    /// 403 where the key has none of these scopes (at least one, the least of them first).
+    pub fn require_any(&self, scopes: &[Scope]) -> Result<(), Problem> {
+        if scopes.iter().any(|scope| self.has(*scope)) {
+            return Ok(());
+        }
+        self.require(scopes[0])
+    }
+
+    /// # Errors
     /// 403 where the key has not this scope or is for another program.
     pub fn require_in(&self, scope: Scope, program: &str) -> Result<(), Problem> {
         self.require(scope)?;
+        self.require_program(program)
+    }
+
+    /// # Errors
+    /// 403 where the key is for another program.
+    pub fn require_program(&self, program: &str) -> Result<(), Problem> {
         if self.may_touch(program) {
             return Ok(());
         }

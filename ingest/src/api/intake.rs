@@ -6,7 +6,7 @@ use super::{
     batch::Outcome,
     events::{
         draft::{self, Context},
-        resolve::{self, Resolver},
+        resolve::Resolver,
     },
     problem::{Code, Problem},
 };
@@ -100,7 +100,7 @@ impl Intake {
             Ok(draft) => draft,
             Err(errors) => return (head, Err(Problem::of_fields(errors))),
         };
-        head.insert("id".into(), resolve::event_id(&draft).0.to_string().into());
+        head.insert("id".into(), draft.id().0.to_string().into());
         let keys = self.keys.load();
         let resolver = Resolver {
             registry: &self.registry.shared().read(),

@@ -12,14 +12,15 @@
 //! | [`intake`] | read, resolve, commit: an event is accepted once it is synced |
 //! | `programs`, `referrers`, `links`, `keys` | the registry's calls |
 //! | `webhooks` | what providers call, and the calls for their mappings |
+//! | `openapi` | what describes all this to programs |
 //!
 //! Statuses of `POST /v1/events`: a single event has 202 or its own problem. A batch has 202 where every
 //! event was accepted, the problem they share where none was (422 where their statuses differ, 503 where
 //! all are to be sent again), else 207; each event has its outcome in `results`. An outcome is
 //! `accepted`, `rejected` (sending it again is no use) or `retry`.
 //!
-//! An idempotency key names one event of a source in a program, whatever its kind: a lead and a
-//! qualification need different ones.
+//! An idempotency key names one event of its kind and source in a program; only a lead and a qualification
+//! need different ones (see [`whence_schemas::ids::EventId::of_kind`]).
 //!
 //! Architecture invariant: raw aliases (emails, phone numbers, ids) live from the body to
 //! [`events::resolve`] and reach no journal, log, metric or error.
@@ -33,6 +34,7 @@ pub mod json;
 mod keys;
 mod links;
 pub mod moment;
+mod openapi;
 pub mod problem;
 mod programs;
 mod referrers;

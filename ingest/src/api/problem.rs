@@ -76,10 +76,10 @@ codes! {
     Invalid = "invalid", UNPROCESSABLE_ENTITY, "A field has an impossible value";
     /// A field that is none, perhaps misspelled.
     UnknownField = "unknown_field", UNPROCESSABLE_ENTITY, "There is no such field";
-    /// A kind of event that is not taken yet.
-    UnsupportedType = "unsupported_type", UNPROCESSABLE_ENTITY, "This kind of event is not supported yet";
     /// No program of this id.
     UnknownProgram = "unknown_program", UNPROCESSABLE_ENTITY, "There is no such program";
+    /// No referrer of this id in the program.
+    UnknownReferrer = "unknown_referrer", UNPROCESSABLE_ENTITY, "There is no such referrer";
     /// No link of this code in the program.
     UnknownCode = "unknown_code", UNPROCESSABLE_ENTITY, "There is no such referral code";
     /// The code's link, referrer or program is disabled, or the link has expired.

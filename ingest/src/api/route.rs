@@ -1,16 +1,23 @@
 //! Paths and queries. Pure.
 
-use super::problem::{Code, Problem};
+use super::{
+    events::kind::Kind,
+    problem::{Code, Problem},
+};
 
 /// What a path names. Ids are decoded and not looked at further.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
+    /// `/v1/openapi.json`: what this API is, for programs.
+    OpenApi,
+    /// `/v1/schemas/NAME.json`: the JSON Schema of a kind of event.
+    Schema(String),
     /// `/v1/events`
     Events,
-    /// `/v1/programs/P/leads` and `/v1/programs/P/qualifications`
+    /// `/v1/programs/P/leads`, `/v1/programs/P/qualifications`, …: see [`Kind::plural`].
     Short {
         /// The kind of event.
-        kind: &'static str,
+        kind: Kind,
         /// The program.
         program: String,
     },
@@ -44,57 +51,77 @@ pub enum Route {
     Switch(Box<Route>, bool),
 }
 
+/// A path as the OpenAPI document writes it, and the route of what stands in its braces.
+type Row = (&'static str, fn([String; 3]) -> Route);
+
+/// Every path there is. Where a path fits two rows, the first counts.
+///
+/// A key that was disabled stays so: whoever had it may still have it.
+const TABLE: [Row; 33] = [
+    ("/v1/openapi.json", |_| Route::OpenApi),
+    ("/v1/schemas/{name}", |[name, ..]| Route::Schema(name)),
+    ("/v1/events", |_| Route::Events),
+    ("/v1/keys", |_| Route::Keys),
+    ("/v1/keys/{key}", |[key, ..]| Route::Key(key)),
+    ("/v1/keys/{key}/disable", |[key, ..]| off(Route::Key(key))),
+    ("/v1/programs", |_| Route::Programs),
+    ("/v1/programs/{program}", |[program, ..]| Route::Program(program)),
+    ("/v1/programs/{program}/disable", |[program, ..]| off(Route::Program(program))),
+    ("/v1/programs/{program}/enable", |[program, ..]| on(Route::Program(program))),
+    ("/v1/programs/{program}/leads", |[p, ..]| short(Kind::Lead, p)),
+    ("/v1/programs/{program}/qualifications", |[p, ..]| short(Kind::Qualification, p)),
+    ("/v1/programs/{program}/disqualifications", |[p, ..]| short(Kind::Disqualification, p)),
+    ("/v1/programs/{program}/participants", |[p, ..]| short(Kind::Participant, p)),
+    ("/v1/programs/{program}/shares", |[p, ..]| short(Kind::Share, p)),
+    ("/v1/programs/{program}/identities", |[p, ..]| short(Kind::Identify, p)),
+    ("/v1/programs/{program}/reward_decisions", |[p, ..]| short(Kind::RewardDecision, p)),
+    ("/v1/programs/{program}/erasures", |[p, ..]| short(Kind::Erasure, p)),
+    ("/v1/programs/{program}/referrers", |[program, ..]| Route::Referrers(program)),
+    ("/v1/programs/{program}/referrers/{referrer}", |[p, r, _]| Route::Referrer(p, r)),
+    ("/v1/programs/{program}/referrers/{referrer}/disable", |[p, r, _]| off(Route::Referrer(p, r))),
+    ("/v1/programs/{program}/referrers/{referrer}/enable", |[p, r, _]| on(Route::Referrer(p, r))),
+    ("/v1/programs/{program}/sources", |[program, ..]| Route::Sources(program)),
+    ("/v1/programs/{program}/sources/{source}", |[p, s, _]| Route::Source(p, s)),
+    ("/v1/programs/{program}/sources/{source}/dry-run", |[p, s, _]| Route::DryRun(p, s)),
+    ("/v1/programs/{program}/sources/{source}/disable", |[p, s, _]| off(Route::Source(p, s))),
+    ("/v1/programs/{program}/sources/{source}/enable", |[p, s, _]| on(Route::Source(p, s))),
+    ("/v1/webhooks/{program}/{source}", |[p, s, _]| Route::Webhook(p, s)),
+    ("/v1/postback/{program}", |[program, ..]| Route::Postback(program)),
+    ("/v1/programs/{program}/links", |[program, ..]| Route::Links(program)),
+    ("/v1/programs/{program}/links/{host}/{code}", |[p, host, code]| Route::Link(p, host, code)),
+    ("/v1/programs/{program}/links/{host}/{code}/disable", |[p, h, c]| off(Route::Link(p, h, c))),
+    ("/v1/programs/{program}/links/{host}/{code}/enable", |[p, h, c]| on(Route::Link(p, h, c))),
+];
+
+fn short(kind: Kind, program: String) -> Route {
+    Route::Short { kind, program }
+}
+
+fn off(route: Route) -> Route {
+    Route::Switch(route.into(), true)
+}
+
+fn on(route: Route) -> Route {
+    Route::Switch(route.into(), false)
+}
+
 impl Route {
     /// The route of a path, or `None` where it leads nowhere.
     #[must_use]
     pub fn of(path: &str) -> Option<Route> {
-        let segments: Vec<String> =
-            path.strip_prefix("/v1/")?.split('/').map(decode).collect::<Option<_>>()?;
-        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        if let [rest @ .., switch @ ("disable" | "enable")] = segments.as_slice()
-            && let Some(route) = Self::of_segments(rest)
-            && route.can_be_switched(*switch == "disable")
-        {
-            return Some(Route::Switch(route.into(), *switch == "disable"));
-        }
-        Self::of_segments(&segments)
+        let segments: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+        TABLE.iter().find_map(|(template, route)| Some(route(held(template, &segments)?)))
     }
 
-    fn of_segments(segments: &[&str]) -> Option<Route> {
-        if segments.iter().any(|segment| segment.is_empty()) {
-            return None;
-        }
-        let own = |text: &&str| (*text).to_owned();
-        Some(match segments {
-            ["events"] => Route::Events,
-            ["keys"] => Route::Keys,
-            ["keys", id] => Route::Key(own(id)),
-            ["programs"] => Route::Programs,
-            ["programs", id] => Route::Program(own(id)),
-            ["programs", program, "leads"] => Route::Short { kind: "lead", program: own(program) },
-            ["programs", program, "qualifications"] => {
-                Route::Short { kind: "qualification", program: own(program) }
-            }
-            ["programs", program, "referrers"] => Route::Referrers(own(program)),
-            ["programs", program, "referrers", id] => Route::Referrer(own(program), own(id)),
-            ["programs", program, "sources"] => Route::Sources(own(program)),
-            ["programs", program, "sources", id] => Route::Source(own(program), own(id)),
-            ["programs", program, "sources", id, "dry-run"] => Route::DryRun(own(program), own(id)),
-            ["webhooks", program, source] => Route::Webhook(own(program), own(source)),
-            ["postback", program] => Route::Postback(own(program)),
-            ["programs", program, "links"] => Route::Links(own(program)),
-            ["programs", program, "links", host, code] => Route::Link(own(program), own(host), own(code)),
-            _ => return None,
-        })
+    /// Every path there is, as the OpenAPI document writes it, with the methods it takes.
+    pub fn table() -> impl Iterator<Item = (&'static str, &'static str)> {
+        TABLE.into_iter().map(|(template, route)| (template, route(Default::default()).methods()))
     }
 
-    /// A key that was disabled stays so: whoever had it may still have it.
-    fn can_be_switched(&self, off: bool) -> bool {
-        match self {
-            Route::Program(_) | Route::Referrer(..) | Route::Link(..) | Route::Source(..) => true,
-            Route::Key(_) => off,
-            _ => false,
-        }
+    /// Whether it is answered without a key: what describes the API is no secret.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        matches!(self, Route::OpenApi | Route::Schema(_))
     }
 
     /// The methods it takes.
@@ -106,12 +133,34 @@ impl Route {
             | Route::Switch(..)
             | Route::DryRun(..)
             | Route::Webhook(..) => "POST",
-            Route::Programs | Route::Key(_) | Route::Sources(_) | Route::Postback(_) => "GET",
+            Route::OpenApi
+            | Route::Schema(_)
+            | Route::Programs
+            | Route::Key(_)
+            | Route::Sources(_)
+            | Route::Postback(_) => "GET",
             Route::Program(_) | Route::Referrer(..) | Route::Source(..) => "GET, PUT",
             Route::Referrers(_) | Route::Links(_) | Route::Keys => "GET, POST",
             Route::Link(..) => "GET, PATCH",
         }
     }
+}
+
+/// What the path holds in the template's braces, or `None` where it does not fit.
+fn held(template: &str, path: &[&str]) -> Option<[String; 3]> {
+    let mut held = <[String; 3]>::default();
+    let mut free = held.iter_mut();
+    let mut path = path.iter();
+    for part in template.split('/').skip(1) {
+        let segment = decode(path.next()?)?;
+        match part.starts_with('{') {
+            true if segment.is_empty() => return None,
+            true => *free.next()? = segment,
+            false if segment == part => {}
+            false => return None,
+        }
+    }
+    path.next().is_none().then_some(held)
 }
 
 /// A segment or query part with its percent-encoding undone (RFC 3986), or `None` where that is no UTF-8.

@@ -4,7 +4,7 @@
 use super::{
     Api,
     auth::{self, Caller},
-    events, keys, links,
+    events, keys, links, openapi,
     problem::{Code, Problem},
     programs, referrers,
     route::Route,
@@ -47,6 +47,9 @@ async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>,
     let (head, body) = request.into_parts();
     let route =
         Route::of(head.uri.path()).ok_or_else(|| Problem::new(Code::NotFound, "there is no such path"))?;
+    if route.is_public() {
+        return described(&head.method, &route);
+    }
     let query = head.uri.query().map(str::to_owned);
     if let Route::Webhook(program, _) | Route::Postback(program) = &route {
         // A provider has no key: its delivery proves itself.
@@ -73,6 +76,15 @@ async fn deliver(
             webhooks::receive(api, "GET", uri, call, program, webhooks::POSTBACK).await
         }
         (_, route) => Err(Problem::method(route.methods())),
+    }
+}
+
+/// What describes the API.
+fn described(method: &Method, route: &Route) -> Result<Response<Full>, Problem> {
+    match (method, route) {
+        (&Method::GET, Route::OpenApi) => Ok(openapi::document()),
+        (&Method::GET, Route::Schema(name)) => openapi::schema(name),
+        _ => Err(Problem::method(route.methods())),
     }
 }
 

@@ -29,7 +29,7 @@ async fn outcomes_are_counted_by_kind_and_reason() {
         r#"whence_api_events_total{kind="unknown",outcome="rejected"} 1"#,
         r#"whence_api_events_total{kind="erasure",outcome="rejected"} 1"#,
         r#"whence_api_refused_events_total{code="unknown_code"} 1"#,
-        r#"whence_api_refused_events_total{code="unsupported_type"} 1"#,
+        r#"whence_api_refused_events_total{code="required"} 1"#,
         r#"whence_api_problems_total{code="json_malformed"} 1"#,
         "# HELP whence_api_events_total Events sent to the API by kind and outcome",
     ] {

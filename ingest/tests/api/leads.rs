@@ -26,8 +26,6 @@ async fn wrong_fields_are_named() {
         (json!({"type": 7}), "wrong_type", "type"),
         (json!({"type": null}), "required", "type"),
         (json!({"type": "click"}), "invalid", "type"),
-        (json!({"type": "disqualification"}), "unsupported_type", "type"),
-        (json!({"type": "erasure"}), "unsupported_type", "type"),
         (json!({"program": null}), "required", "program"),
         (json!({"program": "Demo"}), "invalid", "program"),
         (json!({"program": "none"}), "unknown_program", "program"),

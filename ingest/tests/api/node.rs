@@ -200,7 +200,8 @@ impl Node {
         self.send("POST", path, body.to_string()).await
     }
 
-    /// Sends a request with these header lines and no others than it needs.
+    /// Sends a request with these header lines and no others than it needs. The answer is one that the
+    /// OpenAPI document names.
     pub async fn send_as(
         &self,
         method: &str,
@@ -212,7 +213,9 @@ impl Node {
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: api\r\nconnection: close\r\n");
         head.extend(headers.iter().flat_map(|header| [*header, "\r\n"]));
         head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
-        self.send_raw(&[head.as_bytes(), &body].concat()).await
+        let answer = self.send_raw(&[head.as_bytes(), &body].concat()).await;
+        super::document::check(method, path, &answer);
+        answer
     }
 
     /// Sends bytes and reads to the end of the connection, which the answer must say.
@@ -307,7 +310,12 @@ pub fn qualification(changes: Value) -> Value {
     changed(body, changes)
 }
 
-fn changed(mut event: Value, changes: Value) -> Value {
+/// An event of this kind with these fields and an id.
+pub fn event_of(kind: &str, fields: Value) -> Value {
+    changed(json!({"type": kind, "program": "demo", "id": format!("{kind}-1")}), fields)
+}
+
+pub fn changed(mut event: Value, changes: Value) -> Value {
     let Value::Object(changes) = changes else { panic!("changes are an object") };
     for (name, value) in changes {
         event[name] = value;

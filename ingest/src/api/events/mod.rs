@@ -1,28 +1,30 @@
 //! Events on their way in: read ([`draft`]), resolved against the registry ([`resolve`]).
 
 pub mod draft;
+pub mod kind;
 pub mod money;
 pub mod resolve;
 
 use super::{
     Api,
-    auth::{Caller, Scope},
+    auth::Caller,
     batch::{self, Body},
     problem::{Code, Problem},
     server::Call,
 };
 use draft::Context;
 use hyper::{Response, StatusCode, header::CONTENT_TYPE};
+use kind::Kind;
 use whence_runtime::http::Full;
 
 /// `POST /v1/events`, and its short forms, which name kind and program in the path.
 pub(super) async fn post(
     api: &Api,
     call: Call,
-    kind: Option<&'static str>,
+    kind: Option<Kind>,
     program: Option<String>,
 ) -> Result<Response<Full>, Problem> {
-    authorize(api, &call.caller, program.as_deref())?;
+    authorize(api, &call.caller, kind, program.as_deref())?;
     let key = idempotency_key(&call)?;
     let context = Context { kind, program, key, ..Context::default() };
     let caller = call.caller.clone();
@@ -44,9 +46,14 @@ pub(super) async fn post(
     Ok(batch::answer_many(outcomes, StatusCode::ACCEPTED, "accepted"))
 }
 
-fn authorize(api: &Api, caller: &Caller, program: Option<&str>) -> Result<(), Problem> {
-    let Some(program) = program else { return caller.require(Scope::EventsWrite) };
-    caller.require_in(Scope::EventsWrite, program)?;
+/// What can be told without the body. Each event is looked at again: see [`resolve`].
+fn authorize(api: &Api, caller: &Caller, kind: Option<Kind>, program: Option<&str>) -> Result<(), Problem> {
+    match kind {
+        Some(kind) => caller.require(kind.scope())?,
+        None => caller.require_any(&Kind::ALL.map(Kind::scope))?,
+    }
+    let Some(program) = program else { return Ok(()) };
+    caller.require_program(program)?;
     api.known_program(program)
 }
 

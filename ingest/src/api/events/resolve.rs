@@ -3,7 +3,12 @@
 //!
 //! After this, raw aliases are gone.
 
-use super::draft::{Draft, DraftBody, DraftTouch, Named};
+use super::draft::{
+    Draft,
+    body::{DraftBody, Reference},
+    touches::{DraftTouch, Named},
+    value::Money,
+};
 use crate::{
     api::{
         auth::Caller,
@@ -14,8 +19,11 @@ use crate::{
 };
 use bytes::Bytes;
 use whence_schemas::{
-    event::{self, AttributionRule, Event, Lead, Link, Mode, Program, Qualification, Subject, Touch},
-    ids::{ChannelNumber, EventId},
+    event::{
+        AttributionRule, Disqualification, Erasure, Event, Identify, Lead, Link, Mode, Participant, Program,
+        Qualification, RewardDecision, Share, Subject, Touch, event::Body,
+    },
+    ids::{ChannelId, ChannelNumber, EventId, ReferrerId},
     subject::{AliasKind, IdentityHasher, normalise},
     time::UnixMs,
     token::{self, KeyRing},
@@ -42,37 +50,28 @@ impl Resolver<'_> {
     /// Every field at fault. Where all of them may mend themselves (a key or a link that has not arrived
     /// here yet), the event is to be tried again.
     pub fn event(&self, draft: &Draft, caller: &Caller) -> Result<Event, Vec<FieldError>> {
-        let one =
-            |code, detail: &str| vec![FieldError { field: "program".into(), code, detail: detail.into() }];
+        let one = |field: &str, code, detail: &str| {
+            Err(vec![FieldError { field: field.into(), code, detail: detail.into() }])
+        };
+        let scope = draft.kind.scope();
+        if !caller.has(scope) {
+            let detail = format!("needs a key with the scope {}", scope.word());
+            return one("type", Code::Forbidden, &detail);
+        }
         if !caller.may_touch(draft.program.as_str()) {
-            return Err(one(Code::Forbidden, "is not the one the API key is for"));
+            return one("program", Code::Forbidden, "is not the one the API key is for");
         }
         let Some(program) = self.registry.program(draft.program.as_str()) else {
-            return Err(one(self.missing(Code::UnknownProgram), "is not known"));
+            return one("program", self.missing(Code::UnknownProgram), "is not known");
         };
         let mut errors = Errors::default();
-        let subject = self.subject(draft, program, &mut errors);
-        let body = match &draft.body {
-            DraftBody::Lead { touches } => {
-                let touches = self.touches(touches, draft.occurred_at, program, &mut errors);
-                event::event::Body::Lead(Lead { subject: Some(subject), touches })
-            }
-            DraftBody::Qualification { name, value_minor, currency } => {
-                event::event::Body::Qualification(Qualification {
-                    subject: Some(subject),
-                    name: name.clone(),
-                    value_minor: *value_minor,
-                    currency: currency.clone(),
-                    rewards: program.rewards.clone(),
-                })
-            }
-        };
+        let body = self.body(draft, program, &mut errors);
         if !errors.is_empty() {
             return Err(errors.into_vec());
         }
         let mode = if draft.is_test { Mode::Test } else { Mode::Live };
         Ok(Event {
-            id: Bytes::copy_from_slice(event_id(draft).0.as_bytes()),
+            id: bytes_of(draft.id()),
             mode: mode.into(),
             program: program.id.clone(),
             source: draft.source.clone(),
@@ -84,29 +83,126 @@ impl Resolver<'_> {
         })
     }
 
+    fn body(&self, draft: &Draft, program: &Program, errors: &mut Errors) -> Body {
+        match &draft.body {
+            DraftBody::Lead { touches } => {
+                let subject = Some(self.subject(draft, program, errors));
+                let touches = self.touches(touches, draft.occurred_at, program, errors);
+                Body::Lead(Lead { subject, touches })
+            }
+            DraftBody::Qualification { name, value: Money { minor, currency } } => {
+                Body::Qualification(Qualification {
+                    subject: Some(self.subject(draft, program, errors)),
+                    name: name.clone(),
+                    value_minor: *minor,
+                    currency: currency.clone(),
+                    rewards: program.rewards.clone(),
+                })
+            }
+            DraftBody::Disqualification { qualification, reason, value: Money { minor, currency } } => {
+                Body::Disqualification(Disqualification {
+                    subject: Some(self.subject(draft, program, errors)),
+                    qualification_id: qualification_id(draft, qualification.as_ref()),
+                    reason: reason.clone(),
+                    value_minor: *minor,
+                    currency: currency.clone(),
+                })
+            }
+            DraftBody::Participant { referrer } => {
+                self.known_referrer(referrer, program, errors);
+                Body::Participant(Participant {
+                    referrer: referrer.as_str().to_owned(),
+                    keys: self.keys_of(draft),
+                })
+            }
+            DraftBody::Share { referrer, code, channel } => {
+                Body::Share(self.share(referrer.as_ref(), code.as_deref(), channel.as_ref(), program, errors))
+            }
+            DraftBody::Identify => {
+                Body::Identify(Identify { subject: Some(self.subject(draft, program, errors)) })
+            }
+            DraftBody::RewardDecision { reward, decision, decided_by, reason, reference } => {
+                Body::RewardDecision(RewardDecision {
+                    reward_id: Bytes::copy_from_slice(reward.as_bytes()),
+                    decision: (*decision).to_owned(),
+                    decided_by: decided_by.clone(),
+                    reason: reason.clone(),
+                    reference: reference.clone(),
+                })
+            }
+            // What is to be forgotten is not written down again: keys only.
+            DraftBody::Erasure { requested_by } => Body::Erasure(Erasure {
+                subject: Some(Subject { lead: String::new(), keys: self.keys_of(draft) }),
+                requested_by: requested_by.clone(),
+            }),
+        }
+    }
+
     /// The code for something that is not there.
     fn missing(&self, code: Code) -> Code {
         if self.is_current { code } else { Code::Behind }
     }
 
+    fn keys_of(&self, draft: &Draft) -> Vec<Bytes> {
+        let key = |(kind, alias): &(AliasKind, String)| self.identity.key(&draft.program, *kind, alias);
+        draft.aliases.iter().map(|alias| Bytes::copy_from_slice(&key(alias).0)).collect()
+    }
+
     fn subject(&self, draft: &Draft, program: &Program, errors: &mut Errors) -> Subject {
-        let mut subject = Subject::default();
-        for (kind, alias) in &draft.aliases {
-            let key = self.identity.key(&draft.program, *kind, alias);
-            subject.keys.push(Bytes::copy_from_slice(&key.0));
-            if *kind == AliasKind::Lead {
-                if program.hash_lead_ids {
-                    subject.lead = key.to_string();
-                } else if looks_personal(alias) {
-                    let detail = "looks like an email address or phone number: send it as email or phone, \
-                                  or have the program hash lead ids";
-                    errors.add("lead", Code::Invalid, detail);
-                } else {
-                    subject.lead.clone_from(alias);
-                }
+        let mut subject = Subject { lead: String::new(), keys: self.keys_of(draft) };
+        let lead = draft.aliases.iter().find(|(kind, _)| *kind == AliasKind::Lead);
+        if let Some((kind, lead)) = lead {
+            if program.hash_lead_ids {
+                subject.lead = self.identity.key(&draft.program, *kind, lead).to_string();
+            } else if looks_personal(lead) {
+                let detail = "looks like an email address or phone number: send it as email or phone, \
+                              or have the program hash lead ids";
+                errors.add("lead", Code::Invalid, detail);
+            } else {
+                subject.lead.clone_from(lead);
             }
         }
         subject
+    }
+
+    fn known_referrer(&self, referrer: &ReferrerId, program: &Program, errors: &mut Errors) {
+        if self.registry.referrer(&program.id, referrer.as_str()).is_none() {
+            let code = self.missing(Code::UnknownReferrer);
+            errors.add("referrer", code, "is not a referrer of the program");
+        }
+    }
+
+    /// What was shared is told even of a link that has been disabled since.
+    fn share(
+        &self,
+        referrer: Option<&ReferrerId>,
+        code: Option<&str>,
+        channel: Option<&ChannelId>,
+        program: &Program,
+        errors: &mut Errors,
+    ) -> Share {
+        let link = code.and_then(|code| self.registry.link_by_code(&program.id, code));
+        if code.is_some() && link.is_none() {
+            let code = self.missing(Code::UnknownCode);
+            errors.add("code", code, "is not the code of a link of the program");
+        }
+        match (referrer, link) {
+            (Some(referrer), Some(link)) if referrer.as_str() != link.referrer => {
+                errors.add("referrer", Code::Invalid, "is not whose link it is");
+            }
+            (Some(referrer), None) => self.known_referrer(referrer, program, errors),
+            _ => {}
+        }
+        let channel = channel.map(ChannelId::as_str);
+        if channel.is_some_and(|channel| !program.channels.iter().any(|name| name == channel)) {
+            errors.add("channel", Code::Invalid, "is not one of the program's channels");
+        }
+        let of_link = |part: fn(&Link) -> &String| link.map(part).cloned().unwrap_or_default();
+        Share {
+            referrer: referrer.map_or_else(|| of_link(|link| &link.referrer), |own| own.as_str().to_owned()),
+            link: link.map(|link| address(&link.host, &link.code)).unwrap_or_default(),
+            channel: channel.map_or_else(|| of_link(|link| &link.channel), str::to_owned),
+        }
     }
 
     fn touches(
@@ -164,10 +260,19 @@ impl Resolver<'_> {
     }
 }
 
-/// The event's id: the caller's retry has the same.
-#[must_use]
-pub fn event_id(draft: &Draft) -> EventId {
-    EventId::of(&draft.program, &draft.source, &draft.key)
+fn bytes_of(id: EventId) -> Bytes {
+    Bytes::copy_from_slice(id.0.as_bytes())
+}
+
+/// The event id of the qualification that a disqualification names; empty for none.
+fn qualification_id(draft: &Draft, named: Option<&Reference>) -> Bytes {
+    match named {
+        None => Bytes::new(),
+        Some(Reference::Id(id)) => bytes_of(*id),
+        Some(Reference::Key(key)) => {
+            bytes_of(EventId::of_kind(&draft.program, &draft.source, "qualification", key))
+        }
+    }
 }
 
 fn touch_of(link: &Link) -> Touch {

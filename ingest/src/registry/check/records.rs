@@ -16,7 +16,8 @@ pub const LIST_MAX: usize = 256;
 /// The longest attribution window, in days: token keys have to be kept for as long.
 pub const WINDOW_DAYS_MAX: u64 = 400;
 /// What an API key may allow.
-pub const SCOPES: [&str; 4] = ["events:write", "registry:write", "registry:read", "reports:read"];
+pub const SCOPES: [&str; 6] =
+    ["events:write", "rewards:decide", "persons:erase", "registry:write", "registry:read", "reports:read"];
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 

@@ -1,0 +1,219 @@
+//! What an event says beside whom it is about: one reader for each kind.
+
+use super::{
+    checked_key, plain_name,
+    touches::{DraftTouch, Named, named, touches},
+    value::{Money, money},
+};
+use crate::api::{events::kind::Kind, json::Fields, problem::Code};
+use std::{fmt::Display, str::FromStr};
+use uuid::Uuid;
+use whence_schemas::ids::{ChannelId, EventId, ReferrerId};
+
+/// Characters of the name of a qualification and of the reason of a disqualification.
+pub const NAME_MAX: usize = 64;
+/// Characters of who decides or asks.
+pub const WHO_MAX: usize = 64;
+/// Characters of a decision's reason.
+pub const REASON_MAX: usize = 500;
+/// Characters of a payout's reference.
+pub const REFERENCE_MAX: usize = 128;
+
+/// What an event says.
+pub enum DraftBody {
+    /// Somebody became a lead.
+    Lead {
+        /// What led here, oldest first.
+        touches: Vec<DraftTouch>,
+    },
+    /// A lead reached something.
+    Qualification {
+        /// What.
+        name: String,
+        /// What it is worth.
+        value: Money,
+    },
+    /// It is taken back.
+    Disqualification {
+        /// The one qualification; none: all that the lead has reached.
+        qualification: Option<Reference>,
+        /// A plain word.
+        reason: String,
+        /// The part that is taken back; no currency: all of it.
+        value: Money,
+    },
+    /// A referrer joined. The aliases of the event, if any, are the referrer's own.
+    Participant {
+        /// Which.
+        referrer: ReferrerId,
+    },
+    /// A referrer shared.
+    Share {
+        /// Which; needed without a code.
+        referrer: Option<ReferrerId>,
+        /// The code of the link that was shared.
+        code: Option<String>,
+        /// Where; without one, the link's.
+        channel: Option<ChannelId>,
+    },
+    /// All aliases of the event are one person's.
+    Identify,
+    /// Somebody decided about a reward.
+    RewardDecision {
+        /// Which reward.
+        reward: Uuid,
+        /// How: a word of [`DECISIONS`].
+        decision: &'static str,
+        /// Who.
+        decided_by: String,
+        /// Why.
+        reason: String,
+        /// Under which reference it was paid.
+        reference: String,
+    },
+    /// The person is to be forgotten.
+    Erasure {
+        /// Who asked.
+        requested_by: String,
+    },
+}
+
+/// How a disqualification names a qualification.
+pub enum Reference {
+    /// By the id that its caller, the same source, gave it.
+    Key(String),
+    /// By the id that this API answered with.
+    Id(EventId),
+}
+
+/// What can be decided about a reward, and whether that needs a reason and a reference.
+pub const DECISIONS: [(&str, (&str, bool, bool)); 4] = [
+    ("approve", ("approve", true, false)),
+    ("reject", ("reject", true, false)),
+    ("issue", ("issue", false, true)),
+    ("claw_back", ("claw_back", true, false)),
+];
+
+/// Reads what an event of this kind says; `None` where something that is needed is missing or wrong.
+pub(super) fn read(kind: Kind, fields: &mut Fields<'_>) -> Option<DraftBody> {
+    match kind {
+        Kind::Lead => Some(DraftBody::Lead { touches: touches(fields) }),
+        Kind::Qualification => qualification(fields),
+        Kind::Disqualification => disqualification(fields),
+        Kind::Participant => Some(DraftBody::Participant { referrer: required(fields, "referrer")? }),
+        Kind::Share => share(fields),
+        Kind::Identify => Some(DraftBody::Identify),
+        Kind::RewardDecision => decision(fields),
+        Kind::Erasure => Some(DraftBody::Erasure { requested_by: text(fields, "requested_by", WHO_MAX)? }),
+    }
+}
+
+fn qualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
+    let name = match fields.required_text("name") {
+        Some(name) => plain_name(fields, "name", name, NAME_MAX),
+        None => None,
+    };
+    let value = fields.object("value").and_then(money).unwrap_or_default();
+    Some(DraftBody::Qualification { name: name?, value })
+}
+
+fn disqualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
+    let reason = match fields.required_text("reason") {
+        Some(reason) => plain_name(fields, "reason", reason, NAME_MAX),
+        None => None,
+    };
+    let value = fields.object("value").and_then(money);
+    if value.as_ref().is_some_and(|value| value.minor == 0) {
+        fields.wrong("value", Code::Invalid, "must be more than nothing; leave it out to take back all");
+    }
+    if fields.has("qualification") && fields.has("qualification_id") {
+        fields.wrong("qualification_id", Code::Invalid, "and qualification must not both be given");
+    }
+    let key = match fields.text("qualification") {
+        Some(key) => checked_key(fields, "qualification", key).map(Reference::Key),
+        None => None,
+    };
+    let id = parsed(fields, "qualification_id", |text| {
+        let uuid = Uuid::parse_str(text).ok()?;
+        EventId::from_bytes(uuid.as_bytes())
+    });
+    let qualification = key.or(id.map(Reference::Id));
+    if value.is_some() && qualification.is_none() {
+        fields.wrong("qualification", Code::Required, "is missing: a part is of one qualification");
+    }
+    Some(DraftBody::Disqualification { qualification, reason: reason?, value: value.unwrap_or_default() })
+}
+
+fn share(fields: &mut Fields<'_>) -> Option<DraftBody> {
+    let is_named = fields.has("referrer") || fields.has("code");
+    if !is_named {
+        fields.wrong("referrer", Code::Required, "is missing, and so is code");
+    }
+    let referrer = name(fields, "referrer");
+    let code = named(fields, "code", Named::Code).and_then(|touch| match touch.evidence {
+        Named::Code(code) => Some(code),
+        Named::Token(_) => None,
+    });
+    let channel = name(fields, "channel");
+    is_named.then_some(DraftBody::Share { referrer, code, channel })
+}
+
+fn decision(fields: &mut Fields<'_>) -> Option<DraftBody> {
+    let reward = match fields.has("reward") {
+        true => parsed(fields, "reward", |text| Uuid::parse_str(text).ok()),
+        false => {
+            fields.wrong("reward", Code::Required, "is missing");
+            None
+        }
+    };
+    if !fields.has("decision") {
+        fields.wrong("decision", Code::Required, "is missing");
+    }
+    let decision = fields.word("decision", &DECISIONS);
+    let decided_by = text(fields, "decided_by", WHO_MAX);
+    let (_, needs_reason, needs_reference) = decision.unwrap_or_default();
+    let reason = optional_text(fields, "reason", REASON_MAX, needs_reason);
+    let reference = optional_text(fields, "reference", REFERENCE_MAX, needs_reference);
+    if decision.is_some() && !needs_reference && !reference.is_empty() {
+        fields.wrong("reference", Code::Invalid, "belongs to the decision \"issue\"");
+    }
+    let (decision, ..) = decision?;
+    Some(DraftBody::RewardDecision { reward: reward?, decision, decided_by: decided_by?, reason, reference })
+}
+
+fn parsed<T>(fields: &mut Fields<'_>, field: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    let parsed = parse(&fields.text(field)?);
+    if parsed.is_none() {
+        fields.wrong(field, Code::Invalid, "is not an id that whence has given");
+    }
+    parsed
+}
+
+fn name<T: FromStr<Err: Display>>(fields: &mut Fields<'_>, field: &str) -> Option<T> {
+    fields.text(field)?.parse().map_err(|error| fields.wrong(field, Code::Invalid, error)).ok()
+}
+
+fn required<T: FromStr<Err: Display>>(fields: &mut Fields<'_>, field: &str) -> Option<T> {
+    if !fields.has(field) {
+        fields.wrong(field, Code::Required, "is missing");
+    }
+    name(fields, field)
+}
+
+fn text(fields: &mut Fields<'_>, field: &str, max: usize) -> Option<String> {
+    Some(optional_text(fields, field, max, true)).filter(|text| !text.is_empty())
+}
+
+/// What people write and others read for years: it names no one, so that nothing in it has to be erased.
+fn optional_text(fields: &mut Fields<'_>, field: &str, max: usize, is_needed: bool) -> String {
+    let text = if is_needed { fields.required_text(field) } else { fields.text(field) };
+    let Some(text) = text else { return String::new() };
+    let text = text.trim();
+    let fits = (1..=max).contains(&text.chars().count());
+    if fits && !text.chars().any(|c| c.is_control() || c == '@') {
+        return text.to_owned();
+    }
+    let detail = format_args!("must have 1 to {max} characters, no address of a person and no line breaks");
+    fields.wrong(field, Code::Invalid, detail);
+    String::new()
+}
