@@ -111,6 +111,12 @@ pub enum Failure {
     /// Standard output is gone.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
+    /// Rows of a file were not taken; each has been told.
+    #[error("{refused} rows were refused")]
+    Refused {
+        /// How many.
+        refused: u64,
+    },
     /// What was asked makes no sense.
     #[error("{0}")]
     Usage(String),

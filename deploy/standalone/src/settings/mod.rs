@@ -13,8 +13,8 @@ pub use ingest::{EdgeSettings, JournalSettings};
 pub use kafka::{KafkaSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
-    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, IngestSettings, LineageSettings,
-    MigrateSettings, ReportSettings, TopicsSettings, TrySettings, UpSettings,
+    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, ImportSettings, IngestSettings,
+    LineageSettings, MigrateSettings, ReportSettings, TopicsSettings, TrySettings, UpSettings,
 };
 
 use clap::ArgMatches;
@@ -22,7 +22,7 @@ use whence_runtime::settings::{self, Catalogue, Environment, Group, Loaded, Mist
 
 /// Every setting of every command, and the variables that scripts and tests read.
 pub fn catalogue() -> Catalogue {
-    const OTHERS: [&str; 12] = [
+    const OTHERS: [&str; 13] = [
         "WHENCE_CACHE",
         "WHENCE_CLICKHOUSE_BIN",
         "WHENCE_CLICKHOUSE_LISTENER_FD",
@@ -34,6 +34,7 @@ pub fn catalogue() -> Catalogue {
         "WHENCE_REVISION",
         "WHENCE_TEST_KAFKA_BROKERS",
         "WHENCE_UPDATE_README",
+        "WHENCE_UPDATE_SCHEMAS",
         "WHENCE_URL",
     ];
     let catalogue = Catalogue::default()
@@ -46,7 +47,8 @@ pub fn catalogue() -> Catalogue {
         .with::<TopicsSettings>()
         .with::<ReportSettings>()
         .with::<LineageSettings>()
-        .with::<TrySettings>();
+        .with::<TrySettings>()
+        .with::<ImportSettings>();
     OTHERS.into_iter().fold(catalogue, Catalogue::with_variable)
 }
 

@@ -127,6 +127,15 @@ whence_runtime::compose! {
 }
 
 whence_runtime::compose! {
+    /// `whence import`.
+    pub struct ImportSettings {
+        pub data: DataSettings,
+        pub call: CallSettings,
+        pub log: LogSettings,
+    }
+}
+
+whence_runtime::compose! {
     /// `whence topics`.
     pub struct TopicsSettings {
         pub kafka: KafkaSettings,

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(30);
 /// Bytes of an answer.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]

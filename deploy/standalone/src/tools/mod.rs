@@ -1,6 +1,7 @@
 //! The tools: commands that do one thing and end.
 
 mod http;
+pub mod import;
 pub mod lineage;
 pub mod migrate;
 pub mod report;
@@ -19,15 +20,17 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use clickhouse::Client;
+use secrecy::{ExposeSecret, SecretString};
+use whence_ingest::api::admin_key;
 use whence_runtime::telemetry::{LogSettings, start_logs};
 use whence_schemas::ids::ProgramId;
 
-use crate::addresses;
+use crate::addresses::{self, Addresses};
 use crate::data_dir;
 use crate::failure::Failure;
 use crate::parts::store;
 use crate::secrets::{Secrets, load};
-use crate::settings::{AccountSettings, ClickHouseSettings, DataSettings, SecretsSettings};
+use crate::settings::{AccountSettings, CallSettings, ClickHouseSettings, DataSettings, SecretsSettings};
 
 /// Where the embedded ClickHouse is when nothing says otherwise.
 const ENGINE_DEFAULT: &str = "http://127.0.0.1:8123";
@@ -62,6 +65,32 @@ fn clickhouse_url(clickhouse: &ClickHouseSettings, data: &DataSettings) -> Strin
 fn reader(clickhouse: &ClickHouseSettings, account: &AccountSettings, data: &DataSettings) -> Client {
     let url = clickhouse_url(clickhouse, data);
     whence_console::ask::reader(store::client(&url, clickhouse, account), ANSWER_MAX)
+}
+
+/// Where a part answers: the given address, or what the process of the data folder has noted.
+fn address(
+    given: Option<&String>,
+    flag: &str,
+    data: &DataSettings,
+    noted: fn(Addresses) -> Option<String>,
+) -> Result<String, Failure> {
+    let own = || addresses::read(&data.data.join("addresses.json")).and_then(noted);
+    given.cloned().or_else(own).ok_or_else(|| {
+        let folder = data.data.display();
+        Failure::Usage(format!("no whence runs in {folder}: start `whence up`, or give --{flag}"))
+    })
+}
+
+/// The given API key, or the folder's admin key.
+fn api_key(call: &CallSettings, data: &DataSettings) -> Result<SecretString, Failure> {
+    if let Some(key) = &call.api_key {
+        return Ok(key.expose_secret().into());
+    }
+    let path = data.data.join(admin_key::FILE_NAME);
+    match std::fs::read_to_string(&path) {
+        Ok(key) => Ok(key.trim().into()),
+        Err(source) => Err(Failure::File { path, source }),
+    }
 }
 
 /// The given secrets, or those of the data folder. None are made here: they would hash differently.

@@ -6,13 +6,11 @@ mod steps;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgMatches, Command, value_parser};
-use secrecy::{ExposeSecret, SecretString};
-use whence_ingest::api::admin_key;
+use secrecy::SecretString;
 use whence_runtime::settings;
 use whence_schemas::ids::ProgramId;
 
 use super::table::{Align, Table};
-use crate::addresses;
 use crate::failure::Failure;
 use crate::settings::{TrySettings, load};
 
@@ -68,37 +66,18 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn trial(settings: &TrySettings) -> Result<Trial, Failure> {
-    let noted = addresses::read(&settings.data.data.join("addresses.json"));
-    let address = |given: &Option<String>, noted: Option<String>, flag: &str| {
-        given.clone().or(noted).ok_or_else(|| {
-            let folder = settings.data.data.display();
-            Failure::Usage(format!("no whence runs in {folder}: start `whence up`, or give --{flag}"))
-        })
-    };
-    let call = &settings.call;
-    let edge = address(&call.edge_url, noted.as_ref().and_then(|noted| noted.edge.clone()), "edge-url")?;
-    let api = address(&call.api_url, noted.as_ref().and_then(|noted| noted.api.clone()), "api-url")?;
+    let (call, data) = (&settings.call, &settings.data);
+    let edge = super::address(call.edge_url.as_ref(), "edge-url", data, |noted| noted.edge)?;
+    let api = super::address(call.api_url.as_ref(), "api-url", data, |noted| noted.api)?;
     Ok(Trial {
         program: "try".parse().expect("it is a name"),
         edge,
         api,
-        key: key(settings)?,
+        key: super::api_key(call, data)?,
         client: super::reader(&settings.clickhouse, &settings.account, &settings.data),
         keys: super::secrets(&settings.secrets, &settings.data)?.keys,
         patience: Duration::ZERO,
     })
-}
-
-/// The given key, or the folder's admin key.
-fn key(settings: &TrySettings) -> Result<SecretString, Failure> {
-    if let Some(key) = &settings.call.api_key {
-        return Ok(key.expose_secret().into());
-    }
-    let path = settings.data.data.join(admin_key::FILE_NAME);
-    match std::fs::read_to_string(&path) {
-        Ok(key) => Ok(key.trim().into()),
-        Err(source) => Err(Failure::File { path, source }),
-    }
 }
 
 /// The steps so far.

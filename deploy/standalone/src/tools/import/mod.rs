@@ -1,0 +1,263 @@
+//! `whence import`: events of the past from a file, over the API. Whatever the file does not name itself has
+//! an id made of its content, so that the same import again changes nothing: after a failure, run it again.
+
+mod rows;
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
+use hyper::{Method, StatusCode};
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use whence_runtime::settings;
+
+use super::http::{CallError, call};
+use crate::failure::{Failure, chain};
+use crate::settings::{ImportSettings, load};
+use rows::{Defaults, KINDS, Row};
+
+/// Bytes of a batch: half of what an API takes that is set to take the least.
+const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Tries of a batch, or of those of its events that the API could not take yet.
+const TRIES_MAX: u32 = 8;
+const WAIT_MAX: Duration = Duration::from_secs(30);
+const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// `whence import`
+pub fn command() -> Command {
+    let file = Arg::new("file").value_name("FILE").required(true).help("CSV or NDJSON; `-`: standard input");
+    let program = Arg::new("program").long("program").value_name("ID").required(true).help("Its program");
+    let format = Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .value_parser(PossibleValuesParser::new(["csv", "ndjson"]))
+        .help("What the file is [default: what its name ends in]");
+    let kind = Arg::new("type")
+        .long("type")
+        .value_name("TYPE")
+        .value_parser(PossibleValuesParser::new(KINDS))
+        .help("What rows are that have no `type`");
+    let source = Arg::new("source")
+        .long("source")
+        .value_name("NAME")
+        .default_value("import")
+        .help("The source of rows that have no `source`; ids are counted per source");
+    let delimiter = Arg::new("delimiter")
+        .long("delimiter")
+        .value_name("CHARACTER")
+        .default_value(",")
+        .value_parser(|text: &str| match text.as_bytes() {
+            [byte] if byte.is_ascii() && *byte != b'"' => Ok(*byte),
+            _ => Err("expected one ASCII character"),
+        })
+        .help("What separates the fields of a CSV file");
+    let batch = Arg::new("batch")
+        .long("batch")
+        .value_name("NUMBER")
+        .default_value("500")
+        .value_parser(value_parser!(u32).range(1..=10_000))
+        .help("Events of one request");
+    let about = "Sends events of the past from a file; the same file again changes nothing";
+    settings::command::<ImportSettings>(Command::new("import").about(about))
+        .args([file, program, format, kind, source, delimiter, batch])
+}
+
+/// Imports. Refused rows are told on standard error, each with its line and why.
+///
+/// # Errors
+/// The file or the API can't be used, or rows were refused.
+pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    let settings = load::<ImportSettings>(flags)?.settings;
+    let text = |name: &str| flags.get_one::<String>(name).map(String::as_str);
+    let path = Path::new(text("file").expect("required"));
+    let named = || path.extension().and_then(|extension| extension.to_str());
+    let format = text("format").or_else(named).unwrap_or_default();
+    let defaults = Defaults {
+        program: text("program").expect("required").to_owned(),
+        kind: text("type").map(str::to_owned),
+        source: text("source").expect("has a default").to_owned(),
+    };
+    let failed = |source| Failure::File { path: path.to_owned(), source };
+    let file: Box<dyn Read> = match path.to_str() {
+        Some("-") => Box::new(io::stdin().lock()),
+        _ => Box::new(File::open(path).map_err(failed)?),
+    };
+    let rows: Box<dyn Iterator<Item = io::Result<Row>>> = match format.to_ascii_lowercase().as_str() {
+        "csv" => {
+            let delimiter = flags.get_one::<u8>("delimiter").copied().expect("has a default");
+            Box::new(rows::csv(file, delimiter, defaults).map_err(failed)?)
+        }
+        "ndjson" | "jsonl" => Box::new(rows::ndjson(file, defaults)),
+        _ => return Err(Failure::Usage("say what the file is: --format csv or --format ndjson".to_owned())),
+    };
+    let batch_max = flags.get_one::<u32>("batch").map_or(1, |max| *max as usize);
+    let mut import = Import {
+        api: super::address(settings.call.api_url.as_ref(), "api-url", &settings.data, |noted| noted.api)?,
+        authorization: authorization(&settings)?,
+        counts: Counts::default(),
+        told: Instant::now(),
+    };
+    let imported = super::ask(&settings.log, async {
+        import.rows(rows, batch_max).await.map_err(|stop| match stop {
+            Stop::File(source) => failed(source),
+            Stop::Api(why) => Failure::Usage(why),
+        })
+    });
+    let Counts { rows, accepted, refused } = import.counts;
+    super::print(&format!("{rows} rows read, {accepted} accepted, {refused} refused\n"))?;
+    imported?;
+    if refused > 0 {
+        return Err(Failure::Refused { refused });
+    }
+    Ok(())
+}
+
+fn authorization(settings: &ImportSettings) -> Result<HeaderValue, Failure> {
+    let key = super::api_key(&settings.call, &settings.data)?;
+    let header = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
+    let mut header = header.map_err(|_| Failure::Usage("the API key has characters that none has".into()))?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
+/// Why an import ends before its file does.
+enum Stop {
+    File(io::Error),
+    Api(String),
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    rows: u64,
+    accepted: u64,
+    refused: u64,
+}
+
+/// An event on its way.
+struct Sent {
+    line: u64,
+    event: Value,
+}
+
+struct Import {
+    api: String,
+    authorization: HeaderValue,
+    counts: Counts,
+    told: Instant,
+}
+
+impl Import {
+    async fn rows(
+        &mut self,
+        rows: impl Iterator<Item = io::Result<Row>>,
+        batch_max: usize,
+    ) -> Result<(), Stop> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for row in rows {
+            let Row { line, event } = row.map_err(Stop::File)?;
+            self.counts.rows += 1;
+            match event {
+                Err(why) => self.refuse(line, &why),
+                Ok(event) => {
+                    let length = event.to_string().len() + 1;
+                    if batch.len() == batch_max || bytes + length >= BATCH_BYTES_MAX {
+                        self.send(std::mem::take(&mut batch)).await.map_err(Stop::Api)?;
+                        bytes = 0;
+                    }
+                    bytes += length;
+                    batch.push(Sent { line, event });
+                }
+            }
+        }
+        self.send(batch).await.map_err(Stop::Api)
+    }
+
+    /// Sends a batch until each of its events is accepted or refused.
+    async fn send(&mut self, mut batch: Vec<Sent>) -> Result<(), String> {
+        let mut tries = 0;
+        while !batch.is_empty() {
+            let events: Value = batch.iter().map(|sent| sent.event.clone()).collect();
+            let headers = [(AUTHORIZATION, self.authorization.clone())];
+            let answer = call(&self.api, Method::POST, "/v1/events", &headers, Some(&events)).await;
+            tries += 1;
+            let (why, asked) = match answer {
+                Err(error @ CallError::Address(_)) => return Err(chain(&error)),
+                Err(error) => (chain(&error), None),
+                Ok(answer) => {
+                    let (status, body) = (answer.status, answer.json());
+                    match body["results"].as_array() {
+                        Some(results) if results.len() == batch.len() => batch = self.settle(batch, results),
+                        _ if status == StatusCode::SERVICE_UNAVAILABLE => {}
+                        _ => return Err(format!("the API refused the request: {status} {}", detail(&body))),
+                    }
+                    let asked =
+                        answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+                    (format!("{status} {}", detail(&body)), asked.map(Duration::from_secs))
+                }
+            };
+            if batch.is_empty() {
+                break;
+            }
+            if tries == TRIES_MAX {
+                let line = batch[0].line;
+                return Err(format!(
+                    "the API took no more at line {line} after {tries} tries ({why}); run the same import again"
+                ));
+            }
+            let wait = Duration::from_millis(250 << tries).max(asked.unwrap_or_default()).min(WAIT_MAX);
+            tracing::warn!(why, ?wait, events = batch.len(), "not taken yet");
+            tokio::time::sleep(wait).await;
+        }
+        self.tell();
+        Ok(())
+    }
+
+    /// Counts what was decided and returns what is to be sent again.
+    fn settle(&mut self, batch: Vec<Sent>, results: &[Value]) -> Vec<Sent> {
+        let mut again = Vec::new();
+        for (sent, result) in batch.into_iter().zip(results) {
+            match result["status"].as_str() {
+                Some("accepted") => self.counts.accepted += 1,
+                Some("retry") => again.push(sent),
+                _ => self.refuse(sent.line, &detail(&result["error"])),
+            }
+        }
+        again
+    }
+
+    fn refuse(&mut self, line: u64, why: &str) {
+        self.counts.refused += 1;
+        say(&format!("line {line}: {why}"));
+    }
+
+    fn tell(&mut self) {
+        if self.told.elapsed() >= PROGRESS_EVERY {
+            self.told = Instant::now();
+            let Counts { rows, accepted, refused } = self.counts;
+            say(&format!("{rows} rows read, {accepted} accepted, {refused} refused so far"));
+        }
+    }
+}
+
+/// If standard error is gone there is nobody to tell; the exit code and the counts stay.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// What a problem says: every field at fault, or its detail. The API repeats no value.
+fn detail(problem: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    match problem["errors"].as_array() {
+        Some(errors) => {
+            let said =
+                errors.iter().map(|error| format!("{} {}", text(&error["field"]), text(&error["detail"])));
+            said.collect::<Vec<_>>().join("; ")
+        }
+        None => text(&problem["detail"]),
+    }
+}

@@ -1,0 +1,316 @@
+//! The rows of a file, each an event to send or a reason why not. Knows no API.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read};
+use std::rc::Rc;
+
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a row; a file with a longer one is none of ours.
+pub const ROW_BYTES_MAX: u64 = 256 * 1024;
+/// What is imported: what has happened, not what is decided now.
+pub const KINDS: [&str; 6] =
+    ["lead", "qualification", "disqualification", "participant", "share", "identify"];
+/// Columns that are texts of the event.
+const TEXTS: [&str; 18] = [
+    "type",
+    "program",
+    "id",
+    "source",
+    "lead",
+    "email",
+    "phone",
+    "customer",
+    "contact",
+    "name",
+    "wclid",
+    "code",
+    "referrer",
+    "channel",
+    "qualification",
+    "qualification_id",
+    "reason",
+    "occurred_at",
+];
+/// Columns of the event's `value`.
+const VALUES: [&str; 3] = ["amount", "minor", "currency"];
+
+/// What a row says where it says nothing itself.
+pub struct Defaults {
+    /// The program of every row.
+    pub program: String,
+    /// The kind of rows that name none.
+    pub kind: Option<String>,
+    /// The source of rows that name none.
+    pub source: String,
+}
+
+/// A row of the file.
+#[derive(Debug, PartialEq)]
+pub struct Row {
+    /// The line that it begins on, from 1.
+    pub line: u64,
+    /// The event, or why there is none.
+    pub event: Result<Value, String>,
+}
+
+/// Reads a file whose rows are of a bounded size.
+struct Bounded<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(io::Error::other(format!("a row is longer than {ROW_BYTES_MAX} bytes")));
+        }
+        let read = self.inner.read(buffer)?;
+        self.left.set(self.left.get().saturating_sub(read as u64));
+        Ok(read)
+    }
+}
+
+fn bounded<R: Read>(inner: R) -> (Bounded<R>, Rc<Cell<u64>>) {
+    let left = Rc::new(Cell::new(ROW_BYTES_MAX));
+    (Bounded { inner, left: Rc::clone(&left) }, left)
+}
+
+/// The rows of a CSV file with a header.
+///
+/// # Errors
+/// The header has a column that no event has, or one twice; or it can't be read.
+pub fn csv(
+    file: impl Read,
+    delimiter: u8,
+    defaults: Defaults,
+) -> io::Result<impl Iterator<Item = io::Result<Row>>> {
+    let (file, left) = bounded(file);
+    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(file);
+    let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
+    for (index, column) in columns.iter().enumerate() {
+        let is_known = column == "test" || TEXTS.contains(&&**column) || VALUES.contains(&&**column);
+        if !is_known {
+            let known = [&TEXTS[..], &VALUES, &["test"]].concat().join(", ");
+            return Err(io::Error::other(format!("the column {column:?} is none of {known}")));
+        }
+        if columns[..index].contains(column) {
+            return Err(io::Error::other(format!("the column {column:?} is there twice")));
+        }
+    }
+    let mut record = csv::StringRecord::new();
+    Ok(std::iter::from_fn(move || {
+        left.set(ROW_BYTES_MAX);
+        let line = reader.position().line();
+        match reader.read_record(&mut record) {
+            Ok(false) => None,
+            Ok(true) => {
+                let line = record.position().map_or(line, csv::Position::line);
+                let event = of_cells(&columns, &record).and_then(|event| finished(event, &defaults));
+                Some(Ok(Row { line, event }))
+            }
+            Err(error) => Some(match error.into_kind() {
+                csv::ErrorKind::Io(error) => Err(error),
+                csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+                    let event = Err(format!("has {len} fields where the header has {expected_len}"));
+                    Ok(Row { line: pos.map_or(line, |pos| pos.line()), event })
+                }
+                _ => Ok(Row { line, event: Err("is not UTF-8".to_owned()) }),
+            }),
+        }
+    }))
+}
+
+/// The rows of a file with a JSON object a line.
+pub fn ndjson(file: impl Read, defaults: Defaults) -> impl Iterator<Item = io::Result<Row>> {
+    let (file, left) = bounded(file);
+    let mut reader = BufReader::new(file);
+    let (mut line, mut number) = (Vec::new(), 0);
+    std::iter::from_fn(move || {
+        loop {
+            left.set(ROW_BYTES_MAX);
+            line.clear();
+            match reader.read_until(b'\n', &mut line) {
+                Ok(0) => return None,
+                Ok(_) => number += 1,
+                Err(error) => return Some(Err(error)),
+            }
+            let text = line.strip_prefix(b"\xef\xbb\xbf").filter(|_| number == 1).unwrap_or(&line);
+            if text.iter().all(u8::is_ascii_whitespace) {
+                continue;
+            }
+            let event = match serde_json::from_slice::<Value>(text) {
+                Ok(Value::Object(event)) => finished(event, &defaults),
+                Ok(_) => Err("is not a JSON object".to_owned()),
+                // The message names the place, never the text.
+                Err(error) => Err(format!("is not JSON: {error}")),
+            };
+            return Some(Ok(Row { line: number, event }));
+        }
+    })
+}
+
+fn of_cells(columns: &[String], record: &csv::StringRecord) -> Result<Map<String, Value>, String> {
+    let (mut event, mut value) = (Map::new(), Map::new());
+    let filled = columns.iter().zip(record).filter(|(_, cell)| !cell.is_empty());
+    for (column, cell) in filled {
+        let whole_number = || cell.parse::<i64>().map(Value::from).ok();
+        match column.as_str() {
+            "test" => {
+                let flag: bool = cell.parse().map_err(|_| "test must be true or false".to_owned())?;
+                event.insert(column.clone(), flag.into());
+            }
+            "minor" => {
+                let minor = whole_number().ok_or("minor must be a whole number")?;
+                value.insert(column.clone(), minor);
+            }
+            "amount" | "currency" => {
+                value.insert(column.clone(), cell.into());
+            }
+            "occurred_at" => {
+                event.insert(column.clone(), whole_number().unwrap_or_else(|| cell.into()));
+            }
+            _ => {
+                event.insert(column.clone(), cell.into());
+            }
+        }
+    }
+    if !value.is_empty() {
+        event.insert("value".to_owned(), value.into());
+    }
+    Ok(event)
+}
+
+/// The event as it is sent: with what the file leaves out, and an id that is the same at every import.
+fn finished(mut event: Map<String, Value>, defaults: &Defaults) -> Result<Value, String> {
+    event.retain(|_, value| !value.is_null());
+    if let Some(kind) = &defaults.kind {
+        event.entry("type").or_insert_with(|| kind.as_str().into());
+    }
+    let kind = event.get("type").ok_or("names no type, and the call has no --type")?;
+    if !KINDS.iter().any(|known| kind == known) {
+        return Err(format!("has a type that is not imported: one of {} is", KINDS.join(", ")));
+    }
+    let program = event.entry("program").or_insert_with(|| defaults.program.as_str().into());
+    if program != defaults.program.as_str() {
+        return Err("names another program".to_owned());
+    }
+    if !event.contains_key("occurred_at") {
+        return Err("has no occurred_at: when it happened can't be made up".to_owned());
+    }
+    event.entry("source").or_insert_with(|| defaults.source.as_str().into());
+    if !event.contains_key("id") {
+        event.insert("id".to_owned(), row_id(&event).into());
+    }
+    Ok(event.into())
+}
+
+/// Names a row by what it says: SHA-256 over its fields in the order of their names. Equal rows are one.
+fn row_id(event: &Map<String, Value>) -> String {
+    let hash = Sha256::digest(ordered(&Value::Object(event.clone())).as_bytes());
+    hash[..16].iter().fold("row-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+}
+
+/// JSON whose objects have their fields in order, whatever serde_json was built to do.
+fn ordered(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let fields: BTreeMap<&String, String> =
+                map.iter().map(|(name, value)| (name, ordered(value))).collect();
+            let fields: Vec<String> = fields
+                .into_iter()
+                .map(|(name, value)| format!("{}:{value}", Value::from(name.as_str())))
+                .collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(ordered).collect::<Vec<_>>().join(",")),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn defaults() -> Defaults {
+        Defaults { program: "p".into(), kind: Some("lead".into()), source: "import".into() }
+    }
+
+    fn of_csv(text: &str) -> Vec<(u64, Result<Value, String>)> {
+        rows(csv(text.as_bytes(), b',', defaults()).unwrap())
+    }
+
+    fn of_lines(text: &str) -> Vec<(u64, Result<Value, String>)> {
+        rows(ndjson(text.as_bytes(), defaults()))
+    }
+
+    fn rows(rows: impl Iterator<Item = io::Result<Row>>) -> Vec<(u64, Result<Value, String>)> {
+        rows.map(Result::unwrap).map(|row| (row.line, row.event)).collect()
+    }
+
+    #[test]
+    fn rows_that_say_nothing_usable_are_refused_where_they_stand() {
+        let found = of_csv(
+            "lead,occurred_at,minor,type,program,test\n\
+             a,,,,,\n\
+             b,2026-01-01T00:00:00Z,1.5,,,\n\
+             c,2026-01-01T00:00:00Z,,erasure,,\n\
+             d,2026-01-01T00:00:00Z,,,q,\n\
+             e,2026-01-01T00:00:00Z,,,,yes\n\
+             f,x\n\
+             \"g\n\",1700000000000,,,p,true\n",
+        );
+        let why: Vec<(u64, &str)> =
+            found.iter().filter_map(|(line, event)| Some((*line, event.as_ref().err()?.as_str()))).collect();
+        let kinds = "lead, qualification, disqualification, participant, share, identify";
+        assert_eq!(
+            why,
+            [
+                (2, "has no occurred_at: when it happened can't be made up"),
+                (3, "minor must be a whole number"),
+                (4, &*format!("has a type that is not imported: one of {kinds} is")),
+                (5, "names another program"),
+                (6, "test must be true or false"),
+                (7, "has 2 fields where the header has 6"),
+            ]
+        );
+        assert_eq!(found[6].1.as_ref().unwrap()["occurred_at"], 1_700_000_000_000_i64);
+        let found = of_lines("\u{feff}{\"lead\":\"a\",\"occurred_at\":1700000000000}\n\n[]\n{\n");
+        assert_eq!((found.len(), found[0].1.is_ok()), (3, true));
+        assert_eq!(found[1], (3, Err("is not a JSON object".to_owned())));
+        assert!(found[2].1.as_ref().unwrap_err().starts_with("is not JSON: "));
+    }
+
+    #[test]
+    fn wrong_columns_and_endless_rows_end_the_import() {
+        for (text, expected) in [("lead,emial\n", "emial"), ("lead,lead\n", "twice")] {
+            let error = csv(text.as_bytes(), b',', defaults()).err().unwrap().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let endless = || Read::chain(&b"lead\n\""[..], io::repeat(b'x'));
+        let error = csv(endless(), b',', defaults()).unwrap().find_map(Result::err).unwrap();
+        assert!(error.to_string().contains("a row is longer than"), "{error}");
+        let error = ndjson(endless(), defaults()).find_map(Result::err).unwrap();
+        assert!(error.to_string().contains("a row is longer than"), "{error}");
+    }
+
+    #[test]
+    fn a_row_without_an_id_has_one_of_its_content_alone() {
+        let one = of_csv("lead,occurred_at,amount,currency\na,2026-01-01T00:00:00Z,1.50,EUR\n");
+        let two = of_csv("currency,amount,occurred_at,lead,id\nEUR,1.50,2026-01-01T00:00:00Z,a,\n");
+        let three = of_lines(
+            r#"{"value":{"currency":"EUR","amount":"1.50"},"lead":"a","occurred_at":"2026-01-01T00:00:00Z","id":null}"#,
+        );
+        assert_eq!((&one[0].1, &one[0].1), (&two[0].1, &three[0].1));
+        let event = one[0].1.as_ref().unwrap();
+        let expected = json!({"type": "lead", "program": "p", "source": "import", "lead": "a",
+            "occurred_at": "2026-01-01T00:00:00Z", "value": {"amount": "1.50", "currency": "EUR"},
+            "id": "row-57f1cba5612b2939952f633c2fcf2ce2"});
+        assert_eq!(event, &expected);
+        let other = of_csv("lead,occurred_at\nb,2026-01-01T00:00:00Z\n");
+        assert_ne!(other[0].1.as_ref().unwrap()["id"], event["id"]);
+    }
+}
