@@ -165,13 +165,14 @@ struct DueRow {
     due: i64,
 }
 
-/// What stands accrued: of each reward, the lines of that state add up to one or none.
+/// What stands accrued: of each reward, the lines of that state add up to one or none, on whatever partition the
+/// program was when they were written. It is looked after where it was accrued last.
 async fn due(client: &Client, partition: u32, at: UnixMs, max: usize) -> Result<Vec<DueReward>> {
     let sql = format!(
         "SELECT program, reward_id, max(revision) AS changed, toUnixTimestamp64Milli(max(due_at)) AS due FROM rewards \
-         WHERE state = 'accrued' AND partition = {partition} \
-         AND due_at <= fromUnixTimestamp64Milli({}, 'UTC') \
-         GROUP BY program, reward_id HAVING sum(sign) > 0 ORDER BY due, reward_id LIMIT {max}",
+         WHERE state = 'accrued' AND due_at <= fromUnixTimestamp64Milli({}, 'UTC') \
+         GROUP BY program, reward_id HAVING sum(sign) > 0 \
+         AND argMax(partition, (revision, sign)) = {partition} ORDER BY due, reward_id LIMIT {max}",
         at.0
     );
     let found: Vec<DueRow> = fetch(client, &sql).await?;

@@ -2,6 +2,7 @@
 
 use crate::{
     events::{click, keys, lead, qualification},
+    rewards,
     world::World,
 };
 use bytes::Bytes;
@@ -47,7 +48,12 @@ pub async fn create(topic: &str, partitions: i32) {
 }
 
 pub fn produce(topic: &str, records: impl Iterator<Item = (Vec<u8>, Bytes)>) {
-    let producer: BaseProducer = client().set("acks", "all").set("linger.ms", "5").create().unwrap();
+    let producer: BaseProducer = client()
+        .set("acks", "all")
+        .set("partitioner", "murmur2_random")
+        .set("linger.ms", "5")
+        .create()
+        .unwrap();
     for (key, payload) in records {
         producer.send(BaseRecord::to(topic).key(&key).payload(payload.as_ref())).map_err(|(e, _)| e).unwrap();
         producer.poll(Duration::ZERO);
@@ -81,8 +87,12 @@ pub fn join_with(
         session_timeout: Duration::from_secs(6),
         ..GroupSettings::new(&brokers())
     };
-    let loops =
-        LoopSettings { block_records_max, linger: Duration::from_millis(50), ..LoopSettings::default() };
+    let loops = LoopSettings {
+        block_records_max,
+        linger: Duration::from_millis(50),
+        sweep_every: Duration::from_millis(200),
+        ..LoopSettings::default()
+    };
     let (stop, store) = (Stop::default(), store.clone());
     let stops = stop.clone();
     let task = tokio::spawn(async move { run(settings, store, loops, keys(), stops).await.unwrap() });
@@ -155,4 +165,44 @@ async fn a_topic_created_anew_is_read_from_its_beginning_and_its_old_offsets_mea
     assert_eq!(world.count("SELECT uniqExact(incarnation) FROM clicks").await, 2);
     world.check_consistent().await;
     member.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_members_that_come_and_go_pay_every_reward_once_and_within_caps_and_budget() {
+    let world = World::new().await;
+    let unique = Uuid::now_v7().simple().to_string();
+    let topics = [(Stream::Conversions, format!("whence.conversions-{unique}"))];
+    create(&topics[0].1, 3).await;
+    let send = |records: Vec<Bytes>| {
+        produce(&topics[0].1, records.into_iter().map(|record| (b"demo".to_vec(), record)));
+    };
+    let earned =
+        (0..200).flat_map(|p| [rewards::qualification(p), rewards::lead(p), rewards::qualification(p)]);
+    send(earned.collect());
+    let steady = join_with(19, &world.store, &unique, &topics);
+    for _ in 0..3 {
+        let member = join_with(31, &world.store, &unique, &topics);
+        let seen = world.count("SELECT count() FROM rewards").await;
+        let deadline = Instant::now() + Duration::from_secs(8);
+        while world.count("SELECT count() FROM rewards").await <= seen && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        member.die().await;
+    }
+    // Of each of four referrers: four fixed rewards pass, the fifth is held, the others are beyond the cap.
+    world.until("SELECT count() FROM payouts", 16).await;
+    world.until("SELECT count() FROM rewards WHERE reason = 'referrer_cap'", 180).await;
+    world.until("SELECT count() FROM rewards WHERE reason = 'budget'", 180).await;
+
+    let paid = (0..8).flat_map(|p| ["a", "b"].map(|key| rewards::decision(p, key, "issue", "pay-1")));
+    send(paid.chain((0..2).map(|p| rewards::refund(p, 0))).collect());
+    let member = join_with(19, &world.store, &unique, &topics);
+    world.until("SELECT toUInt64(sum(issued)) FROM reward_balance", 6 * 500).await;
+    world.until("SELECT toUInt64(sum(clawed_back)) FROM reward_balance", 2 * 500).await;
+    world.until("SELECT toUInt64(sum(approved)) FROM reward_balance", 8 * 500).await;
+    world.until("SELECT toUInt64(sum(held)) FROM reward_balance", 4 * 500 + 4 * 199).await;
+    world.until("SELECT toUInt64(sum(accrued)) FROM reward_balance", 14 * 199).await;
+    world.check_consistent().await;
+    member.die().await;
+    steady.leave().await;
 }

@@ -10,6 +10,7 @@ mod executor;
 mod interleaving;
 mod oracle;
 mod rewards;
+mod rollup;
 mod source;
 mod store;
 #[path = "../stories/mod.rs"]

@@ -2,7 +2,7 @@
 
 use crate::{
     rewards,
-    store::{Group, Sums, groups},
+    rollup::{Group, Sums, groups},
     world::World,
 };
 use std::collections::BTreeMap;

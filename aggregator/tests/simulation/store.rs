@@ -3,6 +3,7 @@
 
 use crate::{
     rewards,
+    rollup::{Group, Sums, groups},
     world::{MadeToFail, Sabotage, Shared},
 };
 use rand::RngExt;
@@ -12,7 +13,6 @@ use whence_aggregator::{
     store::{EventName, Rows, Store, StoreError},
 };
 use whence_schemas::{
-    event::Verdict,
     ids::{ClickId, EventId, Incarnation},
     rows::{
         ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
@@ -26,12 +26,6 @@ use whence_schemas::{
 const WINDOW: usize = 200;
 /// A "month" of the twin: short, so that blocks often touch two.
 pub const MONTH_MS: i64 = 40 * HOUR_MS;
-
-/// Program, referrer, channel, hour, verdict, currency.
-pub type Group = (String, String, String, i64, Verdict, String);
-
-/// clicks, leads, qualifications, value.
-pub type Sums = [i64; 4];
 
 /// Incarnation, partition, offset.
 pub type Place = (Incarnation, u32, u64);
@@ -149,59 +143,6 @@ impl Tables {
             let total = self.funnel_hourly.entry(group).or_default();
             (0..4).for_each(|at| total[at] += sums[at]);
         }
-    }
-}
-
-/// What the views make of live rows.
-pub fn groups(rows: &Rows) -> Vec<(Group, Sums)> {
-    let hour = |at: UnixMs| at.0 - at.0.rem_euclid(HOUR_MS);
-    match rows {
-        Rows::Clicks(rows) => rows
-            .iter()
-            .filter(|row| row.live)
-            .map(|row| {
-                let group = (
-                    row.program.0.clone(),
-                    row.referrer.clone(),
-                    row.channel.0.clone(),
-                    hour(row.ts),
-                    row.verdict,
-                    String::new(),
-                );
-                (group, [i64::from(row.sign), 0, 0, 0])
-            })
-            .collect(),
-        Rows::Leads(rows) => rows
-            .iter()
-            .filter(|row| row.live)
-            .map(|row| {
-                let group = (
-                    row.program.0.clone(),
-                    row.referrer.clone(),
-                    row.channel.0.clone(),
-                    hour(row.occurred_at),
-                    Verdict::Unspecified,
-                    String::new(),
-                );
-                (group, [0, i64::from(row.sign), 0, 0])
-            })
-            .collect(),
-        Rows::Qualifications(rows) => rows
-            .iter()
-            .filter(|row| row.live)
-            .map(|row| {
-                let group = (
-                    row.program.0.clone(),
-                    row.referrer.clone(),
-                    row.channel.0.clone(),
-                    hour(row.occurred_at),
-                    Verdict::Unspecified,
-                    row.currency.0.clone(),
-                );
-                (group, [0, 0, i64::from(row.sign), i64::from(row.sign) * row.value_minor])
-            })
-            .collect(),
-        _ => Vec::new(),
     }
 }
 

@@ -196,3 +196,36 @@ fn a_clickhouse_that_is_away_takes_no_redirect_away() {
     assert_eq!((&readiness["ready"], &readiness["degraded"]), (&json!(true), &json!(true)), "{readiness}");
     assert!(whence.stop().success());
 }
+
+#[test]
+fn a_qualification_is_rewarded_and_its_reward_approved_when_due() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let whence = Role::up(&data);
+    let key = admin_key(&data);
+    whence.set_up_world(&key);
+    let rules = json!([
+        { "id": "now", "for": "referrer", "currency": "EUR", "percent": "12.5" },
+        { "id": "later", "for": "referred", "currency": "EUR", "fixed_minor": 300, "hold_days": 30 },
+    ]);
+    let program = json!({ "destination_hosts": ["shop.example"], "channels": ["email"], "rewards": rules });
+    let program = whence.call_with(&key, "PUT", "/v1/programs/p", &program);
+    assert_eq!(program["rewards"][0]["tiers"][0]["percent"], "12.5000", "{program}");
+    for event in [
+        json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "code": "x" }),
+        json!({ "type": "qualification", "program": "p", "id": "2", "lead": "bob", "name": "purchase",
+                "value": { "amount": "99.99", "currency": "EUR" } }),
+    ] {
+        whence.call_with(&key, "POST", "/v1/events", &event);
+    }
+    // By a timer that the aggregator has sent itself through the journal.
+    whence.until_count("SELECT toUInt64(sum(approved)) FROM reward_balance WHERE referrer = 'ann'", 1249);
+    whence.until_count("SELECT toUInt64(sum(accrued)) FROM reward_balance WHERE party = 'referred'", 300);
+    whence.until_count("SELECT count() FROM reward_events WHERE kind = 'timer' AND outcome = 'applied'", 1);
+    let payouts =
+        run(&["report", "payouts", "--program", "p", "--format", "csv", "--data", data.to_str().unwrap()]);
+    let text = String::from_utf8(payouts.stdout).unwrap();
+    assert!(text.lines().count() == 2 && text.contains("\"ann\",\"referrer\""), "{text}");
+    whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
+    assert!(whence.stop().success());
+}
