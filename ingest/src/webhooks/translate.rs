@@ -265,7 +265,9 @@ fn of_address(text: String) -> String {
 
 /// Without the zeros behind the point that a currency has no place for: `500.00` yen.
 fn trimmed(amount: &str, decimals: usize) -> String {
-    let Some((whole, fraction)) = amount.split_once('.') else { return amount.to_owned() };
+    let Some((whole, fraction)) = amount.split_once('.').filter(|_| amount.is_ascii()) else {
+        return amount.to_owned();
+    };
     let (kept, rest) = fraction.split_at(fraction.len().min(decimals));
     match (kept, rest.bytes().all(|digit| digit == b'0')) {
         (_, false) => amount.to_owned(),

@@ -7,8 +7,11 @@ mod answers;
 mod dry_run;
 mod letters;
 mod mappings;
+mod nonsense;
 mod postback;
 mod providers;
+mod rules;
+mod taken_back;
 mod touches;
 mod vectors;
 
@@ -49,7 +52,11 @@ pub async fn put(node: &Node, id: &str, body: Value) -> Value {
 }
 
 pub fn sha256(parts: &[&[u8]]) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac(SECRET.as_bytes(), parts)
+}
+
+pub fn mac(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().to_vec()
 }

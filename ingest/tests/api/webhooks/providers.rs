@@ -2,6 +2,7 @@
 
 use super::{deliver, gists, node, payload, put};
 use crate::node::{NOW, good_token};
+use base64::Engine;
 use serde_json::json;
 use std::collections::BTreeSet;
 use whence_schemas::event::{Mode, event::Body};
@@ -185,4 +186,33 @@ async fn any_json_is_taken_with_a_mapping_of_ones_own() {
     let made: Vec<_> = node.events().into_iter().filter(|event| event.source == "make").collect();
     let ids: BTreeSet<_> = made.iter().map(|event| event.id.clone()).collect();
     assert_eq!((made.len(), ids.len()), (5, 3));
+}
+
+#[tokio::test]
+async fn whoever_signs_as_standard_webhooks_say_is_taken() {
+    let node = node().await;
+    let mapping = json!({
+        "provider": "standard_webhooks", "secrets": ["main"],
+        "rules": [{"events": ["user.upgraded"], "gives": "qualification", "name": "upgrade",
+            "fields": {"lead": "/data/user", "occurred_at": "/timestamp"}}],
+    });
+    put(&node, "svix", mapping).await;
+    let body = r#"{"type":"user.upgraded","timestamp":"2027-01-15T07:59:00Z","data":{"user":"u-1"}}"#;
+    let at = (NOW.0 / 1000).to_string();
+    // The secret is the Base64 behind whsec_, not its text.
+    let key = b"secret of the tests";
+    let signature =
+        super::STANDARD.encode(super::mac(key, &[b"msg_1.", at.as_bytes(), b".", body.as_bytes()]));
+    for prefix in ["webhook", "svix"] {
+        let headers = [
+            format!("{prefix}-id: msg_1"),
+            format!("{prefix}-timestamp: {at}"),
+            format!("{prefix}-signature: v1a,xyz v1,AAAA v1,{signature}"),
+        ];
+        let lines: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let answer = node.send_as("POST", "/v1/webhooks/demo/svix", &lines, body).await;
+        assert_eq!((answer.status, answer.json()["accepted"].as_u64()), (200, Some(1)), "{}", answer.text);
+    }
+    let events = node.events();
+    assert_eq!((events.len(), events[0].id == events[1].id), (2, true), "webhook-id makes it one");
 }
