@@ -8,6 +8,7 @@
 //! | `person` | what follows from all events of one person, in whatever order they came |
 //! | `people` | which events are of one person |
 //! | `join` | takes the block's events in order and makes their rows |
+//! | [`replay`] | what would follow from stored events under other rules |
 //! | `rows` | between what is known and the rows that say it |
 //!
 //! Records are taken strictly in order, over what was stored before the block and what the block's
@@ -18,6 +19,7 @@ mod decode;
 mod join;
 mod people;
 mod person;
+pub mod replay;
 mod rows;
 
 pub use credit::Credit;

@@ -12,11 +12,13 @@ pub mod column;
 mod conversions;
 mod reward;
 mod tables;
+mod touch;
 
 pub use column::{Column, Evidence, Lc};
 pub use conversions::{DisqualificationRow, ErasureRow, IdentifyRow, ParticipantRow, ShareRow};
 pub use reward::{RewardEventRow, RewardRow, RewardState, RewardTermsRow};
 pub use tables::{ClickRow, LeadRow, QualificationRow, RejectRow, SubjectKeyRow};
+pub use touch::TouchValue;
 
 /// A row of a table of whence.
 pub trait Row {

@@ -46,6 +46,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 16, name: "status", text: include_str!("../sql/0016_status.sql") },
     Migration { number: 17, name: "report_views", text: include_str!("../sql/0017_report_views.sql") },
     Migration { number: 18, name: "person_lineage", text: include_str!("../sql/0018_person_lineage.sql") },
+    Migration { number: 19, name: "lead_touches", text: include_str!("../sql/0019_lead_touches.sql") },
 ];
 
 impl Migration {

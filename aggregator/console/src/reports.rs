@@ -24,11 +24,17 @@ pub enum Report {
     Unmatched,
     /// Records that became no fact, by reason.
     Rejects,
+    /// What stands in each state of reward, for each referrer.
+    Rewards,
+    /// Rewards that wait for a person's decision, the longest first.
+    ReviewQueue,
+    /// Rewards to be paid.
+    Payouts,
 }
 
 impl Report {
     /// All of them.
-    pub const ALL: [Report; 7] = [
+    pub const ALL: [Report; 10] = [
         Report::Funnel,
         Report::TopReferrers,
         Report::Channels,
@@ -36,6 +42,9 @@ impl Report {
         Report::Cohorts,
         Report::Unmatched,
         Report::Rejects,
+        Report::Rewards,
+        Report::ReviewQueue,
+        Report::Payouts,
     ];
 
     /// The word in paths.
@@ -49,6 +58,9 @@ impl Report {
             Report::Cohorts => "cohorts",
             Report::Unmatched => "unmatched",
             Report::Rejects => "rejects",
+            Report::Rewards => "rewards",
+            Report::ReviewQueue => "review_queue",
+            Report::Payouts => "payouts",
         }
     }
 
@@ -74,6 +86,9 @@ impl Report {
             Report::Cohorts => of_view("cohorts", "week"),
             Report::Unmatched => of_view("unmatched", "since, id"),
             Report::Rejects => of_view("rejects_by_reason", "records DESC, stream, kind, reason, live"),
+            Report::Rewards => of_view("reward_balance", "referrer, party, currency"),
+            Report::ReviewQueue => of_view("review_queue", "since, reward_id"),
+            Report::Payouts => of_view("payouts", "referrer, approved_at, reward_id"),
         }
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use whence_schemas::{
     event::{AttributionModel, Touch},
     ids::{ChannelNumber, LinkNumber},
-    rows::Evidence,
+    rows::{Evidence, TouchValue},
     time::UnixMs,
     token::{KeyRing, check_age},
 };
@@ -53,63 +53,89 @@ impl Credit {
 /// Why there is no credit where nothing was offered.
 pub(super) const NO_TOUCH: &str = "no_touch";
 
-/// What the lead's own touches prove.
-pub(super) fn proved(conversion: &Conversion, keys: &KeyRing) -> Credit {
-    let Kind::Lead { touches } = &conversion.kind else { return Credit::default() };
-    let mut refused = "";
-    let mut by_token: Vec<Credit> = Vec::new();
-    for touch in touches.iter().filter(|touch| !touch.token.is_empty()) {
-        match by_valid_token(touch, conversion, keys) {
-            Ok(credit) => by_token.push(credit),
-            Err(reason) => refused = reason,
+/// The lead's touches, and what they prove under its rules.
+pub(super) fn proved(conversion: &Conversion, keys: &KeyRing) -> (Vec<TouchValue>, Credit) {
+    let Kind::Lead { touches } = &conversion.kind else { return Default::default() };
+    let offered = offered(touches, keys);
+    let credit = chosen(&offered, conversion.model, conversion.window_ms, conversion.occurred_at);
+    (offered, credit)
+}
+
+/// What the touches prove, whatever the rules are.
+fn offered(touches: &[Touch], keys: &KeyRing) -> Vec<TouchValue> {
+    let offered = touches.iter().filter_map(|touch| {
+        if !touch.token.is_empty() {
+            let refused = |reason: &str| TouchValue { refused: reason.into(), ..TouchValue::default() };
+            return Some(valid_token(touch, keys).unwrap_or_else(refused));
         }
-    }
-    let order = |credit: &Credit| (credit.clicked_at, credit.click_id);
-    let token = match conversion.model {
-        AttributionModel::FirstTouch => by_token.into_iter().min_by_key(order),
-        AttributionModel::LastTouch | AttributionModel::Unspecified => by_token.into_iter().max_by_key(order),
-    };
-    match token.or_else(|| by_code(touches, conversion.model)) {
-        Some(credit) => Credit { reason: refused.into(), ..credit },
-        None if refused.is_empty() => Credit::nobody(NO_TOUCH),
-        None => Credit::nobody(refused),
+        (!touch.referrer.is_empty()).then(|| named(touch))
+    });
+    offered.collect()
+}
+
+fn named(touch: &Touch) -> TouchValue {
+    TouchValue {
+        referrer: touch.referrer.clone(),
+        link: touch.link.clone(),
+        channel: touch.channel.clone(),
+        ..TouchValue::default()
     }
 }
 
-fn by_valid_token(touch: &Touch, conversion: &Conversion, keys: &KeyRing) -> Result<Credit, &'static str> {
+fn valid_token(touch: &Touch, keys: &KeyRing) -> Result<TouchValue, &'static str> {
     let token = keys.verify(&touch.token).map_err(|error| error.tag())?;
     let is_of_touch =
         LinkNumber::of(&touch.link) == token.link && ChannelNumber::of(&touch.channel) == token.channel;
     if !is_of_touch || touch.referrer.is_empty() {
         return Err("token_foreign");
     }
-    let window_ms = i64::try_from(conversion.window_ms).unwrap_or(i64::MAX);
-    check_age(token.click.at(), conversion.occurred_at, window_ms).map_err(|error| error.tag())?;
-    Ok(Credit {
-        evidence: Evidence::Token,
-        reason: String::new(),
-        referrer: touch.referrer.clone(),
-        link: touch.link.clone(),
-        channel: touch.channel.clone(),
-        click_id: token.click.0,
-        clicked_at: token.click.at(),
-    })
+    Ok(TouchValue { click_id: token.click.0, clicked_at: token.click.at(), ..named(touch) })
 }
 
-/// Codes carry no time: the order in which the lead names them is theirs.
-fn by_code(touches: &[Touch], model: AttributionModel) -> Option<Credit> {
-    let mut codes = touches.iter().filter(|touch| touch.token.is_empty() && !touch.referrer.is_empty());
-    let touch = match model {
-        AttributionModel::FirstTouch => codes.next(),
-        AttributionModel::LastTouch | AttributionModel::Unspecified => codes.next_back(),
-    }?;
-    Some(Credit {
-        evidence: Evidence::Code,
-        referrer: touch.referrer.clone(),
-        link: touch.link.clone(),
-        channel: touch.channel.clone(),
-        ..Credit::default()
-    })
+/// Which of a lead's touches counts under these rules, the lead having happened at this time.
+pub(super) fn chosen(
+    offered: &[TouchValue],
+    model: AttributionModel,
+    window_ms: u64,
+    occurred_at: UnixMs,
+) -> Credit {
+    let window_ms = i64::try_from(window_ms).unwrap_or(i64::MAX);
+    let mut refused = "";
+    let mut tokens: Vec<&TouchValue> = Vec::new();
+    let mut codes: Vec<&TouchValue> = Vec::new();
+    for touch in offered {
+        if !touch.refused.is_empty() {
+            refused = &touch.refused;
+        } else if touch.click_id.is_nil() {
+            codes.push(touch);
+        } else {
+            match check_age(touch.clicked_at, occurred_at, window_ms) {
+                Ok(()) => tokens.push(touch),
+                Err(error) => refused = error.tag(),
+            }
+        }
+    }
+    let order = |touch: &&&TouchValue| (touch.clicked_at, touch.click_id);
+    // Codes carry no time: the order in which the lead names them is theirs.
+    let (token, code) = match model {
+        AttributionModel::FirstTouch => (tokens.iter().min_by_key(order), codes.first()),
+        AttributionModel::LastTouch | AttributionModel::Unspecified => {
+            (tokens.iter().max_by_key(order), codes.last())
+        }
+    };
+    match token.or(code) {
+        Some(touch) => Credit {
+            evidence: if touch.click_id.is_nil() { Evidence::Code } else { Evidence::Token },
+            reason: refused.into(),
+            referrer: touch.referrer.clone(),
+            link: touch.link.clone(),
+            channel: touch.channel.clone(),
+            click_id: touch.click_id,
+            clicked_at: touch.clicked_at,
+        },
+        None if refused.is_empty() => Credit::nobody(NO_TOUCH),
+        None => Credit::nobody(refused),
+    }
 }
 
 #[cfg(test)]
@@ -163,7 +189,7 @@ mod tests {
             keys: vec![],
             kind: Kind::Lead { touches },
         };
-        let credit = proved(&conversion, &ring(1));
+        let (_, credit) = proved(&conversion, &ring(1));
         (credit.evidence, credit.link, credit.reason)
     }
 

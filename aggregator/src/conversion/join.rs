@@ -106,8 +106,8 @@ impl Join<'_> {
     }
 
     fn take_lead(&mut self, cause: Cause, event: &Conversion) {
-        let proved = credit::proved(event, self.keys);
-        let row = rows::lead_row(event, &proved, cause);
+        let (touches, proved) = credit::proved(event, self.keys);
+        let row = rows::lead_row(event, touches, &proved, cause);
         let person = self.people.person_of(names(event).into_iter());
         person.add_lead(rows::lead_of(&row));
         let decision = person.decision();

@@ -13,7 +13,7 @@ use whence_schemas::{
     ids::{EventId, Incarnation},
     rows::{
         DisqualificationRow, ErasureRow, Evidence, IdentifyRow, Lc, LeadRow, ParticipantRow,
-        QualificationRow, ShareRow, SubjectKeyRow,
+        QualificationRow, ShareRow, SubjectKeyRow, TouchValue,
     },
     subject::SubjectKey,
 };
@@ -212,7 +212,12 @@ macro_rules! own_row {
 }
 
 /// The record's own row, credited to nobody yet.
-pub(super) fn lead_row(conversion: &Conversion, proved: &Credit, cause: Cause) -> LeadRow {
+pub(super) fn lead_row(
+    conversion: &Conversion,
+    touches: Vec<TouchValue>,
+    proved: &Credit,
+    cause: Cause,
+) -> LeadRow {
     let model = match conversion.model {
         AttributionModel::FirstTouch => "first_touch",
         AttributionModel::LastTouch | AttributionModel::Unspecified => "last_touch",
@@ -239,6 +244,7 @@ pub(super) fn lead_row(conversion: &Conversion, proved: &Credit, cause: Cause) -
         touch_channel: Lc(proved.channel.clone()),
         touch_click_id: proved.click_id,
         touch_clicked_at: proved.clicked_at,
+        touches,
         registry_version: conversion.registry_version,
     })
 }

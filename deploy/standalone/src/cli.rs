@@ -29,6 +29,7 @@ const ENTRIES: [Entry; 16] = [
     Entry { command: tools::report::command, run: tools::report::run },
     Entry { command: tools::lineage::command, run: tools::lineage::run },
     Entry { command: tools::status::command, run: tools::status::run },
+    Entry { command: tools::replay::command, run: tools::replay::run },
     Entry { command: tools::trial::command, run: tools::trial::run },
     Entry { command: tools::secrets::command, run: tools::secrets::run },
     Entry { command: tools::validate::command, run: tools::validate::run },

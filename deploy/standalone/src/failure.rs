@@ -10,6 +10,7 @@ use whence_clickhouse_embedded::ServeError;
 use whence_clickhouse_embedded::library::NoEngine;
 use whence_clickhouse_embedded::supervise::SuperviseError;
 use whence_console::ask::AskError;
+use whence_console::replay::ReplayError;
 use whence_ingest::api::AdminKeyError;
 use whence_ingest::edge::EdgeError;
 use whence_ingest::registry::embedded;
@@ -89,6 +90,9 @@ pub enum Failure {
     /// ClickHouse did not answer a question of the read side.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// What would have been can't be computed.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// A part of whence did not answer.
     #[error(transparent)]
     Call(#[from] CallError),

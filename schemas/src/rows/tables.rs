@@ -1,6 +1,9 @@
 //! The tables: see `sql/` for what each is ordered and partitioned by.
 
-use super::column::{Column, Evidence, Lc};
+use super::{
+    column::{Column, Evidence, Lc},
+    touch::TouchValue,
+};
 use crate::{
     event::Verdict,
     ids::{ClickId, EventId, Incarnation},
@@ -129,6 +132,8 @@ table!(
         touch_click_id: Uuid,
         /// Its time.
         touch_clicked_at: UnixMs,
+        /// All touches, in the order in which the lead names them.
+        touches: Vec<TouchValue>,
         /// Version of the registry at acceptance.
         registry_version: u64,
         /// Where the event came from.

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod lineage;
+mod replay;
 mod reports;
 mod status;
 mod world;

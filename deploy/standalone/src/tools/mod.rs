@@ -4,6 +4,7 @@ mod http;
 pub mod import;
 pub mod lineage;
 pub mod migrate;
+pub mod replay;
 pub mod report;
 pub mod secrets;
 pub mod settings;

@@ -1,0 +1,204 @@
+//! Who would have been credited under other rules: the aggregator's own decision, over what is stored. Pure, and
+//! changes nothing.
+//!
+//! A person is decided anew only where the stored events, under their own rules, give what is stored. Where
+//! they do not, or where a lead is from before its touches were kept, the answer is [`Undecided`], for all of
+//! the person's events.
+
+use std::collections::{BTreeMap, HashMap};
+
+use whence_schemas::{
+    event::AttributionModel,
+    ids::EventId,
+    rows::{Evidence, LeadRow, QualificationRow},
+    subject::SubjectKey,
+    time::UnixMs,
+};
+
+use super::{
+    credit::{self, NO_TOUCH},
+    person::{Decision, Lead, Person},
+    rows::{lead_of, qualification_of},
+};
+
+/// Other rules; what is `None` stays as it was for each lead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Which touch counts.
+    pub model: Option<AttributionModel>,
+    /// How long it counts, milliseconds.
+    pub window_ms: Option<u64>,
+    /// Whether a person who was a lead already can be referred again.
+    pub allows_existing: Option<bool>,
+}
+
+/// What stands of a program's live events.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The leads.
+    pub leads: Vec<LeadRow>,
+    /// The qualifications.
+    pub qualifications: Vec<QualificationRow>,
+    /// The keys of every event that names a person: events that share one are one person's.
+    pub names: Vec<(EventId, Vec<SubjectKey>)>,
+}
+
+/// Why nothing can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecided {
+    /// A lead of the person is stored without its touches.
+    NoTouches,
+    /// Under the rules of their time the stored events give something else than what is stored.
+    NotReproduced,
+}
+
+/// A lead or qualification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its event id.
+    pub id: EventId,
+    /// Whether it is a lead.
+    pub is_lead: bool,
+    /// When it happened.
+    pub occurred_at: UnixMs,
+    /// Who is credited with it; empty: nobody.
+    pub before: String,
+    /// Who would be.
+    pub after: Result<String, Undecided>,
+}
+
+/// The outcome for every lead and every qualification that stands.
+#[must_use]
+pub fn replay(past: &Past, rules: &Rules) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(past.leads.len() + past.qualifications.len());
+    for (leads, qualifications) in persons(past) {
+        let decided = decide(&leads, &qualifications, rules);
+        for lead in leads {
+            let after = decided.as_ref().map_err(|undecided| *undecided);
+            let after = after.map(|decision| decision.leads[&lead.id].credit.referrer.clone());
+            outcomes.push(outcome(lead.id, true, lead.occurred_at, &lead.referrer, after));
+        }
+        for reached in qualifications {
+            let after = decided.as_ref().map_err(|undecided| *undecided);
+            let after = after.map(|decision| credited(decision, reached.id));
+            outcomes.push(outcome(reached.id, false, reached.occurred_at, &reached.referrer, after));
+        }
+    }
+    outcomes
+}
+
+fn outcome(
+    id: EventId,
+    is_lead: bool,
+    occurred_at: UnixMs,
+    before: &str,
+    after: Result<String, Undecided>,
+) -> Outcome {
+    Outcome { id, is_lead, occurred_at, before: before.to_owned(), after }
+}
+
+/// What stands for a person's events under the rules.
+fn decide(
+    leads: &[&LeadRow],
+    qualifications: &[&QualificationRow],
+    rules: &Rules,
+) -> Result<Decision, Undecided> {
+    if !leads.iter().all(|lead| has_touches(lead)) {
+        return Err(Undecided::NoTouches);
+    }
+    let decision = |rules: &Rules| {
+        let mut person = Person::default();
+        leads.iter().for_each(|lead| person.add_lead(under(lead, rules)));
+        qualifications.iter().for_each(|row| person.add_qualification(qualification_of(row)));
+        person.decision()
+    };
+    let control = decision(&Rules::default());
+    let are_leads = leads.iter().all(|lead| {
+        let credit = &control.leads[&lead.id].credit;
+        (credit.evidence, &credit.referrer) == (lead.evidence, &lead.referrer)
+    });
+    let are_qualifications = qualifications.iter().all(|row| credited(&control, row.id) == row.referrer);
+    if are_leads && are_qualifications { Ok(decision(rules)) } else { Err(Undecided::NotReproduced) }
+}
+
+fn credited(decision: &Decision, qualification: EventId) -> String {
+    let lead = &decision.qualifications[&qualification].lead;
+    lead.as_ref().map_or_else(String::new, |(_, credit)| credit.referrer.clone())
+}
+
+/// Rows of earlier versions have none; they need none where there was nothing to keep.
+fn has_touches(lead: &LeadRow) -> bool {
+    let had_none = lead.touch_evidence == Evidence::None && lead.touch_reason.0 == NO_TOUCH;
+    !lead.touches.is_empty() || had_none
+}
+
+/// The lead as it would be under the rules.
+fn under(row: &LeadRow, rules: &Rules) -> Lead {
+    let own = match row.model.0.as_str() {
+        "first_touch" => AttributionModel::FirstTouch,
+        _ => AttributionModel::LastTouch,
+    };
+    let model = rules.model.unwrap_or(own);
+    let window_ms = rules.window_ms.unwrap_or(row.window_ms);
+    let lead = lead_of(row);
+    let allows_existing = rules.allows_existing.unwrap_or(lead.allows_existing);
+    Lead { proved: credit::chosen(&row.touches, model, window_ms, row.occurred_at), allows_existing, ..lead }
+}
+
+type Events<'a> = (Vec<&'a LeadRow>, Vec<&'a QualificationRow>);
+
+/// The events of each person.
+fn persons(past: &Past) -> Vec<Events<'_>> {
+    let mut people = People::default();
+    let of: HashMap<EventId, usize> = past.names.iter().map(|(id, keys)| (*id, people.join(keys))).collect();
+    // Whoever is named by no key is alone.
+    let alone = past.names.len() + 1;
+    let mut persons: BTreeMap<(usize, Option<EventId>), Events<'_>> = BTreeMap::new();
+    let mut place = |id: EventId| match of.get(&id) {
+        Some(person) => (people.root(*person), None),
+        None => (alone, Some(id)),
+    };
+    for lead in &past.leads {
+        persons.entry(place(lead.id)).or_default().0.push(lead);
+    }
+    for reached in &past.qualifications {
+        persons.entry(place(reached.id)).or_default().1.push(reached);
+    }
+    persons.into_values().collect()
+}
+
+/// Sets of keys that were found to be one person's (union-find with path halving).
+#[derive(Default)]
+struct People {
+    of: HashMap<SubjectKey, usize>,
+    parents: Vec<usize>,
+}
+
+impl People {
+    fn root(&mut self, mut at: usize) -> usize {
+        while self.parents[at] != at {
+            self.parents[at] = self.parents[self.parents[at]];
+            at = self.parents[at];
+        }
+        at
+    }
+
+    /// All of these keys are one person's.
+    fn join(&mut self, keys: &[SubjectKey]) -> usize {
+        let person = self.parents.len();
+        self.parents.push(person);
+        for key in keys {
+            match self.of.get(key) {
+                None => _ = self.of.insert(*key, person),
+                Some(other) => {
+                    let (root, mine) = (self.root(*other), self.root(person));
+                    self.parents[mine] = root;
+                }
+            }
+        }
+        person
+    }
+}
+
+#[cfg(test)]
+mod tests;

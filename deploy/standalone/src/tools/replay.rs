@@ -1,0 +1,159 @@
+//! `whence replay`: who would have been credited under other rules. Changes nothing.
+
+use std::collections::BTreeMap;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command};
+use serde_json::json;
+use whence_aggregator::conversion::replay::{Rules, replay};
+use whence_console::replay::{Change, changes, past};
+use whence_ingest::api::moment;
+use whence_runtime::settings;
+use whence_schemas::event::AttributionModel;
+use whence_schemas::time::{DAY_MS, HOUR_MS, UnixMs};
+
+use super::report::cell;
+use super::table::{Align, Table};
+use crate::failure::Failure;
+use crate::settings::{ReportSettings, load};
+
+/// `whence replay`
+pub fn command() -> Command {
+    let program = Arg::new("program").value_name("PROGRAM").required(true).help("The program");
+    let model = Arg::new("model")
+        .long("model")
+        .value_name("MODEL")
+        .value_parser(PossibleValuesParser::new(["last_touch", "first_touch"]))
+        .help("Which touch counts; by default each lead's own rule");
+    let window = Arg::new("window")
+        .long("window")
+        .value_name("SPAN")
+        .value_parser(span)
+        .help("How long a touch counts, such as 30d or 12h; by default each lead's own");
+    let existing = Arg::new("existing")
+        .long("existing-customers")
+        .value_name("WHAT")
+        .value_parser(PossibleValuesParser::new(["refuse", "allow"]))
+        .help("Whether known persons can be referred again; by default each lead's own rule");
+    let day = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("DAY").value_parser(day).help(help)
+    };
+    let format = Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .default_value("text")
+        .value_parser(PossibleValuesParser::new(["text", "json"]))
+        .help("Columns for people, or JSON");
+    let about = "Says who would have been credited under other rules, from what is stored; changes nothing";
+    settings::command::<ReportSettings>(Command::new("replay").about(about))
+        .args([program, model, window, existing])
+        .arg(day("from", "Count what happened from this day (UTC) on, such as 2026-01-31"))
+        .arg(day("to", "Count what happened to the end of this day (UTC)"))
+        .arg(format)
+}
+
+/// Computes and prints.
+///
+/// # Errors
+/// ClickHouse does not answer, or the program has too many events.
+pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    let settings = load::<ReportSettings>(flags)?.settings;
+    let text = |name: &str| flags.get_one::<String>(name).map(String::as_str);
+    let program = super::program(text("program").expect("required"))?;
+    let rules = Rules {
+        model: text("model").map(|model| match model {
+            "first_touch" => AttributionModel::FirstTouch,
+            _ => AttributionModel::LastTouch,
+        }),
+        window_ms: flags.get_one::<u64>("window").copied(),
+        allows_existing: text("existing").map(|existing| existing == "allow"),
+    };
+    let client = super::reader(&settings.clickhouse, &settings.account, &settings.data);
+    let past = super::ask(&settings.log, async { Ok(past(&client, program.as_str()).await?) })?;
+    let from = flags.get_one::<UnixMs>("from").copied();
+    let until = flags.get_one::<UnixMs>("to").map(|day| day.plus_ms(DAY_MS));
+    let changes = changes(&replay(&past, &rules), from, until);
+    super::print(&match text("format") {
+        Some("json") => json(&changes),
+        _ => people(&changes),
+    })
+}
+
+/// `30d` or `12h` in milliseconds.
+fn span(text: &str) -> Result<u64, &'static str> {
+    const WRONG: &str = "expected days or hours, such as 30d or 12h";
+    let (number, unit) = match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => (days, DAY_MS),
+        (None, Some(hours)) => (hours, HOUR_MS),
+        (None, None) => return Err(WRONG),
+    };
+    let number: u32 = number.parse().map_err(|_| WRONG)?;
+    Ok(u64::from(number) * unit.unsigned_abs())
+}
+
+fn day(text: &str) -> Result<UnixMs, &'static str> {
+    moment::parse(&format!("{text}T00:00:00Z")).ok_or("expected a day such as 2026-01-31")
+}
+
+fn json(changes: &BTreeMap<String, Change>) -> String {
+    let items: Vec<_> = changes
+        .iter()
+        .map(|(referrer, change)| {
+            json!({
+                "referrer": referrer,
+                "leads": change.leads,
+                "leads_then": change.leads_then,
+                "qualifications": change.qualifications,
+                "qualifications_then": change.qualifications_then,
+                "undecided": change.undecided,
+            })
+        })
+        .collect();
+    format!("{:#}\n", json!({ "items": items }))
+}
+
+fn people(changes: &BTreeMap<String, Change>) -> String {
+    const NUMBERS: [&str; 7] =
+        ["leads", "then", "difference", "qualifications", "then", "difference", "undecided"];
+    let mut headings = vec![("referrer", Align::Left)];
+    headings.extend(NUMBERS.map(|name| (name, Align::Right)));
+    let mut table = Table::new(&headings);
+    let difference = |now: u64, then: u64| format!("{:+}", i128::from(then) - i128::from(now));
+    for (referrer, change) in changes {
+        let name = if referrer.is_empty() { "(nobody)" } else { referrer };
+        table.row(vec![
+            cell(&name.into()),
+            change.leads.to_string(),
+            change.leads_then.to_string(),
+            difference(change.leads, change.leads_then),
+            change.qualifications.to_string(),
+            change.qualifications_then.to_string(),
+            difference(change.qualifications, change.qualifications_then),
+            change.undecided.to_string(),
+        ]);
+    }
+    let undecided: u64 = changes.values().map(|change| change.undecided).sum();
+    let note = match undecided {
+        0 => String::new(),
+        count => format!(
+            "undecided: {count} leads and qualifications, of persons with a lead that was stored without its \
+             touches, or whose stored credit the stored events do not give\n"
+        ),
+    };
+    format!("{table}{note}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_and_days_are_read_and_nothing_else() {
+        assert_eq!((span("30d"), span("12h")), (Ok(30 * 86_400_000), Ok(12 * 3_600_000)));
+        for wrong in ["", "d", "30", "-1d", "1.5d", "30dh", "4294967296d"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(day("1970-01-02"), Ok(UnixMs(DAY_MS)));
+        assert!(day("yesterday").is_err());
+    }
+}
