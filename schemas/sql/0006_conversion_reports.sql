@@ -48,38 +48,3 @@ FROM disqualifications
 WHERE live AND outcome IN ('excess', 'currency', 'repeated')
 GROUP BY program, id, qualification_id, outcome, currency, value_minor, taken_minor, excess_minor
 HAVING sum(sign) > 0;
-
--- Every consumed offset is one fact or one reject: `missing` and `extra` are 0, for every partition of
--- every incarnation of both streams.
-
-CREATE OR REPLACE VIEW reconciliation AS
-SELECT
-    stream, incarnation, partition,
-    min(offset) AS first_offset,
-    max(offset) + 1 AS next_offset,
-    count() AS records,
-    uniqExact(offset) AS offsets,
-    next_offset - first_offset - offsets AS missing,
-    records - offsets AS extra
-FROM
-(
-    SELECT 'clicks' AS stream, incarnation, partition, offset FROM clicks
-    UNION ALL
-    SELECT 'conversions' AS stream, incarnation, partition, offset FROM leads WHERE revision = 0
-    UNION ALL
-    SELECT 'conversions' AS stream, incarnation, partition, offset FROM qualifications WHERE revision = 0
-    UNION ALL
-    SELECT 'conversions' AS stream, incarnation, partition, offset FROM disqualifications WHERE revision = 0
-    UNION ALL
-    SELECT 'conversions' AS stream, incarnation, partition, offset FROM identifies WHERE revision = 0
-    UNION ALL
-    SELECT 'conversions' AS stream, incarnation, partition, offset FROM participants WHERE revision = 0
-    UNION ALL
-    SELECT 'conversions' AS stream, incarnation, partition, offset FROM shares WHERE revision = 0
-    UNION ALL
-    SELECT 'conversions' AS stream, incarnation, partition, offset FROM erasures WHERE revision = 0
-    UNION ALL
-    SELECT toString(stream) AS stream, incarnation, partition, offset FROM rejects
-)
-GROUP BY stream, incarnation, partition
-ORDER BY stream, incarnation, partition;

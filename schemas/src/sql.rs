@@ -40,13 +40,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "conversion_reports",
         text: include_str!("../sql/0006_conversion_reports.sql"),
     },
-    Migration { number: 10, name: "rewards", text: include_str!("../sql/0010_rewards.sql") },
-    Migration { number: 11, name: "reward_reports", text: include_str!("../sql/0011_reward_reports.sql") },
-    Migration { number: 15, name: "lineage", text: include_str!("../sql/0015_lineage.sql") },
-    Migration { number: 16, name: "status", text: include_str!("../sql/0016_status.sql") },
-    Migration { number: 17, name: "report_views", text: include_str!("../sql/0017_report_views.sql") },
-    Migration { number: 18, name: "person_lineage", text: include_str!("../sql/0018_person_lineage.sql") },
-    Migration { number: 19, name: "lead_touches", text: include_str!("../sql/0019_lead_touches.sql") },
+    Migration { number: 7, name: "rewards", text: include_str!("../sql/0007_rewards.sql") },
+    Migration { number: 8, name: "reward_reports", text: include_str!("../sql/0008_reward_reports.sql") },
+    Migration { number: 9, name: "lineage", text: include_str!("../sql/0009_lineage.sql") },
+    Migration { number: 10, name: "status", text: include_str!("../sql/0010_status.sql") },
+    Migration { number: 11, name: "report_views", text: include_str!("../sql/0011_report_views.sql") },
+    Migration { number: 12, name: "lead_touches", text: include_str!("../sql/0012_lead_touches.sql") },
 ];
 
 impl Migration {

@@ -1,10 +1,11 @@
 -- Lineage: all that is stored about a person of a program, one line a row, oldest first: clicks, leads,
--- qualifications and the records of theirs that became no fact.
+-- qualifications, what takes back and what links names, and the records of theirs that became no fact.
 --
 --     SELECT * FROM lineage(program = 'p', lead = '42')
 --
 -- `lead` is the caller's lead id as it is stored, an event id, or the key of a lead id or alias in hex.
--- Leads that share a key with one that is named are the same person's, and are lines too.
+-- Leads that share a key with one that is named, by themselves or through an event that names several keys,
+-- are the same person's, and are lines too.
 
 CREATE VIEW lineage AS
 WITH
@@ -21,13 +22,25 @@ WITH
         UNION DISTINCT
         SELECT named_id WHERE named_id != nil
     ),
+    named_keys AS
+    (
+        SELECT arrayJoin(keys) AS key FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM named)
+        UNION DISTINCT
+        SELECT named_key
+    ),
+    linked_keys AS
+    (
+        SELECT key FROM named_keys
+        UNION DISTINCT
+        SELECT arrayJoin(keys) FROM subject_keys
+        WHERE program = {program:String} AND kind NOT IN ('erased', 'participant') AND key IN (SELECT key FROM named_keys)
+    ),
     person AS
     (
         SELECT id FROM named
         UNION DISTINCT
         SELECT event_id FROM subject_keys
-        WHERE program = {program:String} AND kind = 'lead'
-            AND key IN (SELECT arrayJoin(keys) FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM named))
+        WHERE program = {program:String} AND kind = 'lead' AND key IN (SELECT key FROM linked_keys)
     ),
     reached AS
     (
@@ -35,7 +48,16 @@ WITH
         WHERE program = {program:String}
             AND (lead_id IN (SELECT id FROM person) OR (lead = {lead:String} AND lead != '') OR (id = named_id AND id != nil))
         UNION DISTINCT
-        SELECT event_id FROM subject_keys WHERE program = {program:String} AND key = named_key AND kind IN ('qualification', 'waiting')
+        SELECT event_id FROM subject_keys
+        WHERE program = {program:String} AND kind IN ('waiting', 'qualification') AND key IN (SELECT key FROM linked_keys)
+    ),
+    others AS
+    (
+        SELECT id FROM disqualifications
+        WHERE program = {program:String} AND qualification_id != nil AND qualification_id IN (SELECT id FROM reached)
+        UNION DISTINCT
+        SELECT event_id FROM subject_keys
+        WHERE program = {program:String} AND kind IN ('disqualification', 'identify') AND key IN (SELECT key FROM linked_keys)
     )
 SELECT * FROM
 (
@@ -46,8 +68,8 @@ SELECT * FROM
         toUInt32(0) AS revision, incarnation, partition, offset
     FROM clicks
     WHERE program = {program:String}
-        AND ts IN (SELECT UUIDv7ToDateTime(click_id, 'UTC') FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM person) AND click_id != nil)
-        AND id IN (SELECT click_id FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM person) AND click_id != nil)
+        AND ts IN (SELECT UUIDv7ToDateTime(touch_click_id, 'UTC') FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM person) AND touch_click_id != nil)
+        AND id IN (SELECT touch_click_id FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM person) AND touch_click_id != nil)
     UNION ALL
     SELECT 'lead', occurred_at, received_at, id, id, lead,
         keys, toString(evidence), toString(reason), referrer, link,
@@ -65,6 +87,22 @@ SELECT * FROM
     FROM qualifications
     WHERE program = {program:String} AND id IN (SELECT id FROM reached)
     UNION ALL
+    SELECT 'disqualification', occurred_at, received_at, id, nil, lead,
+        keys, 'none', toString(outcome), '', '',
+        '', nil, toDateTime64(0, 3, 'UTC'), '', toUInt64(0),
+        toString(d.reason), '', taken_minor, toString(taken_currency), toString(source), live, sign,
+        revision, incarnation, partition, offset
+    FROM disqualifications AS d
+    WHERE program = {program:String} AND id IN (SELECT id FROM others)
+    UNION ALL
+    SELECT 'identify', occurred_at, received_at, id, nil, lead,
+        keys, 'none', '', '', '',
+        '', nil, toDateTime64(0, 3, 'UTC'), '', toUInt64(0),
+        '', '', toInt64(0), '', toString(source), live, sign,
+        revision, incarnation, partition, offset
+    FROM identifies
+    WHERE program = {program:String} AND id IN (SELECT id FROM others)
+    UNION ALL
     SELECT 'reject', received_at, received_at, event_id, nil, '',
         []::Array(FixedString(16)), 'none', toString(reason), '', '',
         '', nil, toDateTime64(0, 3, 'UTC'), '', toUInt64(0),
@@ -72,6 +110,6 @@ SELECT * FROM
         toUInt32(0), incarnation, partition, offset
     FROM rejects
     WHERE program = {program:String} AND stream = 'conversions'
-        AND (event_id IN (SELECT id FROM person) OR event_id IN (SELECT id FROM reached))
+        AND (event_id IN (SELECT id FROM person) OR event_id IN (SELECT id FROM reached) OR event_id IN (SELECT id FROM others))
 )
 ORDER BY at, received_at, revision, sign, event_id;
