@@ -19,9 +19,9 @@ use whence_ingest::topics::TopicsError;
 use whence_runtime::settings::Mistakes;
 use whence_runtime::telemetry::TelemetryError;
 
+use crate::call::CallError;
 use crate::data_dir::DataDirError;
 use crate::secrets::SecretsError;
-use crate::tools::CallError;
 
 /// Why a command failed. Its text and those of its sources are printed in one line.
 #[derive(Debug, thiserror::Error)]

@@ -15,6 +15,7 @@
 //! the crates below; here they are given settings and started and stopped in the right order.
 
 mod addresses;
+mod call;
 mod cli;
 mod data_dir;
 mod failure;

@@ -5,7 +5,8 @@
 
 use clap::{Arg, ArgAction, Command};
 
-use super::row::{Fallback, Group, Row};
+use super::group::Group;
+use super::row::{Fallback, Row};
 
 /// `command` with the flags of a group, and `--config`.
 pub fn command<G: Group>(command: Command) -> Command {

@@ -6,7 +6,6 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::mistake::{Mistake, Problem, nearest};
-use super::row::Catalogue;
 
 /// A thousand settings with long values are 100 KiB; anything near this is the wrong file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -31,9 +30,9 @@ pub(super) struct ConfigFile {
 
 impl ConfigFile {
     /// Reads and checks a file against every name the program knows.
-    pub fn read(path: &str, catalogue: &Catalogue) -> Self {
+    pub fn read(path: &str, known: &[String]) -> Self {
         match read_bounded(Path::new(path), FILE_BYTES_MAX) {
-            Ok(text) => Self::parse(path, &text, catalogue),
+            Ok(text) => Self::parse(path, &text, known),
             Err(source) => {
                 let problem = Problem::Unreadable { path: path.to_owned(), source };
                 Self { mistakes: vec![Mistake { place: "--config".to_owned(), problem }], ..Self::default() }
@@ -41,7 +40,7 @@ impl ConfigFile {
         }
     }
 
-    fn parse(path: &str, text: &str, catalogue: &Catalogue) -> Self {
+    fn parse(path: &str, text: &str, known: &[String]) -> Self {
         let mut file = Self { path: path.to_owned(), ..Self::default() };
         let table = match text.parse::<toml::Table>() {
             Ok(table) => table,
@@ -51,7 +50,7 @@ impl ConfigFile {
             }
         };
         for (key, value) in table {
-            let problem = if catalogue.keys().any(|known| known == key) {
+            let problem = if known.contains(&key) {
                 match raw(value) {
                     Ok(raw) => {
                         file.values.insert(key, raw);
@@ -62,7 +61,7 @@ impl ConfigFile {
             } else if value.is_table() {
                 Problem::Shape { kind: "a section" }
             } else {
-                Problem::Unknown { suggestion: nearest(&key, catalogue.keys()) }
+                Problem::Unknown { suggestion: nearest(&key, known.iter().cloned()) }
             };
             file.mistakes.push(Mistake { place: file.place(&key), problem });
         }

@@ -1,39 +1,15 @@
 //! Loading: which file, what is unknown, then the group; and short ways in for tests.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 
 use clap::ArgMatches;
 
+use super::environment::Environment;
 use super::file::{ConfigFile, Raw};
+use super::group::{Catalogue, Group};
 use super::mistake::{Mistake, Mistakes, Problem, nearest};
-use super::reader::{Origin, Reader};
-use super::row::{Catalogue, Group};
-
-/// The `WHENCE_…` variables, taken once and passed in, so that a load depends on nothing else.
-#[derive(Clone, Debug, Default)]
-pub struct Environment(BTreeMap<String, OsString>);
-
-impl Environment {
-    /// This process's. Variables whose names are not UTF-8 are none of ours.
-    pub fn of_process() -> Self {
-        Self::from_pairs(
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))),
-        )
-    }
-
-    /// From pairs; names without the `WHENCE_` prefix are left out.
-    pub fn from_pairs<N: Into<String>, V: Into<OsString>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
-        let pairs = pairs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        Self(pairs.filter(|(name, _)| name.starts_with("WHENCE_")).collect())
-    }
-
-    /// The value of a variable, unless it is empty.
-    pub(super) fn value(&self, variable: &str) -> Option<OsString> {
-        self.0.get(variable).filter(|value| !value.is_empty()).cloned()
-    }
-}
+use super::reader::{Effective, Reader};
 
 /// Something odd that does not stop a start: a variable that nothing reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,17 +28,6 @@ impl fmt::Display for Warning {
             None => Ok(()),
         }
     }
-}
-
-/// A setting as it applies, for `whence validate`. Secrets are masked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Effective {
-    /// The setting's name.
-    pub name: String,
-    /// Its value as it could be written.
-    pub value: String,
-    /// Who set it.
-    pub origin: Origin,
 }
 
 /// A successful load.
@@ -91,7 +56,9 @@ pub fn load<G: Group>(
     let from_flag = flags.try_get_one::<String>("config").ok().flatten().cloned();
     let from_variable = environment.value("WHENCE_CONFIG").map(OsString::into_string);
     let file = match (from_flag, from_variable) {
-        (Some(path), _) | (None, Some(Ok(path))) => ConfigFile::read(&path, catalogue),
+        (Some(path), _) | (None, Some(Ok(path))) => {
+            ConfigFile::read(&path, &catalogue.keys().collect::<Vec<_>>())
+        }
         (None, Some(Err(_))) => {
             let mistake = Mistake { place: "WHENCE_CONFIG".to_owned(), problem: Problem::NotText };
             ConfigFile { mistakes: vec![mistake], ..ConfigFile::default() }
@@ -144,10 +111,9 @@ fn read<G: Group>(
 }
 
 fn unknown_variables(environment: &Environment, catalogue: &Catalogue) -> Vec<Warning> {
-    let unknown =
-        environment.0.keys().filter(|name| !catalogue.known_variables().any(|known| known == **name));
-    let warning = |name: &String| Warning {
-        variable: name.clone(),
+    let unknown = environment.names().filter(|name| !catalogue.known_variables().any(|known| known == *name));
+    let warning = |name: &str| Warning {
+        variable: name.to_owned(),
         suggestion: nearest(name, catalogue.known_variables()),
     };
     unknown.map(warning).collect()

@@ -37,7 +37,9 @@
 //! This module reads no clock and no process state: the environment and the arguments are passed in.
 
 mod command;
+mod environment;
 mod file;
+mod group;
 mod load;
 mod macros;
 mod mistake;
@@ -48,10 +50,12 @@ mod units;
 mod value;
 
 pub use command::{args, command};
-pub use load::{Effective, Environment, Loaded, Warning, defaults, from_pairs, load};
+pub use environment::Environment;
+pub use group::{Catalogue, Group};
+pub use load::{Loaded, Warning, defaults, from_pairs, load};
 pub use mistake::{Mistake, Mistakes, Problem};
-pub use reader::{Origin, Reader, within};
-pub use row::{Catalogue, Fallback, Group, Row};
+pub use reader::{Effective, Origin, Reader, within};
+pub use row::{Fallback, Row};
 pub use table::markdown;
 pub use units::ByteSize;
 pub use value::{Invalid, Value};

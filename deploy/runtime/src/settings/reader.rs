@@ -7,8 +7,8 @@ use std::path::Path;
 
 use clap::ArgMatches;
 
+use super::environment::Environment;
 use super::file::{ConfigFile, Raw, read_bounded};
-use super::load::{Effective, Environment};
 use super::mistake::{Mistake, Problem};
 use super::row::{Fallback, Row, variable};
 use super::value::{Invalid, Value, without_userinfo};
@@ -40,6 +40,17 @@ impl fmt::Display for Origin {
             Self::Default => "default",
         })
     }
+}
+
+/// A setting as it applies, for `whence validate`. Secrets are masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective {
+    /// The setting's name.
+    pub name: String,
+    /// Its value as it could be written.
+    pub value: String,
+    /// Who set it.
+    pub origin: Origin,
 }
 
 /// A value as given, with where.

@@ -1,6 +1,5 @@
 //! The tools: commands that do one thing and end.
 
-mod http;
 pub mod import;
 pub mod lineage;
 pub mod migrate;
@@ -14,8 +13,6 @@ pub mod topics;
 pub mod trial;
 pub mod validate;
 pub mod version;
-
-pub use http::CallError;
 
 use std::io::{self, Write};
 use std::time::Duration;

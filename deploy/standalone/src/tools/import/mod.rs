@@ -16,7 +16,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use whence_runtime::settings;
 
-use super::http::{CallError, call};
+use crate::call::{CallError, call};
 use crate::failure::{Failure, chain};
 use crate::settings::{ImportSettings, load};
 use rows::{Defaults, KINDS, Row};

@@ -12,8 +12,8 @@ use whence_schemas::ids::{ClickId, LinkNumber};
 use whence_schemas::token::PARAMETER;
 
 use super::{Report, Trial};
+use crate::call::{Answer, call};
 use crate::failure::Failure;
-use crate::tools::http::{Answer, call};
 
 /// The referrer of every trial; also the name of its qualification and the start of its lead's id.
 const NAME: &str = "whence-try";
