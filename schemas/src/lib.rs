@@ -8,6 +8,7 @@
 //! | [`subject`] | keyed hashes of lead ids and aliases, and how aliases are normalised |
 //! | [`event`] | the records of the topics, from `proto/`, and their one codec |
 //! | [`topics`] | topic names, record keys |
+//! | [`message`] | what is announced to others: types of messages |
 //! | [`reward`] | reward terms: what may stand in them; reward ids |
 //! | [`rows`] | the rows of the ClickHouse tables and their RowBinary encoding |
 //! | [`sql`] | migrations and report views, rendered for one server or a cluster |
@@ -17,6 +18,7 @@
 
 pub mod event;
 pub mod ids;
+pub mod message;
 pub mod reward;
 pub mod rows;
 pub mod sql;

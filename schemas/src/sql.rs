@@ -46,6 +46,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 10, name: "status", text: include_str!("../sql/0010_status.sql") },
     Migration { number: 11, name: "report_views", text: include_str!("../sql/0011_report_views.sql") },
     Migration { number: 12, name: "lead_touches", text: include_str!("../sql/0012_lead_touches.sql") },
+    Migration { number: 13, name: "outbound", text: include_str!("../sql/0013_outbound.sql") },
 ];
 
 impl Migration {

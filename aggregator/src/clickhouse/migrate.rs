@@ -97,7 +97,7 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
 /// Whether every insert into facts and rollups is synced to disk before it is acknowledged: on for a
 /// single node, where no replica has a copy. A setting of the tables, not of the insert.
 pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Result<(), MigrateError> {
-    const TABLES: [&str; 16] = [
+    const TABLES: [&str; 19] = [
         "clicks",
         "leads",
         "qualifications",
@@ -114,6 +114,9 @@ pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Res
         "rewards",
         "reward_events",
         "rewards_daily",
+        "outbound_messages",
+        "deliveries",
+        "delivery_checkpoints",
     ];
     let on_cluster = match topology {
         Topology::Single => String::new(),

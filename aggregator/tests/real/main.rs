@@ -10,6 +10,7 @@ mod events;
 mod interleaving;
 mod journal;
 mod kafka;
+mod messages;
 mod rewards;
 #[path = "../stories/mod.rs"]
 mod stories;

@@ -23,7 +23,7 @@ use whence_schemas::{
 };
 
 /// 2026-02-02: in the past, so that what is held for no days is due.
-const AT: UnixMs = UnixMs(1_770_000_000_000);
+pub const AT: UnixMs = UnixMs(1_770_000_000_000);
 
 fn id(key: &str) -> EventId {
     EventId::of(&"demo".parse().unwrap(), "test", key)
@@ -127,7 +127,11 @@ fn source(dir: &Path) -> JournalSource {
 }
 
 /// Starts an aggregator over the journal, which sends timers into it.
-fn aggregate(world: &World, dir: &Path, journal: &Arc<GroupCommit>) -> (Stop, tokio::task::JoinHandle<()>) {
+pub fn aggregate(
+    world: &World,
+    dir: &Path,
+    journal: &Arc<GroupCommit>,
+) -> (Stop, tokio::task::JoinHandle<()>) {
     let stop = Stop::default();
     let settings = LoopSettings {
         block_records_max: 7,
@@ -203,7 +207,7 @@ async fn a_reward_is_accrued_approved_paid_and_taken_back_once_through_crashes()
     task.await.unwrap();
 }
 
-fn config(dir: &Path) -> GroupCommitConfig {
+pub fn config(dir: &Path) -> GroupCommitConfig {
     GroupCommitConfig {
         journal: JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota_bytes: 1 << 30 },
         waiting_bytes_max: 1 << 20,

@@ -85,6 +85,36 @@ impl World {
                 "SELECT assumeNotNull(toUInt64(abs((SELECT sum(leads) + 100000 * sum(qualifications) FROM funnel_hourly)
                     - (SELECT sum(sign) FROM leads WHERE live) - 100000 * (SELECT sum(sign) FROM qualifications WHERE live))))",
             ),
+            ("messages twice", "SELECT toUInt64(count() - uniqExact(message_id)) FROM outbound_messages"),
+            (
+                "leads whose last message is not what stands",
+                "SELECT count() FROM (
+                    SELECT id, argMax((referrer, evidence, reason), revision) AS said FROM (
+                        SELECT lead_id AS id, referrer, evidence, reason, revision FROM outbound_messages WHERE type IN ('lead.credited', 'lead.uncredited'))
+                    GROUP BY id) AS m
+                FULL JOIN (
+                    SELECT id, (referrer, toString(evidence), toString(reason)) AS stands FROM leads WHERE live
+                    GROUP BY id, stands HAVING sum(sign) > 0) AS l ON m.id = l.id
+                WHERE said != stands",
+            ),
+            (
+                "qualifications whose last message of a lead is not what stands",
+                "SELECT count() FROM (
+                    SELECT qualification_id, lead_id, argMax(if(type = 'lead.qualified', value_minor + 1, 0), revision) AS said
+                    FROM outbound_messages WHERE type IN ('lead.qualified', 'lead.disqualified') GROUP BY ALL) AS m
+                FULL JOIN (
+                    SELECT id, lead_id, sum(sign * (value_minor + 1)) AS stands FROM qualifications
+                    WHERE live AND lead_id != toUUID('00000000-0000-0000-0000-000000000000') GROUP BY ALL) AS q
+                ON m.qualification_id = q.id AND m.lead_id = q.lead_id
+                WHERE said != stands",
+            ),
+            (
+                "rewards whose last message is not what stands",
+                "SELECT count() FROM (
+                    SELECT reward_id, argMax(open_minor, revision) AS said FROM outbound_messages WHERE type LIKE 'reward.%' GROUP BY reward_id) AS m
+                FULL JOIN (SELECT reward_id, open_minor AS stands FROM reward_states) AS r ON m.reward_id = r.reward_id
+                WHERE said != stands",
+            ),
         ] {
             // Rows are seen before their rollups are: what was sent last may still be on its way.
             self.until_zero(what, sql).await;

@@ -10,7 +10,7 @@
 //! | [`problem`] | every error, and the one mapping to a status |
 //! | [`events`] | drafts of events, and their records |
 //! | [`intake`] | read, resolve, commit: an event is accepted once it is synced |
-//! | `programs`, `referrers`, `links`, `keys` | the registry's calls |
+//! | `programs`, `referrers`, `links`, `keys`, `endpoints` | the registry's calls |
 //! | `webhooks` | what providers call, and the calls for their mappings |
 //! | `openapi` | what describes all this to programs |
 //!
@@ -28,6 +28,7 @@
 pub mod admin_key;
 pub mod auth;
 pub mod batch;
+mod endpoints;
 pub mod events;
 pub mod intake;
 pub mod json;

@@ -43,6 +43,10 @@ pub enum Route {
     Source(String, String),
     /// `/v1/programs/P/sources/S/dry-run`
     DryRun(String, String),
+    /// `/v1/programs/P/endpoints`
+    Endpoints(String),
+    /// `/v1/programs/P/endpoints/E`
+    Endpoint(String, String),
     /// `/v1/webhooks/P/S`
     Webhook(String, String),
     /// `/v1/postback/P`
@@ -57,7 +61,7 @@ type Row = (&'static str, fn([String; 3]) -> Route);
 /// Every path there is. Where a path fits two rows, the first counts.
 ///
 /// A key that was disabled stays so: whoever had it may still have it.
-const TABLE: [Row; 33] = [
+const TABLE: [Row; 37] = [
     ("/v1/openapi.json", |_| Route::OpenApi),
     ("/v1/schemas/{name}", |[name, ..]| Route::Schema(name)),
     ("/v1/events", |_| Route::Events),
@@ -85,6 +89,10 @@ const TABLE: [Row; 33] = [
     ("/v1/programs/{program}/sources/{source}/dry-run", |[p, s, _]| Route::DryRun(p, s)),
     ("/v1/programs/{program}/sources/{source}/disable", |[p, s, _]| off(Route::Source(p, s))),
     ("/v1/programs/{program}/sources/{source}/enable", |[p, s, _]| on(Route::Source(p, s))),
+    ("/v1/programs/{program}/endpoints", |[program, ..]| Route::Endpoints(program)),
+    ("/v1/programs/{program}/endpoints/{endpoint}", |[p, e, _]| Route::Endpoint(p, e)),
+    ("/v1/programs/{program}/endpoints/{endpoint}/disable", |[p, e, _]| off(Route::Endpoint(p, e))),
+    ("/v1/programs/{program}/endpoints/{endpoint}/enable", |[p, e, _]| on(Route::Endpoint(p, e))),
     ("/v1/webhooks/{program}/{source}", |[p, s, _]| Route::Webhook(p, s)),
     ("/v1/postback/{program}", |[program, ..]| Route::Postback(program)),
     ("/v1/programs/{program}/links", |[program, ..]| Route::Links(program)),
@@ -138,8 +146,9 @@ impl Route {
             | Route::Programs
             | Route::Key(_)
             | Route::Sources(_)
+            | Route::Endpoints(_)
             | Route::Postback(_) => "GET",
-            Route::Program(_) | Route::Referrer(..) | Route::Source(..) => "GET, PUT",
+            Route::Program(_) | Route::Referrer(..) | Route::Source(..) | Route::Endpoint(..) => "GET, PUT",
             Route::Referrers(_) | Route::Links(_) | Route::Keys => "GET, POST",
             Route::Link(..) => "GET, PATCH",
         }

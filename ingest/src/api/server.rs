@@ -4,7 +4,7 @@
 use super::{
     Api,
     auth::{self, Caller},
-    events, keys, links, openapi,
+    endpoints, events, keys, links, openapi,
     problem::{Code, Problem},
     programs, referrers,
     route::Route,
@@ -107,6 +107,9 @@ async fn dispatch(api: &Api, method: &Method, route: Route, call: Call) -> Resul
         ("GET", Route::Source(program, id)) => webhooks::sources::show(api, &call, &program, &id),
         ("PUT", Route::Source(program, id)) => webhooks::sources::put(api, call, program, id).await,
         ("POST", Route::DryRun(program, id)) => webhooks::dry_run::run(api, call, &program, &id).await,
+        ("GET", Route::Endpoints(program)) => endpoints::list(api, &call, &program),
+        ("GET", Route::Endpoint(program, id)) => endpoints::show(api, &call, &program, &id),
+        ("PUT", Route::Endpoint(program, id)) => endpoints::put(api, call, program, id).await,
         ("GET", Route::Keys) => keys::list(api, &call),
         ("POST", Route::Keys) => keys::create(api, call).await,
         ("GET", Route::Key(id)) => keys::show(api, &call, &id),

@@ -84,6 +84,7 @@ impl Api {
             Some(Entry::Link(link)) => super::links::view(link, self.settings.api_link_scheme),
             Some(Entry::ApiKey(key)) => super::keys::view(key),
             Some(Entry::WebhookSource(source)) => super::webhooks::view::source(source),
+            Some(Entry::WebhookEndpoint(endpoint)) => super::endpoints::view(endpoint),
             None => Map::new(),
         };
         view.insert("version".into(), entry.version.into());
@@ -167,13 +168,15 @@ pub(super) async fn switch(
         Route::Link(program, host, code) => EntryKey::Link { program, host, code },
         Route::Key(id) => EntryKey::ApiKey { id },
         Route::Source(program, id) => EntryKey::Source { program, id },
+        Route::Endpoint(program, id) => EntryKey::Endpoint { program, id },
         _ => return Err(Problem::new(Code::NotFound, "there is no such path")),
     };
     match &key {
         EntryKey::Program { id: program }
         | EntryKey::Referrer { program, .. }
         | EntryKey::Link { program, .. }
-        | EntryKey::Source { program, .. } => call.caller.require_in(Scope::RegistryWrite, program)?,
+        | EntryKey::Source { program, .. }
+        | EntryKey::Endpoint { program, .. } => call.caller.require_in(Scope::RegistryWrite, program)?,
         EntryKey::ApiKey { .. } => call.caller.require_everywhere(Scope::RegistryWrite)?,
     }
     let entry = api.write_one(Change::SetDisabled { key, disabled }).await?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use whence_schemas::event::{
-    ApiKey, Link, Program, Referrer, RegistryEntry, WebhookSource, registry_entry::Entry,
+    ApiKey, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource, registry_entry::Entry,
 };
 
 /// A wish. It says what to change, not what the record is to be afterwards, wherever two callers could
@@ -33,6 +33,8 @@ pub enum Change {
     CreateKey(ApiKey),
     /// Creates a source of webhooks or replaces all of it.
     PutSource(WebhookSource),
+    /// Creates an endpoint for webhooks or replaces all of it but for when it begins.
+    PutEndpoint(WebhookEndpoint),
     /// Disables something, or enables it again.
     SetDisabled {
         /// What.
@@ -99,6 +101,13 @@ pub enum EntryKey {
         /// Its id in the program.
         id: String,
     },
+    /// `endpoint/PROGRAM/ID`
+    Endpoint {
+        /// The program.
+        program: String,
+        /// Its id in the program.
+        id: String,
+    },
 }
 
 impl EntryKey {
@@ -125,6 +134,9 @@ impl EntryKey {
             Entry::WebhookSource(source) => {
                 EntryKey::Source { program: source.program.clone(), id: source.id.clone() }
             }
+            Entry::WebhookEndpoint(endpoint) => {
+                EntryKey::Endpoint { program: endpoint.program.clone(), id: endpoint.id.clone() }
+            }
         }
     }
 
@@ -137,6 +149,7 @@ impl EntryKey {
             EntryKey::Link { .. } => "link",
             EntryKey::ApiKey { .. } => "key",
             EntryKey::Source { .. } => "source",
+            EntryKey::Endpoint { .. } => "endpoint",
         }
     }
 }
@@ -149,6 +162,7 @@ impl fmt::Display for EntryKey {
             EntryKey::Link { host, code, .. } => write!(f, "link/{host}/{code}"),
             EntryKey::ApiKey { id } => write!(f, "key/{id}"),
             EntryKey::Source { program, id } => write!(f, "source/{program}/{id}"),
+            EntryKey::Endpoint { program, id } => write!(f, "endpoint/{program}/{id}"),
         }
     }
 }
@@ -175,7 +189,7 @@ pub enum ChangeError {
     /// What is to be changed, or the program it is to belong to, is not there.
     #[error("there is no {what} {id:?}")]
     NotFound {
-        /// `program`, `referrer`, `link`, `key` or `source`.
+        /// `program`, `referrer`, `link`, `key`, `source` or `endpoint`.
         what: &'static str,
         /// Its id as the caller wrote it.
         id: String,
@@ -183,7 +197,7 @@ pub enum ChangeError {
     /// The registry holds as many as it may.
     #[error("there are already {max} {what}, the most there may be")]
     Full {
-        /// `programs`, `referrers`, `links`, `keys` or `sources`.
+        /// `programs`, `referrers`, `links`, `keys`, `sources` or `endpoints`.
         what: &'static str,
         /// How many there may be.
         max: usize,

@@ -7,7 +7,9 @@ use super::{Change, ChangeError, EntryKey, LinkPatch, RegistryState, state::addr
 use crate::webhooks;
 use std::sync::Arc;
 use whence_schemas::{
-    event::{ApiKey, Link, Program, Referrer, RegistryEntry, WebhookSource, registry_entry::Entry},
+    event::{
+        ApiKey, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource, registry_entry::Entry,
+    },
     ids::LinkNumber,
     time::UnixMs,
 };
@@ -22,6 +24,8 @@ pub const LINKS_MAX: usize = 10_000_000;
 pub const KEYS_MAX: usize = 10_000;
 /// Sources of webhooks of one registry.
 pub const SOURCES_MAX: usize = 10_000;
+/// Endpoints for webhooks of one registry.
+pub const ENDPOINTS_MAX: usize = 1_000;
 
 /// What a batch of changes comes to.
 #[derive(Debug, Default)]
@@ -110,6 +114,7 @@ impl<'a> View<'a> {
             "referrers" => state.referrers + ahead.referrers,
             "links" => state.links + ahead.links,
             "sources" => state.sources + ahead.sources,
+            "endpoints" => state.endpoints + ahead.endpoints,
             _ => state.keys + ahead.keys,
         };
         if count < max { Ok(()) } else { Err(ChangeError::Full { what, max }) }
@@ -129,6 +134,7 @@ impl<'a> View<'a> {
             }
             Change::CreateKey(key) => self.create_key(key),
             Change::PutSource(source) => self.put_source(source),
+            Change::PutEndpoint(endpoint) => self.put_endpoint(endpoint),
             Change::SetDisabled { key, disabled } => self.set_disabled(key, *disabled),
         }
     }
@@ -229,6 +235,27 @@ impl<'a> View<'a> {
         Ok(Entry::WebhookSource(source.clone()))
     }
 
+    fn endpoint(&self, program: &str, id: &str) -> Option<&'a WebhookEndpoint> {
+        self.ahead.endpoint(program, id).or_else(|| self.state.endpoint(program, id))
+    }
+
+    fn put_endpoint(&self, endpoint: &WebhookEndpoint) -> Result<Entry, ChangeError> {
+        self.program(&endpoint.program)?;
+        if let Some(mistake) = webhooks::check_endpoint(endpoint).into_iter().next() {
+            return Err(ChangeError::invalid(mistake.field, mistake.reason));
+        }
+        match self.endpoint(&endpoint.program, &endpoint.id) {
+            None => self.room("endpoints", ENDPOINTS_MAX)?,
+            // What was sent is not sent again, and what was passed over not later.
+            Some(present) if present.since_ms != endpoint.since_ms => {
+                let reason = "can't be changed: make an endpoint of another id";
+                return Err(ChangeError::conflict("since", reason));
+            }
+            Some(_) => {}
+        }
+        Ok(Entry::WebhookEndpoint(endpoint.clone()))
+    }
+
     fn set_disabled(&self, key: &EntryKey, disabled: bool) -> Result<Entry, ChangeError> {
         Ok(match key {
             EntryKey::Program { id } => Entry::Program(Program { disabled, ..self.program(id)?.clone() }),
@@ -252,6 +279,12 @@ impl<'a> View<'a> {
                 let source =
                     source.ok_or_else(|| ChangeError::NotFound { what: "source", id: id.clone() })?;
                 Entry::WebhookSource(WebhookSource { disabled, ..source.clone() })
+            }
+            EntryKey::Endpoint { program, id } => {
+                let endpoint = self.endpoint(program, id);
+                let endpoint =
+                    endpoint.ok_or_else(|| ChangeError::NotFound { what: "endpoint", id: id.clone() })?;
+                Entry::WebhookEndpoint(WebhookEndpoint { disabled, ..endpoint.clone() })
             }
         })
     }

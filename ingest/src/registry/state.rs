@@ -10,7 +10,9 @@ use std::{
     sync::Arc,
 };
 use whence_schemas::{
-    event::{ApiKey, Link, Program, Referrer, RegistryEntry, WebhookSource, registry_entry::Entry},
+    event::{
+        ApiKey, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource, registry_entry::Entry,
+    },
     ids::LinkNumber,
 };
 
@@ -27,6 +29,8 @@ pub struct RegistryState {
     keys: BTreeMap<String, Arc<RegistryEntry>>,
     /// By program and id.
     sources: BTreeMap<(Arc<str>, Arc<str>), Arc<RegistryEntry>>,
+    /// By program and id.
+    endpoints: BTreeMap<(Arc<str>, Arc<str>), Arc<RegistryEntry>>,
 }
 
 /// Program, id.
@@ -77,6 +81,8 @@ pub struct Counts {
     pub keys: usize,
     /// Sources of webhooks of all programs.
     pub sources: usize,
+    /// Endpoints for webhooks of all programs.
+    pub endpoints: usize,
 }
 
 macro_rules! record {
@@ -94,6 +100,7 @@ record!(as_referrer, Referrer, Referrer);
 record!(as_link, Link, Link);
 record!(as_key, ApiKey, ApiKey);
 record!(as_source, WebhookSource, WebhookSource);
+record!(as_endpoint, WebhookEndpoint, WebhookEndpoint);
 
 impl RegistryState {
     /// The version of the newest entry, 0 without one.
@@ -111,6 +118,7 @@ impl RegistryState {
             links: self.links.len(),
             keys: self.keys.len(),
             sources: self.sources.len(),
+            endpoints: self.endpoints.len(),
         }
     }
 
@@ -136,6 +144,10 @@ impl RegistryState {
             Entry::WebhookSource(source) => {
                 let key = (source.program.as_str().into(), source.id.as_str().into());
                 self.sources.insert(key, Arc::clone(&entry))
+            }
+            Entry::WebhookEndpoint(endpoint) => {
+                let key = (endpoint.program.as_str().into(), endpoint.id.as_str().into());
+                self.endpoints.insert(key, Arc::clone(&entry))
             }
         };
         if let Some(replaced) = replaced {
@@ -189,6 +201,9 @@ impl RegistryState {
             EntryKey::ApiKey { id } => self.keys.get(id),
             EntryKey::Source { program, id } => {
                 self.sources.get(&(program.as_str().into(), id.as_str().into()))
+            }
+            EntryKey::Endpoint { program, id } => {
+                self.endpoints.get(&(program.as_str().into(), id.as_str().into()))
             }
         }
     }
@@ -251,6 +266,32 @@ impl RegistryState {
             .range(from)
             .map(|(_, entry)| as_source(entry))
             .take_while(move |source| source.program == program)
+            .take(limit)
+    }
+
+    /// The endpoint for webhooks of this id in this program.
+    #[must_use]
+    pub fn endpoint(&self, program: &str, id: &str) -> Option<&WebhookEndpoint> {
+        self.endpoints.get(&(program.into(), id.into())).map(as_endpoint)
+    }
+
+    /// All endpoints for webhooks, by program and id.
+    pub fn endpoints(&self) -> impl Iterator<Item = &WebhookEndpoint> {
+        self.endpoints.values().map(as_endpoint)
+    }
+
+    /// At most `limit` endpoints for webhooks of the program whose id comes after `after`.
+    pub fn endpoints_after<'a>(
+        &'a self,
+        program: &'a str,
+        after: &str,
+        limit: usize,
+    ) -> impl Iterator<Item = &'a WebhookEndpoint> {
+        let from = (Bound::Excluded((Arc::from(program), Arc::from(after))), Bound::Unbounded);
+        self.endpoints
+            .range(from)
+            .map(|(_, entry)| as_endpoint(entry))
+            .take_while(move |endpoint| endpoint.program == program)
             .take(limit)
     }
 

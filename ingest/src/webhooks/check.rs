@@ -24,7 +24,7 @@ pub const SOURCE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of each text.
 pub const TEXT_MAX: usize = 256;
 /// Characters of an id, a qualification's name and a reason, as in events.
-const ID_MAX: usize = 32;
+pub(super) const ID_MAX: usize = 32;
 const NAME_MAX: usize = 64;
 
 /// What a rule can give.
@@ -74,15 +74,7 @@ pub fn check(source: &WebhookSource) -> Vec<Mistake> {
         let words = Provider::ALL.map(Provider::word).join(", ");
         mistakes.add("provider", format_args!("must be one of {words}"));
     }
-    if source.secrets.is_empty() || source.secrets.len() > SECRETS_MAX {
-        mistakes.add("secrets", format_args!("must name 1 to {SECRETS_MAX} secrets"));
-    }
-    for (index, name) in source.secrets.iter().enumerate() {
-        if !secrets::is_name(name) {
-            let reason = "must be a secret's name (1 to 64 of a-z, 0-9, '-' and '_'), never a secret";
-            mistakes.add(format!("secrets[{index}]"), reason);
-        }
-    }
+    mistakes.secrets(&source.secrets);
     let scheme = source.scheme.clone().unwrap_or_default();
     if let Some(provider) = provider {
         mistakes.scheme(&scheme, provider);
@@ -99,11 +91,24 @@ pub fn check(source: &WebhookSource) -> Vec<Mistake> {
     mistakes.0
 }
 
-struct Mistakes(Vec<Mistake>);
+pub(super) struct Mistakes(pub Vec<Mistake>);
 
 impl Mistakes {
-    fn add(&mut self, field: impl Into<String>, reason: impl Display) {
+    pub fn add(&mut self, field: impl Into<String>, reason: impl Display) {
         self.0.push(Mistake { field: field.into(), reason: reason.to_string() });
+    }
+
+    /// Names of secrets, one at least.
+    pub fn secrets(&mut self, names: &[String]) {
+        if names.is_empty() || names.len() > SECRETS_MAX {
+            self.add("secrets", format_args!("must name 1 to {SECRETS_MAX} secrets"));
+        }
+        for (index, name) in names.iter().enumerate() {
+            if !secrets::is_name(name) {
+                let reason = "must be a secret's name (1 to 64 of a-z, 0-9, '-' and '_'), never a secret";
+                self.add(format!("secrets[{index}]"), reason);
+            }
+        }
     }
 
     fn scheme(&mut self, scheme: &WebhookScheme, provider: Provider) {
@@ -309,7 +314,7 @@ fn fits(field: &str, gives: &str) -> bool {
 }
 
 /// A name that stands in tables and in queries: few, short and plain.
-fn is_plain(name: &str, max: usize) -> bool {
+pub(super) fn is_plain(name: &str, max: usize) -> bool {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
     (1..=max).contains(&name.len()) && name.bytes().all(fits)
 }

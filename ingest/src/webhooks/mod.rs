@@ -8,6 +8,7 @@
 //! | [`sign`] | HMACs, comparisons in constant time, windows of time |
 //! | [`check`](self::check()) | everything that is wrong with a mapping |
 //! | [`mod@translate`] | what a provider's event becomes under a mapping |
+//! | [`check_endpoint`] | everything that is wrong with an endpoint, to which whence sends webhooks of its own |
 //! | [`keep`] | what a dead letter keeps of a body |
 //! | [`secrets`] | secrets by name |
 //!
@@ -18,6 +19,7 @@
 
 mod check;
 pub mod delivery;
+mod endpoint;
 pub mod keep;
 pub mod providers;
 pub mod secrets;
@@ -26,6 +28,7 @@ pub mod translate;
 
 pub use check::{FIELDS, GIVES, IS, Mistake, check};
 pub use delivery::{Delivery, ProviderEvent, Refusal, Unreadable};
+pub use endpoint::check_endpoint;
 pub use providers::Provider;
 pub use secrets::{NamedSecrets, SecretsError};
 pub use translate::{Translated, Translation, translate};

@@ -216,7 +216,8 @@ async fn every_example_fits_its_schema_and_is_accepted() {
                     .replace("{referrer}", "ann")
                     .replace("{host}", "go.example")
                     .replace("{code}", "abc")
-                    .replace("{source}", "shop");
+                    .replace("{source}", "shop")
+                    .replace("{endpoint}", "shop");
                 let what = format!("{method} {path}, example {name}");
                 assert_valid(&content["schema"], &example["value"], &what);
                 let answer = node.send(&method.to_uppercase(), &target, example["value"].to_string()).await;

@@ -182,6 +182,7 @@ fn whatever_is_sent_to_the_registry_the_answer_is_one_of_the_documents() {
         ("POST", "/v1/programs/demo/links", "NewLink"),
         ("PATCH", "/v1/programs/demo/links/go.example/abc", "LinkPatch"),
         ("PUT", "/v1/programs/demo/sources/shop", "SourceFields"),
+        ("PUT", "/v1/programs/demo/endpoints/shop", "EndpointFields"),
         ("POST", "/v1/keys", "NewKey"),
     ]);
     let call = target.prop_flat_map(|(method, path, schema)| {

@@ -9,6 +9,7 @@ mod calls;
 mod counted;
 mod document;
 mod durability;
+mod endpoints;
 mod events;
 mod generated;
 mod leads;

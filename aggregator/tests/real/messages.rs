@@ -1,0 +1,70 @@
+//! What is announced is what is stored, once, in the order of the records, and nothing personal.
+
+use crate::{
+    rewards::{AT, aggregate, config, decision, event, lead, qualification, refund},
+    world::World,
+};
+use bytes::Bytes;
+use std::sync::Arc;
+use whence_journal::GroupCommit;
+use whence_schemas::event::{Lead, Subject, event::Body};
+
+/// The types of the messages about the lead of the person, in the order of their positions.
+async fn told(world: &World, person: u64) -> Vec<String> {
+    let sql = "SELECT concat(type, if(rule = '', '', concat(' ', rule, ' ', toString(amount_minor), '/', toString(open_minor))))
+        FROM outbound_messages WHERE lead_id = (SELECT any(id) FROM leads WHERE lead = ?)
+        ORDER BY offset, rank, rule, revision";
+    world.client.query(sql).bind(format!("person {person}")).fetch_all::<String>().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_tell_a_referral_from_its_lead_to_its_clawback_in_order() {
+    let world = World::new().await;
+    let dir = world.dir.path().join("conversions");
+    let journal = Arc::new(GroupCommit::open(config(&dir)).unwrap());
+    let append = async |records: Vec<Bytes>| {
+        let records: Vec<&[u8]> = records.iter().map(|record| &record[..]).collect();
+        journal.append(&records).await.unwrap();
+    };
+    // Person 1 in order; of person 2 the payment comes first; person 3 is nobody's.
+    let subject = Some(Subject { lead: "person 3".into(), keys: vec![Bytes::from(vec![3; 16])] });
+    let unreferred = event("lead 3", AT, Body::Lead(Lead { subject, touches: vec![] }));
+    append(vec![lead(1), qualification(1), qualification(2), lead(2), unreferred]).await;
+    let (stop, task) = aggregate(&world, &dir, &journal);
+    world.until("SELECT count() FROM outbound_messages WHERE type = 'reward.approved'", 2).await;
+    append(vec![decision(1, "a", "issue", "pay-1"), refund(1, 1000), refund(2, 0)]).await;
+    world.until("SELECT count() FROM outbound_messages", 18).await;
+    assert_eq!(
+        told(&world, 1).await,
+        [
+            "lead.credited",
+            "lead.qualified",
+            "reward.accrued fixed 500/500",
+            "reward.accrued share 199/199",
+            "reward.approved fixed 500/500",
+            "reward.issued fixed 500/500",
+            "lead.qualified",
+            "reward.clawed_back fixed 251/249",
+            "reward.rejected share 100/99",
+        ]
+    );
+    assert_eq!(
+        told(&world, 2).await,
+        [
+            "lead.credited",
+            "lead.qualified",
+            "reward.accrued fixed 500/500",
+            "reward.accrued share 199/199",
+            "reward.approved fixed 500/500",
+            "lead.disqualified",
+            "reward.rejected fixed 500/0",
+            "reward.rejected share 199/0",
+        ]
+    );
+    assert_eq!(told(&world, 3).await, ["lead.uncredited"]);
+    let uuids = "SELECT countIf(substring(toString(message_id), 15, 1) = '8' AND substring(toString(message_id), 20, 1) = '8') FROM outbound_messages";
+    assert_eq!(world.count(uuids).await, 18, "UUIDs of version 8");
+    world.check_consistent().await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
