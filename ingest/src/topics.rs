@@ -9,7 +9,9 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use whence_schemas::topics::{CLICKS, CONVERSIONS, REGISTRY};
@@ -74,6 +76,23 @@ pub struct TopicPlan {
     pub retention: Duration,
 }
 
+/// A segment of clicks or conversions is closed this long after its first record, however few come: Kafka
+/// removes whole segments, by the age of their last record.
+const SEGMENT_MAX: Duration = Duration::from_secs(86_400);
+
+impl TopicPlan {
+    fn segment(&self) -> Duration {
+        self.retention.min(SEGMENT_MAX)
+    }
+
+    /// The longest that a click or conversion stays in Kafka, but for what its broker takes to notice
+    /// (`log.retention.check.interval.ms` and `file.delete.delay.ms`: six minutes by default).
+    #[must_use]
+    pub fn kept_at_most(&self) -> Duration {
+        self.retention.saturating_add(self.segment())
+    }
+}
+
 /// What was found or done about one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicReport {
@@ -96,6 +115,13 @@ pub enum Finding {
     OtherPartitions {
         /// As many as the plan wants.
         planned: i32,
+    },
+    /// It was there, keeps records longer than the plan does, and has been left so.
+    KeptLonger {
+        /// The longest that a record stays; `None`: for good.
+        at_most: Option<Duration>,
+        /// The longest by the plan.
+        planned: Duration,
     },
 }
 
@@ -138,6 +164,11 @@ pub async fn ensure_topics(
     let before = partitions(cluster, &wanted, timeout).await?;
     let missing: Vec<&Wanted> = wanted.iter().filter(|topic| !before.contains_key(&topic.name)).collect();
     create(cluster, &missing, plan.replication, timeout).await?;
+    let kept = if before.is_empty() {
+        BTreeMap::new()
+    } else {
+        kept_at_most(cluster, &wanted, &before, timeout).await
+    };
     let after = if missing.is_empty() { before.clone() } else { visible(cluster, &wanted, timeout).await? };
     wanted
         .iter()
@@ -145,12 +176,19 @@ pub async fn ensure_topics(
             let is_new = !before.contains_key(&topic.name);
             let found = after.get(&topic.name).copied();
             let partitions = found.ok_or_else(|| TopicsError::NotVisible(topic.name.clone()))?;
-            Ok(report(topic, partitions, is_new))
+            Ok(report(topic, partitions, is_new, kept.get(&topic.name).copied(), plan))
         })
         .collect()
 }
 
-fn report(topic: &Wanted, partitions: i32, is_new: bool) -> TopicReport {
+fn report(
+    topic: &Wanted,
+    partitions: i32,
+    is_new: bool,
+    kept: Option<Option<Duration>>,
+    plan: &TopicPlan,
+) -> TopicReport {
+    let planned = plan.kept_at_most();
     let finding = if partitions != topic.partitions {
         // A race with another creator ends here too: whoever came first decided.
         tracing::warn!(
@@ -163,6 +201,14 @@ fn report(topic: &Wanted, partitions: i32, is_new: bool) -> TopicReport {
     } else if is_new {
         tracing::info!(topic = topic.name, partitions, "topic created");
         Finding::Created
+    } else if let Some(at_most) = kept.filter(|kept| kept.is_none_or(|kept| kept > planned)) {
+        tracing::warn!(
+            topic = topic.name,
+            at_most_s = at_most.map(|at_most| at_most.as_secs()),
+            planned_s = planned.as_secs(),
+            "topic keeps records longer than planned and is left as it is"
+        );
+        Finding::KeptLonger { at_most, planned }
     } else {
         Finding::AsPlanned
     };
@@ -183,6 +229,7 @@ fn wanted(cluster: &Cluster, plan: &TopicPlan) -> Vec<Wanted> {
         vec![
             ("cleanup.policy", "delete".to_owned()),
             ("retention.ms", plan.retention.as_millis().to_string()),
+            ("segment.ms", plan.segment().as_millis().to_string()),
             ("message.timestamp.type", "LogAppendTime".to_owned()),
         ]
     };
@@ -256,6 +303,41 @@ async fn create(
         }
     }
     Ok(())
+}
+
+/// The longest that a record stays in each of the streams' topics that were there; `None`: for good. A topic
+/// whose settings may not be read, or are none that Kafka knows, is left out.
+async fn kept_at_most(
+    cluster: &Cluster,
+    wanted: &[Wanted],
+    before: &BTreeMap<String, i32>,
+    timeout: Duration,
+) -> BTreeMap<String, Option<Duration>> {
+    let streams = [cluster.topic(CLICKS), cluster.topic(CONVERSIONS)];
+    let asked: Vec<ResourceSpecifier<'_>> = wanted
+        .iter()
+        .filter(|topic| streams.contains(&topic.name) && before.contains_key(&topic.name))
+        .map(|topic| ResourceSpecifier::Topic(&topic.name))
+        .collect();
+    let Ok(admin) = cluster.client(&[]).create::<AdminClient<DefaultClientContext>>() else {
+        return BTreeMap::new();
+    };
+    let options = AdminOptions::new().request_timeout(Some(timeout));
+    let described = admin.describe_configs(&asked, &options).await.unwrap_or_default();
+    let told = described.into_iter().filter_map(Result::ok).filter_map(|topic| {
+        let OwnedResourceSpecifier::Topic(name) = &topic.specifier else { return None };
+        let millis = |setting| topic.get(setting)?.value.as_ref()?.parse::<i64>().ok();
+        let (retention, segment) = (millis("retention.ms")?, millis("segment.ms")?);
+        // -1: for good.
+        let at_most = u64::try_from(retention).ok().zip(u64::try_from(segment).ok());
+        let is_kept = topic.get("cleanup.policy")?.value.as_deref() != Some("delete");
+        let at_most = at_most.filter(|_| !is_kept);
+        Some((
+            name.clone(),
+            at_most.map(|(retention, segment)| Duration::from_millis(retention.saturating_add(segment))),
+        ))
+    });
+    told.collect()
 }
 
 /// Partition counts of all the topics: what was just created takes a moment to show in a broker's metadata,

@@ -79,6 +79,24 @@ async fn a_restart_goes_on_behind_the_checkpoint_and_into_later_incarnations() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_opening_of_the_journal_left_goes_although_nothing_comes() {
+    let cluster = cluster_at(&brokers());
+    make_topics(&cluster, 1, &[]).await;
+    let root = tempfile::tempdir().unwrap();
+    let mut clicks = Source::open(&root, "idle-clicks", Stream::Clicks);
+    clicks.append(&click(1));
+    clicks.reopen();
+    let settings = ShipConfig { segment_grace: Duration::ZERO, ..config(&cluster) };
+    let shipping = Shipping::start(settings, &[&clicks]);
+    eventually("the first click is off the disk", || clicks.segments().len() == 1).await;
+    clicks.append(&click(2));
+    assert!(shipping.stop().await.is_drained);
+    let numbers: Vec<u64> =
+        arrived(&cluster, Stream::Clicks).iter().map(|r| click_number(&r.payload)).collect();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[tokio::test]
 async fn without_a_checkpoint_everything_is_sent_again_and_nothing_is_missing() {
     let cluster = cluster_at(&brokers());
     make_topics(&cluster, 2, &[]).await;
@@ -270,6 +288,15 @@ async fn topics_are_made_once_and_never_changed() {
     assert!(made.iter().all(|topic| topic.finding == Finding::Created));
     let found = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
     assert!(found.iter().all(|topic| topic.finding == Finding::AsPlanned));
+    let shorter = TopicPlan { retention: Duration::from_secs(3600), ..plan.clone() };
+    let found = ensure_topics(&cluster, &shorter, PATIENCE).await.unwrap();
+    let longer = Finding::KeptLonger { at_most: Some(plan.kept_at_most()), planned: shorter.kept_at_most() };
+    // A segment of clicks is closed after a day, and goes a day after its last record.
+    assert_eq!((plan.kept_at_most().as_secs(), shorter.kept_at_most().as_secs()), (2 * 86_400, 7200));
+    assert_eq!(
+        found.iter().map(|topic| topic.finding).collect::<Vec<_>>(),
+        [longer, longer, Finding::AsPlanned]
+    );
     let other = TopicPlan { clicks_partitions: 5, ..plan };
     let found = ensure_topics(&cluster, &other, PATIENCE).await.unwrap();
     assert_eq!(found[0].finding, Finding::OtherPartitions { planned: 5 });

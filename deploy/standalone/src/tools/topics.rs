@@ -36,9 +36,18 @@ fn table(reports: &[TopicReport]) -> Table {
         let finding = match report.finding {
             Finding::Created => "created".to_owned(),
             Finding::AsPlanned => "as planned".to_owned(),
+            Finding::KeptLonger { at_most, planned } => {
+                let at_most =
+                    at_most.map_or("for good".to_owned(), |at_most| format!("up to {}", days(at_most)));
+                format!("left as it is, records stay {at_most}, {} were planned", days(planned))
+            }
             Finding::OtherPartitions { planned } => format!("left as it is, {planned} were planned"),
         };
         table.row(vec![report.topic.clone(), report.partitions.to_string(), finding]);
     }
     table
+}
+
+fn days(time: Duration) -> String {
+    format!("{:.1} days", time.as_secs_f64() / 86_400.0)
 }
