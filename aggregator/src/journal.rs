@@ -38,6 +38,10 @@ pub struct JournalSource {
     reader: Reader,
     /// Records of one incarnation that were read but not taken yet.
     ahead: Vec<whence_journal::Record>,
+    /// Behind the last record that was handed out.
+    taken_to: Option<Position>,
+    /// Where the checkpoint is, unless it intends a block.
+    committed: Option<Position>,
     /// The segment-removing offset of the last removal, so that it is not tried at every commit.
     retired_at: Option<Position>,
 }
@@ -47,7 +51,14 @@ impl JournalSource {
     #[must_use]
     pub fn new(settings: JournalSettings) -> JournalSource {
         let reader = Reader::open(settings.dir.clone(), None);
-        JournalSource { settings, reader, ahead: Vec::new(), retired_at: None }
+        JournalSource {
+            settings,
+            reader,
+            ahead: Vec::new(),
+            taken_to: None,
+            committed: None,
+            retired_at: None,
+        }
     }
 
     /// What of the journal has not been read, in bytes.
@@ -103,7 +114,25 @@ impl JournalSource {
             }
         }
         self.ahead = left;
+        let next = records.last().expect("a record was ahead").offset + 1;
+        self.taken_to = Some(Position { incarnation, offset: next });
         Some(Chunk { incarnation: Incarnation(Uuid::from_u128(incarnation.0)), records })
+    }
+
+    /// When all of an incarnation is committed and nothing has come in a later one, the checkpoint goes there:
+    /// otherwise the earlier one's last segment would stay until something comes.
+    fn follow(&mut self) -> Result<(), SourceError> {
+        let (Some(committed), Some(position)) = (self.committed, self.reader.position()) else {
+            return Ok(());
+        };
+        if self.taken_to != Some(committed) || position.incarnation <= committed.incarnation {
+            return Ok(());
+        }
+        let checkpoint = Checkpoint { position, intent: None, note: Vec::new() };
+        let saved = tokio::task::block_in_place(|| checkpoint.save(&self.settings.checkpoint));
+        saved.map_err(io_failed)?;
+        (self.taken_to, self.committed) = (Some(position), Some(position));
+        Ok(())
     }
 
     fn retire(&mut self, through: Position) {
@@ -173,7 +202,10 @@ impl Source for JournalSource {
                 Commit { incarnation, next: first.offset, intent: None }
             }
         };
-        self.reader.seek(position(&commit));
+        let at = position(&commit);
+        self.reader.seek(at);
+        self.taken_to = Some(at);
+        self.committed = commit.intent.is_none().then_some(at);
         Ok(commit)
     }
 
@@ -184,6 +216,7 @@ impl Source for JournalSource {
             if let Some(chunk) = self.take(records_max) {
                 return Ok(chunk);
             }
+            self.follow()?;
             if tokio::time::Instant::now() >= deadline {
                 return Ok(Chunk { incarnation: Incarnation(Uuid::nil()), records: Vec::new() });
             }
@@ -202,6 +235,7 @@ impl Source for JournalSource {
             checkpoint.save(&self.settings.checkpoint)
         })
         .map_err(io_failed)?;
+        self.committed = commit.intent.is_none().then_some(position);
         if commit.intent.is_none() {
             self.retire(position);
         }

@@ -12,7 +12,7 @@ use whence_aggregator::{
     position::Partition,
     work::{Stop, work},
 };
-use whence_journal::{JournalConfig, Writer};
+use whence_journal::{Checkpoint, JournalConfig, Stored, Writer, disk_usage, retire};
 use whence_schemas::topics::Stream;
 
 fn writer(dir: &Path) -> Writer {
@@ -70,6 +70,32 @@ async fn nothing_is_lost_or_doubled_when_the_aggregator_dies_and_the_journal_is_
     world.until("SELECT count() FROM rejects WHERE reason = 'duplicate'", 100).await;
     assert_eq!(world.count("SELECT count() FROM clicks").await, 6000);
     assert_eq!(world.count("SELECT uniqExact(id) FROM clicks").await, 6000);
+    world.check_consistent().await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_opening_of_the_journal_left_can_go_although_nothing_comes() {
+    let world = World::new().await;
+    let dir = world.dir.path().join("clicks-0");
+    writer(&dir).append(&click(1)).unwrap();
+    let mut second = writer(&dir);
+    let stop = Stop::default();
+    let (store, stops) = (world.store.clone(), stop.clone());
+    let source = source(&dir, Stream::Clicks);
+    let task = tokio::spawn(async move { work(source, &store, settings(), keys(), stops).await });
+    world.until("SELECT count() FROM clicks", 1).await;
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while disk_usage(&dir).unwrap().segments > 1 {
+        assert!(std::time::Instant::now() < deadline, "the first click is still on the disk");
+        if let Stored::Intact(checkpoint) = Checkpoint::load(&dir.with_extension("checkpoint")).unwrap() {
+            retire(&dir, checkpoint.position, Duration::ZERO).unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    second.append(&click(2)).unwrap();
+    world.until("SELECT count() FROM clicks", 2).await;
     world.check_consistent().await;
     stop.after_block.cancel();
     task.await.unwrap();

@@ -211,6 +211,7 @@ pub fn config(dir: &Path) -> GroupCommitConfig {
     GroupCommitConfig {
         journal: JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota_bytes: 1 << 30 },
         waiting_bytes_max: 1 << 20,
+        segment_age: Duration::MAX,
     }
 }
 

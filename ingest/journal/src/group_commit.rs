@@ -25,6 +25,8 @@ use crate::writer::{JournalConfig, SyncTask, Visibility, Writer};
 
 /// Between tries to reopen a journal that failed.
 const REOPEN_RETRY: Duration = Duration::from_millis(100);
+/// Between looks at a segment's age while nothing is appended, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A journal, and how much may wait for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +36,9 @@ pub struct GroupCommitConfig {
     /// The most that may be appended and not yet on the disk, in bytes with framing. Also the limit
     /// of one call's records together.
     pub waiting_bytes_max: usize,
+    /// A segment with records is closed this long after its first one, within a second: see
+    /// [`Writer::roll_older_than`].
+    pub segment_age: Duration,
 }
 
 /// A journal whose records are answered for only when they are on the disk, and are visible to
@@ -184,17 +189,34 @@ impl Shared {
         drop(self.lock().writer.take());
     }
 
-    /// Waits for something to sync; `None` once closed and nothing waits.
+    /// Waits for something to sync: records, or a segment closed for its age. `None` once closed and
+    /// nothing waits.
     fn next_round(&self) -> Option<Round> {
         let idle = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
-        let mut state = self.wake.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-        if state.waiting.is_empty() {
-            return None;
+        let look_every = LOOK_EVERY.min(self.config.segment_age).max(Duration::from_millis(1));
+        let mut state = self.lock();
+        loop {
+            let waited = self.wake.wait_timeout_while(state, look_every, idle);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let is_rolled = state.writer.as_mut().is_some_and(|writer| self.roll(writer));
+            if is_rolled || !state.waiting.is_empty() {
+                break;
+            }
+            if state.is_closed {
+                return None;
+            }
         }
         let waiters = mem::take(&mut state.waiting);
         let writer = state.writer.as_mut().expect("nothing waits while there is no writer");
         let (task, through) = (writer.sync_task(), writer.next_position());
         Some(Round { waiters, task, through })
+    }
+
+    fn roll(&self, writer: &mut Writer) -> bool {
+        writer.roll_older_than(self.config.segment_age).unwrap_or_else(|error| {
+            tracing::warn!(error = &error as &dyn std::error::Error, "cannot close a segment for its age");
+            false
+        })
     }
 
     fn succeed(&self, waiters: Vec<Waiter>, through: Position) {

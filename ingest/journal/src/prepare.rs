@@ -120,6 +120,16 @@ impl Preparer {
         blank
     }
 
+    /// The next segment if it is ready; has it made if it is not. Never waits, and says nothing of refusals.
+    pub(crate) fn take_ready(&mut self) -> Option<Blank> {
+        self.ask();
+        let answer = self.blanks.try_recv().ok()?;
+        self.asked = Asked::No;
+        let blank = answer.ok()?;
+        self.refused = None;
+        Some(blank)
+    }
+
     fn wait(&mut self) -> Result<Blank, NoBlank> {
         loop {
             if self.asked == Asked::No {

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::directory::{self, BLANK, WriterLock, segments, trim};
 use crate::disk::{Disk, OsDisk};
@@ -16,7 +17,7 @@ use crate::layout::{HEADER_BYTES, SegmentHeader, SegmentName};
 use crate::metrics;
 use crate::position::{Incarnation, Position};
 use crate::prepare::{Plan, Preparer, finish};
-use crate::segment::{Active, Extent};
+use crate::segment::{Active, Blank, Extent};
 
 /// The least a segment may be: a header page and a page of records.
 pub const SEGMENT_BYTES_MIN: u64 = 2 * HEADER_BYTES as u64;
@@ -55,6 +56,8 @@ pub struct Writer {
     visibility: Visibility,
     segment_bytes: usize,
     active: Option<Active>,
+    /// When the active segment got its first record.
+    begun: Option<Instant>,
     preparer: Preparer,
     disk: Arc<dyn Disk>,
     /// Full segments that the next sync must cover; only with [`Visibility::Synced`].
@@ -107,6 +110,7 @@ impl Writer {
             visibility,
             segment_bytes,
             active: None,
+            begun: None,
             preparer: Preparer::start(plan)?,
             disk,
             rolled: Vec::new(),
@@ -152,6 +156,7 @@ impl Writer {
     pub fn append_with(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Position, AppendError> {
         match self.active_for(len).map(|active| active.append(len, fill)) {
             Ok(offset) => {
+                self.begun.get_or_insert_with(Instant::now);
                 if self.visibility == Visibility::Appended {
                     self.active.as_ref().expect("just appended to").publish();
                 }
@@ -185,8 +190,31 @@ impl Writer {
     /// Starts the next segment. The active one is left as it is unless that succeeds.
     #[cold]
     fn roll(&mut self) -> Result<(), AppendError> {
-        let name = SegmentName { incarnation: self.incarnation, base: self.next_position().offset };
         let blank = self.preparer.take()?;
+        self.roll_to(blank)
+    }
+
+    /// Starts the next segment if the active one has records and got the first of them at least `age` ago,
+    /// so that what is in it can be retired however slowly it fills. Says whether it did; to be called now
+    /// and then, also when nothing is appended.
+    ///
+    /// Never waits: the first call in which it is time has the next segment made, a later one starts it. A
+    /// quota or a disk without room for it puts that off.
+    ///
+    /// # Errors
+    /// [`AppendError::Io`]; the active segment is then left as it is.
+    pub fn roll_older_than(&mut self, age: Duration) -> Result<bool, AppendError> {
+        if self.has_failed || self.begun.is_none_or(|begun| begun.elapsed() < age) {
+            return Ok(false);
+        }
+        match self.preparer.take_ready() {
+            Some(blank) => self.roll_to(blank).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn roll_to(&mut self, blank: Blank) -> Result<(), AppendError> {
+        let name = SegmentName { incarnation: self.incarnation, base: self.next_position().offset };
         let next = blank.activate(&SegmentHeader { name, previous: self.previous })?;
         if name.base == 0
             && let Err(error) = self.lock.note_incarnation(self.incarnation)
@@ -195,6 +223,7 @@ impl Writer {
             tracing::warn!(error = &error as &dyn std::error::Error, "cannot note the incarnation");
         }
         self.is_dir_dirty = true;
+        self.begun = None;
         // A reader that finds a segment sealed looks for the next one: the next one is there first.
         let Some(full) = self.active.replace(next).map(|active| active.extent()) else { return Ok(()) };
         match self.visibility {

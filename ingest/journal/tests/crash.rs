@@ -49,8 +49,12 @@ fn append_until_killed(dir: &Path) {
 }
 
 fn commit_until_killed(dir: &Path) {
-    let commits =
-        GroupCommit::open(GroupCommitConfig { journal: config(dir), waiting_bytes_max: 1 << 20 }).unwrap();
+    let commits = GroupCommit::open(GroupCommitConfig {
+        journal: config(dir),
+        waiting_bytes_max: 1 << 20,
+        segment_age: std::time::Duration::MAX,
+    })
+    .unwrap();
     for offset in 0.. {
         answer(block_on(commits.append(&[&payload(offset)])).unwrap());
     }

@@ -76,7 +76,7 @@ fn fixture(waiting_bytes_max: usize, quota_bytes: u64) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let disk = Arc::new(StubbornDisk::default());
     let journal = JournalConfig { quota_bytes, ..config(dir.path()) };
-    let config = GroupCommitConfig { journal, waiting_bytes_max };
+    let config = GroupCommitConfig { journal, waiting_bytes_max, segment_age: Duration::MAX };
     let commits = GroupCommit::open_with(config, Arc::<StubbornDisk>::clone(&disk)).unwrap();
     Fixture { dir, disk, commits }
 }

@@ -18,6 +18,7 @@ use whence_journal::{Incarnation, Payload, Position, ReadError, Reader, Record, 
 #[derive(Debug, Clone)]
 enum Op {
     Append(usize),
+    Age,
     Close,
     Crash,
 }
@@ -34,6 +35,7 @@ fn op() -> impl Strategy<Value = Op> {
         20 => (0usize..40).prop_map(Op::Append),
         20 => (0usize..900).prop_map(Op::Append),
         1 => Just(Op::Append(4000)),
+        1 => Just(Op::Age),
         1 => Just(Op::Close),
         1 => Just(Op::Crash),
     ]
@@ -95,6 +97,13 @@ fn play(ops: &[Op]) -> (tempfile::TempDir, Model) {
                 let payload: Vec<u8> =
                     (0..*len).map(|at| (number + at).saturating_sub(len / 2) as u8).collect();
                 model.place(writer.append(&payload).unwrap(), payload);
+            }
+            Op::Age if model.used == HEADER_BYTES => {
+                assert!(!writer.roll_older_than(Duration::ZERO).unwrap(), "nothing to close");
+            }
+            Op::Age => {
+                age(&mut writer);
+                (model.base, model.used) = (writer.next_position().offset, HEADER_BYTES);
             }
             Op::Close => {
                 drop(writer);
@@ -259,6 +268,12 @@ proptest! {
                     let payload = vec![appended.len() as u8; *len];
                     let position = writer.get_or_insert_with(|| open(dir.path())).append(&payload).unwrap();
                     appended.push((position, payload));
+                }
+                // As often as it takes to be ready, or never: either is a history.
+                Op::Age => {
+                    if let Some(writer) = &mut writer {
+                        writer.roll_older_than(Duration::ZERO).unwrap();
+                    }
                 }
                 Op::Close => writer = None,
                 Op::Crash => drop(reader.read(max_records, 3000, &mut read).unwrap()),

@@ -17,6 +17,8 @@ pub struct EdgeConfig {
     pub journal_dir: PathBuf,
     /// Bytes of a journal's segment.
     pub segment_bytes: u64,
+    /// A journal's segment with records is closed this long after its first one.
+    pub segment_age: Duration,
     /// Bytes of all journals together; each thread has an equal part.
     pub quota_bytes: u64,
     /// Bytes of a request's head, and of a connection's read buffer; hyper's minimum is 8192.
@@ -39,8 +41,8 @@ pub struct EdgeConfig {
 }
 
 impl EdgeConfig {
-    /// Sensible settings for `listen` and `journal_dir`: a thread for each core, segments of 16 MiB, 8 GiB
-    /// in all, heads of 16 KiB within 15 s, 20,000 connections a thread, 10 s to drain.
+    /// Sensible settings for `listen` and `journal_dir`: a thread for each core, segments of 16 MiB
+    /// or an hour, 8 GiB in all, heads of 16 KiB within 15 s, 20,000 connections a thread, 10 s to drain.
     #[must_use]
     pub fn new(listen: SocketAddr, journal_dir: impl Into<PathBuf>) -> EdgeConfig {
         EdgeConfig {
@@ -48,6 +50,7 @@ impl EdgeConfig {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             journal_dir: journal_dir.into(),
             segment_bytes: 16 << 20,
+            segment_age: Duration::from_secs(3600),
             quota_bytes: 8 << 30,
             head_bytes_max: 16 << 10,
             head_timeout: Duration::from_secs(15),

@@ -66,6 +66,7 @@ pub struct Recorder {
     writer: Writer,
     dir: PathBuf,
     segment_bytes: u64,
+    segment_age: Duration,
     quota_bytes: u64,
     health: JournalHealth,
     trouble: Option<Trouble>,
@@ -81,14 +82,18 @@ struct Trouble {
 }
 
 impl Recorder {
-    /// Opens the journal.
+    /// Opens the journal; a segment with records is closed `segment_age` after its first one.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(config: JournalConfig, health: JournalHealth) -> Result<Recorder, OpenError> {
+    pub fn open(
+        config: JournalConfig,
+        segment_age: Duration,
+        health: JournalHealth,
+    ) -> Result<Recorder, OpenError> {
         let JournalConfig { dir, segment_bytes, quota_bytes } = config.clone();
         let writer = Writer::open(config)?;
-        Ok(Recorder { writer, dir, segment_bytes, quota_bytes, health, trouble: None })
+        Ok(Recorder { writer, dir, segment_bytes, segment_age, quota_bytes, health, trouble: None })
     }
 
     /// Puts a click into the journal; `false` if it is lost. When this returns `true` the click survives
@@ -144,8 +149,13 @@ impl Recorder {
         }
     }
 
-    /// Has another look at a disk that refused; to be called now and then.
-    pub fn look_again(&mut self) {
+    /// Closes a segment that is old enough, and has another look at a disk that refused; to be called once a
+    /// second.
+    pub fn tick(&mut self) {
+        if let Err(error) = self.writer.roll_older_than(self.segment_age) {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "cannot close a journal's segment for its age");
+        }
         let has_hope = match &self.trouble {
             None => return,
             Some(trouble) if trouble.reason == AppendError::QuotaReached.tag() => {

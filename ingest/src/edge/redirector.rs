@@ -101,7 +101,7 @@ impl Redirector {
     /// What is due once a second.
     pub fn tick(&mut self) {
         self.meters.hand_over();
-        self.recorder.look_again();
+        self.recorder.tick();
     }
 
     /// What the request is.

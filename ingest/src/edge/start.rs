@@ -133,7 +133,7 @@ pub fn start(
     let health = JournalHealth::new(parts.health.as_ref().map(|health| health.component(COMPONENT)));
     let workers: Vec<Worker> = (0..config.threads)
         .map(|index| {
-            let recorder = Recorder::open(journal(config, index), health.clone())?;
+            let recorder = Recorder::open(journal(config, index), config.segment_age, health.clone())?;
             let random = StdRng::try_from_rng(&mut SysRng).map_err(EdgeError::Random)?;
             Ok(Worker::new(
                 shared.clone(),

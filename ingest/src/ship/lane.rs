@@ -280,6 +280,7 @@ impl Lane {
             Ok(outcome) => {
                 self.is_caught_up = outcome.caught_up;
                 self.is_confirmed = outcome.next.is_some();
+                self.follow(outcome.next);
                 if self.read.is_empty() && outcome.caught_up {
                     self.paused_until = Some(now + EMPTY_PAUSE);
                 }
@@ -287,6 +288,16 @@ impl Lane {
             Err(error) => self.unreadable(&error, now),
         }
         !self.read.is_empty()
+    }
+
+    /// When all of an incarnation was read and nothing has come in a later one, the window goes there:
+    /// otherwise the earlier one's last segment would stay until something comes.
+    fn follow(&mut self, next: Option<Position>) {
+        if let (Some(next), Some(read_to), true) = (next, self.window.read_to(), self.read.is_empty())
+            && read_to.incarnation < next.incarnation
+        {
+            self.window.skip_to(next);
+        }
     }
 
     /// What to do about a journal that cannot be read on: go on behind what is gone, or try later.
@@ -344,6 +355,9 @@ impl Lane {
         match retire(&self.dir, through, grace) {
             Ok(retired) => self.metrics.retired.increment(retired.segments),
             Err(error) => tracing::warn!(journal = %self.dir.display(), %error, "cannot remove old segments"),
+        }
+        if let Err(error) = refused::forget(&self.dir, refused::KEPT_FOR) {
+            tracing::warn!(journal = %self.dir.display(), %error, "cannot remove old refused records");
         }
     }
 

@@ -1,11 +1,12 @@
 //! Keeps what Kafka refused for good, for somebody to look at: one file per record in `refused/` beside
 //! the journal's segments, named by the record's position.
 //!
-//! Bounded: behind [`FILES_MAX`] files nothing more is kept, only counted and logged.
+//! They go after [`KEPT_FOR`]. Bounded: behind [`FILES_MAX`] files nothing more is kept, only counted and logged.
 
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use whence_journal::Position;
 
@@ -25,6 +26,25 @@ pub(super) fn keep(dir: &Path, position: Position, payload: &[u8]) -> io::Result
     fs::write(refused.join(format!("{}-{:020}.record", position.incarnation, position.offset)), payload)
 }
 
+/// How long a refused record is kept: whose erasure was asked for meanwhile is gone from here by then, too.
+pub(super) const KEPT_FOR: Duration = Duration::from_secs(7 * 86_400);
+
+/// Removes what was refused `age` ago or longer.
+pub(super) fn forget(dir: &Path, age: Duration) -> io::Result<()> {
+    let entries = match fs::read_dir(dir.join("refused")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let written = entry.metadata()?.modified()?;
+        if SystemTime::now().duration_since(written).is_ok_and(|since| since >= age) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,6 +59,10 @@ mod tests {
         }
         let full = keep(dir.path(), at(FILES_MAX as u64), b"record").unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::QuotaExceeded);
-        assert_eq!(fs::read_dir(dir.path().join("refused")).unwrap().count(), FILES_MAX);
+        let kept = || fs::read_dir(dir.path().join("refused")).unwrap().count();
+        forget(dir.path(), KEPT_FOR).unwrap();
+        assert_eq!(kept(), FILES_MAX);
+        forget(dir.path(), Duration::ZERO).unwrap();
+        assert_eq!(kept(), 0);
     }
 }

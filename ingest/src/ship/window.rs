@@ -160,6 +160,12 @@ impl Window {
         self.push(Slot { next, born_at_ms: 0, bytes: 0, is_settled: true });
     }
 
+    /// Where reading goes on behind the last record. `None`: nothing was read.
+    #[must_use]
+    pub fn read_to(&self) -> Option<Position> {
+        self.slots.back().map(|slot| slot.next).or(self.watermark)
+    }
+
     /// The record has arrived, or never will and was dealt with otherwise. `false` if the ticket is
     /// settled already or of before a rewind.
     pub fn settle(&mut self, ticket: Ticket) -> bool {

@@ -137,6 +137,7 @@ impl Node {
                 quota_bytes: 64 << 20,
             },
             waiting_bytes_max: 8 << 20,
+            segment_age: std::time::Duration::MAX,
         };
         let journal = GroupCommit::open_with(journal, Arc::<FailingDisk>::clone(&disk)).unwrap();
         let admin = ensure_admin_key(dir.path(), settings.api_admin_key.as_ref()).unwrap();

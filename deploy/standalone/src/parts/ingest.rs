@@ -82,6 +82,7 @@ impl Ingest {
         process.book.note(|addresses| addresses.edge = Some(url(edge.local_addr())))?;
 
         let journal = open_journal(parts.journals, journals::conversions(&root)).await?;
+        end_former_journals(root).await?;
         let api_stop = CancellationToken::new();
         let api_parts = api::Parts {
             registry: Arc::clone(registry),
@@ -126,6 +127,11 @@ impl Ingest {
         };
         shutdown.stage("edge", limit, stop_edge).stage("api", limit, stop_api).stage("journals", limit, close)
     }
+}
+
+async fn end_former_journals(root: PathBuf) -> Result<(), Failure> {
+    let ended = tokio::task::spawn_blocking(move || journals::end_former(&root)).await;
+    Ok(ended.expect("ending journals does not panic")?)
 }
 
 async fn open_journal(settings: &JournalSettings, dir: PathBuf) -> Result<Arc<GroupCommit>, Failure> {

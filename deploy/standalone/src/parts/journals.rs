@@ -13,7 +13,9 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::position::Partition;
-use whence_journal::{Checkpoint, Reader, Stored, disk_usage, retire};
+use whence_journal::{
+    Checkpoint, JournalConfig, OpenError, Reader, SEGMENT_BYTES_MIN, Stored, Writer, disk_usage, retire,
+};
 use whence_schemas::topics::Stream;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -60,6 +62,23 @@ pub fn find(root: &Path) -> io::Result<Vec<Journal>> {
     }
     journals.sort_by_key(|journal| (journal.partition.stream, journal.partition.number));
     Ok(journals)
+}
+
+/// Ends the journals that nobody writes any more, those of former cores: the newest file of a journal stays
+/// for its writer, so each is given one without records.
+///
+/// # Errors
+/// The folder can't be listed, or a journal not be opened.
+pub fn end_former(root: &Path) -> Result<(), OpenError> {
+    for journal in find(root)? {
+        let segment_bytes = SEGMENT_BYTES_MIN;
+        match Writer::open(JournalConfig { dir: journal.dir, segment_bytes, quota_bytes: u64::MAX }) {
+            // It has its writer.
+            Ok(_) | Err(OpenError::Locked(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 fn partition(name: &str) -> Option<Partition> {

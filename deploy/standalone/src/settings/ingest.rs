@@ -75,6 +75,10 @@ whence_runtime::settings! {
         pub conversion_journal_quota: ByteSize = "2GiB" in ByteSize::mib(8)..,
         /// Size of a journal's file; also the step in which disk is taken and given back.
         pub journal_segment: ByteSize = "16MiB" in ByteSize::mib(1)..=ByteSize::mib(512),
+        /// How long a journal's file takes records before the next one is begun, full or not.
+        ///
+        /// With `journal-grace` this bounds how long what has arrived is still on this disk.
+        pub journal_segment_age: Duration = "1h" in Duration::from_secs(1)..=Duration::from_secs(30 * 86_400),
         /// How long a journal's file stays after all of it has arrived in ClickHouse or Kafka.
         ///
         /// Within the quota: it must hold the clicks of this time beside those of an outage.
@@ -92,6 +96,7 @@ impl EdgeSettings {
             threads: threads(self.edge_threads),
             journal_dir,
             segment_bytes: journals.journal_segment.as_u64(),
+            segment_age: journals.journal_segment_age,
             quota_bytes: journals.click_journal_quota.as_u64(),
             head_bytes_max: self.edge_head_bytes_max.as_usize(),
             head_timeout: self.edge_head_timeout,
@@ -118,6 +123,7 @@ impl JournalSettings {
                 quota_bytes: self.conversion_journal_quota.as_u64(),
             },
             waiting_bytes_max: self.conversion_waiting_max.as_usize(),
+            segment_age: self.journal_segment_age,
         }
     }
 

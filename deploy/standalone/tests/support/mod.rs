@@ -126,6 +126,11 @@ impl Role {
         self.noted().unwrap()[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned()
     }
 
+    /// Its folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// What it logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.data.join("stderr")).unwrap()

@@ -26,6 +26,11 @@ pub fn open(dir: &Path) -> Writer {
     Writer::open(config(dir)).unwrap()
 }
 
+/// Closes the active segment, which has records, for its age.
+pub fn age(writer: &mut Writer) {
+    eventually("the next segment", || writer.roll_older_than(Duration::ZERO).unwrap().then_some(()));
+}
+
 /// Appends `records` records of `len` bytes, each filled with its number.
 pub fn append_run(writer: &mut Writer, records: u8, len: usize) -> Vec<Position> {
     (0..records).map(|number| writer.append(&vec![number; len]).unwrap()).collect()
