@@ -5,6 +5,7 @@
 //! bytes again). Nothing here decides anything about facts.
 
 mod erase;
+mod evidence;
 mod lookup;
 pub mod migrate;
 mod reward;
@@ -122,6 +123,7 @@ impl Store for ClickHouseStore {
             Rows::Shares(rows) => self.send(token, rows).await,
             Rows::Erasures(rows) => self.send(token, rows).await,
             Rows::SubjectKeys(rows) => self.send(token, rows).await,
+            Rows::ClickEvidence(rows) => self.send(token, rows).await,
             Rows::RewardTerms(rows) => self.send(token, rows).await,
             Rows::Rewards(rows) => self.send(token, rows).await,
             Rows::RewardEvents(rows) => self.send(token, rows).await,

@@ -29,7 +29,7 @@ use crate::{
     filter::{FilterSettings, GrowingFilter},
     position::{BlockRange, Horizon},
     refusal::Refusal,
-    reward::Incoming,
+    reward::{self, Incoming},
     source::Record,
     store::{EventName, Rows, Store, StoreError},
 };
@@ -72,6 +72,14 @@ impl ConversionState {
     }
 }
 
+/// What the records of a block become, but for their rewards.
+pub struct Looked {
+    tables: Vec<Rows>,
+    rejects: Vec<RejectRow>,
+    erased: Vec<EventName>,
+    rewards: reward::Looked,
+}
+
 /// What the records of a block become.
 #[derive(Debug)]
 pub struct Processed {
@@ -81,13 +89,29 @@ pub struct Processed {
     pub erased: Vec<EventName>,
 }
 
-/// What the records of a block become.
-pub async fn process<S: Store>(
+impl Looked {
+    /// What was found of clicks at this moment: to be stored before the rest is made.
+    pub fn take_looks(&mut self) -> Rows {
+        self.rewards.take_looks()
+    }
+
+    /// All other rows, derived from what stands of the looks.
+    pub async fn into_rows<S: Store>(self, range: &BlockRange, store: &S) -> Result<Processed, StoreError> {
+        let Looked { mut tables, rejects, erased, rewards } = self;
+        let earned = rewards.into_rows(range, &tables, store).await?;
+        tables.extend(earned);
+        tables.push(Rows::Rejects(rejects));
+        Ok(Processed { tables, erased })
+    }
+}
+
+/// Joins the records of a block and looks at the clicks behind its leads.
+pub async fn look<S: Store>(
     range: &BlockRange,
     records: &[Record],
     state: &mut ConversionState,
     store: &S,
-) -> Result<Processed, StoreError> {
+) -> Result<Looked, StoreError> {
     let before = range.horizon();
     let decoded: Vec<_> = records.iter().map(decode::conversion).collect();
     let known = known(&before, &decoded, state, store).await?;
@@ -123,11 +147,9 @@ pub async fn process<S: Store>(
     }
     let mut joined = join.made;
     let erased = std::mem::take(&mut joined.erased).into_iter().collect();
-    let mut tables = joined.into_tables();
-    let earned = rewards.into_rows(range, &tables, store).await?;
-    tables.extend(earned);
-    tables.push(Rows::Rejects(rejects));
-    Ok(Processed { tables, erased })
+    let tables = joined.into_tables();
+    let rewards = rewards.look(range, &tables, store).await?;
+    Ok(Looked { tables, rejects, erased, rewards })
 }
 
 /// The events of the block that are stored before it.

@@ -186,8 +186,14 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         let (tables, erased) = match &mut self.state {
             State::Clicks(dedup) => (click::process(range, records, dedup, self.store).await?, Vec::new()),
             State::Conversions(state) => {
-                let Processed { tables, erased } =
-                    conversion::process(range, records, state, self.store).await?;
+                let mut looked = conversion::look(range, records, state, self.store).await?;
+                // What was found of clicks depends on the moment: it is the first table, and all that follows
+                // from it is made of what stands there, whichever try stored it.
+                let looks = looked.take_looks();
+                if !looks.is_empty() {
+                    self.insert(range, &looks).await?;
+                }
+                let Processed { tables, erased } = looked.into_rows(range, self.store).await?;
                 (tables, erased)
             }
         };

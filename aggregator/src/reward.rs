@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `amount` | tiers, shares, what is left after a refund |
 //! | `usage` | caps, budgets and the referrer's pace |
-//! | `evidence` | what is known about the person behind a qualification |
+//! | `evidence` | what is known about the person behind a qualification, and of the click that led there |
 //! | `risk` | flags and their weight |
 //! | `ledger` | one reward: its lines, and those that a change adds |
 //! | `book` | the rewards of a block, record by record |
@@ -12,6 +12,9 @@
 //! Only this module and `evidence` ask the store; the others are pure. Rewards are derived from the rows that the block's
 //! records make in `qualifications`, from decisions and from timers, in the order of their offsets, over what
 //! was stored before the block. Terms come with the qualification, so that no registry is asked.
+//!
+//! The click's row may come at any time. So what is found of it is written down first (`click_evidence`), read
+//! back, and only then is anything derived from it: every try of a block sees what the first one wrote.
 
 mod amount;
 mod book;
@@ -28,14 +31,14 @@ use crate::{
     store::{Rows, Store, StoreError},
 };
 use book::{Book, Terms};
-use evidence::Evidence;
+use evidence::{About, Evidence};
 use ledger::Cause;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 use whence_schemas::{
     event::{self, RewardDecision, RewardTerms, Timer},
     ids::EventId,
-    rows::{Lc, QualificationRow, RewardEventRow, RewardTermsRow},
+    rows::{ClickEvidenceRow, Lc, QualificationRow, RewardEventRow, RewardTermsRow},
     time::UnixMs,
 };
 
@@ -97,10 +100,12 @@ pub(crate) struct Head {
 pub(crate) struct Incoming {
     terms: Vec<RewardTermsRow>,
     read: HashMap<(String, EventId), Terms>,
-    /// Id and time of receipt of every new record, by its offset.
-    records: HashMap<u64, (EventId, UnixMs)>,
+    records: Records,
     acts: Vec<(Head, Act, Uuid)>,
 }
+
+/// Id and time of receipt of every new record, by its offset.
+type Records = HashMap<u64, (EventId, UnixMs)>;
 
 impl Incoming {
     /// Any new event of a person: it may cause what another one waited for. Qualifications bring terms.
@@ -122,22 +127,61 @@ impl Incoming {
 
     /// A decision or timer about this reward.
     pub fn act(&mut self, head: Head, act: Act, reward: Uuid) {
+        self.records.insert(head.offset, (head.id, head.received_at));
         self.acts.push((head, act, reward));
     }
 
-    /// The rows of `reward_terms`, `rewards` and `reward_events`, in this order; `made` are the rows of the
-    /// block's other tables.
-    pub async fn into_rows<S: Store>(
+    /// Asks the store what the block needs to know, each question once, and looks at the clicks behind its
+    /// leads; `made` are the rows of the block's other tables.
+    pub async fn look<S: Store>(
         self,
         range: &BlockRange,
         made: &[Rows],
         store: &S,
-    ) -> Result<Vec<Rows>, StoreError> {
-        let Incoming { terms, read, records, acts } = self;
+    ) -> Result<Looked, StoreError> {
+        let Incoming { terms, mut read, records, acts } = self;
         let changes = changes(made);
-        let (mut book, evidence) = load(range, &changes, &acts, made, read, store).await?;
+        let book = load_book(range, &changes, &acts, &mut read, store).await?;
+        let mut about: Vec<About> = changes.iter().filter_map(About::change).collect();
+        about.extend(acts.iter().filter_map(|(head, act, reward)| match act {
+            Act::Due(_) if head.live => Some(About::due(book.line(&head.program, *reward)?, head.offset)),
+            _ => None,
+        }));
+        about.retain(|about| read.contains_key(&(about.program.clone(), about.qualification)));
+        let mut evidence = Evidence::load(&range.horizon(), &about, made, store).await?;
+        let looks = evidence.look(range, &about, made, &records, store).await?;
+        Ok(Looked { terms, records, acts, book: book.with_terms(read), evidence, looks })
+    }
+}
+
+/// A block's rewards, ready to be booked once what was found of clicks stands.
+pub(crate) struct Looked {
+    terms: Vec<RewardTermsRow>,
+    records: Records,
+    acts: Vec<(Head, Act, Uuid)>,
+    book: Book,
+    evidence: Evidence,
+    looks: Vec<ClickEvidenceRow>,
+}
+
+impl Looked {
+    /// What was found of clicks just now, to be stored before anything is derived from it.
+    pub fn take_looks(&mut self) -> Rows {
+        Rows::ClickEvidence(std::mem::take(&mut self.looks))
+    }
+
+    /// The rows of `reward_terms`, `rewards` and `reward_events`, in this order. What was found of clicks is
+    /// read back: another owner may have stored other rows under this block's token.
+    pub async fn into_rows<S: Store>(
+        mut self,
+        range: &BlockRange,
+        made: &[Rows],
+        store: &S,
+    ) -> Result<Vec<Rows>, StoreError> {
+        self.evidence.read_back(range, store).await?;
+        let Looked { terms, records, acts, mut book, evidence, .. } = self;
         let mut events = Vec::with_capacity(acts.len());
-        let mut changes = changes.into_iter().peekable();
+        let mut changes = changes(made).into_iter().peekable();
         let mut settle = |book: &mut Book, before: u64| {
             while let Some(change) = changes.next_if(|change| change.offset < before) {
                 let (event, received_at) = records[&change.offset];
@@ -146,7 +190,7 @@ impl Incoming {
         };
         for (head, act, reward) in acts {
             settle(&mut book, head.offset);
-            events.push(book_act(range, &mut book, head, act, reward));
+            events.push(book_act(range, &mut book, &evidence, head, act, reward));
         }
         settle(&mut book, u64::MAX);
         Ok(vec![Rows::RewardTerms(terms), Rows::Rewards(book.into_lines()), Rows::RewardEvents(events)])
@@ -168,9 +212,8 @@ impl Change<'_> {
     }
 
     fn settle(&self, cause: Cause<'_>, evidence: &Evidence, book: &mut Book) {
-        let now = self.now();
-        let signals = now.map(|row| evidence.signals(row, self.offset)).unwrap_or_default();
-        book.qualification(self.program, self.id, now, &signals, cause);
+        let signals = About::change(self).map(|about| evidence.signals(&about)).unwrap_or_default();
+        book.qualification(self.program, self.id, self.now(), &signals, cause);
     }
 }
 
@@ -188,28 +231,34 @@ fn changes(made: &[Rows]) -> Vec<Change<'_>> {
     changes.into_values().collect()
 }
 
-/// Asks the store what the block needs to know: each question once.
-async fn load<S: Store>(
+/// What stands of the rewards that the block may touch; adds the terms that it does not bring itself.
+async fn load_book<S: Store>(
     range: &BlockRange,
     changes: &[Change<'_>],
     acts: &[(Head, Act, Uuid)],
-    made: &[Rows],
-    mut terms: HashMap<(String, EventId), Terms>,
+    terms: &mut HashMap<(String, EventId), Terms>,
     store: &S,
-) -> Result<(Book, Evidence), StoreError> {
+) -> Result<Book, StoreError> {
     let before = range.horizon();
     let (mut leads, mut referrers, mut unknown) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for change in changes {
         let led = change.rows.iter().filter(|row| !row.lead_id.is_nil());
         leads.extend(led.map(|row| (change.program.to_owned(), EventId(row.lead_id))));
-        let Some(now) = change.now().filter(|now| !now.lead_id.is_nil() && !now.referrer.is_empty()) else {
-            continue;
-        };
-        referrers.insert((change.program.to_owned(), now.referrer.clone()));
-        if !terms.contains_key(&(change.program.to_owned(), change.id)) {
-            unknown.insert((change.program.to_owned(), change.id));
-        }
+        let Some(about) = About::change(change) else { continue };
+        referrers.insert((about.program.clone(), about.referrer));
+        unknown.insert((about.program, about.qualification));
     }
+    let rewards: BTreeSet<_> = acts.iter().map(|(head, _, id)| (head.program.clone(), *id)).collect();
+    let (leads, rewards) = (leads.into_iter().collect::<Vec<_>>(), rewards.into_iter().collect::<Vec<_>>());
+    let mut lines = Vec::new();
+    if !leads.is_empty() || !rewards.is_empty() {
+        lines = store.rewards(&before, &leads, &rewards).await?;
+    }
+    let timed = acts.iter().filter(|(head, act, _)| head.live && matches!(act, Act::Due(_)));
+    let timed: BTreeSet<_> = timed.map(|(head, _, id)| (head.program.as_str(), *id)).collect();
+    let due = lines.iter().filter(|line| timed.contains(&(line.program.0.as_str(), line.reward_id)));
+    unknown.extend(due.map(|line| (line.program.0.clone(), line.qualification_id)));
+    unknown.retain(|name| !terms.contains_key(name));
     if !unknown.is_empty() {
         let unknown: Vec<_> = unknown.into_iter().collect();
         for row in store.reward_terms(&before, &unknown).await? {
@@ -218,26 +267,28 @@ async fn load<S: Store>(
             terms.insert((row.program.0, row.qualification_id), (stored, row.registry_version));
         }
     }
-    let rewards: BTreeSet<_> = acts.iter().map(|(head, _, id)| (head.program.clone(), *id)).collect();
-    let (leads, rewards) = (leads.into_iter().collect::<Vec<_>>(), rewards.into_iter().collect::<Vec<_>>());
-    let mut lines = Vec::new();
-    if !leads.is_empty() || !rewards.is_empty() {
-        lines = store.rewards(&before, &leads, &rewards).await?;
-    }
-    let (mut usage, mut evidence) = (Vec::new(), Evidence::default());
+    let mut usage = Vec::new();
     if !referrers.is_empty() && !terms.is_empty() {
         let referrers: Vec<_> = referrers.into_iter().collect();
         usage = store.reward_usage(&before, &referrers).await?;
-        evidence = Evidence::load(&before, changes, &leads, made, store).await?;
     }
-    Ok((Book::new(lines, usage, terms), evidence))
+    Ok(Book::new(lines, usage))
 }
 
-fn book_act(range: &BlockRange, book: &mut Book, head: Head, act: Act, reward_id: Uuid) -> RewardEventRow {
+fn book_act(
+    range: &BlockRange,
+    book: &mut Book,
+    evidence: &Evidence,
+    head: Head,
+    act: Act,
+    reward_id: Uuid,
+) -> RewardEventRow {
     let cause = Cause { range, offset: head.offset, event: head.id, received_at: head.received_at };
     let (kind, decision, outcome) = match act {
         Act::Due(timer) if head.live => {
-            let outcome = book.due(&head.program, reward_id, UnixMs(timer.due_at_ms), cause);
+            let about = book.line(&head.program, reward_id).map(|line| About::due(line, head.offset));
+            let signals = about.map(|about| evidence.signals(&about)).unwrap_or_default();
+            let outcome = book.due(&head.program, reward_id, UnixMs(timer.due_at_ms), &signals, cause);
             ("timer", RewardDecision::default(), outcome)
         }
         Act::Decision(decision) if head.live => {

@@ -2,8 +2,10 @@
 //!
 //! Every look-up is limited to a [`Horizon`], so that a replayed block sees what its first try saw.
 
+mod evidence;
 mod reward;
 
+pub use evidence::{EvidenceStore, FoundClick};
 pub use reward::{DueReward, LeadTimes, RewardStore, RewardUsage};
 
 use crate::position::{Horizon, InsertToken};
@@ -11,8 +13,8 @@ use std::{collections::HashSet, future::Future};
 use whence_schemas::{
     ids::{ClickId, EventId},
     rows::{
-        ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
-        RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
+        ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
+        QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
     },
     subject::SubjectKey,
     time::UnixMs,
@@ -56,6 +58,7 @@ rows! {
     Shares ShareRow "`shares`",
     Erasures ErasureRow "`erasures`",
     SubjectKeys SubjectKeyRow "`subject_keys`",
+    ClickEvidence ClickEvidenceRow "`click_evidence`",
     RewardTerms RewardTermsRow "`reward_terms`",
     Rewards RewardRow "`rewards`",
     RewardEvents RewardEventRow "`reward_events`",
@@ -97,7 +100,7 @@ pub enum StoreError {
 pub type EventName = (String, EventId);
 
 /// Facts.
-pub trait Store: RewardStore {
+pub trait Store: RewardStore + EvidenceStore {
     /// Stores these rows once, however often they come under this token. Rows that were stored in
     /// part, or without their rollups, are completed.
     fn insert(&self, token: &InsertToken, rows: &Rows)

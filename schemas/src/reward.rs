@@ -149,6 +149,7 @@ fn risk_mistakes(risk: &RiskPolicy, found: &mut Found) {
         ("velocity", risk.velocity),
         ("too_fast", risk.too_fast),
         ("duplicate_identity", risk.duplicate_identity),
+        ("bot_click", risk.bot_click),
     ];
     for (name, _) in weights.into_iter().filter(|(_, weight)| *weight > WEIGHT_MAX) {
         found.add(format!("risk.{name}"), format_args!("must be at most {WEIGHT_MAX}"));

@@ -16,7 +16,7 @@ mod touch;
 
 pub use column::{Column, Evidence, Lc};
 pub use conversions::{DisqualificationRow, ErasureRow, IdentifyRow, ParticipantRow, ShareRow};
-pub use reward::{RewardEventRow, RewardRow, RewardState, RewardTermsRow};
+pub use reward::{ClickEvidenceRow, RewardEventRow, RewardRow, RewardState, RewardTermsRow};
 pub use tables::{ClickRow, LeadRow, QualificationRow, RejectRow, SubjectKeyRow};
 pub use touch::TouchValue;
 

@@ -47,6 +47,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 11, name: "report_views", text: include_str!("../sql/0011_report_views.sql") },
     Migration { number: 12, name: "lead_touches", text: include_str!("../sql/0012_lead_touches.sql") },
     Migration { number: 13, name: "outbound", text: include_str!("../sql/0013_outbound.sql") },
+    Migration { number: 14, name: "click_evidence", text: include_str!("../sql/0014_click_evidence.sql") },
 ];
 
 impl Migration {

@@ -97,7 +97,7 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
 /// Whether every insert into facts and rollups is synced to disk before it is acknowledged: on for a
 /// single node, where no replica has a copy. A setting of the tables, not of the insert.
 pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Result<(), MigrateError> {
-    const TABLES: [&str; 19] = [
+    const TABLES: [&str; 20] = [
         "clicks",
         "leads",
         "qualifications",
@@ -107,6 +107,7 @@ pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Res
         "shares",
         "erasures",
         "subject_keys",
+        "click_evidence",
         "rejects",
         "funnel_hourly",
         "funnel_daily",

@@ -18,7 +18,7 @@ use whence_schemas::{
     time::UnixMs,
 };
 
-async fn fetch<R: RowOwned + RowRead>(client: &Client, sql: &str) -> Result<Vec<R>> {
+pub(super) async fn fetch<R: RowOwned + RowRead>(client: &Client, sql: &str) -> Result<Vec<R>> {
     // The client reads a `?` as a place for a value; the only one meant is `?fields`.
     client.query(&sql.replace('?', "??").replace("??fields", "?fields")).fetch_all::<R>().await
 }
@@ -134,13 +134,20 @@ struct TimesRow {
     id: Uuid,
     occurred_at: i64,
     clicked_at: i64,
+    #[serde(with = "clickhouse::serde::uuid")]
+    click_id: Uuid,
+    #[serde(with = "clickhouse::serde::uuid")]
+    first_lead: Uuid,
+    live: bool,
 }
 
 async fn times(client: &Client, before: &Horizon, leads: &[EventName]) -> Result<Vec<LeadTimes>> {
     let mut found: Vec<TimesRow> = Vec::new();
     for leads in leads.chunks(IDS_MAX) {
         let sql = format!(
-            "SELECT ?fields FROM leads WHERE program IN {} AND id IN {} AND revision = 0 AND {}",
+            "SELECT program, id, toUnixTimestamp64Milli(l.occurred_at) AS occurred_at, \
+             toUnixTimestamp64Milli(l.touch_clicked_at) AS clicked_at, l.touch_click_id AS click_id, first_lead, live \
+             FROM leads AS l WHERE program IN {} AND id IN {} AND revision = 0 AND {}",
             programs(leads.iter().map(|(program, _)| program.as_str())),
             uuids(leads.iter().map(|(_, id)| id.0)),
             before_sql(before)
@@ -152,6 +159,9 @@ async fn times(client: &Client, before: &Horizon, leads: &[EventName]) -> Result
         id: EventId(row.id),
         occurred_at: UnixMs(row.occurred_at),
         clicked_at: UnixMs(row.clicked_at),
+        click_id: row.click_id,
+        first_lead: row.first_lead,
+        live: row.live,
     };
     Ok(found.into_iter().map(times).collect())
 }

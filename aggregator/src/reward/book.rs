@@ -21,6 +21,8 @@ use whence_schemas::{
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// `decided_by` of what its day brought.
 const TIMER: &str = "timer";
+/// `reason` of what is held for its flags.
+const RISK: &str = "risk";
 
 /// The terms that a qualification brought, and the version of the registry they are of.
 pub(super) type Terms = (RewardTerms, u64);
@@ -39,14 +41,20 @@ pub(super) struct Book {
 
 impl Book {
     /// From what was stored before the block.
-    pub fn new(
-        lines: Vec<RewardRow>,
-        usage: Vec<RewardUsage>,
-        terms: HashMap<(String, EventId), Terms>,
-    ) -> Book {
-        let mut book = Book { terms, usage: Usage::new(usage), ..Book::default() };
+    pub fn new(lines: Vec<RewardRow>, usage: Vec<RewardUsage>) -> Book {
+        let mut book = Book { usage: Usage::new(usage), ..Book::default() };
         Reward::all(lines).for_each(|reward| book.know(reward));
         book
+    }
+
+    /// The same with the terms of the qualifications that its records touch.
+    pub fn with_terms(self, terms: HashMap<(String, EventId), Terms>) -> Book {
+        Book { terms, ..self }
+    }
+
+    /// The newest line of a reward.
+    pub fn line(&self, program: &str, id: Uuid) -> Option<&RewardRow> {
+        self.rewards.get(&(program.to_owned(), id)).map(Reward::line)
     }
 
     fn know(&mut self, reward: Reward) {
@@ -145,7 +153,7 @@ impl Book {
                 found.evidence = format!("would have been {wanted}");
                 (RewardState::Rejected, 0, cap)
             }
-            None if found.is_held => (RewardState::Held, wanted, "risk"),
+            None if found.is_held => (RewardState::Held, wanted, RISK),
             None => (RewardState::Accrued, wanted, "earned"),
         };
         let party = match rule.party() {
@@ -190,8 +198,16 @@ impl Book {
         self.write(vec![line]);
     }
 
-    /// The day of a reward has come. Says `applied`, or why nothing changed.
-    pub fn due(&mut self, program: &str, id: Uuid, at: UnixMs, cause: Cause<'_>) -> &'static str {
+    /// The day of a reward has come. It is looked at once more: what was not known when it was accrued may
+    /// hold it. Says `applied` (it is approved), `held`, or why nothing changed.
+    pub fn due(
+        &mut self,
+        program: &str,
+        id: Uuid,
+        at: UnixMs,
+        signals: &Signals,
+        cause: Cause<'_>,
+    ) -> &'static str {
         let Some(reward) = self.rewards.get_mut(&(program.to_owned(), id)) else { return "unknown_reward" };
         if reward.state() != Some(RewardState::Accrued) {
             return "not_accrued";
@@ -199,10 +215,17 @@ impl Book {
         if reward.due_at() > at {
             return "not_due";
         }
-        let why = Why { decided_by: TIMER, reason: "due", reference: "" };
-        let lines = reward.move_to(RewardState::Approved, why, cause);
+        let terms = self.terms.get(&(program.to_owned(), reward.line().qualification_id));
+        let policy = terms.and_then(|(terms, _)| terms.risk).unwrap_or_default();
+        let found = risk::assess_again(&policy, signals, reward.line());
+        let (state, reason, outcome) = match found.is_held {
+            true => (RewardState::Held, RISK, "held"),
+            false => (RewardState::Approved, "due", "applied"),
+        };
+        let why = Why { decided_by: TIMER, reason, reference: "" };
+        let lines = reward.move_with(state, found, why, cause);
         self.write(lines);
-        "applied"
+        outcome
     }
 
     /// Somebody decided. Says `applied`, or why nothing changed.

@@ -1,5 +1,6 @@
 //! One reward: the lines it has, and the lines that a change adds.
 
+use super::risk::Finding;
 use crate::position::BlockRange;
 use uuid::Uuid;
 use whence_schemas::{
@@ -139,8 +140,21 @@ impl Reward {
     /// Moves what is open to another open state. Nothing where nothing is open.
     pub fn move_to(&mut self, state: RewardState, why: Why<'_>, cause: Cause<'_>) -> Vec<RewardRow> {
         let Some(open) = self.open.clone() else { return Vec::new() };
-        let amount = open.amount_minor;
-        self.change(&open, &[(state, amount)], why, cause)
+        self.change(&open, &open, &[(state, open.amount_minor)], why, cause)
+    }
+
+    /// The same with what was found out about it since.
+    pub fn move_with(
+        &mut self,
+        state: RewardState,
+        found: Finding,
+        why: Why<'_>,
+        cause: Cause<'_>,
+    ) -> Vec<RewardRow> {
+        let Some(open) = self.open.clone() else { return Vec::new() };
+        let Finding { weight: risk, flags, evidence, .. } = found;
+        let looked_at = RewardRow { risk, flags, evidence, ..open.clone() };
+        self.change(&open, &looked_at, &[(state, open.amount_minor)], why, cause)
     }
 
     /// Takes back this much of what is open: from a payment by clawing it back, else by rejecting it. Nothing
@@ -158,13 +172,14 @@ impl Reward {
         let rest = (open.state, open.amount_minor - taken);
         let parts = [(into, taken), rest];
         let parts = if rest.1 > 0 { &parts[..] } else { &parts[..1] };
-        self.change(&open, parts, why, cause)
+        self.change(&open, &open, parts, why, cause)
     }
 
-    /// Takes the open line out and puts these parts in.
+    /// Takes the open line out and puts these parts in, each like `onto`.
     fn change(
         &mut self,
         open: &RewardRow,
+        onto: &RewardRow,
         parts: &[(RewardState, i64)],
         why: Why<'_>,
         cause: Cause<'_>,
@@ -174,7 +189,7 @@ impl Reward {
         for (state, amount_minor) in parts {
             // What stays as it is keeps whose decision that was.
             let is_rest = *state == open.state;
-            let line = if is_rest { open.clone() } else { decided(open.clone(), why) };
+            let line = if is_rest { onto.clone() } else { decided(onto.clone(), why) };
             let line = RewardRow { state: *state, amount_minor: *amount_minor, revision, ..line };
             lines.push(caused(line, cause));
         }

@@ -1,16 +1,17 @@
 //! What makes a reward look suspicious, with reasons. Pure: what was found out is given.
-//!
-//! Of the click only its token's time is used: the click's row may arrive after the reward's block was tried
-//! first, and a replay would see what the first try did not.
-//!
-//! A disposable email domain is not among the flags: addresses are hashed as a whole before they leave the
-//! events API, and a hash of the domain alone would give away who shares an employer.
 
 use super::usage::Pace;
-use whence_schemas::{event::RiskPolicy, rows::Lc};
+use whence_schemas::{
+    event::{RiskPolicy, Verdict},
+    rows::{Lc, RewardRow},
+};
+
+const VELOCITY: &str = "velocity";
+/// Between two pieces of evidence.
+const SEPARATOR: &str = "; ";
 
 /// What is known about the lead of a qualification.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Signals {
     /// Milliseconds from the click to the lead, where both are known.
     pub click_to_lead_ms: Option<i64>,
@@ -18,6 +19,17 @@ pub(super) struct Signals {
     pub is_self: bool,
     /// Leads of the person.
     pub leads: usize,
+    /// Who clicked and why that is thought, where the click is known.
+    pub clicked_by: Option<(Verdict, String)>,
+}
+
+impl Signals {
+    /// Whether nobody looked at what was clicked. A page that a browser fetched ahead may have been opened: of
+    /// that the edge hears nothing more.
+    fn is_bot_click(&self) -> bool {
+        let verdict = self.clicked_by.as_ref().map(|(verdict, _)| *verdict);
+        matches!(verdict, Some(Verdict::Bot | Verdict::Preview | Verdict::Head))
+    }
 }
 
 /// What was found.
@@ -33,30 +45,25 @@ pub(super) struct Finding {
     pub evidence: String,
 }
 
-/// Weighs all that is looked for.
-pub(super) fn assess(policy: &RiskPolicy, signals: &Signals, pace: &Pace) -> Finding {
-    let mut finding = Finding::default();
-    let mut flag = |name: &str, weight: u32, evidence: String| {
-        finding.weight += weight;
-        finding.flags.push(Lc(name.into()));
-        if !finding.evidence.is_empty() {
-            finding.evidence.push_str("; ");
+impl Finding {
+    fn flag(&mut self, name: &str, weight: u32, evidence: &str) {
+        self.weight += weight;
+        self.flags.push(Lc(name.into()));
+        if !self.evidence.is_empty() {
+            self.evidence.push_str(SEPARATOR);
         }
-        finding.evidence.push_str(&evidence);
-    };
-    if policy.self_referral > 0 && signals.is_self {
-        flag("self_referral", policy.self_referral, "the referrer has a key of the lead".into());
+        self.evidence.push_str(evidence);
     }
-    if policy.duplicate_identity > 0 && signals.leads > 1 {
-        let evidence = format!("{} leads of one person", signals.leads);
-        flag("duplicate_identity", policy.duplicate_identity, evidence);
+
+    fn weighed(self, policy: &RiskPolicy) -> Finding {
+        let is_held = policy.threshold > 0 && self.weight >= policy.threshold;
+        Finding { is_held, ..self }
     }
-    if policy.too_fast > 0
-        && let Some(took) = signals.click_to_lead_ms
-        && took < i64::try_from(policy.too_fast_ms).unwrap_or(i64::MAX)
-    {
-        flag("too_fast", policy.too_fast, format!("lead {took} ms after its click"));
-    }
+}
+
+/// Weighs all that is looked for when a reward is accrued.
+pub(super) fn assess(policy: &RiskPolicy, signals: &Signals, pace: &Pace) -> Finding {
+    let mut finding = of_lead(policy, signals);
     if policy.velocity > 0 && pace.today > i64::from(policy.velocity_rewards) && pace.is_unusual() {
         let evidence = format!(
             "reward {} of the day, {} in the {} days before",
@@ -64,9 +71,45 @@ pub(super) fn assess(policy: &RiskPolicy, signals: &Signals, pace: &Pace) -> Fin
             pace.before,
             Pace::DAYS_BEFORE
         );
-        flag("velocity", policy.velocity, evidence);
+        finding.flag(VELOCITY, policy.velocity, &evidence);
     }
-    finding.is_held = policy.threshold > 0 && finding.weight >= policy.threshold;
+    finding.weighed(policy)
+}
+
+/// Weighs again, before an approval: how fast rewards came is a matter of the day on which they were earned, the
+/// rest may be known by now.
+pub(super) fn assess_again(policy: &RiskPolicy, signals: &Signals, line: &RewardRow) -> Finding {
+    let mut finding = of_lead(policy, signals);
+    if line.flags.iter().any(|flag| flag.0 == VELOCITY) {
+        let said = line.evidence.rsplit(SEPARATOR).next().unwrap_or_default();
+        finding.flag(VELOCITY, policy.velocity, said);
+    }
+    finding.weighed(policy)
+}
+
+/// What is found of the lead, whenever it is looked at.
+fn of_lead(policy: &RiskPolicy, signals: &Signals) -> Finding {
+    let mut finding = Finding::default();
+    if policy.self_referral > 0 && signals.is_self {
+        finding.flag("self_referral", policy.self_referral, "the referrer has a key of the lead");
+    }
+    if policy.duplicate_identity > 0 && signals.leads > 1 {
+        let evidence = format!("{} leads of one person", signals.leads);
+        finding.flag("duplicate_identity", policy.duplicate_identity, &evidence);
+    }
+    if policy.too_fast > 0
+        && let Some(took) = signals.click_to_lead_ms
+        && took < i64::try_from(policy.too_fast_ms).unwrap_or(i64::MAX)
+    {
+        finding.flag("too_fast", policy.too_fast, &format!("lead {took} ms after its click"));
+    }
+    if policy.bot_click > 0
+        && signals.is_bot_click()
+        && let Some((verdict, reason)) = &signals.clicked_by
+    {
+        let evidence = format!("the click's verdict is {} ({reason})", verdict.word());
+        finding.flag("bot_click", policy.bot_click, &evidence);
+    }
     finding
 }
 
@@ -82,6 +125,7 @@ mod tests {
         duplicate_identity: 10,
         too_fast_ms: 3000,
         velocity_rewards: 3,
+        bot_click: 40,
     };
 
     #[test]
@@ -111,5 +155,22 @@ mod tests {
         let found =
             assess(&policy, &Signals { click_to_lead_ms: Some(0), ..Signals::default() }, &Pace::default());
         assert_eq!((found.weight, found.is_held), (50, false));
+    }
+    fn clicked_by(verdict: Verdict) -> Signals {
+        Signals { clicked_by: Some((verdict, "crawler".into())), ..Signals::default() }
+    }
+
+    #[test]
+    fn a_click_that_nobody_made_is_flagged_but_not_a_page_fetched_ahead() {
+        for verdict in [Verdict::Bot, Verdict::Preview, Verdict::Head] {
+            let found = assess(&POLICY, &clicked_by(verdict), &Pace::default());
+            assert_eq!((found.weight, &found.flags[..]), (40, &[Lc("bot_click".into())][..]), "{verdict:?}");
+            assert_eq!(found.evidence, format!("the click's verdict is {} (crawler)", verdict.word()));
+        }
+        for verdict in [Verdict::Human, Verdict::Prefetch, Verdict::Inactive, Verdict::Unspecified] {
+            assert_eq!(assess(&POLICY, &clicked_by(verdict), &Pace::default()), Finding::default());
+        }
+        let unasked = RiskPolicy { bot_click: 0, ..POLICY };
+        assert_eq!(assess(&unasked, &clicked_by(Verdict::Bot), &Pace::default()), Finding::default());
     }
 }

@@ -169,7 +169,7 @@ fn apply(op: Op, offset: u64, range: &BlockRange, book: &mut Book) -> Option<&'s
         }
         Op::Due { lead, rule, days } => {
             let reward = reward_id("p", id(lead), RULES[rule]);
-            Some(book.due("p", reward, START.plus_ms(days * DAY_MS), cause(id(201))))
+            Some(book.due("p", reward, START.plus_ms(days * DAY_MS), &Signals::default(), cause(id(201))))
         }
     }
 }
@@ -181,7 +181,8 @@ fn play(ops: &[Op], cuts: &[bool]) -> (Vec<RewardRow>, Vec<Option<&'static str>>
     let (mut lines, mut outcomes): (Vec<RewardRow>, _) = (Vec::new(), Vec::new());
     let all_terms: HashMap<_, _> =
         (0..8).map(|number| (("p".to_owned(), id(number + 100)), terms())).collect();
-    let new_book = |lines: &[RewardRow]| Book::new(lines.to_vec(), usage(lines), all_terms.clone());
+    let new_book =
+        |lines: &[RewardRow]| Book::new(lines.to_vec(), usage(lines)).with_terms(all_terms.clone());
     let mut book = new_book(&lines);
     for (at, op) in ops.iter().enumerate() {
         outcomes.push(apply(*op, at as u64, &range, &mut book));

@@ -27,7 +27,7 @@ pub struct RewardUsage {
     pub amount_minor: i64,
 }
 
-/// When a lead clicked, and when it became a lead.
+/// When a lead clicked, and when it became a lead, as its own touches prove it: no correction changes that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeadTimes {
     /// Program.
@@ -38,17 +38,26 @@ pub struct LeadTimes {
     pub occurred_at: UnixMs,
     /// Time of the click, 0 without a token.
     pub clicked_at: UnixMs,
+    /// The click, nil without a token.
+    pub click_id: Uuid,
+    /// The person's first lead as known when this one came, nil where it is this one.
+    pub first_lead: Uuid,
+    /// Whether the lead is live.
+    pub live: bool,
 }
 
 impl LeadTimes {
-    /// Of a row of `leads`.
+    /// Of a lead's own row in `leads`.
     #[must_use]
     pub fn of(row: &LeadRow) -> LeadTimes {
         LeadTimes {
             program: row.program.0.clone(),
             id: row.id,
             occurred_at: row.occurred_at,
-            clicked_at: row.clicked_at,
+            clicked_at: row.touch_clicked_at,
+            click_id: row.touch_click_id,
+            first_lead: row.first_lead,
+            live: row.live,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod conversions;
 mod events;
+mod evidence;
 mod interleaving;
 mod journal;
 mod kafka;

@@ -2,12 +2,16 @@
 
 use crate::{events::keys, world::World};
 use bytes::Bytes;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use whence_aggregator::{
     journal::{JournalOutbox, JournalSettings, JournalSource},
     partition::LoopSettings,
     position::Partition,
-    work::{Stop, work_and_sweep},
+    work::{Stop, work, work_and_sweep},
 };
 use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig};
 use whence_schemas::{
@@ -126,19 +130,30 @@ fn source(dir: &Path) -> JournalSource {
     })
 }
 
+fn settings() -> LoopSettings {
+    LoopSettings {
+        block_records_max: 7,
+        linger: Duration::from_millis(5),
+        sweep_every: Duration::from_millis(50),
+        ..LoopSettings::default()
+    }
+}
+
+/// Starts an aggregator over the journal, which sends no timers.
+pub fn aggregate_without_timers(world: &World, dir: &Path) -> (Stop, tokio::task::JoinHandle<()>) {
+    let stop = Stop::default();
+    let (store, stops, source) = (world.store.clone(), stop.clone(), source(dir));
+    let task = tokio::spawn(async move { work(source, &store, settings(), keys(), stops).await });
+    (stop, task)
+}
+
 /// Starts an aggregator over the journal, which sends timers into it.
 pub fn aggregate(
     world: &World,
     dir: &Path,
     journal: &Arc<GroupCommit>,
 ) -> (Stop, tokio::task::JoinHandle<()>) {
-    let stop = Stop::default();
-    let settings = LoopSettings {
-        block_records_max: 7,
-        linger: Duration::from_millis(5),
-        sweep_every: Duration::from_millis(50),
-        ..LoopSettings::default()
-    };
+    let (stop, settings) = (Stop::default(), settings());
     let (store, stops, source) = (world.store.clone(), stop.clone(), source(dir));
     let outbox = JournalOutbox(Arc::downgrade(journal));
     let task = tokio::spawn(async move {
@@ -156,8 +171,7 @@ async fn until_balance(world: &World, accrued: u64, approved: u64, issued: u64) 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reward_is_accrued_approved_paid_and_taken_back_once_through_crashes() {
     let world = World::new().await;
-    let dir = world.dir.path().join("conversions");
-    let journal = Arc::new(GroupCommit::open(config(&dir)).unwrap());
+    let (dir, journal) = journal(&world);
     let append = async |records: Vec<Bytes>| {
         let records: Vec<&[u8]> = records.iter().map(|record| &record[..]).collect();
         journal.append(&records).await.unwrap();
@@ -207,6 +221,13 @@ async fn a_reward_is_accrued_approved_paid_and_taken_back_once_through_crashes()
     task.await.unwrap();
 }
 
+/// A journal of conversions, and where it is.
+pub fn journal(world: &World) -> (PathBuf, Arc<GroupCommit>) {
+    let dir = world.dir.path().join("conversions");
+    let journal = Arc::new(GroupCommit::open(config(&dir)).unwrap());
+    (dir, journal)
+}
+
 pub fn config(dir: &Path) -> GroupCommitConfig {
     GroupCommitConfig {
         journal: JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota_bytes: 1 << 30 },
@@ -218,8 +239,7 @@ pub fn config(dir: &Path) -> GroupCommitConfig {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_refers_themselves_is_found_by_any_key_of_the_lead() {
     let world = World::new().await;
-    let dir = world.dir.path().join("conversions");
-    let journal = Arc::new(GroupCommit::open(config(&dir)).unwrap());
+    let (dir, journal) = journal(&world);
     let keys = |numbers: &[u8]| numbers.iter().map(|n| Bytes::from(vec![*n; 16])).collect::<Vec<_>>();
     let joined = Participant { referrer: "r1".into(), keys: keys(&[77]) };
     let touch = Touch { link: "go.example/r1".into(), referrer: "r1".into(), ..Touch::default() };
@@ -253,8 +273,7 @@ async fn who_refers_themselves_is_found_by_any_key_of_the_lead() {
 #[tokio::test(flavor = "multi_thread")]
 async fn caps_and_budgets_hold_and_what_looks_suspicious_is_held() {
     let world = World::new().await;
-    let dir = world.dir.path().join("conversions");
-    let journal = Arc::new(GroupCommit::open(config(&dir)).unwrap());
+    let (dir, journal) = journal(&world);
     let records: Vec<Bytes> = (0..40).flat_map(|p| [lead(p), qualification(p)]).collect();
     let records: Vec<&[u8]> = records.iter().map(|record| &record[..]).collect();
     journal.append(&records).await.unwrap();

@@ -19,8 +19,8 @@ use whence_aggregator::{
 use whence_schemas::{
     ids::{ClickId, Incarnation},
     rows::{
-        ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
-        RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
+        ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
+        QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
     },
     sql::Topology,
     topics::Stream,
@@ -53,6 +53,7 @@ async fn every_row_type_agrees_with_its_table_column_by_column() {
     columns_agree::<ShareRow>(&world).await;
     columns_agree::<ErasureRow>(&world).await;
     columns_agree::<SubjectKeyRow>(&world).await;
+    columns_agree::<ClickEvidenceRow>(&world).await;
     columns_agree::<RewardTermsRow>(&world).await;
     columns_agree::<RewardRow>(&world).await;
     columns_agree::<RewardEventRow>(&world).await;

@@ -54,6 +54,9 @@ pub struct Outcome {
     pub taken_back: u64,
     pub recredited: u64,
     pub suppressed: u64,
+    pub late_clicks: u64,
+    pub held_late: u64,
+    pub looks_differ: u64,
 }
 
 impl Add for Outcome {
@@ -74,6 +77,9 @@ impl Add for Outcome {
             taken_back: self.taken_back + other.taken_back,
             recredited: self.recredited + other.recredited,
             suppressed: self.suppressed + other.suppressed,
+            late_clicks: self.late_clicks + other.late_clicks,
+            held_late: self.held_late + other.held_late,
+            looks_differ: self.looks_differ + other.looks_differ,
         }
     }
 }
@@ -114,6 +120,11 @@ pub fn simulate(seed: u64, sabotage: Sabotage) -> Result<Outcome, String> {
     outcome.recredited = world.tables.leads.iter().filter(|row| row.sign < 0).count() as u64;
     outcome.suppressed =
         world.tables.rejects.iter().filter(|row| row.reason.0 == "suppressed").count() as u64;
+    let looks = &world.tables.click_evidence;
+    outcome.late_clicks = looks.iter().filter(|row| row.found && row.looked_by.0 != "lead").count() as u64;
+    outcome.held_late =
+        world.tables.reward_events.iter().filter(|row| row.outcome.0 == "held").count() as u64;
+    outcome.looks_differ = world.tables.looks_differ;
     Ok(outcome)
 }
 

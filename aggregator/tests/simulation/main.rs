@@ -6,6 +6,7 @@
 //! simulation` runs just that one.
 
 mod events;
+mod evidence;
 mod executor;
 mod interleaving;
 mod oracle;
@@ -55,6 +56,8 @@ fn whatever_happens_every_record_ends_as_exactly_one_fact_or_reject() {
             ("decisions that applied", total.decided),
             ("rewards taken back", total.rewards_taken),
             ("rewards refused by a cap", total.rewards_capped),
+            ("clicks that came after their lead", total.late_clicks),
+            ("rewards held at their approval", total.held_late),
         ] {
             assert!(count > 100, "the simulation must exercise {what}: {count}");
         }
@@ -79,6 +82,11 @@ fn the_oracle_catches_inserts_without_a_token() {
 #[test]
 fn the_oracle_catches_a_filters_maybe_taken_as_duplicate() {
     assert!(caught(Sabotage::MaybeIsDuplicate) > 10);
+}
+
+#[test]
+fn the_oracle_catches_evidence_that_is_not_read_back() {
+    assert!(caught(Sabotage::LooksNotReadBack) > 0);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What must hold in the end, whatever happened on the way.
 
 use crate::{
-    rewards,
+    evidence, rewards,
     rollup::{Group, Sums, groups},
     world::World,
 };
@@ -22,6 +22,7 @@ pub fn check(world: &World) -> Result<(), String> {
     what_is_taken_back_is_what_is_missing(world)?;
     forgotten_persons_are_blank(world)?;
     rollups_equal_raw(world)?;
+    evidence::check(world)?;
     rewards::check(world)
 }
 

@@ -17,7 +17,7 @@ use whence_aggregator::{
 use whence_schemas::{
     event::{
         self, CapPeriod, Event, RewardCap, RewardDecision, RewardParty, RewardRule, RewardTerms, RewardTier,
-        reward_tier::Amount,
+        RiskPolicy, reward_tier::Amount,
     },
     ids::EventId,
     reward::reward_id,
@@ -53,7 +53,7 @@ pub fn terms() -> RewardTerms {
                 ..rule(RULES[1], Amount::ValuePpm(100_000))
             },
         ],
-        risk: None,
+        risk: Some(RiskPolicy { threshold: 50, bot_click: 50, ..RiskPolicy::default() }),
     }
 }
 

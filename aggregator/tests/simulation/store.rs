@@ -2,12 +2,13 @@
 //! table and month within a window, rollups fed by views that remember tokens of their own.
 
 use crate::{
+    evidence::without_personal,
     rewards,
     rollup::{Group, Sums, groups},
     world::{MadeToFail, Sabotage, Shared},
 };
 use rand::RngExt;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use whence_aggregator::{
     position::{Horizon, InsertToken},
     store::{EventName, Rows, Store, StoreError},
@@ -15,8 +16,8 @@ use whence_aggregator::{
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
     rows::{
-        ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
-        RejectRow, RewardEventRow, RewardRow, RewardTermsRow, ShareRow, SubjectKeyRow,
+        ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
+        QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, ShareRow, SubjectKeyRow,
     },
     subject::SubjectKey,
     time::{HOUR_MS, UnixMs},
@@ -26,6 +27,9 @@ use whence_schemas::{
 const WINDOW: usize = 200;
 /// A "month" of the twin: short, so that blocks often touch two.
 pub const MONTH_MS: i64 = 40 * HOUR_MS;
+
+/// Stands for the month where a rollup remembers what it took from a table.
+const VIEW: i64 = i64::MIN;
 
 /// Incarnation, partition, offset.
 pub type Place = (Incarnation, u32, u64);
@@ -55,6 +59,7 @@ pub struct Tables {
     pub shares: Vec<ShareRow>,
     pub erasures: Vec<ErasureRow>,
     pub subject_keys: Vec<SubjectKeyRow>,
+    pub click_evidence: Vec<ClickEvidenceRow>,
     pub reward_terms: Vec<RewardTermsRow>,
     pub rewards: Vec<RewardRow>,
     pub reward_events: Vec<RewardEventRow>,
@@ -62,7 +67,12 @@ pub struct Tables {
     pub rejects: Vec<RejectRow>,
     pub funnel_hourly: BTreeMap<Group, Sums>,
     tokens: BTreeMap<(&'static str, i64), VecDeque<InsertToken>>,
+    sent: HashMap<InsertToken, Vec<Rows>>,
     pub deduplicated_inserts: u64,
+    /// Tables of which two tries of a block sent different rows.
+    pub tries_differ: Vec<&'static str>,
+    /// Blocks of which two tries found different things of clicks.
+    pub looks_differ: u64,
 }
 
 impl Tables {
@@ -78,6 +88,18 @@ impl Tables {
             seen.pop_front();
         }
         true
+    }
+
+    /// Remembers what was sent under a token: every try must send the same, but for what it found of clicks.
+    fn compare(&mut self, token: &InsertToken, rows: &Rows) {
+        let rows = &without_personal(rows);
+        let sent = self.sent.entry(token.clone()).or_default();
+        match sent.iter().find(|sent| sent.table() == rows.table()) {
+            None => sent.push(rows.clone()),
+            Some(first) if first == rows => {}
+            Some(_) if matches!(rows, Rows::ClickEvidence(_)) => self.looks_differ += 1,
+            Some(_) => self.tries_differ.push(rows.table()),
+        }
     }
 
     fn append(&mut self, rows: &Rows, month: i64) {
@@ -96,6 +118,7 @@ impl Tables {
             Rows::Shares(rows) => self.shares.extend(of(rows, month, |row| row.received_at)),
             Rows::Erasures(rows) => self.erasures.extend(of(rows, month, |row| row.received_at)),
             Rows::SubjectKeys(rows) => self.subject_keys.extend(of(rows, month, |row| row.received_at)),
+            Rows::ClickEvidence(rows) => self.click_evidence.extend(of(rows, month, |row| row.received_at)),
             Rows::RewardTerms(rows) => self.reward_terms.extend(of(rows, month, |row| row.received_at)),
             Rows::Rewards(rows) => self.rewards.extend(of(rows, month, |row| row.received_at)),
             Rows::RewardEvents(rows) => self.reward_events.extend(of(rows, month, |row| row.received_at)),
@@ -161,6 +184,7 @@ fn months(rows: &Rows) -> Vec<i64> {
         Rows::Shares(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Erasures(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::SubjectKeys(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::ClickEvidence(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::RewardTerms(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Rewards(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::RewardEvents(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
@@ -221,6 +245,7 @@ impl Store for MemoryStore {
                 _ => token.clone(),
             }
         };
+        self.0.lock().tables.compare(&token, rows);
         // Half of the inserts happen at once, whatever becomes of the client; the others stop where it dies.
         let is_staged = self.0.lock().rng.random_bool(0.5);
         for month in months(rows) {
@@ -237,7 +262,7 @@ impl Store for MemoryStore {
         }
         {
             let tables = &mut self.0.lock().tables;
-            if tables.is_new("funnel_hourly", rows.table().len() as i64, &token) {
+            if tables.is_new(rows.table(), VIEW, &token) {
                 tables.roll_up(rows);
             }
             if let Rows::Rewards(lines) = rows

@@ -26,6 +26,8 @@ pub enum Sabotage {
     NoToken,
     /// A filter's "maybe" is not confirmed.
     MaybeIsDuplicate,
+    /// What was found of clicks is what each try of a block finds.
+    LooksNotReadBack,
 }
 
 /// The records of one partition, by incarnation, and what its owner has committed.

@@ -134,6 +134,7 @@ fn risk(mut fields: Fields<'_>) -> RiskPolicy {
         duplicate_identity: number(&mut fields, "duplicate_identity"),
         too_fast_ms: u64::from(number(&mut fields, "too_fast_ms")),
         velocity_rewards: number(&mut fields, "velocity_rewards"),
+        bot_click: number(&mut fields, "bot_click"),
     };
     fields.finish("a risk policy");
     policy
@@ -196,6 +197,7 @@ fn risk_view(risk: &RiskPolicy) -> Value {
         "duplicate_identity": risk.duplicate_identity,
         "too_fast_ms": risk.too_fast_ms,
         "velocity_rewards": risk.velocity_rewards,
+        "bot_click": risk.bot_click,
     })
 }
 

@@ -5,7 +5,8 @@ use super::{
     tables::table,
 };
 use crate::{
-    ids::{EventId, Incarnation},
+    event::Verdict,
+    ids::{ClickId, EventId, Incarnation},
     time::UnixMs,
 };
 use bytes::Bytes;
@@ -130,6 +131,49 @@ table!(
         /// Partition of the causing record.
         partition: u32,
         /// Offset of the causing record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// What was found of the click behind a lead when a record looked at it: what risk goes by. Append-only; a
+    /// lead may have several, the last of which at most has found the click.
+    "click_evidence" ClickEvidenceRow {
+        /// Program.
+        program: Lc,
+        /// The lead whose touch proves the click.
+        lead_id: EventId,
+        /// The click.
+        click_id: ClickId,
+        /// Its time, as its id says.
+        clicked_at: UnixMs,
+        /// The first lead of the person as known when the lead came, or the lead itself.
+        person: Uuid,
+        /// What looked: `lead`, `qualification` (any record that makes one count) or `timer` (before an approval).
+        looked_by: Lc,
+        /// Whether the click's row was stored; if not, all of the next five are empty.
+        found: bool,
+        /// Who clicked.
+        verdict: Verdict,
+        /// Why the verdict.
+        reason: Lc,
+        /// See [`ClickRow`](super::ClickRow).
+        visitor: u64,
+        /// See [`ClickRow`](super::ClickRow).
+        address: u64,
+        /// See [`ClickRow`](super::ClickRow).
+        prefix: u64,
+        /// Whether the lead is live.
+        live: bool,
+        /// The event that looked.
+        cause: EventId,
+        /// When the events API took it, or the timer was made.
+        received_at: UnixMs,
+        /// Incarnation of the record that looked.
+        incarnation: Incarnation,
+        /// Partition of the record that looked.
+        partition: u32,
+        /// Offset of the record that looked.
         offset: u64,
     }
 );

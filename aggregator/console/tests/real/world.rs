@@ -76,7 +76,12 @@ impl World {
     pub async fn take(&mut self, payloads: impl IntoIterator<Item = Bytes>) {
         let (range, records) = self.block(Stream::Conversions, payloads);
         let mut state = ConversionState::new(FilterSettings::default(), Arc::clone(&self.keys));
-        let tables = conversion::process(&range, &records, &mut state, &self.store).await.unwrap().tables;
+        let mut looked = conversion::look(&range, &records, &mut state, &self.store).await.unwrap();
+        let looks = looked.take_looks();
+        if !looks.is_empty() {
+            self.store.insert(&range.token(), &looks).await.unwrap();
+        }
+        let tables = looked.into_rows(&range, &self.store).await.unwrap().tables;
         for rows in tables.iter().filter(|rows| !rows.is_empty()) {
             self.store.insert(&range.token(), rows).await.unwrap();
         }

@@ -1,0 +1,50 @@
+//! What the clicks behind leads say. See [`Store`](super::Store) for the rest.
+
+use super::{EventName, StoreError};
+use crate::position::{BlockRange, Horizon};
+use std::future::Future;
+use whence_schemas::{event::Verdict, ids::ClickId, rows::ClickEvidenceRow};
+
+/// What the edge found out about a click.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundClick {
+    /// Program.
+    pub program: String,
+    /// Its id.
+    pub id: ClickId,
+    /// Who clicked.
+    pub verdict: Verdict,
+    /// Why the verdict.
+    pub reason: String,
+    /// Keyed hash of the visitor cookie, 0 without one.
+    pub visitor: u64,
+    /// Keyed hash of the address, with a daily salt.
+    pub address: u64,
+    /// Keyed hash of its /24 or /48, with a daily salt.
+    pub prefix: u64,
+}
+
+/// Clicks, and what was found of them.
+pub trait EvidenceStore: Send + Sync {
+    /// What is stored of these clicks (program and id) at this very moment, in any order. It may be more when it
+    /// is asked again: nothing may be derived from it that is not stored first and read back.
+    fn clicks(
+        &self,
+        clicks: &[(String, ClickId)],
+    ) -> impl Future<Output = Result<Vec<FoundClick>, StoreError>> + Send;
+
+    /// What was found of these leads' clicks before the horizon, in any order.
+    fn click_evidence(
+        &self,
+        before: &Horizon,
+        leads: &[EventName],
+    ) -> impl Future<Output = Result<Vec<ClickEvidenceRow>, StoreError>> + Send;
+
+    /// What the records of this block have found of these leads' clicks, in any order: what stands, whoever
+    /// stored it.
+    fn click_evidence_of(
+        &self,
+        range: &BlockRange,
+        leads: &[EventName],
+    ) -> impl Future<Output = Result<Vec<ClickEvidenceRow>, StoreError>> + Send;
+}

@@ -1,0 +1,171 @@
+//! The click behind a lead as evidence: found at once, or days after its lead.
+
+use crate::{
+    events::keys,
+    rewards::{self, aggregate, aggregate_without_timers, journal},
+    world::World,
+};
+use bytes::Bytes;
+use uuid::Uuid;
+use whence_aggregator::{
+    click::{self, ClickDedup, DedupSettings},
+    position::{BlockRange, Partition},
+    source::Record,
+    store::{EvidenceStore, Store},
+};
+use whence_schemas::{
+    event::{
+        self, Click, Lead, Mode, Qualification, RewardParty, RewardRule, RewardTerms, RewardTier, RiskPolicy,
+        Subject, Touch, Verdict, event::Body, reward_tier::Amount,
+    },
+    ids::{ChannelNumber, ClickId, Incarnation, LinkNumber},
+    time::UnixMs,
+    token::{ClickToken, TEXT_LEN},
+    topics::Stream,
+};
+
+/// 2026-02-02: in the past, so that what is held for no days is due.
+const AT: UnixMs = UnixMs(1_770_000_000_000);
+const LINK: &str = "go.example/r1";
+
+fn click_id(person: u8) -> ClickId {
+    ClickId::mint(AT.plus_ms(-60_000 * i64::from(person)), &[person; 10])
+}
+
+fn click(person: u8, verdict: Verdict) -> Bytes {
+    event::encode(&Click {
+        id: Bytes::copy_from_slice(click_id(person).0.as_bytes()),
+        mode: Mode::Live.into(),
+        program: "demo".into(),
+        referrer: "r1".into(),
+        link: LINK.into(),
+        channel: "email".into(),
+        registry_version: 1,
+        verdict: verdict.into(),
+        reason: "headless".into(),
+        visitor: 7,
+        address: 8,
+        prefix: 9,
+        ..Click::default()
+    })
+}
+
+fn subject(person: u8) -> Option<Subject> {
+    Some(Subject { lead: format!("person {person}"), keys: vec![Bytes::from(vec![person; 16])] })
+}
+
+fn lead(person: u8) -> Bytes {
+    let token = ClickToken {
+        click: click_id(person),
+        link: LinkNumber::of(LINK),
+        channel: ChannelNumber::of("email"),
+    };
+    let touch = Touch {
+        token: keys().mint(&token, &mut [0; TEXT_LEN]).to_owned(),
+        link: LINK.into(),
+        referrer: "r1".into(),
+        channel: "email".into(),
+    };
+    let body = Body::Lead(Lead { subject: subject(person), touches: vec![touch] });
+    rewards::event(&format!("lead {person}"), AT, body)
+}
+
+fn qualification(person: u8, risk: RiskPolicy) -> Bytes {
+    let rule = RewardRule {
+        id: "fixed".into(),
+        party: RewardParty::Referrer.into(),
+        currency: "EUR".into(),
+        tiers: vec![RewardTier { from: 0, amount: Some(Amount::FixedMinor(500)) }],
+        ..RewardRule::default()
+    };
+    let body = Qualification {
+        subject: subject(person),
+        name: "purchase".into(),
+        value_minor: 1999,
+        currency: "EUR".into(),
+        rewards: Some(RewardTerms { rules: vec![rule], risk: Some(risk) }),
+    };
+    rewards::event(&format!("qualification {person}"), AT, Body::Qualification(body))
+}
+
+/// Stores these clicks as the aggregator of clicks does.
+async fn store_clicks(world: &World, first: u64, clicks: Vec<Bytes>) {
+    let range = BlockRange {
+        incarnation: Incarnation(Uuid::from_u128(9)),
+        partition: Partition { stream: Stream::Clicks, number: 0 },
+        first,
+        end: first + clicks.len() as u64,
+    };
+    let records = clicks.into_iter().zip(range.first..);
+    let records: Vec<_> =
+        records.map(|(payload, offset)| Record { offset, timestamp: AT, payload: Some(payload) }).collect();
+    let mut dedup = ClickDedup::new(DedupSettings::default());
+    for rows in click::process(&range, &records, &mut dedup, &world.store).await.unwrap() {
+        if !rows.is_empty() {
+            world.store.insert(&range.token(), &rows).await.unwrap();
+        }
+    }
+}
+
+fn looks(person: u8) -> String {
+    format!("FROM click_evidence WHERE click_id = toUUID('{}')", click_id(person).0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_click_that_comes_days_late_holds_its_reward_at_the_approval() {
+    let world = World::new().await;
+    let (dir, journal) = journal(&world);
+    let risk = RiskPolicy { threshold: 50, bot_click: 60, ..RiskPolicy::default() };
+    store_clicks(&world, 0, vec![click(1, Verdict::Bot), click(2, Verdict::Human)]).await;
+    let records: Vec<_> = (1..=4).flat_map(|person| [lead(person), qualification(person, risk)]).collect();
+    journal.append(&records.iter().map(|record| &record[..]).collect::<Vec<_>>()).await.unwrap();
+    let (stop, task) = aggregate_without_timers(&world, &dir);
+    world.until("SELECT count() FROM rewards", 4).await;
+    stop.at_once.cancel();
+    task.await.unwrap();
+    // A bot's click that was there holds at once; of those that were not, nothing is known.
+    assert_eq!(world.count("SELECT count() FROM review_queue WHERE has(flags, 'bot_click')").await, 1);
+    assert_eq!(world.count("SELECT count() FROM reward_states WHERE state = 'accrued'").await, 3);
+    let found = |person| format!("SELECT countIf(found) * 10 + count() {}", looks(person));
+    for (person, seen) in [(1, 11), (2, 11), (3, 2), (4, 2)] {
+        assert_eq!(world.count(&found(person)).await, seen, "{person}: by its lead, and again if not found");
+    }
+
+    store_clicks(&world, 2, vec![click(3, Verdict::Bot), click(4, Verdict::Human)]).await;
+    let (stop, task) = aggregate(&world, &dir, &journal);
+    world.until("SELECT count() FROM reward_states WHERE state = 'approved'", 2).await;
+    world.until("SELECT count() FROM review_queue WHERE reason = 'risk'", 2).await;
+    let late = "SELECT count() FROM review_queue WHERE risk = 60 AND flags = ['bot_click'] \
+                AND evidence = 'the click\\'s verdict is bot (headless)'";
+    assert_eq!(world.count(late).await, 2);
+    world.until("SELECT count() FROM reward_events WHERE outcome = 'held'", 1).await;
+    for person in [3, 4] {
+        let by_timer =
+            format!("SELECT countIf(found AND looked_by = 'timer') * 10 + count() {}", looks(person));
+        assert_eq!(world.count(&by_timer).await, 13);
+    }
+
+    // A person has looked: it is not held again.
+    journal.append(&[&rewards::decision(3, "x", "approve", "")[..]]).await.unwrap();
+    world.until("SELECT count() FROM reward_states WHERE state = 'approved' AND decided_by = 'ann'", 1).await;
+    world.check_consistent().await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+    let known = "SELECT toUInt64(sum(sign * amount_minor)) FROM rewards WHERE state = 'held'";
+    assert_eq!(world.count(known).await, 500, "the one that was held at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clicks_are_found_by_program_and_id_whatever_else_is_of_their_millisecond() {
+    let world = World::new().await;
+    store_clicks(&world, 0, vec![click(1, Verdict::Bot), click(2, Verdict::Human)]).await;
+    let neighbour = ClickId::mint(click_id(1).at(), &[99; 10]);
+    let asked = [click_id(1), click_id(2), neighbour].map(|id| ("demo".to_owned(), id));
+    let mut found = world.store.clicks(&asked).await.unwrap();
+    found.sort_by_key(|click| click.id.0);
+    let said: Vec<_> = found.iter().map(|click| (click.id, click.verdict, click.reason.as_str())).collect();
+    assert_eq!(said, [(click_id(2), Verdict::Human, "headless"), (click_id(1), Verdict::Bot, "headless")]);
+    assert_eq!((found[0].visitor, found[0].address, found[0].prefix), (7, 8, 9));
+    let elsewhere = [("o'ther".to_owned(), click_id(1))];
+    assert_eq!(world.store.clicks(&elsewhere).await.unwrap(), []);
+}
