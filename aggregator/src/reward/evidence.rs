@@ -18,7 +18,7 @@ use uuid::Uuid;
 use whence_schemas::{
     event::Verdict,
     ids::{ClickId, EventId, Incarnation},
-    rows::{ClickEvidenceRow, Lc, LeadRow, RewardRow, SubjectKeyRow},
+    rows::{self, ClickEvidenceRow, Lc, LeadRow, RewardRow, SubjectKeyRow},
     subject::SubjectKey,
     time::UnixMs,
 };
@@ -278,7 +278,9 @@ impl Evidence {
         let keys: BTreeSet<SubjectKey> =
             leads.iter().flat_map(|lead| lead.keys.clone()).chain(own.iter().copied()).collect();
         let mut joined = keys.iter().flat_map(|key| known(key, PARTICIPANT));
-        let ids: BTreeSet<EventId> = leads.iter().map(|lead| lead.event_id).collect();
+        // Without a touch it is what another system says of a lead: a CRM of its new contact.
+        let referred = leads.iter().filter(|lead| lead.evidence != rows::Evidence::None);
+        let ids: BTreeSet<EventId> = referred.map(|lead| lead.event_id).collect();
         let times = self.times.get(&about.lead());
         let clicked = times.filter(|times| times.clicked_at != UnixMs(0));
         let click = self.found(&about.lead(), about.offset);

@@ -17,7 +17,7 @@ pub(super) struct Signals {
     pub click_to_lead_ms: Option<i64>,
     /// The person is the referrer.
     pub is_self: bool,
-    /// Leads of the person.
+    /// Leads of the person that a touch led to.
     pub leads: usize,
     /// Who clicked and why that is thought, where the click is known.
     pub clicked_by: Option<(Verdict, String)>,

@@ -28,6 +28,8 @@ use whence_schemas::{
 
 /// 2026-02-02: in the past, so that what is held for no days is due.
 pub const AT: UnixMs = UnixMs(1_770_000_000_000);
+/// Long after everything else.
+const LATER: UnixMs = UnixMs(1_770_000_900_000);
 
 fn id(key: &str) -> EventId {
     EventId::of(&"demo".parse().unwrap(), "test", key)
@@ -244,11 +246,14 @@ async fn who_refers_themselves_is_found_by_any_key_of_the_lead() {
     let joined = Participant { referrer: "r1".into(), keys: keys(&[77]) };
     let touch = Touch { link: "go.example/r1".into(), referrer: "r1".into(), ..Touch::default() };
     let subject = Some(Subject { lead: "self".into(), keys: keys(&[1, 77]) });
+    let told = event("lead told", LATER, Body::Lead(Lead { subject: subject.clone(), touches: vec![] }));
+    let again = Lead { subject: subject_of(5), touches: vec![touch.clone()] };
+    let again = event("lead again", LATER, Body::Lead(again));
     let themselves = event("lead 1", AT, Body::Lead(Lead { subject, touches: vec![touch] }));
-    let again = event("lead again", AT, Body::Lead(Lead { subject: subject_of(5), touches: vec![] }));
     let records = [
         event("joined", AT, Body::Participant(joined)),
         themselves,
+        told,
         qualification(1),
         lead(5),
         again,
@@ -264,6 +269,11 @@ async fn who_refers_themselves_is_found_by_any_key_of_the_lead() {
     };
     assert_eq!(world.count(&flagged("self_referral", "held")).await, 1);
     assert_eq!(world.count(&flagged("duplicate_identity", "accrued")).await, 1, "too light to hold");
+    assert_eq!(
+        world.count(&flagged("duplicate_identity", "held")).await,
+        0,
+        "a lead without a touch is no second"
+    );
     assert_eq!(world.count("SELECT count() FROM reward_states WHERE risk > 0").await, 4);
     world.check_consistent().await;
     stop.after_block.cancel();

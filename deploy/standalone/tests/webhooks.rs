@@ -1,140 +1,164 @@
-//! One payload of each provider, signed and sent to `whence up`, is credited in the real engine.
+//! One payload of each provider, signed and sent to `whence up`, ends in the ledger of the real engine; refunds
+//! take their part of it back.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
 
+mod providers;
 mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::SystemTime;
+use std::path::Path;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::json;
+use providers::{SECRET, SOURCES, of_provider, postback, refund_of_shopify, refund_of_stripe};
+use serde_json::{Value, json};
 use support::{Role, ask};
 use tempfile::tempdir;
-use whence_ingest::webhooks::sign::{hex, hmac_sha1, hmac_sha256, sha256};
 
-const SECRET: &str = "a secret that is long enough";
-
-macro_rules! payload {
-    ($name:literal) => {
-        include_str!(concat!("../../../ingest/tests/api/webhooks/payloads/", $name))
+/// Whatever is reached first gives 5 EUR, and its value a tenth.
+fn program() -> Value {
+    let share = |currency: &str| {
+        json!({ "id": format!("share-{}", currency.to_lowercase()), "for": "referrer", "currency": currency,
+            "percent": "10", "hold_days": 1 })
     };
+    let flat =
+        json!({ "id": "flat", "for": "referrer", "currency": "EUR", "fixed_minor": 500, "hold_days": 1 });
+    json!({ "destination_hosts": ["shop.example"], "channels": ["email"],
+        "rewards": [flat, share("EUR"), share("USD"), share("JPY")] })
 }
 
-struct Delivery {
-    path: &'static str,
-    headers: Vec<(&'static str, String)>,
-    body: String,
-}
-
-/// One of each provider, with this token, as if it had happened now.
-fn deliveries(token: &str) -> Vec<Delivery> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let prepared = |text: &str| {
-        let text = text.replace("TOKEN", token).replace("\"2027-01-15T08:59:30+01:00\"", "null");
-        let text = text.replace("\"2027-01-15T07:59:00-00:00\"", "null");
-        let seconds = ["1799999980", "1799999985", "1799999990"];
-        seconds.into_iter().fold(text, |text, then| text.replace(then, &now.to_string()))
-    };
-    let key = SECRET.as_bytes();
-    let mac = |body: &str| hmac_sha256(key, &[body.as_bytes()]);
-    let stripe = prepared(payload!("stripe_checkout.json"));
-    let stripe_signature = hex(&hmac_sha256(key, &[format!("{now}.{stripe}").as_bytes()]));
-    let hubspot = prepared(payload!("hubspot_batch.json"));
-    let intercom = prepared(payload!("intercom_user.json"));
-    let shopify = prepared(payload!("shopify_order.json"));
-    vec![
-        Delivery {
-            path: "stripe",
-            headers: vec![("stripe-signature", format!("t={now},v1={stripe_signature}"))],
-            body: stripe,
-        },
-        Delivery {
-            path: "hubspot",
-            headers: vec![
-                ("x-hubspot-signature", hex(&sha256(&[key, hubspot.as_bytes()]))),
-                ("x-hubspot-signature-version", "v1".into()),
-            ],
-            body: hubspot,
-        },
-        Delivery {
-            path: "salesforce?token=a+secret+that+is+long+enough",
-            headers: vec![("content-type", "text/xml".into())],
-            body: prepared(payload!("salesforce_outbound.xml")),
-        },
-        Delivery {
-            path: "intercom",
-            headers: vec![("x-hub-signature", format!("sha1={}", hex(&hmac_sha1(key, intercom.as_bytes()))))],
-            body: intercom,
-        },
-        Delivery {
-            path: "shopify",
-            headers: vec![
-                ("x-shopify-hmac-sha256", STANDARD.encode(mac(&shopify))),
-                ("x-shopify-topic", "orders/paid".into()),
-            ],
-            body: shopify,
-        },
-    ]
-}
-
-#[test]
-fn what_providers_send_is_credited_and_what_proves_nothing_is_a_reject() {
-    let dir = tempdir().unwrap();
-    let (data, secrets) = (dir.path().join("data"), dir.path().join("webhook-secrets"));
+/// `whence up` with a source for every provider.
+fn set_up(dir: &Path) -> (Role, String) {
+    let (data, secrets) = (dir.join("data"), dir.join("webhook-secrets"));
     fs::write(&secrets, format!("# made up\nmain={SECRET}\n")).unwrap();
     fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).unwrap();
     let whence = Role::start(&data, &["up", "--webhook-secrets-file", secrets.to_str().unwrap()]);
     whence.until_ready();
     let key = fs::read_to_string(data.join("admin-key")).unwrap();
     whence.set_up_world(&key);
-    for provider in ["stripe", "hubspot", "salesforce", "intercom", "shopify", "postback"] {
-        let mut source = json!({ "provider": provider, "secrets": ["main"] });
-        if provider == "salesforce" {
-            source["organization"] = json!("00D5g000004abcdEAA");
-        }
-        whence.call_with(&key, "PUT", &format!("/v1/programs/p/sources/{provider}"), &source);
+    whence.call_with(&key, "PUT", "/v1/programs/p", &program());
+    for (id, source) in SOURCES {
+        let source: Value = serde_json::from_str(source).unwrap();
+        whence.call_with(&key, "PUT", &format!("/v1/programs/p/sources/{id}"), &source);
     }
+    (whence, key)
+}
+
+fn deliver(whence: &Role, delivery: &providers::Delivery) {
+    let path = format!("/v1/webhooks/p/{}", delivery.path);
+    let answer = ask(&whence.address("api"), "POST", &path, &delivery.headers, &delivery.body);
+    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+}
+
+/// What is in the ledger for what this source has reported, in a state (or several), under a rule.
+fn ledger(source: &str, rule: &str, states: &str) -> String {
+    format!(
+        "SELECT toInt64(sum(r.sign * r.amount_minor)) FROM rewards AS r WHERE rule = '{rule}' \
+         AND state IN ({states}) AND referrer = 'ann' \
+         AND qualification_id IN (SELECT id FROM qualifications WHERE source = '{source}')"
+    )
+}
+
+const OPEN: &str = "'accrued', 'held', 'approved', 'issued'";
+
+/// Decides about a reward of what this source has reported.
+fn decide(whence: &Role, source: &str, rule: &str, decision: &str, reference: &[(&str, &str)]) {
+    let sql = format!(
+        "SELECT toString(any(reward_id)) FROM rewards WHERE rule = '{rule}' \
+         AND qualification_id IN (SELECT id FROM qualifications WHERE source = '{source}')"
+    );
+    let reward = ask(&whence.address("clickhouse"), "POST", "/?database=whence", &[], &sql).body;
+    let mut event = json!({ "id": format!("{decision}-{source}-{rule}"), "reward": reward.trim(),
+        "decision": decision, "decided_by": "finance", "reason": "as agreed" });
+    for (name, value) in reference {
+        event[*name] = json!(value);
+    }
+    whence.call("POST", "/v1/programs/p/reward_decisions", &event);
+}
+
+#[test]
+fn what_providers_send_is_rewarded_and_what_proves_nothing_is_a_reject() {
+    let dir = tempdir().unwrap();
+    let (whence, _) = set_up(dir.path());
     let token = whence.click("x");
     let api = whence.address("api");
     // Twice: providers do.
     for _ in 0..2 {
-        for Delivery { path, headers, body } in deliveries(&token) {
-            let answer = ask(&api, "POST", &format!("/v1/webhooks/p/{path}"), &headers, &body);
-            assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        for (source, _) in SOURCES {
+            of_provider(source, &token).iter().for_each(|delivery| deliver(&whence, delivery));
         }
-        let query = format!("subid={token}&status=sale&tid=t-1&payout=12.50&currency=USD");
         let bearer = [("authorization", format!("Bearer {SECRET}"))];
-        assert_eq!(ask(&api, "GET", &format!("/v1/postback/p?{query}"), &bearer, "").status, 200);
+        let answer = ask(&api, "GET", &format!("/v1/postback/p?{}", postback(&token)), &bearer, "");
+        assert_eq!(answer.status, 200, "{}", answer.body);
     }
     assert_eq!(ask(&api, "POST", "/v1/webhooks/p/stripe", &[], "{}").status, 401);
 
-    // Some of the payloads are about one person: its first lead is credited, the others rely on it.
-    whence.until_count(
-        "SELECT uniqExact(source) FROM leads WHERE touch_evidence = 'token' AND referrer = 'ann'",
-        6,
-    );
-    whence.until_count("SELECT count() FROM rejects WHERE reason = 'unsigned'", 1);
-    whence.until_count("SELECT count() FROM leads", 6);
-    whence.until_count("SELECT toUInt64(sum(sign)) FROM qualifications", 7);
-    // The creation of HubSpot's contact, which its built-in rules leave alone, each time it came.
-    whence.until_count("SELECT count() FROM rejects WHERE reason = 'unmapped'", 2);
-    whence.until_count("SELECT uniqExact(event_id) FROM rejects WHERE reason = 'unmapped'", 1);
-    for (name, value, currency) in [
-        ("payment", 4900, "EUR"),
-        ("closed_won", 150_000, "EUR"),
-        ("purchase", 4900, "JPY"),
-        ("sale", 1250, "USD"),
+    for (source, rule, amount) in [
+        ("stripe", "flat", 500),
+        ("stripe", "share-eur", 490),
+        ("hubspot", "flat", 500),
+        ("hubspot-v3", "flat", 500),
+        ("salesforce", "flat", 500),
+        ("salesforce-flow", "flat", 500),
+        ("salesforce-flow", "share-usd", 1999),
+        ("intercom", "flat", 500),
+        ("shopify", "flat", 500),
+        ("shopify", "share-jpy", 490),
+        ("svix", "flat", 500),
+        ("svix", "share-eur", 800),
+        ("zapier", "flat", 500),
+        ("zapier", "share-usd", 12_505),
+        ("postback", "flat", 500),
+        ("postback", "share-usd", 125),
     ] {
-        let sql = format!(
-            "SELECT toUInt64(sum(sign * value_minor)) FROM qualifications \
-             WHERE name = '{name}' AND currency = '{currency}'"
-        );
-        whence.until_count(&sql, value);
+        whence.until_count(&ledger(source, rule, OPEN), amount);
     }
+    // Each once, however often it was sent: one reward of each rule for one person.
+    whence.until_count("SELECT count() FROM rewards", 16);
+    whence.until_count("SELECT uniqExact(source) FROM leads WHERE touch_evidence = 'token'", 10);
+    // What nobody is referred by is a lead all the same: the creation of HubSpot's contacts.
+    whence.until_count("SELECT count() FROM leads WHERE revision = 0", 12);
+    // Salesforce's account is nobody's lead yet, and neither are HubSpot's deals.
+    whence.until_count("SELECT count() FROM unmatched WHERE kind = 'qualification'", 3);
+    whence.until_count("SELECT count() FROM rejects WHERE reason = 'unsigned'", 1);
+    // A property that no rule of HubSpot's is about.
+    whence.until_count("SELECT uniqExact(event_id) FROM rejects WHERE reason = 'unmapped'", 2);
     whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     assert!(!whence.log().contains(SECRET) && !whence.log().contains("long+enough"));
+    assert!(whence.stop().success());
+}
+
+#[test]
+fn refunds_take_rewards_back_before_and_after_they_were_paid() {
+    let dir = tempdir().unwrap();
+    let (whence, _) = set_up(dir.path());
+    let token = whence.click("x");
+    for source in ["stripe", "shopify"] {
+        of_provider(source, &token).iter().for_each(|delivery| deliver(&whence, delivery));
+    }
+    whence.until_count(&ledger("stripe", "share-eur", OPEN), 490);
+    whence.until_count(&ledger("shopify", "share-jpy", OPEN), 490);
+
+    // 15 of 49 euros, while nothing is paid: in proportion, and rounded down.
+    deliver(&whence, &refund_of_stripe(0, 1500));
+    whence.until_count(&ledger("stripe", "share-eur", "'rejected'"), 150);
+    whence.until_count(&ledger("stripe", "share-eur", OPEN), 340);
+    whence.until_count(&ledger("stripe", "flat", OPEN), 346);
+    // The rest, when it is: paid is paid, and to be clawed back.
+    decide(&whence, "stripe", "share-eur", "approve", &[]);
+    decide(&whence, "stripe", "share-eur", "issue", &[("reference", "payout-7")]);
+    whence.until_count(&ledger("stripe", "share-eur", "'issued'"), 340);
+    for _ in 0..2 {
+        deliver(&whence, &refund_of_stripe(1500, 4900));
+    }
+    whence.until_count(&ledger("stripe", "share-eur", "'clawed_back'"), 340);
+    whence.until_count(&ledger("stripe", "flat", "'rejected'"), 500);
+    whence.until_count(&ledger("stripe", "share-eur", OPEN), 0);
+
+    deliver(&whence, &refund_of_shopify());
+    whence.until_count(&ledger("shopify", "share-jpy", "'rejected'"), 490);
+    whence.until_count(&ledger("shopify", "flat", "'rejected'"), 500);
+    whence.until_count("SELECT toUInt64(sum(sign)) FROM qualifications", 0);
+    whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     assert!(whence.stop().success());
 }

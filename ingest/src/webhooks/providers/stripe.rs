@@ -15,6 +15,8 @@ pub(super) const KEEPS: &[&str] = &[
     "/data/object/id",
     "/data/object/object",
     "/data/object/payment_intent",
+    "/data/object/charge",
+    "/data/object/status",
 ];
 pub(super) const RULES: &str = include_str!("../defaults/stripe.json");
 

@@ -46,6 +46,21 @@ fn refund(refunded: i64, before: Option<i64>, currency: &str) -> Value {
     event
 }
 
+fn dispute(name: &str, status: &str) -> Value {
+    stripe(
+        name,
+        json!({"id": "dp_1", "object": "dispute", "charge": "ch_1", "payment_intent": "pi_1", "amount": 999,
+            "currency": "eur", "reason": "fraudulent", "status": status}),
+    )
+}
+
+/// The same of both events of a dispute: it takes back once.
+fn chargeback() -> Value {
+    json!({"type": "disqualification", "id": "dp_1:disqualification", "contact": "payment-pi_1",
+        "reason": "chargeback", "qualification": "pi_1:qualification",
+        "value": {"minor": 999, "currency": "EUR"}})
+}
+
 fn hubspot(name: &str, rest: Value) -> Value {
     let mut event =
         json!({"eventId": 1, "subscriptionId": 2, "objectId": 3, "occurredAt": 1_799_999_990_000i64});
@@ -122,6 +137,35 @@ fn cases() -> Vec<Case> {
         ("stripe", "", refund(500, None, "eur"), vec![refunded(500, "EUR")]),
         ("stripe", "", refund(2000, Some(500), "eur"), vec![refunded(1500, "EUR")]),
         ("stripe", "", refund(500, Some(500), "eur"), vec![]),
+        // Newer versions of Stripe's API name the payment of an invoice elsewhere, or not at all.
+        (
+            "stripe",
+            "",
+            stripe(
+                "invoice.paid",
+                json!({"id": "in_1", "customer": "cus_1", "amount_paid": 999, "currency": "eur",
+                    "payments": {"data": [{"payment": {"type": "payment_intent", "payment_intent": "pi_1"}}]}}),
+            ),
+            vec![customer("pi_1:qualification", "payment", 999, "EUR")],
+        ),
+        (
+            "stripe",
+            "",
+            stripe(
+                "invoice.paid",
+                json!({"id": "in_1", "customer": "cus_1", "amount_paid": 999, "currency": "eur"}),
+            ),
+            vec![customer("in_1:qualification", "payment", 999, "EUR")],
+        ),
+        ("stripe", "", dispute("charge.dispute.created", "needs_response"), vec![chargeback()]),
+        ("stripe", "", dispute("charge.dispute.funds_withdrawn", "needs_response"), vec![chargeback()]),
+        ("stripe", "", dispute("charge.dispute.created", "warning_needs_response"), vec![]),
+        (
+            "hubspot",
+            "",
+            hubspot("contact.creation", json!({"changeFlag": "CREATED"})),
+            vec![json!({"type": "lead", "id": "created-3:lead", "contact": "3"})],
+        ),
         (
             "hubspot",
             "",

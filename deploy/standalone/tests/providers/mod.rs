@@ -1,0 +1,174 @@
+//! What the providers send: their payloads, as if they had happened now, and their signatures.
+
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use whence_ingest::webhooks::sign::{hex, hmac_sha1, hmac_sha256, sha256};
+
+/// Of every source.
+pub const SECRET: &str = "whsec_YSBzZWNyZXQgdGhhdCBpcyBsb25nIGVub3VnaA==";
+const KEY: &[u8] = SECRET.as_bytes();
+/// What HubSpot was told to call.
+const HUBSPOT_URL: &str = "https://hooks.example/v1/webhooks/p/hubspot-v3";
+
+macro_rules! payload {
+    ($name:literal) => {
+        include_str!(concat!("../../../../ingest/tests/api/webhooks/payloads/", $name))
+    };
+}
+
+/// A source for each scheme of each provider.
+pub const SOURCES: [(&str, &str); 10] = [
+    ("stripe", r#"{"provider": "stripe", "secrets": ["main"]}"#),
+    ("hubspot", r#"{"provider": "hubspot", "secrets": ["main"]}"#),
+    (
+        "hubspot-v3",
+        r#"{"provider": "hubspot", "secrets": ["main"], "url": "https://hooks.example/v1/webhooks/p/hubspot-v3"}"#,
+    ),
+    (
+        "salesforce",
+        r#"{"provider": "salesforce", "secrets": ["main"], "organization": "00D5g000004abcdEAA"}"#,
+    ),
+    (
+        "salesforce-flow",
+        r#"{"provider": "salesforce", "secrets": ["main"], "organization": "00D5g000004abcdEAA",
+            "signature_header": "x-flow-signature", "signature_encoding": "base64"}"#,
+    ),
+    ("intercom", r#"{"provider": "intercom", "secrets": ["main"]}"#),
+    ("shopify", r#"{"provider": "shopify", "secrets": ["main"]}"#),
+    (
+        "svix",
+        r#"{"provider": "standard_webhooks", "secrets": ["main"], "rules": [
+            {"events": ["order.paid"], "gives": "lead", "fields": {
+                "key": "/data/id", "email": "/data/email", "wclid": "/data/landing_page"}},
+            {"events": ["order.paid"], "gives": "qualification", "name": "order", "fields": {
+                "key": "/data/id", "email": "/data/email",
+                "amount": "/data/total/value", "currency": "/data/total/currency"}}]}"#,
+    ),
+    (
+        "zapier",
+        r#"{"provider": "generic", "secrets": ["main"], "event_at": "/kind", "id_at": "/meta/id", "rules": [
+            {"events": ["deal_won"], "gives": "lead", "fields": {"email": "/person/mail", "wclid": "/person/click"}},
+            {"events": ["deal_won"], "gives": "qualification", "name": "deal", "fields": {
+                "email": "/person/mail", "amount": "/deal/total", "currency": "/deal/currency"}}]}"#,
+    ),
+    ("postback", r#"{"provider": "postback", "secrets": ["main"]}"#),
+];
+
+/// One request.
+pub struct Delivery {
+    pub path: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: String,
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The payload as if it happened now (in whole seconds, hence not before the click), of a person whom no other source knows.
+fn prepared(text: &str, source: &str, token: &str) -> String {
+    let text = text.replace("TOKEN", token).replace("\"2027-01-15T08:59:30+01:00\"", "null");
+    let text =
+        text.replace("\"2027-01-15T07:59:00-00:00\"", "null").replace("ann.secret@", &format!("{source}@"));
+    let text = text.replace("Ann.Secret@", &format!("{source}@"));
+    let seconds = ["1799999980", "1799999985", "1799999990", "1799999995"];
+    seconds.into_iter().fold(text, |text, then| text.replace(then, &(now() + 1).to_string()))
+}
+
+/// What a source with this id sends about a lead with this token and what it reaches; the postback's is no body.
+pub fn of_provider(source: &str, token: &str) -> Vec<Delivery> {
+    let text = |text| prepared(text, source, token);
+    let signed = |path: &str, headers, body| Delivery { path: path.to_owned(), headers, body };
+    match source {
+        "stripe" => vec![of_stripe(text(payload!("stripe_checkout.json")))],
+        "hubspot" => {
+            let body = text(payload!("hubspot_batch.json"));
+            let headers = vec![
+                ("x-hubspot-signature", hex(&sha256(&[KEY, body.as_bytes()]))),
+                ("x-hubspot-signature-version", "v1".into()),
+            ];
+            vec![signed(source, headers, body)]
+        }
+        "hubspot-v3" => {
+            let body =
+                text(payload!("hubspot_batch.json")).replace(": 123,", ": 124,").replace(": 456,", ": 457,");
+            let at = (now() * 1000).to_string();
+            let signature = format!("POST{HUBSPOT_URL}{body}{at}");
+            let headers = vec![
+                ("x-hubspot-signature-v3", STANDARD.encode(hmac_sha256(KEY, &[signature.as_bytes()]))),
+                ("x-hubspot-request-timestamp", at),
+            ];
+            vec![signed(source, headers, body)]
+        }
+        "salesforce" => {
+            let headers = vec![("content-type", "text/xml".into())];
+            let path = format!("salesforce?token={}", SECRET.replace('=', "%3D"));
+            vec![signed(&path, headers, text(payload!("salesforce_outbound.xml")))]
+        }
+        "salesforce-flow" => {
+            let body = text(payload!("salesforce_flow.json"));
+            let headers = vec![("x-flow-signature", STANDARD.encode(hmac_sha256(KEY, &[body.as_bytes()])))];
+            vec![signed(source, headers, body)]
+        }
+        "intercom" => [payload!("intercom_user.json"), payload!("intercom_tag.json")]
+            .into_iter()
+            .map(|one| {
+                let body = text(one);
+                let headers =
+                    vec![("x-hub-signature", format!("sha1={}", hex(&hmac_sha1(KEY, body.as_bytes()))))];
+                signed(source, headers, body)
+            })
+            .collect(),
+        "shopify" => vec![of_shopify("orders/paid", text(payload!("shopify_order.json")))],
+        "svix" => {
+            let (body, at) = (text(payload!("standard_order.json")), now());
+            let key = STANDARD.decode(SECRET.trim_start_matches("whsec_")).unwrap();
+            let mac = hmac_sha256(&key, &[format!("msg_2f8c1e.{at}.{body}").as_bytes()]);
+            let headers = vec![
+                ("webhook-id", "msg_2f8c1e".into()),
+                ("webhook-timestamp", at.to_string()),
+                ("webhook-signature", format!("v1,{}", STANDARD.encode(mac))),
+            ];
+            vec![signed(source, headers, body)]
+        }
+        "zapier" => {
+            let headers = vec![("authorization", format!("Bearer {SECRET}"))];
+            vec![signed(source, headers, text(payload!("generic_deal.json")))]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The query with which an affiliate network tells of a sale.
+pub fn postback(token: &str) -> String {
+    format!("subid={token}&status=sale&tid=t-1&payout=12.50&currency=USD")
+}
+
+/// So much of the payment was refunded, so much before.
+pub fn refund_of_stripe(before: u64, refunded: u64) -> Delivery {
+    let text = prepared(payload!("stripe_refund.json"), "stripe", "none");
+    let text = text.replace("\"amount_refunded\": 500", &format!("\"amount_refunded\": {before}"));
+    let text = text.replace("\"amount_refunded\": 2000", &format!("\"amount_refunded\": {refunded}"));
+    of_stripe(text.replace("Wrefund", &format!("Wrefund{refunded}")))
+}
+
+/// All of the order, in two transactions.
+pub fn refund_of_shopify() -> Delivery {
+    let text = payload!("shopify_refund.json").replace("EUR", "JPY").replace("10.00", "4000.00");
+    let text = text.replace("\"2.5\"", "\"900.0\"").replace("\"2027-01-15T07:59:50-00:00\"", "null");
+    of_shopify("refunds/create", text)
+}
+
+fn of_stripe(body: String) -> Delivery {
+    let at = now();
+    let mac = hex(&hmac_sha256(KEY, &[format!("{at}.{body}").as_bytes()]));
+    Delivery { path: "stripe".into(), headers: vec![("stripe-signature", format!("t={at},v1={mac}"))], body }
+}
+
+fn of_shopify(topic: &str, body: String) -> Delivery {
+    let mac = STANDARD.encode(hmac_sha256(KEY, &[body.as_bytes()]));
+    let headers = vec![("x-shopify-hmac-sha256", mac), ("x-shopify-topic", topic.to_owned())];
+    Delivery { path: "shopify".into(), headers, body }
+}
