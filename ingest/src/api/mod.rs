@@ -65,6 +65,9 @@ use whence_runtime::{
 };
 use whence_schemas::{subject::IdentityHasher, token::KeyRing};
 
+/// The room for bodies of unproved senders, as a part of [`ApiSettings::api_bodies_bytes_max`].
+const UNPROVED_SHARE: usize = 4;
+
 whence_runtime::choice! {
     /// The scheme of link addresses in answers.
     pub enum LinkScheme {
@@ -94,6 +97,8 @@ whence_runtime::settings! {
         /// Size of a body with events.
         pub api_body_bytes_max: ByteSize = "1MiB" in ByteSize::mib(1)..=ByteSize::mib(64),
         /// Size of all bodies that are in memory at a time; more are answered 503.
+        ///
+        /// Deliveries of webhooks have a quarter of this besides, for themselves.
         pub api_bodies_bytes_max: ByteSize = "64MiB" in ByteSize::mib(64)..=ByteSize::mib(4096),
         /// Events of one request.
         pub api_events_max: usize = "1000" in 1..=100_000,
@@ -153,6 +158,8 @@ struct Api {
     intake: Intake,
     /// See [`ApiSettings::api_bodies_bytes_max`].
     room: Semaphore,
+    /// A part of its own for senders that have proved nothing: they can take no place from callers with a key.
+    unproved_room: Semaphore,
     webhooks: webhooks::Webhooks,
 }
 
@@ -191,6 +198,9 @@ pub async fn start(
     let local_addr = listener.local_addr()?;
     let limits = Limits { connections_max: settings.api_connections_max, ..Limits::named("api") };
     let room = Semaphore::new(Api::room_for(settings.api_bodies_bytes_max.as_usize()));
+    let unproved_bytes_max = (settings.api_bodies_bytes_max.as_usize() / UNPROVED_SHARE)
+        .max(settings.api_body_bytes_max.as_usize());
+    let unproved_room = Semaphore::new(Api::room_for(unproved_bytes_max));
     let intake = Intake {
         registry: Arc::clone(&parts.registry),
         keys: parts.keys,
@@ -201,8 +211,8 @@ pub async fn start(
         readiness: JournalReadiness::open(parts.health.component("api.journal")),
     };
     let webhooks = webhooks::Webhooks { secrets, letters: Default::default() };
-    let api =
-        Arc::new(Api { settings, registry: parts.registry, admin: parts.admin, intake, room, webhooks });
+    let (registry, admin) = (parts.registry, parts.admin);
+    let api = Arc::new(Api { settings, registry, admin, intake, room, unproved_room, webhooks });
     let serving = tokio::spawn({
         let shutdown = shutdown.clone();
         async move {

@@ -9,6 +9,7 @@ use whence_schemas::time::UnixMs;
 pub const EVENTS_MAX: usize = 1000;
 
 /// One request, unparsed.
+#[derive(Clone)]
 pub struct Delivery<'a> {
     /// `POST`, …
     pub method: &'a str,

@@ -78,7 +78,7 @@ pub struct Node {
     pub clock_ms: Arc<AtomicI64>,
     pub is_current: Arc<AtomicBool>,
     handle: Mutex<Option<ApiHandle>>,
-    address: std::net::SocketAddr,
+    pub address: std::net::SocketAddr,
     shutdown: CancellationToken,
 }
 

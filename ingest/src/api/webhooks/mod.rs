@@ -80,17 +80,25 @@ pub(super) async fn receive(
         .filter(|provider| (*provider == Provider::Postback) == (method == "GET"))
         .ok_or_else(|| Problem::new(Code::NotFound, "there is no such source"))?;
     let (headers, query) = (call.headers.clone(), call.query.clone());
-    let (body, _room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
-    let delivery = Delivery {
+    let head = Delivery {
         method,
         uri: address(uri, &headers),
         query: query.as_deref(),
         headers: &headers,
-        body: &body,
+        body: b"",
         now: (api.intake.clock)(),
     };
-    let received = Received { api, source: &source, provider, delivery: &delivery };
-    let events = received.events().await?;
+    let declared = call.declared_bytes().unwrap_or(0);
+    let mut received = Received { api, source: &source, provider, delivery: head, body_bytes: declared };
+    // Who can prove nothing is not listened to.
+    let secrets = received.secrets()?;
+    if !provider.is_signed(&received.delivery, &source) {
+        return Err(received.refused(Refusal::Unsigned).await);
+    }
+    let (body, _room) = api.read_unproved_body(call).await?;
+    received.delivery.body = &body;
+    received.body_bytes = body.len();
+    let events = received.events(&secrets).await?;
     let tally = received.take(&events).await;
     if let Some(problem) = tally.retry {
         received.count("retry");
@@ -131,10 +139,12 @@ struct Received<'a> {
     api: &'a Api,
     source: &'a WebhookSource,
     provider: Provider,
-    delivery: &'a Delivery<'a>,
+    delivery: Delivery<'a>,
+    /// Its body's size, or while that is unread what is declared.
+    body_bytes: usize,
 }
 
-impl Received<'_> {
+impl<'a> Received<'a> {
     fn count(&self, outcome: &'static str) {
         let provider = self.provider.word();
         metrics::counter!("whence_webhook_deliveries_total", "provider" => provider, "outcome" => outcome)
@@ -147,18 +157,23 @@ impl Received<'_> {
             .increment(1);
     }
 
-    /// The events of a delivery that proves itself.
-    async fn events(&self) -> Result<Vec<ProviderEvent>, Problem> {
+    /// Those of the source's secrets that this process has.
+    fn secrets(&self) -> Result<Vec<&'a [u8]>, Problem> {
         let secrets: Vec<&[u8]> =
             self.source.secrets.iter().filter_map(|name| self.api.webhooks.secrets.get(name)).collect();
         if secrets.is_empty() {
             self.count("secret_missing");
             return Err(Problem::new(Code::SecretMissing, "this process has none of the source's secrets"));
         }
-        if let Err(refusal) = self.provider.verify(self.delivery, self.source, &secrets) {
+        Ok(secrets)
+    }
+
+    /// The events of a delivery that proves itself.
+    async fn events(&self, secrets: &[&[u8]]) -> Result<Vec<ProviderEvent>, Problem> {
+        if let Err(refusal) = self.provider.verify(&self.delivery, self.source, secrets) {
             return Err(self.refused(refusal).await);
         }
-        match self.provider.events(self.delivery, self.source) {
+        match self.provider.events(&self.delivery, self.source) {
             Ok(events) => Ok(events),
             Err(Unreadable::Refused(refusal)) => Err(self.refused(refusal).await),
             Err(error) => {
@@ -237,7 +252,7 @@ impl Received<'_> {
     }
 
     fn letter(&self, reason: &'static str) -> Letter {
-        Letter::new(self.source, reason, self.delivery.body.len())
+        Letter::new(self.source, reason, self.body_bytes)
     }
 
     async fn lay_aside(&self, letters: Vec<Letter>) {

@@ -92,6 +92,17 @@ impl Provider {
         Provider::ALL.into_iter().find(|provider| provider.word() == word)
     }
 
+    /// Whether a request carries a proof to look at, right or wrong: its head shows that before its body is
+    /// read.
+    #[must_use]
+    pub fn is_signed(self, head: &Delivery<'_>, source: &WebhookSource) -> bool {
+        // What has to prove a message of Salesforce depends on how its body begins.
+        [&b"{"[..], b"<"].into_iter().any(|body| {
+            let begun = Delivery { body, ..head.clone() };
+            self.verify_with(&begun, scheme(source), b"") != Err(Refusal::Unsigned)
+        })
+    }
+
     /// Proves that one of the secrets has made this request, and lately, where the scheme has a time.
     ///
     /// # Errors

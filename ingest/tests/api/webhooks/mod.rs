@@ -4,6 +4,7 @@
 //! `vectors` by the providers' own libraries.
 
 mod answers;
+mod bodies;
 mod dry_run;
 mod letters;
 mod mappings;
