@@ -2,7 +2,7 @@
 //! of conversions, and end as rejects with their reason, so that nobody has to look in a second place.
 
 use crate::{
-    api::Api,
+    api::{Api, problem::Problem},
     webhooks::{Provider, ProviderEvent, keep},
 };
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use whence_schemas::{
     time::UnixMs,
 };
 
-/// Dead letters of one process in one second: anybody can send what proves nothing.
+/// Dead letters about unproved deliveries, of one process in one second: anybody can send those.
 pub const PER_SECOND_MAX: u32 = 10;
 
 /// How many there were in this second.
@@ -64,6 +64,10 @@ impl Letter {
         self
     }
 
+    fn is_proved(&self) -> bool {
+        self.key.is_some()
+    }
+
     fn record(self, source: &WebhookSource, now: UnixMs, registry_version: u64) -> Option<Bytes> {
         // The registry holds no source of a program that is none.
         let program: ProgramId = source.program.parse().ok()?;
@@ -86,14 +90,23 @@ impl Letter {
     }
 }
 
-/// Writes the letters of one delivery, as many as there is room for. That they can't be written is counted
-/// and is no reason to answer the provider otherwise.
-pub(super) async fn lay_aside(api: &Api, source: &WebhookSource, letters: Vec<Letter>, now: UnixMs) {
+/// Writes the letters of one delivery: of unproved ones as many as there is room for.
+///
+/// # Errors
+/// Where one about an event that was proved can't be written: it is to be sent again. What is lost of the
+/// others is counted, and is no reason to answer otherwise.
+pub(super) async fn lay_aside(
+    api: &Api,
+    source: &WebhookSource,
+    letters: Vec<Letter>,
+    now: UnixMs,
+) -> Result<(), Problem> {
     let registry_version = api.registry.shared().read().version();
     let count = letters.len();
-    let roomy = letters.into_iter().filter(|_| api.webhooks.letters.take(now));
-    let records: Vec<Bytes> =
-        roomy.filter_map(|letter| letter.record(source, now, registry_version)).collect();
+    let roomy = letters.into_iter().filter(|letter| letter.is_proved() || api.webhooks.letters.take(now));
+    let (proved, records): (Vec<bool>, Vec<Bytes>) = roomy
+        .filter_map(|letter| Some((letter.is_proved(), letter.record(source, now, registry_version)?)))
+        .unzip();
     let dropped = |why: &'static str, count: usize| {
         if count > 0 {
             metrics::counter!("whence_webhook_dead_letters_dropped_total", "why" => why)
@@ -101,9 +114,20 @@ pub(super) async fn lay_aside(api: &Api, source: &WebhookSource, letters: Vec<Le
         }
     };
     dropped("too_many", count - records.len());
-    if !records.is_empty() {
-        dropped("journal", api.intake.commit(&records).await.iter().filter(|one| one.is_err()).count());
+    if records.is_empty() {
+        return Ok(());
     }
+    let (mut refused, mut outcome) = (0, Ok(()));
+    for (is_proved, committed) in proved.into_iter().zip(api.intake.commit(&records).await) {
+        let Err(problem) = committed else { continue };
+        if is_proved {
+            outcome = Err(problem);
+        } else {
+            refused += 1;
+        }
+    }
+    dropped("journal", refused);
+    outcome
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@
 //! | [`sources`], [`read`], [`view`] | the registry's calls for sources and their mappings |
 //! | [`dry_run`] | what a payload would become |
 //!
-//! A provider is answered 200 when every event of its delivery is on the disk or understood and not
-//! wanted, so that it does not send what would end the same way again; 503 where a later try may go
+//! A provider is answered 200 when every event of its delivery is on the disk, or understood and not
+//! wanted and a letter about it on the disk, so that it does not send what would end the same way again; 503 where a later try may go
 //! better; 401 where it proves nothing. A postback is answered 422 where it can't be used: its sender
 //! shows that to a person.
 
@@ -178,7 +178,7 @@ impl<'a> Received<'a> {
             Err(Unreadable::Refused(refusal)) => Err(self.refused(refusal).await),
             Err(error) => {
                 self.count("unreadable");
-                self.lay_aside(vec![self.letter("unreadable")]).await;
+                self.note("unreadable").await;
                 let code = if error == Unreadable::TooMany { Code::TooLarge } else { Code::Malformed };
                 Err(Problem::new(code, error))
             }
@@ -187,7 +187,7 @@ impl<'a> Received<'a> {
 
     async fn refused(&self, refusal: Refusal) -> Problem {
         self.count(refusal.tag());
-        self.lay_aside(vec![self.letter(refusal.tag())]).await;
+        self.note(refusal.tag()).await;
         Problem::new(Code::Unproved, refusal)
     }
 
@@ -228,7 +228,9 @@ impl<'a> Received<'a> {
                 Err(problem) => self.unusable(&mut tally, event, problem.code.tag(), &problem.detail),
             }
         }
-        self.lay_aside(std::mem::take(&mut tally.letters)).await;
+        if let Err(problem) = self.lay_aside(std::mem::take(&mut tally.letters)).await {
+            tally.retry.get_or_insert(problem);
+        }
         tally
     }
 
@@ -255,8 +257,14 @@ impl<'a> Received<'a> {
         Letter::new(self.source, reason, self.body_bytes)
     }
 
-    async fn lay_aside(&self, letters: Vec<Letter>) {
-        letters::lay_aside(self.api, self.source, letters, self.delivery.now).await;
+    async fn lay_aside(&self, letters: Vec<Letter>) -> Result<(), Problem> {
+        letters::lay_aside(self.api, self.source, letters, self.delivery.now).await
+    }
+
+    /// Lays a letter aside that decides no answer.
+    async fn note(&self, reason: &'static str) {
+        // Nothing of it was believed: it is never an error that it can't be kept.
+        let _ = self.lay_aside(vec![self.letter(reason)]).await;
     }
 
     fn answer(&self, tally: &Tally) -> Response<Full> {

@@ -126,3 +126,45 @@ async fn who_floods_a_node_with_nonsense_fills_no_disk_and_everything_is_counted
         assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn what_was_proved_and_cannot_be_used_leaves_a_letter_however_much_junk_there_is() {
+    let node = node().await;
+    let rule = json!({"gives": "lead", "fields": {"email": "/who"}});
+    put(&node, "crm", json!({"provider": "generic", "secrets": ["main"], "rules": [rule]})).await;
+    for _ in 0..12 {
+        node.send_as("POST", "/v1/webhooks/demo/crm", &[], "{}").await;
+    }
+    for index in 0..12 {
+        let body = json!({"who": "nobody", "index": index}).to_string();
+        assert_eq!(deliver(&node, "crm", &[], &body).await.status, 200);
+    }
+    let kept = letters(&node);
+    let proved = kept.iter().filter(|(reason, _)| reason == "no_subject").count();
+    assert_eq!((kept.len() - proved, proved), (10, 12));
+}
+
+#[tokio::test]
+async fn what_was_proved_is_asked_for_again_while_its_letter_cannot_be_kept() {
+    let node = node().await;
+    let sale = "subid=x&status=sale&tid=1&payout=1,5&currency=EUR";
+    let postback = format!("/v1/postback/demo?{sale}&token={}", super::SECRET.replace('=', "%3D"));
+    let body = r#"{"id":"evt_1","type":"customer.updated"}"#;
+    for (is_postback, usually) in [(false, 200), (true, 422)] {
+        let call = async || match is_postback {
+            true => node.send_as("GET", &postback, &[], "").await.status,
+            false => deliver(&node, "stripe", &[], body).await.status,
+        };
+        node.disk.syncs_to_fail.store(1, Ordering::Relaxed);
+        assert_eq!(call().await, 503);
+        let kept = async {
+            // The journal is opened anew after a failed sync.
+            while call().await != usually {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), kept).await.unwrap();
+    }
+    let reasons: Vec<String> = letters(&node).into_iter().map(|(reason, _)| reason).collect();
+    assert!(reasons.contains(&"unmapped".to_owned()) && reasons.contains(&"amount_unreadable".to_owned()));
+}
