@@ -167,6 +167,16 @@ impl KeyRing {
     }
 }
 
+/// When the click of this token was, by its own word: no key is needed to read it, and none proves it.
+#[must_use]
+pub fn claimed_time(text: &str) -> Option<UnixMs> {
+    let mut raw = [0; TOKEN_LEN + 2];
+    match URL_SAFE_NO_PAD.decode_slice(text, &mut raw) {
+        Ok(TOKEN_LEN) if raw[0] == VERSION => ClickId::from_bytes(&raw[2..18]).map(|click| click.at()),
+        _ => None,
+    }
+}
+
 /// Whether a click made at `clicked` counts for something that happened at `used`, `window_ms`
 /// milliseconds being the program's window. The last millisecond of the window counts.
 pub fn check_age(clicked: UnixMs, used: UnixMs, window_ms: i64) -> Result<(), TokenError> {
@@ -250,6 +260,7 @@ mod tests {
             let text = ring(3, &[3]).mint(&token, &mut text);
             prop_assert!(text.len() <= 64);
             prop_assert_eq!(ring(3, &[3]).verify(text), Ok(token));
+            prop_assert_eq!(claimed_time(text), Some(UnixMs(ms)));
         }
 
         #[test]

@@ -41,7 +41,7 @@ use letters::{Letter, Letters};
 use serde_json::{Value, json};
 use std::{borrow::Cow, fmt::Display};
 use whence_runtime::http::{Full, full};
-use whence_schemas::{event::WebhookSource, time::UnixMs};
+use whence_schemas::event::WebhookSource;
 
 /// The source of a program that answers for postbacks.
 pub(super) const POSTBACK: &str = "postback";
@@ -283,13 +283,4 @@ impl<'a> Received<'a> {
         });
         json_response(StatusCode::OK, &body)
     }
-}
-
-/// How long a touch that cannot be judged yet keeps its lead waiting. A key or link travels for seconds;
-/// a token under a key that never existed must not cost the lead.
-pub(super) const PATIENCE_MS: i64 = 15 * 60 * 1000;
-
-/// Whether an event of this time is young enough to wait for its touches.
-fn is_patient(occurred_at: Option<UnixMs>, now: UnixMs) -> bool {
-    occurred_at.is_some_and(|at| now.ms_since(at) <= PATIENCE_MS)
 }

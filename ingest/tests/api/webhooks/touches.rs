@@ -1,8 +1,9 @@
 //! A provider's lead is taken whatever its token is worth; only what may mend itself waits, and not long.
 
-use super::{deliver, gists, node, payload, put};
+use super::{SECRET, deliver, gists, node, payload, put};
 use crate::node::{NOW, good_token, ring, token};
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering;
 use whence_schemas::token::KeyRing;
 
 const CHECKOUT: &str = include_str!("payloads/stripe_checkout.json");
@@ -53,10 +54,40 @@ async fn a_touch_that_may_mend_itself_is_waited_for_while_the_event_is_young() {
     }
     assert!(!gists(&node).iter().any(|gist| gist.starts_with("lead")));
     let later = NOW.plus_ms(16 * 60 * 1000);
-    node.clock_ms.store(later.0, std::sync::atomic::Ordering::Relaxed);
+    node.clock_ms.store(later.0, Ordering::Relaxed);
     let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, &unknown_key)).await;
     assert_eq!(answer.status, 200, "a key that never was does not cost the lead: {}", answer.text);
     assert!(gists(&node).contains(&"lead \"customer-1\" keys 3 by []".to_owned()));
+}
+
+#[tokio::test]
+async fn without_a_time_the_click_or_the_registry_says_whether_to_wait() {
+    let node = node().await;
+    let status = async |token: &str| {
+        let secret = SECRET.replace('=', "%3D");
+        let path = format!("/v1/postback/demo?subid={token}&status=lead&token={secret}");
+        node.send_as("GET", &path, &[], "").await.status
+    };
+    let hour = 3_600_000;
+    for (age_ms, answer) in [(1000, 503), (hour, 200)] {
+        let unknown_link = token(&ring(1, &[1]), "not-here-yet", "email", age_ms);
+        let unknown_key = token(&ring(9, &[9]), "abc", "email", age_ms);
+        assert_eq!(status(&unknown_link).await, answer, "link, click {age_ms} ms ago");
+        assert_eq!(status(&unknown_key).await, answer, "key, click {age_ms} ms ago");
+    }
+    node.is_current.store(false, Ordering::Relaxed);
+    assert_eq!(status(&token(&ring(1, &[1]), "new", "email", hour)).await, 503, "the link may be on its way");
+    assert_eq!(
+        status(&token(&ring(9, &[9]), "new", "email", hour)).await,
+        200,
+        "keys are not in the registry"
+    );
+    assert_eq!(status("not-ours").await, 200);
+    let later = NOW.plus_ms(16 * 60 * 1000);
+    node.clock_ms.store(later.0, Ordering::Relaxed);
+    let new = token(&ring(1, &[1]), "new", "email", 0);
+    let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, &new)).await;
+    assert_eq!(answer.status, 503, "however old the event is: {}", answer.text);
 }
 
 #[tokio::test]
