@@ -51,14 +51,19 @@ fn event(
         Some(text(&body, &scheme.event_at))
     };
     let own = if scheme.id_at.is_empty() { String::new() } else { text(&body, &scheme.id_at) };
-    let id = if own.is_empty() { given_id(delivery, index) } else { own };
+    let id = if own.is_empty() { given_id(delivery, scheme, index) } else { own };
     Ok(ProviderEvent { id, name: name.unwrap_or_default(), body, is_test: false })
 }
 
-/// Where the body has no id: the caller's key, if it was proved together with the bearer key; a signature
-/// covers the body only, so then it is the body itself that makes the event one.
-fn given_id(delivery: &Delivery<'_>, index: usize) -> String {
-    let key = delivery.header("idempotency-key").filter(|key| delivery.bearer().is_some() && !key.is_empty());
+/// Before an entry's place in its list. No header's text can have it, so that an entry is never taken for a
+/// delivery of its own.
+const PLACE: char = '§';
+
+/// Where the body has no id: the caller's key, where it came with the bearer key that proved the request. A
+/// signature covers the body only, so then it is the body itself that makes the event one.
+fn given_id(delivery: &Delivery<'_>, scheme: &WebhookScheme, index: usize) -> String {
+    let is_by_bearer = scheme.signature_header.is_empty() && delivery.bearer().is_some();
+    let key = delivery.header("idempotency-key").filter(|key| is_by_bearer && !key.is_empty());
     let id = key.map_or_else(|| sign::hex(&sign::sha256(&[delivery.body])), str::to_owned);
-    if index == 0 { id } else { format!("{id}-{index}") }
+    if index == 0 { id } else { format!("{id}{PLACE}{index}") }
 }

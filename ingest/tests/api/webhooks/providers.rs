@@ -191,6 +191,44 @@ async fn any_json_is_taken_with_a_mapping_of_ones_own() {
 }
 
 #[tokio::test]
+async fn a_signed_body_is_one_event_under_whatever_unsigned_headers() {
+    let node = node().await;
+    let rules = json!([{"gives": "lead", "fields": {"email": "/who"}}]);
+    let generic = json!({"provider": "generic", "secrets": ["main"], "rules": rules,
+        "signature_header": "x-signature"});
+    put(&node, "crm", generic).await;
+    let salesforce = json!({"provider": "salesforce", "secrets": ["main"], "rules": rules,
+        "signature_header": "x-signature", "organization": super::ORGANIZATION});
+    put(&node, "flow", salesforce).await;
+    let body = r#"{"who":"a@shop.example"}"#;
+    let signature = format!("x-signature: {}", super::hex(&super::sha256(&[body.as_bytes()])));
+    for source in ["crm", "flow"] {
+        for key in ["k1", "k2"] {
+            let key = format!("idempotency-key: {key}");
+            let headers = [signature.as_str(), "authorization: Bearer whatever", &key];
+            let answer = node.send_as("POST", &format!("/v1/webhooks/demo/{source}"), &headers, body).await;
+            assert_eq!(answer.status, 200, "{source}: {}", answer.text);
+        }
+    }
+    let ids: BTreeSet<_> = node.events().into_iter().map(|event| event.id).collect();
+    assert_eq!(ids.len(), 2, "one of each source");
+}
+
+#[tokio::test]
+async fn an_entry_of_a_list_is_no_other_delivery() {
+    let node = node().await;
+    let rules = json!([{"gives": "lead", "fields": {"email": "/who"}}]);
+    put(&node, "crm", json!({"provider": "generic", "secrets": ["main"], "rules": rules})).await;
+    let list = r#"[{"who":"a@shop.example"},{"who":"b@shop.example"}]"#;
+    for (key, body) in [("k", list), ("k-1", r#"{"who":"c@shop.example"}"#), ("k", list)] {
+        let key = format!("idempotency-key: {key}");
+        assert_eq!(deliver(&node, "crm", &[&key], body).await.status, 200);
+    }
+    let ids: BTreeSet<_> = node.events().into_iter().map(|event| event.id).collect();
+    assert_eq!(ids.len(), 3);
+}
+
+#[tokio::test]
 async fn whoever_signs_as_standard_webhooks_say_is_taken() {
     let node = node().await;
     let mapping = json!({
