@@ -162,15 +162,23 @@ impl<'a> Received<'a> {
         let secrets: Vec<&[u8]> =
             self.source.secrets.iter().filter_map(|name| self.api.webhooks.secrets.get(name)).collect();
         if secrets.is_empty() {
-            self.count("secret_missing");
-            return Err(Problem::new(Code::SecretMissing, "this process has none of the source's secrets"));
+            return Err(self.secret_missing("this process has none of the source's secrets"));
         }
         Ok(secrets)
+    }
+
+    fn secret_missing(&self, detail: &str) -> Problem {
+        self.count("secret_missing");
+        Problem::new(Code::SecretMissing, detail)
     }
 
     /// The events of a delivery that proves itself.
     async fn events(&self, secrets: &[&[u8]]) -> Result<Vec<ProviderEvent>, Problem> {
         if let Err(refusal) = self.provider.verify(&self.delivery, self.source, secrets) {
+            let is_for_lack = matches!(refusal, Refusal::Forged | Refusal::Secret);
+            if is_for_lack && secrets.len() < self.source.secrets.len() {
+                return Err(self.secret_missing("this process lacks one of the source's secrets"));
+            }
             return Err(self.refused(refusal).await);
         }
         match self.provider.events(&self.delivery, self.source) {

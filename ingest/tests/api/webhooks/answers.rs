@@ -82,3 +82,15 @@ async fn a_source_whose_secret_this_process_was_not_given_asks_for_another_try()
     put(&node, "stripe", json!({"provider": "stripe", "secrets": ["other"]})).await;
     assert_eq!(deliver(&node, "stripe", &[], &payload(CHECKOUT, "x")).await.status, 401);
 }
+
+#[tokio::test]
+async fn a_signature_of_a_secret_that_this_process_lacks_asks_for_another_try() {
+    let node = node().await;
+    // Where a secret is being replaced, some processes have the new one and others not yet.
+    put(&node, "stripe", json!({"provider": "stripe", "secrets": ["elsewhere", "other"]})).await;
+    let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, "x")).await;
+    assert_eq!(answer.problem(), (503, "secret_missing".into(), String::new()));
+    let answer = node.send_as("POST", "/v1/webhooks/demo/stripe", &[], "{}").await;
+    assert_eq!(answer.status, 401, "no secret proves what is not signed");
+    assert_eq!(gists(&node), ["dead letter unsigned"]);
+}
