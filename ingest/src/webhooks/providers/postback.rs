@@ -19,8 +19,9 @@ pub(super) fn verify(delivery: &Delivery<'_>, _scheme: &WebhookScheme, secret: &
     sign::same_text(token.as_bytes(), secret)
 }
 
-/// The query as an object. The transaction's id tells two payments of one click apart; without one there
-/// is one of each kind, and a rebill cannot be told from its retry.
+/// The query as an object. The transaction's id tells two payments of one click apart, sale or rebill: what
+/// is rejected later names nothing else. Without one there is one payment, and a rebill cannot be told from
+/// its retry.
 pub(super) fn events(
     delivery: &Delivery<'_>,
     _scheme: &WebhookScheme,

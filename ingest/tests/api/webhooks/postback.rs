@@ -3,6 +3,7 @@
 use super::{SECRET, gists, node};
 use crate::node::{Answer, Node, good_token};
 use std::collections::BTreeSet;
+use whence_schemas::event::event::Body;
 
 async fn call(node: &Node, query: &str) -> Answer {
     let token = SECRET.replace('=', "%3D");
@@ -41,6 +42,27 @@ async fn a_rebill_counts_once_for_each_transaction_and_needs_one() {
     let rebills: Vec<_> = node.events().into_iter().filter(|event| event.source == "postback").collect();
     let ids: BTreeSet<_> = rebills[1..].iter().map(|event| event.id.clone()).collect();
     assert_eq!((rebills.len(), ids.len()), (4, 2), "the first is the dead letter");
+}
+
+#[tokio::test]
+async fn what_is_rejected_is_the_payment_it_names() {
+    let node = node().await;
+    for paid in ["status=sale&tid=t-1", "status=rebill&tid=t-2", "status=sale"] {
+        let query = format!("subid=s&{paid}&payout=5&currency=EUR");
+        assert_eq!(call(&node, &query).await.status, 200, "{paid}");
+    }
+    for rejected in ["status=rejected&tid=t-1", "status=rejected&tid=t-2", "status=rejected"] {
+        assert_eq!(call(&node, &format!("subid=s&{rejected}")).await.status, 200, "{rejected}");
+    }
+    let (mut paid, mut taken_back) = (Vec::new(), Vec::new());
+    for event in node.events() {
+        match event.body.unwrap() {
+            Body::Qualification(_) => paid.push(event.id),
+            Body::Disqualification(rejected) => taken_back.push(rejected.qualification_id),
+            _ => {}
+        }
+    }
+    assert_eq!((paid.len(), taken_back), (3, paid));
 }
 
 #[tokio::test]

@@ -332,7 +332,7 @@ fn cases() -> Vec<Case> {
             "postback",
             "",
             json!(format!("subid={subid}&status=rebill&tid=t2&payout=3&currency=USD")),
-            vec![json!({"type": "qualification", "id": "rebill-t2:qualification", "contact": contact,
+            vec![json!({"type": "qualification", "id": "sale-t2:qualification", "contact": contact,
                 "name": "rebill", "value": {"minor": 300, "currency": "USD"}})],
         ),
         (
