@@ -229,6 +229,18 @@ async fn an_entry_of_a_list_is_no_other_delivery() {
 }
 
 #[tokio::test]
+async fn an_order_of_shopify_is_paid_where_its_signed_body_says_so() {
+    let node = node().await;
+    let order = payload(include_str!("payloads/shopify_order.json"), &good_token());
+    for status in ["pending", "authorized", "partially_paid", "refunded", "voided"] {
+        let body =
+            order.replace(r#""financial_status": "paid""#, &format!(r#""financial_status": "{status}""#));
+        let answer = deliver(&node, "shopify", &["x-shopify-topic: orders/paid"], &body).await;
+        assert_eq!(answer.json(), json!({"accepted": 0, "unmapped": 1, "unusable": 0}), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn whoever_signs_as_standard_webhooks_say_is_taken() {
     let node = node().await;
     let mapping = json!({

@@ -300,7 +300,7 @@ fn cases() -> Vec<Case> {
             "shopify",
             "orders/paid",
             json!({"id": 7, "email": "a@shop.example", "total_price": "12.50", "currency": "EUR",
-                "note_attributes": [{"name": "whence_code", "value": "abc"}]}),
+                "financial_status": "paid", "note_attributes": [{"name": "whence_code", "value": "abc"}]}),
             vec![
                 json!({"type": "lead", "id": "lead-7:lead", "contact": "order-7", "email": "a@shop.example"}),
                 json!({"type": "qualification", "id": "order-7:qualification", "contact": "order-7",
