@@ -63,3 +63,26 @@ async fn bodies_that_are_only_announced_take_no_room() {
         assert_eq!(taken.status, 200, "{}", taken.text);
     }
 }
+
+#[tokio::test]
+async fn bodies_that_arrive_and_never_end_are_bounded_and_bother_no_caller_with_a_key() {
+    let node = node().await;
+    let head = begun("/v1/webhooks/demo/stripe", "stripe-signature: t=1,v1=00");
+    let nearly_all = format!("{head}{}", " ".repeat((1 << 20) - 2));
+    let mut held = Vec::new();
+    let full = async {
+        loop {
+            let mut stream = begin(&node, &nearly_all).await;
+            let mut byte = [0];
+            // Answered at once, or waiting for the last byte.
+            match timeout(Duration::from_millis(50), stream.peek(&mut byte)).await {
+                Ok(_) => return status(&mut stream).await,
+                Err(_) => held.push(stream),
+            }
+        }
+    };
+    assert_eq!(timeout(4 * SOON, full).await.expect("the room ends"), "503");
+    assert!(held.len() >= 15, "{} bodies", held.len());
+    let taken = node.post("/v1/events", lead(json!({}))).await;
+    assert_eq!(taken.status, 202, "{}", taken.text);
+}
