@@ -11,14 +11,14 @@ pub mod migrate;
 mod reward;
 
 use crate::{
-    position::{Horizon, InsertToken},
+    position::{Horizon, InsertToken, Partition},
     store::{EventName, Rows, Store, StoreError},
 };
 use bytes::Bytes;
 use clickhouse::{Client, error::Error};
 use std::{collections::HashSet, time::Duration};
 use whence_schemas::{
-    ids::{ClickId, EventId},
+    ids::{ClickId, EventId, Incarnation},
     rows::{
         DisqualificationRow, LeadRow, QualificationRow, Row, SubjectKeyRow, encode_block, insert_statement,
     },
@@ -69,7 +69,10 @@ impl ClickHouseStore {
         // Look-ups name their ids in the query's text.
         let mut lookups = client.with_setting("max_query_size", "67108864");
         if settings.is_cluster {
-            inserts = inserts.with_setting("insert_quorum", "auto");
+            // One insert of a table at a time: with parallel ones a replica that has the newest may lack
+            // one before, and sequential consistency is not promised.
+            inserts =
+                inserts.with_setting("insert_quorum", "auto").with_setting("insert_quorum_parallel", "0");
             lookups = lookups.with_setting("select_sequential_consistency", "1");
         }
         ClickHouseStore { inserts, lookups, settings }
@@ -129,6 +132,10 @@ impl Store for ClickHouseStore {
             Rows::RewardEvents(rows) => self.send(token, rows).await,
             Rows::Rejects(rows) => self.send(token, rows).await,
         }
+    }
+
+    async fn stored_end(&self, incarnation: Incarnation, partition: Partition) -> Result<u64, StoreError> {
+        self.in_time(lookup::stored_end(&self.lookups, incarnation, partition)).await
     }
 
     async fn clicks_known(

@@ -105,15 +105,40 @@ impl Looked {
     }
 }
 
+/// Why the records of a block can't become anything yet.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The store can't say what is needed.
+    #[error("storing or looking up failed")]
+    Store(#[from] StoreError),
+    /// The API knew the key of a click token, this process does not: to go on would cost somebody the credit.
+    #[error(
+        "key {key_id} of a click token in the record at offset {offset} is not in this process's secrets file: give every process the same keys, and a key to all before it mints"
+    )]
+    UnknownKey {
+        /// The key's id.
+        key_id: u8,
+        /// Of the record.
+        offset: u64,
+    },
+}
+
 /// Joins the records of a block and looks at the clicks behind its leads.
 pub async fn look<S: Store>(
     range: &BlockRange,
     records: &[Record],
     state: &mut ConversionState,
     store: &S,
-) -> Result<Looked, StoreError> {
+) -> Result<Looked, ProcessError> {
     let before = range.horizon();
     let decoded: Vec<_> = records.iter().map(decode::conversion).collect();
+    for (record, conversion) in records.iter().zip(&decoded) {
+        if let Some(key_id) =
+            conversion.as_ref().ok().and_then(|event| credit::unknown_key(event, &state.keys))
+        {
+            return Err(ProcessError::UnknownKey { key_id, offset: record.offset });
+        }
+    }
     let known = known(&before, &decoded, state, store).await?;
     let new = decoded.iter().flatten().filter(|conversion| !known.contains(&conversion.id));
     let people = People::load(&before, new, store).await?;

@@ -32,10 +32,13 @@ pub struct GrowingFilter {
 }
 
 impl GrowingFilter {
-    /// An empty one, sized for `expected` ids at least.
+    /// An empty one, sized for `expected` ids, or for as many as fit into the bound: beyond them it says "maybe"
+    /// more often. (Bits of a bloom filter: n ln(1/p) / ln²2.)
     #[must_use]
     pub fn new(settings: FilterSettings, expected: usize) -> GrowingFilter {
-        let capacity = settings.first_capacity.max(expected).max(1);
+        let bits = settings.bytes_max as f64 * 8.0;
+        let within_bound = bits * std::f64::consts::LN_2.powi(2) / -settings.false_positive_rate.ln();
+        let capacity = settings.first_capacity.max(expected.min(within_bound as usize)).max(1);
         let mut filter = GrowingFilter { settings, filters: Vec::new(), capacity, added: 0, bytes: 0 };
         filter.grow(capacity);
         filter
@@ -98,6 +101,12 @@ mod tests {
         let maybe = (0..50_000).filter(|n| filter.check_and_add(id(*n))).count();
         // Each of the seven filters it grows to adds its own share.
         assert!(maybe < 50_000 * 7 / 100, "{maybe} of 50,000");
+    }
+
+    #[test]
+    fn what_it_expects_does_not_take_it_past_its_bound() {
+        let filter = GrowingFilter::new(settings(100, 10_000), 1 << 30);
+        assert!((9_000..=10_001).contains(&filter.bytes()), "{}", filter.bytes());
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use crate::{
     position::{Commit, Partition},
     reward::sweep::{Outbox, OutboxError},
-    source::{Chunk, Record, Source, SourceError},
+    source::{Chunk, Record, Source, SourceError, Start},
 };
 use bytes::Bytes;
 use std::{path::PathBuf, sync::Weak, time::Duration};
@@ -174,7 +174,7 @@ fn io_failed(error: std::io::Error) -> SourceError {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the checkpoint {0} is damaged; remove it to start from the oldest record there is: what is stored already is then found to be duplicates"
+    "the checkpoint {0} is damaged: remove it, and start once with --resume-behind-stored to go on behind what is stored"
 )]
 struct DamagedCheckpoint(PathBuf);
 
@@ -183,14 +183,14 @@ impl Source for JournalSource {
         self.settings.partition
     }
 
-    async fn restart(&mut self) -> Result<Commit, SourceError> {
+    async fn restart(&mut self) -> Result<Start, SourceError> {
         self.ahead.clear();
-        let commit = match Checkpoint::load(&self.settings.checkpoint).map_err(io_failed)? {
-            Stored::Intact(checkpoint) => Commit {
+        let start = match Checkpoint::load(&self.settings.checkpoint).map_err(io_failed)? {
+            Stored::Intact(checkpoint) => Start::Committed(Commit {
                 incarnation: Incarnation(Uuid::from_u128(checkpoint.position.incarnation.0)),
                 next: checkpoint.position.offset,
                 intent: checkpoint.intent,
-            },
+            }),
             Stored::Damaged => {
                 let damaged = DamagedCheckpoint(self.settings.checkpoint.clone());
                 return Err(SourceError::Fatal(Box::new(damaged)));
@@ -199,14 +199,15 @@ impl Source for JournalSource {
                 self.reader = Reader::open(self.settings.dir.clone(), None);
                 let first = self.first().await?;
                 let incarnation = Incarnation(Uuid::from_u128(first.incarnation.0));
-                Commit { incarnation, next: first.offset, intent: None }
+                Start::Uncommitted(Commit { incarnation, next: first.offset, intent: None })
             }
         };
-        let at = position(&commit);
+        let (Start::Committed(commit) | Start::Uncommitted(commit)) = &start;
+        let at = position(commit);
         self.reader.seek(at);
         self.taken_to = Some(at);
         self.committed = commit.intent.is_none().then_some(at);
-        Ok(commit)
+        Ok(start)
     }
 
     async fn read(&mut self, records_max: usize, wait: Duration) -> Result<Chunk, SourceError> {

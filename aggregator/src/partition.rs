@@ -11,15 +11,15 @@
 use crate::{
     click::{self, ClickDedup, DedupSettings, DedupTally},
     clock::Clock,
-    conversion::{self, ConversionState, Processed},
+    conversion::{self, ConversionState, ProcessError, Processed},
     filter::FilterSettings,
-    position::{BlockRange, Commit},
-    source::{Chunk, Record, Source, SourceError},
+    position::{BlockRange, Commit, Partition},
+    source::{Chunk, Record, Source, SourceError, Start},
     store::{Rows, Store, StoreError},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
-use whence_schemas::{token::KeyRing, topics::Stream};
+use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
 
 /// How a partition is worked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +42,8 @@ pub struct LoopSettings {
     pub conversion_filter: FilterSettings,
     /// How often the owner of a partition looks for what is due.
     pub sweep_every: Duration,
+    /// Where rows are stored past what was committed, goes on behind them instead of refusing.
+    pub resume_behind_stored: bool,
 }
 
 impl Default for LoopSettings {
@@ -56,6 +58,7 @@ impl Default for LoopSettings {
             dedup: DedupSettings::default(),
             conversion_filter: FilterSettings::default(),
             sweep_every: Duration::from_secs(10),
+            resume_behind_stored: false,
         }
     }
 }
@@ -69,6 +72,21 @@ pub enum LoopError {
     /// The store ended it.
     #[error("storing or looking up failed")]
     Store(#[from] StoreError),
+    /// A key is missing.
+    #[error(transparent)]
+    UnknownKey(ProcessError),
+    /// Nobody's commit says that these records are stored, but they are.
+    #[error(
+        "records of {partition} before offset {stored_end} are stored already, but no commit says so: to read from {next} would store them twice. If the consumer group has another name now, give it its old one; if its offsets or the checkpoint are lost, start once with --resume-behind-stored"
+    )]
+    StoredAlready {
+        /// The partition.
+        partition: Partition,
+        /// The record that would come next.
+        next: u64,
+        /// One past the last record with a row.
+        stored_end: u64,
+    },
     /// The block that was in flight can't be read again as it was.
     #[error("the block {range:?} was in flight, but its records can't be read again: found {found}")]
     Gap {
@@ -77,6 +95,15 @@ pub enum LoopError {
         /// What the source gave instead.
         found: String,
     },
+}
+
+impl From<ProcessError> for LoopError {
+    fn from(error: ProcessError) -> LoopError {
+        match error {
+            ProcessError::Store(error) => LoopError::Store(error),
+            error @ ProcessError::UnknownKey { .. } => LoopError::UnknownKey(error),
+        }
+    }
 }
 
 /// What the loop did; told after each step so that metrics and tests can watch.
@@ -122,6 +149,8 @@ pub struct PartitionLoop<'a, Src, Sto, Clk> {
     state: State,
     /// Records read, but not yet part of a block.
     ahead: VecDeque<Chunk>,
+    /// The incarnation that is known to have no rows past what was committed; none: nothing is.
+    sound: Option<Incarnation>,
     watch: Box<dyn FnMut(Progress) + Send + 'a>,
 }
 
@@ -148,6 +177,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             settings,
             state,
             ahead: VecDeque::new(),
+            sound: None,
             watch: Box::new(watch),
         }
     }
@@ -155,7 +185,9 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
     /// Works until an error. Dropping the future at any point is a crash, and as harmless. Errors other
     /// than [`SourceError::Lost`] and the fatal ones are cured by a new loop over the same partition.
     pub async fn run(mut self) -> Result<(), LoopError> {
-        let committed = self.source.restart().await?;
+        let start = self.source.restart().await?;
+        let is_sure = matches!(start, Start::Committed(_)) && !self.settings.resume_behind_stored;
+        let (Start::Committed(committed) | Start::Uncommitted(committed)) = start;
         if let Some(end) = committed.intent {
             let range = BlockRange {
                 incarnation: committed.incarnation,
@@ -169,6 +201,9 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         }
         loop {
             let (range, records) = self.next_block().await?;
+            if !is_sure && !self.is_behind_stored(&range).await? {
+                continue;
+            }
             self.source
                 .commit(&Commit {
                     incarnation: range.incarnation,
@@ -179,6 +214,31 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             (self.watch)(Progress::Intended(range));
             self.finish(&range, &records).await?;
         }
+    }
+
+    /// Whether the block is behind all that is stored of its incarnation. If not, and if that is wanted, goes
+    /// there.
+    async fn is_behind_stored(&mut self, range: &BlockRange) -> Result<bool, LoopError> {
+        if self.sound == Some(range.incarnation) {
+            return Ok(true);
+        }
+        let stored_end = self.store.stored_end(range.incarnation, range.partition).await?;
+        if stored_end > range.first {
+            let (partition, next) = (range.partition, range.first);
+            if !self.settings.resume_behind_stored {
+                // Another owner may have stored it meanwhile; then this one is told so here.
+                self.source.restart().await?;
+                return Err(LoopError::StoredAlready { partition, next, stored_end });
+            }
+            tracing::warn!(%partition, next, stored_end, "going on behind what is stored: see the view reconciliation for what the last block before may lack");
+            let behind = Commit { incarnation: range.incarnation, next: stored_end, intent: None };
+            self.source.commit(&behind).await?;
+            self.source.restart().await?;
+            self.ahead.clear();
+            return Ok(false);
+        }
+        self.sound = Some(range.incarnation);
+        Ok(true)
     }
 
     /// From an intended block to a committed one.

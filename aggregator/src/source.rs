@@ -39,14 +39,23 @@ pub enum SourceError {
     Fatal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Where a source goes on, and how it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A partition's owner committed this.
+    Committed(Commit),
+    /// No owner's commit is there: the first record there is, or the offset that somebody set by hand. What
+    /// stands there may be stored already.
+    Uncommitted(Commit),
+}
+
 /// One partition, read from the committed position on.
 pub trait Source: Send {
     /// Which partition this is.
     fn partition(&self) -> Partition;
 
-    /// Goes back to what was committed last and returns it; reading goes on from its `next`. Where
-    /// nothing was ever committed: the first record there is, without intent.
-    fn restart(&mut self) -> impl Future<Output = Result<Commit, SourceError>> + Send;
+    /// Goes back to what was committed last and returns it; reading goes on from its `next`.
+    fn restart(&mut self) -> impl Future<Output = Result<Start, SourceError>> + Send;
 
     /// The next records, at most `records_max`, all of one incarnation. Waits for the first one up to
     /// `wait`; then gives what is there. An empty chunk: none came.

@@ -8,10 +8,10 @@ mod reward;
 pub use evidence::{EvidenceStore, FoundClick};
 pub use reward::{DueReward, LeadTimes, RewardStore, RewardUsage};
 
-use crate::position::{Horizon, InsertToken};
+use crate::position::{Horizon, InsertToken, Partition};
 use std::{collections::HashSet, future::Future};
 use whence_schemas::{
-    ids::{ClickId, EventId},
+    ids::{ClickId, EventId, Incarnation},
     rows::{
         ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
         QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
@@ -105,6 +105,14 @@ pub trait Store: RewardStore + EvidenceStore {
     /// part, or without their rollups, are completed.
     fn insert(&self, token: &InsertToken, rows: &Rows)
     -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// One past the last record of this partition and incarnation that a row of facts or rejects stands for;
+    /// 0 where none does. Costs a scan: only asked where a commit is missing.
+    fn stored_end(
+        &self,
+        incarnation: Incarnation,
+        partition: Partition,
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Which of these clicks (program and id) are stored before the horizon.
     fn clicks_known(

@@ -6,7 +6,7 @@ use crate::{
     partition::{LoopError, LoopSettings, PartitionLoop},
     position::{Commit, Partition},
     reward::sweep::{Outbox, Sweeper},
-    source::{Chunk, Source, SourceError},
+    source::{Chunk, Source, SourceError, Start},
     store::{Store, StoreError},
 };
 use std::{
@@ -119,7 +119,9 @@ fn report(partition: Partition, error: &LoopError, backoff: Duration) {
     let kind = match error {
         LoopError::Source(SourceError::Fatal(_))
         | LoopError::Store(StoreError::Fatal(_))
-        | LoopError::Gap { .. } => "fatal",
+        | LoopError::Gap { .. }
+        | LoopError::UnknownKey(_)
+        | LoopError::StoredAlready { .. } => "fatal",
         LoopError::Source(_) | LoopError::Store(_) => "retry",
     };
     metrics::counter!("whence_partition_restarts_total", "stream" => partition.stream.word(), "kind" => kind)
@@ -150,11 +152,11 @@ impl<Src: Source> Source for UntilStopped<'_, Src> {
         self.source.partition()
     }
 
-    async fn restart(&mut self) -> Result<Commit, SourceError> {
+    async fn restart(&mut self) -> Result<Start, SourceError> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Err(SourceError::Lost),
-            commit = self.source.restart() => commit,
+            start = self.source.restart() => start,
         }
     }
 

@@ -4,7 +4,7 @@
 //! uses it, and parsing stays linear.
 
 use crate::{
-    position::Horizon,
+    position::{Horizon, Partition},
     store::{EVENT_TABLES, EventName},
 };
 use clickhouse::{
@@ -15,10 +15,11 @@ use serde::Deserialize;
 use std::{collections::HashSet, fmt::Write as _};
 use uuid::Uuid;
 use whence_schemas::{
-    ids::{ClickId, EventId},
-    rows::{Row as TableRow, SubjectKeyRow, select_list},
+    ids::{ClickId, EventId, Incarnation},
+    rows::{ClickRow, RejectRow, Row as TableRow, SubjectKeyRow, select_list},
     subject::SubjectKey,
     time::UnixMs,
+    topics::Stream,
 };
 
 /// Ids of one query, at most: more are asked for in several.
@@ -133,6 +134,37 @@ pub(super) async fn click_ids(
 /// Ids of conversions, whatever table their fact is in.
 fn of_event_tables(condition: &str) -> String {
     EVENT_TABLES.map(|table| format!("SELECT id FROM {table} WHERE {condition}")).join(" UNION ALL ")
+}
+
+#[derive(Row, Deserialize)]
+struct EndRow {
+    end: u64,
+}
+
+pub(super) async fn stored_end(
+    client: &Client,
+    incarnation: Incarnation,
+    partition: Partition,
+) -> Result<u64> {
+    let of_stream: &[&str] = match partition.stream {
+        Stream::Clicks => &[ClickRow::TABLE],
+        Stream::Conversions => &EVENT_TABLES,
+    };
+    let place = format!(
+        "incarnation = toUUID('{}') AND partition = {}",
+        incarnation.0.hyphenated(),
+        partition.number
+    );
+    let facts = of_stream.iter().map(|table| format!("SELECT offset FROM {table} WHERE {place}"));
+    let rejects = format!(
+        "SELECT offset FROM {} WHERE stream = '{}' AND {place}",
+        RejectRow::TABLE,
+        partition.stream.word()
+    );
+    let offsets: Vec<String> = facts.chain([rejects]).collect();
+    let sql =
+        format!("SELECT if(count() = 0, 0, max(offset) + 1) AS end FROM ({})", offsets.join(" UNION ALL "));
+    Ok(client.query(&sql).fetch_one::<EndRow>().await?.end)
 }
 
 pub(super) async fn events_known(

@@ -10,7 +10,7 @@ use whence_schemas::{
     ids::{ChannelNumber, LinkNumber},
     rows::{Evidence, TouchValue},
     time::UnixMs,
-    token::{KeyRing, check_age},
+    token::{KeyRing, TokenError, check_age},
 };
 
 /// The decision and what it rests on.
@@ -59,6 +59,15 @@ pub(super) fn proved(conversion: &Conversion, keys: &KeyRing) -> (Vec<TouchValue
     let offered = offered(touches, keys);
     let credit = chosen(&offered, conversion.model, conversion.window_ms, conversion.occurred_at);
     (offered, credit)
+}
+
+/// The key of one of the event's tokens that is not in the ring.
+pub(super) fn unknown_key(event: &Conversion, keys: &KeyRing) -> Option<u8> {
+    let Kind::Lead { touches } = &event.kind else { return None };
+    touches.iter().find_map(|touch| match keys.verify(&touch.token) {
+        Err(TokenError::UnknownKey { key_id }) => Some(key_id),
+        _ => None,
+    })
 }
 
 /// What the touches prove, whatever the rules are.

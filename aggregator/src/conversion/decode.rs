@@ -12,7 +12,7 @@ use whence_schemas::{
         Subject, Touch, event::Body,
     },
     ids::EventId,
-    reward::mistakes,
+    reward::{MINOR_MAX, mistakes},
     subject::SubjectKey,
     time::UnixMs,
 };
@@ -206,6 +206,9 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
     Ok(match body {
         Body::Lead(lead) => (subject(lead.subject), Kind::Lead { touches: lead.touches }),
         Body::Qualification(q) => {
+            if !(0..=MINOR_MAX).contains(&q.value_minor) {
+                return Err(Unfit::Malformed("the value is below 0 or too large"));
+            }
             let kind = Kind::Qualification {
                 name: q.name,
                 value_minor: q.value_minor,
@@ -215,8 +218,8 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
             (subject(q.subject), kind)
         }
         Body::Disqualification(d) => {
-            if d.value_minor < 0 {
-                return Err(Unfit::Malformed("the amount to take back is below 0"));
+            if !(0..=MINOR_MAX).contains(&d.value_minor) {
+                return Err(Unfit::Malformed("the amount to take back is below 0 or too large"));
             }
             let qualification = match &d.qualification_id[..] {
                 [] => None,
@@ -255,6 +258,15 @@ fn reward(act: Act) -> Result<Kind, Unfit> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use whence_schemas::event::Qualification;
+
+    #[test]
+    fn an_amount_that_the_api_would_not_take_is_malformed() {
+        for (value_minor, is_taken) in [(-1, false), (0, true), (MINOR_MAX, true), (i64::MAX, false)] {
+            let q = Qualification { value_minor, currency: "EUR".into(), ..Qualification::default() };
+            assert_eq!(taken_apart(Body::Qualification(q)).is_ok(), is_taken, "{value_minor}");
+        }
+    }
 
     #[test]
     fn a_dead_letter_is_a_refusal_with_its_own_reason_and_no_text_for_one() {

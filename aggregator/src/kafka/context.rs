@@ -69,9 +69,15 @@ impl GroupContext {
         self.assigned.lock().expect("nothing panics while it holds the list").extend(assigned);
     }
 
+    /// The polling thread is to give this partition a queue and a task again.
+    pub(super) fn take_up(&self, assigned: Assigned) {
+        self.assigned.lock().expect("nothing panics while it holds the list").push(assigned);
+    }
+
     fn revoke(&self, consumer: &BaseConsumer<Self>) {
-        self.assigned.lock().expect("nothing panics while it holds the list").clear();
         let ended = self.workers.end_all();
+        // After the last task, which might have asked to be taken up again.
+        self.assigned.lock().expect("nothing panics while it holds the list").clear();
         metrics::counter!("whence_kafka_rebalances_total", "kind" => "revoke").increment(1);
         tracing::info!(partitions = ended, is_lost = consumer.assignment_lost(), "partitions revoked");
         if let Err(error) = consumer.unassign() {

@@ -1,23 +1,29 @@
 //! The group's thread and the tasks of its partitions.
 
-use super::{context::GroupContext, outbox::KafkaOutbox, source::PartitionSource, topic_id::topic_id};
+use super::{context::GroupContext, outbox::KafkaOutbox, source::PartitionSource};
 use crate::{
     partition::LoopSettings,
     position::Partition,
     store::Store,
     work::{Stop, work, work_and_sweep},
 };
+use futures_util::FutureExt as _;
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
 };
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
-use whence_schemas::{token::KeyRing, topics::Stream};
+use uuid::Uuid;
+use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
+
+/// A partition whose task panicked is taken up again after this.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// How to join the group.
 #[derive(Clone, Debug)]
@@ -76,6 +82,7 @@ impl GroupSettings {
 }
 
 /// A partition that was assigned and waits for its task.
+#[derive(Clone)]
 pub(super) struct Assigned {
     pub topic: String,
     pub partition: i32,
@@ -201,6 +208,7 @@ impl<S: Store + Clone + 'static> Member<S> {
 
     /// Gives an assigned partition its queue and its task.
     fn employ(&self, assigned: Assigned) {
+        let again = assigned.clone();
         let Assigned { topic, partition } = assigned;
         let Some((stream, _)) = self.settings.topics.iter().find(|(_, name)| *name == topic) else { return };
         let number = u32::try_from(partition).expect("Kafka assigns partitions from 0");
@@ -211,49 +219,40 @@ impl<S: Store + Clone + 'static> Member<S> {
         let filled = Arc::new(Notify::new());
         let notify = filled.clone();
         queue.set_nonempty_callback(move || notify.notify_one());
-        let stop = self.stop.child();
-        let incarnation = match self.incarnation(&topic, &stop) {
-            Some(incarnation) => incarnation,
-            None => return,
-        };
+        let (stream, stop) = (*stream, self.stop.child());
         let source = PartitionSource {
             consumer: self.consumer.clone(),
             queue,
             filled,
             topic,
-            partition: Partition { stream: *stream, number },
-            incarnation,
+            partition: Partition { stream, number },
+            incarnation: Incarnation(Uuid::nil()),
             next: 0,
             is_paused: true,
         };
         let (store, settings, keys, stops) =
             (self.store.clone(), self.loop_settings, self.keys.clone(), stop.clone());
-        let outbox = self.outbox.clone().filter(|_| *stream == Stream::Conversions);
+        let outbox = self.outbox.clone().filter(|_| stream == Stream::Conversions);
+        let consumer = self.consumer.clone();
         let task = self.workers.runtime.spawn(async move {
-            match outbox {
-                Some(outbox) => work_and_sweep(source, &store, &*outbox, settings, keys, stops).await,
-                None => work(source, &store, settings, keys, stops).await,
+            let released = stops.after_block.clone();
+            let worked = AssertUnwindSafe(async {
+                match outbox {
+                    Some(outbox) => work_and_sweep(source, &store, &*outbox, settings, keys, stops).await,
+                    None => work(source, &store, settings, keys, stops).await,
+                }
+            });
+            if worked.catch_unwind().await.is_ok() {
+                return;
+            }
+            // A defect, and no reason to leave the partition to nobody: it gets a new queue and a new task.
+            metrics::counter!("whence_partition_restarts_total", "stream" => stream.word(), "kind" => "panic")
+                .increment(1);
+            tracing::error!(topic = again.topic, partition = again.partition, "a partition's task panicked");
+            if released.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_some() {
+                consumer.context().take_up(again);
             }
         });
         self.workers.add(stop, task);
-    }
-
-    /// The topic's id; asked again until the broker answers or the process stops.
-    fn incarnation(&self, topic: &str, stop: &Stop) -> Option<whence_schemas::ids::Incarnation> {
-        const TIMEOUT: Duration = Duration::from_secs(5);
-        const TRIES: u32 = 6;
-        for _ in 0..TRIES {
-            // SAFETY: the consumer lives as long as `self`, which outlives this call.
-            match unsafe { topic_id(self.consumer.client().native_ptr(), topic, TIMEOUT) } {
-                Ok(incarnation) => return Some(incarnation),
-                Err(_) if stop.after_block.is_cancelled() => return None,
-                Err(error) => tracing::warn!(%error, "asking for the topic's id again"),
-            }
-        }
-        tracing::error!(
-            topic,
-            "the broker does not tell the topic's id (Kafka 2.8 or newer is needed): the partition stands still until the next rebalance"
-        );
-        None
     }
 }

@@ -6,17 +6,19 @@ use bytes::Bytes;
 use rdkafka::{
     ClientConfig,
     error::KafkaError,
-    producer::{FutureProducer, FutureRecord},
+    producer::{FutureProducer, FutureRecord, Producer},
     util::Timeout,
 };
-use std::time::Duration;
+use std::{sync::Mutex, time::Duration};
 
 /// How long the broker may take to acknowledge.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A producer of timers.
 pub(super) struct KafkaOutbox {
-    producer: FutureProducer,
+    config: ClientConfig,
+    /// Made anew when it has failed for good, as an idempotent producer does that lost its order.
+    producer: Mutex<FutureProducer>,
     topic: String,
 }
 
@@ -33,15 +35,27 @@ impl KafkaOutbox {
             // As the shipper: a program's timers must reach the partition of the program.
             .set("partitioner", "murmur2_random")
             .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
-        Ok(KafkaOutbox { producer: config.create()?, topic: topic.to_owned() })
+        let producer = Mutex::new(config.create()?);
+        Ok(KafkaOutbox { config, producer, topic: topic.to_owned() })
+    }
+
+    /// The producer, or a new one in its place.
+    fn producer(&self) -> Result<FutureProducer, KafkaError> {
+        let mut producer = self.producer.lock().expect("nothing panics while it holds the producer");
+        if let Some((_, reason)) = producer.client().fatal_error() {
+            tracing::warn!(topic = self.topic, reason, "the producer of timers is made anew");
+            *producer = self.config.create()?;
+        }
+        Ok(producer.clone())
     }
 }
 
 impl Outbox for KafkaOutbox {
     async fn send(&self, records: Vec<(String, Bytes)>) -> Result<(), OutboxError> {
+        let producer = self.producer().map_err(|error| OutboxError(Box::new(error)))?;
         let sends = records.iter().map(|(program, payload)| {
             let record = FutureRecord::to(&self.topic).key(program).payload(&payload[..]);
-            self.producer.send(record, Timeout::After(ACKNOWLEDGED_WITHIN))
+            producer.send(record, Timeout::After(ACKNOWLEDGED_WITHIN))
         });
         for sent in futures_util::future::join_all(sends).await {
             sent.map_err(|(error, _)| OutboxError(Box::new(error)))?;

@@ -1,9 +1,12 @@
 //! One assigned partition as the [`Source`]: its own queue, commits with metadata.
 
-use super::context::GroupContext;
+use super::{
+    context::GroupContext,
+    topic_id::{TopicIdError, topic_id},
+};
 use crate::{
     position::{Commit, Partition},
-    source::{Chunk, Record, Source, SourceError},
+    source::{Chunk, Record, Source, SourceError, Start},
 };
 use bytes::{Bytes, BytesMut};
 use rdkafka::{
@@ -28,6 +31,7 @@ pub(super) struct PartitionSource {
     pub filled: Arc<Notify>,
     pub topic: String,
     pub partition: Partition,
+    /// Asked of the broker at every start.
     pub incarnation: Incarnation,
     /// The offset that must come next.
     pub next: u64,
@@ -40,6 +44,8 @@ enum Fault {
         "the record at offset {wanted} of {topic} is gone (the next is {found}): retention or truncation was faster than this group; `kafka-consumer-groups --reset-offsets` accepts the loss"
     )]
     Gone { topic: String, wanted: u64, found: u64 },
+    #[error("the broker does not tell the topic's id (Kafka 2.8 or newer is needed)")]
+    NoId(#[from] TopicIdError),
     #[error("the committed offset is of another version of whence")]
     Metadata(#[from] crate::position::MetadataError),
 }
@@ -70,21 +76,27 @@ impl PartitionSource {
         list
     }
 
-    /// What was committed for this incarnation; the beginning where nothing was, or for another one.
-    fn committed(&self) -> Result<Commit, SourceError> {
+    /// What was committed for this incarnation; the beginning where nothing was, or for another one. An offset
+    /// without metadata was set by hand, with Kafka's own tools.
+    fn committed(&self, incarnation: Incarnation) -> Result<Start, SourceError> {
         let answer = self.consumer.committed_offsets(self.list(), BROKER_TIMEOUT).map_err(failed)?;
         let element = answer.elements_for_topic(&self.topic);
         if let Some(Offset::Offset(next)) = element.first().map(|element| element.offset()) {
-            let commit = Commit::from_metadata(next.unsigned_abs(), element[0].metadata())
+            let next = next.unsigned_abs();
+            if element[0].metadata().is_empty() {
+                tracing::warn!(topic = self.topic, partition = %self.partition, next, "somebody set the group's offset by hand");
+                return Ok(Start::Uncommitted(Commit { incarnation, next, intent: None }));
+            }
+            let commit = Commit::from_metadata(next, element[0].metadata())
                 .map_err(|error| SourceError::Fatal(Box::new(Fault::from(error))))?;
-            if commit.incarnation == self.incarnation {
-                return Ok(commit);
+            if commit.incarnation == incarnation {
+                return Ok(Start::Committed(commit));
             }
             tracing::warn!(topic = self.topic, partition = %self.partition, "the topic was created anew: reading it from its beginning");
         }
         let (low, _) =
             self.consumer.fetch_watermarks(&self.topic, self.number(), BROKER_TIMEOUT).map_err(failed)?;
-        Ok(Commit { incarnation: self.incarnation, next: low.unsigned_abs(), intent: None })
+        Ok(Start::Uncommitted(Commit { incarnation, next: low.unsigned_abs(), intent: None }))
     }
 
     /// Takes what the queue has, up to the bounds.
@@ -134,9 +146,13 @@ impl Source for PartitionSource {
         self.partition
     }
 
-    async fn restart(&mut self) -> Result<Commit, SourceError> {
+    async fn restart(&mut self) -> Result<Start, SourceError> {
         tokio::task::block_in_place(|| {
-            let commit = self.committed()?;
+            // SAFETY: the consumer lives as long as `self`, which outlives this call.
+            let id = unsafe { topic_id(self.consumer.client().native_ptr(), &self.topic, BROKER_TIMEOUT) };
+            self.incarnation = id.map_err(|error| SourceError::Retry(Box::new(Fault::from(error))))?;
+            let start = self.committed(self.incarnation)?;
+            let (Start::Committed(commit) | Start::Uncommitted(commit)) = start;
             let next = i64::try_from(commit.next).expect("Kafka counts offsets with an i64");
             self.consumer
                 .seek(&self.topic, self.number(), Offset::Offset(next), BROKER_TIMEOUT)
@@ -145,7 +161,7 @@ impl Source for PartitionSource {
             if std::mem::take(&mut self.is_paused) {
                 self.consumer.resume(&self.list()).map_err(failed)?;
             }
-            Ok(commit)
+            Ok(start)
         })
     }
 

@@ -13,6 +13,7 @@ mod journal;
 mod kafka;
 mod messages;
 mod rewards;
+mod standstill;
 #[path = "../stories/mod.rs"]
 mod stories;
 mod tables;

@@ -162,6 +162,7 @@ fn settings(rng: &mut SmallRng) -> LoopSettings {
         },
         conversion_filter: filter,
         sweep_every: Duration::MAX,
+        resume_behind_stored: false,
     }
 }
 

@@ -6,7 +6,7 @@ use rand::RngExt;
 use std::time::Duration;
 use whence_aggregator::{
     position::{Commit, Partition},
-    source::{Chunk, Source, SourceError},
+    source::{Chunk, Source, SourceError, Start},
 };
 
 pub struct LogSource {
@@ -54,17 +54,18 @@ impl Source for LogSource {
         self.partition
     }
 
-    async fn restart(&mut self) -> Result<Commit, SourceError> {
+    async fn restart(&mut self) -> Result<Start, SourceError> {
         self.world.pause().await;
         self.fail()?;
         self.check_owner()?;
         let world = self.world.lock();
         let log = &world.logs[&self.partition];
         let first = Commit { incarnation: log.lives[0].0, next: 0, intent: None };
-        let committed = log.committed.unwrap_or(first);
+        let start = log.committed.map_or(Start::Uncommitted(first), Start::Committed);
+        let (Start::Committed(committed) | Start::Uncommitted(committed)) = start;
         let life = log.lives.iter().position(|(incarnation, _)| *incarnation == committed.incarnation);
         self.at = (life.expect("an incarnation does not go away here"), committed.next);
-        Ok(committed)
+        Ok(start)
     }
 
     async fn read(&mut self, records_max: usize, _wait: Duration) -> Result<Chunk, SourceError> {

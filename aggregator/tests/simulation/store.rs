@@ -10,7 +10,7 @@ use crate::{
 use rand::RngExt;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use whence_aggregator::{
-    position::{Horizon, InsertToken},
+    position::{Horizon, InsertToken, Partition},
     store::{EventName, Rows, Store, StoreError},
 };
 use whence_schemas::{
@@ -21,6 +21,7 @@ use whence_schemas::{
     },
     subject::SubjectKey,
     time::{HOUR_MS, UnixMs},
+    topics::Stream,
 };
 
 /// Tokens that a table's partition remembers.
@@ -277,6 +278,28 @@ impl Store for MemoryStore {
             return Err(StoreError::Retry(Box::new(MadeToFail)));
         }
         Ok(())
+    }
+
+    async fn stored_end(&self, incarnation: Incarnation, partition: Partition) -> Result<u64, StoreError> {
+        self.before_reading().await?;
+        let world = self.0.lock();
+        let mut end = 0;
+        let mut is_at = |place: Place| {
+            if (place.0, place.1) == (incarnation, partition.number) {
+                end = end.max(place.2 + 1);
+            }
+        };
+        match partition.stream {
+            Stream::Clicks => {
+                world.tables.clicks.iter().for_each(|row| is_at((row.incarnation, row.partition, row.offset)))
+            }
+            Stream::Conversions => {
+                for_each_fact!(world.tables, |row| is_at((row.incarnation, row.partition, row.offset)))
+            }
+        }
+        let rejects = world.tables.rejects.iter().filter(|row| row.stream.0 == partition.stream.word());
+        rejects.for_each(|row| is_at((row.incarnation, row.partition, row.offset)));
+        Ok(end)
     }
 
     async fn clicks_known(

@@ -75,6 +75,9 @@ whence_runtime::settings! {
         pub filter_bytes_max: ByteSize = "256MiB" in ByteSize::mib(1)..=ByteSize::gib(64),
         /// Share of new ids that the filters take for seen ones; each costs a look-up.
         pub filter_false_positive_rate: f64 = "0.0001" in 0.000_000_1..=0.5,
+        /// Where commits are lost (an expired or renamed consumer group, a removed checkpoint), go on behind what
+        /// is stored instead of standing still. For one start: of a block that was in flight a part may lack.
+        pub resume_behind_stored: bool = "false",
     }
 }
 
@@ -130,6 +133,7 @@ impl AggregatorSettings {
             insert_tries_max: self.insert_tries_max,
             dedup: DedupSettings { filter, ..DedupSettings::default() },
             conversion_filter: filter,
+            resume_behind_stored: self.resume_behind_stored,
             ..LoopSettings::default()
         }
     }

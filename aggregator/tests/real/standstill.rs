@@ -1,0 +1,105 @@
+//! A partition rather stands still than to store wrongly, and the operator can make it go on.
+
+use crate::{
+    events::{click, keys, lead},
+    world::World,
+};
+use bytes::Bytes;
+use std::{fs, path::Path, sync::Arc, time::Duration};
+use whence_aggregator::{
+    journal::{JournalSettings, JournalSource},
+    partition::{LoopError, LoopSettings, PartitionLoop},
+    position::Partition,
+    work::{MachineClock, Stop, work},
+};
+use whence_journal::{JournalConfig, Writer};
+use whence_schemas::{token::KeyRing, topics::Stream};
+
+const ALL: &str = "SELECT count() FROM clicks";
+
+fn settings(resume_behind_stored: bool) -> LoopSettings {
+    LoopSettings {
+        block_records_max: 300,
+        linger: Duration::from_millis(20),
+        resume_behind_stored,
+        ..LoopSettings::default()
+    }
+}
+
+fn append(dir: &Path, records: impl Iterator<Item = Bytes>) {
+    let config = JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota_bytes: 1 << 30 };
+    let mut writer = Writer::open(config).unwrap();
+    for record in records {
+        writer.append(&record).unwrap();
+    }
+}
+
+fn source(dir: &Path, stream: Stream) -> JournalSource {
+    JournalSource::new(JournalSettings {
+        dir: dir.to_owned(),
+        checkpoint: dir.with_extension("checkpoint"),
+        partition: Partition { stream, number: 0 },
+        grace: Duration::from_secs(3600),
+    })
+}
+
+async fn work_until(world: &World, dir: &Path, settings: LoopSettings, clicks: u64) {
+    let stop = Stop::default();
+    let (store, stops, source) = (world.store.clone(), stop.clone(), source(dir, Stream::Clicks));
+    let task = tokio::spawn(async move { work(source, &store, settings, keys(), stops).await });
+    world.until(ALL, clicks).await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_its_commit_a_partition_stands_still_until_it_may_go_on_behind_what_is_stored() {
+    let world = World::new().await;
+    let dir = world.dir.path().join("clicks-0");
+    // Two incarnations.
+    append(&dir, (0..1000).map(click));
+    append(&dir, (1000..2000).map(click));
+    work_until(&world, &dir, settings(false), 2000).await;
+
+    fs::remove_file(dir.with_extension("checkpoint")).unwrap();
+    append(&dir, (2000..2500).map(click));
+    let clock = MachineClock::default();
+    let refused = PartitionLoop::new(
+        source(&dir, Stream::Clicks),
+        &world.store,
+        &clock,
+        settings(false),
+        keys(),
+        |_| {},
+    );
+    let refused = refused.run().await.unwrap_err();
+    assert!(matches!(refused, LoopError::StoredAlready { next: 0, stored_end: 1000, .. }), "{refused:?}");
+    assert!(refused.to_string().contains("--resume-behind-stored"), "{refused}");
+    assert_eq!(world.count(ALL).await, 2000);
+
+    work_until(&world, &dir, settings(true), 2500).await;
+    assert_eq!(world.count("SELECT uniqExact(id) FROM clicks").await, 2500);
+    assert_eq!(world.count("SELECT count() FROM rejects").await, 0);
+    world.check_consistent().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_key_that_is_missing_here_waits_for_the_key() {
+    let world = World::new().await;
+    let dir = world.dir.path().join("conversions");
+    append(&dir, (0..5).map(lead));
+    let clock = MachineClock::default();
+    let other = Arc::new(KeyRing::new(2, &[(2, [2; 32])]).unwrap());
+    let from = || source(&dir, Stream::Conversions);
+    let refused = PartitionLoop::new(from(), &world.store, &clock, settings(false), other, |_| {});
+    let refused = refused.run().await.unwrap_err();
+    assert!(matches!(refused, LoopError::UnknownKey(_)), "{refused:?}");
+    assert_eq!(world.count("SELECT count() FROM leads").await, 0);
+
+    let stop = Stop::default();
+    let (store, stops, again) = (world.store.clone(), stop.clone(), from());
+    let task = tokio::spawn(async move { work(again, &store, settings(false), keys(), stops).await });
+    world.until("SELECT count() FROM leads WHERE evidence = 'token'", 5).await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
