@@ -308,6 +308,7 @@ fn book_act(
         decided_by: decision.decided_by,
         reason: decision.reason,
         reference: decision.reference,
+        paid_minor: decision.paid_minor,
         occurred_at: head.occurred_at,
         received_at: head.received_at,
         source: Lc(head.source),

@@ -48,6 +48,8 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 12, name: "lead_touches", text: include_str!("../sql/0012_lead_touches.sql") },
     Migration { number: 13, name: "outbound", text: include_str!("../sql/0013_outbound.sql") },
     Migration { number: 14, name: "click_evidence", text: include_str!("../sql/0014_click_evidence.sql") },
+    Migration { number: 15, name: "reward_lineage", text: include_str!("../sql/0015_reward_lineage.sql") },
+    Migration { number: 16, name: "reward_views", text: include_str!("../sql/0016_reward_views.sql") },
 ];
 
 impl Migration {
@@ -115,7 +117,7 @@ mod tests {
             let may_repeat = |s: &String| {
                 s.starts_with("CREATE ")
                     || (s.starts_with("ALTER TABLE ")
-                        && s.matches("ADD COLUMN").count() == s.matches("IF NOT EXISTS").count())
+                        && s.matches("ADD ").count() == s.matches("IF NOT EXISTS").count())
             };
             assert!(statements.iter().all(may_repeat), "{statements:?}");
         }

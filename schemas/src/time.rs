@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+mod parse;
+
+pub use parse::parse;
+
 /// Milliseconds since 1970-01-01T00:00:00Z, without leap seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMs(pub i64);

@@ -5,7 +5,7 @@
 //! | `GET /v1/programs/P/lineage/LEAD` | why the lead is credited to whom, and all that is stored about it |
 //! | `POST /v1/programs/P/lineage` | the same by `{"email": …}`, `phone`, `customer`, `contact`, `lead` or `event`: personal names stay out of addresses |
 //! | `GET /v1/programs/P/status` | leads with their states: `referrer`, `test`, `after`, `limit` |
-//! | `GET /v1/programs/P/REPORT` | rows of a [report](crate::reports::Report): `from`, `to`, `referrer`, `limit` |
+//! | `GET /v1/programs/P/REPORT` | rows of a [report](crate::reports::Report): `from`, `to`, `referrer`; of rewards `as_of`; `limit` |
 //!
 //! Who may ask is known to whoever starts it ([`Access`]). Errors are problems (RFC 9457). Questions are
 //! bounded in number, time and rows; reaching the number is answered 503 and counted.

@@ -1,6 +1,8 @@
 //! All that is stored about a person, and what it means.
 
 mod decision;
+mod ledger;
+mod terms;
 mod text;
 mod words;
 
@@ -20,13 +22,15 @@ pub const LINES_MAX: usize = 1000;
 /// A row of the view `lineage`. What a step has not is empty, nil or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Row, Deserialize)]
 pub struct Line {
-    /// `click`, `lead`, `qualification`, `disqualification`, `identify` or `reject`.
+    /// `click`, `lead`, `qualification`, `disqualification`, `identify`, `reject`; `evidence`, a look at the
+    /// click's record; of rewards `terms`, `reward`,
+    /// `decision` and `timer`.
     pub step: String,
     /// When it happened, milliseconds since the epoch.
     pub at: i64,
     /// When whence took it, milliseconds since the epoch.
     pub received_at: i64,
-    /// Click or event id.
+    /// Click or event id; of a reward's line the event that caused it, of terms their qualification.
     #[serde(with = "clickhouse::serde::uuid")]
     pub event_id: Uuid,
     /// The lead's event id; nil on a qualification that waits.
@@ -56,11 +60,14 @@ pub struct Line {
     pub model: String,
     /// The program's window, milliseconds.
     pub window_ms: u64,
-    /// A click's verdict, a qualification's name, a disqualification's reason, a refused record's kind.
+    /// A click's verdict, a qualification's name, a disqualification's reason, a refused record's kind, a reward's
+    /// rule, what was decided.
     pub name: String,
-    /// What a person needs to find the fault of a refused record.
+    /// What a person needs to find the fault of a refused record; what a reward's flags rest on; what came of a
+    /// decision; terms as base64 of their protobuf.
     pub detail: String,
-    /// Minor units of `currency`; of a qualification what is left of it, of a disqualification what it took.
+    /// Minor units of `currency`; of a qualification what is left of it, of a disqualification what it took, of a
+    /// decision to issue what was paid.
     pub value_minor: i64,
     /// ISO 4217, or empty.
     pub currency: String,
@@ -79,6 +86,28 @@ pub struct Line {
     pub partition: u32,
     /// Offset of the causing record.
     pub offset: u64,
+    /// The reward that the line is about.
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub reward_id: Uuid,
+    /// Where its amount stands: a word of [`whence_schemas::rows::RewardState`].
+    pub state: String,
+    /// `referrer` or `referred`: who gets it.
+    pub party: String,
+    /// `rules`, `timer`, or whoever decided.
+    pub decided_by: String,
+    /// What the payment is known by.
+    pub reference: String,
+    /// Weight of `flags`.
+    pub risk: u32,
+    /// What looked suspicious.
+    pub flags: Vec<String>,
+    /// The qualification that earned the reward, or brought the terms.
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub qualification_id: Uuid,
+    /// When the reward is to be approved, milliseconds since the epoch.
+    pub due_at: i64,
+    /// Version of the registry that the terms are of.
+    pub rules_version: u64,
 }
 
 impl Line {
@@ -105,8 +134,9 @@ impl Line {
             "model": text(&self.model),
             "window_ms": (self.window_ms != 0).then_some(self.window_ms),
             "name": text(&self.name),
-            "detail": text(&self.detail),
-            "value_minor": (!self.currency.is_empty()).then_some(self.value_minor),
+            "detail": text(&self.detail).filter(|_| self.step != "terms"),
+            "rules": terms::words(self),
+            "value_minor": (!self.currency.is_empty() || self.value_minor != 0).then_some(self.value_minor),
             "currency": text(&self.currency),
             "source": text(&self.source),
             "live": self.live,
@@ -115,6 +145,16 @@ impl Line {
             "incarnation": self.incarnation.hyphenated().to_string(),
             "partition": self.partition,
             "offset": self.offset,
+            "reward_id": id(self.reward_id),
+            "state": text(&self.state),
+            "party": text(&self.party),
+            "decided_by": text(&self.decided_by),
+            "reference": text(&self.reference),
+            "risk": (self.risk != 0).then_some(self.risk),
+            "flags": (!self.flags.is_empty()).then_some(&self.flags),
+            "qualification_id": id(self.qualification_id),
+            "due_at": moment(self.due_at),
+            "rules_version": (self.rules_version != 0).then_some(self.rules_version),
         });
         if let Value::Object(fields) = &mut line {
             fields.retain(|_, value| !value.is_null());
@@ -130,7 +170,7 @@ impl Line {
 pub async fn lines(client: &Client, program: &str, term: &str) -> Result<Vec<Line>, AskError> {
     let sql = format!(
         "SELECT ?fields FROM lineage(program = {{program:String}}, lead = {{term:String}}) \
-         ORDER BY at, received_at, revision, sign, event_id LIMIT {LINES_MAX}"
+         ORDER BY at, received_at, revision, sign, event_id, reward_id LIMIT {LINES_MAX}"
     );
     let query = client.query(&sql).param("program", program).param("term", term);
     Ok(query.fetch_all::<Line>().await?)

@@ -247,6 +247,9 @@ impl Book {
             ("reject", Accrued | Held | Approved) => reward.take(i64::MAX, why, cause),
             ("reject", Issued) => return "issued_already",
             ("issue", Approved) if reference.is_empty() => return "no_reference",
+            ("issue", Approved) if ![0, reward.open_minor()].contains(&decision.paid_minor) => {
+                return "amount_changed";
+            }
             ("issue", Approved) => reward.move_to(Issued, why, cause),
             ("issue", Issued) if reward.is_issued_as(reference) => return "issued_so_already",
             ("issue", Issued) => return "issued_already",

@@ -174,13 +174,20 @@ fn apply(op: Op, offset: u64, range: &BlockRange, book: &mut Book) -> Option<&'s
     }
 }
 
+fn range() -> BlockRange {
+    let partition = Partition { stream: Stream::Conversions, number: 0 };
+    BlockRange { incarnation: Incarnation(Uuid::nil()), partition, first: 0, end: 1 }
+}
+
+fn all_terms() -> HashMap<(String, EventId), Terms> {
+    (0..8).map(|number| (("p".to_owned(), id(number + 100)), terms())).collect()
+}
+
 /// The lines of a history whose blocks end where `cuts` say, and what came of each decision.
 fn play(ops: &[Op], cuts: &[bool]) -> (Vec<RewardRow>, Vec<Option<&'static str>>) {
-    let partition = Partition { stream: Stream::Conversions, number: 0 };
-    let range = BlockRange { incarnation: Incarnation(Uuid::nil()), partition, first: 0, end: 1 };
+    let range = range();
     let (mut lines, mut outcomes): (Vec<RewardRow>, _) = (Vec::new(), Vec::new());
-    let all_terms: HashMap<_, _> =
-        (0..8).map(|number| (("p".to_owned(), id(number + 100)), terms())).collect();
+    let all_terms = all_terms();
     let new_book =
         |lines: &[RewardRow]| Book::new(lines.to_vec(), usage(lines)).with_terms(all_terms.clone());
     let mut book = new_book(&lines);
@@ -333,4 +340,27 @@ fn who_did_not_pay_cannot_claw_back_and_who_paid_cannot_reject() {
         "nothing_open",
     ];
     assert_eq!(outcomes.into_iter().map(Option::unwrap_or_default).collect::<Vec<_>>(), wanted);
+}
+
+#[test]
+fn what_was_paid_must_be_what_is_open() {
+    let range = range();
+    let mut book = Book::new(Vec::new(), Vec::new()).with_terms(all_terms());
+    let mut offset = 0;
+    let mut stand = |book: &mut Book, left| {
+        offset += 1;
+        apply(Op::Stands { qualification: 5, lead: 1, left }, offset, &range, book);
+        apply(Op::Due { lead: 1, rule: 0, days: 60 }, offset, &range, book)
+    };
+    assert_eq!(stand(&mut book, 100), Some("applied"));
+    stand(&mut book, 50);
+    let reward = reward_id("p", id(1), RULES[0]);
+    let mut issue = |paid_minor| {
+        let (decision, reference) = ("issue".to_owned(), "pay-1".to_owned());
+        let decision = RewardDecision { decision, reference, paid_minor, ..RewardDecision::default() };
+        let cause = Cause { range: &range, offset: 8, event: id(200), received_at: START };
+        book.decide("p", reward, &decision, cause)
+    };
+    assert_eq!([issue(500), issue(250), issue(249)], ["amount_changed", "amount_changed", "applied"]);
+    assert_eq!(issue(500), "issued_so_already", "the payment was taken before");
 }

@@ -119,6 +119,7 @@ pub fn decision(person: u64, key: &str, decision: &str, reference: &str) -> Byte
         decided_by: "ann".into(),
         reason: "because".into(),
         reference: reference.into(),
+        ..RewardDecision::default()
     };
     event(&format!("{decision} {person} {key}"), AT.plus_ms(1000), Body::RewardDecision(body))
 }

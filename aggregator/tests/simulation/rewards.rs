@@ -67,6 +67,7 @@ pub fn decision(rng: &mut SmallRng, program: &str, lead: EventId) -> RewardDecis
         decided_by: "ann".into(),
         reason: "because".into(),
         reference: (*pick(rng, &["pay-1", "pay-2"])).into(),
+        paid_minor: *pick(rng, &[0, 0, 500, 250]),
     }
 }
 

@@ -125,6 +125,7 @@ async fn each_kind_is_recorded_as_it_resolved() {
             decided_by: "kim".into(),
             reason: reason.into(),
             reference: reference.into(),
+            paid_minor: if reference.is_empty() { 0 } else { 1250 },
         })
     };
     let cases = [
@@ -162,7 +163,7 @@ async fn each_kind_is_recorded_as_it_resolved() {
         ),
         (decision(json!({})), decided("approve", "checked", "")),
         (
-            decision(json!({"decision": "issue", "reason": null, "reference": "SEPA-1"})),
+            decision(json!({"decision": "issue", "reason": null, "reference": "SEPA-1", "paid_minor": 1250})),
             decided("issue", "", "SEPA-1"),
         ),
         (

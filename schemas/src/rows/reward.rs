@@ -221,6 +221,8 @@ table!(
         reason: String,
         /// What the payment is known by.
         reference: String,
+        /// What was paid by it, in minor units; 0: it does not say.
+        paid_minor: i64,
         /// When it happened, as the caller says; of a timer, when it was due.
         occurred_at: UnixMs,
         /// When the events API took it, or the timer was made.

@@ -135,12 +135,19 @@ impl Query {
             referrer: None,
             from: None,
             to: None,
+            as_of: None,
             limit: self.limit(reports::ROWS_MAX)?,
         };
         if report.has_days() {
             selection.referrer = self.text("referrer");
             selection.from = self.day("from")?;
             selection.to = self.day("to")?;
+        }
+        if report.has_past()
+            && let Some(text) = self.text("as_of")
+        {
+            let wanted = "a time such as 2026-01-31T12:00:00Z, or a day";
+            selection.as_of = Some(reports::as_of(&text).ok_or_else(|| invalid("as_of", wanted))?);
         }
         Ok(selection)
     }
@@ -221,6 +228,12 @@ mod tests {
         let mut query = Query::of(Some("from=2026-01-31"));
         query.report(&program, Report::Cohorts).unwrap();
         assert!(query.finish().is_err(), "a report without days takes none");
+        let mut past = Query::of(Some("as_of=2026-03-31"));
+        assert_eq!(past.report(&program, Report::Payouts).unwrap().as_of, reports::as_of("2026-03-31"));
+        assert!(Query::of(Some("as_of=then")).report(&program, Report::Payouts).is_err());
+        let mut query = Query::of(Some("as_of=2026-03-31"));
+        query.report(&program, Report::Cohorts).unwrap();
+        assert!(query.finish().is_err(), "a report without a past takes none");
     }
 
     #[test]

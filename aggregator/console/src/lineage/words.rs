@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     Line,
     decision::{self, Basis},
+    ledger::Ledger,
     text::{moment, span, worth},
 };
 
@@ -100,6 +101,7 @@ fn explanation(line: &Line, mut sentences: Vec<String>) -> Explanation {
 /// Each event with its rows, oldest revision first.
 struct Events<'a> {
     rows: BTreeMap<(&'a str, Uuid), Vec<&'a Line>>,
+    ledger: Ledger<'a>,
 }
 
 impl<'a> Events<'a> {
@@ -109,7 +111,7 @@ impl<'a> Events<'a> {
             rows.entry((&line.step, line.event_id)).or_default().push(line);
         }
         rows.values_mut().for_each(|rows| rows.sort_by_key(|line| (line.revision, line.sign)));
-        Self { rows }
+        Self { rows, ledger: Ledger::of(lines) }
     }
 
     fn all(&self, step: &'static str, id: Uuid) -> &[&'a Line] {
@@ -132,8 +134,29 @@ impl<'a> Events<'a> {
         said.extend(decision::sentences(lead, basis));
         said.extend(referrer.map(|referrer| decision::about(lead, referrer)));
         said.extend(self.change(lead));
+        said.extend(self.looks(lead));
         said.extend(self.repeats(lead));
         said
+    }
+
+    /// When the click's row was looked at, and what it said.
+    fn looks(&self, lead: &Line) -> Option<String> {
+        let all = self.rows.iter().filter(|((step, _), _)| *step == "evidence").flat_map(|(_, rows)| rows);
+        let mut looks: Vec<&Line> = all.copied().filter(|look| look.lead_id == lead.event_id).collect();
+        looks.sort_by_key(|look| (look.received_at, look.offset));
+        let words = looks.iter().map(|look| {
+            let when = match look.detail.as_str() {
+                "lead" => "when the lead came",
+                "timer" => "before an approval",
+                _ => "when the lead counted",
+            };
+            match look.state.as_str() {
+                "found" => format!("{when} ({}: {})", look.name, look.reason),
+                _ => format!("{when} (it had not come yet)"),
+            }
+        });
+        let words: Vec<String> = words.collect();
+        (!words.is_empty()).then(|| format!("The record of the click was looked at {}.", words.join(", ")))
     }
 
     /// What was decided at first, where something that came later about the person has changed it.
@@ -188,6 +211,7 @@ impl<'a> Events<'a> {
             said.push(format!("{name:?} was taken back."));
         }
         said.extend(self.repeats(reached));
+        said.extend(self.ledger.earned_by(reached));
         said
     }
 

@@ -43,6 +43,7 @@ async fn a_person_is_found_by_every_name_with_all_that_is_stored() {
     let found = asked(&world, EMAIL, "Bob@shop.example").await;
     let expected = [
         ("click", 1),
+        ("evidence", 1),
         ("qualification", 1),
         ("lead", 1),
         ("qualification", -1),
@@ -67,6 +68,7 @@ async fn a_person_is_found_by_every_name_with_all_that_is_stored() {
         "ann gets the credit: the lead carried a signed token of a click on go.example/ann (channel email), made \
          2 hours before",
         "looked like a person's",
+        "The record of the click was looked at when the lead came (human: browser).",
         "eve does not get it",
         "Reached \"purchase\" at 2026-12-31T23:40:00Z, worth 1250 minor units of EUR.",
         "waited 1 minute for it",

@@ -8,5 +8,6 @@
 mod lineage;
 mod replay;
 mod reports;
+mod rewards;
 mod status;
 mod world;

@@ -9,7 +9,7 @@ use whence_schemas::{
 };
 
 fn all(limit: u32) -> Selection {
-    Selection { program: PROGRAM.into(), referrer: None, from: None, to: None, limit }
+    Selection { program: PROGRAM.into(), referrer: None, from: None, to: None, as_of: None, limit }
 }
 
 async fn table(world: &World, report: Report, selection: &Selection, columns: &[&str]) -> Vec<Vec<Value>> {

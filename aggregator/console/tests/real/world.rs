@@ -22,7 +22,7 @@ use whence_console::{
 use whence_schemas::{
     event::{
         self, AttributionModel, AttributionRule, Click, Disqualification, Event, Identify, Lead, Mode,
-        Qualification, Subject, Touch, Verdict, event::Body,
+        Qualification, RewardTerms, Subject, Touch, Verdict, event::Body,
     },
     ids::{ChannelNumber, ClickId, EventId, Incarnation, LinkNumber, ProgramId},
     sql::Topology,
@@ -150,6 +150,13 @@ impl World {
                 rewards: None,
             }),
         )
+    }
+
+    /// The same, with what the program pays for it.
+    pub fn rewarded(&self, id: &str, person: Person, value_minor: i64, terms: RewardTerms) -> Event {
+        let paid = self.qualification(id, person, "purchase", value_minor);
+        let Some(Body::Qualification(body)) = paid.body else { unreachable!("it is one") };
+        event(id, Body::Qualification(Qualification { rewards: Some(terms), ..body }))
     }
 
     /// A refund of a part of what the person paid.

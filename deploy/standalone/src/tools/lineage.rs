@@ -21,7 +21,7 @@ const NAMES: [(Name, &str); 5] = [
     (Name::Alias(AliasKind::Phone), "Phone number of the lead, with country code; it is hashed here"),
     (Name::Alias(AliasKind::Customer), "The lead's customer id at the payment provider; it is hashed here"),
     (Name::Alias(AliasKind::Contact), "The lead's contact id in the CRM; it is hashed here"),
-    (Name::Event, "Id of one of the lead's events"),
+    (Name::Event, "Id of one of the lead's events or rewards"),
 ];
 
 /// `whence lineage`
@@ -41,7 +41,7 @@ pub fn command() -> Command {
         .default_value("text")
         .value_parser(PossibleValuesParser::new(["text", "json"]))
         .help("Sentences and columns for people, or JSON");
-    let about = "Says why a lead is credited to whom, with all that is stored about it";
+    let about = "Says why a lead is credited to whom and what that earned, with all that is stored about it";
     settings::command::<LineageSettings>(Command::new("lineage").about(about))
         .args([program, lead])
         .args(names)
@@ -115,12 +115,14 @@ fn table(found: &[Line]) -> Table {
         let position = format!("{}/{}", line.partition, line.offset);
         let sign = line.sign.to_string();
         let at = UnixMs(line.at).rfc3339();
+        let name =
+            if line.state.is_empty() { line.name.clone() } else { format!("{} {}", line.name, line.state) };
         let evidence = if line.step == "lead" || line.step == "qualification" { &*line.evidence } else { "" };
         let cells: [&str; 10] = [
             &at,
             &line.step,
             &sign,
-            &line.name,
+            name.trim(),
             evidence,
             &line.reason,
             &line.referrer,

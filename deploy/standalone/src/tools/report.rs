@@ -5,7 +5,9 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use clickhouse::Client;
 use serde::Deserialize;
 use serde_json::Value;
+use whence_console::reports;
 use whence_runtime::settings;
+use whence_schemas::time::UnixMs;
 
 use super::table::{Align, Table};
 use crate::failure::Failure;
@@ -19,7 +21,7 @@ struct Report {
     has_program: bool,
 }
 
-const REPORTS: [Report; 11] = [
+const REPORTS: [Report; 13] = [
     Report { name: "funnel", view: "funnel", has_program: true },
     Report { name: "top-referrers", view: "top_referrers", has_program: true },
     Report { name: "channels", view: "channels", has_program: true },
@@ -28,10 +30,32 @@ const REPORTS: [Report; 11] = [
     Report { name: "rewards", view: "reward_balance", has_program: true },
     Report { name: "review-queue", view: "review_queue", has_program: true },
     Report { name: "payouts", view: "payouts", has_program: true },
+    Report { name: "reward-roi", view: "reward_roi", has_program: true },
+    Report { name: "reward-roi-by-rule", view: "reward_roi_by_rule", has_program: true },
     Report { name: "rejects", view: "rejects_by_reason", has_program: true },
     Report { name: "unmatched", view: "unmatched", has_program: true },
     Report { name: "reconciliation", view: "reconciliation", has_program: false },
 ];
+
+impl Report {
+    /// The view, or what it would have been at `{at:DateTime64}`.
+    fn table(&self, is_past: bool) -> Result<String, Failure> {
+        if !is_past {
+            return Ok(self.view.to_owned());
+        }
+        let mut known = reports::Report::ALL.into_iter().filter(|report| report.has_past());
+        let found = known.find(|report| report.table(false).as_deref() == Some(self.view));
+        let table = found.and_then(|report| report.table(true));
+        table.ok_or_else(|| Failure::Usage(format!("the report {} has no --as-of", self.name)))
+    }
+}
+
+/// What a report is asked for.
+struct Asked<'a> {
+    table: &'a str,
+    program: Option<&'a str>,
+    as_of: Option<UnixMs>,
+}
 
 /// `whence report`
 pub fn command() -> Command {
@@ -41,6 +65,13 @@ pub fn command() -> Command {
         .value_parser(PossibleValuesParser::new(REPORTS.map(|report| report.name)))
         .help("What to report");
     let program = Arg::new("program").long("program").value_name("ID").help("Only this program");
+    let as_of = Arg::new("as-of")
+        .long("as-of")
+        .value_name("TIME")
+        .value_parser(|text: &str| {
+            reports::as_of(text).ok_or("expected a time such as 2026-01-31T12:00:00Z, or a day")
+        })
+        .help("What was believed then; for reports on rewards");
     let format = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
@@ -54,7 +85,7 @@ pub fn command() -> Command {
         .value_parser(value_parser!(u32).range(1..=1_000_000))
         .help("Rows at most");
     settings::command::<ReportSettings>(Command::new("report").about("Prints a report from ClickHouse"))
-        .args([name, program, format, limit])
+        .args([name, program, as_of, format, limit])
 }
 
 /// Asks and prints.
@@ -70,31 +101,31 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     if program.is_some() && !report.has_program {
         return Err(Failure::Usage(format!("the report {name} is about all programs: leave --program out")));
     }
+    let as_of = flags.get_one::<UnixMs>("as-of").copied();
+    let table = report.table(as_of.is_some())?;
+    let asked = Asked { table: &table, program, as_of };
     let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
     let url = super::clickhouse_url(&settings.clickhouse, &settings.data);
     let client = store::client(&url, &settings.clickhouse, &settings.account);
     let printed = super::ask(&settings.log, async {
         match text("format").expect("has a default").as_str() {
-            "json" => fetch(&client, report, program, limit, "JSON").await,
-            "csv" => fetch(&client, report, program, limit, "CSVWithNames").await,
-            _ => columns(&fetch(&client, report, program, limit, "JSONCompact").await?),
+            "json" => fetch(&client, &asked, limit, "JSON").await,
+            "csv" => fetch(&client, &asked, limit, "CSVWithNames").await,
+            _ => columns(&fetch(&client, &asked, limit, "JSONCompact").await?),
         }
     })?;
     super::print(&printed)
 }
 
-async fn fetch(
-    client: &Client,
-    report: &Report,
-    program: Option<&str>,
-    limit: u32,
-    format: &str,
-) -> Result<String, Failure> {
-    let filter = program.map_or("", |_| "WHERE program = ?");
-    let sql = format!("SELECT * FROM {} {filter} LIMIT {limit}", report.view);
+async fn fetch(client: &Client, asked: &Asked<'_>, limit: u32, format: &str) -> Result<String, Failure> {
+    let filter = asked.program.map_or("", |_| "WHERE program = {program:String}");
+    let sql = format!("SELECT * FROM {} {filter} LIMIT {limit}", asked.table);
     let mut query = client.query(&sql);
-    if let Some(program) = program {
-        query = query.bind(program);
+    if let Some(program) = asked.program {
+        query = query.param("program", program);
+    }
+    if let Some(at) = asked.as_of {
+        query = query.param("at", reports::parameter(at));
     }
     let bytes = query
         .with_setting("output_format_json_quote_64bit_integers", "0")

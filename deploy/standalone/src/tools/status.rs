@@ -37,7 +37,7 @@ pub fn command() -> Command {
         .default_value("text")
         .value_parser(PossibleValuesParser::new(["text", "json"]))
         .help("Columns for people, or JSON");
-    let about = "Lists leads with their states: lead, qualified, waiting, refused and why";
+    let about = "Lists leads with their states: lead, qualified, rewarded, waiting, refused and why";
     settings::command::<ReportSettings>(Command::new("status").about(about))
         .args([program, referrer, test, after, limit, format])
 }
@@ -68,8 +68,18 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn people(page: &Page) -> String {
-    const COLUMNS: [&str; 9] =
-        ["since", "lead", "state", "why", "referrer", "link", "evidence", "qualifications", "value_minor"];
+    const COLUMNS: [&str; 10] = [
+        "since",
+        "lead",
+        "state",
+        "why",
+        "referrer",
+        "link",
+        "evidence",
+        "qualifications",
+        "value_minor",
+        "rewards",
+    ];
     let mut table = Table::new(&COLUMNS.map(|name| (name, Align::Left)));
     for item in &page.items {
         table.row(COLUMNS.map(|name| shown(item, name)).to_vec());
@@ -84,6 +94,16 @@ fn shown(item: &Object, name: &str) -> String {
             let amounts: Vec<String> =
                 amounts.iter().map(|(currency, minor)| format!("{minor} {currency}")).collect();
             amounts.join(", ")
+        }
+        Some(Value::Array(rewards)) => {
+            let text = |reward: &Value, name: &str| cell(&reward[name]);
+            let shown = |reward: &Value| match reward["open_minor"].as_i64() {
+                Some(0) => {
+                    format!("{} {} ({})", text(reward, "rule"), text(reward, "state"), text(reward, "reason"))
+                }
+                _ => ["rule", "state", "open_minor", "currency"].map(|name| text(reward, name)).join(" "),
+            };
+            rewards.iter().map(shown).collect::<Vec<_>>().join(", ")
         }
         Some(value) => cell(value),
         None => String::new(),

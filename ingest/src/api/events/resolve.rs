@@ -121,13 +121,14 @@ impl Resolver<'_> {
             DraftBody::Identify => {
                 Body::Identify(Identify { subject: Some(self.subject(draft, program, errors)) })
             }
-            DraftBody::RewardDecision { reward, decision, decided_by, reason, reference } => {
+            DraftBody::RewardDecision { reward, decision, decided_by, reason, reference, paid_minor } => {
                 Body::RewardDecision(RewardDecision {
                     reward_id: Bytes::copy_from_slice(reward.as_bytes()),
                     decision: (*decision).to_owned(),
                     decided_by: decided_by.clone(),
                     reason: reason.clone(),
                     reference: reference.clone(),
+                    paid_minor: *paid_minor,
                 })
             }
             // What is to be forgotten is not written down again: keys only.

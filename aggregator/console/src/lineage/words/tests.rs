@@ -110,6 +110,24 @@ fn what_was_taken_back_in_part_and_what_changed_later_is_told() {
 }
 
 #[test]
+fn every_look_at_the_click_is_told() {
+    let look = |by: u64, state: &str, looked_by: &str| Line {
+        lead_id: LEAD,
+        state: state.into(),
+        detail: looked_by.into(),
+        name: if state == "found" { "bot".into() } else { String::new() },
+        reason: "curl".into(),
+        offset: by,
+        ..line("evidence", Uuid::from_u128(by.into()))
+    };
+    let looks = [look(9, "found", "timer"), look(7, "missing", "lead"), look(8, "found", "qualification")];
+    let told = told(&[&[lead(LEAD, "token")], &looks[..]].concat());
+    let expected = "The record of the click was looked at when the lead came (it had not come yet), when the lead \
+                    counted (bot: curl), before an approval (bot: curl).";
+    assert!(told[0].contains(expected), "{told:?}");
+}
+
+#[test]
 fn every_outcome_of_a_refund_is_told() {
     for (outcome, expected) in [
         ("waiting", "waits for what it takes back."),

@@ -5,7 +5,11 @@ use super::{
     touches::{DraftTouch, Named, named, touches},
     value::{Money, money},
 };
-use crate::api::{events::kind::Kind, json::Fields, problem::Code};
+use crate::api::{
+    events::{kind::Kind, money::MINOR_MAX},
+    json::Fields,
+    problem::Code,
+};
 use std::{fmt::Display, str::FromStr};
 use uuid::Uuid;
 use whence_schemas::ids::{ChannelId, EventId, ReferrerId};
@@ -70,6 +74,8 @@ pub enum DraftBody {
         reason: String,
         /// Under which reference it was paid.
         reference: String,
+        /// How much of it, in minor units; 0: not said.
+        paid_minor: i64,
     },
     /// The person is to be forgotten.
     Erasure {
@@ -177,8 +183,16 @@ fn decision(fields: &mut Fields<'_>) -> Option<DraftBody> {
     if decision.is_some() && !needs_reference && !reference.is_empty() {
         fields.wrong("reference", Code::Invalid, "belongs to the decision \"issue\"");
     }
+    let paid_minor = fields.integer("paid_minor");
+    if decision.is_some() && !needs_reference && paid_minor.is_some() {
+        fields.wrong("paid_minor", Code::Invalid, "belongs to the decision \"issue\"");
+    }
+    if paid_minor.is_some_and(|minor| !(1..=MINOR_MAX).contains(&minor)) {
+        fields.wrong("paid_minor", Code::Invalid, format_args!("must be between 1 and {MINOR_MAX}"));
+    }
     let (decision, ..) = decision?;
-    Some(DraftBody::RewardDecision { reward: reward?, decision, decided_by: decided_by?, reason, reference })
+    let (reward, decided_by, paid_minor) = (reward?, decided_by?, paid_minor.unwrap_or_default());
+    Some(DraftBody::RewardDecision { reward, decision, decided_by, reason, reference, paid_minor })
 }
 
 fn parsed<T>(fields: &mut Fields<'_>, field: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
