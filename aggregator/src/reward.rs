@@ -150,7 +150,7 @@ impl Incoming {
         about.retain(|about| read.contains_key(&(about.program.clone(), about.qualification)));
         let mut evidence = Evidence::load(&range.horizon(), &about, made, store).await?;
         let looks = evidence.look(range, &about, made, &records, store).await?;
-        Ok(Looked { terms, records, acts, book: book.with_terms(read), evidence, looks })
+        Ok(Looked { terms, records, acts, book: book.with_terms(read), about, evidence, looks })
     }
 }
 
@@ -160,6 +160,7 @@ pub(crate) struct Looked {
     records: Records,
     acts: Vec<(Head, Act, Uuid)>,
     book: Book,
+    about: Vec<About>,
     evidence: Evidence,
     looks: Vec<ClickEvidenceRow>,
 }
@@ -179,6 +180,9 @@ impl Looked {
         store: &S,
     ) -> Result<Vec<Rows>, StoreError> {
         self.evidence.read_back(range, store).await?;
+        let policies =
+            self.about.iter().map(|about| (about, self.book.policy(&about.program, about.qualification)));
+        self.evidence.load_shared(&range.horizon(), policies, store).await?;
         let Looked { terms, records, acts, mut book, evidence, .. } = self;
         let mut events = Vec::with_capacity(acts.len());
         let mut changes = changes(made).into_iter().peekable();

@@ -5,7 +5,7 @@
 mod evidence;
 mod reward;
 
-pub use evidence::{EvidenceStore, FoundClick};
+pub use evidence::{ClickedFrom, EvidenceStore, FoundClick, Origin, PersonClick};
 pub use reward::{DueReward, LeadTimes, RewardStore, RewardUsage};
 
 use crate::position::{Horizon, InsertToken, Partition};

@@ -23,6 +23,10 @@ pub const MINOR_MAX: i64 = 1_000_000_000_000_000;
 pub const PPM_WHOLE: u32 = 1_000_000;
 /// The heaviest weight of a risk flag, and the highest threshold.
 pub const WEIGHT_MAX: u32 = 1000;
+/// Persons behind one device or prefix that are counted at most.
+pub const SHARED_LEADS_MAX: u32 = 1000;
+/// Days over which the persons behind one device are counted at most.
+pub const SHARED_DAYS_MAX: u32 = 400;
 
 /// The UUIDv5 namespace of reward ids.
 const REWARD_NAMESPACE: Uuid = Uuid::from_u128(0x77_68_65_6e_63_65_50_00_8e_72_65_77_61_72_64_31);
@@ -150,9 +154,19 @@ fn risk_mistakes(risk: &RiskPolicy, found: &mut Found) {
         ("too_fast", risk.too_fast),
         ("duplicate_identity", risk.duplicate_identity),
         ("bot_click", risk.bot_click),
+        ("shared_device", risk.shared_device),
+        ("shared_prefix", risk.shared_prefix),
     ];
     for (name, _) in weights.into_iter().filter(|(_, weight)| *weight > WEIGHT_MAX) {
         found.add(format!("risk.{name}"), format_args!("must be at most {WEIGHT_MAX}"));
+    }
+    let bounds = [
+        ("shared_device_leads", risk.shared_device_leads, SHARED_LEADS_MAX),
+        ("shared_device_days", risk.shared_device_days, SHARED_DAYS_MAX),
+        ("shared_prefix_leads", risk.shared_prefix_leads, SHARED_LEADS_MAX),
+    ];
+    for (name, _, max) in bounds.into_iter().filter(|(_, value, max)| value > max) {
+        found.add(format!("risk.{name}"), format_args!("must be at most {max}"));
     }
 }
 
@@ -188,7 +202,7 @@ mod tests {
             budget_minor: MINOR_MAX + 1,
             ..rule()
         };
-        let risk = Some(RiskPolicy { velocity: 1001, ..RiskPolicy::default() });
+        let risk = Some(RiskPolicy { velocity: 1001, shared_device_days: 401, ..RiskPolicy::default() });
         let found = mistakes(&RewardTerms { rules: vec![rule(), wrong], risk });
         let fields: Vec<_> = found.iter().map(|mistake| mistake.field.as_str()).collect();
         let of_rule = [
@@ -206,7 +220,7 @@ mod tests {
             "per_period.period",
         ];
         let mut wanted: Vec<_> = of_rule.iter().map(|field| format!("rewards[1].{field}")).collect();
-        wanted.push("risk.velocity".into());
+        wanted.extend(["risk.velocity".into(), "risk.shared_device_days".into()]);
         assert_eq!(fields, wanted);
     }
 

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     position::{BlockRange, Horizon},
-    store::{EventName, EvidenceStore, FoundClick, StoreError},
+    store::{ClickedFrom, EventName, EvidenceStore, FoundClick, Origin, PersonClick, StoreError},
 };
 use clickhouse::{
     Client, Row,
@@ -15,7 +15,7 @@ use clickhouse::{
 };
 use serde::Deserialize;
 use uuid::Uuid;
-use whence_schemas::{event::Verdict, ids::ClickId, rows::ClickEvidenceRow};
+use whence_schemas::{event::Verdict, ids::ClickId, rows::ClickEvidenceRow, time::UnixMs};
 
 #[derive(Row, Deserialize)]
 struct FoundRow {
@@ -80,6 +80,48 @@ fn within_sql(range: &BlockRange) -> String {
     )
 }
 
+#[derive(Row, Deserialize)]
+struct PersonRow {
+    program: String,
+    hash: u64,
+    #[serde(with = "clickhouse::serde::uuid")]
+    person: Uuid,
+    clicked: i64,
+}
+
+/// By the projection that is ordered by program and hash.
+async fn persons(
+    client: &Client,
+    before: &Horizon,
+    origin: Origin,
+    places: &[&ClickedFrom],
+    max: usize,
+) -> Result<Vec<PersonClick>> {
+    let column = match origin {
+        Origin::Visitor => "visitor",
+        Origin::Prefix => "prefix",
+    };
+    let mut found = Vec::new();
+    for places in places.chunks(IDS_MAX) {
+        let hashes: Vec<_> = places.iter().map(|place| place.hash.to_string()).collect();
+        let sql = format!(
+            "SELECT program, {column} AS hash, person, toUnixTimestamp64Milli(max(clicked_at)) AS clicked \
+             FROM click_evidence WHERE program IN {} AND {column} IN ({}) AND live AND {} \
+             GROUP BY program, hash, person ORDER BY clicked DESC, person LIMIT {max} BY program, hash",
+            programs(places.iter().map(|place| place.program.as_str())),
+            hashes.join(","),
+            before_sql(before)
+        );
+        let rows: Vec<PersonRow> = fetch(client, &sql).await?;
+        found.extend(rows.into_iter().map(|row| PersonClick {
+            from: ClickedFrom { program: row.program, origin, hash: row.hash },
+            person: row.person,
+            clicked_at: UnixMs(row.clicked),
+        }));
+    }
+    Ok(found)
+}
+
 impl EvidenceStore for ClickHouseStore {
     async fn clicks(&self, asked: &[(String, ClickId)]) -> std::result::Result<Vec<FoundClick>, StoreError> {
         self.in_time(clicks(&self.lookups, asked)).await
@@ -99,5 +141,21 @@ impl EvidenceStore for ClickHouseStore {
         leads: &[EventName],
     ) -> std::result::Result<Vec<ClickEvidenceRow>, StoreError> {
         self.in_time(of_leads(&self.lookups, leads, &within_sql(range))).await
+    }
+
+    async fn clicked_from(
+        &self,
+        before: &Horizon,
+        places: &[ClickedFrom],
+        max: usize,
+    ) -> std::result::Result<Vec<PersonClick>, StoreError> {
+        let mut found = Vec::new();
+        for origin in [Origin::Visitor, Origin::Prefix] {
+            let places: Vec<_> = places.iter().filter(|place| place.origin == origin).collect();
+            if !places.is_empty() {
+                found.extend(self.in_time(persons(&self.lookups, before, origin, &places, max)).await?);
+            }
+        }
+        Ok(found)
     }
 }

@@ -52,6 +52,12 @@ impl Book {
         Book { terms, ..self }
     }
 
+    /// What is looked at before a qualification's rewards are paid.
+    pub fn policy(&self, program: &str, id: EventId) -> RiskPolicy {
+        let terms = self.terms.get(&(program.to_owned(), id));
+        terms.and_then(|(terms, _)| terms.risk).unwrap_or_default()
+    }
+
     /// The newest line of a reward.
     pub fn line(&self, program: &str, id: Uuid) -> Option<&RewardRow> {
         self.rewards.get(&(program.to_owned(), id)).map(Reward::line)
@@ -208,22 +214,23 @@ impl Book {
         signals: &Signals,
         cause: Cause<'_>,
     ) -> &'static str {
-        let Some(reward) = self.rewards.get_mut(&(program.to_owned(), id)) else { return "unknown_reward" };
+        let Some(reward) = self.rewards.get(&(program.to_owned(), id)) else { return "unknown_reward" };
         if reward.state() != Some(RewardState::Accrued) {
             return "not_accrued";
         }
         if reward.due_at() > at {
             return "not_due";
         }
-        let terms = self.terms.get(&(program.to_owned(), reward.line().qualification_id));
-        let policy = terms.and_then(|(terms, _)| terms.risk).unwrap_or_default();
-        let found = risk::assess_again(&policy, signals, reward.line());
+        let line = reward.line();
+        let policy = self.policy(program, line.qualification_id);
+        let found = risk::assess_again(&policy, signals, &line.flags, &line.evidence);
         let (state, reason, outcome) = match found.is_held {
             true => (RewardState::Held, RISK, "held"),
             false => (RewardState::Approved, "due", "applied"),
         };
         let why = Why { decided_by: TIMER, reason, reference: "" };
-        let lines = reward.move_with(state, found, why, cause);
+        let reward = self.rewards.get_mut(&(program.to_owned(), id));
+        let lines = reward.map(|reward| reward.move_with(state, found, why, cause)).unwrap_or_default();
         self.write(lines);
         outcome
     }

@@ -4,21 +4,19 @@
 //! Persons are found in `subject_keys` from the qualification's id to its keys, to the leads with one of them, to
 //! the referrers who joined with a key of theirs; whoever is linked by a longer chain is not found. Personal
 //! columns of facts are not read: an erasure blanks them.
-//!
-//! A click is looked at when its lead comes and, until it is found, by whatever else makes a qualification of the
-//! lead count and before each approval.
 
-use super::{Change, Records, risk::Signals};
+mod clicks;
+
+use super::{Change, risk::Signals};
 use crate::{
-    position::{BlockRange, Horizon},
-    store::{EventName, FoundClick, LeadTimes, Rows, Store, StoreError},
+    position::Horizon,
+    store::{ClickedFrom, EventName, LeadTimes, Origin, PersonClick, Rows, Store, StoreError},
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use uuid::Uuid;
+use clicks::own_rows;
+use std::collections::{BTreeSet, HashMap};
 use whence_schemas::{
-    event::Verdict,
-    ids::{ClickId, EventId, Incarnation},
-    rows::{self, ClickEvidenceRow, Lc, LeadRow, RewardRow, SubjectKeyRow},
+    ids::EventId,
+    rows::{self, ClickEvidenceRow, RewardRow, SubjectKeyRow},
     subject::SubjectKey,
     time::UnixMs,
 };
@@ -86,6 +84,8 @@ pub(super) struct Evidence {
     clicks: HashMap<EventName, Vec<Seen<ClickEvidenceRow>>>,
     /// Leads whose clicks the block looks at.
     looked_at: BTreeSet<EventName>,
+    /// Who clicked from where, before the block.
+    from: HashMap<ClickedFrom, Vec<PersonClick>>,
 }
 
 impl Evidence {
@@ -155,104 +155,6 @@ impl Evidence {
         self.clicks.entry((row.program.0.clone(), row.lead_id)).or_default().push((offset, row));
     }
 
-    /// The click that a lead's own touch proves.
-    fn click_of(&self, lead: &EventName) -> Option<ClickId> {
-        let times = self.times.get(lead)?;
-        (!times.click_id.is_nil()).then_some(ClickId(times.click_id))
-    }
-
-    /// What was found of a lead's click when the record at `offset` had been taken.
-    fn found(&self, lead: &EventName, offset: u64) -> Option<&ClickEvidenceRow> {
-        let seen = self.clicks.get(lead).into_iter().flatten();
-        seen.filter(|(at, _)| at.is_none_or(|at| at <= offset)).map(|(_, row)| row).find(|row| row.found)
-    }
-
-    /// Looks at the clicks of the block's leads, and again at those that were not found before: what is there at
-    /// this moment, as rows to be stored.
-    pub async fn look<S: Store>(
-        &mut self,
-        range: &BlockRange,
-        about: &[About],
-        made: &[Rows],
-        records: &Records,
-        store: &S,
-    ) -> Result<Vec<ClickEvidenceRow>, StoreError> {
-        let mut wanted: BTreeMap<(u64, EventName), &'static str> = BTreeMap::new();
-        for row in own_rows(made) {
-            wanted.insert((row.offset, (row.program.0.clone(), row.id)), LEAD);
-        }
-        for about in about.iter().filter(|about| self.found(&about.lead(), about.offset).is_none()) {
-            wanted.entry((about.offset, about.lead())).or_insert(about.looked_by);
-        }
-        wanted.retain(|(_, lead), _| self.click_of(lead).is_some());
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let clicks = wanted.keys().filter_map(|(_, lead)| Some((lead.0.clone(), self.click_of(lead)?)));
-        let clicks: Vec<_> = clicks.collect::<BTreeSet<_>>().into_iter().collect();
-        let stored = store.clicks(&clicks).await?.into_iter();
-        let stored: HashMap<_, _> = stored.map(|click| ((click.program.clone(), click.id), click)).collect();
-        let mut rows = Vec::with_capacity(wanted.len());
-        let mut found = HashSet::new();
-        for ((offset, lead), looked_by) in wanted {
-            let Some(click) = self.click_of(&lead).filter(|_| !found.contains(&lead)) else { continue };
-            let stored = stored.get(&(lead.0.clone(), click));
-            if stored.is_some() {
-                found.insert(lead.clone());
-            }
-            let (cause, received_at) = records[&offset];
-            let row = self.row(&lead, click, stored);
-            rows.push(ClickEvidenceRow {
-                looked_by: Lc(looked_by.into()),
-                cause,
-                received_at,
-                incarnation: range.incarnation,
-                partition: range.partition.number,
-                offset,
-                ..row
-            });
-            self.looked_at.insert(lead);
-        }
-        Ok(rows)
-    }
-
-    fn row(&self, lead: &EventName, click: ClickId, stored: Option<&FoundClick>) -> ClickEvidenceRow {
-        let times = self.times.get(lead);
-        let first_lead = times.map_or(Uuid::nil(), |times| times.first_lead);
-        ClickEvidenceRow {
-            program: Lc(lead.0.clone()),
-            lead_id: lead.1,
-            click_id: click,
-            clicked_at: click.at(),
-            person: if first_lead.is_nil() { lead.1.0 } else { first_lead },
-            looked_by: Lc::default(),
-            found: stored.is_some(),
-            verdict: stored.map_or(Verdict::Unspecified, |click| click.verdict),
-            reason: Lc(stored.map_or_else(String::new, |click| click.reason.clone())),
-            visitor: stored.map_or(0, |click| click.visitor),
-            address: stored.map_or(0, |click| click.address),
-            prefix: stored.map_or(0, |click| click.prefix),
-            live: times.is_some_and(|times| times.live),
-            cause: lead.1,
-            received_at: UnixMs(0),
-            incarnation: Incarnation(Uuid::nil()),
-            partition: 0,
-            offset: 0,
-        }
-    }
-
-    /// Takes what stands of the block's looks.
-    pub async fn read_back<S: Store>(&mut self, range: &BlockRange, store: &S) -> Result<(), StoreError> {
-        if self.looked_at.is_empty() {
-            return Ok(());
-        }
-        let leads: Vec<_> = self.looked_at.iter().cloned().collect();
-        for row in store.click_evidence_of(range, &leads).await? {
-            self.see(Some(row.offset), row);
-        }
-        Ok(())
-    }
-
     fn name(&mut self, offset: Option<u64>, row: SubjectKeyRow) {
         if row.live && [QUALIFICATION, LEAD, PARTICIPANT].contains(&row.kind.0.as_str()) {
             self.named.entry((row.program.0.clone(), row.key)).or_default().push((offset, row));
@@ -263,43 +165,44 @@ impl Evidence {
         self.named.get(name).into_iter().flatten().filter(move |(_, row)| row.kind.0 == kind)
     }
 
+    fn known(&self, about: &About, key: &SubjectKey, kind: &'static str) -> Vec<&SubjectKeyRow> {
+        let name = (about.program.clone(), *key);
+        let rows = self.of(&name, kind);
+        let is_past = |at: &Option<u64>| at.is_none_or(|at| at <= about.offset);
+        rows.filter(|(at, _)| is_past(at)).map(|(_, row)| row).collect()
+    }
+
+    /// The qualification's keys, and the leads with one of them.
+    fn leads(&self, about: &About) -> (BTreeSet<SubjectKey>, Vec<&SubjectKeyRow>) {
+        let linked = self.known(about, &id_key(about.qualification), QUALIFICATION);
+        let own: BTreeSet<SubjectKey> = linked.into_iter().flat_map(|row| row.keys.clone()).collect();
+        let leads = own.iter().flat_map(|key| self.known(about, key, LEAD)).collect();
+        (own, leads)
+    }
+
     /// What is known about this qualification when its record has been taken.
     pub fn signals(&self, about: &About) -> Signals {
-        let program = &about.program;
-        let known = |key: &SubjectKey, kind| {
-            let name = (program.clone(), *key);
-            let rows = self.of(&name, kind);
-            let is_past = |at: &Option<u64>| at.is_none_or(|at| at <= about.offset);
-            rows.filter(|(at, _)| is_past(at)).map(|(_, row)| row).collect::<Vec<_>>()
-        };
-        let linked = known(&id_key(about.qualification), QUALIFICATION);
-        let own: BTreeSet<SubjectKey> = linked.into_iter().flat_map(|row| row.keys.clone()).collect();
-        let leads: Vec<_> = own.iter().flat_map(|key| known(key, LEAD)).collect();
-        let keys: BTreeSet<SubjectKey> =
-            leads.iter().flat_map(|lead| lead.keys.clone()).chain(own.iter().copied()).collect();
-        let mut joined = keys.iter().flat_map(|key| known(key, PARTICIPANT));
+        let (own, leads) = self.leads(about);
+        let keys = leads.iter().flat_map(|lead| lead.keys.clone()).chain(own);
+        let keys: BTreeSet<SubjectKey> = keys.collect();
+        let mut joined = keys.iter().flat_map(|key| self.known(about, key, PARTICIPANT));
         // Without a touch it is what another system says of a lead: a CRM of its new contact.
         let referred = leads.iter().filter(|lead| lead.evidence != rows::Evidence::None);
         let ids: BTreeSet<EventId> = referred.map(|lead| lead.event_id).collect();
         let times = self.times.get(&about.lead());
         let clicked = times.filter(|times| times.clicked_at != UnixMs(0));
         let click = self.found(&about.lead(), about.offset);
+        let others = |origin| click.map(|click| self.others(about, click, origin)).unwrap_or_default();
+        let to_click = |at: UnixMs| click.map(|click| click.clicked_at.ms_since(at));
         Signals {
             click_to_lead_ms: clicked.map(|times| times.occurred_at.ms_since(times.clicked_at)),
             is_self: joined.any(|joined| joined.referrer == about.referrer),
             leads: ids.len(),
             clicked_by: click.map(|click| (click.verdict, click.reason.0.clone())),
+            on_device_ms: others(Origin::Visitor).into_iter().filter_map(to_click).collect(),
+            on_prefix: others(Origin::Prefix).len(),
         }
     }
-}
-
-/// The own rows of the block's leads.
-fn own_rows(made: &[Rows]) -> impl Iterator<Item = &LeadRow> {
-    let rows = made.iter().flat_map(|rows| match rows {
-        Rows::Leads(rows) => rows.as_slice(),
-        _ => &[],
-    });
-    rows.filter(|row| row.revision == 0)
 }
 
 /// The key that finds a qualification by its event id.

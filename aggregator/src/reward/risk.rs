@@ -3,9 +3,10 @@
 use super::usage::Pace;
 use whence_schemas::{
     event::{RiskPolicy, Verdict},
-    rows::{Lc, RewardRow},
+    rows::Lc,
 };
 
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const VELOCITY: &str = "velocity";
 /// Between two pieces of evidence.
 const SEPARATOR: &str = "; ";
@@ -21,6 +22,10 @@ pub(super) struct Signals {
     pub leads: usize,
     /// Who clicked and why that is thought, where the click is known.
     pub clicked_by: Option<(Verdict, String)>,
+    /// Of other persons who clicked with the same browser: milliseconds from their click to this one.
+    pub on_device_ms: Vec<i64>,
+    /// Other persons whose clicks came from the same prefix on the same day.
+    pub on_prefix: usize,
 }
 
 impl Signals {
@@ -76,12 +81,12 @@ pub(super) fn assess(policy: &RiskPolicy, signals: &Signals, pace: &Pace) -> Fin
     finding.weighed(policy)
 }
 
-/// Weighs again, before an approval: how fast rewards came is a matter of the day on which they were earned, the
+/// Weighs again what was found so far, before an approval: how fast rewards came is a matter of the day on which they were earned, the
 /// rest may be known by now.
-pub(super) fn assess_again(policy: &RiskPolicy, signals: &Signals, line: &RewardRow) -> Finding {
+pub(super) fn assess_again(policy: &RiskPolicy, signals: &Signals, flags: &[Lc], evidence: &str) -> Finding {
     let mut finding = of_lead(policy, signals);
-    if line.flags.iter().any(|flag| flag.0 == VELOCITY) {
-        let said = line.evidence.rsplit(SEPARATOR).next().unwrap_or_default();
+    if flags.iter().any(|flag| flag.0 == VELOCITY) {
+        let said = evidence.rsplit(SEPARATOR).next().unwrap_or_default();
         finding.flag(VELOCITY, policy.velocity, said);
     }
     finding.weighed(policy)
@@ -110,6 +115,22 @@ fn of_lead(policy: &RiskPolicy, signals: &Signals) -> Finding {
         let evidence = format!("the click's verdict is {} ({reason})", verdict.word());
         finding.flag("bot_click", policy.bot_click, &evidence);
     }
+    let is_recent = |ms: &&i64| **ms <= i64::from(policy.shared_device_days) * DAY_MS;
+    let on_device = signals.on_device_ms.iter().filter(is_recent).count();
+    // As many are counted as it takes.
+    if policy.shared_device > 0 && on_device > policy.shared_device_leads as usize {
+        let (leads, days) = (policy.shared_device_leads, policy.shared_device_days);
+        let evidence =
+            format!("more than {leads} other persons clicked with the same browser within {days} days");
+        finding.flag("shared_device", policy.shared_device, &evidence);
+    }
+    if policy.shared_prefix > 0 && signals.on_prefix > policy.shared_prefix_leads as usize {
+        let leads = policy.shared_prefix_leads;
+        let evidence = format!(
+            "the clicks of more than {leads} other persons came from the same address prefix that day"
+        );
+        finding.flag("shared_prefix", policy.shared_prefix, &evidence);
+    }
     finding
 }
 
@@ -126,6 +147,11 @@ mod tests {
         too_fast_ms: 3000,
         velocity_rewards: 3,
         bot_click: 40,
+        shared_device: 20,
+        shared_device_leads: 1,
+        shared_device_days: 30,
+        shared_prefix: 30,
+        shared_prefix_leads: 2,
     };
 
     #[test]
@@ -172,5 +198,41 @@ mod tests {
         }
         let unasked = RiskPolicy { bot_click: 0, ..POLICY };
         assert_eq!(assess(&unasked, &clicked_by(Verdict::Bot), &Pace::default()), Finding::default());
+    }
+
+    #[test]
+    fn a_device_or_prefix_of_many_is_flagged_above_its_bound_and_within_its_window() {
+        let on_device = |on_device_ms: &[i64]| {
+            let signals = Signals { on_device_ms: on_device_ms.to_vec(), ..Signals::default() };
+            assess(&POLICY, &signals, &Pace::default())
+        };
+        let month = 30 * DAY_MS;
+        assert_eq!(on_device(&[0, month + 1]), Finding::default(), "one of them is too long ago");
+        let found = on_device(&[-5, month]);
+        assert_eq!((found.weight, &found.flags[..]), (20, &[Lc("shared_device".into())][..]));
+        assert_eq!(found.evidence, "more than 1 other persons clicked with the same browser within 30 days");
+        let on_prefix =
+            |on_prefix| assess(&POLICY, &Signals { on_prefix, ..Signals::default() }, &Pace::default());
+        assert_eq!(on_prefix(2), Finding::default());
+        assert_eq!((on_prefix(3).weight, &on_prefix(3).flags[..]), (30, &[Lc("shared_prefix".into())][..]));
+    }
+
+    #[test]
+    fn before_an_approval_all_is_weighed_again_but_the_pace() {
+        let twice = Signals { leads: 2, ..Signals::default() };
+        let again =
+            |signals: &Signals, then: &Finding| assess_again(&POLICY, signals, &then.flags, &then.evidence);
+        let slow = assess(&POLICY, &Signals::default(), &Pace::default());
+        assert_eq!(again(&twice, &slow), assess(&POLICY, &twice, &Pace::default()));
+        let burst = assess(&POLICY, &twice, &Pace { today: 4, before: 27 });
+        assert_eq!(again(&twice, &burst), burst);
+        let and_more = Signals { leads: 2, ..clicked_by(Verdict::Bot) };
+        let found = again(&and_more, &burst);
+        assert_eq!((found.weight, found.is_held), (110, true));
+        assert!(
+            found.evidence.ends_with("reward 4 of the day, 27 in the 28 days before"),
+            "{}",
+            found.evidence
+        );
     }
 }

@@ -3,7 +3,8 @@
 use super::{EventName, StoreError};
 use crate::position::{BlockRange, Horizon};
 use std::future::Future;
-use whence_schemas::{event::Verdict, ids::ClickId, rows::ClickEvidenceRow};
+use uuid::Uuid;
+use whence_schemas::{event::Verdict, ids::ClickId, rows::ClickEvidenceRow, time::UnixMs};
 
 /// What the edge found out about a click.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,37 @@ pub struct FoundClick {
     pub address: u64,
     /// Keyed hash of its /24 or /48, with a daily salt.
     pub prefix: u64,
+}
+
+/// By what several clicks are told to be of one place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Origin {
+    /// The browser: the hash of its cookie.
+    Visitor,
+    /// The /24 or /48 on one day: its hash.
+    Prefix,
+}
+
+/// The place that a lead's click came from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClickedFrom {
+    /// Program.
+    pub program: String,
+    /// What `hash` is of.
+    pub origin: Origin,
+    /// Not 0.
+    pub hash: u64,
+}
+
+/// Somebody whose click came from a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PersonClick {
+    /// The place.
+    pub from: ClickedFrom,
+    /// See [`ClickEvidenceRow::person`].
+    pub person: Uuid,
+    /// When the person clicked last from there.
+    pub clicked_at: UnixMs,
 }
 
 /// Clicks, and what was found of them.
@@ -47,4 +79,13 @@ pub trait EvidenceStore: Send + Sync {
         range: &BlockRange,
         leads: &[EventName],
     ) -> impl Future<Output = Result<Vec<ClickEvidenceRow>, StoreError>> + Send;
+
+    /// Who clicked from these places, live and as found before the horizon: of each place the `max` persons who
+    /// clicked last, in any order.
+    fn clicked_from(
+        &self,
+        before: &Horizon,
+        places: &[ClickedFrom],
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<PersonClick>, StoreError>> + Send;
 }

@@ -54,19 +54,22 @@ fn subject(person: u8) -> Option<Subject> {
     Some(Subject { lead: format!("person {person}"), keys: vec![Bytes::from(vec![person; 16])] })
 }
 
-fn lead(person: u8) -> Bytes {
+fn touch(person: u8) -> Touch {
     let token = ClickToken {
         click: click_id(person),
         link: LinkNumber::of(LINK),
         channel: ChannelNumber::of("email"),
     };
-    let touch = Touch {
+    Touch {
         token: keys().mint(&token, &mut [0; TEXT_LEN]).to_owned(),
         link: LINK.into(),
         referrer: "r1".into(),
         channel: "email".into(),
-    };
-    let body = Body::Lead(Lead { subject: subject(person), touches: vec![touch] });
+    }
+}
+
+fn lead(person: u8) -> Bytes {
+    let body = Body::Lead(Lead { subject: subject(person), touches: vec![touch(person)] });
     rewards::event(&format!("lead {person}"), AT, body)
 }
 
@@ -153,6 +156,50 @@ async fn a_click_that_comes_days_late_holds_its_reward_at_the_approval() {
     task.await.unwrap();
     let known = "SELECT toUInt64(sum(sign * amount_minor)) FROM rewards WHERE state = 'held'";
     assert_eq!(world.count(known).await, 500, "the one that was held at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_persons_behind_one_browser_or_prefix_are_told_wherever_blocks_are_cut() {
+    let world = World::new().await;
+    let (dir, journal) = journal(&world);
+    let risk = RiskPolicy {
+        threshold: 50,
+        shared_device: 10,
+        shared_device_leads: 3,
+        shared_device_days: 1,
+        shared_prefix: 50,
+        shared_prefix_leads: 5,
+        ..RiskPolicy::default()
+    };
+    store_clicks(&world, 0, (1..=9).map(|person| click(person, Verdict::Human)).collect()).await;
+    // The third one comes three times: by an alias of its own, it is one person.
+    let again = |key: &str| {
+        let body = Lead { subject: subject(3), touches: vec![touch(3)] };
+        rewards::event(key, AT.plus_ms(1), Body::Lead(body))
+    };
+    let mut records = Vec::new();
+    for person in 1..=8 {
+        records.extend([lead(person), qualification(person, risk)]);
+        if person == 3 {
+            records.extend([again("again"), again("and again")]);
+        }
+    }
+    journal.append(&records.iter().map(|record| &record[..]).collect::<Vec<_>>()).await.unwrap();
+    let (stop, task) = aggregate_without_timers(&world, &dir);
+    world.until("SELECT count() FROM rewards", 8).await;
+    let flagged = |flag: &str| format!("SELECT count() FROM rewards WHERE has(flags, '{flag}')");
+    assert_eq!(
+        world.count(&flagged("shared_device")).await,
+        4,
+        "persons 5 to 8 have more than three before them"
+    );
+    assert_eq!(world.count(&flagged("shared_prefix")).await, 2, "persons 7 and 8");
+    let told = "SELECT count() FROM review_queue WHERE risk = 60 AND evidence = 'more than 3 other persons clicked with \
+                the same browser within 1 days; the clicks of more than 5 other persons came from the same address prefix that day'";
+    assert_eq!(world.count(told).await, 2);
+    world.check_consistent().await;
+    stop.after_block.cancel();
+    task.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

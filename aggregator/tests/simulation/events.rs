@@ -130,6 +130,8 @@ impl Make {
             link: link_of(program, &referrer),
             channel: "email".into(),
             verdict: pick(&mut self.rng, &[Verdict::Human, Verdict::Bot]).to_owned().into(),
+            visitor: self.rng.random_range(0..4),
+            prefix: self.rng.random_range(0..3),
             ..Click::default()
         };
         let partition = Partition { stream: Stream::Clicks, number: u32::from(random[9]) % CLICK_PARTITIONS };

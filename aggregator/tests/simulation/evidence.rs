@@ -6,14 +6,16 @@ use crate::{
 };
 use rand::RngExt;
 use std::collections::BTreeMap;
+use uuid::Uuid;
 use whence_aggregator::{
     position::{BlockRange, Horizon},
-    store::{EventName, EvidenceStore, FoundClick, Rows, StoreError},
+    store::{ClickedFrom, EventName, EvidenceStore, FoundClick, Origin, PersonClick, Rows, StoreError},
 };
 use whence_schemas::{
     event::Verdict,
     ids::{ClickId, EventId, Incarnation},
     rows::{ClickEvidenceRow, ClickRow, RewardRow},
+    time::UnixMs,
 };
 
 fn found(row: &ClickRow) -> FoundClick {
@@ -74,6 +76,43 @@ impl EvidenceStore for MemoryStore {
             }
         }
         Ok(rows)
+    }
+
+    async fn clicked_from(
+        &self,
+        before: &Horizon,
+        places: &[ClickedFrom],
+        max: usize,
+    ) -> Result<Vec<PersonClick>, StoreError> {
+        self.before_reading().await?;
+        let tables = &self.0.lock().tables;
+        let is_before = |row: &&ClickEvidenceRow| before.includes(row.incarnation, row.partition, row.offset);
+        let mut found = Vec::new();
+        for from in places {
+            let mut last: BTreeMap<Uuid, UnixMs> = BTreeMap::new();
+            for row in tables.click_evidence.iter().filter(is_before).filter(|row| {
+                row.live && row.program.0 == from.program && hash(row, from.origin) == from.hash
+            }) {
+                let last = last.entry(row.person).or_insert(row.clicked_at);
+                *last = row.clicked_at.max(*last);
+            }
+            let mut last: Vec<_> =
+                last.into_iter().map(|(person, at)| (std::cmp::Reverse(at), person)).collect();
+            last.sort_unstable();
+            found.extend(last.into_iter().take(max).map(|(at, person)| PersonClick {
+                from: from.clone(),
+                person,
+                clicked_at: at.0,
+            }));
+        }
+        Ok(found)
+    }
+}
+
+fn hash(row: &ClickEvidenceRow, origin: Origin) -> u64 {
+    match origin {
+        Origin::Visitor => row.visitor,
+        Origin::Prefix => row.prefix,
     }
 }
 
@@ -158,7 +197,11 @@ fn rewards_are_flagged_by_what_was_found(world: &World) -> Result<(), String> {
         let is_bot = known.into_iter().any(|row| row.verdict == Verdict::Bot);
         let is_flagged = line.flags.iter().any(|flag| flag.0 == "bot_click");
         // A refund writes what is left anew, as it was.
-        let is_looked_at = line.reason != "earned" || line.revision == 0;
+        let is_rest = world.tables.rewards.iter().any(|other| {
+            let is_of_the_change = (other.reward_id, other.revision) == (line.reward_id, line.revision);
+            is_of_the_change && !other.state.is_open()
+        });
+        let is_looked_at = line.revision == 0 || line.reason != "earned" && !is_rest;
         if is_looked_at && is_bot != is_flagged {
             return Err(format!(
                 "reward {} is flagged {:?}, the click is a bot's: {is_bot}",

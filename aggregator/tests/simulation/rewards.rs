@@ -53,7 +53,16 @@ pub fn terms() -> RewardTerms {
                 ..rule(RULES[1], Amount::ValuePpm(100_000))
             },
         ],
-        risk: Some(RiskPolicy { threshold: 50, bot_click: 50, ..RiskPolicy::default() }),
+        risk: Some(RiskPolicy {
+            threshold: 50,
+            bot_click: 50,
+            shared_device: 20,
+            shared_device_leads: 1,
+            shared_device_days: 400,
+            shared_prefix: 20,
+            shared_prefix_leads: 1,
+            ..RiskPolicy::default()
+        }),
     }
 }
 

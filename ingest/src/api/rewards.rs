@@ -135,6 +135,11 @@ fn risk(mut fields: Fields<'_>) -> RiskPolicy {
         too_fast_ms: u64::from(number(&mut fields, "too_fast_ms")),
         velocity_rewards: number(&mut fields, "velocity_rewards"),
         bot_click: number(&mut fields, "bot_click"),
+        shared_device: number(&mut fields, "shared_device"),
+        shared_device_leads: number(&mut fields, "shared_device_leads"),
+        shared_device_days: number(&mut fields, "shared_device_days"),
+        shared_prefix: number(&mut fields, "shared_prefix"),
+        shared_prefix_leads: number(&mut fields, "shared_prefix_leads"),
     };
     fields.finish("a risk policy");
     policy
@@ -198,6 +203,11 @@ fn risk_view(risk: &RiskPolicy) -> Value {
         "too_fast_ms": risk.too_fast_ms,
         "velocity_rewards": risk.velocity_rewards,
         "bot_click": risk.bot_click,
+        "shared_device": risk.shared_device,
+        "shared_device_leads": risk.shared_device_leads,
+        "shared_device_days": risk.shared_device_days,
+        "shared_prefix": risk.shared_prefix,
+        "shared_prefix_leads": risk.shared_prefix_leads,
     })
 }
 
@@ -227,7 +237,8 @@ mod tests {
                 {"id": "welcome", "for": "referred", "currency": "EUR",
                  "tiers": [{"from": 0, "fixed_minor": 500}, {"from": 10, "percent": "0.0001"}]},
             ],
-            "risk": {"threshold": 100, "too_fast": 50, "too_fast_ms": 3000},
+            "risk": {"threshold": 100, "too_fast": 50, "too_fast_ms": 3000, "bot_click": 1, "shared_device": 2,
+                     "shared_device_leads": 3, "shared_device_days": 4, "shared_prefix": 5, "shared_prefix_leads": 6},
         });
         let (terms, wrong) = parsed(body);
         assert_eq!(wrong, Vec::<String>::new());
