@@ -30,7 +30,7 @@ use crate::{
     position::BlockRange,
     store::{Rows, Store, StoreError},
 };
-use book::{Book, Terms};
+use book::{Book, Standing, Terms};
 use evidence::{About, Evidence};
 use ledger::Cause;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -187,9 +187,14 @@ impl Looked {
         let mut events = Vec::with_capacity(acts.len());
         let mut changes = changes(made).into_iter().peekable();
         let mut settle = |book: &mut Book, before: u64| {
-            while let Some(change) = changes.next_if(|change| change.offset < before) {
-                let (event, received_at) = records[&change.offset];
-                change.settle(Cause { range, offset: change.offset, event, received_at }, &evidence, book);
+            while let Some(first) = changes.next_if(|change| change.offset < before) {
+                let offset = first.offset;
+                let mut of_record = vec![first.standing(&evidence)];
+                while let Some(change) = changes.next_if(|change| change.offset == offset) {
+                    of_record.push(change.standing(&evidence));
+                }
+                let (event, received_at) = records[&offset];
+                book.qualifications(of_record, Cause { range, offset, event, received_at });
             }
         };
         for (head, act, reward) in acts {
@@ -210,14 +215,19 @@ struct Change<'a> {
     rows: Vec<&'a QualificationRow>,
 }
 
-impl Change<'_> {
-    fn now(&self) -> Option<&QualificationRow> {
+impl<'a> Change<'a> {
+    fn now(&self) -> Option<&'a QualificationRow> {
         self.rows.last().copied().filter(|row| row.sign == 1)
     }
 
-    fn settle(&self, cause: Cause<'_>, evidence: &Evidence, book: &mut Book) {
+    /// The row that earns: the one that stands, or of what was refunded before it came the one that would.
+    fn earning(&self) -> Option<&'a QualificationRow> {
+        self.rows.iter().rev().copied().find(|row| row.sign == 1)
+    }
+
+    fn standing(&self, evidence: &Evidence) -> Standing<'a> {
         let signals = About::change(self).map(|about| evidence.signals(&about)).unwrap_or_default();
-        book.qualification(self.program, self.id, self.now(), &signals, cause);
+        Standing { program: self.program, id: self.id, now: self.now(), earning: self.earning(), signals }
     }
 }
 

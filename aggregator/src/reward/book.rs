@@ -27,6 +27,22 @@ const RISK: &str = "risk";
 /// The terms that a qualification brought, and the version of the registry they are of.
 pub(super) type Terms = (RewardTerms, u64);
 
+/// What a record makes of a qualification.
+pub(super) struct Standing<'a> {
+    pub program: &'a str,
+    pub id: EventId,
+    /// Its row from here on, if it counts.
+    pub now: Option<&'a QualificationRow>,
+    /// The row that it earns by: `now`, or where it was taken back before it came the row that came.
+    pub earning: Option<&'a QualificationRow>,
+    pub signals: Signals,
+}
+
+/// The row, if its lead is known and credited to somebody.
+fn credited(row: &QualificationRow) -> Option<&QualificationRow> {
+    (!row.lead_id.is_nil() && !row.referrer.is_empty()).then_some(row)
+}
+
 /// What is known of the rewards of a block.
 #[derive(Default)]
 pub(super) struct Book {
@@ -80,29 +96,27 @@ impl Book {
         self.made.extend(lines);
     }
 
-    /// A qualification stands as in `now` from here on, or nowhere: its rewards shrink to what that is worth,
-    /// and what it earns is accrued.
-    pub fn qualification(
-        &mut self,
-        program: &str,
-        id: EventId,
-        now: Option<&QualificationRow>,
-        signals: &Signals,
-        cause: Cause<'_>,
-    ) {
-        let now = now.filter(|now| !now.lead_id.is_nil() && !now.referrer.is_empty());
-        self.shrink_all(program, id, now, cause);
-        if let Some(now) = now.filter(|now| now.live) {
-            let terms = self.terms.get(&(program.to_owned(), id)).cloned().unwrap_or_default();
+    /// These qualifications stand as they say from this record on: rewards shrink to what they are worth, and
+    /// what is earned is accrued. All shrink before any is accrued, and the earliest earns first: where the
+    /// credit of several moves at once, it does not matter in which order they are told.
+    pub fn qualifications(&mut self, mut changed: Vec<Standing<'_>>, cause: Cause<'_>) {
+        changed.sort_by_key(|standing| (standing.earning.map(|row| row.occurred_at), standing.id));
+        changed.iter().for_each(|standing| self.shrink_all(standing, cause));
+        for Standing { program, id, earning, signals, .. } in &changed {
+            let Some(row) = earning.filter(|row| row.live).and_then(credited) else { continue };
+            let terms = self.terms.get(&((*program).to_owned(), *id)).cloned().unwrap_or_default();
             for rule in &terms.0.rules {
-                self.accrue(rule, terms.0.risk.unwrap_or_default(), terms.1, now, signals, cause);
+                self.accrue(rule, terms.0.risk.unwrap_or_default(), terms.1, row, signals, cause);
             }
         }
-        // Earned by the whole value, then shrunk: so it does not matter whether a refund came before the lead.
-        self.shrink_all(program, id, now, cause);
+        // Earned by the whole value, then shrunk: so it does not matter whether a refund came before the payment
+        // or the lead.
+        changed.iter().for_each(|standing| self.shrink_all(standing, cause));
     }
 
-    fn shrink_all(&mut self, program: &str, id: EventId, now: Option<&QualificationRow>, cause: Cause<'_>) {
+    fn shrink_all(&mut self, standing: &Standing<'_>, cause: Cause<'_>) {
+        let Standing { program, id, .. } = *standing;
+        let now = standing.now.and_then(credited);
         let rewards = self.of_qualification.get(&(program.to_owned(), id)).cloned().unwrap_or_default();
         for reward in rewards {
             self.shrink(program, reward, id, now, cause);

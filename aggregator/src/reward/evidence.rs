@@ -46,9 +46,9 @@ pub(super) struct About {
 }
 
 impl About {
-    /// What stands after this change, if it is credited to anybody.
+    /// What stands after this change, or stood for a moment, if it is credited to anybody.
     pub fn change(change: &Change<'_>) -> Option<About> {
-        let now = change.now().filter(|now| !now.lead_id.is_nil() && !now.referrer.is_empty())?;
+        let now = change.earning().filter(|now| !now.lead_id.is_nil() && !now.referrer.is_empty())?;
         Some(About {
             program: change.program.to_owned(),
             qualification: change.id,

@@ -1,7 +1,9 @@
 //! Properties of the ledger over random histories, cut into blocks at random.
 
+mod order;
+
 use super::{
-    book::{Book, Terms},
+    book::{Book, Standing, Terms},
     ledger::Cause,
     risk::Signals,
     usage::day,
@@ -148,12 +150,17 @@ fn apply(op: Op, offset: u64, range: &BlockRange, book: &mut Book) -> Option<&'s
     match op {
         Op::Stands { qualification, lead, left } => {
             let row = row(qualification, lead, left);
-            book.qualification("p", row.id, Some(&row), &Signals::default(), cause(row.id));
+            let (now, earning, signals) = (Some(&row), Some(&row), Signals::default());
+            book.qualifications(
+                vec![Standing { program: "p", id: row.id, now, earning, signals }],
+                cause(row.id),
+            );
             None
         }
         Op::Gone { qualification } => {
             let id = id(qualification + 100);
-            book.qualification("p", id, None, &Signals::default(), cause(id));
+            let gone = Standing { program: "p", id, now: None, earning: None, signals: Signals::default() };
+            book.qualifications(vec![gone], cause(id));
             None
         }
         Op::Decision { lead, rule, decision, reference } => {
