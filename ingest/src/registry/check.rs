@@ -141,8 +141,9 @@ impl<'a> View<'a> {
 
     fn put_program(&self, program: &Program) -> Result<Entry, ChangeError> {
         records::program(program)?;
-        if self.program(&program.id).is_err() {
-            self.room("programs", PROGRAMS_MAX)?;
+        match self.program(&program.id) {
+            Ok(former) => records::rules_keep_their_currency(former, program)?,
+            Err(_) => self.room("programs", PROGRAMS_MAX)?,
         }
         for (index, host) in program.link_hosts.iter().enumerate() {
             if self.is_link_host_of_another(host, &program.id) {

@@ -81,6 +81,10 @@ async fn a_qualification_carries_what_the_program_paid_when_it_came() {
         let answer = node.post("/v1/events", qualification(json!({"id": format!("q-{at}")}))).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
     }
+    let other = json!([{"id": "order", "for": "referrer", "currency": "JPY", "fixed_minor": 500}]);
+    let refused = node.send("PUT", "/v1/programs/demo", program(other).to_string()).await;
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    assert!(refused.text.contains("a rule keeps its currency"), "{}", refused.text);
     let amounts = node.events().into_iter().map(|event| {
         let Some(Body::Qualification(Qualification { rewards: Some(terms), .. })) = event.body else {
             panic!("a qualification with terms")

@@ -97,6 +97,20 @@ fn rule(program: &Program) -> Result<(), ChangeError> {
     Ok(())
 }
 
+/// Caps and budgets of a rule add up what it has given: in one currency, for ever.
+pub(super) fn rules_keep_their_currency(former: &Program, program: &Program) -> Result<(), ChangeError> {
+    let rules = |program: &Program| program.rewards.clone().unwrap_or_default().rules;
+    let former = rules(former);
+    for (index, rule) in rules(program).iter().enumerate() {
+        let was = former.iter().find(|former| former.id == rule.id);
+        if let Some(was) = was.filter(|was| was.currency != rule.currency) {
+            let problem = format_args!("was {}: a rule keeps its currency, use another id", was.currency);
+            return Err(ChangeError::conflict(format!("rewards[{index}].currency"), problem));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn referrer(referrer: &Referrer) -> Result<(), ChangeError> {
     named::<ReferrerId>("id", &referrer.id)?;
     display_name(&referrer.name)
