@@ -171,7 +171,7 @@ impl ClickId {
     }
 }
 
-/// Any other event: UUIDv5 of program, source, kind and idempotency key.
+/// Any other event: UUIDv5 of program, source, kind and idempotency key; of a test also that it is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(pub Uuid);
 
@@ -194,11 +194,13 @@ impl EventId {
     /// The id of an event of this kind: a disqualification and a participant may have one key.
     ///
     /// Leads and qualifications had ids before kinds were part of them, and keep those: a lead and a
-    /// qualification of one source need different keys. `key` must be free of NUL, so that none of the
-    /// two forms passes for the other.
+    /// qualification of one source need different keys. A test is another event than the live one of its
+    /// kind and key, so that a source may go live with what was tried. `key` must be free of NUL, so that
+    /// none of the forms passes for another.
     #[must_use]
-    pub fn of_kind(program: &ProgramId, source: &str, kind: &str, key: &str) -> EventId {
+    pub fn of_kind(program: &ProgramId, source: &str, is_test: bool, kind: &str, key: &str) -> EventId {
         match kind {
+            _ if is_test => EventId::of(program, source, &format!("test\0{kind}\0{key}")),
             "lead" | "qualification" => EventId::of(program, source, key),
             _ => EventId::of(program, source, &format!("{kind}\0{key}")),
         }
@@ -243,9 +245,12 @@ mod tests {
     fn event_ids_are_fixed_for_ever() {
         let id = EventId::of(&"demo".parse().unwrap(), "api", "order-1");
         assert_eq!(id.0.to_string(), "201c1ae5-4d17-5934-9801-a73351d61321");
-        let of_kind = |kind| EventId::of_kind(&"demo".parse().unwrap(), "api", kind, "order-1");
-        assert_eq!((of_kind("lead"), of_kind("qualification")), (id, id));
-        assert_eq!(of_kind("disqualification").0.to_string(), "d7f6ad11-a61a-513b-8997-fc11f899362a");
+        let of_kind =
+            |is_test, kind| EventId::of_kind(&"demo".parse().unwrap(), "api", is_test, kind, "order-1");
+        assert_eq!((of_kind(false, "lead"), of_kind(false, "qualification")), (id, id));
+        assert_eq!(of_kind(false, "disqualification").0.to_string(), "d7f6ad11-a61a-513b-8997-fc11f899362a");
+        assert_eq!(of_kind(true, "lead").0.to_string(), "c084796a-e81f-5145-82d7-9f31632c8c30");
+        assert_ne!(of_kind(true, "lead"), of_kind(true, "qualification"));
         assert_eq!(LinkNumber::of("go.example/abc"), LinkNumber(10_530_943_684_755_888_084));
         assert_eq!(ChannelNumber::of("email"), ChannelNumber(2_183_414_807));
     }

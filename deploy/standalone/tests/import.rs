@@ -133,7 +133,7 @@ fn what_the_api_could_not_take_is_sent_again_and_nothing_else_is() {
         body.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
     };
     assert_eq!(sent.iter().map(ids).collect::<Vec<_>>(), [vec!["a", "b"], vec!["a", "b"], vec!["b"]]);
-    assert_eq!((&sent[0][0]["type"], &sent[0][0]["source"]), (&json!("lead"), &json!("import")));
+    assert_eq!((&sent[0][0]["type"], &sent[0][0]["source"]), (&json!("lead"), &json!("import-lead")));
 }
 
 #[test]

@@ -19,8 +19,8 @@
 //! all are to be sent again), else 207; each event has its outcome in `results`. An outcome is
 //! `accepted`, `rejected` (sending it again is no use) or `retry`.
 //!
-//! An idempotency key names one event of its kind and source in a program; only a lead and a qualification
-//! need different ones (see [`whence_schemas::ids::EventId::of_kind`]).
+//! An idempotency key names one event of its kind, source and mode (live or test) in a program; only a live
+//! lead and a live qualification need different ones (see [`whence_schemas::ids::EventId::of_kind`]).
 //!
 //! Architecture invariant: raw aliases (emails, phone numbers, ids) live from the body to
 //! [`events::resolve`] and reach no journal, log, metric or error.

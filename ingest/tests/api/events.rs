@@ -1,7 +1,8 @@
 //! The kinds of events beside leads and qualifications: what they need, and what becomes of them.
 
-use super::node::{NOW, Node, event_of, lead};
+use super::node::{NOW, Node, event_of, lead, qualification};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use whence_ingest::registry::{Change, EntryKey, Registry};
 use whence_schemas::{
     event::{
@@ -246,4 +247,29 @@ async fn what_a_disabled_link_led_to_and_what_is_forgotten_is_still_told() {
     assert_eq!(node.post("/v1/events", erasure).await.status, 202);
     let Some(Body::Erasure(found)) = node.events().remove(1).body else { panic!("an erasure") };
     assert_eq!(found.subject.unwrap().lead, "", "what is to be forgotten is not written down again");
+}
+
+#[tokio::test]
+async fn a_test_is_another_event_than_the_live_one_of_its_key() {
+    let node = Node::start().await;
+    for is_test in [true, false] {
+        for event in [
+            lead(json!({"id": "k1", "test": is_test})),
+            qualification(json!({"id": "k2", "test": is_test})),
+            disqualification(json!({"qualification": "k2", "test": is_test})),
+        ] {
+            assert_eq!(node.post("/v1/events", event).await.status, 202);
+        }
+    }
+    let events = node.events();
+    let ids: BTreeSet<_> = events.iter().map(|event| event.id.clone()).collect();
+    assert_eq!(ids.len(), 6);
+    let taken_back = events.iter().filter_map(|event| match event.body.as_ref().unwrap() {
+        Body::Disqualification(disqualification) => Some(disqualification.qualification_id.clone()),
+        _ => None,
+    });
+    let qualifications = [&events[1], &events[4]].map(|event| event.id.clone());
+    assert_eq!(taken_back.collect::<Vec<_>>(), qualifications, "of its own mode");
+    let id = EventId::of(&"demo".parse().unwrap(), "api", "k1");
+    assert_eq!(events[3].id, id.0.as_bytes().as_slice(), "a live event has the id it always had");
 }

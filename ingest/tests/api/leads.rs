@@ -149,7 +149,7 @@ async fn a_lead_is_recorded_as_it_resolved() {
     let answer = node.post("/v1/events", body).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     let program: ProgramId = "demo".parse().unwrap();
-    let id = EventId::of(&program, "shop", "lead-1");
+    let id = EventId::of_kind(&program, "shop", true, "lead", "lead-1");
     assert_eq!(answer.json(), json!({"id": id.0.to_string(), "status": "accepted"}));
 
     let touch = |token: &str, channel: &str| Touch {

@@ -75,7 +75,7 @@ impl Draft {
     /// The event's id: the caller's retry has the same.
     #[must_use]
     pub fn id(&self) -> EventId {
-        EventId::of_kind(&self.program, &self.source, self.kind.word(), &self.key)
+        EventId::of_kind(&self.program, &self.source, self.is_test, self.kind.word(), &self.key)
     }
 }
 

@@ -271,7 +271,8 @@ fn qualification_id(draft: &Draft, named: Option<&Reference>) -> Bytes {
         None => Bytes::new(),
         Some(Reference::Id(id)) => bytes_of(*id),
         Some(Reference::Key(key)) => {
-            bytes_of(EventId::of_kind(&draft.program, &draft.source, "qualification", key))
+            let Draft { program, source, is_test, .. } = draft;
+            bytes_of(EventId::of_kind(program, source, *is_test, "qualification", key))
         }
     }
 }

@@ -72,11 +72,14 @@ impl Letter {
         // The registry holds no source of a program that is none.
         let program: ProgramId = source.program.parse().ok()?;
         let key = self.key.unwrap_or_else(|| format!("dead-letter:{:032x}", rand::random::<u128>()));
-        let mode = if source.test { Mode::Test } else { Mode::Live };
+        let (mode, id) = match source.test {
+            true => (Mode::Test, EventId::of_kind(&program, &source.id, true, "dead_letter", &key)),
+            false => (Mode::Live, EventId::of(&program, &source.id, &key)),
+        };
         let letter =
             DeadLetter { reason: self.reason.to_owned(), detail: Value::Object(self.detail).to_string() };
         let event = Event {
-            id: Bytes::copy_from_slice(EventId::of(&program, &source.id, &key).0.as_bytes()),
+            id: Bytes::copy_from_slice(id.0.as_bytes()),
             mode: mode.into(),
             program: source.program.clone(),
             source: source.id.clone(),

@@ -168,3 +168,16 @@ async fn what_was_proved_is_asked_for_again_while_its_letter_cannot_be_kept() {
     let reasons: Vec<String> = letters(&node).into_iter().map(|(reason, _)| reason).collect();
     assert!(reasons.contains(&"unmapped".to_owned()) && reasons.contains(&"amount_unreadable".to_owned()));
 }
+
+#[tokio::test]
+async fn a_letter_of_a_source_on_trial_is_another_one() {
+    let node = node().await;
+    for is_test in [true, false] {
+        put(&node, "stripe", json!({"provider": "stripe", "secrets": ["main"], "test": is_test})).await;
+        let body = r#"{"id":"evt_1","type":"customer.updated"}"#;
+        assert_eq!(deliver(&node, "stripe", &[], body).await.status, 200);
+    }
+    let events = node.events();
+    assert_eq!(events.len(), 2);
+    assert_ne!(events[0].id, events[1].id);
+}

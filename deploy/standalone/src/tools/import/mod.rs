@@ -42,11 +42,9 @@ pub fn command() -> Command {
         .value_name("TYPE")
         .value_parser(PossibleValuesParser::new(KINDS))
         .help("What rows are that have no `type`");
-    let source = Arg::new("source")
-        .long("source")
-        .value_name("NAME")
-        .default_value("import")
-        .help("The source of rows that have no `source`; ids are counted per source");
+    let source = Arg::new("source").long("source").value_name("NAME").help(
+        "The source of rows that have none; ids count per source [default: import, of leads import-lead]",
+    );
     let delimiter = Arg::new("delimiter")
         .long("delimiter")
         .value_name("CHARACTER")
@@ -80,7 +78,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let defaults = Defaults {
         program: text("program").expect("required").to_owned(),
         kind: text("type").map(str::to_owned),
-        source: text("source").expect("has a default").to_owned(),
+        source: text("source").map(str::to_owned),
     };
     let failed = |source| Failure::File { path: path.to_owned(), source };
     let file: Box<dyn Read> = match path.to_str() {

@@ -13,6 +13,10 @@ pub const ROW_BYTES_MAX: u64 = 256 * 1024;
 /// What is imported: what has happened, not what is decided now.
 pub const KINDS: [&str; 6] =
     ["lead", "qualification", "disqualification", "participant", "share", "identify"];
+/// The source of rows that name none, but for leads.
+pub const SOURCE: &str = "import";
+/// The source of leads that name none.
+pub const SOURCE_OF_LEADS: &str = "import-lead";
 /// Columns that are texts of the event.
 const TEXTS: [&str; 18] = [
     "type",
@@ -43,8 +47,9 @@ pub struct Defaults {
     pub program: String,
     /// The kind of rows that name none.
     pub kind: Option<String>,
-    /// The source of rows that name none.
-    pub source: String,
+    /// The source of rows that name none. Without it, leads have one of their own: they share their ids
+    /// with the qualifications of a source.
+    pub source: Option<String>,
 }
 
 /// A row of the file.
@@ -190,6 +195,8 @@ fn finished(mut event: Map<String, Value>, defaults: &Defaults) -> Result<Value,
         event.entry("type").or_insert_with(|| kind.as_str().into());
     }
     let kind = event.get("type").ok_or("names no type, and the call has no --type")?;
+    let own = if kind == "lead" { SOURCE_OF_LEADS } else { SOURCE };
+    let source = defaults.source.clone().unwrap_or_else(|| own.to_owned());
     if !KINDS.iter().any(|known| kind == known) {
         return Err(format!("has a type that is not imported: one of {} is", KINDS.join(", ")));
     }
@@ -200,7 +207,7 @@ fn finished(mut event: Map<String, Value>, defaults: &Defaults) -> Result<Value,
     if !event.contains_key("occurred_at") {
         return Err("has no occurred_at: when it happened can't be made up".to_owned());
     }
-    event.entry("source").or_insert_with(|| defaults.source.as_str().into());
+    event.entry("source").or_insert_with(|| source.into());
     if !event.contains_key("id") {
         event.insert("id".to_owned(), row_id(&event).into());
     }
@@ -236,7 +243,7 @@ mod tests {
     use serde_json::json;
 
     fn defaults() -> Defaults {
-        Defaults { program: "p".into(), kind: Some("lead".into()), source: "import".into() }
+        Defaults { program: "p".into(), kind: Some("lead".into()), source: None }
     }
 
     fn of_csv(text: &str) -> Vec<(u64, Result<Value, String>)> {
@@ -306,11 +313,27 @@ mod tests {
         );
         assert_eq!((&one[0].1, &one[0].1), (&two[0].1, &three[0].1));
         let event = one[0].1.as_ref().unwrap();
-        let expected = json!({"type": "lead", "program": "p", "source": "import", "lead": "a",
+        let expected = json!({"type": "lead", "program": "p", "source": "import-lead", "lead": "a",
             "occurred_at": "2026-01-01T00:00:00Z", "value": {"amount": "1.50", "currency": "EUR"},
-            "id": "row-57f1cba5612b2939952f633c2fcf2ce2"});
+            "id": "row-c135604564f190d30bf9eaab63bba4d6"});
         assert_eq!(event, &expected);
         let other = of_csv("lead,occurred_at\nb,2026-01-01T00:00:00Z\n");
         assert_ne!(other[0].1.as_ref().unwrap()["id"], event["id"]);
+    }
+
+    #[test]
+    fn a_lead_and_a_qualification_of_one_id_are_of_two_sources() {
+        let text = "type,id,lead,name,occurred_at,source\n\
+                    lead,1,a,,2026-01-01T00:00:00Z,\n\
+                    qualification,1,a,paid,2026-01-01T00:00:00Z,\n\
+                    disqualification,1,a,,2026-01-01T00:00:00Z,\n\
+                    lead,1,a,,2026-01-01T00:00:00Z,shop\n";
+        let sources = |defaults: Defaults| -> Vec<String> {
+            let rows = rows(csv(text.as_bytes(), b',', defaults).unwrap());
+            rows.into_iter().map(|(_, event)| event.unwrap()["source"].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(sources(defaults()), ["import-lead", "import", "import", "shop"]);
+        let given = Defaults { source: Some("crm".into()), ..defaults() };
+        assert_eq!(sources(given), ["crm", "crm", "crm", "shop"]);
     }
 }
