@@ -30,9 +30,10 @@ pub(super) async fn create(api: &Api, call: Call, program: String) -> Result<Res
     call.caller.require_in(Scope::RegistryWrite, &program)?;
     api.known_program(&program)?;
     let host = api.registry.shared().read().program(&program).and_then(|p| p.link_hosts.first().cloned());
+    let caller = call.caller.clone();
     api.create(call, |value| {
         write::record(value, "a link", |fields| read(fields, &program, host.as_deref()))
-            .map(Change::CreateLink)
+            .map(|link| write::asked_by(&caller, Change::CreateLink(link)))
     })
     .await
 }

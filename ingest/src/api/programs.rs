@@ -29,11 +29,12 @@ const CONSENTS: [(&str, ConsentMode); 2] = [("none", ConsentMode::None), ("cooki
 /// `PUT`: creates the program or replaces all of it; what is not named is as in a new one.
 pub(super) async fn put(api: &Api, call: Call, id: String) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &id)?;
+    let caller = call.caller.clone();
     let body = api.read_object(call).await?;
     let program = write::record(body, "a program", |fields| read(fields, id))?;
     let key = EntryKey::Program { id: program.id.clone() };
     let is_new = api.registry.shared().read().entry(&key).is_none();
-    let entry = api.write_one(Change::PutProgram(program)).await?;
+    let entry = api.write_one(write::asked_by(&caller, Change::PutProgram(program))).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(batch::json_response(status, &api.view_of(&entry).into()))
 }

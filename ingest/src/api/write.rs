@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    auth::Scope,
+    auth::{Caller, Scope},
     batch::{self, Body, Outcome},
     json::{Errors, Fields},
     problem::{Code, Problem},
@@ -116,6 +116,14 @@ impl Api {
             Some(entry) => Ok(batch::json_response(StatusCode::OK, &self.view_of(&entry).into())),
             None => Err(self.missing(key.kind(), id)),
         }
+    }
+}
+
+/// The change as this caller may ask for it.
+pub(super) fn asked_by(caller: &Caller, change: Change) -> Change {
+    match caller.program() {
+        Some(_) => Change::OfOneProgram(change.into()),
+        None => change,
     }
 }
 

@@ -29,6 +29,9 @@ pub enum Change {
         /// What is new.
         patch: LinkPatch,
     },
+    /// What a key for one program asks for: it may use no host of another program's, which a key for all
+    /// programs may share.
+    OfOneProgram(Box<Change>),
     /// Creates an API key whose id must be free.
     CreateKey(ApiKey),
     /// Creates a source of webhooks or replaces all of it.

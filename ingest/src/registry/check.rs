@@ -132,6 +132,10 @@ impl<'a> View<'a> {
                 records::link(&link, self.program(program)?)?;
                 Ok(Entry::Link(link))
             }
+            Change::OfOneProgram(change) => {
+                self.own_hosts(change)?;
+                self.check(change)
+            }
             Change::CreateKey(key) => self.create_key(key),
             Change::PutSource(source) => self.put_source(source),
             Change::PutEndpoint(endpoint) => self.put_endpoint(endpoint),
@@ -163,6 +167,31 @@ impl<'a> View<'a> {
         let is_replaced = |program: &&Program| self.ahead.program(&program.id).is_some();
         self.ahead.programs().any(|program| has(&program))
             || self.state.programs().any(|program| has(&program) && !is_replaced(&program))
+    }
+
+    /// Refuses a change that would put links on a host of another program's, or claim it.
+    fn own_hosts(&self, change: &Change) -> Result<(), ChangeError> {
+        let own = |field: String, host: &str, program: &str| match self.is_of_another(host, program) {
+            true => Err(ChangeError::conflict(field, format_args!("{host:?} belongs to another program"))),
+            false => Ok(()),
+        };
+        match change {
+            Change::CreateLink(link) => own("host".to_owned(), &link.host, &link.program),
+            Change::PutProgram(program) => {
+                let mut hosts = program.link_hosts.iter().enumerate();
+                hosts.try_for_each(|(index, host)| own(format!("link_hosts[{index}]"), host, &program.id))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A host that a program lists is its own, whoever else has links there.
+    fn is_of_another(&self, host: &str, program: &str) -> bool {
+        let lists = |known: &Program| known.link_hosts.iter().any(|own| own == host);
+        let has_links =
+            || [self.ahead, self.state].iter().any(|state| state.is_host_of_another(host, program));
+        !self.program(program).is_ok_and(lists)
+            && (self.is_link_host_of_another(host, program) || has_links())
     }
 
     fn put_referrer(&self, referrer: &Referrer) -> Result<Entry, ChangeError> {

@@ -5,7 +5,7 @@
 
 use super::change::EntryKey;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
 };
@@ -26,6 +26,8 @@ pub struct RegistryState {
     links: HashMap<LinkNumber, Arc<RegistryEntry>>,
     /// Lists a program's links, and finds them by code.
     links_by_program: BTreeMap<LinkKey, Arc<RegistryEntry>>,
+    /// The programs that have or had links on a host.
+    hosts: HashMap<Box<str>, BTreeSet<Box<str>>>,
     keys: BTreeMap<String, Arc<RegistryEntry>>,
     /// By program and id.
     sources: BTreeMap<(Arc<str>, Arc<str>), Arc<RegistryEntry>>,
@@ -174,6 +176,13 @@ impl RegistryState {
             self.links_by_program.remove(&key);
         }
         self.links_by_program.insert(link_key(link), Arc::clone(entry));
+        let programs = match self.hosts.get_mut(link.host.as_str()) {
+            Some(programs) => programs,
+            None => self.hosts.entry(link.host.as_str().into()).or_default(),
+        };
+        if !programs.contains(link.program.as_str()) {
+            programs.insert(link.program.as_str().into());
+        }
         Ok(self.links.insert(number, Arc::clone(entry)))
     }
 
@@ -240,6 +249,12 @@ impl RegistryState {
         let (_, entry) = self.links_by_program.range(from..).next()?;
         let link = as_link(entry);
         (link.program == program && link.code == code).then_some(link)
+    }
+
+    /// Whether a program other than this one has links on the host.
+    #[must_use]
+    pub fn is_host_of_another(&self, host: &str, program: &str) -> bool {
+        self.hosts.get(host).is_some_and(|programs| programs.iter().any(|other| **other != *program))
     }
 
     /// The API key of this id.

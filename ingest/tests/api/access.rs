@@ -78,6 +78,33 @@ async fn a_key_does_what_its_scopes_say_in_its_program() {
 }
 
 #[tokio::test]
+async fn a_key_for_one_program_uses_no_host_of_another() {
+    let node = Node::start().await;
+    let key = node.key(json!({"program": "other", "scopes": ["registry:write"]})).await;
+    let link = |host: &str| {
+        json!({"host": host, "referrer": "bob", "destination": "https://shop.example/"}).to_string()
+    };
+    let program =
+        |hosts: &[&str]| json!({"destination_hosts": ["shop.example"], "link_hosts": hosts}).to_string();
+    // "go.example" is listed by "demo"; "free.example" by nobody, until "demo" has a link there.
+    let links = "/v1/programs/other/links";
+    assert_eq!(node.send_as("POST", links, &[&key], link("go.example")).await.problem().2, "host");
+    assert_eq!(node.send_as("POST", links, &[&key], link("own.example")).await.status, 201);
+    let ours = json!({"host": "free.example", "referrer": "ann", "destination": "https://shop.example/"});
+    assert_eq!(node.post("/v1/programs/demo/links", ours).await.status, 201);
+    let refused = node.send_as("POST", links, &[&key], link("free.example")).await;
+    assert_eq!(refused.problem(), (409, "conflict".into(), "host".into()));
+    let path = "/v1/programs/other";
+    let refused = node.send_as("PUT", path, &[&key], program(&["own.example", "free.example"])).await;
+    assert_eq!(refused.problem(), (409, "conflict".into(), "link_hosts[1]".into()));
+    // A key for all programs lets programs share a host, and then they keep it.
+    assert_eq!(node.send("POST", links, link("go.example")).await.status, 201);
+    assert_eq!(node.send("PUT", path, program(&["free.example"])).await.status, 200);
+    assert_eq!(node.send_as("PUT", path, &[&key], program(&["free.example"])).await.status, 200);
+    assert_eq!(node.send_as("POST", links, &[&key], link("free.example")).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_foreign_event_in_a_batch_is_refused_alone() {
     let node = Node::start().await;
     let sender = node.key(json!({"program": "demo", "scopes": ["events:write"]})).await;
