@@ -32,7 +32,7 @@ fn broken_link(break_it: impl FnOnce(&mut Link)) -> (String, String) {
 #[test]
 fn a_program_is_refused_by_the_field_that_is_wrong() {
     type Break = fn(&mut Program);
-    let cases: [(&str, Break); 18] = [
+    let cases: [(&str, Break); 20] = [
         ("id", |p| p.id = "New".into()),
         ("name", |p| p.name = "x".repeat(201)),
         ("name", |p| p.name = "a\nb".into()),
@@ -43,6 +43,8 @@ fn a_program_is_refused_by_the_field_that_is_wrong() {
         ("fallback", |p| p.fallback = "https://evil.example/".into()),
         ("fallback", |p| p.fallback = "shop.example".into()),
         ("link_hosts[0]", |p| p.link_hosts = vec!["GO.example".into()]),
+        ("link_hosts[0]", |p| p.link_hosts = vec!["new.example:443".into()]),
+        ("link_hosts[0]", |p| p.link_hosts = vec!["new.example.".into()]),
         ("channels[1]", |p| p.channels[1] = "E-Mail".into()),
         ("channels[1]", |p| p.channels[1] = "email".into()),
         ("model", |p| p.rule.as_mut().unwrap().model = 0),
@@ -63,9 +65,12 @@ fn a_program_is_refused_by_the_field_that_is_wrong() {
 #[test]
 fn a_link_is_refused_by_the_field_that_is_wrong() {
     type Break = fn(&mut Link);
-    let cases: [(&str, Break); 13] = [
+    let cases: [(&str, Break); 16] = [
         ("host", |l| l.host = "Go.example".into()),
         ("host", |l| l.host = String::new()),
+        ("host", |l| l.host = "go.example:80".into()),
+        ("host", |l| l.host = "[::1]:443".into()),
+        ("host", |l| l.host = "go.example.".into()),
         ("code", |l| l.code = "a/b".into()),
         ("code", |l| l.code = "..".into()),
         ("code", |l| l.code = "whence.js".into()),

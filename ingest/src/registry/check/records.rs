@@ -39,7 +39,7 @@ pub(super) fn program(program: &Program) -> Result<(), ChangeError> {
         destination::check(&program.fallback, hosts)
             .map_err(|error| ChangeError::invalid("fallback", error))?;
     }
-    list("link_hosts", &program.link_hosts, |host| host.parse::<LinkHost>().map(drop))?;
+    list("link_hosts", &program.link_hosts, link_host)?;
     list("channels", &program.channels, |channel| channel.parse::<ChannelId>().map(drop))?;
     channel_numbers(&program.channels)?;
     rule(program)?;
@@ -118,7 +118,7 @@ pub(super) fn referrer(referrer: &Referrer) -> Result<(), ChangeError> {
 
 /// A link that a caller gives or changes, against its program.
 pub(super) fn link(link: &Link, program: &Program) -> Result<(), ChangeError> {
-    named::<LinkHost>("host", &link.host)?;
+    link_host(&link.host).map_err(|error| ChangeError::invalid("host", error))?;
     named::<LinkCode>("code", &link.code)?;
     if RESERVED_CODES.contains(&link.code.as_str()) {
         return Err(ChangeError::invalid("code", "is reserved"));
@@ -153,6 +153,15 @@ pub(super) fn key(key: &ApiKey) -> Result<(), ChangeError> {
         let unknown = || format!("must be one of {}", SCOPES.join(", "));
         SCOPES.contains(&scope).then_some(()).ok_or_else(unknown)
     })
+}
+
+/// A host in the one form that the edge reads out of requests: another would never be found.
+fn link_host(host: &str) -> Result<(), String> {
+    host.parse::<LinkHost>().map_err(|error| error.to_string())?;
+    match [".", ":80", ":443"].into_iter().find(|end| host.ends_with(end)) {
+        Some(end) => Err(format!("must not end in {end:?}: requests are looked up without")),
+        None => Ok(()),
+    }
 }
 
 fn named<T: FromStr<Err: Display>>(field: &str, value: &str) -> Result<(), ChangeError> {
