@@ -35,7 +35,7 @@ use uuid::Uuid;
 use whence_aggregator::{
     clickhouse::{
         ClickHouseStore, StoreSettings,
-        migrate::{migrate, sync_inserts},
+        migrate::{TableSettings, migrate, set_tables},
     },
     kafka::{GroupSettings, run},
     partition::LoopSettings,
@@ -182,7 +182,13 @@ async fn aggregator(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure
     let engine = EngineProcess::start(dir.path()).unwrap();
     let client = Client::default().with_url(engine.url()).with_database("whence");
     migrate(&client, "whence", &Topology::Single).await.unwrap();
-    sync_inserts(&client, &Topology::Single, true).await.unwrap();
+    set_tables(
+        &client,
+        &Topology::Single,
+        TableSettings { sync: true, blocks_remembered: TableSettings::BLOCKS_REMEMBERED },
+    )
+    .await
+    .unwrap();
     let settings = GroupSettings {
         group: Uuid::now_v7().to_string(),
         topics: vec![

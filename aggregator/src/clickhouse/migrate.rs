@@ -94,9 +94,32 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
     Ok(ran)
 }
 
-/// Whether every insert into facts and rollups is synced to disk before it is acknowledged: on for a
-/// single node, where no replica has a copy. A setting of the tables, not of the insert.
-pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Result<(), MigrateError> {
+/// What an operator decides about the tables of facts and rollups. Settings of the tables, not of the insert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSettings {
+    /// Every insert is synced to disk before it is acknowledged: on for a single node, where no replica has a
+    /// copy.
+    pub sync: bool,
+    /// Blocks of all partitions that a table knows by their tokens. A block that stays written in part while as
+    /// many others are written would be stored twice.
+    pub blocks_remembered: u64,
+}
+
+impl TableSettings {
+    /// [`Self::blocks_remembered`] of a single server: nine hours of three partitions that write a block a second.
+    pub const BLOCKS_REMEMBERED: u64 = 100_000;
+    /// The same of a cluster, whose tokens are in Keeper.
+    pub const BLOCKS_REMEMBERED_CLUSTER: u64 = 10_000;
+    /// Seconds after which a cluster forgets a token in any case: a week.
+    const CLUSTER_FORGETS_AFTER: u64 = 7 * 24 * 60 * 60;
+}
+
+/// Makes the tables as they are to be.
+pub async fn set_tables(
+    client: &Client,
+    topology: &Topology,
+    settings: TableSettings,
+) -> Result<(), MigrateError> {
     const TABLES: [&str; 20] = [
         "clicks",
         "leads",
@@ -123,12 +146,19 @@ pub async fn sync_inserts(client: &Client, topology: &Topology, on: bool) -> Res
         Topology::Single => String::new(),
         Topology::Cluster { name } => format!(" ON CLUSTER `{name}`"),
     };
-    let on = u8::from(on);
+    let (on, blocks) = (u8::from(settings.sync), settings.blocks_remembered);
+    let window = match topology {
+        Topology::Single => format!("non_replicated_deduplication_window = {blocks}"),
+        Topology::Cluster { .. } => format!(
+            "replicated_deduplication_window = {blocks}, replicated_deduplication_window_seconds = {}",
+            TableSettings::CLUSTER_FORGETS_AFTER
+        ),
+    };
     for table in TABLES {
         let sql = format!(
-            "ALTER TABLE {table}{on_cluster} MODIFY SETTING fsync_after_insert = {on}, fsync_part_directory = {on}"
+            "ALTER TABLE {table}{on_cluster} MODIFY SETTING fsync_after_insert = {on}, fsync_part_directory = {on}, {window}"
         );
-        run(client, "syncing of inserts", &sql).await?;
+        run(client, "settings of the tables", &sql).await?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use whence_aggregator::clickhouse::{
     ClickHouseStore, StoreSettings,
-    migrate::{migrate, sync_inserts},
+    migrate::{TableSettings, migrate, set_tables},
 };
 use whence_clickhouse_embedded::testing::EngineProcess;
 use whence_schemas::sql::Topology;
@@ -24,7 +24,13 @@ impl World {
         let engine = EngineProcess::start(&dir.path().join("clickhouse")).unwrap();
         let client = Client::default().with_url(engine.url()).with_database("whence");
         migrate(&client, "whence", &Topology::Single).await.unwrap();
-        sync_inserts(&client, &Topology::Single, true).await.unwrap();
+        set_tables(
+            &client,
+            &Topology::Single,
+            TableSettings { sync: true, blocks_remembered: TableSettings::BLOCKS_REMEMBERED },
+        )
+        .await
+        .unwrap();
         let store = ClickHouseStore::new(client.clone(), StoreSettings::default());
         World { client, store, _engine: engine, dir }
     }

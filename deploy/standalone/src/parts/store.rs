@@ -6,7 +6,7 @@ use clickhouse::Client;
 use secrecy::ExposeSecret;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, sync_inserts};
+use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, set_tables};
 use whence_runtime::health::Component;
 use whence_schemas::sql::MIGRATIONS;
 
@@ -40,7 +40,7 @@ pub fn client(url: &str, clickhouse: &ClickHouseSettings, account: &AccountSetti
 pub async fn prepare(client: &Client, clickhouse: &ClickHouseSettings) -> Result<Vec<u32>, MigrateError> {
     let topology = clickhouse.topology();
     let ran = migrate(client, &clickhouse.clickhouse_database, &topology).await?;
-    sync_inserts(client, &topology, clickhouse.is_synced()).await?;
+    set_tables(client, &topology, clickhouse.table_settings()).await?;
     Ok(ran)
 }
 

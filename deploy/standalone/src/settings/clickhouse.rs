@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use whence_aggregator::click::DedupSettings;
 use whence_aggregator::clickhouse::StoreSettings;
+use whence_aggregator::clickhouse::migrate::TableSettings;
 use whence_aggregator::filter::FilterSettings;
 use whence_aggregator::partition::LoopSettings;
 use whence_runtime::settings::{ByteSize, Secret};
@@ -23,6 +24,9 @@ whence_runtime::settings! {
         pub clickhouse_cluster: Option<String>,
         /// Every insert is on the disk before it counts. On by default, but for a cluster.
         pub fsync_inserts: Option<bool>,
+        /// Blocks of all partitions that a table remembers, so that one that was written in part can be completed:
+        /// more than are written during the longest outage of one partition. 100000, and 10000 for a cluster.
+        pub blocks_remembered: Option<u64>,
     }
 }
 
@@ -90,9 +94,17 @@ impl ClickHouseSettings {
         }
     }
 
-    /// Whether inserts are synced: a cluster has copies instead.
-    pub fn is_synced(&self) -> bool {
-        self.fsync_inserts.unwrap_or(self.clickhouse_cluster.is_none())
+    /// How the tables are to be. A cluster has copies instead of synced inserts.
+    pub fn table_settings(&self) -> TableSettings {
+        let is_single = self.clickhouse_cluster.is_none();
+        let remembered = match is_single {
+            true => TableSettings::BLOCKS_REMEMBERED,
+            false => TableSettings::BLOCKS_REMEMBERED_CLUSTER,
+        };
+        TableSettings {
+            sync: self.fsync_inserts.unwrap_or(is_single),
+            blocks_remembered: self.blocks_remembered.unwrap_or(remembered).max(1),
+        }
     }
 
     /// What is wrong with them.
