@@ -86,10 +86,7 @@ pub(super) async fn serve(
     let ticking = [spawn_local(tick(Rc::clone(&core))), spawn_local(step(Rc::clone(&core)))];
     let stopped = shutdown.run_until_cancelled(accept(&listener, &core)).await;
     debug_assert!(stopped.is_none(), "accepting does not end by itself");
-    // Who has connected already is answered still.
-    while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
-        core.welcome(stream, peer);
-    }
+    core.welcome_waiting(&listener);
     drop(listener);
     core.places.drain();
     let is_empty = timeout(limits.drain_timeout, core.places.emptied()).await.is_ok();
@@ -155,6 +152,18 @@ async fn accept(listener: &Listener, core: &Rc<Core>) -> Infallible {
 }
 
 impl Core {
+    /// Who has connected already is answered still: as many as can have waited.
+    fn welcome_waiting(self: &Rc<Self>, listener: &Listener) {
+        for _ in 0..BACKLOG {
+            match listener.accept_waiting() {
+                Ok((stream, peer)) => self.welcome(stream, peer),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // Others than this one may be there still.
+                Err(_) => self.worker.borrow_mut().meters().accept_errors.increment(1),
+            }
+        }
+    }
+
     fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
         match self.places.take() {
             Some(place) => drop(spawn_local(Rc::clone(self).connection(stream, peer.ip(), place))),
@@ -177,12 +186,16 @@ impl Core {
             self.service(peer, place.seat()),
         );
         let mut connection = pin!(connection);
-        let mut is_told = false;
+        let (mut is_told, mut is_heard) = (false, false);
         let ended = poll_fn(|context| {
             match place.order(context) {
                 Order::GoOn => {}
                 Order::Drain if is_told => {}
                 Order::Drain => {
+                    // Told before its first turn, hyper would close it with its request unread.
+                    if !is_heard && let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                        return Poll::Ready(ended);
+                    }
                     is_told = true;
                     connection.as_mut().graceful_shutdown();
                 }
@@ -191,6 +204,7 @@ impl Core {
                     return Poll::Ready(Ok(()));
                 }
             }
+            is_heard = true;
             connection.as_mut().poll(context)
         });
         if let Err(error) = ended.await {

@@ -48,6 +48,14 @@ impl Listener {
         self.0.async_io(Interest::READABLE, Self::accept_now).await
     }
 
+    /// The next connection that waits already, without the runtime, which grants a task only so many.
+    ///
+    /// # Errors
+    /// As `accept(2)`; [`io::ErrorKind::WouldBlock`] where none waits.
+    pub fn accept_waiting(&self) -> io::Result<(PlainStream, SocketAddr)> {
+        Self::accept_now(self.0.get_ref())
+    }
+
     fn accept_now(listener: &std::net::TcpListener) -> io::Result<(PlainStream, SocketAddr)> {
         let (socket, peer) = acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());

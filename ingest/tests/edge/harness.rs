@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -38,6 +38,8 @@ pub struct Edge {
     pub keys: Arc<ArcSwap<KeyRing>>,
     pub health: Health,
     pub now_ms: Arc<AtomicI64>,
+    /// Whoever holds this makes a core wait that looks at the clock.
+    pub gate: Arc<Mutex<()>>,
     pub shutdown: CancellationToken,
     pub dir: TempDir,
     pub address: SocketAddr,
@@ -76,9 +78,13 @@ impl Edge {
         let keys = Arc::new(ArcSwap::from_pointee(ring(7)));
         let now_ms = Arc::new(AtomicI64::new(START.0));
         let (health, shutdown) = (Health::new(), CancellationToken::new());
+        let gate = Arc::new(Mutex::new(()));
         let clock = {
-            let now_ms = Arc::clone(&now_ms);
-            Clock::new(move || UnixMs(now_ms.load(Ordering::SeqCst)))
+            let (now_ms, gate) = (Arc::clone(&now_ms), Arc::clone(&gate));
+            Clock::new(move || {
+                drop(gate.lock().unwrap());
+                UnixMs(now_ms.load(Ordering::SeqCst))
+            })
         };
         let parts = Parts {
             links: Arc::clone(&table),
@@ -90,7 +96,7 @@ impl Edge {
         let handle = start(&config, &parts, &shutdown).unwrap();
         let address = handle.local_addr();
         let version = AtomicU64::new(1);
-        let edge = Edge { table, keys, health, now_ms, shutdown, dir, address, handle, version };
+        let edge = Edge { table, keys, health, now_ms, gate, shutdown, dir, address, handle, version };
         edge.put_program(demo());
         edge.put_link(abc());
         edge

@@ -86,6 +86,28 @@ fn idle_connections_do_not_hold_up_the_end() {
 }
 
 #[test]
+fn who_has_connected_before_the_end_is_answered() {
+    let edge = Edge::start();
+    let gate = Arc::clone(&edge.gate);
+    let shut = gate.lock().unwrap();
+    let connected: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = edge.connect();
+            stream.write_all(get("/abc", &[]).as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    // The core is at the first of them, the others wait to be accepted.
+    edge.shutdown.cancel();
+    drop(shut);
+    for mut stream in connected {
+        assert_eq!(Reply::read(&mut stream, false).status(), 302);
+    }
+    assert_eq!(edge.clicks().len(), 300);
+    assert_eq!(edge.join(), Stopped::default());
+}
+
+#[test]
 fn a_client_that_takes_no_answers_is_cut_after_the_drain_time() {
     let edge = Edge::start_with(|config| config.drain_timeout = Duration::from_millis(50));
     let mut deaf = edge.connect();
