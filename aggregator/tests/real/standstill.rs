@@ -10,10 +10,11 @@ use whence_aggregator::{
     journal::{JournalSettings, JournalSource},
     partition::{LoopError, LoopSettings, PartitionLoop},
     position::Partition,
+    store::RewardStore as _,
     work::{MachineClock, Stop, work},
 };
 use whence_journal::{JournalConfig, Writer};
-use whence_schemas::{token::KeyRing, topics::Stream};
+use whence_schemas::{time::UnixMs, token::KeyRing, topics::Stream};
 
 const ALL: &str = "SELECT count() FROM clicks";
 
@@ -102,4 +103,19 @@ async fn a_token_of_a_key_that_is_missing_here_waits_for_the_key() {
     world.until("SELECT count() FROM leads WHERE evidence = 'token'", 5).await;
     stop.after_block.cancel();
     task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rewards_of_a_partition_that_is_gone_are_looked_after_by_the_first() {
+    let world = World::new().await;
+    let line = "INSERT INTO rewards (program, lead_id, reward_id, sign, state, amount_minor, currency, due_at, \
+                received_at, incarnation, partition) VALUES ('demo', generateUUIDv4(), generateUUIDv4(), 1, \
+                'accrued', 500, 'EUR', fromUnixTimestamp64Milli(1770000000000), now64(3), generateUUIDv4(), 7)";
+    world.client.query(line).execute().await.unwrap();
+    let (due, hour) = (UnixMs(1_770_000_000_000), 60 * 60 * 1000);
+    let count = async |partition, at| world.store.rewards_due(partition, at, 10).await.unwrap().len();
+    assert_eq!(count(7, due).await, 1);
+    assert_eq!(count(0, due.plus_ms(hour - 1)).await, 0);
+    assert_eq!(count(0, due.plus_ms(hour)).await, 1);
+    assert_eq!(count(1, due.plus_ms(hour)).await, 0);
 }
