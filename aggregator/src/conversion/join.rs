@@ -4,7 +4,7 @@
 use super::{
     credit::{self, Credit},
     decode::{Conversion, Kind},
-    people::{Name, PERSON_EVENTS_MAX, People, id_key, kind, linking_keys},
+    people::{Name, PARTICIPANTS_MAX, PERSON_EVENTS_MAX, People, id_key, kind, linking_keys},
     person::{Decision, Person},
     rows::{self, Cause, Standing},
 };
@@ -83,6 +83,7 @@ impl Join<'_> {
             Kind::Share { referrer, link, channel } => {
                 self.made.shares.push(rows::share_row(event, [referrer, link, channel], cause));
             }
+            Kind::Participant { .. } if self.joins_too_often(event) => return Err("person_too_large"),
             Kind::Participant { referrer } => self.take_participant(cause, event, referrer),
             Kind::Erasure { requested_by } => self.take_erasure(cause, event, requested_by),
             Kind::Lead { .. } | Kind::Qualification { .. } | Kind::Identify if self.is_suppressed(event) => {
@@ -103,6 +104,11 @@ impl Join<'_> {
 
     fn is_beyond_bound(&self, event: &Conversion) -> bool {
         self.people.found(&names(event)).map(Person::len).sum::<usize>() >= PERSON_EVENTS_MAX
+    }
+
+    fn joins_too_often(&self, event: &Conversion) -> bool {
+        let joined = |key| self.people.participants.get(&name(event, key)).map_or(0, BTreeSet::len);
+        event.keys.iter().any(|key| joined(*key) >= PARTICIPANTS_MAX)
     }
 
     fn take_lead(&mut self, cause: Cause, event: &Conversion) {

@@ -22,6 +22,8 @@ use whence_schemas::{
 
 /// Events of one person, at most: further ones are refused. A person's credit is decided over all of them.
 pub(super) const PERSON_EVENTS_MAX: usize = 5000;
+/// How often one key may join as a referrer: every event of its person asks for all of these rows.
+pub(super) const PARTICIPANTS_MAX: usize = 1000;
 
 /// Words of `subject_keys.kind`.
 pub(super) mod kind {

@@ -2,6 +2,7 @@
 
 use crate::{
     events::{click, keys, lead},
+    rewards::{AT, event},
     world::World,
 };
 use bytes::Bytes;
@@ -14,7 +15,12 @@ use whence_aggregator::{
     work::{MachineClock, Stop, work},
 };
 use whence_journal::{JournalConfig, Writer};
-use whence_schemas::{time::UnixMs, token::KeyRing, topics::Stream};
+use whence_schemas::{
+    event::{Participant, event::Body},
+    time::UnixMs,
+    token::KeyRing,
+    topics::Stream,
+};
 
 const ALL: &str = "SELECT count() FROM clicks";
 
@@ -101,6 +107,25 @@ async fn a_token_of_a_key_that_is_missing_here_waits_for_the_key() {
     let (store, stops, again) = (world.store.clone(), stop.clone(), from());
     let task = tokio::spawn(async move { work(again, &store, settings(false), keys(), stops).await });
     world.until("SELECT count() FROM leads WHERE evidence = 'token'", 5).await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_joins_without_end() {
+    let world = World::new().await;
+    let dir = world.dir.path().join("conversions");
+    let joined = |number: u64| {
+        let keys = vec![Bytes::from_static(&[7; 16])];
+        let participant = Participant { referrer: format!("r{number}"), keys };
+        event(&format!("joined {number}"), AT, Body::Participant(participant))
+    };
+    append(&dir, (0..1003).map(joined));
+    let stop = Stop::default();
+    let (store, stops, source) = (world.store.clone(), stop.clone(), source(&dir, Stream::Conversions));
+    let task = tokio::spawn(async move { work(source, &store, settings(false), keys(), stops).await });
+    world.until("SELECT count() FROM rejects WHERE reason = 'person_too_large'", 3).await;
+    assert_eq!(world.count("SELECT count() FROM participants").await, 1000);
     stop.after_block.cancel();
     task.await.unwrap();
 }
