@@ -17,7 +17,7 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 17] = [
+const ENTRIES: [Entry; 19] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
@@ -30,6 +30,8 @@ const ENTRIES: [Entry; 17] = [
     Entry { command: tools::lineage::command, run: tools::lineage::run },
     Entry { command: tools::status::command, run: tools::status::run },
     Entry { command: tools::replay::command, run: tools::replay::run },
+    Entry { command: tools::rewards::command, run: tools::rewards::run },
+    Entry { command: tools::payouts::command, run: tools::payouts::run },
     Entry { command: tools::trial::command, run: tools::trial::run },
     Entry { command: tools::secrets::command, run: tools::secrets::run },
     Entry { command: tools::validate::command, run: tools::validate::run },

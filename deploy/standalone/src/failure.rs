@@ -121,6 +121,12 @@ pub enum Failure {
         /// How many.
         refused: u64,
     },
+    /// What was asked for was not done with all rewards; each has been told.
+    #[error("{rows} rewards were not decided as asked")]
+    Undecided {
+        /// How many.
+        rows: u64,
+    },
     /// What was asked makes no sense.
     #[error("{0}")]
     Usage(String),

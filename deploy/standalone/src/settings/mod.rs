@@ -13,8 +13,9 @@ pub use ingest::{EdgeSettings, JournalSettings};
 pub use kafka::{KafkaSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
-    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, ImportSettings, IngestSettings,
-    LineageSettings, MigrateSettings, ReportSettings, TopicsSettings, TrySettings, UpSettings,
+    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, DeskSettings, ImportSettings,
+    IngestSettings, LineageSettings, MigrateSettings, ReportSettings, TopicsSettings, TrySettings,
+    UpSettings,
 };
 
 use clap::ArgMatches;
@@ -48,6 +49,7 @@ pub fn catalogue() -> Catalogue {
         .with::<ReportSettings>()
         .with::<LineageSettings>()
         .with::<TrySettings>()
+        .with::<DeskSettings>()
         .with::<ImportSettings>();
     OTHERS.into_iter().fold(catalogue, Catalogue::with_variable)
 }

@@ -127,6 +127,18 @@ whence_runtime::compose! {
 }
 
 whence_runtime::compose! {
+    /// `whence rewards` and `whence payouts mark`.
+    pub struct DeskSettings {
+        pub data: DataSettings,
+        pub call: CallSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub log: LogSettings,
+    }
+    check desk_fits_together
+}
+
+whence_runtime::compose! {
     /// `whence import`.
     pub struct ImportSettings {
         pub data: DataSettings,
@@ -193,6 +205,10 @@ fn lineage_fits_together(lineage: &LineageSettings) -> Vec<String> {
 
 fn try_fits_together(trial: &TrySettings) -> Vec<String> {
     trial.clickhouse.mistakes()
+}
+
+fn desk_fits_together(desk: &DeskSettings) -> Vec<String> {
+    desk.clickhouse.mistakes()
 }
 
 fn topics_fit_together(topics: &TopicsSettings) -> Vec<String> {

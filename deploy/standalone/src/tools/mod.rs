@@ -1,11 +1,15 @@
 //! The tools: commands that do one thing and end.
 
+mod desk;
 pub mod import;
 pub mod lineage;
 pub mod migrate;
+pub mod payouts;
 pub mod replay;
 pub mod report;
+pub mod rewards;
 pub mod secrets;
+mod sending;
 pub mod settings;
 pub mod status;
 mod table;

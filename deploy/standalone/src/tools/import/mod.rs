@@ -10,22 +10,16 @@ use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
-use hyper::header::{AUTHORIZATION, HeaderValue, RETRY_AFTER};
-use hyper::{Method, StatusCode};
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use whence_runtime::settings;
 
-use crate::call::{CallError, call};
-use crate::failure::{Failure, chain};
+use super::sending::Sender;
+use crate::failure::Failure;
 use crate::settings::{ImportSettings, load};
 use rows::{Defaults, KINDS, Row};
 
 /// Bytes of a batch: half of what an API takes that is set to take the least.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
-/// Tries of a batch, or of those of its events that the API could not take yet.
-const TRIES_MAX: u32 = 8;
-const WAIT_MAX: Duration = Duration::from_secs(30);
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 /// `whence import`
@@ -95,8 +89,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     };
     let batch_max = flags.get_one::<u32>("batch").map_or(1, |max| *max as usize);
     let mut import = Import {
-        api: super::address(settings.call.api_url.as_ref(), "api-url", &settings.data, |noted| noted.api)?,
-        authorization: authorization(&settings)?,
+        sender: Sender::new(&settings.call, &settings.data)?,
         counts: Counts::default(),
         told: Instant::now(),
     };
@@ -113,14 +106,6 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         return Err(Failure::Refused { refused });
     }
     Ok(())
-}
-
-fn authorization(settings: &ImportSettings) -> Result<HeaderValue, Failure> {
-    let key = super::api_key(&settings.call, &settings.data)?;
-    let header = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
-    let mut header = header.map_err(|_| Failure::Usage("the API key has characters that none has".into()))?;
-    header.set_sensitive(true);
-    Ok(header)
 }
 
 /// Why an import ends before its file does.
@@ -143,8 +128,7 @@ struct Sent {
 }
 
 struct Import {
-    api: String,
-    authorization: HeaderValue,
+    sender: Sender,
     counts: Counts,
     told: Instant,
 }
@@ -176,56 +160,22 @@ impl Import {
     }
 
     /// Sends a batch until each of its events is accepted or refused.
-    async fn send(&mut self, mut batch: Vec<Sent>) -> Result<(), String> {
-        let mut tries = 0;
-        while !batch.is_empty() {
-            let events: Value = batch.iter().map(|sent| sent.event.clone()).collect();
-            let headers = [(AUTHORIZATION, self.authorization.clone())];
-            let answer = call(&self.api, Method::POST, "/v1/events", &headers, Some(&events)).await;
-            tries += 1;
-            let (why, asked) = match answer {
-                Err(error @ CallError::Address(_)) => return Err(chain(&error)),
-                Err(error) => (chain(&error), None),
-                Ok(answer) => {
-                    let (status, body) = (answer.status, answer.json());
-                    match body["results"].as_array() {
-                        Some(results) if results.len() == batch.len() => batch = self.settle(batch, results),
-                        _ if status == StatusCode::SERVICE_UNAVAILABLE => {}
-                        _ => return Err(format!("the API refused the request: {status} {}", detail(&body))),
-                    }
-                    let asked =
-                        answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-                    (format!("{status} {}", detail(&body)), asked.map(Duration::from_secs))
-                }
-            };
-            if batch.is_empty() {
-                break;
+    async fn send(&mut self, batch: Vec<Sent>) -> Result<(), String> {
+        let events: Vec<Value> = batch.iter().map(|sent| sent.event.clone()).collect();
+        let mut results = Vec::new();
+        let sent = self.sender.send(&events, |at, result| results.push((at, result.map(|_| ())))).await;
+        for (at, result) in results {
+            match result {
+                Ok(()) => self.counts.accepted += 1,
+                Err(why) => self.refuse(batch[at].line, &why),
             }
-            if tries == TRIES_MAX {
-                let line = batch[0].line;
-                return Err(format!(
-                    "the API took no more at line {line} after {tries} tries ({why}); run the same import again"
-                ));
-            }
-            let wait = Duration::from_millis(250 << tries).max(asked.unwrap_or_default()).min(WAIT_MAX);
-            tracing::warn!(why, ?wait, events = batch.len(), "not taken yet");
-            tokio::time::sleep(wait).await;
         }
+        sent.map_err(|stopped| {
+            let line = batch[stopped.first].line;
+            format!("the API took no more at line {line}: {}; run the same import again", stopped.why)
+        })?;
         self.tell();
         Ok(())
-    }
-
-    /// Counts what was decided and returns what is to be sent again.
-    fn settle(&mut self, batch: Vec<Sent>, results: &[Value]) -> Vec<Sent> {
-        let mut again = Vec::new();
-        for (sent, result) in batch.into_iter().zip(results) {
-            match result["status"].as_str() {
-                Some("accepted") => self.counts.accepted += 1,
-                Some("retry") => again.push(sent),
-                _ => self.refuse(sent.line, &detail(&result["error"])),
-            }
-        }
-        again
     }
 
     fn refuse(&mut self, line: u64, why: &str) {
@@ -245,17 +195,4 @@ impl Import {
 /// If standard error is gone there is nobody to tell; the exit code and the counts stay.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
-}
-
-/// What a problem says: every field at fault, or its detail. The API repeats no value.
-fn detail(problem: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    match problem["errors"].as_array() {
-        Some(errors) => {
-            let said =
-                errors.iter().map(|error| format!("{} {}", text(&error["field"]), text(&error["detail"])));
-            said.collect::<Vec<_>>().join("; ")
-        }
-        None => text(&problem["detail"]),
-    }
 }

@@ -1,0 +1,227 @@
+//! `whence payouts export`: every approved reward of a program, one a line, with all that a payment needs and what
+//! `mark` compares with the ledger later.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use clickhouse::{Client, Row};
+use serde::{Deserialize, Serialize};
+use whence_console::ask::AskError;
+use whence_ingest::api::events::money;
+use whence_runtime::settings;
+
+use crate::failure::Failure;
+use crate::settings::{ReportSettings, load};
+
+/// `whence payouts export`
+pub(super) fn command() -> Command {
+    let text = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("ID").default_value("").hide_default_value(true).help(help)
+    };
+    let format = Arg::new("format")
+        .long("format")
+        .value_name("FORMAT")
+        .default_value("csv")
+        .value_parser(PossibleValuesParser::new(["csv", "json", "ndjson"]))
+        .help("CSV with a header, one JSON document, or one object a line");
+    let output = Arg::new("output")
+        .long("output")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Writes a new file [default: standard output]");
+    let limit = Arg::new("limit")
+        .long("limit")
+        .value_name("NUMBER")
+        .default_value("100000")
+        .value_parser(value_parser!(u32).range(1..=1_000_000))
+        .help("Rewards at most; if there are more, nothing is exported");
+    let about = "Writes every approved reward of a program: what is to be paid";
+    settings::command::<ReportSettings>(Command::new("export").about(about))
+        .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
+        .arg(text("referrer", "Only rewards of this referrer's leads"))
+        .arg(text("currency", "Only this currency, such as EUR"))
+        .args([format, output, limit])
+}
+
+/// A reward to be paid, as it stands in the file.
+#[derive(Debug, Row, Serialize, Deserialize)]
+struct Payout {
+    reward: String,
+    revision: u32,
+    program: String,
+    referrer: String,
+    party: String,
+    rule: String,
+    lead_id: String,
+    qualification_id: String,
+    #[serde(default)]
+    amount: String,
+    amount_minor: i64,
+    currency: String,
+    earned_at: String,
+    approved_at: String,
+    approved_by: String,
+}
+
+/// Asks and writes.
+///
+/// # Errors
+/// ClickHouse does not answer, there is more than the limit, or the file is there already.
+pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    let settings = load::<ReportSettings>(flags)?.settings;
+    let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
+    let program = super::super::program(text("program"))?;
+    let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
+    let client = super::super::reader(&settings.clickhouse, &settings.account, &settings.data);
+    let found = super::super::ask(&settings.log, async {
+        payouts(&client, program.as_str(), text("referrer"), text("currency"), limit).await
+    })?;
+    if found.len() > limit as usize {
+        let text = format!(
+            "more than {limit} rewards are to be paid: choose by --referrer or --currency, or raise --limit"
+        );
+        return Err(Failure::Usage(text));
+    }
+    let written = match text("format") {
+        "json" => json(&found),
+        "ndjson" => ndjson(&found),
+        _ => csv(&found),
+    };
+    match flags.get_one::<PathBuf>("output") {
+        None => super::super::print(&written),
+        Some(path) => create(path, &written).map_err(|source| Failure::File { path: path.clone(), source }),
+    }
+}
+
+async fn payouts(
+    client: &Client,
+    program: &str,
+    referrer: &str,
+    currency: &str,
+    limit: u32,
+) -> Result<Vec<Payout>, Failure> {
+    let moment = |column: &str| format!("formatDateTime({column}, '%FT%T.%fZ')");
+    let sql = format!(
+        "SELECT toString(reward_id) AS reward, revision, toString(program) AS program, referrer, toString(party) AS party, \
+         toString(rule) AS rule, toString(lead_id) AS lead_id, toString(qualification_id) AS qualification_id, '' AS amount, \
+         amount_minor, toString(currency) AS currency, {} AS earned_at, {} AS approved_at, decided_by AS approved_by \
+         FROM (SELECT * FROM payouts WHERE program = {{program:String}} \
+         AND ({{referrer:String}} = '' OR referrer = {{referrer:String}}) \
+         AND ({{currency:String}} = '' OR currency = {{currency:String}}) \
+         ORDER BY referrer, approved_at, reward_id LIMIT {{rows:UInt32}})",
+        moment("earned_at"),
+        moment("approved_at"),
+    );
+    let query = client
+        .query(&sql)
+        .param("program", program)
+        .param("referrer", referrer)
+        .param("currency", currency)
+        .param("rows", limit + 1);
+    let mut found = query.fetch_all::<Payout>().await.map_err(AskError::from)?;
+    for payout in &mut found {
+        payout.amount = amount(payout.amount_minor, &payout.currency);
+    }
+    Ok(found)
+}
+
+/// `12.50` of 1250 minor units; the minor units of a currency that nobody knows.
+fn amount(minor: i64, currency: &str) -> String {
+    match money::decimals(currency) {
+        None | Some(0) => minor.to_string(),
+        Some(decimals) => {
+            let unit = 10_i64.pow(decimals as u32);
+            format!("{}.{:0decimals$}", minor / unit, minor % unit)
+        }
+    }
+}
+
+fn csv(payouts: &[Payout]) -> String {
+    const HEADER: [&str; 14] = [
+        "reward",
+        "revision",
+        "program",
+        "referrer",
+        "party",
+        "rule",
+        "lead_id",
+        "qualification_id",
+        "amount",
+        "amount_minor",
+        "currency",
+        "earned_at",
+        "approved_at",
+        "approved_by",
+    ];
+    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+    // Into memory, and of rows that are as wide as the header: nothing can fail.
+    let _ = writer.write_record(HEADER);
+    payouts.iter().for_each(|payout| _ = writer.serialize(payout));
+    String::from_utf8_lossy(&writer.into_inner().unwrap_or_default()).into_owned()
+}
+
+fn json(payouts: &[Payout]) -> String {
+    format!("{:#}\n", serde_json::json!({ "payouts": payouts }))
+}
+
+fn ndjson(payouts: &[Payout]) -> String {
+    payouts.iter().map(|payout| format!("{}\n", serde_json::json!(payout))).collect()
+}
+
+/// A file that is there already may be on its way to the bank: it is not written over.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = std::fs::File::options().write(true).create_new(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_the_decimals_of_their_currency() {
+        let cases = [
+            (1250, "EUR", "12.50"),
+            (5, "EUR", "0.05"),
+            (7, "JPY", "7"),
+            (1500, "BHD", "1.500"),
+            (3, "??", "3"),
+        ];
+        for (minor, currency, text) in cases {
+            assert_eq!(amount(minor, currency), text);
+        }
+    }
+
+    #[test]
+    fn the_header_names_the_fields_in_their_order() {
+        let payout = |reward: &str| Payout {
+            reward: reward.into(),
+            revision: 2,
+            program: "p".into(),
+            referrer: "ann, \"the\" one".into(),
+            party: "referrer".into(),
+            rule: "order".into(),
+            lead_id: "l".into(),
+            qualification_id: "q".into(),
+            amount: "0.60".into(),
+            amount_minor: 60,
+            currency: "EUR".into(),
+            earned_at: "e".into(),
+            approved_at: "a".into(),
+            approved_by: "kim".into(),
+        };
+        let text = csv(&[payout("r")]);
+        let line = "r,2,p,\"ann, \"\"the\"\" one\",referrer,order,l,q,0.60,60,EUR,e,a,kim";
+        assert_eq!(text.lines().nth(1), Some(line));
+        let object = serde_json::to_value(payout("r")).unwrap();
+        let mut named: Vec<&str> = text.lines().next().unwrap().split(',').collect();
+        let mut fields: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+        named.sort_unstable();
+        fields.sort_unstable();
+        assert_eq!(named, fields);
+        assert!(csv(&[]).starts_with("reward,revision,"), "an empty export has its header");
+    }
+}

@@ -1,0 +1,29 @@
+//! `whence payouts export` and `whence payouts mark`: what is to be paid as a file, and the same file as paid.
+
+mod export;
+mod file;
+mod mark;
+
+use clap::{ArgMatches, Command};
+
+use crate::failure::Failure;
+
+/// `whence payouts`
+pub fn command() -> Command {
+    Command::new("payouts")
+        .about("Exports approved rewards, and marks them as paid from the same file")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommands([export::command(), mark::command()])
+}
+
+/// Runs one of them.
+///
+/// # Errors
+/// The command's.
+pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    match flags.subcommand().expect("clap wants a command") {
+        ("export", flags) => export::run(flags),
+        (_, flags) => mark::run(flags),
+    }
+}
