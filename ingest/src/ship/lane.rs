@@ -3,6 +3,8 @@
 //! A lane decides what is sent and what is settled; it does not know how things are sent. The sender is
 //! passed in, so tests run a lane without Kafka.
 
+mod refusal;
+
 use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -59,6 +61,9 @@ pub(super) struct Lane {
     /// The journal has been read: the checkpoint is not of another one.
     is_confirmed: bool,
     paused_until: Option<Instant>,
+    /// Refused for good and not kept yet: some of what is open in the window.
+    refused: VecDeque<Ticket>,
+    keep_again_at: Option<Instant>,
     metrics: LaneMetrics,
     _claim: Claim,
 }
@@ -96,6 +101,8 @@ impl Lane {
             is_caught_up: false,
             is_confirmed: false,
             paused_until: None,
+            refused: VecDeque::new(),
+            keep_again_at: None,
             metrics,
             _claim: claim,
         })
@@ -143,7 +150,7 @@ impl Lane {
                 self.read.push_front(record);
                 break Turn::Idle;
             }
-            match self.send(&record, &mut send) {
+            match self.send(&record, now, &mut send) {
                 Ok(()) => sent += 1,
                 Err(error) => {
                     self.read.push_front(record);
@@ -159,6 +166,7 @@ impl Lane {
     fn send(
         &mut self,
         record: &Record,
+        now: Instant,
         send: &mut impl FnMut(&str, Option<&[u8]>, &[u8], Ticket) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
         let payload = match &record.payload {
@@ -185,7 +193,7 @@ impl Lane {
                 Ok(())
             }
             Err(SendError::Refused(code)) => {
-                self.refuse(ticket, payload, code);
+                self.give_up(ticket, code, now);
                 Ok(())
             }
             Err(error) => {
@@ -236,36 +244,14 @@ impl Lane {
         self.metrics.failed(code, 1);
     }
 
-    /// Gives up a record that Kafka refused on its own: it must not hold up all others for ever.
-    pub(super) fn give_up(&mut self, ticket: Ticket, code: RDKafkaErrorCode) {
-        let Some(position) = self.window.position(ticket) else { return };
-        let mut records = Vec::new();
-        // Its bytes are in the journal; refusals are too rare to keep every payload for them.
-        let read = Reader::open(&self.dir, Some(position)).read(1, usize::MAX, &mut records);
-        match (read, records.first().map(|record| &record.payload)) {
-            (Ok(_), Some(Payload::Intact(payload))) => self.refuse(ticket, payload, code),
-            _ => self.refuse(ticket, &[], code),
-        }
-    }
-
-    fn refuse(&mut self, ticket: Ticket, payload: &[u8], code: RDKafkaErrorCode) {
-        let Some(position) = self.window.position(ticket) else { return };
-        self.metrics.refused(code);
-        tracing::error!(
-            journal = %self.dir.display(), %position, bytes = payload.len(), %code,
-            "kafka refuses a record for good, it is kept beside the journal"
-        );
-        if let Err(error) = refused::keep(&self.dir, position, payload) {
-            tracing::error!(journal = %self.dir.display(), %position, %error, "the refused record could not be kept");
-        }
-        self.window.settle(ticket);
-    }
-
     /// Starts again behind what has arrived in one piece. The sendings so far mean nothing any more.
     pub(super) fn rewind(&mut self) {
         self.read.clear();
         self.is_caught_up = false;
         self.paused_until = None;
+        // Kafka is asked once more.
+        self.refused.clear();
+        self.keep_again_at = None;
         match self.window.rewind() {
             Some(watermark) => self.reader.seek(watermark),
             None => self.reader = Reader::open(&self.dir, None),

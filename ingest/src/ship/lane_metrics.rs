@@ -16,6 +16,7 @@ pub(super) struct LaneMetrics {
     pub(super) queue_full: Counter,
     pub(super) read_failures: Counter,
     pub(super) checkpoint_failures: Counter,
+    pub(super) keep_failures: Counter,
     pub(super) damaged_checkpoints: Counter,
     pub(super) retired: Counter,
     pub(super) in_flight_records: Gauge,
@@ -39,6 +40,7 @@ impl LaneMetrics {
             queue_full: count("whence_ship_queue_full_total"),
             read_failures: count("whence_ship_read_failures_total"),
             checkpoint_failures: count("whence_ship_checkpoint_failures_total"),
+            keep_failures: count("whence_ship_keep_failures_total"),
             damaged_checkpoints: count("whence_ship_damaged_checkpoints_total"),
             retired: count("whence_ship_retired_segments_total"),
             in_flight_records: level("whence_ship_in_flight_records"),
@@ -83,6 +85,7 @@ pub(super) fn describe() {
     describe_counter!("whence_ship_queue_full_total", "times the Kafka client's queue was full");
     describe_counter!("whence_ship_read_failures_total", "times a journal could not be read");
     describe_counter!("whence_ship_checkpoint_failures_total", "times a checkpoint could not be saved");
+    describe_counter!("whence_ship_keep_failures_total", "times a refused record could not be kept");
     describe_counter!("whence_ship_damaged_checkpoints_total", "checkpoints found damaged at start");
     describe_counter!(
         "whence_ship_retired_segments_total",

@@ -26,7 +26,7 @@
 //!   journal are in memory.
 //! - What is not shipped is counted and logged with its position: corrupt records, records that were
 //!   removed before their time, records that Kafka refuses for good (too large, invalid). The latter are
-//!   kept in `refused/` beside the journal and hold up nothing.
+//!   kept in `refused/` beside the journal and hold up nothing, unless they can't be kept.
 //!
 //! One partition without a leader holds up its topic's journals once their windows are full, since a
 //! checkpoint has no gaps; the other topic's go on.

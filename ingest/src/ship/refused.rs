@@ -1,10 +1,11 @@
 //! Keeps what Kafka refused for good, for somebody to look at: one file per record in `refused/` beside
 //! the journal's segments, named by the record's position.
 //!
-//! They go after [`KEPT_FOR`]. Bounded: behind [`FILES_MAX`] files nothing more is kept, only counted and logged.
+//! They go after [`KEPT_FOR`]. Bounded: behind [`FILES_MAX`] files nothing more is kept; the record stays in the
+//! journal, and its shipper holds.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -13,17 +14,24 @@ use whence_journal::Position;
 /// Beyond this many somebody has long been paged.
 const FILES_MAX: usize = 1000;
 
-/// Writes the record's bytes to its file. A record that is refused again overwrites its file.
+/// Writes the record's bytes to its file, and that to the disk. A record that is refused again overwrites its file.
 pub(super) fn keep(dir: &Path, position: Position, payload: &[u8]) -> io::Result<()> {
     let refused = dir.join("refused");
-    fs::create_dir_all(&refused)?;
-    if fs::read_dir(&refused)?.take(FILES_MAX).count() == FILES_MAX {
+    if !refused.is_dir() {
+        fs::create_dir_all(&refused)?;
+        File::open(dir)?.sync_all()?;
+    }
+    let path = refused.join(format!("{}-{:020}.record", position.incarnation, position.offset));
+    if !path.exists() && fs::read_dir(&refused)?.take(FILES_MAX).count() == FILES_MAX {
         return Err(io::Error::new(
             io::ErrorKind::QuotaExceeded,
             "too many refused records are kept already",
         ));
     }
-    fs::write(refused.join(format!("{}-{:020}.record", position.incarnation, position.offset)), payload)
+    let mut file = File::create(path)?;
+    file.write_all(payload)?;
+    file.sync_all()?;
+    File::open(&refused)?.sync_all()
 }
 
 /// How long a refused record is kept: whose erasure was asked for meanwhile is gone from here by then, too.
@@ -54,11 +62,13 @@ mod tests {
     fn no_more_are_kept_than_the_limit() {
         let dir = tempfile::tempdir().unwrap();
         let at = |offset| Position { incarnation: Incarnation(7), offset };
-        for offset in 0..FILES_MAX as u64 {
-            keep(dir.path(), at(offset), b"record").unwrap();
+        keep(dir.path(), at(0), b"record").unwrap();
+        for other in 1..FILES_MAX {
+            fs::write(dir.path().join("refused").join(other.to_string()), "record").unwrap();
         }
         let full = keep(dir.path(), at(FILES_MAX as u64), b"record").unwrap_err();
         assert_eq!(full.kind(), io::ErrorKind::QuotaExceeded);
+        keep(dir.path(), at(0), b"again").unwrap();
         let kept = || fs::read_dir(dir.path().join("refused")).unwrap().count();
         forget(dir.path(), KEPT_FOR).unwrap();
         assert_eq!(kept(), FILES_MAX);

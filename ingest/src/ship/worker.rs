@@ -124,6 +124,7 @@ impl Worker {
 
     /// Lets every lane send. Whether one has a full batch to go on with.
     fn turn(&mut self, now: Instant) -> bool {
+        self.lanes.iter_mut().for_each(|lane| lane.keep_refused(now));
         if self.producer.is_none() && now >= self.rebuild_at {
             self.build();
         }
@@ -187,7 +188,7 @@ impl Worker {
                 lane.failed(*code);
                 fault = fault.or(Some(Fault::Failed));
             } else if self.pace == Pace::Single {
-                lane.give_up(token.ticket(), *code);
+                lane.give_up(token.ticket(), *code, Instant::now());
             } else {
                 // The batch was refused, not necessarily this record: send them one by one.
                 lane.failed(*code);
