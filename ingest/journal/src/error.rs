@@ -29,6 +29,9 @@ pub enum AppendError {
     /// The record does not fit a segment. Never passes.
     #[error("the record is larger than a segment")]
     TooLarge,
+    /// The disk does not answer. Passes when it does.
+    #[error("the disk does not answer")]
+    Stalled,
     /// The disk failed. May pass.
     #[error("cannot write the journal")]
     Io(#[source] Arc<io::Error>),
@@ -44,6 +47,7 @@ impl AppendError {
             AppendError::QuotaReached => "quota",
             AppendError::DiskFull => "disk_full",
             AppendError::TooLarge => "too_large",
+            AppendError::Stalled => "stalled",
             AppendError::Io(_) => "io",
             AppendError::Failed => "failed",
         }
@@ -61,6 +65,7 @@ impl From<NoBlank> for AppendError {
         match refusal {
             NoBlank::Quota => AppendError::QuotaReached,
             NoBlank::Full => AppendError::DiskFull,
+            NoBlank::Stalled => AppendError::Stalled,
             NoBlank::Io(error) => AppendError::Io(error),
         }
     }
@@ -81,6 +86,9 @@ pub enum CommitError {
     /// The disk has no room.
     #[error("the disk is full")]
     DiskFull,
+    /// The disk does not answer.
+    #[error("the disk does not answer")]
+    Stalled,
     /// The disk failed to sync or to write.
     #[error("cannot write the journal")]
     Io(#[source] Arc<io::Error>),
@@ -105,6 +113,7 @@ impl CommitError {
             CommitError::TooLarge => "too_large",
             CommitError::QuotaReached => "quota",
             CommitError::DiskFull => "disk_full",
+            CommitError::Stalled => "stalled",
             CommitError::Io(_) => "io",
             CommitError::Reopening => "reopening",
             CommitError::Closed => "closed",
@@ -117,6 +126,7 @@ impl From<AppendError> for CommitError {
         match error {
             AppendError::QuotaReached => CommitError::QuotaReached,
             AppendError::DiskFull => CommitError::DiskFull,
+            AppendError::Stalled => CommitError::Stalled,
             AppendError::TooLarge => CommitError::TooLarge,
             AppendError::Io(error) => CommitError::Io(error),
             AppendError::Failed => CommitError::Reopening,

@@ -8,7 +8,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,12 @@ use crate::segment::{Blank, Extent};
 /// How long a refusal stands before the disk is asked again: long enough that a full disk costs a
 /// busy writer nothing, short enough that nobody notices when there is room again.
 const RETRY: Duration = Duration::from_millis(100);
+/// How long a writer waits for its next segment when that is not ready: longer than a busy disk takes, so
+/// that a burst costs no record, and short enough that nobody takes an event loop for dead when a disk
+/// does not answer at all.
+pub(crate) const WAIT: Duration = Duration::from_millis(500);
+/// Between looks whether the thread takes another job, while it has as many as it may.
+const JOB_PAUSE: Duration = Duration::from_millis(1);
 /// One blank and a few finished segments; a finished one that finds no place is dropped in line.
 const JOBS: usize = 4;
 
@@ -29,6 +35,8 @@ pub(crate) enum NoBlank {
     Quota,
     #[error("the disk is full")]
     Full,
+    #[error("the disk does not answer")]
+    Stalled,
     #[error("cannot create a segment")]
     Io(#[source] Arc<io::Error>),
 }
@@ -109,12 +117,12 @@ impl Preparer {
         }
     }
 
-    /// The next segment. Waits for it once; while segments are being refused it answers at once, and
-    /// the disk is asked again in the background every 100 ms.
-    pub(crate) fn take(&mut self) -> Result<Blank, NoBlank> {
+    /// The next segment. Waits for it once, for `limit` at most; while segments are being refused it answers
+    /// at once, and the disk is asked again in the background every 100 ms.
+    pub(crate) fn take(&mut self, limit: Duration) -> Result<Blank, NoBlank> {
         let blank = match self.refused.take() {
             Some((refusal, since)) => self.retry(refusal, since)?,
-            None => self.wait(),
+            None => self.wait(limit),
         };
         self.refused = blank.as_ref().err().map(|refusal| (refusal.clone(), Instant::now()));
         blank
@@ -130,13 +138,24 @@ impl Preparer {
         Some(blank)
     }
 
-    fn wait(&mut self) -> Result<Blank, NoBlank> {
+    fn wait(&mut self, limit: Duration) -> Result<Blank, NoBlank> {
+        let until = Instant::now() + limit;
         loop {
-            if self.asked == Asked::No {
-                self.jobs().send(Job::Prepare).map_err(|_| thread_is_gone())?;
-                self.asked = Asked::Now;
+            while self.asked == Asked::No {
+                match self.jobs().try_send(Job::Prepare) {
+                    Ok(()) => self.asked = Asked::Now,
+                    Err(TrySendError::Full(_)) if Instant::now() < until => thread::sleep(JOB_PAUSE),
+                    Err(TrySendError::Full(_)) => return Err(NoBlank::Stalled),
+                    Err(TrySendError::Disconnected(_)) => return Err(thread_is_gone()),
+                }
             }
-            let answer = self.blanks.recv().map_err(|_| thread_is_gone())?;
+            let left = until.saturating_duration_since(Instant::now());
+            let answer = match self.blanks.recv_timeout(left) {
+                Ok(answer) => answer,
+                // The answer is still to come, and is taken then.
+                Err(RecvTimeoutError::Timeout) => return Err(NoBlank::Stalled),
+                Err(RecvTimeoutError::Disconnected) => return Err(thread_is_gone()),
+            };
             match std::mem::replace(&mut self.asked, Asked::No) {
                 // A refusal of long ago: there may be room by now.
                 Asked::Ahead if answer.is_err() => {}

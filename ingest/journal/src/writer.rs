@@ -16,13 +16,16 @@ use crate::frame::frame_bytes;
 use crate::layout::{HEADER_BYTES, SegmentHeader, SegmentName};
 use crate::metrics;
 use crate::position::{Incarnation, Position};
-use crate::prepare::{Plan, Preparer, finish};
+use crate::prepare::{Plan, Preparer, WAIT, finish};
 use crate::segment::{Active, Blank, Extent};
 
 /// The least a segment may be: a header page and a page of records.
 pub const SEGMENT_BYTES_MIN: u64 = 2 * HEADER_BYTES as u64;
 /// The most a segment may be, so that its records are counted in 31 bits with room to spare.
 pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+/// How long opening waits for the first segment.
+const OPEN_WAIT: Duration = Duration::from_secs(10);
 
 /// Where a journal is and how large it may grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +76,8 @@ pub struct Writer {
 impl Writer {
     /// Opens the journal as a new incarnation whose records are visible at once.
     ///
-    /// A full disk or quota does not keep a journal from opening: it refuses records until it passes.
+    /// A full disk or quota does not keep a journal from opening, nor does a disk that gives no answer for ten
+    /// seconds: it refuses records until that passes.
     ///
     /// # Errors
     /// [`OpenError::Locked`] if another writer has it; [`OpenError::Io`] for everything else.
@@ -119,7 +123,7 @@ impl Writer {
             has_failed: false,
             lock,
         };
-        match writer.roll() {
+        match writer.roll(OPEN_WAIT) {
             Err(AppendError::Io(error)) => Err(io::Error::new(error.kind(), error).into()),
             _ => Ok(writer),
         }
@@ -138,7 +142,8 @@ impl Writer {
 
     /// Appends a record and returns its position.
     ///
-    /// When this returns, the record survives the death of this process, not yet a power cut.
+    /// When this returns, the record survives the death of this process, not yet a power cut. It waits half
+    /// a second at most for a disk that does not make segments as fast as they fill, and then refuses at once.
     ///
     /// # Errors
     /// [`AppendError`]; the record is then not in the journal.
@@ -178,7 +183,7 @@ impl Writer {
             if len > self.segment_bytes || frame_bytes(len) > self.segment_bytes - HEADER_BYTES {
                 return Err(AppendError::TooLarge);
             }
-            self.roll()?;
+            self.roll(WAIT)?;
         }
         let active = self.active.as_mut().expect("rolled to a segment");
         if active.is_half_full() {
@@ -189,8 +194,8 @@ impl Writer {
 
     /// Starts the next segment. The active one is left as it is unless that succeeds.
     #[cold]
-    fn roll(&mut self) -> Result<(), AppendError> {
-        let blank = self.preparer.take()?;
+    fn roll(&mut self, wait: Duration) -> Result<(), AppendError> {
+        let blank = self.preparer.take(wait)?;
         self.roll_to(blank)
     }
 

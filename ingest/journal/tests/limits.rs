@@ -137,6 +137,49 @@ fn a_full_disk_refuses_without_a_signal_and_passes() {
     assert_eq!(read_all(dir.path()).len() as u64, written);
 }
 
+/// A disk that makes no segment, and says nothing, while told so.
+#[derive(Debug, Default)]
+struct StalledDisk(AtomicBool);
+
+impl Disk for StalledDisk {
+    fn allocate(&self, file: &File, bytes: u64) -> io::Result<()> {
+        while self.0.load(Ordering::Relaxed) {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        OsDisk.allocate(file, bytes)
+    }
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        OsDisk.sync_file(file)
+    }
+    fn sync_dir(&self, dir: &File) -> io::Result<()> {
+        OsDisk.sync_dir(dir)
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_answer_refuses_and_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(StalledDisk::default());
+    let mut writer =
+        Writer::open_with(config(dir.path()), Visibility::Appended, Arc::<StalledDisk>::clone(&disk))
+            .unwrap();
+    disk.0.store(true, Ordering::Relaxed);
+    let (refused, refusals) = std::sync::mpsc::channel();
+    let appending = std::thread::spawn(move || {
+        // One segment ahead may have been made before. After the first refusal none waits any more.
+        let errors = (0..1000).filter_map(|_| writer.append(&[1; 2000]).err());
+        refused.send(errors.collect::<Vec<_>>()).unwrap();
+        writer
+    });
+    let refusals = refusals.recv_timeout(Duration::from_secs(30)).expect("answered although the disk is not");
+    assert!(refusals.len() > 900, "{}", refusals.len());
+    assert!(refusals.iter().all(|refusal| matches!(refusal, AppendError::Stalled)));
+    disk.0.store(false, Ordering::Relaxed);
+    let mut writer = appending.join().unwrap();
+    eventually("an answer", || writer.append(&[1; 2000]).ok());
+    assert_eq!(read_all(dir.path()).len() as u64, writer.next_position().offset);
+}
+
 #[test]
 fn a_finished_segment_gives_back_what_it_did_not_use() {
     let dir = tempfile::tempdir().unwrap();
