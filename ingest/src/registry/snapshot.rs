@@ -21,6 +21,8 @@ use whence_schemas::event::{self, DecodeError, RECORD_BYTES_MAX, RegistryEntry};
 const MAGIC: &[u8; 8] = b"whenceR1";
 /// Entries that are read at once: bounds the memory of a restore, arbitrary otherwise.
 const BUFFER_BYTES: usize = 256 * 1024;
+/// Entries that are taken out of the registry at once: bounds how long it is locked.
+const PAGE: usize = 1000;
 
 /// Why a snapshot can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,11 +55,23 @@ pub enum SnapshotError {
     },
 }
 
-/// Writes every entry to `path`, replacing what is there. Blocks.
+/// Every entry, oldest first, page by page: the registry is free for others in between. A record that is
+/// changed meanwhile comes as it was, as it is, or both in this order.
+pub fn entries(shared: &Shared) -> impl Iterator<Item = Arc<RegistryEntry>> {
+    let mut version = 0;
+    let pages = std::iter::from_fn(move || {
+        let page = shared.read().entries_after(version, PAGE);
+        version = page.last()?.version;
+        Some(page)
+    });
+    pages.flatten()
+}
+
+/// Writes these entries, oldest first, to `path`, replacing what is there. Blocks.
 ///
 /// # Errors
 /// If the file can't be written; the old one is then as it was.
-pub fn write(path: &Path, entries: &[Arc<RegistryEntry>]) -> Result<(), SnapshotError> {
+pub fn write(path: &Path, entries: impl Iterator<Item = Arc<RegistryEntry>>) -> Result<(), SnapshotError> {
     let failed = |source| SnapshotError::Io { path: path.to_owned(), source };
     let beside = path.with_extension("new");
     write_new(&beside, entries).map_err(failed)?;
@@ -67,7 +81,7 @@ pub fn write(path: &Path, entries: &[Arc<RegistryEntry>]) -> Result<(), Snapshot
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
-fn write_new(path: &Path, entries: &[Arc<RegistryEntry>]) -> io::Result<()> {
+fn write_new(path: &Path, entries: impl Iterator<Item = Arc<RegistryEntry>>) -> io::Result<()> {
     let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
     let mut hash = Sha256::new();
     let mut put = |bytes: &[u8]| {
@@ -159,9 +173,8 @@ pub async fn keep(shared: Arc<Shared>, path: PathBuf, every: Duration, shutdown:
         let is_last = shutdown.run_until_cancelled(ticks.tick()).await.is_none();
         let version = shared.read().version();
         if version != written_version {
-            let entries = shared.read().entries_after(0, usize::MAX);
-            let to = path.clone();
-            let written = tokio::task::spawn_blocking(move || write(&to, &entries)).await;
+            let (to, from) = (path.clone(), Arc::clone(&shared));
+            let written = tokio::task::spawn_blocking(move || write(&to, entries(&from))).await;
             match written.expect("writing a snapshot does not panic") {
                 Ok(()) => written_version = version,
                 Err(error) => {
