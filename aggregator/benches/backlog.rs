@@ -200,7 +200,8 @@ async fn aggregator(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure
     let store = ClickHouseStore::new(client.clone(), StoreSettings::default());
     let (stop, own) = (Stop::default(), std::process::id());
     let (start, cpu) = (Instant::now(), cpu_seconds(own) + cpu_seconds(engine.id()));
-    let member = tokio::spawn(run(settings, store, LoopSettings::default(), events::keys(), stop.clone()));
+    let member =
+        tokio::spawn(run(settings, store, None, LoopSettings::default(), events::keys(), stop.clone()));
     let stored = "SELECT toUInt64(sum(n)) FROM (SELECT count() AS n FROM clicks UNION ALL SELECT count() FROM leads \
          UNION ALL SELECT count() FROM rejects UNION ALL SELECT count() FROM qualifications WHERE revision = 0)";
     until(&client, stored, counts.records).await;

@@ -99,6 +99,9 @@ impl Counters {
     fn observe(&self, progress: Progress) {
         let partition = self.partition;
         match progress {
+            Progress::Restarted(committed) => {
+                tracing::debug!(%partition, next = committed.next, "partition loop restarted");
+            }
             Progress::Replaying(range) => {
                 self.replayed.increment(1);
                 tracing::info!(%partition, first = range.first, end = range.end, "replaying a block");

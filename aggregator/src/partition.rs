@@ -109,6 +109,8 @@ impl From<ProcessError> for LoopError {
 /// What the loop did; told after each step so that metrics and tests can watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
+    /// The loop has begun where this was committed last.
+    Restarted(Commit),
     /// A block is being replayed because its intent was committed, but its end was not.
     Replaying(BlockRange),
     /// A new block's intent was committed; nothing of it is stored yet.
@@ -188,6 +190,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         let start = self.source.restart().await?;
         let is_sure = matches!(start, Start::Committed(_)) && !self.settings.resume_behind_stored;
         let (Start::Committed(committed) | Start::Uncommitted(committed)) = start;
+        (self.watch)(Progress::Restarted(committed));
         if let Some(end) = committed.intent {
             let range = BlockRange {
                 incarnation: committed.incarnation,

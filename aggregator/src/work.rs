@@ -3,16 +3,18 @@
 use crate::{
     clock::Clock,
     metrics::Watch,
-    partition::{LoopError, LoopSettings, PartitionLoop},
+    partition::{LoopError, LoopSettings, PartitionLoop, Progress},
     position::{Commit, Partition},
     reward::sweep::{Outbox, Sweeper},
     source::{Chunk, Source, SourceError, Start},
     store::{Store, StoreError},
 };
+use futures_util::future::BoxFuture;
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use whence_schemas::{time::UnixMs, token::KeyRing};
 
@@ -57,13 +59,40 @@ impl Stop {
     }
 }
 
+/// A partition of conversions, for what goes on beside its loop while it is owned.
+#[derive(Debug)]
+pub struct Owned {
+    /// Its number.
+    pub partition: u32,
+    /// What is stored for good: rows caused before `next` of its incarnation, and by other incarnations. `None`
+    /// until the loop has begun.
+    pub stored: watch::Receiver<Option<Commit>>,
+    /// Called when the partition is given up or the process stops: finish soon.
+    pub stop: CancellationToken,
+}
+
+/// What goes on beside the loop of a partition of conversions: begun with it, awaited with it, dropped at
+/// [`Stop::at_once`].
+pub type Companion = Arc<dyn Fn(Owned) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// Works one partition until told to stop, or until it is taken away.
 pub async fn work<Src: Source, Sto: Store>(
+    source: Src,
+    store: &Sto,
+    settings: LoopSettings,
+    keys: Arc<KeyRing>,
+    stop: Stop,
+) {
+    work_and_tell(source, store, settings, keys, stop, &watch::Sender::new(None)).await;
+}
+
+async fn work_and_tell<Src: Source, Sto: Store>(
     mut source: Src,
     store: &Sto,
     settings: LoopSettings,
     keys: Arc<KeyRing>,
     stop: Stop,
+    stored: &watch::Sender<Option<Commit>>,
 ) {
     let partition = source.partition();
     let (clock, watch) = (MachineClock::default(), Watch::new(partition));
@@ -71,7 +100,12 @@ pub async fn work<Src: Source, Sto: Store>(
     loop {
         let blocks_before = watch.blocks();
         let source = UntilStopped { source: &mut source, stop: &stop.after_block };
-        let worked = PartitionLoop::new(source, store, &clock, settings, keys.clone(), watch.observer());
+        let mut observe = watch.observer();
+        let told = |progress| {
+            tell(stored, progress);
+            observe(progress);
+        };
+        let worked = PartitionLoop::new(source, store, &clock, settings, keys.clone(), told);
         let error = tokio::select! {
             biased;
             () = stop.at_once.cancelled() => break,
@@ -93,20 +127,47 @@ pub async fn work<Src: Source, Sto: Store>(
     tracing::debug!(%partition, "partition released");
 }
 
-/// As [`work`], and meanwhile sends timers for what falls due in the partition.
+/// Says what is stored from here on.
+fn tell(stored: &watch::Sender<Option<Commit>>, progress: Progress) {
+    let commit = match progress {
+        Progress::Restarted(commit) => commit,
+        Progress::Committed { range, .. } => {
+            Commit { incarnation: range.incarnation, next: range.end, intent: None }
+        }
+        _ => return,
+    };
+    stored.send_replace(Some(commit));
+}
+
+/// As [`work`], and meanwhile sends timers for what falls due in the partition, and runs its companion.
 pub async fn work_and_sweep<Src: Source, Sto: Store, O: Outbox>(
     source: Src,
     store: &Sto,
     outbox: &O,
+    companion: Option<&Companion>,
     settings: LoopSettings,
     keys: Arc<KeyRing>,
     stop: Stop,
 ) {
-    let sweeper = Sweeper::new(source.partition().number, store, outbox);
-    tokio::select! {
-        () = work(source, store, settings, keys, stop) => {}
-        () = sweeper.run(settings.sweep_every, wall_clock) => {}
-    }
+    let partition = source.partition().number;
+    let (stored, ended) = (watch::Sender::new(None), stop.after_block.child_token());
+    let beside = companion
+        .map(|companion| companion(Owned { partition, stored: stored.subscribe(), stop: ended.clone() }));
+    let at_once = stop.at_once.clone();
+    let work = async {
+        let sweeper = Sweeper::new(partition, store, outbox);
+        tokio::select! {
+            () = work_and_tell(source, store, settings, keys, stop, &stored) => {}
+            () = sweeper.run(settings.sweep_every, wall_clock) => {}
+        }
+        ended.cancel();
+    };
+    let beside = async {
+        if let Some(beside) = beside {
+            at_once.run_until_cancelled(beside).await;
+        }
+    };
+    tokio::join!(work, beside);
 }
 
 /// Now: it decides only which timers are sent.

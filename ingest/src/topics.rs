@@ -14,7 +14,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use whence_schemas::topics::{CLICKS, CONVERSIONS, REGISTRY};
+use whence_schemas::topics::{CLICKS, CONVERSIONS, FACTS, REGISTRY};
 
 /// Which Kafka, and how whence's topics are named in it.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -68,11 +68,11 @@ impl fmt::Debug for Cluster {
 pub struct TopicPlan {
     /// Partitions of the clicks, fixed at creation.
     pub clicks_partitions: i32,
-    /// Partitions of the conversions, fixed at creation: as many programs as this proceed at once.
+    /// Partitions of the conversions and of the facts, fixed at creation: as many programs as this proceed at once.
     pub conversions_partitions: i32,
     /// Copies of every record; `None`: the brokers' default.
     pub replication: Option<i32>,
-    /// How long clicks and conversions are kept: longer than the longest outage of whatever reads them.
+    /// How long clicks, conversions and facts are kept: longer than the longest outage of whatever reads them.
     pub retention: Duration,
 }
 
@@ -261,6 +261,11 @@ fn wanted(cluster: &Cluster, plan: &TopicPlan) -> Vec<Wanted> {
         },
         Wanted {
             name: cluster.topic(CONVERSIONS),
+            partitions: plan.conversions_partitions,
+            properties: durable(stream()),
+        },
+        Wanted {
+            name: cluster.topic(FACTS),
             partitions: plan.conversions_partitions,
             properties: durable(stream()),
         },

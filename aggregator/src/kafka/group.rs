@@ -5,7 +5,7 @@ use crate::{
     partition::LoopSettings,
     position::Partition,
     store::Store,
-    work::{Stop, work, work_and_sweep},
+    work::{Companion, Stop, work, work_and_sweep},
 };
 use futures_util::FutureExt as _;
 use rdkafka::{
@@ -137,10 +137,12 @@ pub enum GroupError {
 }
 
 /// Joins the group and works what it is assigned until `stop`; returns when every block in flight is
-/// finished or left. Must be called within a multi-threaded runtime.
+/// finished or left; `companion` runs beside each partition of conversions. Must be called within a
+/// multi-threaded runtime.
 pub async fn run<S: Store + Clone + 'static>(
     settings: GroupSettings,
     store: S,
+    companion: Option<Companion>,
     loop_settings: LoopSettings,
     keys: Arc<KeyRing>,
     stop: Stop,
@@ -156,7 +158,7 @@ pub async fn run<S: Store + Clone + 'static>(
     consumer.subscribe(&topics)?;
     let conversions = settings.topics.iter().find(|(stream, _)| *stream == Stream::Conversions);
     let outbox = conversions.map(|(_, topic)| KafkaOutbox::new(&settings, topic)).transpose()?.map(Arc::new);
-    let member = Member { outbox, settings, consumer, workers, store, loop_settings, keys, stop };
+    let member = Member { outbox, companion, settings, consumer, workers, store, loop_settings, keys, stop };
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("whence-group".into()).spawn(move || {
         let _ = ended.send(member.poll_until_stopped());
@@ -174,6 +176,7 @@ struct Member<S> {
     stop: Stop,
     /// Where timers go; none without a topic of conversions.
     outbox: Option<Arc<KafkaOutbox>>,
+    companion: Option<Companion>,
 }
 
 impl<S: Store + Clone + 'static> Member<S> {
@@ -233,12 +236,15 @@ impl<S: Store + Clone + 'static> Member<S> {
         let (store, settings, keys, stops) =
             (self.store.clone(), self.loop_settings, self.keys.clone(), stop.clone());
         let outbox = self.outbox.clone().filter(|_| stream == Stream::Conversions);
-        let consumer = self.consumer.clone();
+        let (consumer, companion) = (self.consumer.clone(), self.companion.clone());
         let task = self.workers.runtime.spawn(async move {
             let released = stops.after_block.clone();
             let worked = AssertUnwindSafe(async {
                 match outbox {
-                    Some(outbox) => work_and_sweep(source, &store, &*outbox, settings, keys, stops).await,
+                    Some(outbox) => {
+                        let companion = companion.as_ref();
+                        work_and_sweep(source, &store, &*outbox, companion, settings, keys, stops).await;
+                    }
                     None => work(source, &store, settings, keys, stops).await,
                 }
             });

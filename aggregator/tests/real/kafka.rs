@@ -95,7 +95,7 @@ pub fn join_with(
     };
     let (stop, store) = (Stop::default(), store.clone());
     let stops = stop.clone();
-    let task = tokio::spawn(async move { run(settings, store, loops, keys(), stops).await.unwrap() });
+    let task = tokio::spawn(async move { run(settings, store, None, loops, keys(), stops).await.unwrap() });
     Member { stop, task }
 }
 

@@ -160,7 +160,7 @@ pub fn aggregate(
     let (store, stops, source) = (world.store.clone(), stop.clone(), source(dir));
     let outbox = JournalOutbox(Arc::downgrade(journal));
     let task = tokio::spawn(async move {
-        work_and_sweep(source, &store, &outbox, settings, keys(), stops).await;
+        work_and_sweep(source, &store, &outbox, None, settings, keys(), stops).await;
     });
     (stop, task)
 }

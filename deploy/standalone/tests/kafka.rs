@@ -80,7 +80,7 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
     let topics = ["--clicks-partitions", "2", "--conversions-partitions", "2", "--topic-replication", "1"];
     let made = run(&[&["topics"], &bus[..], &topics].concat());
     let table = String::from_utf8(made.stdout).unwrap();
-    assert!(made.status.success() && table.matches("created").count() == 3, "{table}");
+    assert!(made.status.success() && table.matches("created").count() == 4, "{table}");
     let checked = run(&[
         &["topics"],
         &bus[..],

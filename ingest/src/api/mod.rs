@@ -49,11 +49,10 @@ pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
 
 use crate::{
     registry::{Clock, Registry},
-    webhooks::{NamedSecrets, SecretsError},
+    webhooks::NamedSecrets,
 };
 use arc_swap::ArcSwap;
 use intake::{Intake, JournalReadiness};
-use secrecy::ExposeSecret;
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -113,23 +112,6 @@ whence_runtime::settings! {
         /// Without one, a key is made at the first start, shown once and kept in the data folder. Several
         /// processes need the same one given.
         pub api_admin_key: Option<Secret>,
-        /// Secrets of webhook sources and postbacks: one `name=secret` a line.
-        ///
-        /// Sources name them; they stand in no registry and no topic. Read at start.
-        pub webhook_secrets: Option<Secret>,
-    }
-}
-
-impl ApiSettings {
-    fn named_secrets(&self) -> Result<NamedSecrets, SecretsError> {
-        NamedSecrets::parse(self.webhook_secrets.as_ref().map_or("", |text| text.expose_secret()))
-    }
-
-    /// What is wrong with the settings beyond their types.
-    #[must_use]
-    pub fn mistakes(&self) -> Vec<String> {
-        let wrong = self.named_secrets().err();
-        wrong.map(|error| format!("webhook-secrets: {error}")).into_iter().collect()
     }
 }
 
@@ -141,6 +123,8 @@ pub struct Parts {
     pub keys: Arc<ArcSwap<KeyRing>>,
     /// The deployment's identity secret.
     pub identity: IdentityHasher,
+    /// The secrets that sources of webhooks name.
+    pub secrets: Arc<NamedSecrets>,
     /// The journal of conversions. Whoever drops it last waits for the disk.
     pub journal: Arc<GroupCommit>,
     /// The key that may do everything.
@@ -184,16 +168,13 @@ impl ApiHandle {
 /// Binds the API and serves it on the current runtime until `shutdown`.
 ///
 /// # Errors
-/// If the address can't be bound, or the secrets of webhooks can't be read (see
-/// [`ApiSettings::mistakes`]).
+/// If the address can't be bound.
 pub async fn start(
     settings: ApiSettings,
     parts: Parts,
     shutdown: CancellationToken,
 ) -> io::Result<ApiHandle> {
     describe();
-    let secrets =
-        settings.named_secrets().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
     let listener = TcpListener::bind(settings.api_listen).await?;
     let local_addr = listener.local_addr()?;
     let limits = Limits { connections_max: settings.api_connections_max, ..Limits::named("api") };
@@ -210,7 +191,7 @@ pub async fn start(
         commit_timeout: settings.api_commit_timeout,
         readiness: JournalReadiness::open(parts.health.component("api.journal")),
     };
-    let webhooks = webhooks::Webhooks { secrets, letters: Default::default() };
+    let webhooks = webhooks::Webhooks { secrets: parts.secrets, letters: Default::default() };
     let (registry, admin) = (parts.registry, parts.admin);
     let api = Arc::new(Api { settings, registry, admin, intake, room, unproved_room, webhooks });
     let serving = tokio::spawn({

@@ -30,5 +30,5 @@ pub use check::{FIELDS, GIVES, IS, Mistake, check};
 pub use delivery::{Delivery, ProviderEvent, Refusal, Unreadable};
 pub use endpoint::check_endpoint;
 pub use providers::Provider;
-pub use secrets::{NamedSecrets, SecretsError};
+pub use secrets::{NamedSecrets, SecretsError, WebhookSecretsSettings};
 pub use translate::{Translated, Translation, translate};

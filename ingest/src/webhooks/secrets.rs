@@ -2,6 +2,33 @@
 
 use secrecy::{ExposeSecret, SecretString};
 use std::{collections::BTreeMap, fmt};
+use whence_runtime::settings::Secret;
+
+whence_runtime::settings! {
+    /// Webhook secrets
+    pub struct WebhookSecretsSettings {
+        /// Secrets of webhook sources, postbacks and endpoints: one `name=secret` a line.
+        ///
+        /// Sources and endpoints name them; they stand in no registry and no topic. Read at start.
+        pub webhook_secrets: Option<Secret>,
+    }
+}
+
+impl WebhookSecretsSettings {
+    /// The secrets by name.
+    ///
+    /// # Errors
+    /// See [`SecretsError`].
+    pub fn named(&self) -> Result<NamedSecrets, SecretsError> {
+        NamedSecrets::parse(self.webhook_secrets.as_ref().map_or("", |text| text.expose_secret()))
+    }
+
+    /// What is wrong with them.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<String> {
+        self.named().err().map(|error| format!("webhook-secrets: {error}")).into_iter().collect()
+    }
+}
 
 /// Secrets of one process.
 pub const SECRETS_MAX: usize = 10_000;

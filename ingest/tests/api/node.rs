@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use whence_ingest::{
     api::{self, ApiHandle, ApiSettings, Parts, ensure_admin_key},
     registry::{Registry, embedded::EmbeddedRegistry},
+    webhooks::NamedSecrets,
 };
 use whence_journal::{Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk, Payload, Reader};
 use whence_runtime::{
@@ -151,6 +152,7 @@ impl Node {
             }),
             keys: Arc::new(arc_swap::ArcSwap::from_pointee(ring(KEY_IDS[0], &KEY_IDS))),
             identity: IdentityHasher::new(&[3; 32]),
+            secrets: Arc::new(NamedSecrets::parse(super::webhooks::SECRETS).unwrap()),
             journal: Arc::new(journal),
             admin,
             clock,

@@ -9,7 +9,7 @@ use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_aggregator::journal::{JournalOutbox, JournalSettings, JournalSource};
 use whence_aggregator::kafka::{self, GroupSettings};
 use whence_aggregator::partition::LoopSettings;
-use whence_aggregator::work::{Stop, work, work_and_sweep};
+use whence_aggregator::work::{Companion, Stop, work, work_and_sweep};
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::token::KeyRing;
 use whence_schemas::topics::Stream;
@@ -29,6 +29,8 @@ pub struct Tools {
     pub settings: LoopSettings,
     /// The keys that tokens are checked with.
     pub keys: Arc<KeyRing>,
+    /// What runs beside each partition of conversions.
+    pub companion: Option<Companion>,
 }
 
 /// The partitions at work.
@@ -89,10 +91,13 @@ async fn keep_journal(journal: Journal, grace: Duration, outbox: JournalOutbox, 
         let (tools, stops, outbox) = (tools.clone(), stop.clone(), outbox.clone());
         let stream = journal.partition.stream;
         let worked = tokio::spawn(async move {
-            let Tools { store, settings, keys } = tools;
+            let Tools { store, settings, keys, companion } = tools;
             match stream {
                 Stream::Clicks => work(source, &store, settings, keys, stops).await,
-                Stream::Conversions => work_and_sweep(source, &store, &outbox, settings, keys, stops).await,
+                Stream::Conversions => {
+                    let companion = companion.as_ref();
+                    work_and_sweep(source, &store, &outbox, companion, settings, keys, stops).await;
+                }
             }
         });
         match worked.await {
@@ -107,8 +112,8 @@ async fn keep_journal(journal: Journal, grace: Duration, outbox: JournalOutbox, 
 
 async fn keep_group(group: GroupSettings, tools: Tools, stop: Stop) {
     loop {
-        let Tools { store, settings, keys } = tools.clone();
-        match kafka::run(group.clone(), store, settings, keys, stop.clone()).await {
+        let Tools { store, settings, keys, companion } = tools.clone();
+        match kafka::run(group.clone(), store, companion, settings, keys, stop.clone()).await {
             Ok(()) if stop.after_block.is_cancelled() => return,
             Ok(()) => tracing::error!("the consumer group's thread ended"),
             Err(error) => tracing::error!(error = chain(&error), "cannot join the consumer group"),

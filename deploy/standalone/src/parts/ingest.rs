@@ -13,6 +13,7 @@ use whence_aggregator::journal::JournalOutbox;
 use whence_ingest::api::{self, AdminKey, ApiHandle, ApiSettings};
 use whence_ingest::edge::{self, Clock, EdgeHandle, LinkTable, TableLimits};
 use whence_ingest::registry::wall_clock;
+use whence_ingest::webhooks::NamedSecrets;
 use whence_journal::GroupCommit;
 use whence_runtime::shutdown::Shutdown;
 
@@ -38,6 +39,8 @@ pub struct Parts<'a> {
     pub journals: &'a JournalSettings,
     /// Token keys and hashing secrets.
     pub secrets: &'a Secrets,
+    /// The secrets that sources of webhooks name.
+    pub webhook_secrets: Arc<NamedSecrets>,
     /// The key that may do everything.
     pub admin: AdminKey,
     /// Programs, referrers, links.
@@ -88,6 +91,7 @@ impl Ingest {
             registry: Arc::clone(registry),
             keys,
             identity: parts.secrets.identity.clone(),
+            secrets: parts.webhook_secrets,
             journal: Arc::clone(&journal),
             admin: parts.admin,
             clock: wall_clock(),

@@ -8,6 +8,7 @@ pub mod follow;
 pub mod ingest;
 pub mod journals;
 pub mod kafka;
+pub mod outbound;
 pub mod registry;
 pub mod shipper;
 pub mod store;

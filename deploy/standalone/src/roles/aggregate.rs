@@ -12,7 +12,7 @@ use super::keys;
 use crate::failure::Failure;
 use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::registry::Opened;
-use crate::parts::{dimensions, kafka, store};
+use crate::parts::{dimensions, kafka, outbound, store};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -37,6 +37,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 
 async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(), Failure> {
     let secrets = keys::secrets(&settings.secrets, &process)?;
+    let webhook_secrets = settings.webhooks.named().expect("the settings were checked for them");
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
     let url = settings.clickhouse.clickhouse_url.as_ref().expect("the settings were checked for it");
     process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
@@ -53,7 +54,17 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         tokio::spawn(store::watch(client.clone(), component, followers.clone()));
         dimensions::start(&client, &registry.registry, &health, &followers);
         whence_aggregator::metrics::describe();
+        let companion = outbound::companion(outbound::Parts {
+            settings: &settings.deliveries,
+            aggregator: &settings.aggregator,
+            clickhouse: &settings.clickhouse,
+            client: client.clone(),
+            registry: &registry.registry,
+            secrets: Arc::new(webhook_secrets),
+            cluster: Some(&cluster),
+        })?;
         let tools = Tools {
+            companion: Some(companion),
             store: ClickHouseStore::new(client, settings.aggregator.store_settings(&settings.clickhouse)),
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(secrets.keys),

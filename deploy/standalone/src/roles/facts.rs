@@ -12,6 +12,7 @@ use whence_clickhouse_embedded::supervise::Supervisor;
 use whence_ingest::api::AdminKey;
 use whence_ingest::registry::Registry;
 use whence_ingest::topics::Cluster;
+use whence_ingest::webhooks::NamedSecrets;
 use whence_runtime::settings::Effective;
 use whence_runtime::shutdown::Shutdown;
 
@@ -21,7 +22,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::console::{Console, Keys};
 use crate::parts::journals::{self, Journal};
 use crate::parts::shipper::{self, Shipper};
-use crate::parts::{dimensions, engine, kafka, store};
+use crate::parts::{dimensions, engine, kafka, outbound, store};
 use crate::process::Process;
 use crate::secrets::Secrets;
 use crate::settings::UpSettings;
@@ -34,6 +35,8 @@ pub struct Surroundings<'a> {
     pub effective: &'a [Effective],
     /// Token keys and hashing secrets.
     pub secrets: &'a Secrets,
+    /// The secrets that endpoints name.
+    pub webhook_secrets: &'a Arc<NamedSecrets>,
     /// The key that may do everything.
     pub admin: &'a AdminKey,
     /// Programs, referrers, links.
@@ -101,7 +104,17 @@ impl Facts {
         self.console = Some(console);
 
         whence_aggregator::metrics::describe();
+        let companion = outbound::companion(outbound::Parts {
+            settings: &settings.deliveries,
+            aggregator: &settings.aggregator,
+            clickhouse: &settings.clickhouse,
+            client: client.clone(),
+            registry: around.registry,
+            secrets: Arc::clone(around.webhook_secrets),
+            cluster: cluster.as_ref(),
+        })?;
         let tools = Tools {
+            companion: Some(companion),
             store: ClickHouseStore::new(client, settings.aggregator.store_settings(&settings.clickhouse)),
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(around.secrets.keys.clone()),

@@ -1,5 +1,7 @@
 //! `whence ingest`: edge, events API, registry and shipper over Kafka. As many as the traffic needs.
 
+use std::sync::Arc;
+
 use clap::{ArgMatches, Command};
 use whence_runtime::settings;
 
@@ -41,6 +43,7 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,
+        webhook_secrets: Arc::new(settings.webhooks.named().expect("the settings were checked for them")),
         admin,
         registry: &registry,
     };

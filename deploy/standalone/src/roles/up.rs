@@ -6,6 +6,8 @@
 //!
 //! Links are answered before anything else is there, and whatever happens to the rest.
 
+use std::sync::Arc;
+
 use clap::{ArgMatches, Command};
 use whence_runtime::settings::{self, Effective};
 use whence_runtime::shutdown::Shutdown;
@@ -45,6 +47,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process) -> Result<(), Failure> {
     let secrets = keys::secrets(&settings.secrets, &process)?;
     let admin = keys::admin_key(&settings.api, &process)?;
+    let webhook_secrets = Arc::new(settings.webhooks.named().expect("the settings were checked for them"));
     let mut facts = Facts::new(settings, &process);
     let registry = match settings.kafka.cluster() {
         None => Opened::embedded(&process).await?,
@@ -55,6 +58,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,
+        webhook_secrets: Arc::clone(&webhook_secrets),
         admin: admin.clone(),
         registry: &registry,
     };
@@ -65,6 +69,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         settings,
         effective,
         secrets: &secrets,
+        webhook_secrets: &webhook_secrets,
         admin: &admin,
         registry: &registry.registry,
         outbox: &outbox,

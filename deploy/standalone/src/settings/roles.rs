@@ -2,6 +2,8 @@
 
 use whence_console::http::ConsoleSettings;
 use whence_ingest::api::ApiSettings;
+use whence_ingest::webhooks::WebhookSecretsSettings;
+use whence_outbound::DeliverySettings;
 use whence_runtime::telemetry::LogSettings;
 
 use super::{
@@ -17,8 +19,10 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
         pub api: ApiSettings,
+        pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
         pub aggregator: AggregatorSettings,
+        pub deliveries: DeliverySettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub engine: EngineSettings,
@@ -37,6 +41,7 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
         pub api: ApiSettings,
+        pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
         pub kafka: KafkaSettings,
         pub ship: ShipSettings,
@@ -49,7 +54,9 @@ whence_runtime::compose! {
     pub struct AggregateSettings {
         pub process: ProcessSettings,
         pub secrets: SecretsSettings,
+        pub webhooks: WebhookSecretsSettings,
         pub aggregator: AggregatorSettings,
+        pub deliveries: DeliverySettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub kafka: KafkaSettings,
@@ -159,14 +166,14 @@ whence_runtime::compose! {
 
 fn up_fits_together(up: &UpSettings) -> Vec<String> {
     let sizes = up.journals.mistakes(up.edge.edge_threads);
-    [sizes, up.api.mistakes(), up.clickhouse.mistakes(), up.kafka.mistakes()].concat()
+    [sizes, up.webhooks.mistakes(), up.clickhouse.mistakes(), up.kafka.mistakes()].concat()
 }
 
 fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
     let sizes = ingest.journals.mistakes(ingest.edge.edge_threads);
     [
         sizes,
-        ingest.api.mistakes(),
+        ingest.webhooks.mistakes(),
         ingest.kafka.mistakes(),
         needs_kafka(&ingest.kafka),
         needs_secrets(&ingest.secrets),
@@ -175,7 +182,8 @@ fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
 }
 
 fn aggregate_fits_together(aggregate: &AggregateSettings) -> Vec<String> {
-    reads_kafka_and_clickhouse(&aggregate.clickhouse, &aggregate.kafka, &aggregate.secrets)
+    let AggregateSettings { clickhouse, kafka, secrets, webhooks, .. } = aggregate;
+    [reads_kafka_and_clickhouse(clickhouse, kafka, secrets), webhooks.mistakes()].concat()
 }
 
 fn console_fits_together(console: &ConsoleRoleSettings) -> Vec<String> {

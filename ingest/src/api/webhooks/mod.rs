@@ -39,7 +39,7 @@ use hyper::{
 };
 use letters::{Letter, Letters};
 use serde_json::{Value, json};
-use std::{borrow::Cow, fmt::Display};
+use std::{borrow::Cow, fmt::Display, sync::Arc};
 use whence_runtime::http::{Full, full};
 use whence_schemas::event::WebhookSource;
 
@@ -49,7 +49,7 @@ pub(super) const POSTBACK: &str = "postback";
 /// What webhooks need beside the intake.
 pub(super) struct Webhooks {
     /// The secrets that sources name.
-    pub secrets: NamedSecrets,
+    pub secrets: Arc<NamedSecrets>,
     /// Bounds the dead letters.
     pub letters: Letters,
 }

@@ -1,6 +1,6 @@
 //! What a provider is answered, and what it may rely on.
 
-use super::{SECRET, deliver, gists, node, payload, put, secrets};
+use super::{SECRET, deliver, gists, node, payload, put};
 use crate::node::{Node, good_token};
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -54,7 +54,6 @@ async fn unknown_sources_and_other_methods_are_refused() {
 #[tokio::test]
 async fn bodies_and_events_are_bounded() {
     let node = Node::start_with(|settings| {
-        secrets(settings);
         settings.api_body_bytes_max = ByteSize::kib(16);
     })
     .await;

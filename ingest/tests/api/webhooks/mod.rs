@@ -22,21 +22,17 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::Sha256;
-use whence_ingest::api::ApiSettings;
 use whence_schemas::event::{Event, event::Body};
 
 /// The secret of every source here, under the name `main`; `other` is another one.
 pub const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==";
-const SECRETS: &str = "main=whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==\nother=abcdefghijklmnopqrstuvwxyz\n";
+/// The secrets of every node.
+pub const SECRETS: &str = "main=whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==\nother=abcdefghijklmnopqrstuvwxyz\n";
 pub const ORGANIZATION: &str = "00D5g000004abcdEAA";
-
-pub fn secrets(settings: &mut ApiSettings) {
-    settings.webhook_secrets = Some(SECRETS.into());
-}
 
 /// A node with a source for every provider that has built-in rules, named like its provider.
 pub async fn node() -> Node {
-    let node = Node::start_with(secrets).await;
+    let node = Node::start().await;
     for provider in ["stripe", "hubspot", "intercom", "shopify", "postback"] {
         put(&node, provider, json!({"provider": provider, "secrets": ["main"]})).await;
     }

@@ -1,0 +1,214 @@
+//! One request to an endpoint: bounded in time and in what is read of the answer, to an address that may be called,
+//! without following redirects. Connections are kept and used again; each was made to an address that was looked at.
+
+use crate::address::is_public;
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    HeaderMap, Request, StatusCode, Uri,
+    header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT},
+};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{
+        Client,
+        connect::{HttpConnector, dns::Name},
+    },
+    rt::{TokioExecutor, TokioTimer},
+};
+use rustls::{ClientConfig, RootCertStore};
+use std::{
+    error::Error,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+    vec,
+};
+use tower_service::Service;
+
+/// What is read of an answer's body, so that its connection can be used again. A longer one costs the connection.
+const BODY_BYTES_MAX: usize = 4096;
+/// Connections to one endpoint that wait for a next request, and for how long.
+const IDLE_MAX: usize = 4;
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bounds of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// From the name's look-up to the last byte of the answer.
+    pub timeout: Duration,
+    /// Whether addresses may be called that are not of the public Internet.
+    pub allows_private: bool,
+}
+
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The answer's status; 0 without an answer.
+    pub status: u16,
+    /// What went wrong, as a fixed word; empty where the status says it all.
+    pub error: &'static str,
+    /// How long the endpoint wants to be left alone.
+    pub asked: Option<Duration>,
+}
+
+impl Reply {
+    fn failed(error: &'static str) -> Reply {
+        Reply { status: 0, error, asked: None }
+    }
+
+    /// Whether the endpoint has taken it.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Makes requests.
+#[derive(Debug)]
+pub struct Caller {
+    client: Client<HttpsConnector<HttpConnector<PublicNames>>, Full<Bytes>>,
+    limits: CallLimits,
+}
+
+impl Caller {
+    /// A client that trusts whom the machine trusts.
+    #[must_use]
+    pub fn new(limits: CallLimits) -> Caller {
+        let names = PublicNames { allows_private: limits.allows_private };
+        let mut http = HttpConnector::new_with_resolver(names);
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(limits.timeout));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(IDLE_MAX)
+            .build(https);
+        Caller { client, limits }
+    }
+
+    /// Posts a JSON body with these headers.
+    pub async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Reply {
+        let Ok(url) = url.parse::<Uri>() else { return Reply::failed("bad_url") };
+        if !self.may_call(&url) {
+            return Reply::failed("address_refused");
+        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = hyper::Method::POST;
+        *request.uri_mut() = url;
+        *request.headers_mut() = headers;
+        let own = request.headers_mut();
+        own.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        own.insert(USER_AGENT, HeaderValue::from_static("whence"));
+        match tokio::time::timeout(self.limits.timeout, self.exchange(request)).await {
+            Ok(reply) => reply,
+            Err(_) => Reply::failed("timeout"),
+        }
+    }
+
+    /// A name is looked at when it is resolved; an address in the URL is not resolved.
+    fn may_call(&self, url: &Uri) -> bool {
+        let Some(host) = url.host() else { return false };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let is_allowed = |address: IpAddr| self.limits.allows_private || is_public(address);
+        let is_safe = url.scheme_str() == Some("https") || self.limits.allows_private;
+        is_safe && host.parse::<IpAddr>().map_or(true, is_allowed)
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Reply {
+        let response = match self.client.request(request).await {
+            Ok(response) => response,
+            Err(error) => return Reply::failed(word(&error)),
+        };
+        let status = response.status();
+        let asked = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+            .then(|| retry_after(response.headers()))
+            .flatten();
+        // Whatever it says: to have been read is all that is wanted of it.
+        let _ = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+        let error = if status.is_redirection() { "redirect" } else { "" };
+        Reply { status: status.as_u16(), error, asked }
+    }
+}
+
+/// TLS with the root certificates of this machine, which its operator keeps up to date and can add to. Without any,
+/// whence works all the same: only calls over https fail.
+fn tls() -> ClientConfig {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (added, _) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        tracing::warn!("this machine has no root certificates: endpoints can't be called over https");
+    }
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// `Retry-After` in seconds. One that is a date is left out: it would need the endpoint's clock to be right.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Why no answer came, in a word. The error's own text may name the URL.
+fn word(error: &hyper_util::client::legacy::Error) -> &'static str {
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        let inner = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if current.is::<Refused>() || inner.is_some_and(|inner| inner.is::<Refused>()) {
+            return "address_refused";
+        }
+        if current.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return "tls";
+        }
+        cause = current.source();
+    }
+    if error.is_connect() { "connect" } else { "connection" }
+}
+
+/// All of a name's addresses are of networks that may not be called.
+#[derive(Debug, thiserror::Error)]
+#[error("the name's addresses are none of the public Internet")]
+struct Refused;
+
+/// Resolves names as the machine does, and leaves out addresses that may not be called.
+#[derive(Clone, Debug)]
+struct PublicNames {
+    allows_private: bool,
+}
+
+impl Service<Name> for PublicNames {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let allows_private = self.allows_private;
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let is_known = !found.is_empty();
+            let allowed: Vec<SocketAddr> =
+                found.into_iter().filter(|address| allows_private || is_public(address.ip())).collect();
+            match allowed.is_empty() && is_known {
+                true => Err(io::Error::other(Refused)),
+                false => Ok(allowed.into_iter()),
+            }
+        })
+    }
+}

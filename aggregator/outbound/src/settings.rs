@@ -1,0 +1,50 @@
+//! The settings, and what they mean to the parts.
+
+use crate::{client::CallLimits, queue::QueueLimits, retry::RetryPolicy};
+use std::time::Duration;
+
+whence_runtime::settings! {
+    /// Deliveries
+    pub struct DeliverySettings {
+        /// Time for one request to an endpoint.
+        pub delivery_timeout: Duration = "15s" in Duration::from_millis(100)..=Duration::from_secs(120),
+        /// Wait after the first failed try of a message; doubles with every further one.
+        pub delivery_retry_first: Duration = "5s" in Duration::from_millis(10)..=Duration::from_secs(3600),
+        /// The longest wait between two tries, and the longest that an endpoint may ask for.
+        pub delivery_retry_max: Duration = "1h" in Duration::from_millis(10)..=Duration::from_secs(86_400),
+        /// How long after its first try a message is given up.
+        pub delivery_retry_for: Duration = "24h" in Duration::from_millis(10)..=Duration::from_secs(30 * 86_400),
+        /// Requests at a time, for each partition.
+        pub deliveries_max: usize = "64" in 1..=10_000,
+        /// Requests at a time to one endpoint.
+        pub endpoint_deliveries_max: usize = "4" in 1..=1000,
+        /// Messages of one endpoint in memory; more wait in ClickHouse.
+        pub endpoint_messages_max: usize = "2000" in 1..=1_000_000,
+        /// Endpoints may be in private networks and on this machine itself, there also without TLS.
+        pub delivery_private: bool = "false",
+    }
+}
+
+impl DeliverySettings {
+    /// When to try again.
+    #[must_use]
+    pub fn retry_policy(&self) -> RetryPolicy {
+        RetryPolicy {
+            first: self.delivery_retry_first,
+            max: self.delivery_retry_max,
+            give_up_after: self.delivery_retry_for,
+        }
+    }
+
+    /// Bounds of an endpoint's queue.
+    #[must_use]
+    pub fn queue_limits(&self) -> QueueLimits {
+        QueueLimits { flying_max: self.endpoint_deliveries_max, messages_max: self.endpoint_messages_max }
+    }
+
+    /// Bounds of one request.
+    #[must_use]
+    pub fn call_limits(&self) -> CallLimits {
+        CallLimits { timeout: self.delivery_timeout, allows_private: self.delivery_private }
+    }
+}

@@ -1,0 +1,78 @@
+//! What leaves whence: endpoints and secrets as the registry and the settings have them, and the topic of facts.
+
+use std::sync::Arc;
+
+use clickhouse::Client;
+use tokio::sync::watch;
+use whence_aggregator::work::Companion;
+use whence_ingest::registry::Registry;
+use whence_ingest::topics::Cluster;
+use whence_ingest::webhooks::NamedSecrets;
+use whence_outbound::tables::Tables;
+use whence_outbound::topic::FactsTopic;
+use whence_outbound::{DeliverySettings, Directory, Outbound};
+use whence_schemas::event::WebhookEndpoint;
+use whence_schemas::topics::FACTS;
+
+use crate::failure::Failure;
+use crate::settings::{AggregatorSettings, ClickHouseSettings};
+
+/// Endpoints of the registry, and the secrets that this process was given.
+struct Known {
+    registry: Arc<dyn Registry>,
+    secrets: Arc<NamedSecrets>,
+}
+
+impl Directory for Known {
+    fn endpoints(&self) -> Vec<WebhookEndpoint> {
+        self.registry.shared().read().endpoints().cloned().collect()
+    }
+
+    fn secret(&self, name: &str) -> Option<&[u8]> {
+        self.secrets.get(name)
+    }
+
+    fn versions(&self) -> watch::Receiver<u64> {
+        self.registry.shared().versions()
+    }
+}
+
+/// What is needed to send.
+pub struct Parts<'a> {
+    /// How messages are delivered.
+    pub settings: &'a DeliverySettings,
+    /// How long ClickHouse may take.
+    pub aggregator: &'a AggregatorSettings,
+    /// Which ClickHouse it is.
+    pub clickhouse: &'a ClickHouseSettings,
+    /// Where messages and the log are.
+    pub client: Client,
+    /// Where endpoints are.
+    pub registry: &'a Arc<dyn Registry>,
+    /// The secrets that endpoints name.
+    pub secrets: Arc<NamedSecrets>,
+    /// Where the topic of facts is, if there is one.
+    pub cluster: Option<&'a Cluster>,
+}
+
+/// What runs beside each partition of conversions.
+///
+/// # Errors
+/// librdkafka does not accept its properties.
+pub fn companion(parts: Parts<'_>) -> Result<Companion, Failure> {
+    whence_outbound::metrics::describe();
+    let topic = parts.cluster.map(|cluster| {
+        let brokers = [("bootstrap.servers".to_owned(), cluster.brokers.clone())];
+        let properties = cluster.properties.iter().map(|(name, value)| (name.clone(), value.clone()));
+        let client: Vec<_> = brokers.into_iter().chain(properties).collect();
+        FactsTopic::new(&client, cluster.topic(FACTS))
+    });
+    let is_cluster = parts.clickhouse.clickhouse_cluster.is_some();
+    let outbound = Outbound {
+        settings: parts.settings.clone(),
+        tables: Tables::new(parts.client, is_cluster, parts.aggregator.lookup_timeout),
+        directory: Arc::new(Known { registry: Arc::clone(parts.registry), secrets: parts.secrets }),
+        topic: topic.transpose()?,
+    };
+    Ok(outbound.companion())
+}
