@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use whence_ingest::api::events::kind::Kind;
 
 /// What no schema can say: which programs, referrers, codes and tokens there are, that most programs want no
-/// addresses for lead ids, and how many decimals a currency has.
+/// addresses for lead ids, how many decimals a currency has, and which characters nobody sees.
 fn pinned(name: &str) -> Option<BoxedStrategy<Value>> {
     let just = |values: &[&str]| select(values.iter().map(|value| json!(value)).collect::<Vec<_>>()).boxed();
     Some(match name {
@@ -26,6 +26,10 @@ fn pinned(name: &str) -> Option<BoxedStrategy<Value>> {
         "channel" => just(&["email", "whatsapp"]),
         "token" | "wclid" => Just(json!(good_token())).boxed(),
         "lead" => string_regex("[a-z0-9-]{1,20}").unwrap().prop_map(Value::from).boxed(),
+        "email" => string_regex(r"[^\s@\pC]{1,40}@[^\s@.\pC]{1,40}(\.[^\s@.\pC]{1,40}){1,3}")
+            .unwrap()
+            .prop_map(Value::from)
+            .boxed(),
         "amount" => string_regex("[1-9][0-9]{0,8}").unwrap().prop_map(Value::from).boxed(),
         "minor" => (1..=1_000_000_000_000_000i64).prop_map(Value::from).boxed(),
         "occurred_at" => (NOW.0 - 900..=NOW.0).prop_map(Value::from).boxed(),
