@@ -211,15 +211,11 @@ struct Change<'a> {
     offset: u64,
     program: &'a str,
     id: EventId,
-    /// Every row of it, the one that it stands as last, if it still counts.
+    /// Every row of it, the one that it stands as last, unless it was taken back.
     rows: Vec<&'a QualificationRow>,
 }
 
 impl<'a> Change<'a> {
-    fn now(&self) -> Option<&'a QualificationRow> {
-        self.rows.last().copied().filter(|row| row.sign == 1)
-    }
-
     /// The row that earns: the one that stands, or of what was refunded before it came the one that would.
     fn earning(&self) -> Option<&'a QualificationRow> {
         self.rows.iter().rev().copied().find(|row| row.sign == 1)
@@ -227,7 +223,8 @@ impl<'a> Change<'a> {
 
     fn standing(&self, evidence: &Evidence) -> Standing<'a> {
         let signals = About::change(self).map(|about| evidence.signals(&about)).unwrap_or_default();
-        Standing { program: self.program, id: self.id, now: self.now(), earning: self.earning(), signals }
+        let now = self.rows.last().copied().filter(|row| row.sign >= 0);
+        Standing { program: self.program, id: self.id, now, earning: self.earning(), signals }
     }
 }
 

@@ -17,6 +17,7 @@
 //! the ClickHouse client. Everything here is deterministic: the same input gives the same bytes.
 
 pub mod event;
+pub mod history;
 pub mod ids;
 pub mod message;
 pub mod reward;

@@ -50,6 +50,11 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 14, name: "click_evidence", text: include_str!("../sql/0014_click_evidence.sql") },
     Migration { number: 15, name: "reward_lineage", text: include_str!("../sql/0015_reward_lineage.sql") },
     Migration { number: 16, name: "reward_views", text: include_str!("../sql/0016_reward_views.sql") },
+    Migration {
+        number: 17,
+        name: "history_conditions",
+        text: include_str!("../sql/0017_history_conditions.sql"),
+    },
 ];
 
 impl Migration {

@@ -1,5 +1,6 @@
 //! The bytes of a conversion record become something to join, or a refusal that says why not.
 
+use super::person::Condition;
 use crate::{
     refusal::Refusal,
     reward::{Act, Head},
@@ -8,9 +9,10 @@ use crate::{
 use uuid::Uuid;
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, DeadLetter, Event, ExistingCustomers, Mode, RewardTerms,
-        Subject, Touch, event::Body,
+        self, AttributionModel, AttributionRule, DeadLetter, Event, ExistingCustomers, HistoryCondition,
+        Mode, RewardTerms, Subject, Touch, event::Body, history_condition::Is,
     },
+    history::mistake,
     ids::EventId,
     reward::{MINOR_MAX, mistakes},
     subject::SubjectKey,
@@ -38,14 +40,38 @@ pub(super) struct Conversion {
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    Lead { touches: Vec<Touch> },
-    Qualification { name: String, value_minor: i64, currency: String, rewards: RewardTerms },
-    Disqualification { qualification: Option<EventId>, reason: String, value_minor: i64, currency: String },
+    Lead {
+        touches: Vec<Touch>,
+    },
+    Qualification {
+        name: String,
+        value_minor: i64,
+        currency: String,
+        rewards: RewardTerms,
+        condition: Option<Condition>,
+    },
+    Disqualification {
+        qualification: Option<EventId>,
+        reason: String,
+        value_minor: i64,
+        currency: String,
+    },
     Identify,
-    Participant { referrer: String },
-    Share { referrer: String, link: String, channel: String },
-    Erasure { requested_by: String },
-    Reward { act: Act, reward: Uuid },
+    Participant {
+        referrer: String,
+    },
+    Share {
+        referrer: String,
+        link: String,
+        channel: String,
+    },
+    Erasure {
+        requested_by: String,
+    },
+    Reward {
+        act: Act,
+        reward: Uuid,
+    },
 }
 
 impl Kind {
@@ -214,6 +240,7 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
                 value_minor: q.value_minor,
                 currency: q.currency,
                 rewards: terms(q.rewards)?,
+                condition: condition(q.history)?,
             };
             (subject(q.subject), kind)
         }
@@ -249,6 +276,20 @@ fn terms(terms: Option<RewardTerms>) -> Result<RewardTerms, Unfit> {
     let terms = terms.unwrap_or_default();
     let is_sound = mistakes(&terms).is_empty();
     is_sound.then_some(terms).ok_or(Unfit::Malformed("its reward terms can't be"))
+}
+
+/// A condition on the person's history that can be decided: what is not understood must not count.
+fn condition(history: Option<HistoryCondition>) -> Result<Option<Condition>, Unfit> {
+    let Some(history) = history else { return Ok(None) };
+    match history.is.as_ref().filter(|_| mistake(&history).is_none()) {
+        None => Err(Unfit::Malformed("its condition on the person's history can't be")),
+        Some(Is::FirstPayment(_)) => Ok(Some(Condition::FirstPayment)),
+        Some(Is::SpendAtLeast(spend)) => Ok(Some(Condition::SpendAtLeast {
+            minor: spend.amount_minor,
+            currency: spend.currency.clone(),
+            days: spend.within_days,
+        })),
+    }
 }
 
 fn reward(act: Act) -> Result<Kind, Unfit> {

@@ -24,6 +24,7 @@ use whence_schemas::{
 /// (`offset`): a row with `sign` 1 says what stands from there on, one with -1 what does not any more. So a
 /// qualification that is completed or credited otherwise is taken back and written anew, one that is refunded
 /// whole is taken back, one that is refunded in part is taken back and written anew with the value that is left.
+/// One with 0 stands and does not count.
 #[derive(Debug, Default)]
 pub struct Joined {
     /// `leads`

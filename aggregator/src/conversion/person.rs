@@ -11,6 +11,11 @@
 //! - A qualification belongs to the earliest lead that a touch before it is credited with, else to the first.
 //! - What is taken back is taken in order of receipt, from the newest qualification first where none is named,
 //!   and never more than is left.
+//! - A qualification that has a condition counts where what is left of the person's payments meets it: `history`.
+
+mod history;
+
+pub(super) use history::Condition;
 
 use super::credit::{Credit, NO_TOUCH};
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +26,7 @@ use whence_schemas::{ids::EventId, rows::Evidence, time::UnixMs};
 #[derive(Clone, Debug)]
 pub(super) struct Lead {
     pub received_at: UnixMs,
+    pub occurred_at: UnixMs,
     pub id: EventId,
     /// What its own touches prove.
     pub proved: Credit,
@@ -32,8 +38,11 @@ pub(super) struct Lead {
 pub(super) struct Qualification {
     pub id: EventId,
     pub occurred_at: UnixMs,
+    pub name: String,
     pub paid_minor: i64,
     pub currency: String,
+    /// On the person's history; `None`: it counts whatever that is.
+    pub condition: Option<Condition>,
 }
 
 /// A disqualification, by what its record says.
@@ -74,6 +83,8 @@ pub(super) struct QualificationState {
     pub lead: Option<(EventId, Credit)>,
     /// What is left of its value; `None`: all of it was taken back.
     pub left_minor: Option<i64>,
+    /// Why its condition is not met: the word in the table. Empty: it is met, or there is none.
+    pub unmet: &'static str,
 }
 
 /// What stands for a disqualification.
@@ -141,10 +152,11 @@ impl Person {
             self.qualifications.values().map(|q| (q.id, Some(q.paid_minor))).collect();
         let disqualifications =
             self.disqualifications.values().map(|d| (d.id, self.take_back(d, &mut left))).collect();
-        let qualifications = self
-            .qualifications
-            .values()
-            .map(|q| (q.id, QualificationState { lead: self.lead_of(q, &credits), left_minor: left[&q.id] }));
+        let unmet = history::unmet(self, &left, |q| Some(self.lead_of(q, &credits)?.0));
+        let qualifications = self.qualifications.values().map(|q| {
+            let unmet = unmet.get(&q.id).copied().unwrap_or_default();
+            (q.id, QualificationState { lead: self.lead_of(q, &credits), left_minor: left[&q.id], unmet })
+        });
         let qualifications = qualifications.collect();
         let leads = credits.into_iter().map(|(id, credit)| {
             let first_lead = if id.0 == first { Uuid::nil() } else { first };

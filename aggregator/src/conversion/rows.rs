@@ -4,12 +4,16 @@
 use super::{
     credit::Credit,
     decode::{Conversion, Kind},
-    person::{Disqualification, DisqualificationState, Lead, LeadState, Qualification, QualificationState},
+    person::{
+        Condition, Disqualification, DisqualificationState, Lead, LeadState, Qualification,
+        QualificationState,
+    },
 };
 use crate::position::BlockRange;
 use uuid::Uuid;
 use whence_schemas::{
     event::AttributionModel,
+    history::{FIRST_PAYMENT, SPEND_AT_LEAST},
     ids::{EventId, Incarnation},
     rows::{
         DisqualificationRow, ErasureRow, Evidence, IdentifyRow, Lc, LeadRow, ParticipantRow,
@@ -32,7 +36,7 @@ impl Cause {
     }
 }
 
-/// A row that can be taken back and written anew.
+/// A row that can be taken back and written anew, with `sign` 0 where it is to stand and not to count.
 pub(super) trait Signed: Clone + PartialEq {
     fn sign(&self) -> i8;
     fn revision(&self) -> u32;
@@ -58,17 +62,16 @@ macro_rules! signed {
 }
 signed!(LeadRow, QualificationRow, DisqualificationRow);
 
-/// The dimensions that a fact has, and whether it counts or was taken back.
+/// The newest row of a fact: the one that stands, or the one that took it back.
 #[derive(Clone, Debug)]
 pub(super) struct Standing<R> {
     row: R,
-    counts: bool,
 }
 
 impl<R: Signed> Standing<R> {
-    /// Of the newest row: the one that counts, or the one that took it back.
+    /// Of the newest row.
     pub fn new(newest: R) -> Standing<R> {
-        Standing { counts: newest.sign() > 0, row: newest }
+        Standing { row: newest }
     }
 
     /// The dimensions.
@@ -76,23 +79,19 @@ impl<R: Signed> Standing<R> {
         &self.row
     }
 
-    /// Sees to it that this counts, or nothing; the rows that takes are added to `made`.
+    /// Sees to it that this stands, or nothing; the rows that takes are added to `made`.
     pub fn change_to(&mut self, wanted: Option<R>, cause: Cause, made: &mut Vec<R>) {
+        if wanted.as_ref() == Some(&self.row) {
+            return;
+        }
         let revision = self.row.revision() + 1;
-        match wanted {
-            Some(wanted) if self.counts && wanted == self.row => {}
-            None if !self.counts => {}
-            wanted => {
-                if self.counts {
-                    self.row = self.row.signed(-1, revision, cause);
-                    made.push(self.row.clone());
-                }
-                self.counts = wanted.is_some();
-                if let Some(wanted) = wanted {
-                    self.row = wanted.signed(1, revision, cause);
-                    made.push(self.row.clone());
-                }
-            }
+        if self.row.sign() > 0 {
+            self.row = self.row.signed(-1, revision, cause);
+            made.push(self.row.clone());
+        }
+        if let Some(wanted) = wanted {
+            self.row = wanted.signed(wanted.sign(), revision, cause);
+            made.push(self.row.clone());
         }
     }
 }
@@ -113,7 +112,7 @@ pub(super) fn lead_of(row: &LeadRow) -> Lead {
         },
     };
     let allows_existing = row.existing_customers.0 == ALLOW;
-    Lead { received_at: row.received_at, id: row.id, proved, allows_existing }
+    Lead { received_at: row.received_at, occurred_at: row.occurred_at, id: row.id, proved, allows_existing }
 }
 
 /// The qualification that a row is of.
@@ -121,8 +120,10 @@ pub(super) fn qualification_of(row: &QualificationRow) -> Qualification {
     Qualification {
         id: row.id,
         occurred_at: row.occurred_at,
+        name: row.name.0.clone(),
         paid_minor: row.paid_minor,
         currency: row.currency.0.clone(),
+        condition: Condition::of(row),
     }
 }
 
@@ -154,12 +155,16 @@ pub(super) fn with_lead_state(row: &LeadRow, state: LeadState) -> LeadRow {
     }
 }
 
-/// The row with what stands for it, or nothing where all was taken back.
+/// The row with what stands for it, or nothing where all was taken back of what has no condition.
 pub(super) fn with_qualification_state(
     row: &QualificationRow,
     state: QualificationState,
 ) -> Option<QualificationRow> {
-    let value_minor = state.left_minor?;
+    let value_minor = match state.left_minor {
+        // Taken back is a reason like others why a condition is not met.
+        None if !state.unmet.is_empty() => 0,
+        left_minor => left_minor?,
+    };
     let (lead_id, credit) = state.lead.map_or_else(Default::default, |(id, credit)| (id.0, credit));
     Some(QualificationRow {
         lead_id,
@@ -169,6 +174,8 @@ pub(super) fn with_qualification_state(
         channel: Lc(credit.channel),
         click_id: credit.click_id,
         value_minor,
+        reason: Lc(state.unmet.into()),
+        sign: i8::from(state.unmet.is_empty()),
         ..row.clone()
     })
 }
@@ -251,7 +258,16 @@ pub(super) fn lead_row(
 
 /// The record's own row, without a lead; `None` where it is no qualification.
 pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option<QualificationRow> {
-    let Kind::Qualification { name, value_minor, currency, .. } = &conversion.kind else { return None };
+    let Kind::Qualification { name, value_minor, currency, condition, .. } = &conversion.kind else {
+        return None;
+    };
+    let (condition, (threshold_minor, threshold_currency, within_days)) = match condition {
+        None => ("", Default::default()),
+        Some(Condition::FirstPayment) => (FIRST_PAYMENT, Default::default()),
+        Some(Condition::SpendAtLeast { minor, currency, days }) => {
+            (SPEND_AT_LEAST, (*minor, currency.clone(), *days))
+        }
+    };
     Some(own_row!(QualificationRow, conversion, cause, {
         name: Lc(name.clone()),
         lead: conversion.lead.clone(),
@@ -265,6 +281,11 @@ pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option
         value_minor: *value_minor,
         paid_minor: *value_minor,
         currency: Lc(currency.clone()),
+        condition: Lc(condition.into()),
+        threshold_minor,
+        threshold_currency: Lc(threshold_currency),
+        within_days,
+        reason: Lc(String::new()),
     }))
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     amount::{amount, kept},
-    ledger::{CREDIT_MOVED, Cause, RULES, Reward, Why},
+    ledger::{CONDITION_UNMET, CREDIT_MOVED, Cause, RULES, Reward, Why},
     risk::{self, Signals},
     usage::Usage,
 };
@@ -31,7 +31,7 @@ pub(super) type Terms = (RewardTerms, u64);
 pub(super) struct Standing<'a> {
     pub program: &'a str,
     pub id: EventId,
-    /// Its row from here on, if it counts.
+    /// Its row from here on, unless it was taken back; with `sign` 0 where it does not count.
     pub now: Option<&'a QualificationRow>,
     /// The row that it earns by: `now`, or where it was taken back before it came the row that came.
     pub earning: Option<&'a QualificationRow>,
@@ -116,7 +116,7 @@ impl Book {
 
     fn shrink_all(&mut self, standing: &Standing<'_>, cause: Cause<'_>) {
         let Standing { program, id, .. } = *standing;
-        let now = standing.now.and_then(credited);
+        let now = standing.now;
         let rewards = self.of_qualification.get(&(program.to_owned(), id)).cloned().unwrap_or_default();
         for reward in rewards {
             self.shrink(program, reward, id, now, cause);
@@ -139,6 +139,7 @@ impl Book {
         }
         let (keep, reason) = match now {
             None => (0, "disqualified"),
+            Some(now) if now.sign == 0 => (0, CONDITION_UNMET),
             Some(now) if now.lead_id != line.lead_id.0 || now.referrer != line.referrer => (0, CREDIT_MOVED),
             Some(now) => (kept(reward.given_minor(), line.value_minor, now.value_minor), "value_reduced"),
         };

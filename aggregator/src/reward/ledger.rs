@@ -13,6 +13,9 @@ use whence_schemas::{
 pub(super) const RULES: &str = "rules";
 /// `reason` of what is taken back because another referrer or lead is credited now.
 pub(super) const CREDIT_MOVED: &str = "credit_moved";
+/// `reason` of what is taken back because the qualification's condition on the person's history is not met (any
+/// more): that, or another one, may meet it later.
+pub(super) const CONDITION_UNMET: &str = "condition_unmet";
 
 /// The record that causes a change.
 #[derive(Clone, Copy, Debug)]
@@ -116,10 +119,13 @@ impl Reward {
         self.given
     }
 
-    /// Whether nothing is open of it only because the credit went elsewhere, from where it may come back.
+    /// Whether nothing is open of it only because the credit went elsewhere, from where it may come back, or
+    /// because a condition was not met, which may be met again.
     pub fn may_be_earned_again(&self) -> bool {
         let newest = &self.newest;
-        self.open.is_none() && newest.decided_by == RULES && newest.reason == CREDIT_MOVED
+        self.open.is_none()
+            && newest.decided_by == RULES
+            && [CREDIT_MOVED, CONDITION_UNMET].contains(&newest.reason.as_str())
     }
 
     /// Takes a line that accrues it anew.

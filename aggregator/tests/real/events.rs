@@ -102,6 +102,7 @@ pub fn qualification(person: u64) -> Bytes {
         value_minor: 1999,
         currency: "EUR".into(),
         rewards: None,
+        history: None,
     };
     event(&format!("qualification {person}"), Body::Qualification(body))
 }

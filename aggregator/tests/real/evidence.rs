@@ -87,6 +87,7 @@ fn qualification(person: u8, risk: RiskPolicy) -> Bytes {
         value_minor: 1999,
         currency: "EUR".into(),
         rewards: Some(RewardTerms { rules: vec![rule], risk: Some(risk) }),
+        history: None,
     };
     rewards::event(&format!("qualification {person}"), AT, Body::Qualification(body))
 }

@@ -82,6 +82,7 @@ async fn states(world: &World) -> BTreeMap<String, BTreeSet<(String, i64)>> {
         report("funnel", "program"),
         report("unmatched", "program, since, age_seconds"),
         report("excess_refunds", "program"),
+        report("not_counted", "program"),
     ];
     for sql in tables.into_iter().chain(reports) {
         for Line { program, said, counts } in world.client.query(&sql).fetch_all::<Line>().await.unwrap() {

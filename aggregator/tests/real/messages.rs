@@ -1,13 +1,13 @@
 //! What is announced is what is stored, once, in the order of the records, and nothing personal.
 
 use crate::{
-    rewards::{AT, aggregate, config, decision, event, lead, qualification, refund},
+    rewards::{AT, aggregate, config, decision, event, lead, paid_under, qualification, refund},
     world::World,
 };
 use bytes::Bytes;
 use std::sync::Arc;
 use whence_journal::GroupCommit;
-use whence_schemas::event::{Lead, Subject, event::Body};
+use whence_schemas::event::{Lead, SpendAtLeast, Subject, event::Body, history_condition::Is};
 
 /// The types of the messages about the lead of the person, in the order of their positions.
 async fn told(world: &World, person: u64) -> Vec<String> {
@@ -64,6 +64,35 @@ async fn messages_tell_a_referral_from_its_lead_to_its_clawback_in_order() {
     assert_eq!(told(&world, 3).await, ["lead.uncredited"]);
     let uuids = "SELECT countIf(substring(toString(message_id), 15, 1) = '8' AND substring(toString(message_id), 20, 1) = '8') FROM outbound_messages";
     assert_eq!(world.count(uuids).await, 18, "UUIDs of version 8");
+    world.check_consistent().await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_count_is_announced_when_it_does_and_when_it_does_no_more() {
+    let world = World::new().await;
+    let dir = world.dir.path().join("conversions");
+    let journal = Arc::new(GroupCommit::open(config(&dir)).unwrap());
+    let (stop, task) = aggregate(&world, &dir, &journal);
+    let append = async |records: &[Bytes], consumed: u64| {
+        let records: Vec<&[u8]> = records.iter().map(|record| &record[..]).collect();
+        journal.append(&records).await.unwrap();
+        world.until("SELECT toUInt64(sum(offsets)) FROM reconciliation", consumed).await;
+    };
+    // 39.98 in two payments, whichever comes first, then half of the first goes back.
+    let is = Is::SpendAtLeast(SpendAtLeast { amount_minor: 3500, currency: "EUR".into(), within_days: 9 });
+    append(&[lead(1), paid_under(1, "again", AT.plus_ms(1000), is.clone())], 2).await;
+    assert_eq!(told(&world, 1).await, ["lead.credited"]);
+    append(&[paid_under(1, "", AT, is)], 3).await;
+    let rewarded = ["lead.credited", "lead.qualified", "reward.accrued share 199/199"];
+    world.until("SELECT count() FROM outbound_messages WHERE startsWith(type, 'reward')", 1).await;
+    assert_eq!(told(&world, 1).await, rewarded);
+    append(&[refund(1, 1000)], 4).await;
+    world.until("SELECT count() FROM outbound_messages WHERE type = 'reward.rejected'", 1).await;
+    let taken_back = ["lead.disqualified", "reward.rejected share 199/0"];
+    assert_eq!(told(&world, 1).await, [&rewarded[..], &taken_back[..]].concat());
+    world.until("SELECT count() FROM not_counted WHERE reason = 'below_threshold'", 2).await;
     world.check_consistent().await;
     stop.after_block.cancel();
     task.await.unwrap();

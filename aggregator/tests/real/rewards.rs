@@ -16,9 +16,9 @@ use whence_aggregator::{
 use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig};
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, Disqualification, Event, Lead, Mode, Participant,
-        Qualification, RewardCap, RewardDecision, RewardParty, RewardRule, RewardTerms, RewardTier,
-        RiskPolicy, Subject, Touch, event::Body, reward_tier::Amount,
+        self, AttributionModel, AttributionRule, Disqualification, Event, HistoryCondition, Lead, Mode,
+        Participant, Qualification, RewardCap, RewardDecision, RewardParty, RewardRule, RewardTerms,
+        RewardTier, RiskPolicy, Subject, Touch, event::Body, history_condition::Is, reward_tier::Amount,
     },
     ids::EventId,
     reward::reward_id,
@@ -96,8 +96,25 @@ pub fn qualification(person: u64) -> Bytes {
         value_minor: 1999,
         currency: "EUR".into(),
         rewards: Some(terms()),
+        history: None,
     };
     event(&format!("qualification {person}"), AT, Body::Qualification(body))
+}
+
+/// Another payment of the person (or `qualification`'s, where `key` is empty) that counts only under a condition, for
+/// a tenth of its value.
+pub fn paid_under(person: u64, key: &str, at: UnixMs, is: Is) -> Bytes {
+    let mut rewards = terms();
+    rewards.rules.retain(|rule| rule.id == "share");
+    let body = Qualification {
+        subject: subject_of(person),
+        name: "purchase".into(),
+        value_minor: 1999,
+        currency: "EUR".into(),
+        rewards: Some(rewards),
+        history: Some(HistoryCondition { is: Some(is) }),
+    };
+    event(format!("qualification {person} {key}").trim_end(), at, Body::Qualification(body))
 }
 
 pub fn refund(person: u64, minor: i64) -> Bytes {

@@ -204,6 +204,7 @@ impl Make {
                 value_minor: paid,
                 currency: "EUR".into(),
                 rewards: Some(rewards::terms()),
+                history: None,
             };
             let when = self.time();
             let name = format!("q {number} {at}");
@@ -303,6 +304,7 @@ impl Make {
             value_minor: 70,
             currency: "EUR".into(),
             rewards: Some(rewards::terms()),
+            history: None,
         };
         let again = Body::Qualification(paid.clone());
         let (paid, paid_record) =

@@ -5,13 +5,16 @@ use crate::{
     events::keys,
     executor::stored,
     store::Tables,
-    stories::{Told, story},
+    stories::{Told, paid_story, story},
     world::rng,
 };
 use bytes::Bytes;
 use rand::{RngExt, rngs::SmallRng, seq::SliceRandom};
 use std::collections::BTreeMap;
-use whence_schemas::ids::Incarnation;
+use whence_schemas::{
+    event::{RewardParty, RewardRule, RewardTerms, RewardTier, reward_tier::Amount},
+    ids::{EventId, Incarnation},
+};
 
 /// Told in every order: 720 each.
 const EXHAUSTIVE: u64 = 12;
@@ -34,6 +37,20 @@ fn state(tables: &Tables) -> BTreeMap<String, i64> {
         )*};
     }
     net! { leads qualifications disqualifications identifies }
+    // What stands without counting.
+    let mut newest = BTreeMap::new();
+    for row in &tables.qualifications {
+        let known = newest.entry(row.id).or_insert(row);
+        if (known.revision, known.sign) < (row.revision, row.sign) {
+            *known = row;
+        }
+    }
+    for row in newest.into_values().filter(|row| row.sign == 0) {
+        let mut said = row.clone();
+        (said.incarnation, said.partition, said.offset) = (Incarnation(uuid::Uuid::nil()), 0, 0);
+        said.revision = 0;
+        *state.entry(format!("does not count: {said:?}")).or_default() += 1;
+    }
     for row in &tables.subject_keys {
         let mut said = row.clone();
         (said.incarnation, said.partition, said.offset) = (Incarnation(uuid::Uuid::nil()), 0, 0);
@@ -131,4 +148,51 @@ fn in_any_order_of_a_longer_story_the_same_stands_in_the_end() {
         });
         assert_same(seed, orders.collect::<Vec<_>>().into_iter(), &told);
     }
+}
+
+/// The open rewards: lead, and the qualification that has earned it.
+fn open_rewards(tables: &Tables) -> BTreeMap<String, i64> {
+    let mut open: BTreeMap<String, i64> = BTreeMap::new();
+    for line in tables.rewards.iter().filter(|line| line.state.is_open()) {
+        let said = format!("{:?} for {:?} to {}", line.lead_id, line.qualification_id, line.referrer);
+        *open.entry(said).or_default() += i64::from(line.sign);
+    }
+    open.retain(|_, count| *count != 0);
+    open
+}
+
+#[test]
+fn what_a_condition_on_the_history_lets_count_is_rewarded_in_any_order_and_nothing_else() {
+    let rule = RewardRule {
+        id: "flat".into(),
+        party: RewardParty::Referrer.into(),
+        currency: "EUR".into(),
+        tiers: vec![RewardTier { from: 0, amount: Some(Amount::FixedMinor(50_000)) }],
+        ..RewardRule::default()
+    };
+    let terms = RewardTerms { rules: vec![rule], risk: None };
+    let (mut rewarded, mut taken_back) = (0, 0);
+    for seed in 2000..2000 + SAMPLED {
+        let mut chance = rng(seed);
+        let told = paid_story(seed, chance.random_range(7..16), "north", &keys(), terms.clone());
+        let mut order: Vec<&Told> = told.iter().collect();
+        let mut first: Option<BTreeMap<String, i64>> = None;
+        for _ in 0..SAMPLES {
+            order.shuffle(&mut chance);
+            let records = with_duplicates(&mut chance, &order);
+            let tables = stored(chance.random(), &records).expect("it settles");
+            let mut standing: BTreeMap<String, i64> = BTreeMap::new();
+            for row in tables.qualifications.iter().filter(|row| !row.referrer.is_empty()) {
+                let said = format!("{:?} for {:?} to {}", EventId(row.lead_id), row.id, row.referrer);
+                *standing.entry(said).or_default() += i64::from(row.sign);
+            }
+            standing.retain(|_, count| *count != 0);
+            let open = open_rewards(&tables);
+            assert_eq!(open, standing, "story {seed}: what counts is rewarded");
+            rewarded += open.len();
+            taken_back += tables.rewards.iter().filter(|line| line.reason == "condition_unmet").count();
+            assert_eq!(first.get_or_insert_with(|| open.clone()), &open, "story {seed}: in every order");
+        }
+    }
+    assert!(rewarded > 400 && taken_back > 200, "{rewarded} rewarded, {taken_back} taken back");
 }

@@ -5,8 +5,9 @@ use bytes::Bytes;
 use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, Disqualification, Event, ExistingCustomers, Identify, Lead,
-        Mode, Qualification, Subject, Touch, event::Body,
+        self, AttributionModel, AttributionRule, Disqualification, Event, ExistingCustomers, FirstPayment,
+        HistoryCondition, Identify, Lead, Mode, Qualification, RewardTerms, SpendAtLeast, Subject, Touch,
+        event::Body, history_condition::Is,
     },
     ids::{ChannelNumber, ClickId, EventId, LinkNumber},
     time::{HOUR_MS, UnixMs},
@@ -26,9 +27,27 @@ fn pick<T: Copy>(rng: &mut impl Rng, from: &[T]) -> T {
     from[rng.random_range(0..from.len())]
 }
 
-/// The story of this seed, of so many events.
+/// The story of this seed, of so many events; some of its payments count only under a condition.
 pub fn story(seed: u64, events: usize, program: &str, keys: &KeyRing) -> Vec<Told> {
-    let mut teller = Teller { rng: SmallRng::seed_from_u64(seed), program, keys, qualifications: Vec::new() };
+    told(seed, events, program, keys, None)
+}
+
+/// The same with all payments under one condition, and with terms.
+#[allow(dead_code, reason = "one of the two that tell stories asks for rewards")]
+pub fn paid_story(seed: u64, events: usize, program: &str, keys: &KeyRing, terms: RewardTerms) -> Vec<Told> {
+    told(seed, events, program, keys, Some(terms))
+}
+
+fn told(seed: u64, events: usize, program: &str, keys: &KeyRing, terms: Option<RewardTerms>) -> Vec<Told> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let spend = SpendAtLeast { amount_minor: 300, currency: "EUR".into(), within_days: 1 };
+    let history = match rng.random_range(0..3) {
+        0 if terms.is_none() => None,
+        1 => Some(Is::FirstPayment(FirstPayment {})),
+        _ => Some(Is::SpendAtLeast(spend)),
+    };
+    let history = history.map(|is| HistoryCondition { is: Some(is) });
+    let mut teller = Teller { rng, program, keys, terms, history, qualifications: Vec::new() };
     let rule = AttributionRule {
         model: pick(&mut teller.rng, &[AttributionModel::LastTouch, AttributionModel::FirstTouch]).into(),
         window_ms: 6 * HOUR_MS as u64,
@@ -42,6 +61,10 @@ struct Teller<'a> {
     rng: SmallRng,
     program: &'a str,
     keys: &'a KeyRing,
+    /// What payments earn; then all of them are under the story's condition.
+    terms: Option<RewardTerms>,
+    /// What most payments of the story ask of the person's history.
+    history: Option<HistoryCondition>,
     /// Those of the story, told or not yet told.
     qualifications: Vec<EventId>,
 }
@@ -90,12 +113,14 @@ impl Teller<'_> {
             }
             3..=5 => {
                 self.qualifications.push(id);
+                let has_condition = self.terms.is_some() || self.rng.random_bool(0.8);
                 Body::Qualification(Qualification {
                     subject: self.subject(subjects),
                     name: "purchase".into(),
                     value_minor: pick(&mut self.rng, &[0, 100, 250]),
-                    currency: pick(&mut self.rng, &["EUR", "USD"]).into(),
-                    rewards: None,
+                    currency: pick(&mut self.rng, &["EUR", "EUR", "USD"]).into(),
+                    rewards: self.terms.clone(),
+                    history: self.history.clone().filter(|_| has_condition),
                 })
             }
             6 | 7 => Body::Identify(Identify { subject: self.subject(2) }),
@@ -103,6 +128,9 @@ impl Teller<'_> {
         };
         // No two events of one moment: the tie would be broken by the ids, which are of the program.
         let [occurred_at, received_at] = [self.moment(), self.moment()].map(|at| at.plus_ms(number as i64));
+        // A few are too late for a total.
+        let is_late = matches!(body, Body::Qualification(_)) && self.rng.random_bool(0.1);
+        let occurred_at = occurred_at.plus_ms(if is_late { 48 * HOUR_MS } else { 0 });
         let event = Event {
             id: Bytes::copy_from_slice(id.0.as_bytes()),
             mode: Mode::Live.into(),

@@ -10,7 +10,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use providers::{SECRET, SOURCES, of_provider, postback, refund_of_shopify, refund_of_stripe};
+use providers::{
+    SECRET, SOURCES, invoice_of_stripe, of_provider, postback, refund_of_shopify, refund_of_stripe,
+};
 use serde_json::{Value, json};
 use support::{Role, ask};
 use tempfile::tempdir;
@@ -160,5 +162,62 @@ fn refunds_take_rewards_back_before_and_after_they_were_paid() {
     whence.until_count(&ledger("shopify", "flat", "'rejected'"), 500);
     whence.until_count("SELECT toUInt64(sum(sign)) FROM qualifications", 0);
     whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
+    assert!(whence.stop().success());
+}
+
+/// Has a payment count only under a condition: the provider's own mapping, but for that.
+fn ask_of_payments(whence: &Role, key: &str, history: &Value) {
+    let source = whence.call_with(key, "GET", "/v1/programs/p/sources/stripe", &Value::Null);
+    let mut rules = source["rules"].clone();
+    for rule in rules.as_array_mut().unwrap().iter_mut().filter(|rule| rule["name"] == "payment") {
+        rule["history"] = history.clone();
+    }
+    let source = json!({ "provider": "stripe", "secrets": ["main"], "rules": rules });
+    whence.call_with(key, "PUT", "/v1/programs/p/sources/stripe", &source);
+}
+
+#[test]
+fn what_has_to_be_the_first_payment_is_rewarded_once_also_where_the_first_comes_late() {
+    let dir = tempdir().unwrap();
+    let (whence, key) = set_up(dir.path());
+    ask_of_payments(&whence, &key, &json!({ "is": "first_payment" }));
+    let token = whence.click("x");
+    of_provider("stripe", &token).iter().for_each(|delivery| deliver(&whence, delivery));
+    deliver(&whence, &invoice_of_stripe(1, 3000, 5));
+    whence.until_count("SELECT count() FROM not_counted WHERE reason = 'not_first_payment'", 1);
+    whence.until_count(&ledger("stripe", "share-eur", OPEN), 490);
+    // An invoice that was paid before the checkout comes after it.
+    deliver(&whence, &invoice_of_stripe(2, 1000, -60));
+    whence.until_count(&ledger("stripe", "share-eur", "'rejected'"), 490);
+    whence.until_count(&ledger("stripe", "share-eur", OPEN), 100);
+    whence.until_count("SELECT count() FROM not_counted WHERE reason = 'not_first_payment'", 2);
+    whence.until_count("SELECT toUInt64(sum(qualifications)) FROM funnel", 1);
+    whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
+    assert!(whence.stop().success());
+}
+
+#[test]
+fn what_has_to_reach_a_total_is_rewarded_when_it_does_and_as_long() {
+    let dir = tempdir().unwrap();
+    let (whence, key) = set_up(dir.path());
+    let total = json!({ "is": "spend_at_least", "amount_minor": 5000, "currency": "EUR", "within_days": 30 });
+    ask_of_payments(&whence, &key, &total);
+    let token = whence.click("x");
+    // 49 euros are not enough; 30 more are, until 20 of the first go back; 10 more are again.
+    of_provider("stripe", &token).iter().for_each(|delivery| deliver(&whence, delivery));
+    whence.until_count("SELECT count() FROM not_counted WHERE reason = 'below_threshold'", 1);
+    deliver(&whence, &invoice_of_stripe(1, 3000, 2));
+    whence.until_count(&ledger("stripe", "share-eur", OPEN), 300);
+    whence.until_count("SELECT toUInt64(sum(qualifications)) FROM funnel", 1);
+    deliver(&whence, &refund_of_stripe(0, 3000));
+    whence.until_count(&ledger("stripe", "share-eur", "'rejected'"), 300);
+    whence.until_count("SELECT toUInt64(sum(qualifications)) FROM funnel_daily", 0);
+    deliver(&whence, &invoice_of_stripe(2, 1000, 3));
+    whence.until_count(&ledger("stripe", "share-eur", OPEN), 100);
+    whence.until_count("SELECT count() FROM not_counted WHERE reason = 'below_threshold'", 2);
+    whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
+    let lines = "SELECT count() FROM lineage(program = 'p', lead = 'customer-1') \
+                 WHERE step = 'qualification' AND sign = 0 AND reason = 'below_threshold'";
+    assert!(whence.count(lines).unwrap() >= 2);
     assert!(whence.stop().success());
 }

@@ -2,10 +2,14 @@
 //! mistake; the API shows all of them.
 
 use super::{providers::Provider, secrets};
+use crate::api::events::history;
 use prost::Message;
 use std::fmt::Display;
 use whence_schemas::{
-    event::{WebhookCondition, WebhookField, WebhookRule, WebhookScheme, WebhookSource},
+    event::{
+        HistoryCondition, WebhookCondition, WebhookField, WebhookRule, WebhookScheme, WebhookSource,
+        history_condition::Is,
+    },
     ids::ProgramId,
 };
 
@@ -189,7 +193,26 @@ impl Mistakes {
         if !is_named && !rule.name.is_empty() {
             self.add(format!("{path}.name"), format_args!("is nothing that a rule for {} has", rule.gives));
         }
+        if let Some(condition) = &rule.history {
+            self.history(path, rule, condition);
+        }
         self.fields(path, rule);
+    }
+
+    fn history(&mut self, path: &str, rule: &WebhookRule, condition: &HistoryCondition) {
+        if let Some((field, reason)) = history::check(condition) {
+            self.add(format!("{path}.history.{field}"), reason);
+        }
+        if rule.gives != "qualification" {
+            self.add(
+                format!("{path}.history"),
+                format_args!("is nothing that a rule for {} has", rule.gives),
+            );
+        }
+        let has_amount = rule.fields.iter().any(|field| matches!(field.field.as_str(), "amount" | "minor"));
+        if matches!(condition.is, Some(Is::SpendAtLeast(_))) && !has_amount {
+            self.add(format!("{path}.history"), "needs an amount or minor among the fields");
+        }
     }
 
     fn condition(&mut self, path: &str, condition: &WebhookCondition) {

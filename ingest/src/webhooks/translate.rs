@@ -9,7 +9,10 @@ use whence_schemas::{
     token::CLOCK_SKEW_MS_MAX,
 };
 
-use crate::api::{events::money, moment};
+use crate::api::{
+    events::{history, money},
+    moment,
+};
 
 /// Bytes of an id that is kept as it is in an idempotency key; longer ones are hashed.
 const ID_BYTES_MAX: usize = 200;
@@ -142,7 +145,12 @@ impl Reader<'_> {
             put("occurred_at", at.0.into());
         }
         match self.rule.gives.as_str() {
-            "qualification" => put("name", self.rule.name.as_str().into()),
+            "qualification" => {
+                if let Some(condition) = &self.rule.history {
+                    put("history", history::view(condition));
+                }
+                put("name", self.rule.name.as_str().into())
+            }
             "disqualification" => put("reason", self.rule.name.as_str().into()),
             _ => None,
         };

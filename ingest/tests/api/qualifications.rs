@@ -55,6 +55,7 @@ async fn values_are_exact_minor_units() {
             currency: currency.into(),
             subject: found.subject.clone(),
             rewards: None,
+            history: None,
         };
         assert_eq!(found, expected);
     }

@@ -155,7 +155,8 @@ table!(
 
 table!(
     /// A qualification: the record's own row says what was known when it came; when its lead comes
-    /// later, a row with `sign` -1 takes that back and a new one names the lead.
+    /// later, a row with `sign` -1 takes that back and a new one names the lead. One whose condition on the
+    /// person's history is not met has `sign` 0 and a reason: it is stored, and no sum counts it.
     "qualifications" QualificationRow {
         /// Program.
         program: Lc,
@@ -189,11 +190,23 @@ table!(
         paid_minor: i64,
         /// ISO 4217, or empty.
         currency: Lc,
+        /// `first_payment` or `spend_at_least`: what the person's history must say for it to count. Empty:
+        /// nothing.
+        condition: Lc,
+        /// Of `spend_at_least`: the total, minor units of `threshold_currency`.
+        threshold_minor: i64,
+        /// ISO 4217, or empty.
+        threshold_currency: Lc,
+        /// Of `spend_at_least`: days within which it is to be reached.
+        within_days: u32,
+        /// Why it does not count: `not_first_payment`, `below_threshold`, `reached_before`, `other_currency`,
+        /// `outside_window` or `taken_back`. Empty where it counts.
+        reason: Lc,
         /// Where the event came from.
         source: Lc,
         /// Only live rows reach rollups.
         live: bool,
-        /// 1, or -1 on a row that takes another back.
+        /// 1, -1 on a row that takes another back, 0 on one that does not count.
         sign: i8,
         /// 0 on the record's own row.
         revision: u32,

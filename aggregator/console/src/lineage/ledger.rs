@@ -85,7 +85,7 @@ impl<'a> Ledger<'a> {
         let is_share = |amount: &Option<Amount>| matches!(amount, Some(Amount::ValuePpm(_)));
         let why = if reached.referrer.is_empty() || reached.lead_id.is_nil() {
             "nobody is credited with it"
-        } else if reached.sign < 0 {
+        } else if reached.sign <= 0 {
             return None;
         } else if !rule.qualification.is_empty() && rule.qualification != reached.name {
             "it is for another qualification"
@@ -165,6 +165,7 @@ fn changed(line: &Line) -> String {
         ("rules", "disqualified") => "what earned it was taken back".to_owned(),
         ("rules", "value_reduced") => "a part of what earned it was taken back".to_owned(),
         ("rules", "credit_moved") => "the credit went elsewhere".to_owned(),
+        ("rules", "condition_unmet") => "what it asks of the person's history is not so".to_owned(),
         (who, "") => format!("by {who}"),
         (who, why) => format!("by {who}: {why}"),
     };

@@ -207,8 +207,10 @@ impl<'a> Events<'a> {
                 moment(reached.received_at)
             )),
         }
-        if reached.sign < 0 {
-            said.push(format!("{name:?} was taken back."));
+        match reached.sign {
+            0 => said.push(uncounted(reached)),
+            ..0 => said.push(format!("{name:?} was taken back.")),
+            _ => {}
         }
         said.extend(self.repeats(reached));
         said.extend(self.ledger.earned_by(reached));
@@ -240,6 +242,20 @@ fn taken_back(back: &Line) -> String {
         other => format!("ended as {other}"),
     };
     format!("The {what} of {} {came}.", moment(back.at))
+}
+
+/// Why a qualification is stored and does not count.
+fn uncounted(reached: &Line) -> String {
+    let why = match reached.reason.as_str() {
+        "not_first_payment" => "only the first of its name counts, and the person has an earlier one",
+        "below_threshold" => "the person's payments have not reached the total that it asks for",
+        "reached_before" => "an earlier payment has reached the total that it asks for",
+        "other_currency" => "the total that it asks for is in another currency",
+        "outside_window" => "it is too early or too late for the total that it asks for",
+        "taken_back" => "it was taken back",
+        other => other,
+    };
+    format!("It does not count: {why}.")
 }
 
 /// Why a record became no fact.

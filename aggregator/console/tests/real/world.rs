@@ -148,6 +148,7 @@ impl World {
                 value_minor,
                 currency,
                 rewards: None,
+                history: None,
             }),
         )
     }

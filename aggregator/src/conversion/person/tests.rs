@@ -7,7 +7,8 @@ fn id(number: u8) -> EventId {
 }
 
 fn lead(number: u8, received_at: i64, proved: Credit) -> Lead {
-    Lead { received_at: UnixMs(received_at), id: id(number), proved, allows_existing: false }
+    let at = UnixMs(received_at);
+    Lead { received_at: at, occurred_at: at, id: id(number), proved, allows_existing: false }
 }
 
 fn token(referrer: &str, clicked_at: i64) -> Credit {
@@ -24,7 +25,14 @@ fn code(referrer: &str) -> Credit {
 }
 
 fn qualification(number: u8, occurred_at: i64, paid_minor: i64) -> Qualification {
-    Qualification { id: id(number), occurred_at: UnixMs(occurred_at), paid_minor, currency: "EUR".into() }
+    Qualification {
+        id: id(number),
+        occurred_at: UnixMs(occurred_at),
+        name: "payment".into(),
+        paid_minor,
+        currency: "EUR".into(),
+        condition: None,
+    }
 }
 
 fn back(number: u8, at: i64, qualification: Option<u8>, value_minor: i64) -> Disqualification {
@@ -102,7 +110,10 @@ fn a_qualification_belongs_to_the_earliest_lead_that_a_touch_before_it_is_credit
     let lead_of = |number| decision.qualifications[&id(number)].lead.as_ref().unwrap().0;
     assert_eq!((lead_of(8), lead_of(9)), (id(1), id(2)), "before the click nobody had referred the person");
     let alone = person(vec![], vec![qualification(8, 149, 5)], vec![]);
-    assert_eq!(alone.qualifications[&id(8)], QualificationState { lead: None, left_minor: Some(5) });
+    assert_eq!(
+        alone.qualifications[&id(8)],
+        QualificationState { lead: None, left_minor: Some(5), unmet: "" }
+    );
 }
 
 #[test]
@@ -140,4 +151,101 @@ fn what_was_not_paid_in_the_currency_is_not_taken_and_what_is_not_there_is_waite
     assert_eq!(left(&decision, 1), Some(100));
     assert_eq!(outcome(&decision, 5), ("currency", 0, 10));
     assert_eq!(outcome(&decision, 6), ("waiting", 0, 0), "it was before the payment");
+}
+
+const DAY: i64 = 24 * 60 * 60 * 1000;
+
+/// Payment `number` with a condition, so many days after the lead.
+fn under(condition: &Condition, number: u8, day: i64, paid_minor: i64) -> Qualification {
+    Qualification {
+        condition: Some(condition.clone()),
+        ..qualification(number, 1000 * DAY + day * DAY, paid_minor)
+    }
+}
+
+fn spend(minor: i64) -> Condition {
+    Condition::SpendAtLeast { minor, currency: "EUR".into(), days: 30 }
+}
+
+/// Why these payments of a lead do not count, with these taken back on the day after the last of them.
+fn unmet(paid: Vec<Qualification>, backs: &[(u8, i64)]) -> Vec<&'static str> {
+    let lead = lead(99, 1000 * DAY, code("a"));
+    let mut ids: Vec<_> = paid.iter().map(|q| (q.occurred_at, q.id)).collect();
+    ids.sort_unstable();
+    let back = |(at, (of, minor)): (usize, &(u8, i64))| back(200 + at as u8, 2000 * DAY, Some(*of), *minor);
+    let backs = backs.iter().enumerate().map(back).collect();
+    let decision = person(vec![lead], paid, backs);
+    ids.iter().map(|(_, id)| decision.qualifications[id].unmet).collect()
+}
+
+#[test]
+fn the_first_payment_is_the_first_of_its_name_that_happened_and_stays_it() {
+    let first = Condition::FirstPayment;
+    let paid = || vec![under(&first, 3, 1, 10), under(&first, 2, 5, 10), under(&first, 1, 9, 10)];
+    assert_eq!(unmet(paid(), &[]), ["", "not_first_payment", "not_first_payment"]);
+    assert_eq!(unmet(paid(), &[(3, 4)]), ["", "not_first_payment", "not_first_payment"]);
+    assert_eq!(unmet(paid(), &[(3, 0)]), ["taken_back", "not_first_payment", "not_first_payment"]);
+    let of_old = Qualification { condition: None, ..under(&first, 1, -400, 10) };
+    assert_eq!(unmet(vec![of_old.clone(), under(&first, 2, 0, 10)], &[]), ["", "not_first_payment"]);
+    let trial = Qualification { name: "trial".into(), ..of_old };
+    assert_eq!(
+        unmet(vec![trial, under(&first, 2, 0, 10)], &[]),
+        ["", ""],
+        "another name is no payment of it"
+    );
+}
+
+#[test]
+fn the_payment_that_reaches_the_total_counts_and_no_other() {
+    let fifty = spend(50);
+    let paid = || {
+        vec![
+            under(&fifty, 1, 1, 30),
+            under(&fifty, 2, 2, 40),
+            under(&fifty, 3, 3, 20),
+            under(&fifty, 4, 4, 90),
+        ]
+    };
+    let reached = |at: usize| {
+        let before = vec!["below_threshold"; at];
+        let after = vec!["reached_before"; 3 - at];
+        before.into_iter().chain([""]).chain(after).collect::<Vec<_>>()
+    };
+    assert_eq!(unmet(paid(), &[]), reached(1));
+    assert_eq!(unmet(paid(), &[(1, 20)]), reached(1), "exactly the total is enough");
+    assert_eq!(unmet(paid(), &[(1, 21)]), reached(2), "a refund gives it to a later one");
+    assert_eq!(unmet(paid(), &[(1, 0)]), ["taken_back", "below_threshold", "", "reached_before"]);
+    assert_eq!(unmet(paid(), &[(2, 0)]), ["below_threshold", "taken_back", "", "reached_before"]);
+    assert_eq!(
+        unmet(vec![under(&fifty, 1, 1, 30), under(&fifty, 2, 2, 40)], &[(2, 21)]),
+        ["below_threshold"; 2]
+    );
+}
+
+#[test]
+fn a_total_is_of_one_currency_condition_and_window() {
+    let fifty = spend(50);
+    let dollars = Qualification { currency: "USD".into(), ..under(&fifty, 1, 1, 90) };
+    let paid = vec![dollars, under(&fifty, 2, 2, 40), under(&spend(30), 3, 3, 90), under(&fifty, 4, 30, 10)];
+    assert_eq!(unmet(paid, &[]), ["other_currency", "below_threshold", "", ""]);
+    let late = vec![under(&fifty, 1, 30, 49), under(&fifty, 2, 31, 90)];
+    assert_eq!(unmet(late, &[]), ["below_threshold", "outside_window"]);
+    let early = vec![under(&fifty, 1, -2, 90), under(&fifty, 2, -1, 50)];
+    assert_eq!(unmet(early, &[]), ["outside_window", ""], "the invoice before the checkout counts");
+}
+
+#[test]
+fn without_a_lead_a_total_counts_from_the_first_payment_and_each_lead_has_its_own() {
+    let fifty = spend(50);
+    let paid = || vec![under(&fifty, 1, 1, 40), under(&fifty, 2, 31, 40), under(&fifty, 3, 32, 40)];
+    let alone = person(vec![], paid(), vec![]);
+    let why = |decision: &Decision| [1, 2, 3].map(|number| decision.qualifications[&id(number)].unmet);
+    assert_eq!(why(&alone), ["below_threshold", "", "outside_window"]);
+    let again = Lead { allows_existing: true, ..lead(98, 1020 * DAY, token("b", 1010 * DAY)) };
+    let twice = person(vec![lead(99, 1000 * DAY, Credit::nobody(NO_TOUCH)), again], paid(), vec![]);
+    assert_eq!(
+        why(&twice),
+        ["below_threshold", "below_threshold", ""],
+        "the first belongs to the first lead"
+    );
 }

@@ -154,6 +154,17 @@ pub fn refund_of_stripe(before: u64, refunded: u64) -> Delivery {
     of_stripe(text.replace("Wrefund", &format!("Wrefund{refunded}")))
 }
 
+/// The same customer has paid an invoice, so many cents, so many seconds from now.
+pub fn invoice_of_stripe(number: u64, cents: u64, seconds: i64) -> Delivery {
+    let at = now().strict_add_signed(seconds);
+    of_stripe(format!(
+        r#"{{"id": "evt_invoice_{number}", "object": "event", "type": "invoice.paid", "livemode": true, "created": {at},
+            "data": {{"object": {{"id": "in_{number}", "object": "invoice", "customer": "cus_NffrFeUfNV2Hib",
+                "customer_email": "stripe@shop.example", "payment_intent": "pi_invoice_{number}",
+                "amount_paid": {cents}, "currency": "eur", "status": "paid"}}}}}}"#
+    ))
+}
+
 /// All of the order, in two transactions.
 pub fn refund_of_shopify() -> Delivery {
     let text = payload!("shopify_refund.json").replace("EUR", "JPY").replace("10.00", "4000.00");

@@ -1,6 +1,7 @@
 //! Events on their way in: read ([`draft`]), resolved against the registry ([`resolve`]).
 
 pub mod draft;
+pub mod history;
 pub mod kind;
 pub mod money;
 pub mod resolve;

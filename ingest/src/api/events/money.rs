@@ -42,6 +42,14 @@ pub fn decimals(currency: &str) -> Option<usize> {
     lists.into_iter().find(|(list, _)| lists_it(list)).map(|(_, decimals)| decimals)
 }
 
+/// Minor units of a currency with this many decimals, such as `12.50`.
+#[must_use]
+pub fn text(minor: i64, decimals: usize) -> String {
+    let digits = format!("{minor:0>width$}", width = decimals + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - decimals);
+    if fraction.is_empty() { digits } else { format!("{whole}.{fraction}") }
+}
+
 /// The minor units of an amount such as `12.50` in a currency with this many decimals.
 ///
 /// # Errors

@@ -90,13 +90,14 @@ impl Resolver<'_> {
                 let touches = self.touches(touches, draft.occurred_at, program, errors);
                 Body::Lead(Lead { subject, touches })
             }
-            DraftBody::Qualification { name, value: Money { minor, currency } } => {
+            DraftBody::Qualification { name, value: Money { minor, currency }, history } => {
                 Body::Qualification(Qualification {
                     subject: Some(self.subject(draft, program, errors)),
                     name: name.clone(),
                     value_minor: *minor,
                     currency: currency.clone(),
                     rewards: program.rewards.clone(),
+                    history: history.clone(),
                 })
             }
             DraftBody::Disqualification { qualification, reason, value: Money { minor, currency } } => {

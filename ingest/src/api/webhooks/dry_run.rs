@@ -6,7 +6,7 @@ use crate::api::{
     Api,
     auth::Scope,
     batch::json_response,
-    events::draft::Context,
+    events::{draft::Context, history},
     problem::{Code, Problem},
     server::Call,
 };
@@ -57,6 +57,9 @@ fn shown(api: &Api, source: &WebhookSource, event: &ProviderEvent, delivery: &De
         .into_iter()
         .map(|one| {
             let (rule, named) = (one.rule, one.touches.clone());
+            let condition =
+                source.rules.get(rule).and_then(|rule| Some((rule.history.as_ref()?, &rule.name)));
+            let condition = condition.map(|(history, name)| history::words(history, name));
             let event = touches::proved(&api.intake, one, &caller(source));
             let outcome = api.intake.check(event.clone(), &Context::default(), &caller(source));
             let problem = outcome.result.err().map(|problem| json!(problem));
@@ -66,6 +69,7 @@ fn shown(api: &Api, source: &WebhookSource, event: &ProviderEvent, delivery: &De
                 "event": event,
                 "event_id": outcome.head.get("id"),
                 "problem": problem,
+                "condition": condition,
             })
         })
         .collect();

@@ -32,11 +32,15 @@
 //! | `occurred_at` | seconds or milliseconds since 1970, or an RFC 3339 time |
 //! | `qualification` | of a disqualification: the `key` of the qualification taken back |
 //!
+//! `history` of a rule for a qualification asks for what the person has paid before: `{"is": "first_payment"}`, or
+//! `{"is": "spend_at_least", "amount_minor": 5000, "currency": "EUR", "within_days": 30}`.
+//!
 //! Beside `rules`: `url` (HubSpot), `organization` (Salesforce), `signature_header`, `signature_prefix`,
 //! `signature_encoding` (JSON with an HMAC), `event_at`, `id_at` (JSON of the operator's own shape),
 //! `test`, `disabled`.
 
 use crate::api::{
+    events::history,
     json::{Errors, Fields},
     problem::Code,
     programs::same_as_path,
@@ -112,6 +116,7 @@ fn rule(mut fields: Fields<'_>) -> WebhookRule {
         gives: fields.text("gives").unwrap_or_default(),
         name: fields.text("name").unwrap_or_default(),
         fields: found,
+        history: history::read(&mut fields),
     };
     fields.finish("a rule");
     rule

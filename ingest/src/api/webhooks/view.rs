@@ -1,6 +1,6 @@
 //! A source as callers see it: as they gave it.
 
-use crate::api::programs::object;
+use crate::api::{events::history, programs::object};
 use serde_json::{Map, Value, json};
 use whence_schemas::event::{WebhookField, WebhookRule, WebhookSource};
 
@@ -47,6 +47,9 @@ fn rule(rule: &WebhookRule) -> Value {
         object(json!({ "events": rule.events, "when": when, "gives": rule.gives, "fields": fields }));
     if !rule.name.is_empty() {
         view.insert("name".to_owned(), rule.name.as_str().into());
+    }
+    if let Some(condition) = &rule.history {
+        view.insert("history".to_owned(), history::view(condition));
     }
     view.into()
 }

@@ -1,7 +1,8 @@
 //! Mappings are checked when they are saved, and shown as they were given.
 
-use super::{node, put};
+use super::{deliver, node, put};
 use serde_json::{Value, json};
+use whence_schemas::event::{HistoryCondition, SpendAtLeast, event::Body, history_condition::Is};
 
 #[tokio::test]
 async fn everything_that_is_wrong_with_a_mapping_is_said_at_once() {
@@ -137,7 +138,52 @@ async fn built_in_rules_are_shown_so_that_they_can_be_changed() {
     assert_eq!(Value::from(gives), json!(expected));
     let mut changed = shown["rules"].clone();
     changed[1]["name"] = json!("first-payment");
+    changed[1]["history"] = json!({"is": "first_payment"});
     let saved =
         put(&node, "stripe", json!({"provider": "stripe", "secrets": ["main"], "rules": changed})).await;
     assert_eq!(saved["rules"][1]["name"], "first-payment");
+    assert_eq!(saved["rules"][1]["history"], json!({"is": "first_payment"}));
+}
+
+#[tokio::test]
+async fn a_condition_on_the_history_travels_with_the_event_and_the_dry_run_says_it_in_words() {
+    let node = node().await;
+    let total = json!({"is": "spend_at_least", "amount_minor": 5000, "currency": "EUR", "within_days": 30});
+    let rule = json!({
+        "events": ["invoice.paid"], "gives": "qualification", "name": "payment", "history": total,
+        "fields": {"customer": "/data/object/customer", "minor": "/data/object/amount_paid",
+            "currency": "/data/object/currency"},
+    });
+    let source = |rule: &Value| json!({"provider": "stripe", "secrets": ["main"], "rules": [rule]});
+    let saved = put(&node, "stripe", source(&rule)).await;
+    assert_eq!(saved["rules"][0]["history"], total);
+    let body = json!({"id": "evt_1", "type": "invoice.paid", "livemode": true, "created": 1_799_999_990,
+        "data": {"object": {"customer": "cus_1", "amount_paid": 2000, "currency": "eur"}}});
+    let shown = node.send("POST", "/v1/programs/demo/sources/stripe/dry-run", body.to_string()).await.json();
+    let given = &shown["events"][0]["gives"][0];
+    assert_eq!((&given["event"]["history"], &given["problem"]), (&total, &Value::Null));
+    let words = "It counts only if with it the person's \"payment\" payments, less refunds, reach 50.00 EUR within \
+                 30 days of the lead.";
+    assert_eq!(given["condition"], words);
+    assert_eq!(deliver(&node, "stripe", &[], &body.to_string()).await.status, 200);
+    let Some(Body::Qualification(sent)) = node.events()[0].body.clone() else { panic!("no qualification") };
+    let spend = SpendAtLeast { amount_minor: 5000, currency: "EUR".into(), within_days: 30 };
+    assert_eq!(sent.history, Some(HistoryCondition { is: Some(Is::SpendAtLeast(spend)) }));
+
+    for (pointer, value, field) in [
+        ("/history/is", json!("last_payment"), "rules[0].history.is"),
+        ("/history/amount_minor", json!(0), "rules[0].history.amount_minor"),
+        ("/history/currency", json!("EUX"), "rules[0].history.currency"),
+        ("/history/within_days", json!(0), "rules[0].history.within_days"),
+        ("/history/within_days", Value::Null, "rules[0].history.within_days"),
+        ("/history", json!("first_payment"), "rules[0].history"),
+        ("/fields", json!({"customer": "/a"}), "rules[0].history"),
+        ("/gives", json!("identify"), "rules[0].history"),
+    ] {
+        let mut wrong = rule.clone();
+        *wrong.pointer_mut(pointer).unwrap() = value;
+        let answer = node.send("PUT", "/v1/programs/demo/sources/stripe", source(&wrong).to_string()).await;
+        let errors = answer.json()["errors"].to_string();
+        assert!(answer.status == 422 && errors.contains(&format!("{field:?}")), "{pointer}: {}", answer.text);
+    }
 }

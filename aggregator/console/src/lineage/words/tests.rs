@@ -178,3 +178,11 @@ fn a_referrer_who_asks_is_answered() {
     assert!(asked[0].sentences.iter().any(|s| s.starts_with("bob does not get it")), "{asked:?}");
     assert_eq!((asked[0].referrer.as_str(), asked[0].lead.as_str()), ("ann", "42"));
 }
+
+#[test]
+fn why_a_payment_does_not_count_is_said() {
+    let uncounted = Line { reason: "below_threshold".into(), ..paid(LEAD, 0, 0) };
+    let told = told(&[lead(LEAD, "code"), uncounted]);
+    let why = "It does not count: the person's payments have not reached the total that it asks for.";
+    assert!(told[0].contains(why) && !told[0].contains("taken back"), "{told:?}");
+}

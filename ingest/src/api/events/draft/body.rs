@@ -6,13 +6,16 @@ use super::{
     value::{Money, money},
 };
 use crate::api::{
-    events::{kind::Kind, money::MINOR_MAX},
+    events::{history, kind::Kind, money::MINOR_MAX},
     json::Fields,
     problem::Code,
 };
 use std::{fmt::Display, str::FromStr};
 use uuid::Uuid;
-use whence_schemas::ids::{ChannelId, EventId, ReferrerId};
+use whence_schemas::{
+    event::HistoryCondition,
+    ids::{ChannelId, EventId, ReferrerId},
+};
 
 /// Characters of the name of a qualification and of the reason of a disqualification.
 pub const NAME_MAX: usize = 64;
@@ -36,6 +39,8 @@ pub enum DraftBody {
         name: String,
         /// What it is worth.
         value: Money,
+        /// What the person's history must say for it to count.
+        history: Option<HistoryCondition>,
     },
     /// It is taken back.
     Disqualification {
@@ -120,7 +125,8 @@ fn qualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
         None => None,
     };
     let value = fields.object("value").and_then(money).unwrap_or_default();
-    Some(DraftBody::Qualification { name: name?, value })
+    let history = history::read(fields);
+    Some(DraftBody::Qualification { name: name?, value, history })
 }
 
 fn disqualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
