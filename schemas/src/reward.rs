@@ -156,6 +156,7 @@ fn risk_mistakes(risk: &RiskPolicy, found: &mut Found) {
         ("bot_click", risk.bot_click),
         ("shared_device", risk.shared_device),
         ("shared_prefix", risk.shared_prefix),
+        ("disposable_email", risk.disposable_email),
     ];
     for (name, _) in weights.into_iter().filter(|(_, weight)| *weight > WEIGHT_MAX) {
         found.add(format!("risk.{name}"), format_args!("must be at most {WEIGHT_MAX}"));

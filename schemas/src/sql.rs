@@ -55,6 +55,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "history_conditions",
         text: include_str!("../sql/0017_history_conditions.sql"),
     },
+    Migration {
+        number: 18,
+        name: "email_disposable",
+        text: include_str!("../sql/0018_email_disposable.sql"),
+    },
 ];
 
 impl Migration {

@@ -43,7 +43,11 @@ fn lead() -> Event {
             ..AttributionRule::default()
         }),
         body: Some(body::Body::Lead(Lead {
-            subject: Some(Subject { lead: "l".into(), keys: vec![Bytes::from_static(&[9; 16])] }),
+            subject: Some(Subject {
+                lead: "l".into(),
+                keys: vec![Bytes::from_static(&[9; 16])],
+                ..Subject::default()
+            }),
             touches: vec![Touch {
                 token: "t".into(),
                 link: "h/c".into(),

@@ -196,6 +196,7 @@ mod tests {
             allows_existing: false,
             lead: "l".into(),
             keys: vec![],
+            email_disposable: false,
             kind: Kind::Lead { touches },
         };
         let (_, credit) = proved(&conversion, &ring(1));

@@ -35,6 +35,8 @@ pub(super) struct Conversion {
     pub allows_existing: bool,
     pub lead: String,
     pub keys: Vec<SubjectKey>,
+    /// Whether it gave an email address of a mailbox that is thrown away after use.
+    pub email_disposable: bool,
     pub kind: Kind,
 }
 
@@ -186,6 +188,7 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         allows_existing: allows_existing(&rule),
         lead: subject.lead,
         keys,
+        email_disposable: subject.email_disposable,
         kind,
     })
 }
@@ -259,7 +262,7 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
         }
         Body::Identify(identify) => (subject(identify.subject), Kind::Identify),
         Body::Participant(p) => {
-            (Subject { lead: String::new(), keys: p.keys }, Kind::Participant { referrer: p.referrer })
+            (Subject { keys: p.keys, ..Subject::default() }, Kind::Participant { referrer: p.referrer })
         }
         Body::Share(s) => {
             (Subject::default(), Kind::Share { referrer: s.referrer, link: s.link, channel: s.channel })

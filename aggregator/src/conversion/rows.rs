@@ -369,6 +369,7 @@ pub(super) fn subject_keys(
         keys: keys.to_vec(),
         received_at: conversion.received_at,
         live,
+        email_disposable: conversion.email_disposable,
         evidence: credit.evidence,
         referrer: credit.referrer.clone(),
         link: credit.link.clone(),

@@ -189,6 +189,8 @@ impl Evidence {
         // Without a touch it is what another system says of a lead: a CRM of its new contact.
         let referred = leads.iter().filter(|lead| lead.evidence != rows::Evidence::None);
         let ids: BTreeSet<EventId> = referred.map(|lead| lead.event_id).collect();
+        let linked = self.known(about, &id_key(about.qualification), QUALIFICATION);
+        let is_disposable = leads.iter().chain(&linked).any(|row| row.email_disposable);
         let times = self.times.get(&about.lead());
         let clicked = times.filter(|times| times.clicked_at != UnixMs(0));
         let click = self.found(&about.lead(), about.offset);
@@ -200,6 +202,7 @@ impl Evidence {
             leads: ids.len(),
             clicked_by: click.map(|click| (click.verdict, click.reason.0.clone())),
             on_device_ms: others(Origin::Visitor).into_iter().filter_map(to_click).collect(),
+            is_disposable,
             on_prefix: others(Origin::Prefix).len(),
         }
     }

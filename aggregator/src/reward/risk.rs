@@ -24,6 +24,8 @@ pub(super) struct Signals {
     pub clicked_by: Option<(Verdict, String)>,
     /// Of other persons who clicked with the same browser: milliseconds from their click to this one.
     pub on_device_ms: Vec<i64>,
+    /// The person gave an email address of a mailbox that is thrown away after use.
+    pub is_disposable: bool,
     /// Other persons whose clicks came from the same prefix on the same day.
     pub on_prefix: usize,
 }
@@ -131,6 +133,10 @@ fn of_lead(policy: &RiskPolicy, signals: &Signals) -> Finding {
         );
         finding.flag("shared_prefix", policy.shared_prefix, &evidence);
     }
+    if policy.disposable_email > 0 && signals.is_disposable {
+        let evidence = "an email address of the person is of a disposable mailbox";
+        finding.flag("disposable_email", policy.disposable_email, evidence);
+    }
     finding
 }
 
@@ -152,6 +158,7 @@ mod tests {
         shared_device_days: 30,
         shared_prefix: 30,
         shared_prefix_leads: 2,
+        disposable_email: 15,
     };
 
     #[test]
@@ -215,6 +222,13 @@ mod tests {
             |on_prefix| assess(&POLICY, &Signals { on_prefix, ..Signals::default() }, &Pace::default());
         assert_eq!(on_prefix(2), Finding::default());
         assert_eq!((on_prefix(3).weight, &on_prefix(3).flags[..]), (30, &[Lc("shared_prefix".into())][..]));
+    }
+
+    #[test]
+    fn a_disposable_mailbox_is_flagged() {
+        let found = assess(&POLICY, &Signals { is_disposable: true, ..Signals::default() }, &Pace::default());
+        assert_eq!((found.weight, &found.flags[..]), (15, &[Lc("disposable_email".into())][..]));
+        assert_eq!(found.evidence, "an email address of the person is of a disposable mailbox");
     }
 
     #[test]

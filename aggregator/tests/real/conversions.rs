@@ -34,13 +34,17 @@ fn refund(person: u64, key: &str, value_minor: i64) -> Bytes {
 
 fn same(one: u64, other: u64) -> Bytes {
     let keys = [one, other].into_iter().flat_map(|person| subject(person).unwrap().keys).collect();
-    let body = Identify { subject: Some(Subject { lead: String::new(), keys }) };
+    let body = Identify { subject: Some(Subject { lead: String::new(), keys, ..Subject::default() }) };
     event(&format!("{one} is {other}"), Body::Identify(body))
 }
 
 fn erasure(person: u64, key: &str) -> Bytes {
     let body = Erasure {
-        subject: Some(Subject { lead: String::new(), keys: subject(person).unwrap().keys }),
+        subject: Some(Subject {
+            lead: String::new(),
+            keys: subject(person).unwrap().keys,
+            ..Subject::default()
+        }),
         requested_by: "privacy desk".into(),
     };
     event(&format!("erasure {person} {key}"), Body::Erasure(body))

@@ -84,7 +84,11 @@ pub fn event(key: &str, body: Body) -> Bytes {
 pub fn subject(person: u64) -> Option<Subject> {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&person.to_be_bytes());
-    Some(Subject { lead: format!("person {person}"), keys: vec![Bytes::copy_from_slice(&key)] })
+    Some(Subject {
+        lead: format!("person {person}"),
+        keys: vec![Bytes::copy_from_slice(&key)],
+        ..Subject::default()
+    })
 }
 
 /// A lead of this person by the token of the click of the same number.

@@ -51,7 +51,11 @@ fn click(person: u8, verdict: Verdict) -> Bytes {
 }
 
 fn subject(person: u8) -> Option<Subject> {
-    Some(Subject { lead: format!("person {person}"), keys: vec![Bytes::from(vec![person; 16])] })
+    Some(Subject {
+        lead: format!("person {person}"),
+        keys: vec![Bytes::from(vec![person; 16])],
+        ..Subject::default()
+    })
 }
 
 fn touch(person: u8) -> Touch {

@@ -27,7 +27,8 @@ async fn messages_tell_a_referral_from_its_lead_to_its_clawback_in_order() {
         journal.append(&records).await.unwrap();
     };
     // Person 1 in order; of person 2 the payment comes first; person 3 is nobody's.
-    let subject = Some(Subject { lead: "person 3".into(), keys: vec![Bytes::from(vec![3; 16])] });
+    let subject =
+        Some(Subject { lead: "person 3".into(), keys: vec![Bytes::from(vec![3; 16])], ..Subject::default() });
     let unreferred = event("lead 3", AT, Body::Lead(Lead { subject, touches: vec![] }));
     append(vec![lead(1), qualification(1), qualification(2), lead(2), unreferred]).await;
     let (stop, task) = aggregate(&world, &dir, &journal);

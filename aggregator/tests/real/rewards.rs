@@ -54,7 +54,11 @@ pub fn event(key: &str, at: UnixMs, body: Body) -> Bytes {
 }
 
 fn subject_of(person: u64) -> Option<Subject> {
-    Some(Subject { lead: format!("person {person}"), keys: vec![Bytes::from(vec![person as u8; 16])] })
+    Some(Subject {
+        lead: format!("person {person}"),
+        keys: vec![Bytes::from(vec![person as u8; 16])],
+        ..Subject::default()
+    })
 }
 
 pub fn terms() -> RewardTerms {
@@ -77,6 +81,7 @@ pub fn terms() -> RewardTerms {
             velocity_rewards: 4,
             self_referral: 60,
             duplicate_identity: 10,
+            disposable_email: 5,
             ..RiskPolicy::default()
         }),
     }
@@ -264,9 +269,10 @@ async fn who_refers_themselves_is_found_by_any_key_of_the_lead() {
     let keys = |numbers: &[u8]| numbers.iter().map(|n| Bytes::from(vec![*n; 16])).collect::<Vec<_>>();
     let joined = Participant { referrer: "r1".into(), keys: keys(&[77]) };
     let touch = Touch { link: "go.example/r1".into(), referrer: "r1".into(), ..Touch::default() };
-    let subject = Some(Subject { lead: "self".into(), keys: keys(&[1, 77]) });
+    let subject = Some(Subject { lead: "self".into(), keys: keys(&[1, 77]), ..Subject::default() });
     let told = event("lead told", LATER, Body::Lead(Lead { subject: subject.clone(), touches: vec![] }));
-    let again = Lead { subject: subject_of(5), touches: vec![touch.clone()] };
+    let thrown_away = subject_of(5).map(|subject| Subject { email_disposable: true, ..subject });
+    let again = Lead { subject: thrown_away, touches: vec![touch.clone()] };
     let again = event("lead again", LATER, Body::Lead(again));
     let themselves = event("lead 1", AT, Body::Lead(Lead { subject, touches: vec![touch] }));
     let records = [
@@ -293,6 +299,7 @@ async fn who_refers_themselves_is_found_by_any_key_of_the_lead() {
         0,
         "a lead without a touch is no second"
     );
+    assert_eq!(world.count(&flagged("disposable_email", "accrued")).await, 1);
     assert_eq!(world.count("SELECT count() FROM reward_states WHERE risk > 0").await, 4);
     world.check_consistent().await;
     stop.after_block.cancel();

@@ -183,7 +183,8 @@ impl Make {
         let mode = self.mode();
         let aliases = self.rng.random_range(1..5);
         let key = |alias: usize| Bytes::copy_from_slice(&[(number * 4 + alias + 1) as u8; 16]);
-        let subject = |keys: Vec<Bytes>| Some(Subject { lead: format!("person {number}"), keys });
+        let subject =
+            |keys: Vec<Bytes>| Some(Subject { lead: format!("person {number}"), keys, ..Subject::default() });
         let lead_comes = self.rng.random_ratio(4, 5);
         let received_at = self.time();
         let (touches, referrer) = self.touches(program, received_at);
@@ -294,7 +295,9 @@ impl Make {
     fn forgotten(&mut self, number: usize) {
         let (program, mode, at) = (*pick(&mut self.rng, &PROGRAMS), self.mode(), self.time());
         let key = |which: u8| Bytes::copy_from_slice(&[220 + number as u8 * 4 + which; 16]);
-        let subject = |keys: Vec<Bytes>| Some(Subject { lead: format!("forgotten {number}"), keys });
+        let subject = |keys: Vec<Bytes>| {
+            Some(Subject { lead: format!("forgotten {number}"), keys, ..Subject::default() })
+        };
         let touches = vec![self.code(program)];
         let lead = Body::Lead(Lead { subject: subject(vec![key(0), key(1)]), touches });
         let (lead, lead_record) = self.event(program, &format!("fl {number}"), mode, at, lead);

@@ -83,7 +83,7 @@ impl Teller<'_> {
         for _ in 0..aliases {
             keys.push(Bytes::copy_from_slice(&[self.rng.random_range(0..ALIASES) + 1; 16]));
         }
-        Some(Subject { lead: "it".into(), keys })
+        Some(Subject { lead: "it".into(), keys, ..Subject::default() })
     }
 
     fn touch(&mut self) -> Touch {

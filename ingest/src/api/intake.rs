@@ -4,6 +4,7 @@
 use super::{
     auth::Caller,
     batch::Outcome,
+    disposable::DisposableDomains,
     events::{
         draft::{self, Context},
         resolve::Resolver,
@@ -41,6 +42,8 @@ pub struct Intake {
     pub keys: Arc<ArcSwap<KeyRing>>,
     /// The deployment's identity secret.
     pub identity: IdentityHasher,
+    /// Domains of mailboxes that are thrown away after use.
+    pub disposable: DisposableDomains,
     /// Where events are kept.
     pub journal: Arc<GroupCommit>,
     /// Now.
@@ -107,6 +110,7 @@ impl Intake {
             is_current: self.registry.is_current(),
             keys: &keys,
             identity: &self.identity,
+            disposable: &self.disposable,
             now: context.now,
         };
         let event = resolver.event(&draft, caller).map_err(Problem::of_fields);

@@ -28,6 +28,7 @@
 pub mod admin_key;
 pub mod auth;
 pub mod batch;
+pub mod disposable;
 mod endpoints;
 pub mod events;
 pub mod intake;
@@ -52,8 +53,9 @@ use crate::{
     webhooks::NamedSecrets,
 };
 use arc_swap::ArcSwap;
+use disposable::DisposableDomains;
 use intake::{Intake, JournalReadiness};
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use whence_journal::GroupCommit;
@@ -112,6 +114,10 @@ whence_runtime::settings! {
         /// Without one, a key is made at the first start, shown once and kept in the data folder. Several
         /// processes need the same one given.
         pub api_admin_key: Option<Secret>,
+        /// Domains of disposable mailboxes beside the built-in list, one a line; `!` before one that is none.
+        ///
+        /// Read at start. Of an address only a hash and whether its domain is one of these are kept.
+        pub disposable_domains_file: Option<PathBuf>,
     }
 }
 
@@ -175,6 +181,7 @@ pub async fn start(
     shutdown: CancellationToken,
 ) -> io::Result<ApiHandle> {
     describe();
+    let disposable = DisposableDomains::read(settings.disposable_domains_file.as_deref())?;
     let listener = TcpListener::bind(settings.api_listen).await?;
     let local_addr = listener.local_addr()?;
     let limits = Limits { connections_max: settings.api_connections_max, ..Limits::named("api") };
@@ -186,6 +193,7 @@ pub async fn start(
         registry: Arc::clone(&parts.registry),
         keys: parts.keys,
         identity: parts.identity,
+        disposable,
         journal: parts.journal,
         clock: parts.clock,
         commit_timeout: settings.api_commit_timeout,

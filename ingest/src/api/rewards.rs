@@ -140,6 +140,7 @@ fn risk(mut fields: Fields<'_>) -> RiskPolicy {
         shared_device_days: number(&mut fields, "shared_device_days"),
         shared_prefix: number(&mut fields, "shared_prefix"),
         shared_prefix_leads: number(&mut fields, "shared_prefix_leads"),
+        disposable_email: number(&mut fields, "disposable_email"),
     };
     fields.finish("a risk policy");
     policy
@@ -208,6 +209,7 @@ fn risk_view(risk: &RiskPolicy) -> Value {
         "shared_device_days": risk.shared_device_days,
         "shared_prefix": risk.shared_prefix,
         "shared_prefix_leads": risk.shared_prefix_leads,
+        "disposable_email": risk.disposable_email,
     })
 }
 
@@ -238,7 +240,8 @@ mod tests {
                  "tiers": [{"from": 0, "fixed_minor": 500}, {"from": 10, "percent": "0.0001"}]},
             ],
             "risk": {"threshold": 100, "too_fast": 50, "too_fast_ms": 3000, "bot_click": 1, "shared_device": 2,
-                     "shared_device_leads": 3, "shared_device_days": 4, "shared_prefix": 5, "shared_prefix_leads": 6},
+                     "shared_device_leads": 3, "shared_device_days": 4, "shared_prefix": 5, "shared_prefix_leads": 6,
+                     "disposable_email": 7},
         });
         let (terms, wrong) = parsed(body);
         assert_eq!(wrong, Vec::<String>::new());

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use whence_ingest::registry::{Change, EntryKey, Registry};
 use whence_schemas::{
     event::{
-        Disqualification, Erasure, Identify, Participant, Program, RewardDecision, Share, Subject,
+        Disqualification, Erasure, Event, Identify, Participant, Program, RewardDecision, Share, Subject,
         event::Body,
     },
     ids::{EventId, ProgramId},
@@ -96,13 +96,38 @@ async fn wrong_fields_are_named() {
 }
 
 #[tokio::test]
+async fn of_a_disposable_mailbox_only_that_it_is_one_goes_on() {
+    let own = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(own.path(), "throw.example\n!mailinator.com\n").unwrap();
+    let node = Node::start_with(|settings| settings.disposable_domains_file = Some(own.path().into())).await;
+    let emails = ["a@x.throw.example", "a@mailinator.com", "a@guerrillamail.com", "a@mail.example"];
+    for email in emails {
+        let event = json!({"type": "lead", "program": "demo", "id": email, "email": email});
+        assert_eq!(node.post("/v1/events", event).await.status, 202, "{email}");
+    }
+    let is_disposable = |event: Event| match event.body {
+        Some(Body::Lead(lead)) => lead.subject.unwrap().email_disposable,
+        other => panic!("{other:?}"),
+    };
+    let told: Vec<_> = node.events().into_iter().map(is_disposable).collect();
+    assert_eq!(told, [true, false, true, false]);
+}
+
+#[tokio::test]
 async fn each_kind_is_recorded_as_it_resolved() {
     let node = Node::start().await;
     let program: ProgramId = "demo".parse().unwrap();
     let hasher = IdentityHasher::new(&[3; 32]);
     let key = |kind, alias: &str| hasher.key(&program, kind, alias).0.to_vec().into();
-    let eve = || Some(Subject { lead: String::new(), keys: vec![key(AliasKind::Email, "eve@mail.example")] });
-    let lead = || Some(Subject { lead: "l1".into(), keys: vec![key(AliasKind::Lead, "l1")] });
+    let eve = || {
+        Some(Subject {
+            lead: String::new(),
+            keys: vec![key(AliasKind::Email, "eve@mail.example")],
+            ..Subject::default()
+        })
+    };
+    let lead =
+        || Some(Subject { lead: "l1".into(), keys: vec![key(AliasKind::Lead, "l1")], ..Subject::default() });
     let reward = || uuid::Uuid::parse_str(REWARD).unwrap().as_bytes().to_vec().into();
     let q = EventId::of(&program, "shop", "q-1").0;
     let eve_is = json!({"email": "Eve@mail.example", "requested_by": "ticket-4711"});
@@ -159,6 +184,7 @@ async fn each_kind_is_recorded_as_it_resolved() {
                 subject: Some(Subject {
                     lead: "l1".into(),
                     keys: [lead().unwrap().keys, eve().unwrap().keys].concat(),
+                    ..Subject::default()
                 }),
             }),
         ),

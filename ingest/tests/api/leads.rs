@@ -181,6 +181,7 @@ async fn a_lead_is_recorded_as_it_resolved() {
                     key(AliasKind::Email, "ann@shop.example"),
                     key(AliasKind::Phone, "+4930123456"),
                 ],
+                ..event::Subject::default()
             }),
             touches: vec![
                 touch(&by_second_key, "whatsapp"),

@@ -239,6 +239,8 @@ table!(
         received_at: UnixMs,
         /// Test events find only test events.
         live: bool,
+        /// Whether the event gave an email address of a mailbox that is thrown away after use.
+        email_disposable: bool,
         /// What a lead's own touches prove.
         evidence: Evidence,
         /// Whom they name; of a participant: itself.

@@ -130,7 +130,7 @@ impl World {
         let named = names.into_iter().filter(|(_, name)| !name.is_empty());
         let keys =
             named.map(|(kind, name)| Bytes::copy_from_slice(&self.identity.key(&program, kind, name).0));
-        Some(Subject { lead: person.lead.into(), keys: keys.collect() })
+        Some(Subject { lead: person.lead.into(), keys: keys.collect(), ..Subject::default() })
     }
 
     pub fn lead(&self, id: &str, person: Person, touches: Vec<Touch>) -> Event {

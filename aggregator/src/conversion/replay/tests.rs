@@ -37,6 +37,7 @@ fn lead(number: u8, touches: &[TouchValue]) -> LeadRow {
         allows_existing: false,
         lead: String::new(),
         keys: vec![],
+        email_disposable: false,
         kind: Kind::Lead { touches: vec![] },
     };
     let proved = credit::chosen(touches, conversion.model, conversion.window_ms, NOW);

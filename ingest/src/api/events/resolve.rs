@@ -12,6 +12,7 @@ use super::draft::{
 use crate::{
     api::{
         auth::Caller,
+        disposable::DisposableDomains,
         json::Errors,
         problem::{Code, FieldError},
     },
@@ -39,6 +40,8 @@ pub struct Resolver<'a> {
     pub keys: &'a KeyRing,
     /// The deployment's identity secret.
     pub identity: &'a IdentityHasher,
+    /// Domains of mailboxes that are thrown away after use.
+    pub disposable: &'a DisposableDomains,
     /// Now.
     pub now: UnixMs,
 }
@@ -134,7 +137,7 @@ impl Resolver<'_> {
             }
             // What is to be forgotten is not written down again: keys only.
             DraftBody::Erasure { requested_by } => Body::Erasure(Erasure {
-                subject: Some(Subject { lead: String::new(), keys: self.keys_of(draft) }),
+                subject: Some(Subject { keys: self.keys_of(draft), ..Subject::default() }),
                 requested_by: requested_by.clone(),
             }),
         }
@@ -151,7 +154,10 @@ impl Resolver<'_> {
     }
 
     fn subject(&self, draft: &Draft, program: &Program, errors: &mut Errors) -> Subject {
-        let mut subject = Subject { lead: String::new(), keys: self.keys_of(draft) };
+        let is_disposable =
+            |(kind, alias): &(AliasKind, String)| *kind == AliasKind::Email && self.disposable.has(alias);
+        let email_disposable = draft.aliases.iter().any(is_disposable);
+        let mut subject = Subject { lead: String::new(), keys: self.keys_of(draft), email_disposable };
         let lead = draft.aliases.iter().find(|(kind, _)| *kind == AliasKind::Lead);
         if let Some((kind, lead)) = lead {
             if program.hash_lead_ids {
