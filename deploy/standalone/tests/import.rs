@@ -9,10 +9,12 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 use support::{Role, run, whence};
 use tempfile::tempdir;
+use whence_schemas::time::UnixMs;
 
 fn said(output: &Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -23,6 +25,8 @@ fn import(data: &Path, file: &Path, flags: &[&str]) -> (Option<i32>, String, Str
     let base = ["import", file.to_str().unwrap(), "--program", "p", "--data", data.to_str().unwrap()];
     said(&run(&[&base[..], flags].concat()))
 }
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 const PAST: &str = "\
 type,lead,email,code,name,amount,currency,occurred_at
@@ -66,6 +70,74 @@ fn the_past_is_imported_once_however_often_the_file_is_sent() {
     role.until_count("SELECT count() FROM rejects WHERE reason = 'duplicate'", 6);
     role.until_count("SELECT count() FROM leads", 3);
     role.until_count("SELECT count() FROM qualifications", 1);
+    assert!(role.stop().success());
+}
+
+/// On each of seven days.
+const SOLD: &str = "\
+type,id,referrer,lead,email,customer,code,name,qualification,reason,amount,currency,occurred_at
+participant,,ann,,ann@mail.example,,,,,,,,DAY0
+lead,,,bob,bob@mail.example,,x,,,,,,DAY1
+identify,,,bob,,cus_1,,,,,,,DAY2
+qualification,order-1,,,,cus_1,,purchase,,,100.00,EUR,DAY3
+disqualification,,,,,cus_1,,,order-1,refund,25.00,EUR,DAY4
+qualification,order-2,,eve,,,,purchase,,,10.00,EUR,DAY5
+lead,,,eve,eve@mail.example,,y,,,,,,DAY6
+";
+
+#[test]
+fn a_past_with_payments_and_refunds_changes_nothing_the_second_time() {
+    let dir = tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("past.csv"));
+    let role = Role::up(&data);
+    let key = fs::read_to_string(data.join("admin-key")).unwrap();
+    role.set_up_world(&key);
+    let share =
+        json!({ "id": "share", "for": "referrer", "currency": "EUR", "percent": "10", "hold_days": 400 });
+    let program = json!({ "destination_hosts": ["shop.example"], "channels": ["email"], "rewards": [share] });
+    role.call_with(&key, "PUT", "/v1/programs/p", &program);
+
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
+    let week = UnixMs(i64::try_from(now).unwrap() - 7 * DAY_MS);
+    let dated = (0..7).fold(SOLD.to_owned(), |text, day| {
+        text.replace(&format!("DAY{day}"), &week.plus_ms(day * DAY_MS).rfc3339())
+    });
+    fs::write(&file, dated).unwrap();
+    let all = |accepted| {
+        let (code, out, err) = import(&data, &file, &["--batch", "3"]);
+        assert_eq!((code, out.as_str()), (Some(0), accepted), "{err}");
+    };
+    all("7 rows read, 7 accepted, 0 refused\n");
+    // A tenth of what is left of the first order, and of the second, which came before its lead.
+    let open =
+        "SELECT toInt64(sum(sign * amount_minor)) FROM rewards WHERE state = 'accrued' AND referrer = 'ann'";
+    role.until_count(open, 750 + 100);
+    role.until_count("SELECT toUInt64(sum(offsets)) FROM reconciliation WHERE stream = 'conversions'", 7);
+    // Every row with its position, and every sum.
+    let tables = [
+        "leads",
+        "qualifications",
+        "disqualifications",
+        "identifies",
+        "participants",
+        "subject_keys",
+        "reward_terms",
+        "rewards",
+        "outbound_messages",
+        "funnel",
+        "reward_balance",
+    ];
+    let stored = || {
+        let sql = |table: &&str| format!("SELECT sum(cityHash64(toString(tuple(*)))) FROM {table}");
+        tables.map(|table| (table, role.count(&sql(&table)).unwrap()))
+    };
+    let before = stored();
+    assert!(before.iter().all(|(_, rows)| *rows > 0), "{before:?}");
+    all("7 rows read, 7 accepted, 0 refused\n");
+    role.until_count("SELECT count() FROM rejects WHERE reason = 'duplicate'", 7);
+    role.until_count("SELECT toUInt64(sum(offsets)) FROM reconciliation WHERE stream = 'conversions'", 14);
+    assert_eq!(stored(), before);
+    role.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     assert!(role.stop().success());
 }
 

@@ -11,7 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use providers::{
-    SECRET, SOURCES, invoice_of_stripe, of_provider, postback, refund_of_shopify, refund_of_stripe,
+    Delivery, SECRET, SOURCES, WRONG_SECRET, invoice_of_stripe, now, of_provider, postback,
+    refund_of_shopify, refund_of_stripe, signed_with,
 };
 use serde_json::{Value, json};
 use support::{Role, ask};
@@ -46,10 +47,20 @@ fn set_up(dir: &Path) -> (Role, String) {
     (whence, key)
 }
 
-fn deliver(whence: &Role, delivery: &providers::Delivery) {
+fn deliver(whence: &Role, delivery: &Delivery) {
+    answered(whence, delivery, 200);
+}
+
+fn answered(whence: &Role, delivery: &Delivery, status: u16) {
     let path = format!("/v1/webhooks/p/{}", delivery.path);
     let answer = ask(&whence.address("api"), "POST", &path, &delivery.headers, &delivery.body);
-    assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+    assert_eq!(answer.status, status, "{path}: {}", answer.body);
+}
+
+/// An affiliate network's call.
+fn call_back(whence: &Role, query: &str, secret: &str) -> u16 {
+    let bearer = [("authorization", format!("Bearer {secret}"))];
+    ask(&whence.address("api"), "GET", &format!("/v1/postback/p?{query}"), &bearer, "").status
 }
 
 /// What is in the ledger for what this source has reported, in a state (or several), under a rule.
@@ -83,17 +94,14 @@ fn what_providers_send_is_rewarded_and_what_proves_nothing_is_a_reject() {
     let dir = tempdir().unwrap();
     let (whence, _) = set_up(dir.path());
     let token = whence.click("x");
-    let api = whence.address("api");
     // Twice: providers do.
     for _ in 0..2 {
         for (source, _) in SOURCES {
             of_provider(source, &token).iter().for_each(|delivery| deliver(&whence, delivery));
         }
-        let bearer = [("authorization", format!("Bearer {SECRET}"))];
-        let answer = ask(&api, "GET", &format!("/v1/postback/p?{}", postback(&token)), &bearer, "");
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(call_back(&whence, &postback(&token), SECRET), 200);
     }
-    assert_eq!(ask(&api, "POST", "/v1/webhooks/p/stripe", &[], "{}").status, 401);
+    assert_eq!(ask(&whence.address("api"), "POST", "/v1/webhooks/p/stripe", &[], "{}").status, 401);
 
     for (source, rule, amount) in [
         ("stripe", "flat", 500),
@@ -140,6 +148,12 @@ fn refunds_take_rewards_back_before_and_after_they_were_paid() {
     }
     whence.until_count(&ledger("stripe", "share-eur", OPEN), 490);
     whence.until_count(&ledger("shopify", "share-jpy", OPEN), 490);
+    // A network that rejects its sale.
+    assert_eq!(call_back(&whence, &postback(&token), SECRET), 200);
+    whence.until_count(&ledger("postback", "share-usd", OPEN), 125);
+    let rejected = format!("subid={token}&status=rejected&tid=t-1");
+    assert_eq!(call_back(&whence, &rejected, SECRET), 200);
+    whence.until_count(&ledger("postback", "share-usd", "'rejected'"), 125);
 
     // 15 of 49 euros, while nothing is paid: in proportion, and rounded down.
     deliver(&whence, &refund_of_stripe(0, 1500));
@@ -162,6 +176,72 @@ fn refunds_take_rewards_back_before_and_after_they_were_paid() {
     whence.until_count(&ledger("shopify", "flat", "'rejected'"), 500);
     whence.until_count("SELECT toUInt64(sum(sign)) FROM qualifications", 0);
     whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
+    assert!(whence.stop().success());
+}
+
+/// The sources whose provider signs the body, and those of them that say when.
+const SIGNED: [&str; 7] =
+    ["stripe", "hubspot", "hubspot-v3", "salesforce-flow", "intercom", "shopify", "svix"];
+const DATED: [&str; 3] = ["stripe", "hubspot-v3", "svix"];
+
+/// A byte in the middle is another one.
+fn altered(mut delivery: Delivery) -> Delivery {
+    let is_letter = |(_, byte): &(usize, u8)| byte.is_ascii_alphanumeric();
+    let half = delivery.body.len() / 2;
+    let (at, byte) = delivery.body.bytes().enumerate().skip(half).find(is_letter).unwrap();
+    let other = char::from(byte ^ 1).to_string();
+    delivery.body.replace_range(at..=at, &other);
+    delivery
+}
+
+#[test]
+fn what_is_altered_old_or_of_another_secret_is_refused_and_counted_for_every_provider() {
+    let dir = tempdir().unwrap();
+    let (whence, _) = set_up(dir.path());
+    let token = whence.click("x");
+    let refuse = |delivery: Delivery| answered(&whence, &delivery, 401);
+    for (source, _) in SOURCES {
+        signed_with(WRONG_SECRET, now(), source, &token).into_iter().for_each(refuse);
+        if SIGNED.contains(&source) {
+            of_provider(source, &token).into_iter().map(altered).for_each(refuse);
+        }
+        if DATED.contains(&source) {
+            // Too old, and too far ahead of the clock even a while from now.
+            for at in [now() - 301, now() + 600] {
+                signed_with(SECRET, at, source, &token).into_iter().for_each(refuse);
+            }
+        }
+    }
+    assert_eq!(call_back(&whence, &postback(&token), WRONG_SECRET), 401);
+    let metrics = ask(&whence.address("admin"), "GET", "/metrics", &[], "").body;
+    let counted = |name: &str, labels: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("{name}{{{labels}}} ")));
+        line.unwrap_or("0").parse().unwrap()
+    };
+    let refused = [
+        ("stripe", 2, 2),
+        ("hubspot", 4, 2),
+        ("salesforce", 3, 0),
+        ("intercom", 4, 0),
+        ("shopify", 2, 0),
+        ("standard_webhooks", 2, 2),
+        ("generic", 1, 0),
+        ("postback", 1, 0),
+    ];
+    for (provider, wrong, stale) in refused {
+        for (outcome, wanted) in [("signature_wrong", wrong), ("stale", stale), ("accepted", 0)] {
+            let labels = format!("provider=\"{provider}\",outcome=\"{outcome}\"");
+            assert_eq!(counted("whence_webhook_deliveries_total", &labels), wanted, "{labels}");
+        }
+    }
+    // Letters about what anybody can send are bounded in every second; what is not kept is counted.
+    let all: u64 = refused.iter().map(|(_, wrong, stale)| wrong + stale).sum();
+    let dropped = counted("whence_webhook_dead_letters_dropped_total", "why=\"too_many\"");
+    whence.until_count("SELECT count() FROM rejects", all - dropped);
+    whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
+    whence.until_count("SELECT count() FROM rejects WHERE reason NOT IN ('signature_wrong', 'stale')", 0);
+    whence.until_count("SELECT count() FROM rejects WHERE detail LIKE '%@%' OR detail LIKE '%secret%'", 0);
+    whence.until_count("SELECT (SELECT count() FROM leads) + (SELECT count() FROM qualifications)", 0);
     assert!(whence.stop().success());
 }
 

@@ -8,7 +8,8 @@ use whence_ingest::webhooks::sign::{hex, hmac_sha1, hmac_sha256, sha256};
 
 /// Of every source.
 pub const SECRET: &str = "whsec_YSBzZWNyZXQgdGhhdCBpcyBsb25nIGVub3VnaA==";
-const KEY: &[u8] = SECRET.as_bytes();
+/// Of none.
+pub const WRONG_SECRET: &str = "whsec_ZSBzZWNyZXQgdGhhdCBpcyBsb25nIGVub3VnaA==";
 /// What HubSpot was told to call.
 const HUBSPOT_URL: &str = "https://hooks.example/v1/webhooks/p/hubspot-v3";
 
@@ -63,7 +64,7 @@ pub struct Delivery {
     pub body: String,
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
@@ -79,14 +80,20 @@ fn prepared(text: &str, source: &str, token: &str) -> String {
 
 /// What a source with this id sends about a lead with this token and what it reaches; the postback's is no body.
 pub fn of_provider(source: &str, token: &str) -> Vec<Delivery> {
+    signed_with(SECRET, now(), source, token)
+}
+
+/// The same, signed with this secret at this time (Unix seconds).
+pub fn signed_with(secret: &str, at: u64, source: &str, token: &str) -> Vec<Delivery> {
+    let key = secret.as_bytes();
     let text = |text| prepared(text, source, token);
     let signed = |path: &str, headers, body| Delivery { path: path.to_owned(), headers, body };
     match source {
-        "stripe" => vec![of_stripe(text(payload!("stripe_checkout.json")))],
+        "stripe" => vec![of_stripe(secret, at, text(payload!("stripe_checkout.json")))],
         "hubspot" => {
             let body = text(payload!("hubspot_batch.json"));
             let headers = vec![
-                ("x-hubspot-signature", hex(&sha256(&[KEY, body.as_bytes()]))),
+                ("x-hubspot-signature", hex(&sha256(&[key, body.as_bytes()]))),
                 ("x-hubspot-signature-version", "v1".into()),
             ];
             vec![signed(source, headers, body)]
@@ -94,22 +101,22 @@ pub fn of_provider(source: &str, token: &str) -> Vec<Delivery> {
         "hubspot-v3" => {
             let body =
                 text(payload!("hubspot_batch.json")).replace(": 123,", ": 124,").replace(": 456,", ": 457,");
-            let at = (now() * 1000).to_string();
+            let at = (at * 1000).to_string();
             let signature = format!("POST{HUBSPOT_URL}{body}{at}");
             let headers = vec![
-                ("x-hubspot-signature-v3", STANDARD.encode(hmac_sha256(KEY, &[signature.as_bytes()]))),
+                ("x-hubspot-signature-v3", STANDARD.encode(hmac_sha256(key, &[signature.as_bytes()]))),
                 ("x-hubspot-request-timestamp", at),
             ];
             vec![signed(source, headers, body)]
         }
         "salesforce" => {
             let headers = vec![("content-type", "text/xml".into())];
-            let path = format!("salesforce?token={}", SECRET.replace('=', "%3D"));
+            let path = format!("salesforce?token={}", secret.replace('=', "%3D"));
             vec![signed(&path, headers, text(payload!("salesforce_outbound.xml")))]
         }
         "salesforce-flow" => {
             let body = text(payload!("salesforce_flow.json"));
-            let headers = vec![("x-flow-signature", STANDARD.encode(hmac_sha256(KEY, &[body.as_bytes()])))];
+            let headers = vec![("x-flow-signature", STANDARD.encode(hmac_sha256(key, &[body.as_bytes()])))];
             vec![signed(source, headers, body)]
         }
         "intercom" => [payload!("intercom_user.json"), payload!("intercom_tag.json")]
@@ -117,14 +124,14 @@ pub fn of_provider(source: &str, token: &str) -> Vec<Delivery> {
             .map(|one| {
                 let body = text(one);
                 let headers =
-                    vec![("x-hub-signature", format!("sha1={}", hex(&hmac_sha1(KEY, body.as_bytes()))))];
+                    vec![("x-hub-signature", format!("sha1={}", hex(&hmac_sha1(key, body.as_bytes()))))];
                 signed(source, headers, body)
             })
             .collect(),
-        "shopify" => vec![of_shopify("orders/paid", text(payload!("shopify_order.json")))],
+        "shopify" => vec![of_shopify(secret, "orders/paid", text(payload!("shopify_order.json")))],
         "svix" => {
-            let (body, at) = (text(payload!("standard_order.json")), now());
-            let key = STANDARD.decode(SECRET.trim_start_matches("whsec_")).unwrap();
+            let body = text(payload!("standard_order.json"));
+            let key = STANDARD.decode(secret.trim_start_matches("whsec_")).unwrap();
             let mac = hmac_sha256(&key, &[format!("msg_2f8c1e.{at}.{body}").as_bytes()]);
             let headers = vec![
                 ("webhook-id", "msg_2f8c1e".into()),
@@ -134,7 +141,7 @@ pub fn of_provider(source: &str, token: &str) -> Vec<Delivery> {
             vec![signed(source, headers, body)]
         }
         "zapier" => {
-            let headers = vec![("authorization", format!("Bearer {SECRET}"))];
+            let headers = vec![("authorization", format!("Bearer {secret}"))];
             vec![signed(source, headers, text(payload!("generic_deal.json")))]
         }
         _ => Vec::new(),
@@ -151,35 +158,35 @@ pub fn refund_of_stripe(before: u64, refunded: u64) -> Delivery {
     let text = prepared(payload!("stripe_refund.json"), "stripe", "none");
     let text = text.replace("\"amount_refunded\": 500", &format!("\"amount_refunded\": {before}"));
     let text = text.replace("\"amount_refunded\": 2000", &format!("\"amount_refunded\": {refunded}"));
-    of_stripe(text.replace("Wrefund", &format!("Wrefund{refunded}")))
+    of_stripe(SECRET, now(), text.replace("Wrefund", &format!("Wrefund{refunded}")))
 }
 
 /// The same customer has paid an invoice, so many cents, so many seconds from now.
 pub fn invoice_of_stripe(number: u64, cents: u64, seconds: i64) -> Delivery {
     let at = now().strict_add_signed(seconds);
-    of_stripe(format!(
+    let body = format!(
         r#"{{"id": "evt_invoice_{number}", "object": "event", "type": "invoice.paid", "livemode": true, "created": {at},
             "data": {{"object": {{"id": "in_{number}", "object": "invoice", "customer": "cus_NffrFeUfNV2Hib",
                 "customer_email": "stripe@shop.example", "payment_intent": "pi_invoice_{number}",
                 "amount_paid": {cents}, "currency": "eur", "status": "paid"}}}}}}"#
-    ))
+    );
+    of_stripe(SECRET, now(), body)
 }
 
 /// All of the order, in two transactions.
 pub fn refund_of_shopify() -> Delivery {
     let text = payload!("shopify_refund.json").replace("EUR", "JPY").replace("10.00", "4000.00");
     let text = text.replace("\"2.5\"", "\"900.0\"").replace("\"2027-01-15T07:59:50-00:00\"", "null");
-    of_shopify("refunds/create", text)
+    of_shopify(SECRET, "refunds/create", text)
 }
 
-fn of_stripe(body: String) -> Delivery {
-    let at = now();
-    let mac = hex(&hmac_sha256(KEY, &[format!("{at}.{body}").as_bytes()]));
+fn of_stripe(secret: &str, at: u64, body: String) -> Delivery {
+    let mac = hex(&hmac_sha256(secret.as_bytes(), &[format!("{at}.{body}").as_bytes()]));
     Delivery { path: "stripe".into(), headers: vec![("stripe-signature", format!("t={at},v1={mac}"))], body }
 }
 
-fn of_shopify(topic: &str, body: String) -> Delivery {
-    let mac = STANDARD.encode(hmac_sha256(KEY, &[body.as_bytes()]));
+fn of_shopify(secret: &str, topic: &str, body: String) -> Delivery {
+    let mac = STANDARD.encode(hmac_sha256(secret.as_bytes(), &[body.as_bytes()]));
     let headers = vec![("x-shopify-hmac-sha256", mac), ("x-shopify-topic", topic.to_owned())];
     Delivery { path: "shopify".into(), headers, body }
 }

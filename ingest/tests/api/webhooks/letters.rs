@@ -54,6 +54,71 @@ async fn what_is_not_mapped_leaves_the_providers_ids() {
 }
 
 #[tokio::test]
+async fn a_letter_keeps_what_is_on_its_providers_list_and_nothing_else() {
+    let node = node().await;
+    let rule = json!({"events": ["never"], "gives": "lead", "fields": {"email": "/who"}});
+    for (id, provider) in [("svix", "standard_webhooks"), ("crm", "generic")] {
+        put(&node, id, json!({"provider": provider, "secrets": ["main"], "rules": [rule]})).await;
+    }
+    // Each says the same of a person in its own way, under an event that no rule is about.
+    for (source, headers, body, kept) in [
+        (
+            "hubspot",
+            &[][..],
+            json!([{"eventId": 104, "subscriptionId": 2002, "portalId": 62515, "occurredAt": 1_799_999_990_000_i64,
+                "subscriptionType": "contact.propertyChange", "attemptNumber": 0, "objectId": 123,
+                "propertyName": "firstname", "propertyValue": "Ann Secret", "changeSource": "FORM"}]),
+            json!({"/eventId": 104, "/subscriptionId": 2002, "/portalId": 62515,
+                "/occurredAt": 1_799_999_990_000_i64, "/subscriptionType": "contact.propertyChange",
+                "/attemptNumber": 0, "/objectId": 123, "/propertyName": "firstname"}),
+        ),
+        (
+            "salesforce",
+            &[],
+            json!({"type": "Case", "id": "f-1", "sObject": {"Id": "500", "Status": "New",
+                "SuppliedEmail": "ann.secret@shop.example", "Subject": "a secret"}}),
+            json!({"/sObject/Id": "500", "/sObject/Status": "New"}),
+        ),
+        (
+            "intercom",
+            &[],
+            json!({"type": "notification_event", "topic": "contact.archived", "id": "notif_1", "app_id": "a86",
+                "created_at": 1_799_999_990, "delivery_attempts": 1, "data": {"item": {"type": "contact",
+                    "id": "5ba6", "email": "ann.secret@shop.example", "name": "Ann Secret"}}}),
+            json!({"/topic": "contact.archived", "/id": "notif_1", "/app_id": "a86", "/created_at": 1_799_999_990,
+                "/delivery_attempts": 1, "/data/item/type": "contact", "/data/item/id": "5ba6"}),
+        ),
+        (
+            "shopify",
+            &["x-shopify-topic: orders/edited"],
+            json!({"id": 820, "created_at": "2027-01-15T07:59:00-00:00", "currency": "JPY", "test": false,
+                "email": "ann.secret@shop.example", "note": "a secret", "customer": {"first_name": "Ann"}}),
+            json!({"/id": 820, "/created_at": "2027-01-15T07:59:00-00:00", "/currency": "JPY", "/test": false}),
+        ),
+        (
+            "svix",
+            &[],
+            json!({"type": "person.moved", "timestamp": "2027-01-15T07:59:00Z",
+                "data": {"id": "p-1", "to": "secret street", "email": "ann.secret@shop.example"}}),
+            json!({"/type": "person.moved", "/timestamp": "2027-01-15T07:59:00Z", "/data/id": "p-1"}),
+        ),
+        (
+            "crm",
+            &[],
+            json!({"event": "ann.secret@shop.example", "id": "secret", "who": "Ann Secret"}),
+            json!({}),
+        ),
+    ] {
+        let answer = deliver(&node, source, headers, &body.to_string()).await;
+        assert_eq!((answer.status, answer.json()["unmapped"].as_u64()), (200, Some(1)), "{source}");
+        let (_, letter) = letters(&node).pop().unwrap();
+        assert_eq!(letter["kept"], kept, "{source}");
+        let text = letter.to_string();
+        assert!(!text.contains("ecret") && !text.contains("shop.example"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_mapped_and_cannot_be_used_says_why() {
     let node = node().await;
     let rule = |fields: Value| json!({"gives": "qualification", "name": "sale", "fields": fields});

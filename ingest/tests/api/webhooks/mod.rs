@@ -86,6 +86,16 @@ pub async fn deliver(node: &Node, provider: &str, headers: &[&str], body: &str) 
         "shopify" => {
             vec![format!("x-shopify-hmac-sha256: {}", STANDARD.encode(sha256(&[body.as_bytes()])))]
         }
+        "svix" => {
+            // The secret is the Base64 behind whsec_, not its text.
+            let (key, at) = (b"secret of the tests", (now_ms / 1000).to_string());
+            let signature = STANDARD.encode(mac(key, &[b"msg_1.", at.as_bytes(), b".", body.as_bytes()]));
+            vec![
+                "webhook-id: msg_1".to_owned(),
+                format!("webhook-timestamp: {at}"),
+                format!("webhook-signature: v1,{signature}"),
+            ]
+        }
         "salesforce" => {
             path.push_str(&format!("?token={}", SECRET.replace('=', "%3D")));
             vec!["content-type: text/xml; charset=utf-8".to_owned(), "soapaction: \"\"".to_owned()]

@@ -155,6 +155,13 @@ fn the_vectors_that_hubspot_publishes_are_believed() {
     for (version, signature, method, body) in [("v1", v1, "POST", body), ("v2", v2, "GET", "")] {
         let mut vector = published(version, signature, method, body);
         assert_eq!(vector.verify(), Ok(()), "{version}");
+        vector.body.push(b' ');
+        assert_eq!(vector.verify(), Err(Refusal::Forged), "{version}, another body");
+        vector.body.pop();
+        vector.uri.push('x');
+        let of_the_address = if version == "v2" { Err(Refusal::Forged) } else { Ok(()) };
+        assert_eq!(vector.verify(), of_the_address, "{version}, another address");
+        vector.uri.pop();
         vector.secret.push('y');
         assert_eq!(vector.verify(), Err(Refusal::Forged), "{version}");
     }
