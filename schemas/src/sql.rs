@@ -60,6 +60,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "email_disposable",
         text: include_str!("../sql/0018_email_disposable.sql"),
     },
+    Migration { number: 19, name: "rewards_due", text: include_str!("../sql/0019_rewards_due.sql") },
 ];
 
 impl Migration {
@@ -90,12 +91,16 @@ impl Migration {
 
 fn render(statement: &str, topology: &Topology) -> String {
     let Topology::Cluster { name } = topology else { return statement.to_owned() };
+    // Runs where it is sent: the tables' replicas have what it writes from there.
+    if statement.starts_with("INSERT ") {
+        return statement.to_owned();
+    }
     let (head, tail) = statement.split_once('\n').unwrap_or((statement, ""));
     let head = match head.find(" TO ").or_else(|| head.find(" AS")) {
         Some(at) => format!("{} ON CLUSTER `{name}`{}", &head[..at], &head[at..]),
         None => format!("{head} ON CLUSTER `{name}`"),
     };
-    let tail = ["AggregatingMergeTree", "ReplacingMergeTree", "MergeTree"]
+    let tail = ["AggregatingMergeTree", "ReplacingMergeTree", "SummingMergeTree", "MergeTree"]
         .iter()
         .find_map(|engine| tail.split_once(&format!("ENGINE = {engine}")).map(|parts| (engine, parts)))
         .map_or_else(|| tail.to_owned(), |(engine, (before, after))| replicated(before, engine, after));
@@ -123,9 +128,10 @@ mod tests {
         for migration in MIGRATIONS {
             let statements = migration.statements(&Topology::Single);
             assert!(!statements.is_empty());
-            // What may run twice: "exists already" is taken as done.
+            // What may run twice: "exists already" is taken as done, and so is what stands there.
             let may_repeat = |s: &String| {
                 s.starts_with("CREATE ")
+                    || (s.starts_with("INSERT ") && s.contains(" NOT IN "))
                     || (s.starts_with("ALTER TABLE ")
                         && s.matches("ADD ").count() == s.matches("IF NOT EXISTS").count())
             };
@@ -137,7 +143,8 @@ mod tests {
     fn a_cluster_gets_replicated_tables_on_every_server() {
         let topology = Topology::Cluster { name: "main".into() };
         let all: Vec<_> = MIGRATIONS.iter().flat_map(|m| m.statements(&topology)).collect();
-        assert!(all.iter().all(|s| s.contains(" ON CLUSTER `main`")), "{all:#?}");
+        let defined: Vec<_> = all.iter().filter(|s| !s.starts_with("INSERT ")).collect();
+        assert!(defined.iter().all(|s| s.contains(" ON CLUSTER `main`")), "{defined:#?}");
         let tables = all.iter().filter(|s| s.starts_with("CREATE TABLE"));
         for table in tables {
             assert!(table.contains("ENGINE = Replicated"), "{table}");

@@ -1,7 +1,7 @@
 //! Brings a ClickHouse database to the tables this version needs. Forward only.
 //!
 //! Every statement may run twice (a table or view that is there already is as it should be, since its
-//! file's checksum is), so that two processes that start at once, or one that died half-way, do no harm.
+//! file's checksum is; rows that are there are not inserted again), so that two processes that start at once, or one that died half-way, do no harm.
 
 use clickhouse::{Client, Row, error::Error};
 use serde::Deserialize;
@@ -120,7 +120,7 @@ pub async fn set_tables(
     topology: &Topology,
     settings: TableSettings,
 ) -> Result<(), MigrateError> {
-    const TABLES: [&str; 20] = [
+    const TABLES: [&str; 21] = [
         "clicks",
         "leads",
         "qualifications",
@@ -138,6 +138,7 @@ pub async fn set_tables(
         "rewards",
         "reward_events",
         "rewards_daily",
+        "rewards_due",
         "outbound_messages",
         "deliveries",
         "delivery_checkpoints",

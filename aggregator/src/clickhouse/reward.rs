@@ -178,20 +178,18 @@ struct DueRow {
     due: i64,
 }
 
-/// What stands accrued: of each reward, the lines of that state add up to one or none, on whatever partition the
-/// program was when they were written. It is looked after where it was accrued last, and what nobody has looked
-/// after for [`ORPHANED_AFTER_MS`] by the owner of partition 0: its partition may be gone with a topic of another
-/// number of them. The timer goes where the program is now.
+/// What stands accrued, on whatever partition the program was when its lines were written. It is looked after where
+/// it was accrued last, and what nobody has looked after for [`ORPHANED_AFTER_MS`] by the owner of partition 0: its
+/// partition may be gone with a topic of another number of them. The timer goes where the program is now.
 async fn due(client: &Client, partition: u32, at: UnixMs, max: usize) -> Result<Vec<DueReward>> {
     let orphaned = match partition {
         0 => format!(" OR due <= {}", at.plus_ms(-ORPHANED_AFTER_MS).0),
         _ => String::new(),
     };
     let sql = format!(
-        "SELECT program, reward_id, max(revision) AS changed, toUnixTimestamp64Milli(max(due_at)) AS due FROM rewards \
-         WHERE state = 'accrued' AND due_at <= fromUnixTimestamp64Milli({}, 'UTC') \
-         GROUP BY program, reward_id HAVING sum(sign) > 0 \
-         AND (argMax(partition, (revision, sign)) = {partition}{orphaned}) ORDER BY due, reward_id LIMIT {max}",
+        "SELECT program, reward_id, revision AS changed, toUnixTimestamp64Milli(due_at) AS due FROM rewards_due \
+         WHERE due_at <= fromUnixTimestamp64Milli({}, 'UTC') GROUP BY due_at, program, reward_id, revision \
+         HAVING sum(open) > 0 AND (any(partition) = {partition}{orphaned}) ORDER BY due, reward_id LIMIT {max}",
         at.0
     );
     let found: Vec<DueRow> = fetch(client, &sql).await?;

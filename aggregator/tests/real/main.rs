@@ -11,6 +11,7 @@ mod evidence;
 mod interleaving;
 mod journal;
 mod kafka;
+mod lookups;
 mod messages;
 mod rewards;
 mod standstill;

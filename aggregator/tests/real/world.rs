@@ -91,6 +91,20 @@ impl World {
                 "SELECT assumeNotNull(toUInt64(abs((SELECT sum(leads) + 100000 * sum(qualifications) FROM funnel_hourly)
                     - (SELECT sum(sign) FROM leads WHERE live) - 100000 * (SELECT sum(sign) FROM qualifications WHERE live))))",
             ),
+            (
+                "accrued rewards that the table of what is due has otherwise",
+                "SELECT count() FROM (
+                    SELECT program, reward_id, due_at, sum(n) AS difference FROM (
+                        SELECT program, reward_id, due_at, toInt64(sign) AS n FROM rewards WHERE state = 'accrued'
+                        UNION ALL SELECT program, reward_id, due_at, -open FROM rewards_due)
+                    GROUP BY ALL HAVING difference != 0)",
+            ),
+            (
+                "accruals that are not taken out by the line of the next revision",
+                "SELECT count() FROM (
+                    SELECT sum(open) AS stands FROM rewards_due GROUP BY due_at, program, reward_id, revision
+                    HAVING stands NOT IN (0, 1))",
+            ),
             ("messages twice", "SELECT toUInt64(count() - uniqExact(message_id)) FROM outbound_messages"),
             (
                 "leads whose last message is not what stands",

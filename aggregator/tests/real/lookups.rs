@@ -1,0 +1,75 @@
+//! What look-ups cost when the ledger is long.
+
+use crate::world::World;
+use whence_aggregator::{
+    clickhouse::{ClickHouseStore, StoreSettings},
+    store::RewardStore,
+};
+use whence_schemas::{
+    sql::{MIGRATIONS, Topology},
+    time::UnixMs,
+};
+
+/// Due long before the tests run.
+const DUE: UnixMs = UnixMs(1_770_000_000_000);
+const REWARDS: u64 = 100_000;
+
+/// Lines of rewards that `numbers` counts, of 1000 referrers, each its own lead's.
+fn lines(numbers: &str, revision: u32, sign: i8, state: &str) -> String {
+    format!(
+        "INSERT INTO rewards (program, lead_id, reward_id, revision, sign, state, amount_minor, currency, referrer, \
+         rule, earned_at, due_at, received_at, incarnation, partition, offset) \
+         SELECT 'demo', reinterpretAsUUID(MD5(concat('lead', toString(number)))), \
+         reinterpretAsUUID(MD5(concat('reward', toString(number)))), {revision}, {sign}, '{state}', 500, 'EUR', \
+         concat('r', toString(number % 1000)), 'signup', fromUnixTimestamp64Milli({due}), \
+         fromUnixTimestamp64Milli({due}), fromUnixTimestamp64Milli({due}), \
+         toUUID('00000000-0000-0000-0000-000000000001'), 7, number FROM {numbers}",
+        due = DUE.0
+    )
+}
+
+/// A ledger in which all but three rewards were approved, and a store that refuses to read a quarter of it.
+async fn long_ledger(world: &World) -> ClickHouseStore {
+    let run = async |sql: &str| world.client.query(sql).execute().await.unwrap();
+    run(&lines(&format!("numbers({REWARDS})"), 0, 1, "accrued")).await;
+    run(&lines(&format!("numbers({})", REWARDS - 3), 1, -1, "accrued")).await;
+    run(&lines(&format!("numbers({})", REWARDS - 3), 1, 1, "approved")).await;
+    let lookups = world.client.clone().with_setting("max_rows_to_read", (REWARDS / 4).to_string());
+    ClickHouseStore::new(lookups, StoreSettings::default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_due_is_found_without_reading_what_was_approved() {
+    let world = World::new().await;
+    let store = long_ledger(&world).await;
+    world.client.query("OPTIMIZE TABLE rewards_due FINAL").execute().await.unwrap();
+    let due = store.rewards_due(7, DUE, 10).await.unwrap();
+    assert_eq!(due.len(), 3);
+    assert!(due.iter().all(|due| due.revision == 0 && due.due_at == DUE && due.program == "demo"));
+    assert!(store.rewards_due(7, DUE.plus_ms(-1), 10).await.unwrap().is_empty());
+
+    // One more is taken out, and one accrued anew: by its revision, or its timer would be a duplicate.
+    world
+        .client
+        .query(&lines(&format!("numbers({}, 1)", REWARDS - 1), 1, -1, "accrued"))
+        .execute()
+        .await
+        .unwrap();
+    world.client.query(&lines("numbers(1)", 5, 1, "accrued")).execute().await.unwrap();
+    let revisions = store.rewards_due(7, DUE, 10).await.unwrap().into_iter().map(|due| due.revision);
+    let mut revisions: Vec<_> = revisions.collect();
+    revisions.sort_unstable();
+    assert_eq!(revisions, [0, 0, 5]);
+
+    // What a database had before it had the table is filled in, however often.
+    let migration = MIGRATIONS.iter().find(|migration| migration.name == "rewards_due").unwrap();
+    let statements = migration.statements(&Topology::Single);
+    let filling = statements.iter().find(|statement| statement.starts_with("INSERT ")).unwrap();
+    let before = store.rewards_due(7, DUE, 10).await.unwrap();
+    world.client.query("TRUNCATE TABLE rewards_due").execute().await.unwrap();
+    for _ in 0..2 {
+        world.client.query(filling).execute().await.unwrap();
+        assert_eq!(store.rewards_due(7, DUE, 10).await.unwrap(), before);
+        assert_eq!(world.count("SELECT toUInt64(sum(open)) FROM rewards_due").await, 3);
+    }
+}
