@@ -7,6 +7,7 @@
 //! | `evidence` | what is known about the person behind a qualification, and of the click that led there |
 //! | `risk` | flags and their weight |
 //! | `ledger` | one reward: its lines, and those that a change adds |
+//! | [`replay`] | what other credit would have earned |
 //! | `book` | the rewards of a block, record by record |
 //!
 //! Only this module and `evidence` ask the store; the others are pure. Rewards are derived from the rows that the block's
@@ -20,6 +21,7 @@ mod amount;
 mod book;
 mod evidence;
 mod ledger;
+pub mod replay;
 mod risk;
 pub mod sweep;
 #[cfg(test)]

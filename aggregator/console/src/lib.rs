@@ -6,7 +6,7 @@
 //! | [`ask`] | a client with limits; rows as JSON objects | ClickHouse |
 //! | [`lineage`] | the lines of the view `lineage`, and why somebody is credited, in words | ClickHouse |
 //! | [`status`] | the view `status`, page by page | ClickHouse |
-//! | [`replay`] | who would have been credited under other rules | ClickHouse |
+//! | [`replay`] | who would have been credited and paid under other rules | ClickHouse |
 //! | [`reports`] | funnel, referrers, channels and the other report views | ClickHouse |
 //! | [`http`] | the same as a JSON API on a listener of its own | HTTP |
 //!

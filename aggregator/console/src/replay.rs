@@ -1,5 +1,7 @@
-//! Who would have been credited under other rules: the stored events of a program, the aggregator's own
+//! Who would have been credited and paid under other rules: the stored events of a program, the aggregator's own
 //! decision over them ([`whence_aggregator::conversion::replay`]), and the difference per referrer.
+
+mod rewards;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +17,8 @@ use whence_schemas::{
 };
 
 use crate::ask::AskError;
+
+pub use rewards::{Ledger, ledger, pay};
 
 /// Events of each kind, at most: they are held in memory.
 pub const EVENTS_MAX: usize = 500_000;
@@ -33,7 +37,7 @@ pub enum ReplayError {
     Rows(&'static str),
 }
 
-/// Loads what stands of a program's live events, whenever they happened: credit depends on all of a person's
+/// Loads what stands of a program's live events, also what does not count for a condition, whenever they happened: credit depends on all of a person's
 /// history.
 ///
 /// # Errors
@@ -46,11 +50,11 @@ pub async fn past(client: &Client, program: &str) -> Result<Past, ReplayError> {
     })
 }
 
-/// The row that stands of each event.
+/// The row that stands of each event, which does not count where its `sign` is 0.
 async fn standing<R: Row>(client: &Client, program: &str) -> Result<Vec<R>, ReplayError> {
     let sql = format!(
         "SELECT {} FROM (SELECT * FROM {} WHERE program = {{program:String}} AND live \
-         ORDER BY id, revision DESC, sign DESC LIMIT 1 BY id) WHERE sign = 1 LIMIT {}",
+         ORDER BY id, revision DESC, sign DESC LIMIT 1 BY id) WHERE sign >= 0 LIMIT {}",
         select_list::<R>(),
         R::TABLE,
         EVENTS_MAX + 1
@@ -106,6 +110,11 @@ pub struct Change {
     pub qualifications_then: u64,
     /// Leads and qualifications credited now of which nothing can be said.
     pub undecided: u64,
+    /// By party (`referrer` or `referred`) and currency: minor units that stand now (accrued, held, approved or issued),
+    /// and that would.
+    pub rewards: BTreeMap<(String, String), [i64; 2]>,
+    /// Rewards that stand now of which nothing can be said: they count as they are.
+    pub rewards_undecided: u64,
 }
 
 /// The changes by referrer (empty: nobody) of what happened from `from` on and before `until`.
@@ -154,6 +163,7 @@ mod tests {
             occurred_at: UnixMs(at),
             before: before.into(),
             after: after.map(str::to_owned),
+            lead: None,
         };
         let outcomes = [
             outcome(1, true, "ann", Ok("bob")),
@@ -169,6 +179,7 @@ mod tests {
             qualifications,
             qualifications_then,
             undecided,
+            ..Change::default()
         };
         let expected =
             [("", change(0, 0, 0, 1, 0)), ("ann", change(2, 1, 1, 0, 0)), ("bob", change(0, 1, 0, 0, 1))];

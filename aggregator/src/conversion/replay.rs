@@ -7,8 +7,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use uuid::Uuid;
 use whence_schemas::{
     event::AttributionModel,
+    history::SPEND_AT_LEAST,
     ids::EventId,
     rows::{Evidence, LeadRow, QualificationRow},
     subject::SubjectKey,
@@ -37,7 +39,7 @@ pub struct Rules {
 pub struct Past {
     /// The leads.
     pub leads: Vec<LeadRow>,
-    /// The qualifications.
+    /// The qualifications, also those that do not count for their condition (`sign` 0).
     pub qualifications: Vec<QualificationRow>,
     /// The keys of every event that names a person: events that share one are one person's.
     pub names: Vec<(EventId, Vec<SubjectKey>)>,
@@ -50,6 +52,8 @@ pub enum Undecided {
     NoTouches,
     /// Under the rules of their time the stored events give something else than what is stored.
     NotReproduced,
+    /// It counts, or does not, for a total of the person's payments, and some would belong to another lead.
+    Total,
 }
 
 /// A lead or qualification.
@@ -65,9 +69,11 @@ pub struct Outcome {
     pub before: String,
     /// Who would be.
     pub after: Result<String, Undecided>,
+    /// Of a qualification the lead that it would belong to, where that is decided and there is one.
+    pub lead: Option<EventId>,
 }
 
-/// The outcome for every lead and every qualification that stands.
+/// The outcome for every lead and every qualification that stands, or may under the rules.
 #[must_use]
 pub fn replay(past: &Past, rules: &Rules) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(past.leads.len() + past.qualifications.len());
@@ -76,15 +82,38 @@ pub fn replay(past: &Past, rules: &Rules) -> Vec<Outcome> {
         for lead in leads {
             let after = decided.as_ref().map_err(|undecided| *undecided);
             let after = after.map(|decision| decision.leads[&lead.id].credit.referrer.clone());
-            outcomes.push(outcome(lead.id, true, lead.occurred_at, &lead.referrer, after));
+            outcomes.push(outcome(lead.id, true, lead.occurred_at, &lead.referrer, after, None));
         }
+        let has_total = |row: &&QualificationRow| row.condition.0 == SPEND_AT_LEAST;
+        let is_moved = |row: &QualificationRow| {
+            let decision = decided.as_ref().ok();
+            decision.is_some_and(|decision| lead_of_reached(decision, row.id) != known(row.lead_id))
+        };
+        let is_total_open = qualifications.iter().copied().filter(has_total).any(is_moved);
         for reached in qualifications {
-            let after = decided.as_ref().map_err(|undecided| *undecided);
-            let after = after.map(|decision| credited(decision, reached.id));
-            outcomes.push(outcome(reached.id, false, reached.occurred_at, &reached.referrer, after));
+            let (counts, is_open) = (reached.sign > 0, is_total_open && has_total(&reached));
+            if !counts && !is_open {
+                continue;
+            }
+            let after = match &decided {
+                Err(undecided) => Err(*undecided),
+                Ok(_) if is_open => Err(Undecided::Total),
+                Ok(decision) => Ok(credited(decision, reached.id)),
+            };
+            let lead = decided.as_ref().ok().and_then(|decision| lead_of_reached(decision, reached.id));
+            let before = if counts { &reached.referrer } else { "" };
+            outcomes.push(outcome(reached.id, false, reached.occurred_at, before, after, lead));
         }
     }
     outcomes
+}
+
+fn lead_of_reached(decision: &Decision, qualification: EventId) -> Option<EventId> {
+    decision.qualifications[&qualification].lead.as_ref().map(|(lead, _)| *lead)
+}
+
+fn known(lead: Uuid) -> Option<EventId> {
+    (!lead.is_nil()).then_some(EventId(lead))
 }
 
 fn outcome(
@@ -93,8 +122,9 @@ fn outcome(
     occurred_at: UnixMs,
     before: &str,
     after: Result<String, Undecided>,
+    lead: Option<EventId>,
 ) -> Outcome {
-    Outcome { id, is_lead, occurred_at, before: before.to_owned(), after }
+    Outcome { id, is_lead, occurred_at, before: before.to_owned(), after, lead }
 }
 
 /// What stands for a person's events under the rules.

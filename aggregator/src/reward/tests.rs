@@ -1,6 +1,7 @@
 //! Properties of the ledger over random histories, cut into blocks at random.
 
 mod order;
+mod replay;
 
 use super::{
     book::{Book, Standing, Terms},

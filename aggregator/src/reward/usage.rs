@@ -9,6 +9,11 @@ use whence_schemas::{
 };
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+const BUDGET: &str = "budget";
+const REFERRER_CAP: &str = "referrer_cap";
+const PERIOD_CAP: &str = "period_cap";
+/// `reason` of what is refused.
+pub(super) const CAPS: [&str; 3] = [BUDGET, REFERRER_CAP, PERIOD_CAP];
 
 /// Rewards and their amount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,10 +84,15 @@ impl Usage {
             return;
         }
         let (count, amount) = (i64::from(line.sign), i64::from(line.sign) * line.amount_minor);
-        let (program, rule) = (line.program.0.clone(), line.rule.0.clone());
-        self.rules.entry((program.clone(), rule.clone())).or_default().add(count, amount);
-        let days = self.referrers.entry((program, rule, line.referrer.clone())).or_default();
-        days.entry(day(line.earned_at)).or_default().add(count, amount);
+        self.count((&line.program.0, &line.rule.0, &line.referrer), line.earned_at, count, amount);
+    }
+
+    /// Counts rewards of a program, rule and referrer.
+    pub fn count(&mut self, of: (&str, &str, &str), earned_at: UnixMs, count: i64, amount_minor: i64) {
+        let (program, rule) = (of.0.to_owned(), of.1.to_owned());
+        self.rules.entry((program.clone(), rule.clone())).or_default().add(count, amount_minor);
+        let days = self.referrers.entry((program, rule, of.2.to_owned())).or_default();
+        days.entry(day(earned_at)).or_default().add(count, amount_minor);
     }
 
     /// Of one referrer by one rule, over all time.
@@ -126,9 +136,9 @@ impl Usage {
         let of_period = self.of_days(program, &rule.id, referrer, period(earned_at, rule.period()));
         let budget = RewardCap { count: 0, amount_minor: rule.budget_minor };
         let caps = [
-            ("budget", of_rule, budget),
-            ("referrer_cap", of_referrer, rule.referrer_cap.unwrap_or_default()),
-            ("period_cap", of_period, rule.period_cap.unwrap_or_default()),
+            (BUDGET, of_rule, budget),
+            (REFERRER_CAP, of_referrer, rule.referrer_cap.unwrap_or_default()),
+            (PERIOD_CAP, of_period, rule.period_cap.unwrap_or_default()),
         ];
         let exceeded = caps.into_iter().find(|(_, sum, cap)| !sum.has_room(amount_minor, *cap));
         exceeded.map(|(name, _, _)| name)

@@ -18,7 +18,7 @@ use whence_schemas::{
     time::{HOUR_MS, UnixMs},
 };
 
-fn terms() -> RewardTerms {
+pub fn terms() -> RewardTerms {
     let rule = |id: &str, party: RewardParty, amount| RewardRule {
         id: id.into(),
         party: party.into(),
@@ -32,11 +32,11 @@ fn terms() -> RewardTerms {
     RewardTerms { rules: vec![RewardRule { budget_minor: 250, ..order }, welcome], risk: Some(risk) }
 }
 
-fn reward(lead: &str, rule: &str) -> Uuid {
+pub fn reward(lead: &str, rule: &str) -> Uuid {
     reward_id(PROGRAM, event_id(lead), rule)
 }
 
-fn decision(id: &str, reward: Uuid, decision: &str, reference: &str) -> Event {
+pub fn decision(id: &str, reward: Uuid, decision: &str, reference: &str) -> Event {
     event(
         id,
         Body::RewardDecision(RewardDecision {
@@ -50,7 +50,7 @@ fn decision(id: &str, reward: Uuid, decision: &str, reference: &str) -> Event {
     )
 }
 
-fn person(lead: &'static str) -> Person {
+pub fn person(lead: &'static str) -> Person {
     Person { lead, email: "" }
 }
 

@@ -4,7 +4,12 @@ use super::*;
 use crate::conversion::{credit::Credit, decode::Conversion, decode::Kind, rows};
 use crate::position::{BlockRange, Partition};
 use uuid::Uuid;
-use whence_schemas::{ids::Incarnation, rows::TouchValue, topics::Stream};
+use whence_schemas::{
+    event::RewardTerms,
+    ids::Incarnation,
+    rows::{Lc, TouchValue},
+    topics::Stream,
+};
 
 const DAY_MS: i64 = 86_400_000;
 const NOW: UnixMs = UnixMs(1_800_000_000_000);
@@ -22,9 +27,8 @@ fn id(number: u8) -> EventId {
     EventId(Uuid::from_bytes([number; 16]))
 }
 
-/// A lead that was decided when it came: the last touch within 30 days.
-fn lead(number: u8, touches: &[TouchValue]) -> LeadRow {
-    let conversion = Conversion {
+fn conversion(number: u8, kind: Kind) -> Conversion {
+    Conversion {
         id: id(number),
         program: "p".into(),
         source: "api".into(),
@@ -38,13 +42,41 @@ fn lead(number: u8, touches: &[TouchValue]) -> LeadRow {
         lead: String::new(),
         keys: vec![],
         email_disposable: false,
-        kind: Kind::Lead { touches: vec![] },
-    };
-    let proved = credit::chosen(touches, conversion.model, conversion.window_ms, NOW);
+        kind,
+    }
+}
+
+fn cause() -> rows::Cause {
     let partition = Partition { stream: Stream::Conversions, number: 0 };
     let range = BlockRange { incarnation: Incarnation(Uuid::nil()), partition, first: 0, end: 1 };
-    let row = rows::lead_row(&conversion, touches.to_vec(), &proved, rows::Cause::new(&range, 0));
+    rows::Cause::new(&range, 0)
+}
+
+/// A lead that was decided when it came: the last touch within 30 days.
+fn lead(number: u8, touches: &[TouchValue]) -> LeadRow {
+    let conversion = conversion(number, Kind::Lead { touches: vec![] });
+    let proved = credit::chosen(touches, conversion.model, conversion.window_ms, NOW);
+    let row = rows::lead_row(&conversion, touches.to_vec(), &proved, cause());
     credited_as(row, proved)
+}
+
+/// A payment of the first lead of whom this referrer sent.
+fn payment(number: u8, referrer: &str, condition: &str, sign: i8) -> QualificationRow {
+    let kind = Kind::Qualification {
+        name: "paid".into(),
+        value_minor: 100,
+        currency: "EUR".into(),
+        rewards: RewardTerms::default(),
+        condition: None,
+    };
+    let row = rows::qualification_row(&conversion(number, kind), cause()).unwrap();
+    QualificationRow {
+        referrer: referrer.into(),
+        lead_id: id(1).0,
+        condition: Lc(condition.into()),
+        sign,
+        ..row
+    }
 }
 
 fn credited_as(row: LeadRow, credit: Credit) -> LeadRow {
@@ -116,4 +148,30 @@ fn what_is_not_stored_or_does_not_fit_is_not_guessed() {
     assert_eq!(after(&past(vec![odd], false), &first()), [Err(Undecided::NotReproduced)]);
     let without = past(vec![lead(1, &[])], false);
     assert_eq!(after(&without, &first()), [Ok(String::new())], "there was nothing to keep");
+}
+
+#[test]
+fn payments_move_with_the_credit_and_totals_of_what_moved_are_not_guessed() {
+    let second = LeadRow { evidence: Evidence::Alias, referrer: "ann".into(), ..lead(2, &[click("eve", 0)]) };
+    let mut past = past(vec![lead(1, &[click("ann", 20)]), second], true);
+    past.qualifications = vec![
+        payment(3, "ann", "", 1),
+        payment(4, "ann", "first_payment", 1),
+        payment(5, "ann", "spend_at_least", 1),
+        payment(6, "ann", "spend_at_least", 0),
+        payment(7, "ann", "first_payment", 0),
+    ];
+    past.names.extend((3..8).map(|number| (id(number), vec![key(0)])));
+    let ann = || Ok("ann".to_owned());
+    let eve = || Ok("eve".to_owned());
+    assert_eq!(after(&past, &Rules::default()), [ann(), ann(), ann(), ann(), ann()]);
+    assert_eq!(after(&past, &first()), [ann(), ann(), ann(), ann(), ann()]);
+    // Ann's click is too old then, and the second lead may be referred again.
+    let moved = Rules { allows_existing: Some(true), ..within(1) };
+    let total = || Err(Undecided::Total);
+    assert_eq!(after(&past, &moved), [Ok(String::new()), eve(), eve(), eve(), total(), total()]);
+    let found = replay(&past, &moved);
+    let lead =
+        |number| found.iter().find(|one| one.id == id(number)).map(|one| (one.before.as_str(), one.lead));
+    assert_eq!([lead(3), lead(6)], [Some(("ann", Some(id(2)))), Some(("", Some(id(2))))]);
 }

@@ -1,4 +1,4 @@
-//! `whence replay`: who would have been credited under other rules. Changes nothing.
+//! `whence replay`: who would have been credited and paid under other rules. Changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 use whence_aggregator::conversion::replay::{Rules, replay};
-use whence_console::replay::{Change, changes, past};
+use whence_console::replay::{Change, changes, ledger, past, pay};
 use whence_ingest::api::moment;
 use whence_runtime::settings;
 use whence_schemas::event::AttributionModel;
@@ -44,7 +44,8 @@ pub fn command() -> Command {
         .default_value("text")
         .value_parser(PossibleValuesParser::new(["text", "json"]))
         .help("Columns for people, or JSON");
-    let about = "Says who would have been credited under other rules, from what is stored; changes nothing";
+    let about =
+        "Says who would have been credited and paid under other rules, from what is stored; changes nothing";
     settings::command::<ReportSettings>(Command::new("replay").about(about))
         .args([program, model, window, existing])
         .arg(day("from", "Count what happened from this day (UTC) on, such as 2026-01-31"))
@@ -69,10 +70,14 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         allows_existing: text("existing").map(|existing| existing == "allow"),
     };
     let client = super::reader(&settings.clickhouse, &settings.account, &settings.data);
-    let past = super::ask(&settings.log, async { Ok(past(&client, program.as_str()).await?) })?;
+    let (past, ledger) = super::ask(&settings.log, async {
+        Ok((past(&client, program.as_str()).await?, ledger(&client, program.as_str()).await?))
+    })?;
     let from = flags.get_one::<UnixMs>("from").copied();
     let until = flags.get_one::<UnixMs>("to").map(|day| day.plus_ms(DAY_MS));
-    let changes = changes(&replay(&past, &rules), from, until);
+    let outcomes = replay(&past, &rules);
+    let mut changes = changes(&outcomes, from, until);
+    pay(&past, &ledger, &outcomes, (from, until), &mut changes);
     super::print(&match text("format") {
         Some("json") => json(&changes),
         _ => people(&changes),
@@ -106,6 +111,13 @@ fn json(changes: &BTreeMap<String, Change>) -> String {
                 "qualifications": change.qualifications,
                 "qualifications_then": change.qualifications_then,
                 "undecided": change.undecided,
+                "rewards": change.rewards.iter().map(|((party, currency), [minor, then])| json!({
+                    "party": party,
+                    "currency": currency,
+                    "minor": minor,
+                    "minor_then": then,
+                })).collect::<Vec<_>>(),
+                "rewards_undecided": change.rewards_undecided,
             })
         })
         .collect();
@@ -137,10 +149,42 @@ fn people(changes: &BTreeMap<String, Change>) -> String {
         0 => String::new(),
         count => format!(
             "undecided: {count} leads and qualifications, of persons with a lead that was stored without its \
-             touches, or whose stored credit the stored events do not give\n"
+             touches, whose stored credit the stored events do not give, or whose payments are added up to a total \
+             and would belong to other leads\n"
         ),
     };
-    format!("{table}{note}")
+    let paid = paid(changes);
+    format!("{table}{note}{paid}")
+}
+
+/// What stands of rewards now, and what would.
+fn paid(changes: &BTreeMap<String, Change>) -> String {
+    let mut table = Table::new(&[
+        ("referrer", Align::Left),
+        ("for", Align::Left),
+        ("currency", Align::Left),
+        ("minor units", Align::Right),
+        ("then", Align::Right),
+        ("difference", Align::Right),
+    ]);
+    for (referrer, change) in changes {
+        for ((party, currency), [now, then]) in &change.rewards {
+            let difference = format!("{:+}", i128::from(*then) - i128::from(*now));
+            let texts = [referrer, party, currency].map(|text| cell(&text.as_str().into()));
+            table.row([&texts[..], &[now.to_string(), then.to_string(), difference]].concat());
+        }
+    }
+    if changes.values().all(|change| change.rewards.is_empty()) {
+        return "no rewards: none stand, and none would\n".to_owned();
+    }
+    let undecided: u64 = changes.values().map(|change| change.rewards_undecided).sum();
+    let note = match undecided {
+        0 => String::new(),
+        count => format!(
+            "undecided: {count} rewards that the stored events do not give as they stand; they count as they are\n"
+        ),
+    };
+    format!("\nrewards that stand (accrued, held, approved or issued), and would\n{table}{note}")
 }
 
 #[cfg(test)]
