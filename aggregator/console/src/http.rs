@@ -7,10 +7,13 @@
 //! | `GET /v1/programs/P/status` | leads with their states: `referrer`, `test`, `after`, `limit` |
 //! | `GET /v1/programs/P/REPORT` | rows of a [report](crate::reports::Report): `from`, `to`, `referrer`; of rewards `as_of`; `limit` |
 //!
+//! `GET /v1/openapi.json` describes all of it (`schemas/json/console.json`), to anybody.
+//!
 //! Who may ask is known to whoever starts it ([`Access`]). Errors are problems (RFC 9457). Questions are
 //! bounded in number, time and rows; reaching the number is answered 503 and counted.
 
 mod answer;
+mod openapi;
 mod problem;
 mod route;
 

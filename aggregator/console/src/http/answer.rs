@@ -13,7 +13,7 @@ use whence_runtime::http::{Full, full, read_body};
 use whence_schemas::{ids::ProgramId, subject::AliasKind};
 
 use super::{
-    Console,
+    Console, openapi,
     problem::{Code, Problem},
     route::{About, Query, Route, somebody},
 };
@@ -30,6 +30,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) async fn answer(console: Arc<Console>, request: Request<Incoming>) -> Response<Full> {
+    if request.uri().path() == openapi::PATH {
+        return openapi::answer(request.method());
+    }
     let Some(route) = Route::of(request.uri().path()) else {
         return Problem::new(Code::NotFound, "there is no such path").response();
     };

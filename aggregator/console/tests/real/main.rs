@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod document;
+mod http;
 mod lineage;
 mod replay;
 mod reports;

@@ -56,7 +56,7 @@ pub fn person(lead: &'static str) -> Person {
 
 /// Ann's leads: `1` paid 10.00 of which 4.00 are refunded, so that 0.60 are paid to her; `2` clicked too fast to be
 /// paid unseen; `3` is beyond the budget. Bob's lead `4` is nobody's money yet.
-async fn world() -> World {
+pub async fn world() -> World {
     let mut world = World::new().await;
     let (long, short) = (vec![world.token("ann", HOUR_MS)], vec![world.token("ann", 10)]);
     world
