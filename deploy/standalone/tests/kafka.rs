@@ -7,8 +7,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use serde_json::json;
-use support::{Role, count, run, until};
+use serde_json::{Value, json};
+use support::{Role, ask, count, run, until};
 use tempfile::tempdir;
 
 /// The broker, and topics that no other run uses.
@@ -168,4 +168,102 @@ fn an_edge_that_starts_without_kafka_answers_the_links_it_knew() {
     let (status, readiness) = stranger.readiness();
     assert_eq!(status, 503, "an edge that knows no links takes no traffic: {readiness}");
     assert!(stranger.stop().success());
+}
+
+#[test]
+fn finance_and_those_who_ask_work_over_brokers_as_on_one_machine() {
+    let (brokers, prefix) = kafka("desk");
+    let dir = tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    let path = |name: &str| place(name).to_str().unwrap().to_owned();
+    let secrets = path("secrets.toml");
+    assert!(run(&["secrets", "new", &secrets]).status.success());
+    let (key_file, key) = admin_key(dir.path());
+    let bus = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix];
+    let topics = ["--clicks-partitions", "1", "--conversions-partitions", "1", "--topic-replication", "1"];
+    assert!(run(&[&["topics"], &bus[..], &topics].concat()).status.success());
+    let clickhouse = Role::start(&place("clickhouse"), &["clickhouse"]);
+    clickhouse.until_ready();
+    let url = clickhouse.address("clickhouse");
+    let store = ["--clickhouse-url", &url];
+    assert!(run(&[&["migrate"], &store[..]].concat()).status.success());
+    let start = |name: &str, flags: &[&str]| {
+        Role::start(&place(name), &[&[name, "--secrets-file", &secrets], &bus[..], flags].concat())
+    };
+    let ingest = start("ingest", &["--api-admin-key-file", &key_file]);
+    let aggregate = start(
+        "aggregate",
+        &[&store[..], &["--kafka-group", &prefix, "--kafka-session-timeout", "3s"]].concat(),
+    );
+    let console = start("console", &store);
+    [&ingest, &aggregate, &console].into_iter().for_each(Role::until_ready);
+    ingest.set_up_world(&key);
+    let order = json!({ "id": "order", "for": "referrer", "currency": "EUR", "percent": "10" });
+    let program = json!({ "destination_hosts": ["shop.example"], "channels": ["email"], "rewards": [order] });
+    ingest.call_with(&key, "PUT", "/v1/programs/p", &program);
+    let token = ingest.click("x");
+    // Later than the click, whatever the clock's resolution.
+    let soon = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64 + 1000;
+    for event in [
+        json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "touches": [{ "token": token }],
+            "occurred_at": soon }),
+        json!({ "type": "qualification", "program": "p", "id": "2", "lead": "bob", "name": "purchase",
+            "value": { "minor": 1000, "currency": "EUR" } }),
+    ] {
+        ingest.call_with(&key, "POST", "/v1/events", &event);
+    }
+    // By a timer that the aggregator has sent through the topic.
+    clickhouse.until_count("SELECT count() FROM payouts WHERE amount_minor = 100", 1);
+
+    let told = |arguments: &[&str]| {
+        let output = run(&[arguments, &store, &["--data", &path("tools")]].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let holds = |text: &str, expected: &str| assert!(text.contains(expected), "no {expected:?} in {text}");
+    let (api, file) = (ingest.address("api"), path("payouts.csv"));
+    let desk = ["--api-url", &api, "--api-key-file", &key_file, "--by", "kim"];
+    told(&["payouts", "export", "p", "--output", &file]);
+    let mark = [&["payouts", "mark", "p", &file, "--reference", "SEPA-1"], &desk[..]].concat();
+    holds(&told(&mark), "issued");
+    holds(&told(&mark), "unchanged");
+    holds(
+        &told(&["report", "rewards", "--program", "p", "--format", "csv"]),
+        "\"ann\",\"referrer\",\"EUR\",0,0,0,100",
+    );
+    let lineage = told(&["lineage", "p", "bob", "--secrets-file", &secrets]);
+    holds(&lineage, "ann gets the credit");
+    holds(&lineage, "under the reference \"SEPA-1\" (by kim)");
+    holds(&told(&["status", "p", "--referrer", "ann"]), "order issued 100 EUR");
+    let replayed = told(&["replay", "p", "--window", "0h"]);
+    let words: Vec<&str> = replayed.split_whitespace().collect();
+    holds(&words.join(" "), "ann referrer EUR 100 0 -100");
+    let reward = "SELECT any(reward_id) FROM rewards FORMAT TSV";
+    let reward = ask(&url, "POST", "/?database=whence", &[], reward).body;
+    let back =
+        [&["rewards", "claw-back", "p", reward.trim(), "--reason", "a chargeback"], &desk[..]].concat();
+    holds(&told(&back), "applied");
+
+    let made =
+        ingest.call_with(&key, "POST", "/v1/keys", &json!({ "scopes": ["reports:read"], "program": "p" }));
+    let reader = [("authorization", format!("Bearer {}", made["key"].as_str().unwrap()))];
+    let asked = |path: &str| {
+        let answer = until("the console knows the key", || {
+            let answer =
+                ask(&console.address("console"), "GET", &format!("/v1/programs/p/{path}"), &reader, "");
+            (answer.status != 401).then_some(answer)
+        });
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        serde_json::from_str::<Value>(&answer.body).unwrap()
+    };
+    assert_eq!(asked("rewards")["items"][0]["clawed_back"], json!(100));
+    assert_eq!(asked("payouts")["items"], json!([]));
+    assert_eq!(asked("status?referrer=ann")["items"][0]["rewards"][0]["reason"], json!("a chargeback"));
+    holds(&asked("lineage/bob").to_string(), "a chargeback");
+    assert_eq!(asked("funnel")["items"][0]["value_minor"], json!({ "EUR": 1000 }));
+    for role in [console, aggregate, ingest, clickhouse] {
+        let log = role.log();
+        assert!(role.stop().success(), "{log}");
+    }
 }
