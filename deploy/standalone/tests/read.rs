@@ -38,6 +38,8 @@ fn a_lead_is_explained_by_each_of_its_names_and_listed_with_its_state() {
     whence.call("POST", "/v1/events", &paid);
     whence.until_count("SELECT count() FROM qualifications WHERE referrer = 'ann' AND sign = 1", 1);
     whence.until_count("SELECT count() FROM clicks", 1);
+    // What names are found by is stored last.
+    whence.until_count("SELECT uniqExact(event_id) FROM subject_keys", 2);
 
     let by_lead = told(&data, &["lineage", "p", "bob", "--referrer", "eve"]);
     for expected in [
