@@ -278,7 +278,7 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
 fn terms(terms: Option<RewardTerms>) -> Result<RewardTerms, Unfit> {
     let terms = terms.unwrap_or_default();
     let is_sound = mistakes(&terms).is_empty();
-    is_sound.then_some(terms).ok_or(Unfit::Malformed("its reward terms can't be"))
+    is_sound.then_some(terms).ok_or(Unfit::Malformed("its reward terms break a rule of the registry"))
 }
 
 /// A condition on the person's history that can be decided: what is not understood must not count.
