@@ -1,10 +1,14 @@
 //! One request to an endpoint: bounded in time and in what is read of the answer, to an address that may be called,
 //! without following redirects. Connections are kept and used again; each was made to an address that was looked at.
 
-use crate::address::is_public;
+use crate::{
+    address::is_public,
+    metrics::bound_met,
+    sign::{SigningKey, sign},
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     HeaderMap, Request, StatusCode, Uri,
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT},
@@ -28,6 +32,7 @@ use std::{
     vec,
 };
 use tower_service::Service;
+use whence_schemas::time::UnixMs;
 
 /// What is read of an answer's body, so that its connection can be used again. A longer one costs the connection.
 const BODY_BYTES_MAX: usize = 4096;
@@ -65,6 +70,22 @@ impl Reply {
     pub fn is_taken(&self) -> bool {
         (200..300).contains(&self.status)
     }
+
+    /// Whether the endpoint wants nothing any more (410).
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.status == StatusCode::GONE.as_u16()
+    }
+
+    /// Why it was not taken, as a fixed word; empty where it was.
+    #[must_use]
+    pub fn why(&self) -> &'static str {
+        match self.error {
+            "" if self.is_gone() => "gone",
+            "" if !self.is_taken() => "status",
+            word => word,
+        }
+    }
 }
 
 /// Makes requests.
@@ -97,19 +118,18 @@ impl Caller {
         Caller { client, limits }
     }
 
-    /// Posts a JSON body with these headers.
-    pub async fn post(&self, url: &str, headers: HeaderMap, body: Bytes) -> Reply {
+    /// Posts a JSON body under this id, signed by these keys as at `at`, as the Standard Webhooks specification
+    /// has it.
+    pub async fn post(&self, url: &str, keys: &[SigningKey], id: &str, at: UnixMs, body: Bytes) -> Reply {
         let Ok(url) = url.parse::<Uri>() else { return Reply::failed("bad_url") };
         if !self.may_call(&url) {
             return Reply::failed("address_refused");
         }
+        let headers = headers(keys, id, at, &body);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = hyper::Method::POST;
         *request.uri_mut() = url;
         *request.headers_mut() = headers;
-        let own = request.headers_mut();
-        own.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        own.insert(USER_AGENT, HeaderValue::from_static("whence"));
         match tokio::time::timeout(self.limits.timeout, self.exchange(request)).await {
             Ok(reply) => reply,
             Err(_) => Reply::failed("timeout"),
@@ -135,7 +155,10 @@ impl Caller {
             .then(|| retry_after(response.headers()))
             .flatten();
         // Whatever it says: to have been read is all that is wanted of it.
-        let _ = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+        let read = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
+        if read.is_err_and(|error| error.is::<LengthLimitError>()) {
+            bound_met("answer_bytes");
+        }
         let error = if status.is_redirection() { "redirect" } else { "" };
         Reply { status: status.as_u16(), error, asked }
     }
@@ -155,6 +178,22 @@ fn tls() -> ClientConfig {
         .expect("the provider has the default versions")
         .with_root_certificates(roots)
         .with_no_client_auth()
+}
+
+/// The headers of a signed message.
+fn headers(keys: &[SigningKey], id: &str, at: UnixMs, body: &[u8]) -> HeaderMap {
+    let seconds = at.0.div_euclid(1000);
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(USER_AGENT, HeaderValue::from_static("whence"));
+    let mut put = |name: &'static str, value: String| {
+        let value = HeaderValue::try_from(value).expect("ids, digits and Base64 are visible ASCII");
+        headers.insert(name, value);
+    };
+    put("webhook-id", id.to_owned());
+    put("webhook-timestamp", seconds.to_string());
+    put("webhook-signature", sign(keys, id, seconds, body));
+    headers
 }
 
 /// `Retry-After` in seconds. One that is a date is left out: it would need the endpoint's clock to be right.

@@ -4,23 +4,20 @@
 //! came first, since the next message goes after the one before it is settled, and lines are stored in that order.
 
 mod log;
+mod sending;
 mod target;
 
 use crate::{
     Outbound, chain,
     client::{Caller, Reply},
     message::Message,
-    queue::{Answer, Flight, Place, Verdict},
+    queue::Place,
     reader::{Eras, checkpoint},
-    sign::{SigningKey, sign},
-    tables::{DeliveryRow, outcome},
-    wall_clock,
 };
 use clickhouse::error::Error;
-use hyper::{HeaderMap, header::HeaderValue};
 use log::Log;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -107,6 +104,8 @@ struct Delivery<'a> {
     sent: HashMap<Id, Sent>,
     log: Log,
     turn: usize,
+    /// The bound that kept what was due from being sent when that was looked at last.
+    held_by: Option<&'static str>,
 }
 
 impl<'a> Delivery<'a> {
@@ -138,6 +137,7 @@ impl<'a> Delivery<'a> {
             sent: HashMap::new(),
             log: Log::new(),
             turn: 0,
+            held_by: None,
         })
     }
 
@@ -173,8 +173,9 @@ impl<'a> Delivery<'a> {
                 return Err(error);
             }
         }
+        let share = self.outbound.settings.messages_share(self.targets.len());
         for target in self.targets.values_mut().filter(|target| !target.endpoint.disabled) {
-            target.read(&self.outbound.tables, &self.eras, &self.outbound.settings).await?;
+            target.read(&self.outbound.tables, &self.eras, share).await?;
         }
         self.start().await?;
         self.save(false).await
@@ -243,116 +244,6 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// Sends what is due and may be sent.
-    async fn start(&mut self) -> Result<(), Error> {
-        let now = wall_clock();
-        let mut flights: Vec<(Name, Flight<Arc<Message>>)> = Vec::new();
-        let settings = &self.outbound.settings;
-        self.turn = self.turn.wrapping_add(1);
-        let count = self.targets.len().max(1);
-        let first = self.turn % count;
-        for number in 0..self.targets.len() {
-            let Some((name, target)) = self.targets.iter_mut().nth((first + number) % count) else { break };
-            while !target.endpoint.disabled
-                && flights.len() + self.requests.len() < settings.deliveries_max
-                && self.log.has_room(flights.len() + self.requests.len())
-                && let Some(flight) = target.queue.take(now)
-            {
-                flights.push((name.clone(), flight));
-            }
-        }
-        if flights.is_empty() {
-            return Ok(());
-        }
-        let leads: BTreeSet<_> = flights.iter().map(|((program, _), f)| (program.clone(), f.lead)).collect();
-        match self.outbound.tables.leads(&leads).await {
-            Ok(leads) => {
-                for (name, flight) in flights {
-                    let lead = leads.get(&flight.lead).map_or("", String::as_str);
-                    self.send(name, flight, lead);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                for (name, flight) in flights {
-                    if let Some(target) = self.targets.get_mut(&name) {
-                        target.queue.put_back(flight.lead, now);
-                    }
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn send(&mut self, target: Name, flight: Flight<Arc<Message>>, lead: &str) {
-        let Flight { lead: lead_id, message, attempt } = flight;
-        let Some(of) = self.targets.get(&target) else { return };
-        let (url, keys, started_at) = (of.endpoint.url.clone(), Arc::clone(&of.keys), wall_clock());
-        let body = message.body(lead);
-        let id = message.webhook_id();
-        let sent = Sent { target, lead: lead_id, message, attempt, started_at, started: Instant::now() };
-        if keys.is_empty() {
-            self.settle(&sent, Reply { status: 0, error: "no_secret", asked: None });
-            return;
-        }
-        let caller = Arc::clone(&self.caller);
-        let headers = headers(&keys, &id, started_at, &body);
-        let task = self.requests.spawn(async move { caller.post(&url, headers, body).await });
-        self.sent.insert(task.id(), sent);
-    }
-
-    fn landed(&mut self, landed: Result<(Id, Reply), tokio::task::JoinError>) {
-        let (id, reply) = landed.unwrap_or_else(|error| {
-            tracing::error!(%error, "a request died");
-            (error.id(), Reply { status: 0, error: "defect", asked: None })
-        });
-        if let Some(sent) = self.sent.remove(&id) {
-            self.settle(&sent, reply);
-        }
-    }
-
-    fn settle(&mut self, sent: &Sent, reply: Reply) {
-        let Some(target) = self.targets.get_mut(&sent.target) else { return };
-        const GONE: u16 = 410;
-        let answer = match reply.status {
-            _ if reply.is_taken() => Answer::Taken,
-            GONE => Answer::Gone,
-            _ => Answer::Failed(reply.asked),
-        };
-        let now = wall_clock();
-        let verdict = target.queue.settle(sent.lead, sent.started_at, now, answer, rand::random());
-        let (word, next_at) = match verdict {
-            Verdict::Delivered => ("delivered", UnixMs(0)),
-            Verdict::Retry(at) => ("retry", at),
-            Verdict::Dead => ("dead", UnixMs(0)),
-        };
-        metrics::counter!("whence_deliveries_total", "outcome" => word).increment(1);
-        let error = match (reply.error, reply.status) {
-            ("", GONE) => "gone",
-            ("", _) if !reply.is_taken() => "status",
-            (word, _) => word,
-        };
-        let (program, endpoint) = sent.target.clone();
-        if verdict == Verdict::Dead {
-            let id = sent.message.webhook_id();
-            tracing::warn!(program, endpoint, id, error, status = reply.status, "a message is given up");
-        }
-        self.log.add(DeliveryRow {
-            program,
-            endpoint,
-            message_id: sent.message.message_id,
-            attempt: sent.attempt,
-            r#type: sent.message.r#type.clone(),
-            lead_id: sent.lead,
-            started_at: sent.started_at.0,
-            duration_ms: u32::try_from(sent.started.elapsed().as_millis()).unwrap_or(u32::MAX),
-            status: reply.status,
-            outcome: outcome(verdict),
-            error: error.to_owned(),
-            next_at: next_at.0,
-        });
-    }
-
     /// Saves checkpoints that have moved, if it is time. What is not logged yet is not passed.
     async fn save(&mut self, at_once: bool) -> Result<(), Error> {
         let waiting: usize = self.targets.values().map(|target| target.queue.len()).sum();
@@ -373,7 +264,7 @@ impl<'a> Delivery<'a> {
             return Ok(());
         }
         let row = |((program, endpoint), place): &(Name, Place)| {
-            checkpoint(&self.eras, *place, (program, endpoint), self.partition, wall_clock())
+            checkpoint(&self.eras, *place, (program, endpoint), self.partition, (self.outbound.now)())
         };
         let rows: Vec<_> = moved.iter().filter_map(row).collect();
         if !rows.is_empty() {
@@ -388,7 +279,7 @@ impl<'a> Delivery<'a> {
     }
 
     fn wake_at(&self) -> Instant {
-        let now = wall_clock();
+        let now = (self.outbound.now)();
         let may_send = self.requests.len() < self.outbound.settings.deliveries_max
             && self.log.has_room(self.requests.len());
         let enabled = self.targets.values().filter(|target| may_send && !target.endpoint.disabled);
@@ -413,18 +304,4 @@ impl<'a> Delivery<'a> {
             tracing::warn!(partition = self.partition, error = chain(&error), "checkpoints are not saved");
         }
     }
-}
-
-/// The headers of the Standard Webhooks specification.
-fn headers(keys: &[SigningKey], id: &str, at: UnixMs, body: &[u8]) -> HeaderMap {
-    let seconds = at.0.div_euclid(1000);
-    let mut headers = HeaderMap::new();
-    let mut put = |name: &'static str, value: String| {
-        let value = HeaderValue::try_from(value).expect("ids, digits and Base64 are visible ASCII");
-        headers.insert(name, value);
-    };
-    put("webhook-id", id.to_owned());
-    put("webhook-timestamp", seconds.to_string());
-    put("webhook-signature", sign(keys, id, seconds, body));
-    headers
 }

@@ -44,6 +44,9 @@ use topic::FactsTopic;
 use whence_aggregator::work::{Companion, Owned};
 use whence_schemas::time::UnixMs;
 
+/// Tells the time. Nothing is waited for longer than a second without asking it again.
+pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;
+
 /// Everything that is needed to send.
 pub struct Outbound {
     /// Bounds and times.
@@ -54,6 +57,8 @@ pub struct Outbound {
     pub directory: Arc<dyn Directory>,
     /// The topic of facts; none without Kafka.
     pub topic: Option<FactsTopic>,
+    /// When messages are due and given up: [`machine_time`].
+    pub now: Now,
 }
 
 impl Outbound {
@@ -78,8 +83,9 @@ impl Outbound {
     }
 }
 
-/// Now.
-fn wall_clock() -> UnixMs {
+/// The machine's time.
+#[must_use]
+pub fn machine_time() -> UnixMs {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }

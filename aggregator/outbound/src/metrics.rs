@@ -9,6 +9,17 @@ pub fn describe() {
         Unit::Count,
         "Tries to send a message to an endpoint, by what became of it: delivered, retry or dead"
     );
+    describe_counter!(
+        "whence_delivery_failures_total",
+        Unit::Count,
+        "Tries that an endpoint did not take, by why: status, timeout, connect, connection, tls, address_refused, …"
+    );
+    describe_counter!(
+        "whence_delivery_bounds_total",
+        Unit::Count,
+        "Times that a bound was met: messages (an endpoint's wait in ClickHouse), requests, log_lines (deliveries \
+         wait), answer_bytes (an answer was not read to its end)"
+    );
     describe_gauge!(
         "whence_deliveries_waiting",
         Unit::Count,
@@ -30,4 +41,9 @@ pub fn describe() {
         Unit::Count,
         "Times the topic of facts could not be written or what is to be written could not be read"
     );
+}
+
+/// A bound was met.
+pub(crate) fn bound_met(bound: &'static str) {
+    metrics::counter!("whence_delivery_bounds_total", "bound" => bound).increment(1);
 }

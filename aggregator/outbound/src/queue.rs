@@ -17,15 +17,6 @@ pub const FAILURES_MAX: u32 = 3;
 /// The longest wait of an endpoint that goes on failing; it begins as that of a message.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Bounds of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct QueueLimits {
-    /// Requests at a time.
-    pub flying_max: usize,
-    /// Messages, at most, but for those that one record caused together.
-    pub messages_max: usize,
-}
-
 /// Where a message stands in its partition: by the order of incarnations, then by offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
@@ -88,7 +79,7 @@ struct Waiting<M> {
 
 /// The queue of one endpoint.
 pub struct Queue<M> {
-    limits: QueueLimits,
+    flying_max: usize,
     policy: RetryPolicy,
     leads: HashMap<Uuid, VecDeque<Waiting<M>>>,
     /// The first message of each lead that is not on its way: when it is due, in the order in which they came.
@@ -101,11 +92,11 @@ pub struct Queue<M> {
 }
 
 impl<M: Clone> Queue<M> {
-    /// An empty queue.
+    /// An empty queue, of which so many messages are sent at a time.
     #[must_use]
-    pub fn new(limits: QueueLimits, policy: RetryPolicy) -> Queue<M> {
+    pub fn new(flying_max: usize, policy: RetryPolicy) -> Queue<M> {
         Queue {
-            limits,
+            flying_max,
             policy,
             leads: HashMap::new(),
             due: BTreeSet::new(),
@@ -135,12 +126,6 @@ impl<M: Clone> Queue<M> {
         self.flying
     }
 
-    /// How many messages may be added.
-    #[must_use]
-    pub fn room(&self) -> usize {
-        self.limits.messages_max.saturating_sub(self.len())
-    }
-
     /// The first place that is not done with.
     #[must_use]
     pub fn first_place(&self) -> Option<Place> {
@@ -164,7 +149,13 @@ impl<M: Clone> Queue<M> {
     }
 
     fn has_room_to_fly(&self) -> bool {
-        self.flying < if self.is_failing() { 1 } else { self.limits.flying_max }
+        self.flying < if self.is_failing() { 1 } else { self.flying_max }
+    }
+
+    /// Whether [`Queue::take`] gives something.
+    #[must_use]
+    pub fn may_take(&self, now: UnixMs) -> bool {
+        self.wake_at().is_some_and(|at| at <= now)
     }
 
     /// The next message to send, if one is due and may be sent. Its outcome must be told by [`Queue::settle`], or

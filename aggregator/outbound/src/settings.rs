@@ -1,7 +1,10 @@
 //! The settings, and what they mean to the parts.
 
-use crate::{client::CallLimits, queue::QueueLimits, retry::RetryPolicy};
+use crate::{client::CallLimits, retry::RetryPolicy};
 use std::time::Duration;
+
+/// Messages of all endpoints of a partition in memory, but for those that one record caused together.
+const MESSAGES_MAX: usize = 200_000;
 
 whence_runtime::settings! {
     /// Deliveries
@@ -18,7 +21,7 @@ whence_runtime::settings! {
         pub deliveries_max: usize = "64" in 1..=10_000,
         /// Requests at a time to one endpoint.
         pub endpoint_deliveries_max: usize = "4" in 1..=1000,
-        /// Messages of one endpoint in memory; more wait in ClickHouse.
+        /// Messages of one endpoint in memory; more wait in ClickHouse. A partition has 200,000 of all endpoints.
         pub endpoint_messages_max: usize = "2000" in 1..=1_000_000,
         /// Endpoints may be in private networks and on this machine itself, there also without TLS.
         pub delivery_private: bool = "false",
@@ -36,10 +39,11 @@ impl DeliverySettings {
         }
     }
 
-    /// Bounds of an endpoint's queue.
+    /// Messages of one endpoint in memory, where there are so many endpoints: each has the same share, however
+    /// many of the others fail.
     #[must_use]
-    pub fn queue_limits(&self) -> QueueLimits {
-        QueueLimits { flying_max: self.endpoint_deliveries_max, messages_max: self.endpoint_messages_max }
+    pub fn messages_share(&self, endpoints: usize) -> usize {
+        self.endpoint_messages_max.min((MESSAGES_MAX / endpoints.max(1)).max(1))
     }
 
     /// Bounds of one request.

@@ -2,11 +2,10 @@
 //! acknowledged, remembered. What was produced and not remembered is produced again: at least once.
 
 use crate::{
-    chain,
+    chain, machine_time,
     message::Message,
     reader::{Eras, Reader, checkpoint},
     tables::{Tables, Wanted},
-    wall_clock,
 };
 use rdkafka::{
     ClientConfig,
@@ -192,7 +191,7 @@ impl<'a> Publisher<'a> {
         if !self.is_unsaved {
             return Ok(());
         }
-        let row = checkpoint(&self.eras, self.reader.at(), NAME, self.partition, wall_clock());
+        let row = checkpoint(&self.eras, self.reader.at(), NAME, self.partition, machine_time());
         self.tables.save(&row.into_iter().collect::<Vec<_>>()).await?;
         (self.is_unsaved, self.save_at) = (false, Instant::now() + SAVE_EVERY);
         Ok(())

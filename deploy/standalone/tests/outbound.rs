@@ -4,135 +4,26 @@
 
 mod support;
 
-use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use support::hooks::{Receiver, Taken, write_secrets};
 use support::{Role, ask, is_running, until};
 use tempfile::tempdir;
-use whence_ingest::webhooks::{Delivery, Provider};
-use whence_schemas::event::{self, Fact, WebhookSource};
-use whence_schemas::time::UnixMs;
+use uuid::Uuid;
+use whence_schemas::event::{self, Fact};
 
 const ONE: &str = "whsec_b25lIHNlY3JldCBvZiB0aGUgdGVzdHM=";
+/// Leads of one life of the process.
+const LEADS: usize = 60;
 const TWO: &str = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3Rz";
-
-/// A webhook as it came.
-#[derive(Clone)]
-struct Hook {
-    headers: HeaderMap,
-    raw: Vec<u8>,
-    body: Value,
-}
-
-impl Hook {
-    /// By whence's own reader of Standard Webhooks.
-    fn is_signed_by(&self, secret: &str) -> bool {
-        let at: i64 = self.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
-        let delivery = Delivery {
-            method: "POST",
-            uri: Cow::Borrowed("/hook"),
-            query: None,
-            headers: &self.headers,
-            body: &self.raw,
-            now: UnixMs(at * 1000),
-        };
-        let source = WebhookSource::default();
-        Provider::StandardWebhooks.verify(&delivery, &source, &[secret.as_bytes()]).is_ok()
-    }
-
-    fn id(&self) -> String {
-        self.headers["webhook-id"].to_str().unwrap().to_owned()
-    }
-}
-
-/// Takes webhooks on a thread, until it is dropped.
-struct Receiver {
-    address: SocketAddr,
-    taken: Arc<Mutex<Vec<Hook>>>,
-    stop: Arc<Mutex<bool>>,
-}
-
-impl Receiver {
-    fn at(address: SocketAddr, taken: &Arc<Mutex<Vec<Hook>>>) -> Receiver {
-        let listener = until("the port is free", || TcpListener::bind(address).ok());
-        let (address, stop) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(false)));
-        let (kept, stopped) = (Arc::clone(taken), Arc::clone(&stop));
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if *stopped.lock().unwrap() {
-                    return;
-                }
-                if let Some(hook) = stream.ok().and_then(|stream| take(stream).ok()) {
-                    kept.lock().unwrap().push(hook);
-                }
-            }
-        });
-        Receiver { address, taken: Arc::clone(taken), stop }
-    }
-
-    /// The messages in the order in which each came first.
-    fn first(&self) -> Vec<Hook> {
-        let mut first: Vec<Hook> = Vec::new();
-        for hook in self.taken.lock().unwrap().iter() {
-            if first.iter().all(|known| known.id() != hook.id()) {
-                first.push(hook.clone());
-            }
-        }
-        first
-    }
-
-    fn types(&self) -> Vec<String> {
-        self.first().iter().map(|hook| hook.body["type"].as_str().unwrap().to_owned()).collect()
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        *self.stop.lock().unwrap() = true;
-        let _ = TcpStream::connect(self.address);
-    }
-}
-
-/// One request, answered 200, and the connection closed.
-fn take(stream: TcpStream) -> std::io::Result<Hook> {
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let mut reader = BufReader::new(stream);
-    let mut headers = HeaderMap::new();
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    loop {
-        line.clear();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-        let name = HeaderName::try_from(name.to_ascii_lowercase()).unwrap();
-        headers.insert(name, HeaderValue::try_from(value).unwrap());
-    }
-    let length = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
-    let mut raw = vec![0; length.unwrap_or_default()];
-    reader.read_exact(&mut raw)?;
-    let body = serde_json::from_slice(&raw)?;
-    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    reader.into_inner().write_all(answer)?;
-    Ok(Hook { headers, raw, body })
-}
-
-fn write_secrets(dir: &Path, text: &str) -> PathBuf {
-    let path = dir.join("webhook-secrets");
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    path
-}
 
 #[test]
 fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
@@ -149,8 +40,8 @@ fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
     let rule = json!({ "id": "order", "for": "referrer", "qualification": "purchase", "currency": "EUR", "fixed_minor": 500 });
     let program = json!({ "destination_hosts": ["shop.example"], "channels": ["email"], "rewards": [rule] });
     whence.call_with(&key, "PUT", "/v1/programs/p", &program);
-    let taken = Arc::default();
-    let receiver = Receiver::at("127.0.0.1:0".parse().unwrap(), &taken);
+    let taken: Arc<Taken> = Arc::default();
+    let receiver = Receiver::new(&taken);
     let address = receiver.address;
     let endpoint = |secrets: Value| json!({ "url": format!("http://{address}/hook?token=not-in-a-log"), "secrets": secrets });
     whence.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint(json!(["shop-1"])));
@@ -166,8 +57,8 @@ fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
             "value": { "amount": "19.99", "currency": "EUR" } }),
     );
     let mut told = vec!["lead.credited", "lead.qualified", "reward.accrued", "reward.approved"];
-    until("the reward is approved and told", || (receiver.types() == told).then_some(()));
-    let first = receiver.first();
+    until("the reward is approved and told", || (taken.types() == told).then_some(()));
+    let first = taken.first();
     assert!(first.iter().all(|hook| hook.is_signed_by(ONE) && !hook.is_signed_by(TWO)));
     let credited = &first[0].body["data"];
     assert_eq!(
@@ -202,10 +93,10 @@ fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
     whence.until_ready();
     let tries = whence.count("SELECT count() FROM deliveries").unwrap();
     until("it goes on trying", || (whence.count("SELECT count() FROM deliveries")? > tries).then_some(()));
-    let receiver = Receiver::at(address, &taken);
+    let _receiver = Receiver::at(address, &taken);
     told.extend(["reward.issued", "lead.disqualified", "reward.clawed_back"]);
-    until("all is told", || (receiver.types() == told).then_some(()));
-    let last = receiver.first().pop().unwrap();
+    until("all is told", || (taken.types() == told).then_some(()));
+    let last = taken.first().pop().unwrap();
     assert!(last.is_signed_by(ONE) && last.is_signed_by(TWO), "while a secret is replaced, both sign");
     assert_eq!(last.body["data"]["amount_minor"], 500);
     whence.until_count("SELECT count() FROM delivery_states WHERE state = 'delivered'", 7);
@@ -215,6 +106,47 @@ fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
     );
     for log in [log, whence.log()] {
         assert!(!log.contains("not-in-a-log") && !log.contains("whsec"), "{log}");
+    }
+    assert!(whence.stop().success());
+}
+
+#[test]
+fn what_was_taken_just_before_a_kill_comes_again_under_its_id_and_nothing_is_lost() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let secrets = write_secrets(dir.path(), &format!("shop-1={ONE}\n"));
+    let flags = ["up", "--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
+    let taken: Arc<Taken> = Arc::default();
+    let receiver = Receiver::new(&taken);
+    let mut whence = Role::start(&data, &flags);
+    whence.until_ready();
+    let key = fs::read_to_string(data.join("admin-key")).unwrap();
+    whence.set_up_world(&key);
+    let endpoint = json!({ "url": format!("http://{}/hook", receiver.address), "secrets": ["shop-1"] });
+    whence.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint);
+    let token = whence.click("x");
+    for life in 1..=2 {
+        let before = taken.all().len();
+        taken.victim.store(whence.pid(), Ordering::SeqCst);
+        let engine = whence.engine_pid();
+        let lead = format!("lead {life}");
+        let events = json!([
+            { "type": "lead", "program": "p", "id": lead, "lead": lead, "wclid": token },
+            { "type": "qualification", "program": "p", "id": format!("{lead}/trial"), "lead": lead, "name": "trial" },
+        ]);
+        whence.call_with(&key, "POST", "/v1/events", &events);
+        assert_eq!(whence.ended().signal(), Some(libc::SIGKILL));
+        until("the engine ends with its parent", || (!is_running(engine)).then_some(()));
+        whence = Role::start(&data, &flags);
+        whence.until_ready();
+        until("all is told", || (taken.types().len() == 2 * life).then_some(()));
+        // Of a lead only the newest can come twice, before the next one.
+        let came = taken.all().split_off(before);
+        let types: Vec<_> = came.iter().map(|hook| hook.body["type"].as_str().unwrap()).collect();
+        assert_eq!(types, ["lead.credited", "lead.credited", "lead.qualified"]);
+        assert_eq!((came[0].id(), &came[0].raw), (came[1].id(), &came[1].raw));
+        assert!(came.iter().all(|hook| hook.is_signed_by(ONE)));
+        whence.until_count("SELECT count() FROM deliveries WHERE outcome = 'delivered'", 2 * life as u64);
     }
     assert!(whence.stop().success());
 }
@@ -254,6 +186,10 @@ fn what_is_announced_is_on_the_topic_of_facts_and_goes_on_after_a_restart() {
         ["--clicks-partitions", "1", "--conversions-partitions", "1", "--kafka-session-timeout", "3s"];
     let flags = [&kafka[..], &topics].concat();
     let topic = format!("{prefix}whence.facts");
+    let unique = |found: &[(Vec<u8>, Fact)]| {
+        let ids: HashSet<_> = found.iter().map(|(_, fact)| fact.id.clone()).collect();
+        ids.len()
+    };
     let mut known: Vec<(Vec<u8>, Fact)> = Vec::new();
     for life in 0..3 {
         let whence = Role::start(&data, &flags);
@@ -262,39 +198,47 @@ fn what_is_announced_is_on_the_topic_of_facts_and_goes_on_after_a_restart() {
         if life == 0 {
             whence.set_up_world(&key);
         }
-        let lead = format!("lead-{life}");
         let token = whence.click("x");
-        let event = json!({ "type": "lead", "program": "p", "id": lead, "lead": lead, "wclid": token });
-        whence.call_with(&key, "POST", "/v1/events", &event);
-        let order = json!({ "type": "qualification", "program": "p", "id": format!("o-{life}"), "lead": lead, "name": "trial" });
-        whence.call_with(&key, "POST", "/v1/events", &order);
-        let unique = |found: &[(Vec<u8>, Fact)]| {
-            let mut ids: Vec<_> = found.iter().map(|(_, fact)| fact.id.clone()).collect();
-            ids.sort();
-            ids.dedup();
-            ids.len()
+        let of = |number: usize| {
+            let lead = format!("lead-{life}-{number}");
+            let came = json!({ "type": "lead", "program": "p", "id": lead, "lead": lead, "wclid": token });
+            let order = json!({ "type": "qualification", "program": "p", "id": format!("{lead}/trial"), "lead": lead, "name": "trial" });
+            [came, order]
         };
-        let wanted = 2 * (life + 1);
+        let events: Vec<Value> = (0..LEADS).flat_map(of).collect();
+        whence.call_with(&key, "POST", "/v1/events", &events.into());
+        // In its second life it is killed while it writes.
+        let wanted = if life == 1 { unique(&known) + 1 } else { 2 * LEADS * (life + 1) };
         known = until("the facts are there", || {
             let found = facts(&brokers, &topic);
-            (unique(&found) == wanted).then_some(found)
+            (unique(&found) >= wanted).then_some(found)
         });
-        if life == 1 {
-            // What was remembered last may be a second old: some may come twice.
-            whence.kill();
-        } else {
-            assert!(whence.stop().success());
+        match life {
+            1 => whence.kill(),
+            2 => {
+                let stored = "SELECT DISTINCT toString(message_id) FROM outbound_messages FORMAT TSV";
+                let stored =
+                    ask(&whence.address("clickhouse"), "POST", "/?database=whence", &[], stored).body;
+                let stored: HashSet<String> = stored.lines().map(str::to_owned).collect();
+                let told: HashSet<String> =
+                    known.iter().map(|(_, fact)| Uuid::from_slice(&fact.id).unwrap().to_string()).collect();
+                assert_eq!(told, stored, "nothing is lost, and nothing is there that is not stored");
+                assert!(whence.stop().success());
+            }
+            _ => assert!(whence.stop().success()),
         }
     }
-    let first: Vec<_> = known.iter().take(2).map(|(_, fact)| fact.r#type.as_str()).collect();
-    assert_eq!(first, ["lead.credited", "lead.qualified"]);
-    assert!(
-        known
-            .iter()
-            .all(|(key, fact)| key[..] == fact.lead_id[..] && fact.id.len() == 16 && fact.program == "p")
-    );
-    let twice = known.len() - 6;
-    assert!(twice <= 2, "only what a kill left unremembered comes twice");
+    let mut by_lead: HashMap<_, Vec<&str>> = HashMap::new();
+    let mut seen = HashSet::new();
+    for (key, fact) in &known {
+        assert!(key[..] == fact.lead_id[..] && fact.program == "p");
+        if seen.insert(fact.id.clone()) {
+            by_lead.entry(key).or_default().push(&fact.r#type);
+        }
+    }
+    assert_eq!(by_lead.len(), 3 * LEADS);
+    assert!(by_lead.values().all(|types| types == &["lead.credited", "lead.qualified"]), "{by_lead:?}");
+    assert!(known.len() <= 8 * LEADS, "only what a kill left unremembered comes twice");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::{
     DeliverySettings, Directory,
     message::Message,
+    metrics::bound_met,
     queue::{Place, Queue, Tried},
     reader::{Eras, Reader},
     sign::SigningKey,
@@ -24,6 +25,8 @@ pub(super) struct Target {
     pub reader: Reader,
     /// What the checkpoint says, and when it was saved.
     pub saved: (Place, Instant),
+    /// Whether messages wait in ClickHouse because enough of them are here.
+    is_full: bool,
 }
 
 /// Program and id.
@@ -37,9 +40,9 @@ impl Target {
         at: Place,
         settings: &DeliverySettings,
     ) -> Target {
-        let queue = Queue::new(settings.queue_limits(), settings.retry_policy());
+        let queue = Queue::new(settings.endpoint_deliveries_max, settings.retry_policy());
         let reader = Reader::new(partition, wanted(&endpoint), at);
-        Target { endpoint, keys, queue, reader, saved: (at, Instant::now()) }
+        Target { endpoint, keys, queue, reader, saved: (at, Instant::now()), is_full: false }
     }
 
     /// Its record has changed.
@@ -53,19 +56,23 @@ impl Target {
         self.queue.first_place().unwrap_or_else(|| self.reader.at())
     }
 
-    /// Fills the queue as far as there is room and anything to read.
-    pub async fn read(
-        &mut self,
-        tables: &Tables,
-        eras: &Eras,
-        settings: &DeliverySettings,
-    ) -> Result<(), Error> {
+    /// Fills the queue to `messages_max`, as far as there is anything to read.
+    pub async fn read(&mut self, tables: &Tables, eras: &Eras, messages_max: usize) -> Result<(), Error> {
         // Not one by one: a read is two questions, however little it is for.
-        let least = PAGE.min(settings.endpoint_messages_max.div_ceil(2));
-        while self.reader.is_behind && self.queue.room() >= least {
+        let least = PAGE.min(messages_max.div_ceil(2));
+        loop {
+            let room = messages_max.saturating_sub(self.queue.len());
+            let is_full = self.reader.is_behind && room < least;
+            if is_full && !self.is_full {
+                bound_met("messages");
+            }
+            self.is_full = is_full;
+            if is_full || !self.reader.is_behind {
+                return Ok(());
+            }
             // What the log can't tell is read again.
             let mut reader = self.reader.clone();
-            let page = reader.read(tables, eras, PAGE.min(self.queue.room())).await?;
+            let page = reader.read(tables, eras, PAGE.min(room)).await?;
             if !page.is_empty() {
                 let ids = page.iter().map(|(_, message)| message.message_id);
                 let logged = tables.logged(&self.endpoint.program, &self.endpoint.id, ids).await?;
@@ -80,7 +87,6 @@ impl Target {
             }
             self.reader = reader;
         }
-        Ok(())
     }
 }
 

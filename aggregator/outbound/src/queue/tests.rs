@@ -11,7 +11,7 @@ const POLICY: RetryPolicy = RetryPolicy {
 };
 
 fn queue(flying_max: usize) -> Queue<usize> {
-    Queue::new(QueueLimits { flying_max, messages_max: 100 }, POLICY)
+    Queue::new(flying_max, POLICY)
 }
 
 fn lead(number: usize) -> Uuid {
@@ -112,7 +112,13 @@ struct World {
 
 impl World {
     fn start_all(&mut self, flying_max: usize) {
-        while let Some(flight) = self.queue.take(self.now) {
+        loop {
+            let may_take = self.queue.may_take(self.now);
+            let Some(flight) = self.queue.take(self.now) else {
+                assert!(!may_take);
+                break;
+            };
+            assert!(may_take);
             let message = flight.message;
             assert!(!self.done.contains(&message), "nothing after its end");
             assert!(self.flights.iter().all(|other| other.lead != flight.lead), "one of a lead at a time");

@@ -6,4 +6,6 @@
 
 mod delivery;
 mod receiver;
+mod reference;
+mod time;
 mod world;

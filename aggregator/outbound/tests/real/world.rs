@@ -3,7 +3,10 @@
 use clickhouse::Client;
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -12,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use whence_aggregator::{clickhouse::migrate::migrate, position::Commit, work::Owned};
 use whence_clickhouse_embedded::testing::EngineProcess;
-use whence_outbound::{DeliverySettings, Directory, Outbound, tables::Tables};
+use whence_outbound::{DeliverySettings, Directory, Now, Outbound, machine_time, tables::Tables};
 use whence_schemas::{event::WebhookEndpoint, ids::Incarnation, sql::Topology};
 
 pub const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==";
@@ -60,6 +63,8 @@ impl Known {
 pub struct World {
     pub client: Client,
     pub known: Arc<Known>,
+    /// By how much the clock of deliveries is ahead of the machine's, in milliseconds.
+    ahead_ms: Arc<AtomicI64>,
     // Dropped in this order: the server before its data.
     _engine: EngineProcess,
     _dir: TempDir,
@@ -111,17 +116,24 @@ impl World {
         let client = Client::default().with_url(engine.url()).with_database("whence");
         migrate(&client, "whence", &Topology::Single).await.unwrap();
         let known = Arc::new(Known { endpoints: Mutex::default(), version: watch::Sender::new(0) });
-        World { client, known, _engine: engine, _dir: dir }
+        World { client, known, ahead_ms: Arc::default(), _engine: engine, _dir: dir }
     }
 
     /// Works partition 0, which is stored up to `next` of this incarnation.
     pub fn work(&self, settings: DeliverySettings, incarnation: u128, next: u64) -> Work {
         let tables = Tables::new(self.client.clone(), false, Duration::from_secs(20));
-        let outbound = Outbound { settings, tables, directory: self.known.clone(), topic: None };
+        let ahead_ms = Arc::clone(&self.ahead_ms);
+        let now: Now = Arc::new(move || machine_time().plus_ms(ahead_ms.load(Ordering::SeqCst)));
+        let outbound = Outbound { settings, tables, directory: self.known.clone(), topic: None, now };
         let (stored, stop) = (watch::Sender::new(Some(commit(incarnation, next))), CancellationToken::new());
         let owned = Owned { partition: 0, stored: stored.subscribe(), stop: stop.clone() };
         let task = tokio::spawn(outbound.companion()(owned));
         Work { stored, stop, task }
+    }
+
+    /// Turns the clock of deliveries to this time, from where it goes on.
+    pub fn turn_to(&self, at_ms: u64) {
+        self.ahead_ms.store(i64::try_from(at_ms).unwrap() - machine_time().0, Ordering::SeqCst);
     }
 
     pub async fn run(&self, sql: &str) {

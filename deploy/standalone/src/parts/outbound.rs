@@ -10,7 +10,7 @@ use whence_ingest::topics::Cluster;
 use whence_ingest::webhooks::NamedSecrets;
 use whence_outbound::tables::Tables;
 use whence_outbound::topic::FactsTopic;
-use whence_outbound::{DeliverySettings, Directory, Outbound};
+use whence_outbound::{DeliverySettings, Directory, Outbound, machine_time};
 use whence_schemas::event::WebhookEndpoint;
 use whence_schemas::topics::FACTS;
 
@@ -73,6 +73,7 @@ pub fn companion(parts: Parts<'_>) -> Result<Companion, Failure> {
         tables: Tables::new(parts.client, is_cluster, parts.aggregator.lookup_timeout),
         directory: Arc::new(Known { registry: Arc::clone(parts.registry), secrets: parts.secrets }),
         topic: topic.transpose()?,
+        now: Arc::new(machine_time),
     };
     Ok(outbound.companion())
 }

@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub mod hooks;
 mod http;
 
 use std::fs::{self, File};
@@ -141,6 +142,11 @@ impl Role {
         fs::read_to_string(self.data.join("stdout")).unwrap()
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).unwrap()
+    }
+
     /// The process id of the newest engine.
     pub fn engine_pid(&self) -> i32 {
         let log = self.log();
@@ -166,7 +172,7 @@ impl Role {
     }
 
     fn signal(&self, signal: libc::c_int) {
-        kill(i32::try_from(self.child.id()).unwrap(), signal);
+        kill(self.pid(), signal);
     }
 
     /// A call of the API with the admin key; panics unless it succeeds.
