@@ -30,3 +30,6 @@ pub const TYPES: [&str; 10] = [
     "reward.rejected",
     "reward.clawed_back",
 ];
+
+/// The type of a message that is never announced, and sent only where a person has it sent: a reward is to be paid.
+pub const PAYOUT_EXPORTED: &str = "payout.exported";

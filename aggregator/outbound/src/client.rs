@@ -77,6 +77,12 @@ impl Reply {
         self.status == StatusCode::GONE.as_u16()
     }
 
+    /// Whether another try soon would end the same way.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        self.is_gone() || matches!(self.error, "address_refused" | "bad_url")
+    }
+
     /// Why it was not taken, as a fixed word; empty where it was.
     #[must_use]
     pub fn why(&self) -> &'static str {

@@ -12,6 +12,7 @@
 //! | [`tables`] | messages, the delivery log, checkpoints | ClickHouse |
 //! | [`reader`] | from the table into a queue, from a checkpoint on | through [`tables`] |
 //! | [`delivery`] | the loop that delivers what a partition announces | through the above |
+//! | [`once`] | messages that somebody sends now, and waits for | through the above |
 //! | [`topic`] | the loop that writes it to the topic | Kafka |
 //!
 //! All of it runs beside the loop of a partition, where that is owned ([`Outbound::companion`]), and reads only what
@@ -26,6 +27,7 @@ pub mod delivery;
 mod directory;
 pub mod message;
 pub mod metrics;
+pub mod once;
 pub mod queue;
 pub mod reader;
 pub mod retry;

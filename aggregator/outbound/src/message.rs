@@ -74,6 +74,12 @@ fn text(text: &str) -> Value {
     if text.is_empty() { Value::Null } else { text.into() }
 }
 
+/// The value of `webhook-id` for the message of this id.
+#[must_use]
+pub fn webhook_id(message_id: Uuid) -> String {
+    format!("msg_{}", message_id.simple())
+}
+
 impl Message {
     /// The order of the messages of one offset: what is about a lead before what follows from it.
     #[must_use]
@@ -84,7 +90,7 @@ impl Message {
     /// The value of `webhook-id`: the same for every try and every endpoint.
     #[must_use]
     pub fn webhook_id(&self) -> String {
-        format!("msg_{}", self.message_id.simple())
+        webhook_id(self.message_id)
     }
 
     /// The body; `lead` is the caller's lead id, empty where it was erased.

@@ -118,6 +118,14 @@ struct LoggedRow {
 }
 
 #[derive(Row, Deserialize)]
+struct TriedRow {
+    #[serde(with = "clickhouse::serde::uuid")]
+    message_id: Uuid,
+    tries: u32,
+    is_delivered: bool,
+}
+
+#[derive(Row, Deserialize)]
 struct LeadRow {
     #[serde(with = "clickhouse::serde::uuid")]
     lead_id: Uuid,
@@ -231,6 +239,46 @@ impl Tables {
             (row.message_id, if row.is_done { Logged::Done } else { Logged::Open(tried) })
         };
         Ok(rows.into_iter().map(logged).collect())
+    }
+
+    /// How often each of these messages was tried, and whether it is delivered; nothing of those that were never.
+    pub async fn tried(
+        &self,
+        program: &str,
+        endpoint: &str,
+        messages: impl Iterator<Item = Uuid>,
+    ) -> Result<HashMap<Uuid, (u32, bool)>, Error> {
+        let sql = format!(
+            "SELECT message_id, max(attempt) AS tries, countIf(outcome = 'delivered') > 0 AS is_delivered \
+             FROM deliveries WHERE program = {} AND endpoint = {} AND message_id IN {} GROUP BY message_id",
+            quoted(program),
+            quoted(endpoint),
+            uuids(messages)
+        );
+        let rows = self.fetch::<TriedRow>(&sql).await?;
+        Ok(rows.into_iter().map(|row| (row.message_id, (row.tries, row.is_delivered))).collect())
+    }
+
+    /// Messages that were given up for this endpoint, `max` at most, in the order in which they were announced; of
+    /// `chosen` alone, unless that is empty. What has come since is left out, and what was never announced, too.
+    pub async fn dead(
+        &self,
+        program: &str,
+        endpoint: &str,
+        chosen: &[Uuid],
+        max: usize,
+    ) -> Result<Vec<Message>, Error> {
+        let mut condition = format!("program = {} AND endpoint = {}", quoted(program), quoted(endpoint));
+        if !chosen.is_empty() {
+            condition.push_str(&format!(" AND message_id IN {}", uuids(chosen.iter().copied())));
+        }
+        let sql = format!(
+            "SELECT ?fields FROM outbound_messages WHERE program = {} \
+             AND message_id IN (SELECT message_id FROM dead_deliveries WHERE {condition}) \
+             ORDER BY announced_at, offset, rank, revision, message_id LIMIT 1 BY message_id LIMIT {max}",
+            quoted(program)
+        );
+        self.fetch(&sql).await
     }
 
     /// The callers' lead ids of these leads (program and id), as they are now: an erased one is empty.

@@ -17,7 +17,7 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 19] = [
+const ENTRIES: [Entry; 20] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
@@ -32,6 +32,7 @@ const ENTRIES: [Entry; 19] = [
     Entry { command: tools::replay::command, run: tools::replay::run },
     Entry { command: tools::rewards::command, run: tools::rewards::run },
     Entry { command: tools::payouts::command, run: tools::payouts::run },
+    Entry { command: tools::deliveries::command, run: tools::deliveries::run },
     Entry { command: tools::trial::command, run: tools::trial::run },
     Entry { command: tools::secrets::command, run: tools::secrets::run },
     Entry { command: tools::validate::command, run: tools::validate::run },

@@ -127,6 +127,12 @@ pub enum Failure {
         /// How many.
         rows: u64,
     },
+    /// An endpoint has not taken all messages; each has been told.
+    #[error("{messages} messages were not delivered: the same command sends them again")]
+    Undelivered {
+        /// How many.
+        messages: u64,
+    },
     /// What was asked makes no sense.
     #[error("{0}")]
     Usage(String),

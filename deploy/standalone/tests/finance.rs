@@ -8,8 +8,11 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
+use support::hooks::{Hook, Receiver, Taken, write_secrets};
 use support::{Role, ask, run};
 use tempfile::{TempDir, tempdir};
 
@@ -172,6 +175,76 @@ fn what_is_exported_is_marked_as_paid_once_and_only_if_it_stands() {
     let roi = finance.told(0, &["report", "reward-roi", "--program", "p", "--format", "json"]);
     let roi: Value = serde_json::from_str(&roi).unwrap();
     assert_eq!((&roi["data"][0]["value_minor"], &roi["data"][0]["cost_minor"]), (&json!(4500), &json!(50)));
+    assert!(finance.whence.stop().success());
+}
+
+#[test]
+fn what_is_to_be_paid_is_sent_signed_and_once_until_it_changes() {
+    const SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgYmFuaw==";
+    let finance = Finance::new();
+    let [first, second, third] = finance.rewards();
+    finance
+        .told(0, &["rewards", "approve", "p", &first, &second, &third, "--by", "kim", "--reason", "checked"]);
+    let taken: Arc<Taken> = Arc::default();
+    let receiver = Receiver::new(&taken);
+    let endpoint =
+        json!({ "url": format!("http://{}/pay?token=not-told", receiver.address), "secrets": ["bank-1"] });
+    finance.whence.call("PUT", "/v1/programs/p/endpoints/bank", &endpoint);
+    let secrets = write_secrets(finance.dir.path(), &format!("bank-1={SECRET}\n"));
+    let command = ["payouts", "export", "p", "--webhook", "bank"];
+    let signed = [&command[..], &["--webhook-secrets-file", secrets.to_str().unwrap()]].concat();
+    let private = [&signed[..], &["--delivery-private"]].concat();
+
+    let refused = finance.told(1, &signed);
+    assert!(refused.contains("address_refused") && refused.ends_with("3 failed\n"), "{refused}");
+    let unsigned = finance.run(&[&command[..], &["--delivery-private"]].concat());
+    assert!(text(&unsigned.stderr).contains("none of the endpoint's secrets (bank-1)"), "{unsigned:?}");
+    let nowhere = finance.run(&["payouts", "export", "p", "--webhook", "nobody"]);
+    assert!(text(&nowhere.stderr).contains("has no endpoint nobody"), "{nowhere:?}");
+    let lines = finance.run(&[&private[..], &["--format", "csv"]].concat());
+    assert!(text(&lines.stderr).contains("webhooks are JSON"), "{lines:?}");
+    assert!(taken.all().is_empty());
+
+    taken.refusals.store(1, Ordering::SeqCst);
+    let told = finance.told(0, &[&private[..], &["--format", "json"]].concat());
+    assert!(told.ends_with("3 delivered\n") && !told.contains("not-told"), "{told}");
+    assert_eq!(taken.all().len(), 4, "one was refused at first");
+    let sent = taken.first();
+    assert!(sent.iter().all(|hook| hook.is_signed_by(SECRET) && hook.body["type"] == "payout.exported"));
+    let of = |hooks: &[Hook], reward: &str| {
+        hooks.iter().rfind(|hook| hook.body["data"]["reward"] == reward).unwrap().clone()
+    };
+    let paid = &of(&sent, &second).body["data"];
+    assert_eq!(
+        (&paid["amount"], &paid["currency"], &paid["referrer"]),
+        (&json!("2.00"), &json!("EUR"), &json!("ann"))
+    );
+    finance.whence.until_count(
+        "SELECT count() FROM delivery_states WHERE type = 'payout.exported' AND state = 'delivered'",
+        3,
+    );
+    assert!(finance.told(0, &private).ends_with("3 unchanged\n"));
+    assert_eq!(taken.all().len(), 4);
+
+    // Without a log all of it comes again, and is the same to whoever keeps ids.
+    ask(&finance.whence.address("clickhouse"), "POST", "/?database=whence", &[], "TRUNCATE TABLE deliveries");
+    assert!(finance.told(0, &private).ends_with("3 delivered\n"));
+    let again = taken.all().split_off(4);
+    assert!(again.len() == 3 && taken.first().len() == 3);
+    assert_eq!(of(&again, &third).raw, of(&sent, &third).raw);
+
+    let refund = json!({ "type": "disqualification", "program": "p", "id": "refund", "lead": "customer 2",
+        "qualification": "order 2", "reason": "refund", "value": { "minor": 1500, "currency": "EUR" } });
+    finance.whence.call("POST", "/v1/events", &refund);
+    finance.whence.until_count("SELECT count() FROM reward_states WHERE open_minor = 50", 1);
+    taken.status.store(410, Ordering::SeqCst);
+    let gone = finance.told(1, &private);
+    assert!(gone.contains("gone 410") && gone.ends_with("1 failed\n2 unchanged\n"), "{gone}");
+    taken.status.store(0, Ordering::SeqCst);
+    assert!(finance.told(0, &private).ends_with("1 delivered\n2 unchanged\n"));
+    let (before, after) = (of(&sent, &second), of(&taken.all(), &second));
+    assert!(after.id() != before.id() && after.body["data"]["amount_minor"] == 50);
+    assert!(after.body["data"]["revision"].as_u64() > before.body["data"]["revision"].as_u64());
     assert!(finance.whence.stop().success());
 }
 

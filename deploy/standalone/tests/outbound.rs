@@ -15,7 +15,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use support::hooks::{Receiver, Taken, write_secrets};
-use support::{Role, ask, is_running, until};
+use support::{Role, ask, is_running, run, until};
 use tempfile::tempdir;
 use uuid::Uuid;
 use whence_schemas::event::{self, Fact};
@@ -148,6 +148,56 @@ fn what_was_taken_just_before_a_kill_comes_again_under_its_id_and_nothing_is_los
         assert!(came.iter().all(|hook| hook.is_signed_by(ONE)));
         whence.until_count("SELECT count() FROM deliveries WHERE outcome = 'delivered'", 2 * life as u64);
     }
+    assert!(whence.stop().success());
+}
+
+#[test]
+fn what_was_given_up_is_sent_again_in_order_under_its_ids_and_once() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let secrets = write_secrets(dir.path(), &format!("shop-1={ONE}\n"));
+    let flags = ["--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
+    let whence = Role::start(&data, &[&["up"][..], &flags].concat());
+    whence.until_ready();
+    let key = fs::read_to_string(data.join("admin-key")).unwrap();
+    whence.set_up_world(&key);
+    let taken: Arc<Taken> = Arc::default();
+    let receiver = Receiver::new(&taken);
+    let endpoint = json!({ "url": format!("http://{}/hook", receiver.address), "secrets": ["shop-1"] });
+    whence.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint);
+    let token = whence.click("x");
+    taken.status.store(410, Ordering::SeqCst);
+    let events = json!([
+        { "type": "lead", "program": "p", "id": "1", "lead": "bob", "wclid": token },
+        { "type": "qualification", "program": "p", "id": "2", "lead": "bob", "name": "trial" },
+    ]);
+    whence.call_with(&key, "POST", "/v1/events", &events);
+    whence.until_count("SELECT count() FROM dead_deliveries WHERE error = 'gone' AND attempts = 1", 2);
+
+    let resend = |more: &[&str]| {
+        let what = ["deliveries", "resend", "p", "shop", "--data", data.to_str().unwrap()];
+        let output = run(&[&what[..], &flags, more].concat());
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (status, told) = resend(&[]);
+    assert_eq!(status, Some(1), "{told}");
+    assert!(told.contains("gone 410") && told.ends_with("1 failed\n1 waits\n"), "{told}");
+    taken.status.store(0, Ordering::SeqCst);
+    let before = taken.first();
+    let (status, told) = resend(&["--message", &before[0].id()]);
+    assert!(status == Some(0) && told.ends_with("1 delivered\n"), "{told}");
+    taken.refusals.store(1, Ordering::SeqCst);
+    let (status, told) = resend(&[]);
+    assert!(status == Some(0) && told.ends_with("1 delivered\n"), "{told}");
+    let all = taken.all();
+    let ids: Vec<_> = all.iter().map(|hook| hook.id()).collect();
+    let (credited, qualified) = (before[0].id(), before[1].id());
+    assert_eq!(ids, [&credited, &qualified, &credited, &credited, &qualified, &qualified].map(String::clone));
+    assert!(all.iter().all(|hook| hook.is_signed_by(ONE)));
+    assert_eq!((&all[3].raw, &all[5].raw), (&all[0].raw, &all[1].raw));
+    whence.until_count("SELECT count() FROM delivery_states WHERE state = 'delivered' AND attempts = 3", 2);
+    assert_eq!(resend(&[]).0, Some(0), "nothing is left");
+    assert_eq!(taken.all().len(), 6);
     assert!(whence.stop().success());
 }
 

@@ -13,9 +13,9 @@ pub use ingest::{EdgeSettings, JournalSettings};
 pub use kafka::{KafkaSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
-    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, DeskSettings, ImportSettings,
-    IngestSettings, LineageSettings, MigrateSettings, ReportSettings, TopicsSettings, TrySettings,
-    UpSettings,
+    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,
+    ImportSettings, IngestSettings, LineageSettings, MigrateSettings, ReportSettings, TopicsSettings,
+    TrySettings, UpSettings,
 };
 
 use clap::ArgMatches;
@@ -50,6 +50,7 @@ pub fn catalogue() -> Catalogue {
         .with::<LineageSettings>()
         .with::<TrySettings>()
         .with::<DeskSettings>()
+        .with::<CourierSettings>()
         .with::<ImportSettings>();
     OTHERS.into_iter().fold(catalogue, Catalogue::with_variable)
 }

@@ -146,6 +146,20 @@ whence_runtime::compose! {
 }
 
 whence_runtime::compose! {
+    /// `whence payouts export` and `whence deliveries`.
+    pub struct CourierSettings {
+        pub data: DataSettings,
+        pub call: CallSettings,
+        pub webhooks: WebhookSecretsSettings,
+        pub deliveries: DeliverySettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub log: LogSettings,
+    }
+    check courier_fits_together
+}
+
+whence_runtime::compose! {
     /// `whence import`.
     pub struct ImportSettings {
         pub data: DataSettings,
@@ -217,6 +231,10 @@ fn try_fits_together(trial: &TrySettings) -> Vec<String> {
 
 fn desk_fits_together(desk: &DeskSettings) -> Vec<String> {
     desk.clickhouse.mistakes()
+}
+
+fn courier_fits_together(courier: &CourierSettings) -> Vec<String> {
+    [courier.clickhouse.mistakes(), courier.webhooks.mistakes()].concat()
 }
 
 fn topics_fit_together(topics: &TopicsSettings) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! The tools: commands that do one thing and end.
 
+mod courier;
+pub mod deliveries;
 mod desk;
 pub mod import;
 pub mod lineage;

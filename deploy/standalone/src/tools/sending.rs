@@ -44,6 +44,20 @@ impl Sender {
         Ok(Self { api, authorization })
     }
 
+    /// What stands at this path; `None`: nothing does.
+    ///
+    /// # Errors
+    /// The API can't be called, or refuses.
+    pub async fn look(&self, path: &str) -> Result<Option<Value>, Failure> {
+        let headers = [(AUTHORIZATION, self.authorization.clone())];
+        let answer = call(&self.api, Method::GET, path, &headers, None).await?;
+        match answer.status {
+            StatusCode::OK => Ok(Some(answer.json())),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(Failure::Usage(format!("the API refused: {status} {}", detail(&answer.json())))),
+        }
+    }
+
     /// Sends a batch until each of its events is accepted (by this id) or refused (for this reason), and tells
     /// which is which by its place in the batch.
     ///

@@ -1,10 +1,11 @@
-//! `whence payouts export`: every approved reward of a program, one a line, with all that a payment needs and what
-//! `mark` compares with the ledger later.
+//! `whence payouts export`: every approved reward of a program, one a line or one a webhook, with all that a payment
+//! needs and what `mark` compares with the ledger later.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,9 @@ use whence_console::ask::AskError;
 use whence_ingest::api::events::money;
 use whence_runtime::settings;
 
+use super::webhook;
 use crate::failure::Failure;
-use crate::settings::{ReportSettings, load};
+use crate::settings::{CourierSettings, load};
 
 /// `whence payouts export`
 pub(super) fn command() -> Command {
@@ -38,51 +40,71 @@ pub(super) fn command() -> Command {
         .value_parser(value_parser!(u32).range(1..=1_000_000))
         .help("Rewards at most; if there are more, nothing is exported");
     let about = "Writes every approved reward of a program: what is to be paid";
-    settings::command::<ReportSettings>(Command::new("export").about(about))
+    let webhook = Arg::new("webhook")
+        .long("webhook")
+        .value_name("ENDPOINT")
+        .conflicts_with("output")
+        .help("Sends each reward to this endpoint of the program, signed, in place of writing them");
+    settings::command::<CourierSettings>(Command::new("export").about(about))
         .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
         .arg(text("referrer", "Only rewards of this referrer's leads"))
         .arg(text("currency", "Only this currency, such as EUR"))
-        .args([format, output, limit])
+        .args([format, output, webhook, limit])
 }
 
 /// A reward to be paid, as it stands in the file.
 #[derive(Debug, Row, Serialize, Deserialize)]
-struct Payout {
-    reward: String,
-    revision: u32,
+pub(super) struct Payout {
+    pub reward: String,
+    pub revision: u32,
     program: String,
     referrer: String,
     party: String,
     rule: String,
-    lead_id: String,
+    pub lead_id: String,
     qualification_id: String,
     #[serde(default)]
-    amount: String,
+    pub amount: String,
     amount_minor: i64,
-    currency: String,
+    pub currency: String,
     earned_at: String,
-    approved_at: String,
+    pub approved_at: String,
     approved_by: String,
 }
 
-/// Asks and writes.
+/// Asks and writes, or sends.
 ///
 /// # Errors
-/// ClickHouse does not answer, there is more than the limit, or the file is there already.
+/// ClickHouse does not answer, there is more than the limit, the file is there already, or the endpoint has not
+/// taken all.
 pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let settings = load::<ReportSettings>(flags)?.settings;
+    let settings = load::<CourierSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
     let program = super::super::program(text("program"))?;
     let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
+    let endpoint = flags.get_one::<String>("webhook");
+    let is_given = flags.value_source("format") == Some(ValueSource::CommandLine);
+    if endpoint.is_some() && is_given && text("format") != "json" {
+        return Err(Failure::Usage("webhooks are JSON: leave --format out".to_owned()));
+    }
     let client = super::super::reader(&settings.clickhouse, &settings.account, &settings.data);
-    let found = super::super::ask(&settings.log, async {
-        payouts(&client, program.as_str(), text("referrer"), text("currency"), limit).await
-    })?;
-    if found.len() > limit as usize {
-        let text = format!(
-            "more than {limit} rewards are to be paid: choose by --referrer or --currency, or raise --limit"
-        );
-        return Err(Failure::Usage(text));
+    let asked = async {
+        let found = payouts(&client, program.as_str(), text("referrer"), text("currency"), limit).await?;
+        if found.len() > limit as usize {
+            let text = format!(
+                "more than {limit} rewards are to be paid: choose by --referrer or --currency, or raise --limit"
+            );
+            return Err(Failure::Usage(text));
+        }
+        let sent = match endpoint {
+            Some(endpoint) => Some(webhook::send(&settings, &program, endpoint, &found).await?),
+            None => None,
+        };
+        Ok((found, sent))
+    };
+    let (found, sent) = super::super::ask(&settings.log, asked)?;
+    if let Some(sent) = sent {
+        return webhook::tell(&found, &sent);
     }
     let written = match text("format") {
         "json" => json(&found),

@@ -1,8 +1,9 @@
-//! `whence payouts export` and `whence payouts mark`: what is to be paid as a file, and the same file as paid.
+//! `whence payouts export` and `whence payouts mark`: what is to be paid as a file or as webhooks, and the same file as paid.
 
 mod export;
 mod file;
 mod mark;
+mod webhook;
 
 use clap::{ArgMatches, Command};
 
