@@ -52,3 +52,15 @@ impl DeliverySettings {
         CallLimits { timeout: self.delivery_timeout, allows_private: self.delivery_private }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_endpoints_together_hold_no_more_than_the_memory_of_a_partition() {
+        let settings = whence_runtime::settings::defaults::<DeliverySettings>().unwrap();
+        let shares = [0, 1, 100, 101, 1000, 1_000_000].map(|endpoints| settings.messages_share(endpoints));
+        assert_eq!(shares, [2000, 2000, 2000, 1980, 200, 1]);
+    }
+}

@@ -201,6 +201,37 @@ fn what_was_given_up_is_sent_again_in_order_under_its_ids_and_once() {
     assert!(whence.stop().success());
 }
 
+#[test]
+fn what_does_not_fit_waits_and_each_bound_that_is_met_is_counted() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let secrets = write_secrets(dir.path(), &format!("shop-1={ONE}\n"));
+    let flags = ["up", "--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
+    let bounds = ["--endpoint-messages-max", "4", "--deliveries-max", "2", "--delivery-retry-first", "100ms"];
+    let whence = Role::start(&data, &[&flags[..], &bounds].concat());
+    whence.until_ready();
+    let key = fs::read_to_string(data.join("admin-key")).unwrap();
+    whence.set_up_world(&key);
+    let taken: Arc<Taken> = Arc::default();
+    let receiver = Receiver::new(&taken);
+    taken.answer_bytes.store(100_000, Ordering::SeqCst);
+    taken.refusals.store(1, Ordering::SeqCst);
+    let endpoint = json!({ "url": format!("http://{}/hook", receiver.address), "secrets": ["shop-1"] });
+    whence.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint);
+    let token = whence.click("x");
+    let lead = |number: usize| json!({ "type": "lead", "program": "p", "id": number.to_string(), "lead": number.to_string(), "wclid": token });
+    let leads: Vec<Value> = (0..LEADS).map(lead).collect();
+    whence.call_with(&key, "POST", "/v1/events", &leads.into());
+    whence.until_count("SELECT count() FROM delivery_states WHERE state = 'delivered'", LEADS as u64);
+    assert_eq!((taken.first().len(), taken.all().len()), (LEADS, LEADS + 1));
+    let metrics = ask(&whence.address("admin"), "GET", "/metrics", &[], "").body;
+    for bound in ["messages", "requests", "answer_bytes"] {
+        assert!(metrics.contains(&format!("whence_delivery_bounds_total{{bound=\"{bound}\"}}")), "{metrics}");
+    }
+    assert!(metrics.contains("whence_delivery_failures_total{error=\"status\"} 1"), "{metrics}");
+    assert!(whence.stop().success());
+}
+
 /// All facts of the topic so far, with their keys.
 fn facts(brokers: &str, topic: &str) -> Vec<(Vec<u8>, Fact)> {
     let mut config = ClientConfig::new();

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,6 +55,8 @@ pub struct Taken {
     hooks: Mutex<Vec<Hook>>,
     /// What is answered, but for 0, which is 200.
     pub status: AtomicU16,
+    /// Bytes of each answer's body.
+    pub answer_bytes: AtomicUsize,
     /// So many more are answered 503.
     pub refusals: AtomicU16,
     /// A process that is killed right after it was answered; then 0 again.
@@ -142,7 +144,9 @@ fn take(stream: TcpStream, taken: &Taken) -> std::io::Result<()> {
     let is_refused = taken.refusals.load(Ordering::SeqCst) > 0;
     let status = if is_refused { 503 } else { taken.status.load(Ordering::SeqCst).max(200) };
     taken.refusals.fetch_sub(u16::from(is_refused), Ordering::SeqCst);
-    let answer = format!("HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let said = "a".repeat(taken.answer_bytes.load(Ordering::SeqCst));
+    let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\nconnection: close", said.len());
+    let answer = format!("{head}\r\n\r\n{said}");
     let written = reader.into_inner().write_all(answer.as_bytes());
     let victim = taken.victim.swap(0, Ordering::SeqCst);
     if victim != 0 {
