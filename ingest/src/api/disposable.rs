@@ -2,6 +2,7 @@
 //! that only its hash goes on.
 
 use std::{collections::HashSet, io, path::Path};
+use whence_schemas::subject::mail_domain;
 
 const BUILT_IN: &str = include_str!("data/disposable_domains.txt");
 
@@ -16,8 +17,8 @@ impl DisposableDomains {
         let mut domains: HashSet<Box<str>> = lines(BUILT_IN).map(Box::from).collect();
         for line in lines(own) {
             match line.strip_prefix('!') {
-                Some(kept) => _ = domains.remove(kept.trim().to_lowercase().as_str()),
-                None => _ = domains.insert(line.to_lowercase().into()),
+                Some(kept) => _ = domains.remove(mail_domain(kept.trim()).as_str()),
+                None => _ = domains.insert(mail_domain(line).into()),
             }
         }
         DisposableDomains(domains)
@@ -49,6 +50,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use whence_schemas::subject::{AliasKind, normalise};
 
     #[test]
     fn a_listed_domain_and_what_is_under_it_are_disposable() {
@@ -65,8 +67,9 @@ mod tests {
 
     #[test]
     fn an_operators_list_adds_and_takes_away() {
-        let own = DisposableDomains::new("# ours\nThrow.Example\n\n !Mailinator.com \r\n");
+        let own = DisposableDomains::new("# ours\nThrow.Example\nmünchen.example\n\n !Mailinator.com \r\n");
         assert!(own.has("a@throw.example") && own.has("a@x.throw.example"));
+        assert!(own.has(&normalise(AliasKind::Email, "a@MU\u{308}NCHEN.example").unwrap()));
         assert!(!own.has("a@mailinator.com"));
         assert!(own.has("a@guerrillamail.com"), "the rest of the built-in list");
     }
