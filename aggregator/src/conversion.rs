@@ -40,19 +40,21 @@ use rows::Cause;
 use std::{collections::HashSet, sync::Arc};
 use whence_schemas::{ids::EventId, rows::RejectRow, token::KeyRing};
 
-/// What the owner of a partition of conversions keeps between blocks: a cache, rebuilt from the store.
+/// What the owner of a partition of conversions keeps between blocks: a cache, rebuilt from the store. Each block in
+/// its order must become rows that are stored; where one does not, the state is of no more use.
 pub struct ConversionState {
     settings: FilterSettings,
     keys: Arc<KeyRing>,
     /// Over the partition's whole history: event ids carry no time.
     seen: Option<GrowingFilter>,
+    spent: reward::Spent,
 }
 
 impl ConversionState {
     /// With nothing loaded; `keys` verify the click tokens that leads carry.
     #[must_use]
     pub fn new(settings: FilterSettings, keys: Arc<KeyRing>) -> ConversionState {
-        ConversionState { settings, keys, seen: None }
+        ConversionState { settings, keys, seen: None, spent: reward::Spent::default() }
     }
 
     async fn filter<S: Store>(
@@ -96,9 +98,14 @@ impl Looked {
     }
 
     /// All other rows, derived from what stands of the looks.
-    pub async fn into_rows<S: Store>(self, range: &BlockRange, store: &S) -> Result<Processed, StoreError> {
+    pub async fn into_rows<S: Store>(
+        self,
+        range: &BlockRange,
+        state: &mut ConversionState,
+        store: &S,
+    ) -> Result<Processed, StoreError> {
         let Looked { mut tables, rejects, erased, rewards } = self;
-        let earned = rewards.into_rows(range, &tables, store).await?;
+        let earned = rewards.into_rows(range, &tables, &mut state.spent, store).await?;
         tables.extend(earned);
         tables.push(Rows::Rejects(rejects));
         Ok(Processed { tables, erased })
@@ -173,7 +180,7 @@ pub async fn look<S: Store>(
     let mut joined = join.made;
     let erased = std::mem::take(&mut joined.erased).into_iter().collect();
     let tables = joined.into_tables();
-    let rewards = rewards.look(range, &tables, store).await?;
+    let rewards = rewards.look(range, &tables, &mut state.spent, store).await?;
     Ok(Looked { tables, rejects, erased, rewards })
 }
 

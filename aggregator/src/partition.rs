@@ -246,26 +246,27 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
 
     /// From an intended block to a committed one.
     async fn finish(&mut self, range: &BlockRange, records: &[Record]) -> Result<(), LoopError> {
-        let (tables, erased) = match &mut self.state {
-            State::Clicks(dedup) => (click::process(range, records, dedup, self.store).await?, Vec::new()),
+        let PartitionLoop { store, clock, settings, state, watch, .. } = self;
+        let (tables, erased) = match state {
+            State::Clicks(dedup) => (click::process(range, records, dedup, *store).await?, Vec::new()),
             State::Conversions(state) => {
-                let mut looked = conversion::look(range, records, state, self.store).await?;
+                let mut looked = conversion::look(range, records, state, *store).await?;
                 // What was found of clicks depends on the moment: it is the first table, and all that follows
                 // from it is made of what stands there, whichever try stored it.
                 let looks = looked.take_looks();
                 if !looks.is_empty() {
-                    self.insert(range, &looks).await?;
+                    insert(*store, *clock, settings, watch, range, &looks).await?;
                 }
-                let Processed { tables, erased } = looked.into_rows(range, self.store).await?;
+                let Processed { tables, erased } = looked.into_rows(range, state, *store).await?;
                 (tables, erased)
             }
         };
         for rows in tables.iter().filter(|rows| !rows.is_empty()) {
-            self.insert(range, rows).await?;
+            insert(*store, *clock, settings, watch, range, rows).await?;
         }
         if !erased.is_empty() {
             // Last, and again by a replay: it changes no column that anything is decided by.
-            self.store.erase(&erased).await?;
+            store.erase(&erased).await?;
         }
         self.source.commit(&Commit { incarnation: range.incarnation, next: range.end, intent: None }).await?;
         let dedup = match &mut self.state {
@@ -273,22 +274,6 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             State::Conversions(_) => DedupTally::default(),
         };
         (self.watch)(Progress::Committed { range: *range, dedup });
-        Ok(())
-    }
-
-    async fn insert(&mut self, range: &BlockRange, rows: &Rows) -> Result<(), LoopError> {
-        let (token, table) = (range.token(), rows.table());
-        for failed in 0.. {
-            match self.store.insert(&token, rows).await {
-                Ok(()) => break,
-                Err(StoreError::Retry(_)) if failed + 1 < self.settings.insert_tries_max => {
-                    (self.watch)(Progress::InsertRetried { table });
-                    self.clock.sleep(self.settings.insert_backoff * (1 << failed.min(5))).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        (self.watch)(Progress::Inserted { table, rows: rows.len() });
         Ok(())
     }
 
@@ -372,4 +357,27 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         }
         Ok(chunk)
     }
+}
+
+async fn insert(
+    store: &impl Store,
+    clock: &impl Clock,
+    settings: &LoopSettings,
+    watch: &mut (dyn FnMut(Progress) + Send),
+    range: &BlockRange,
+    rows: &Rows,
+) -> Result<(), LoopError> {
+    let (token, table) = (range.token(), rows.table());
+    for failed in 0.. {
+        match store.insert(&token, rows).await {
+            Ok(()) => break,
+            Err(StoreError::Retry(_)) if failed + 1 < settings.insert_tries_max => {
+                watch(Progress::InsertRetried { table });
+                clock.sleep(settings.insert_backoff * (1 << failed.min(5))).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    watch(Progress::Inserted { table, rows: rows.len() });
+    Ok(())
 }

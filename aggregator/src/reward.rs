@@ -36,6 +36,8 @@ use book::{Book, Standing, Terms};
 use evidence::{About, Evidence};
 use ledger::Cause;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+pub(crate) use usage::Spent;
+use usage::Usage;
 use uuid::Uuid;
 use whence_schemas::{
     event::{self, RewardDecision, RewardTerms, Timer},
@@ -139,11 +141,12 @@ impl Incoming {
         self,
         range: &BlockRange,
         made: &[Rows],
+        spent: &mut Spent,
         store: &S,
     ) -> Result<Looked, StoreError> {
         let Incoming { terms, mut read, records, acts } = self;
         let changes = changes(made);
-        let book = load_book(range, &changes, &acts, &mut read, store).await?;
+        let book = load_book(range, &changes, &acts, &mut read, spent, store).await?;
         let mut about: Vec<About> = changes.iter().filter_map(About::change).collect();
         about.extend(acts.iter().filter_map(|(head, act, reward)| match act {
             Act::Due(_) if head.live => Some(About::due(book.line(&head.program, *reward)?, head.offset)),
@@ -179,6 +182,7 @@ impl Looked {
         mut self,
         range: &BlockRange,
         made: &[Rows],
+        spent: &mut Spent,
         store: &S,
     ) -> Result<Vec<Rows>, StoreError> {
         self.evidence.read_back(range, store).await?;
@@ -204,7 +208,9 @@ impl Looked {
             events.push(book_act(range, &mut book, &evidence, head, act, reward));
         }
         settle(&mut book, u64::MAX);
-        Ok(vec![Rows::RewardTerms(terms), Rows::Rewards(book.into_lines()), Rows::RewardEvents(events)])
+        let lines = book.into_lines();
+        spent.apply(&lines);
+        Ok(vec![Rows::RewardTerms(terms), Rows::Rewards(lines), Rows::RewardEvents(events)])
     }
 }
 
@@ -250,6 +256,7 @@ async fn load_book<S: Store>(
     changes: &[Change<'_>],
     acts: &[(Head, Act, Uuid)],
     terms: &mut HashMap<(String, EventId), Terms>,
+    spent: &mut Spent,
     store: &S,
 ) -> Result<Book, StoreError> {
     let before = range.horizon();
@@ -280,12 +287,20 @@ async fn load_book<S: Store>(
             terms.insert((row.program.0, row.qualification_id), (stored, row.registry_version));
         }
     }
-    let mut usage = Vec::new();
+    let (mut usage, mut budgeted) = (Vec::new(), BTreeSet::new());
     if !referrers.is_empty() && !terms.is_empty() {
         let referrers: Vec<_> = referrers.into_iter().collect();
         usage = store.reward_usage(&before, &referrers).await?;
+        let limited =
+            terms.iter().filter(|(_, (terms, _))| terms.rules.iter().any(|rule| rule.budget_minor > 0));
+        budgeted = limited.map(|((program, _), _)| program.clone()).collect();
     }
-    Ok(Book::new(lines, usage))
+    let unread: Vec<String> = budgeted.iter().filter(|program| spent.lacks(program)).cloned().collect();
+    if !unread.is_empty() {
+        let sums = store.reward_sums(&before, &unread).await?;
+        spent.know(unread, sums);
+    }
+    Ok(Book::new(lines, Usage::new(usage, spent, &budgeted)))
 }
 
 fn book_act(

@@ -6,7 +6,7 @@ mod evidence;
 mod reward;
 
 pub use evidence::{ClickedFrom, EvidenceStore, FoundClick, Origin, PersonClick};
-pub use reward::{DueReward, LeadTimes, RewardStore, RewardUsage};
+pub use reward::{DueReward, LeadTimes, RewardStore, RewardSum, RewardUsage};
 
 use crate::position::{Horizon, InsertToken, Partition};
 use std::{collections::HashSet, future::Future};

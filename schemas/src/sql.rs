@@ -61,6 +61,11 @@ pub const MIGRATIONS: &[Migration] = &[
         text: include_str!("../sql/0018_email_disposable.sql"),
     },
     Migration { number: 19, name: "rewards_due", text: include_str!("../sql/0019_rewards_due.sql") },
+    Migration {
+        number: 20,
+        name: "rewards_by_referrer",
+        text: include_str!("../sql/0020_rewards_by_referrer.sql"),
+    },
 ];
 
 impl Migration {
@@ -132,6 +137,7 @@ mod tests {
             let may_repeat = |s: &String| {
                 s.starts_with("CREATE ")
                     || (s.starts_with("INSERT ") && s.contains(" NOT IN "))
+                    || s.contains("MATERIALIZE PROJECTION")
                     || (s.starts_with("ALTER TABLE ")
                         && s.matches("ADD ").count() == s.matches("IF NOT EXISTS").count())
             };

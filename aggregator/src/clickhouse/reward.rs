@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     position::Horizon,
-    store::{DueReward, EventName, LeadTimes, RewardStore, RewardUsage, StoreError},
+    store::{DueReward, EventName, LeadTimes, RewardStore, RewardSum, RewardUsage, StoreError},
 };
 use clickhouse::{Client, Row, RowOwned, RowRead, error::Result};
 use serde::Deserialize;
@@ -67,49 +67,65 @@ struct UsageRow {
     program: String,
     rule: String,
     referrer: String,
-    is_all: bool,
     day: i64,
     count: i64,
     amount: i64,
 }
 
+/// Reads the projection by referrer.
 async fn usage(
     client: &Client,
     before: &Horizon,
     referrers: &[(String, String)],
 ) -> Result<Vec<RewardUsage>> {
-    let counted = |groups: &str, condition: &str| {
-        format!(
-            "SELECT program, rule, {groups}, sum(toInt64(sign)) AS count, sum(sign * amount_minor) AS amount \
-             FROM rewards WHERE {condition} AND {} AND {} GROUP BY program, rule, referrer, is_all, day",
-            open_sql(),
-            before_sql(before)
-        )
-    };
     let mut found: Vec<UsageRow> = Vec::new();
     for referrers in referrers.chunks(IDS_MAX) {
-        let condition = format!(
-            "program IN {} AND r.referrer IN {}",
+        let sql = format!(
+            "SELECT program, rule, referrer, toInt64(intDiv(toUnixTimestamp64Milli(earned_at), 86400000)) AS day, \
+             sum(toInt64(sign)) AS count, sum(sign * amount_minor) AS amount FROM rewards \
+             WHERE program IN {} AND referrer IN {} AND {} AND {} GROUP BY program, rule, referrer, day",
             programs(referrers.iter().map(|(program, _)| program.as_str())),
             programs(referrers.iter().map(|(_, referrer)| referrer.as_str())),
+            open_sql(),
+            before_sql(before)
         );
-        let day = "toInt64(intDiv(toUnixTimestamp64Milli(earned_at), 86400000)) AS day";
-        let groups = format!("r.referrer AS referrer, false AS is_all, {day}");
-        let sql = counted(&groups, &condition).replace("FROM rewards", "FROM rewards AS r");
         found.extend(fetch(client, &sql).await?);
     }
-    let condition = format!("program IN {}", programs(referrers.iter().map(|(program, _)| program.as_str())));
-    let sql = counted("'' AS referrer, true AS is_all, toInt64(0) AS day", &condition);
-    found.extend(fetch(client, &sql).await?);
     let usage = |row: UsageRow| RewardUsage {
         program: row.program,
         rule: row.rule,
-        referrer: (!row.is_all).then_some(row.referrer),
+        referrer: row.referrer,
         day: row.day,
         count: row.count,
         amount_minor: row.amount,
     };
     Ok(found.into_iter().map(usage).collect())
+}
+
+#[derive(Row, Deserialize)]
+struct SumRow {
+    program: String,
+    rule: String,
+    count: i64,
+    amount: i64,
+}
+
+async fn sums(client: &Client, before: &Horizon, of: &[String]) -> Result<Vec<RewardSum>> {
+    let sql = format!(
+        "SELECT program, rule, sum(toInt64(sign)) AS count, sum(sign * amount_minor) AS amount FROM rewards \
+         WHERE program IN {} AND {} AND {} GROUP BY program, rule",
+        programs(of.iter().map(String::as_str)),
+        open_sql(),
+        before_sql(before)
+    );
+    let found: Vec<SumRow> = fetch(client, &sql).await?;
+    let sum = |row: SumRow| RewardSum {
+        program: row.program,
+        rule: row.rule,
+        count: row.count,
+        amount_minor: row.amount,
+    };
+    Ok(found.into_iter().map(sum).collect())
 }
 
 async fn terms(
@@ -218,6 +234,14 @@ impl RewardStore for ClickHouseStore {
         referrers: &[(String, String)],
     ) -> std::result::Result<Vec<RewardUsage>, StoreError> {
         self.in_time(usage(&self.lookups, before, referrers)).await
+    }
+
+    async fn reward_sums(
+        &self,
+        before: &Horizon,
+        programs: &[String],
+    ) -> std::result::Result<Vec<RewardSum>, StoreError> {
+        self.in_time(sums(&self.lookups, before, programs)).await
     }
 
     async fn reward_terms(

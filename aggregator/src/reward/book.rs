@@ -7,7 +7,6 @@ use super::{
     risk::{self, Signals},
     usage::Usage,
 };
-use crate::store::RewardUsage;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 use whence_schemas::{
@@ -57,8 +56,8 @@ pub(super) struct Book {
 
 impl Book {
     /// From what was stored before the block.
-    pub fn new(lines: Vec<RewardRow>, usage: Vec<RewardUsage>) -> Book {
-        let mut book = Book { usage: Usage::new(usage), ..Book::default() };
+    pub fn new(lines: Vec<RewardRow>, usage: Usage) -> Book {
+        let mut book = Book { usage, ..Book::default() };
         Reward::all(lines).for_each(|reward| book.know(reward));
         book
     }

@@ -2,19 +2,20 @@
 
 mod order;
 mod replay;
+mod spent;
 
 use super::{
     book::{Book, Standing, Terms},
     ledger::Cause,
     risk::Signals,
-    usage::day,
+    usage::{Spent, Usage, day},
 };
 use crate::{
     position::{BlockRange, Partition},
     store::RewardUsage,
 };
 use proptest::prelude::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 use whence_schemas::{
     event::{
@@ -137,18 +138,20 @@ fn row(number: u8, lead: u8, left: i64) -> QualificationRow {
 }
 
 /// What the store would say of these lines.
-fn usage(lines: &[RewardRow]) -> Vec<RewardUsage> {
-    let of = |line: &RewardRow, referrer: Option<String>, day| RewardUsage {
+fn usage(lines: &[RewardRow]) -> Usage {
+    let of = |line: &RewardRow| RewardUsage {
         program: line.program.0.clone(),
         rule: line.rule.0.clone(),
-        referrer,
-        day,
+        referrer: line.referrer.clone(),
+        day: day(line.earned_at),
         count: i64::from(line.sign),
         amount_minor: i64::from(line.sign) * line.amount_minor,
     };
+    let mut spent = Spent::default();
+    spent.know(vec!["p".into()], Vec::new());
+    spent.apply(lines);
     let open = lines.iter().filter(|line| line.state.is_open());
-    open.flat_map(|line| [of(line, None, 0), of(line, Some(line.referrer.clone()), day(line.earned_at))])
-        .collect()
+    Usage::new(open.map(of).collect(), &spent, &BTreeSet::from(["p".into()]))
 }
 
 fn apply(op: Op, offset: u64, range: &BlockRange, book: &mut Book) -> Option<&'static str> {
@@ -358,7 +361,7 @@ fn who_did_not_pay_cannot_claw_back_and_who_paid_cannot_reject() {
 #[test]
 fn what_was_paid_must_be_what_is_open() {
     let range = range();
-    let mut book = Book::new(Vec::new(), Vec::new()).with_terms(all_terms());
+    let mut book = Book::new(Vec::new(), Usage::default()).with_terms(all_terms());
     let mut offset = 0;
     let mut stand = |book: &mut Book, left| {
         offset += 1;

@@ -1,7 +1,7 @@
 //! What of caps and budgets is used. Only what stands open counts: what was taken back can be given anew.
 
-use crate::store::RewardUsage;
-use std::collections::{BTreeMap, HashMap};
+use crate::store::{RewardSum, RewardUsage};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use whence_schemas::{
     event::{CapPeriod, RewardCap, RewardRule},
     rows::{QualificationRow, RewardRow},
@@ -54,26 +54,63 @@ impl Pace {
     }
 }
 
+/// What stands open by rule, of programs with budgets: kept between blocks by the owner of their partition, who alone
+/// writes their ledger, since to sum it up is to read all of it. As many sums as these programs ever had rules.
+#[derive(Debug, Default)]
+pub(crate) struct Spent(HashMap<String, HashMap<String, Sum>>);
+
+impl Spent {
+    /// Whether nothing was read of this program yet.
+    pub(super) fn lacks(&self, program: &str) -> bool {
+        !self.0.contains_key(program)
+    }
+
+    /// Takes what these programs have spent before the block.
+    pub(super) fn know(&mut self, programs: Vec<String>, stored: Vec<RewardSum>) {
+        self.0.extend(programs.into_iter().map(|program| (program, HashMap::new())));
+        for RewardSum { program, rule, count, amount_minor } in stored {
+            if let Some(rules) = self.0.get_mut(&program) {
+                rules.entry(rule).or_default().add(count, amount_minor);
+            }
+        }
+    }
+
+    /// Counts the lines that a block adds to the ledger.
+    pub(super) fn apply(&mut self, lines: &[RewardRow]) {
+        for line in lines.iter().filter(|line| line.state.is_open()) {
+            if let Some(rules) = self.0.get_mut(&line.program.0) {
+                let (count, amount) = counted(line);
+                rules.entry(line.rule.0.clone()).or_default().add(count, amount);
+            }
+        }
+    }
+}
+
+/// How many rewards and how much a line adds.
+fn counted(line: &RewardRow) -> (i64, i64) {
+    (i64::from(line.sign), i64::from(line.sign) * line.amount_minor)
+}
+
 /// Sums of open rewards, live ones of course.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Usage {
-    /// By program and rule.
+    /// By program and rule, of the programs with budgets.
     rules: HashMap<(String, String), Sum>,
     /// By program, rule and referrer, and by the day of the qualification.
     referrers: HashMap<(String, String, String), BTreeMap<i64, Sum>>,
 }
 
 impl Usage {
-    pub fn new(stored: Vec<RewardUsage>) -> Usage {
+    /// From what was stored before the block, and what the programs of it with budgets have spent.
+    pub fn new(stored: Vec<RewardUsage>, spent: &Spent, programs: &BTreeSet<String>) -> Usage {
         let mut usage = Usage::default();
         for RewardUsage { program, rule, referrer, day, count, amount_minor } in stored {
-            match referrer {
-                None => usage.rules.entry((program, rule)).or_default().add(count, amount_minor),
-                Some(referrer) => {
-                    let days = usage.referrers.entry((program, rule, referrer)).or_default();
-                    days.entry(day).or_default().add(count, amount_minor);
-                }
-            }
+            let days = usage.referrers.entry((program, rule, referrer)).or_default();
+            days.entry(day).or_default().add(count, amount_minor);
+        }
+        for program in programs {
+            let rules = spent.0.get(program).into_iter().flatten();
+            usage.rules.extend(rules.map(|(rule, sum)| ((program.clone(), rule.clone()), *sum)));
         }
         usage
     }
@@ -83,7 +120,7 @@ impl Usage {
         if !line.state.is_open() {
             return;
         }
-        let (count, amount) = (i64::from(line.sign), i64::from(line.sign) * line.amount_minor);
+        let (count, amount) = counted(line);
         self.count((&line.program.0, &line.rule.0, &line.referrer), line.earned_at, count, amount);
     }
 

@@ -10,17 +10,30 @@ use whence_schemas::{
     time::UnixMs,
 };
 
-/// Open rewards of one rule.
+/// Open rewards of a referrer by one rule on one day.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RewardUsage {
     /// Program.
     pub program: String,
     /// Rule.
     pub rule: String,
-    /// Of one referrer and `day`, or of all.
-    pub referrer: Option<String>,
-    /// The day of the qualification, since the epoch in UTC; 0 where it is about all.
+    /// Referrer.
+    pub referrer: String,
+    /// The day of the qualification, since the epoch in UTC.
     pub day: i64,
+    /// How many.
+    pub count: i64,
+    /// Their amounts, in minor units.
+    pub amount_minor: i64,
+}
+
+/// Open rewards of one rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewardSum {
+    /// Program.
+    pub program: String,
+    /// Rule.
+    pub rule: String,
     /// How many.
     pub count: i64,
     /// Their amounts, in minor units.
@@ -73,13 +86,20 @@ pub trait RewardStore: Send + Sync {
         rewards: &[(String, Uuid)],
     ) -> impl Future<Output = Result<Vec<RewardRow>, StoreError>> + Send;
 
-    /// What stands open before the horizon: for each of these referrers (program and name) by rule and day,
-    /// and for each rule of their programs in all.
+    /// What stands open before the horizon of these referrers (program and name), by rule and day.
     fn reward_usage(
         &self,
         before: &Horizon,
         referrers: &[(String, String)],
     ) -> impl Future<Output = Result<Vec<RewardUsage>, StoreError>> + Send;
+
+    /// What stands open of these programs before the horizon, by rule. Costs a scan of their ledger: asked once by
+    /// each owner of a partition.
+    fn reward_sums(
+        &self,
+        before: &Horizon,
+        programs: &[String],
+    ) -> impl Future<Output = Result<Vec<RewardSum>, StoreError>> + Send;
 
     /// The terms that these qualifications brought, stored before the horizon.
     fn reward_terms(

@@ -1,13 +1,17 @@
 //! What look-ups cost when the ledger is long.
 
 use crate::world::World;
+use uuid::Uuid;
 use whence_aggregator::{
     clickhouse::{ClickHouseStore, StoreSettings},
+    position::{Horizon, Partition},
     store::RewardStore,
 };
 use whence_schemas::{
+    ids::Incarnation,
     sql::{MIGRATIONS, Topology},
     time::UnixMs,
+    topics::Stream,
 };
 
 /// Due long before the tests run.
@@ -72,4 +76,28 @@ async fn what_is_due_is_found_without_reading_what_was_approved() {
         assert_eq!(store.rewards_due(7, DUE, 10).await.unwrap(), before);
         assert_eq!(world.count("SELECT toUInt64(sum(open)) FROM rewards_due").await, 3);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_referrer_has_is_found_without_reading_what_others_have() {
+    let world = World::new().await;
+    let store = long_ledger(&world).await;
+    let partition = Partition { stream: Stream::Conversions, number: 7 };
+    let incarnation = Incarnation(Uuid::from_u128(1));
+    let usage = async |before| {
+        let before = Horizon { incarnation, partition, before };
+        let asked = [("demo".to_owned(), "r17".to_owned()), ("demo".to_owned(), "r999".to_owned())];
+        let mut usage = store.reward_usage(&before, &asked).await.unwrap();
+        usage.sort_by(|a, b| a.referrer.cmp(&b.referrer));
+        usage
+            .into_iter()
+            .map(|of| (of.referrer, of.rule, of.day, of.count, of.amount_minor))
+            .collect::<Vec<_>>()
+    };
+    let of = |referrer: &str, count| {
+        let day = DUE.0.div_euclid(24 * 60 * 60 * 1000);
+        (referrer.to_owned(), "signup".to_owned(), day, count, count * 500)
+    };
+    assert_eq!(usage(REWARDS).await, [of("r17", 100), of("r999", 100)]);
+    assert_eq!(usage(2000).await, [of("r17", 2), of("r999", 2)], "before the block only");
 }

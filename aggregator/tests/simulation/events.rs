@@ -21,7 +21,7 @@ use whence_schemas::{
 };
 
 const START: UnixMs = UnixMs(1_800_000_000_000);
-const PROGRAMS: [&str; 2] = ["north", "south"];
+pub const PROGRAMS: [&str; 2] = ["north", "south"];
 pub const CLICK_PARTITIONS: u32 = 2;
 
 /// What must be stored in the end.

@@ -184,6 +184,8 @@ fn world(chance: &mut SmallRng, seed: u64, sabotage: Sabotage, expected: events:
         now: Duration::ZERO,
         inserts: 0,
         lost_replies: 0,
+        loops: 0,
+        ledgers_read: 0,
     })))
 }
 
@@ -315,6 +317,7 @@ impl Run {
     fn spawn(&mut self, partition: Partition) {
         let generation = {
             let mut world = self.world.lock();
+            world.loops += 1;
             let log = world.logs.get_mut(&partition).expect("it exists");
             log.generation += 1;
             log.generation

@@ -12,7 +12,7 @@ use whence_aggregator::{
     position::{Horizon, Partition},
     reward::sweep::{Outbox, OutboxError},
     source::Record,
-    store::{DueReward, EventName, LeadTimes, RewardStore, RewardUsage, StoreError},
+    store::{DueReward, EventName, LeadTimes, RewardStore, RewardSum, RewardUsage, StoreError},
 };
 use whence_schemas::{
     event::{
@@ -114,24 +114,29 @@ impl RewardStore for MemoryStore {
         referrers: &[(String, String)],
     ) -> Result<Vec<RewardUsage>, StoreError> {
         let lines = self.lines(before).await?;
-        let of = |row: &RewardRow, referrer, day| RewardUsage {
+        let usage = |row: &RewardRow| RewardUsage {
             program: row.program.0.clone(),
             rule: row.rule.0.clone(),
-            referrer,
-            day,
+            referrer: row.referrer.clone(),
+            day: day(row.earned_at),
             count: i64::from(row.sign),
             amount_minor: i64::from(row.sign) * row.amount_minor,
         };
-        let mut usage = Vec::new();
-        for row in lines.iter().filter(|row| row.state.is_open()) {
-            if referrers.iter().any(|(program, _)| *program == row.program.0) {
-                usage.push(of(row, None, 0));
-            }
-            if referrers.contains(&(row.program.0.clone(), row.referrer.clone())) {
-                usage.push(of(row, Some(row.referrer.clone()), day(row.earned_at)));
-            }
-        }
-        Ok(usage)
+        let is_asked = |row: &&RewardRow| referrers.contains(&(row.program.0.clone(), row.referrer.clone()));
+        Ok(lines.iter().filter(|row| row.state.is_open()).filter(is_asked).map(usage).collect())
+    }
+
+    async fn reward_sums(&self, before: &Horizon, programs: &[String]) -> Result<Vec<RewardSum>, StoreError> {
+        let lines = self.lines(before).await?;
+        self.0.lock().ledgers_read += programs.len() as u64;
+        let sum = |row: &RewardRow| RewardSum {
+            program: row.program.0.clone(),
+            rule: row.rule.0.clone(),
+            count: i64::from(row.sign),
+            amount_minor: i64::from(row.sign) * row.amount_minor,
+        };
+        let is_asked = |row: &&RewardRow| row.state.is_open() && programs.contains(&row.program.0);
+        Ok(lines.iter().filter(is_asked).map(sum).collect())
     }
 
     async fn reward_terms(
@@ -212,6 +217,7 @@ pub fn check(world: &World) -> Result<(), String> {
     every_qualification_has_its_verdicts(world)?;
     open_rewards_have_their_qualification(world)?;
     nothing_is_due(world)?;
+    ledgers_are_read_once(world)?;
     rollup_equals_raw(world)
 }
 
@@ -332,4 +338,11 @@ pub fn roll_up(sums: &mut BTreeMap<Group, (i64, i64)>, line: &RewardRow) {
 pub fn partitions(world: &World) -> Vec<Partition> {
     let all = world.logs.keys().copied();
     all.filter(|partition| partition.stream == Stream::Conversions).collect()
+}
+
+/// To sum up what a program has spent is to read its whole ledger: each owner of its partition does so once.
+fn ledgers_are_read_once(world: &World) -> Result<(), String> {
+    let most = world.loops * crate::events::PROGRAMS.len() as u64;
+    let read = world.ledgers_read;
+    if read <= most { Ok(()) } else { Err(format!("{read} ledgers were read by {} loops", world.loops)) }
 }

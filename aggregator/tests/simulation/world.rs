@@ -50,6 +50,9 @@ pub struct World {
     pub now: Duration,
     pub inserts: u64,
     pub lost_replies: u64,
+    /// Partition loops begun, and how often one asked for the sums of a whole program.
+    pub loops: u64,
+    pub ledgers_read: u64,
 }
 
 #[derive(Clone)]

@@ -81,7 +81,7 @@ impl World {
         if !looks.is_empty() {
             self.store.insert(&range.token(), &looks).await.unwrap();
         }
-        let tables = looked.into_rows(&range, &self.store).await.unwrap().tables;
+        let tables = looked.into_rows(&range, &mut state, &self.store).await.unwrap().tables;
         for rows in tables.iter().filter(|rows| !rows.is_empty()) {
             self.store.insert(&range.token(), rows).await.unwrap();
         }

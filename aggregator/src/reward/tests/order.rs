@@ -18,7 +18,7 @@ fn of_what_moves_at_once_the_earliest_earns_in_whatever_order_it_is_told() {
     let rows = |lead| [row(4, lead, 100), row(5, lead, 100)];
     let (before, after) = (rows(1), rows(3));
     let moved = |order: [usize; 2]| {
-        let mut book = Book::new(Vec::new(), Vec::new()).with_terms(terms_of_all());
+        let mut book = Book::new(Vec::new(), Usage::default()).with_terms(terms_of_all());
         before
             .iter()
             .zip(0..)
@@ -40,7 +40,7 @@ fn what_was_refunded_before_it_came_ends_like_what_is_refunded_afterwards() {
     let cause = |offset| Cause { range: &range, offset, event: id(200), received_at: START };
     let (first, second) = (row(4, 1, 100), row(5, 1, 100));
     let ends = |changes: [Vec<Standing<'_>>; 3]| {
-        let mut book = Book::new(Vec::new(), Vec::new()).with_terms(terms_of_all());
+        let mut book = Book::new(Vec::new(), Usage::default()).with_terms(terms_of_all());
         changes.into_iter().zip(0..).for_each(|(change, at)| book.qualifications(change, cause(at)));
         let reward = reward_id("p", id(1), RULES[0]);
         let lines = book.into_lines();
