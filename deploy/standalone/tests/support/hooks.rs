@@ -1,18 +1,20 @@
 //! A receiver of webhooks.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
-use serde_json::Value;
+use jsonschema::Validator;
+use serde_json::{Value, json};
 use whence_ingest::webhooks::{Delivery, Provider};
 use whence_schemas::event::WebhookSource;
 use whence_schemas::time::UnixMs;
@@ -27,7 +29,39 @@ pub struct Hook {
     pub body: Value,
 }
 
+/// The document of the API, which says what is sent, too.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/json/openapi.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+});
+
+fn described() -> &'static Value {
+    &DOCUMENT["webhooks"]["message"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+}
+
+static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
+    let schemas = &DOCUMENT["components"]["schemas"];
+    let whole = json!({ "allOf": [described()], "components": { "schemas": schemas } });
+    let options = jsonschema::options().with_draft(jsonschema::Draft::Draft202012);
+    options.should_validate_formats(true).build(&whole).unwrap()
+});
+
 impl Hook {
+    /// Fails unless the document describes its body, to the last field.
+    fn check(&self) {
+        let errors: Vec<String> = VALIDATOR.iter_errors(&self.body).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?} in {}", self.body);
+        let fits = |schema: &&Value| {
+            let types = schema["properties"]["type"]["enum"].as_array();
+            types.is_some_and(|types| types.contains(&self.body["type"]))
+        };
+        let target = |reference: &Value| reference["$ref"].as_str().unwrap()[1..].to_owned();
+        let mut messages = described()["oneOf"].as_array().unwrap().iter().map(target);
+        let described = messages.find_map(|target| DOCUMENT.pointer(&target).filter(fits)).unwrap();
+        let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
+        assert_eq!(names(&self.body["data"]), names(&described["properties"]["data"]["properties"]));
+    }
+
     /// By whence's own reader of Standard Webhooks.
     pub fn is_signed_by(&self, secret: &str) -> bool {
         let at: i64 = self.headers["webhook-timestamp"].to_str().unwrap().parse().unwrap();
@@ -66,7 +100,9 @@ pub struct Taken {
 impl Taken {
     /// All that came, in order.
     pub fn all(&self) -> Vec<Hook> {
-        self.hooks.lock().unwrap().clone()
+        let hooks = self.hooks.lock().unwrap().clone();
+        hooks.iter().for_each(Hook::check);
+        hooks
     }
 
     /// The messages in the order in which each came first.
