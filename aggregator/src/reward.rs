@@ -186,9 +186,10 @@ impl Looked {
         store: &S,
     ) -> Result<Vec<Rows>, StoreError> {
         self.evidence.read_back(range, store).await?;
-        let policies =
-            self.about.iter().map(|about| (about, self.book.policy(&about.program, about.qualification)));
-        self.evidence.load_shared(&range.horizon(), policies, store).await?;
+        let policy = |about: &About| self.book.policy(&about.program, about.qualification);
+        let policies: Vec<_> = self.about.iter().map(|about| (about, policy(about))).collect();
+        self.evidence.load_shared(&range.horizon(), policies.iter().copied(), store).await?;
+        self.evidence.load_referrers(&range.horizon(), policies.into_iter(), store).await?;
         let Looked { terms, records, acts, mut book, evidence, .. } = self;
         let mut events = Vec::with_capacity(acts.len());
         let mut changes = changes(made).into_iter().peekable();

@@ -5,7 +5,7 @@
 mod evidence;
 mod reward;
 
-pub use evidence::{ClickedFrom, EvidenceStore, FoundClick, Origin, PersonClick};
+pub use evidence::{ClickedFrom, EvidenceStore, FoundClick, Origin, PersonClick, SeenReferrer};
 pub use reward::{DueReward, LeadTimes, RewardStore, RewardSum, RewardUsage};
 
 use crate::position::{Horizon, InsertToken, Partition};

@@ -150,6 +150,7 @@ fn risk_mistakes(risk: &RiskPolicy, found: &mut Found) {
     let weights = [
         ("threshold", risk.threshold),
         ("self_referral", risk.self_referral),
+        ("self_referral_prefix", risk.self_referral_prefix),
         ("velocity", risk.velocity),
         ("too_fast", risk.too_fast),
         ("duplicate_identity", risk.duplicate_identity),

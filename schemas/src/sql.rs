@@ -66,6 +66,11 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "rewards_by_referrer",
         text: include_str!("../sql/0020_rewards_by_referrer.sql"),
     },
+    Migration {
+        number: 21,
+        name: "referrer_prefixes",
+        text: include_str!("../sql/0021_referrer_prefixes.sql"),
+    },
 ];
 
 impl Migration {

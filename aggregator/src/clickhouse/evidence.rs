@@ -7,15 +7,23 @@ use super::{
 };
 use crate::{
     position::{BlockRange, Horizon},
-    store::{ClickedFrom, EventName, EvidenceStore, FoundClick, Origin, PersonClick, StoreError},
+    store::{
+        ClickedFrom, EventName, EvidenceStore, FoundClick, Origin, PersonClick, SeenReferrer, StoreError,
+    },
 };
 use clickhouse::{
     Client, Row,
     error::{Error, Result},
 };
 use serde::Deserialize;
+use std::collections::HashSet;
 use uuid::Uuid;
-use whence_schemas::{event::Verdict, ids::ClickId, rows::ClickEvidenceRow, time::UnixMs};
+use whence_schemas::{
+    event::Verdict,
+    ids::ClickId,
+    rows::{ClickEvidenceRow, ParticipantRow, Row as _, ShareRow},
+    time::UnixMs,
+};
 
 #[derive(Row, Deserialize)]
 struct FoundRow {
@@ -122,6 +130,45 @@ async fn persons(
     Ok(found)
 }
 
+#[derive(Row, Deserialize)]
+struct SeenRow {
+    program: String,
+    referrer: String,
+    prefix: u64,
+}
+
+/// By the projections that are ordered by program, prefix and referrer.
+async fn referrers(
+    client: &Client,
+    before: &Horizon,
+    asked: &[SeenReferrer],
+) -> Result<HashSet<SeenReferrer>> {
+    let mut found = HashSet::new();
+    for asked in asked.chunks(IDS_MAX) {
+        let prefixes: HashSet<_> = asked.iter().map(|seen| seen.prefix.to_string()).collect();
+        let prefixes: Vec<_> = prefixes.into_iter().collect();
+        let condition = format!(
+            "program IN {} AND prefix IN ({}) AND referrer IN {} AND live AND {}",
+            programs(asked.iter().map(|seen| seen.program.as_str())),
+            prefixes.join(","),
+            programs(asked.iter().map(|seen| seen.referrer.as_str())),
+            before_sql(before)
+        );
+        for table in [ParticipantRow::TABLE, ShareRow::TABLE] {
+            let sql = format!("SELECT DISTINCT program, referrer, prefix FROM {table} WHERE {condition}");
+            let rows: Vec<SeenRow> = fetch(client, &sql).await?;
+            found.extend(rows.into_iter().map(|row| SeenReferrer {
+                program: row.program,
+                referrer: row.referrer,
+                prefix: row.prefix,
+            }));
+        }
+    }
+    let asked: HashSet<_> = asked.iter().collect();
+    found.retain(|seen| asked.contains(seen));
+    Ok(found)
+}
+
 impl EvidenceStore for ClickHouseStore {
     async fn clicks(&self, asked: &[(String, ClickId)]) -> std::result::Result<Vec<FoundClick>, StoreError> {
         self.in_time(clicks(&self.lookups, asked)).await
@@ -157,5 +204,13 @@ impl EvidenceStore for ClickHouseStore {
             }
         }
         Ok(found)
+    }
+
+    async fn seen_referrers(
+        &self,
+        before: &Horizon,
+        asked: &[SeenReferrer],
+    ) -> std::result::Result<HashSet<SeenReferrer>, StoreError> {
+        self.in_time(referrers(&self.lookups, before, asked)).await
     }
 }

@@ -197,6 +197,7 @@ mod tests {
             lead: "l".into(),
             keys: vec![],
             email_disposable: false,
+            prefix: 0,
             kind: Kind::Lead { touches },
         };
         let (_, credit) = proved(&conversion, &ring(1));

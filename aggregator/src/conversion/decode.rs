@@ -37,6 +37,8 @@ pub(super) struct Conversion {
     pub keys: Vec<SubjectKey>,
     /// Whether it gave an email address of a mailbox that is thrown away after use.
     pub email_disposable: bool,
+    /// Hash of the prefix of the address that it came from; 0: not said.
+    pub prefix: u64,
     pub kind: Kind,
 }
 
@@ -189,6 +191,7 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         lead: subject.lead,
         keys,
         email_disposable: subject.email_disposable,
+        prefix: subject.prefix,
         kind,
     })
 }
@@ -262,10 +265,12 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
         }
         Body::Identify(identify) => (subject(identify.subject), Kind::Identify),
         Body::Participant(p) => {
-            (Subject { keys: p.keys, ..Subject::default() }, Kind::Participant { referrer: p.referrer })
+            let subject = Subject { keys: p.keys, prefix: p.prefix, ..Subject::default() };
+            (subject, Kind::Participant { referrer: p.referrer })
         }
         Body::Share(s) => {
-            (Subject::default(), Kind::Share { referrer: s.referrer, link: s.link, channel: s.channel })
+            let subject = Subject { prefix: s.prefix, ..Subject::default() };
+            (subject, Kind::Share { referrer: s.referrer, link: s.link, channel: s.channel })
         }
         Body::Erasure(e) => (subject(e.subject), Kind::Erasure { requested_by: e.requested_by }),
         Body::DeadLetter(letter) => return Err(Unfit::DeadLetter(letter)),

@@ -322,6 +322,7 @@ pub(super) fn participant_row(conversion: &Conversion, referrer: &str, cause: Ca
     own_row!(ParticipantRow, conversion, cause, {
         referrer: referrer.to_owned(),
         keys: conversion.keys.clone(),
+        prefix: conversion.prefix,
     })
 }
 
@@ -335,6 +336,7 @@ pub(super) fn share_row(
         referrer: referrer.to_owned(),
         link: link.to_owned(),
         channel: Lc(channel.to_owned()),
+        prefix: conversion.prefix,
     })
 }
 
@@ -370,6 +372,7 @@ pub(super) fn subject_keys(
         received_at: conversion.received_at,
         live,
         email_disposable: conversion.email_disposable,
+        prefix: conversion.prefix,
         evidence: credit.evidence,
         referrer: credit.referrer.clone(),
         link: credit.link.clone(),

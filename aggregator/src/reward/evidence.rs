@@ -1,19 +1,20 @@
 //! What is known about the person behind a qualification: when the lead clicked, who clicked, who else the
-//! person is.
+//! person is, whether the referrer was there.
 //!
 //! Persons are found in `subject_keys` from the qualification's id to its keys, to the leads with one of them, to
 //! the referrers who joined with a key of theirs; whoever is linked by a longer chain is not found. Personal
 //! columns of facts are not read: an erasure blanks them.
 
 mod clicks;
+mod referrers;
 
 use super::{Change, risk::Signals};
 use crate::{
     position::Horizon,
-    store::{ClickedFrom, EventName, LeadTimes, Origin, PersonClick, Rows, Store, StoreError},
+    store::{ClickedFrom, EventName, LeadTimes, Origin, PersonClick, Rows, SeenReferrer, Store, StoreError},
 };
 use clicks::own_rows;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use whence_schemas::{
     ids::EventId,
     rows::{self, ClickEvidenceRow, RewardRow, SubjectKeyRow},
@@ -86,6 +87,10 @@ pub(super) struct Evidence {
     looked_at: BTreeSet<EventName>,
     /// Who clicked from where, before the block.
     from: HashMap<ClickedFrom, Vec<PersonClick>>,
+    /// Who joined or shared from where before the block, of those asked for.
+    seen: HashSet<SeenReferrer>,
+    /// Who did so in the block, and with which record first.
+    met: HashMap<SeenReferrer, u64>,
 }
 
 impl Evidence {
@@ -98,6 +103,7 @@ impl Evidence {
     ) -> Result<Evidence, StoreError> {
         let mut evidence = Evidence::default();
         own_rows(made).for_each(|row| evidence.know(LeadTimes::of(row)));
+        evidence.meet(made);
         for rows in made {
             if let Rows::SubjectKeys(rows) = rows {
                 rows.iter().for_each(|row| evidence.name(Some(row.offset), row.clone()));
@@ -199,6 +205,7 @@ impl Evidence {
         Signals {
             click_to_lead_ms: clicked.map(|times| times.occurred_at.ms_since(times.clicked_at)),
             is_self: joined.any(|joined| joined.referrer == about.referrer),
+            near: self.near(about),
             leads: ids.len(),
             clicked_by: click.map(|click| (click.verdict, click.reason.0.clone())),
             on_device_ms: others(Origin::Visitor).into_iter().filter_map(to_click).collect(),

@@ -18,6 +18,8 @@ pub(super) struct Signals {
     pub click_to_lead_ms: Option<i64>,
     /// The person is the referrer.
     pub is_self: bool,
+    /// By what of the person the referrer was near on that day: `click` or `lead`.
+    pub near: Option<&'static str>,
     /// Leads of the person that a touch led to.
     pub leads: usize,
     /// Who clicked and why that is thought, where the click is known.
@@ -100,6 +102,12 @@ fn of_lead(policy: &RiskPolicy, signals: &Signals) -> Finding {
     if policy.self_referral > 0 && signals.is_self {
         finding.flag("self_referral", policy.self_referral, "the referrer has a key of the lead");
     }
+    if policy.self_referral_prefix > 0
+        && let Some(what) = signals.near
+    {
+        let evidence = format!("the referrer joined or shared from the {what}'s address prefix that day");
+        finding.flag("self_referral_prefix", policy.self_referral_prefix, &evidence);
+    }
     if policy.duplicate_identity > 0 && signals.leads > 1 {
         let evidence = format!("{} leads of one person", signals.leads);
         finding.flag("duplicate_identity", policy.duplicate_identity, &evidence);
@@ -159,6 +167,7 @@ mod tests {
         shared_prefix: 30,
         shared_prefix_leads: 2,
         disposable_email: 15,
+        self_referral_prefix: 25,
     };
 
     #[test]
@@ -222,6 +231,18 @@ mod tests {
             |on_prefix| assess(&POLICY, &Signals { on_prefix, ..Signals::default() }, &Pace::default());
         assert_eq!(on_prefix(2), Finding::default());
         assert_eq!((on_prefix(3).weight, &on_prefix(3).flags[..]), (30, &[Lc("shared_prefix".into())][..]));
+    }
+
+    #[test]
+    fn a_referrer_in_the_persons_prefix_is_flagged_apart_from_one_with_a_key_of_the_person() {
+        let near = Signals { near: Some("click"), ..Signals::default() };
+        let found = assess(&POLICY, &near, &Pace::default());
+        assert_eq!((found.weight, &found.flags[..]), (25, &[Lc("self_referral_prefix".into())][..]));
+        assert_eq!(found.evidence, "the referrer joined or shared from the click's address prefix that day");
+        let both = assess(&POLICY, &Signals { is_self: true, ..near.clone() }, &Pace::default());
+        assert_eq!((both.weight, both.flags.len()), (105, 2));
+        let unasked = RiskPolicy { self_referral_prefix: 0, ..POLICY };
+        assert_eq!(assess(&unasked, &near, &Pace::default()), Finding::default());
     }
 
     #[test]

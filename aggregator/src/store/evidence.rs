@@ -2,7 +2,7 @@
 
 use super::{EventName, StoreError};
 use crate::position::{BlockRange, Horizon};
-use std::future::Future;
+use std::{collections::HashSet, future::Future};
 use uuid::Uuid;
 use whence_schemas::{event::Verdict, ids::ClickId, rows::ClickEvidenceRow, time::UnixMs};
 
@@ -56,6 +56,17 @@ pub struct PersonClick {
     pub clicked_at: UnixMs,
 }
 
+/// A referrer and an address prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SeenReferrer {
+    /// Program.
+    pub program: String,
+    /// Who.
+    pub referrer: String,
+    /// Hash of the prefix, with its day's salt. Not 0.
+    pub prefix: u64,
+}
+
 /// Clicks, and what was found of them.
 pub trait EvidenceStore: Send + Sync {
     /// What is stored of these clicks (program and id) at this very moment, in any order. It may be more when it
@@ -88,4 +99,12 @@ pub trait EvidenceStore: Send + Sync {
         places: &[ClickedFrom],
         max: usize,
     ) -> impl Future<Output = Result<Vec<PersonClick>, StoreError>> + Send;
+
+    /// Which of these referrers joined or shared from these prefixes, live and as stored before the horizon, in any
+    /// order.
+    fn seen_referrers(
+        &self,
+        before: &Horizon,
+        asked: &[SeenReferrer],
+    ) -> impl Future<Output = Result<HashSet<SeenReferrer>, StoreError>> + Send;
 }

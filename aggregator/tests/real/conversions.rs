@@ -138,10 +138,11 @@ async fn aliases_of_one_person_are_linked_in_chains_and_the_first_lead_keeps_the
 async fn referrers_join_and_share() {
     let mut node = Node::new().await;
     let joined = || {
-        let body = Participant { referrer: "r1".into(), keys: subject(1).unwrap().keys };
+        let body = Participant { referrer: "r1".into(), keys: subject(1).unwrap().keys, prefix: 5 };
         event("joined", Body::Participant(body))
     };
-    let share = Share { referrer: "r1".into(), link: "go.example/r1".into(), channel: "email".into() };
+    let share =
+        Share { referrer: "r1".into(), link: "go.example/r1".into(), channel: "email".into(), prefix: 5 };
     node.take([
         joined(),
         event("share", Body::Share(share)),

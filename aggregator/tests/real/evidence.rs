@@ -15,8 +15,8 @@ use whence_aggregator::{
 };
 use whence_schemas::{
     event::{
-        self, Click, Lead, Mode, Qualification, RewardParty, RewardRule, RewardTerms, RewardTier, RiskPolicy,
-        Subject, Touch, Verdict, event::Body, reward_tier::Amount,
+        self, Click, Lead, Mode, Participant, Qualification, RewardParty, RewardRule, RewardTerms,
+        RewardTier, RiskPolicy, Share, Subject, Touch, Verdict, event::Body, reward_tier::Amount,
     },
     ids::{ChannelNumber, ClickId, Incarnation, LinkNumber},
     time::UnixMs,
@@ -33,7 +33,15 @@ fn click_id(person: u8) -> ClickId {
 }
 
 fn click(person: u8, verdict: Verdict) -> Bytes {
-    event::encode(&Click {
+    event::encode(&click_of(person, verdict))
+}
+
+fn click_from(person: u8, prefix: u64) -> Bytes {
+    event::encode(&Click { prefix, ..click_of(person, Verdict::Human) })
+}
+
+pub fn click_of(person: u8, verdict: Verdict) -> Click {
+    Click {
         id: Bytes::copy_from_slice(click_id(person).0.as_bytes()),
         mode: Mode::Live.into(),
         program: "demo".into(),
@@ -47,10 +55,10 @@ fn click(person: u8, verdict: Verdict) -> Bytes {
         address: 8,
         prefix: 9,
         ..Click::default()
-    })
+    }
 }
 
-fn subject(person: u8) -> Option<Subject> {
+pub fn subject(person: u8) -> Option<Subject> {
     Some(Subject {
         lead: format!("person {person}"),
         keys: vec![Bytes::from(vec![person; 16])],
@@ -58,7 +66,7 @@ fn subject(person: u8) -> Option<Subject> {
     })
 }
 
-fn touch(person: u8) -> Touch {
+pub fn touch(person: u8) -> Touch {
     let token = ClickToken {
         click: click_id(person),
         link: LinkNumber::of(LINK),
@@ -72,7 +80,7 @@ fn touch(person: u8) -> Touch {
     }
 }
 
-fn lead(person: u8) -> Bytes {
+pub fn lead(person: u8) -> Bytes {
     let body = Body::Lead(Lead { subject: subject(person), touches: vec![touch(person)] });
     rewards::event(&format!("lead {person}"), AT, body)
 }
@@ -97,7 +105,7 @@ fn qualification(person: u8, risk: RiskPolicy) -> Bytes {
 }
 
 /// Stores these clicks as the aggregator of clicks does.
-async fn store_clicks(world: &World, first: u64, clicks: Vec<Bytes>) {
+pub async fn store_clicks(world: &World, first: u64, clicks: Vec<Bytes>) {
     let range = BlockRange {
         incarnation: Incarnation(Uuid::from_u128(9)),
         partition: Partition { stream: Stream::Clicks, number: 0 },
@@ -202,6 +210,60 @@ async fn many_persons_behind_one_browser_or_prefix_are_told_wherever_blocks_are_
     let told = "SELECT count() FROM review_queue WHERE risk = 60 AND evidence = 'more than 3 other persons clicked with \
                 the same browser within 1 days; the clicks of more than 5 other persons came from the same address prefix that day'";
     assert_eq!(world.count(told).await, 2);
+    world.check_consistent().await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_referrer_in_the_address_prefix_of_a_click_or_lead_is_told_and_a_person_decides() {
+    let world = World::new().await;
+    let (dir, journal) = journal(&world);
+    let risk = RiskPolicy { threshold: 50, self_referral_prefix: 50, ..RiskPolicy::default() };
+    store_clicks(&world, 0, (1..=5).map(|person| click_from(person, 10 + u64::from(person))).collect()).await;
+    let share = |key: &str, referrer: &str, prefix| {
+        let share = Share { referrer: referrer.into(), prefix, ..Share::default() };
+        rewards::event(key, AT, Body::Share(share))
+    };
+    let joined = Participant { referrer: "r1".into(), keys: vec![], prefix: 11 };
+    // Of person 3 the lead says where it was, of person 5 nobody was near: another one was, and the referrer elsewhere.
+    let near = Subject { prefix: 33, ..subject(3).unwrap() };
+    let near = Lead { subject: Some(near), touches: vec![touch(3)] };
+    let mut records = vec![
+        rewards::event("joined", AT, Body::Participant(joined)),
+        share("shared", "r1", 33),
+        share("another's", "r2", 15),
+        share("elsewhere", "r1", 99),
+        rewards::event("lead 3", AT, Body::Lead(near)),
+    ];
+    records.extend([1, 2, 4, 5].map(lead));
+    records.extend((1..=5).map(|person| qualification(person, risk)));
+    journal.append(&records.iter().map(|record| &record[..]).collect::<Vec<_>>()).await.unwrap();
+    let (stop, task) = aggregate_without_timers(&world, &dir);
+    world.until("SELECT count() FROM rewards", 5).await;
+    stop.at_once.cancel();
+    task.await.unwrap();
+    let held = |what: &str| {
+        format!(
+            "SELECT count() FROM review_queue WHERE flags = ['self_referral_prefix'] AND risk = 50 AND reason = 'risk' \
+             AND evidence = 'the referrer joined or shared from the {what}\\'s address prefix that day'"
+        )
+    };
+    assert_eq!(world.count(&held("click")).await, 1, "person 1");
+    assert_eq!(world.count(&held("lead")).await, 1, "person 3");
+    assert_eq!(world.count("SELECT count() FROM reward_states WHERE state = 'accrued'").await, 3);
+
+    // Too late for the first look, and in time for the approval of person 4's.
+    journal.append(&[&share("late", "r1", 14)[..]]).await.unwrap();
+    let (stop, task) = aggregate(&world, &dir, &journal);
+    world.until("SELECT count() FROM reward_states WHERE state = 'approved'", 2).await;
+    world.until(&held("click"), 2).await;
+
+    let decided = [rewards::decision(1, "x", "approve", ""), rewards::decision(3, "x", "reject", "")];
+    journal.append(&decided.iter().map(|record| &record[..]).collect::<Vec<_>>()).await.unwrap();
+    world.until("SELECT count() FROM reward_states WHERE decided_by = 'ann' AND state = 'approved'", 1).await;
+    world.until("SELECT count() FROM reward_states WHERE decided_by = 'ann' AND state = 'rejected'", 1).await;
+    world.until("SELECT count() FROM review_queue", 1).await;
     world.check_consistent().await;
     stop.after_block.cancel();
     task.await.unwrap();

@@ -9,6 +9,7 @@ mod concurrent_rewards;
 mod conversions;
 mod events;
 mod evidence;
+mod flags;
 mod interleaving;
 mod journal;
 mod kafka;

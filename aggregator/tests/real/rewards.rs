@@ -267,7 +267,7 @@ async fn who_refers_themselves_is_found_by_any_key_of_the_lead() {
     let world = World::new().await;
     let (dir, journal) = journal(&world);
     let keys = |numbers: &[u8]| numbers.iter().map(|n| Bytes::from(vec![*n; 16])).collect::<Vec<_>>();
-    let joined = Participant { referrer: "r1".into(), keys: keys(&[77]) };
+    let joined = Participant { referrer: "r1".into(), keys: keys(&[77]), prefix: 0 };
     let touch = Touch { link: "go.example/r1".into(), referrer: "r1".into(), ..Touch::default() };
     let subject = Some(Subject { lead: "self".into(), keys: keys(&[1, 77]), ..Subject::default() });
     let told = event("lead told", LATER, Body::Lead(Lead { subject: subject.clone(), touches: vec![] }));

@@ -117,7 +117,7 @@ async fn nobody_joins_without_end() {
     let dir = world.dir.path().join("conversions");
     let joined = |number: u64| {
         let keys = vec![Bytes::from_static(&[7; 16])];
-        let participant = Participant { referrer: format!("r{number}"), keys };
+        let participant = Participant { referrer: format!("r{number}"), keys, prefix: 0 };
         event(&format!("joined {number}"), AT, Body::Participant(participant))
     };
     append(&dir, (0..1003).map(joined));

@@ -282,10 +282,11 @@ impl Make {
         let (program, mode, at) = (*pick(&mut self.rng, &PROGRAMS), self.mode(), self.time());
         let referrer = format!("r{number}");
         let keys = vec![Bytes::copy_from_slice(&[200 + number as u8; 16])];
-        let joined = Participant { referrer: referrer.clone(), keys };
+        let (link, prefix) = (link_of(program, &referrer), self.rng.random_range(0..3));
+        let joined = Participant { referrer: referrer.clone(), keys, prefix };
         let (id, times) = self.tell(program, mode, &format!("p {number}"), at, Body::Participant(joined));
         self.expected.others.insert(id, times);
-        let share = Share { link: link_of(program, &referrer), referrer, channel: "email".into() };
+        let share = Share { link, referrer, channel: "email".into(), prefix };
         let (id, times) = self.tell(program, mode, &format!("s {number}"), at, Body::Share(share));
         self.expected.others.insert(id, times);
     }

@@ -1,15 +1,18 @@
 //! Clicks as evidence in the world: the twin's look-ups, and what must hold of what was found.
 
 use crate::{
-    store::MemoryStore,
+    store::{MemoryStore, Tables},
     world::{Sabotage, World},
 };
 use rand::RngExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use uuid::Uuid;
 use whence_aggregator::{
     position::{BlockRange, Horizon},
-    store::{ClickedFrom, EventName, EvidenceStore, FoundClick, Origin, PersonClick, Rows, StoreError},
+    store::{
+        ClickedFrom, EventName, EvidenceStore, FoundClick, Origin, PersonClick, Rows, SeenReferrer,
+        StoreError,
+    },
 };
 use whence_schemas::{
     event::Verdict,
@@ -107,6 +110,34 @@ impl EvidenceStore for MemoryStore {
         }
         Ok(found)
     }
+
+    async fn seen_referrers(
+        &self,
+        before: &Horizon,
+        asked: &[SeenReferrer],
+    ) -> Result<HashSet<SeenReferrer>, StoreError> {
+        self.before_reading().await?;
+        let tables = &self.0.lock().tables;
+        let seen = sightings(tables)
+            .filter(|(incarnation, partition, offset, _)| before.includes(*incarnation, *partition, *offset));
+        Ok(seen.map(|(.., seen)| seen).filter(|seen| asked.contains(seen)).collect())
+    }
+}
+
+/// Where live referrers joined and shared from, with the places of the records.
+fn sightings(tables: &Tables) -> impl Iterator<Item = (Incarnation, u32, u64, SeenReferrer)> {
+    let seen = |program: &str, referrer: &str, prefix| SeenReferrer {
+        program: program.to_owned(),
+        referrer: referrer.to_owned(),
+        prefix,
+    };
+    let joined = tables.participants.iter().filter(|row| row.live && row.prefix != 0).map(move |row| {
+        (row.incarnation, row.partition, row.offset, seen(&row.program.0, &row.referrer, row.prefix))
+    });
+    let shared = tables.shares.iter().filter(|row| row.live && row.prefix != 0).map(move |row| {
+        (row.incarnation, row.partition, row.offset, seen(&row.program.0, &row.referrer, row.prefix))
+    });
+    joined.chain(shared)
 }
 
 fn hash(row: &ClickEvidenceRow, origin: Origin) -> u64 {
@@ -182,6 +213,15 @@ fn place(incarnation: Incarnation, offset: u64) -> (u128, u64) {
     (incarnation.0.as_u128(), offset)
 }
 
+/// Whether the reward's referrer had joined or shared from this prefix by then.
+fn was_there(world: &World, line: &RewardRow, prefix: u64) -> bool {
+    sightings(&world.tables).any(|(incarnation, partition, offset, seen)| {
+        (seen.program == line.program.0 && seen.referrer == line.referrer && seen.prefix == prefix)
+            && partition == line.partition
+            && place(incarnation, offset) <= place(line.incarnation, line.offset)
+    })
+}
+
 /// What is accrued, held for its flags or approved by its day is flagged by what was known then.
 fn rewards_are_flagged_by_what_was_found(world: &World) -> Result<(), String> {
     let rests_on_it = |line: &&RewardRow| {
@@ -194,7 +234,8 @@ fn rewards_are_flagged_by_what_was_found(world: &World) -> Result<(), String> {
             row.partition == line.partition
                 && place(row.incarnation, row.offset) <= place(line.incarnation, line.offset)
         });
-        let is_bot = known.into_iter().any(|row| row.verdict == Verdict::Bot);
+        let known: Vec<_> = known.collect();
+        let is_bot = known.iter().any(|row| row.verdict == Verdict::Bot);
         let is_flagged = line.flags.iter().any(|flag| flag.0 == "bot_click");
         // A refund writes what is left anew, as it was.
         let is_rest = world.tables.rewards.iter().any(|other| {
@@ -205,6 +246,14 @@ fn rewards_are_flagged_by_what_was_found(world: &World) -> Result<(), String> {
         if is_looked_at && is_bot != is_flagged {
             return Err(format!(
                 "reward {} is flagged {:?}, the click is a bot's: {is_bot}",
+                line.reward_id, line.flags
+            ));
+        }
+        let is_near = known.iter().any(|row| was_there(world, line, row.prefix));
+        let is_flagged = line.flags.iter().any(|flag| flag.0 == "self_referral_prefix");
+        if is_looked_at && is_near != is_flagged {
+            return Err(format!(
+                "reward {} is flagged {:?}, its referrer was where the click came from: {is_near}",
                 line.reward_id, line.flags
             ));
         }

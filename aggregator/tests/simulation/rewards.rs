@@ -61,6 +61,7 @@ pub fn terms() -> RewardTerms {
             shared_device_days: 400,
             shared_prefix: 20,
             shared_prefix_leads: 1,
+            self_referral_prefix: 15,
             ..RiskPolicy::default()
         }),
     }

@@ -11,7 +11,10 @@ use super::{
     },
     problem::{Code, Problem},
 };
-use crate::registry::{Clock, Registry};
+use crate::{
+    edge::AddressHasher,
+    registry::{Clock, Registry},
+};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -44,6 +47,8 @@ pub struct Intake {
     pub identity: IdentityHasher,
     /// Domains of mailboxes that are thrown away after use.
     pub disposable: DisposableDomains,
+    /// Hashes addresses as the edge does.
+    pub addresses: AddressHasher,
     /// Where events are kept.
     pub journal: Arc<GroupCommit>,
     /// Now.
@@ -111,6 +116,7 @@ impl Intake {
             keys: &keys,
             identity: &self.identity,
             disposable: &self.disposable,
+            addresses: &self.addresses,
             now: context.now,
         };
         let event = resolver.event(&draft, caller).map_err(Problem::of_fields);

@@ -49,6 +49,7 @@ mod write;
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
 
 use crate::{
+    edge::AddressHasher,
     registry::{Clock, Registry},
     webhooks::NamedSecrets,
 };
@@ -129,6 +130,8 @@ pub struct Parts {
     pub keys: Arc<ArcSwap<KeyRing>>,
     /// The deployment's identity secret.
     pub identity: IdentityHasher,
+    /// Hashes addresses as the edge does, with the same secret.
+    pub addresses: AddressHasher,
     /// The secrets that sources of webhooks name.
     pub secrets: Arc<NamedSecrets>,
     /// The journal of conversions. Whoever drops it last waits for the disk.
@@ -194,6 +197,7 @@ pub async fn start(
         keys: parts.keys,
         identity: parts.identity,
         disposable,
+        addresses: parts.addresses,
         journal: parts.journal,
         clock: parts.clock,
         commit_timeout: settings.api_commit_timeout,

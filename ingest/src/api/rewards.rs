@@ -141,6 +141,7 @@ fn risk(mut fields: Fields<'_>) -> RiskPolicy {
         shared_prefix: number(&mut fields, "shared_prefix"),
         shared_prefix_leads: number(&mut fields, "shared_prefix_leads"),
         disposable_email: number(&mut fields, "disposable_email"),
+        self_referral_prefix: number(&mut fields, "self_referral_prefix"),
     };
     fields.finish("a risk policy");
     policy
@@ -210,6 +211,7 @@ fn risk_view(risk: &RiskPolicy) -> Value {
         "shared_prefix": risk.shared_prefix,
         "shared_prefix_leads": risk.shared_prefix_leads,
         "disposable_email": risk.disposable_email,
+        "self_referral_prefix": risk.self_referral_prefix,
     })
 }
 
@@ -241,7 +243,7 @@ mod tests {
             ],
             "risk": {"threshold": 100, "too_fast": 50, "too_fast_ms": 3000, "bot_click": 1, "shared_device": 2,
                      "shared_device_leads": 3, "shared_device_days": 4, "shared_prefix": 5, "shared_prefix_leads": 6,
-                     "disposable_email": 7},
+                     "disposable_email": 7, "self_referral_prefix": 8},
         });
         let (terms, wrong) = parsed(body);
         assert_eq!(wrong, Vec::<String>::new());

@@ -3,7 +3,10 @@
 use super::node::{NOW, Node, event_of, lead, qualification};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use whence_ingest::registry::{Change, EntryKey, Registry};
+use whence_ingest::{
+    edge::AddressHasher,
+    registry::{Change, EntryKey, Registry},
+};
 use whence_schemas::{
     event::{
         Disqualification, Erasure, Event, Identify, Participant, Program, RewardDecision, Share, Subject,
@@ -11,6 +14,7 @@ use whence_schemas::{
     },
     ids::{EventId, ProgramId},
     subject::{AliasKind, IdentityHasher},
+    time::UnixMs,
 };
 
 const REWARD: &str = "3f2b8c1e-0a51-5c7e-9a7f-2f8f0f6f1d11";
@@ -86,6 +90,13 @@ async fn wrong_fields_are_named() {
         (decision(json!({"lead": "l1"})), "unknown_field", "lead"),
         (of("erasure", json!({"email": "eve@mail.example"})), "required", "requested_by"),
         (of("erasure", json!({"requested_by": "ticket-1"})), "required", "lead"),
+        (of("share", json!({"referrer": "ann", "client_ip": "203.0.113.256"})), "invalid", "client_ip"),
+        (lead(json!({"client_ip": "localhost"})), "invalid", "client_ip"),
+        (
+            of("identify", json!({"lead": "l1", "email": "eve@mail.example", "client_ip": "203.0.113.9"})),
+            "unknown_field",
+            "client_ip",
+        ),
         (of("timer", json!({})), "invalid", "type"),
     ];
     for (event, code, field) in cases {
@@ -111,6 +122,37 @@ async fn of_a_disposable_mailbox_only_that_it_is_one_goes_on() {
     };
     let told: Vec<_> = node.events().into_iter().map(is_disposable).collect();
     assert_eq!(told, [true, false, true, false]);
+}
+
+#[tokio::test]
+async fn of_an_address_only_the_prefix_goes_on_hashed_as_clicks_of_that_day() {
+    let node = Node::start().await;
+    let yesterday = NOW.plus_ms(-86_400_000);
+    let sent = [
+        event_of("participant", json!({"referrer": "ann", "client_ip": "203.0.113.9"})),
+        event_of("share", json!({"code": "abc", "client_ip": "203.0.113.77"})),
+        lead(json!({"client_ip": "203.0.113.9"})),
+        super::node::changed(
+            event_of("share", json!({"code": "abc", "client_ip": "203.0.113.77"})),
+            json!({"id": "yesterday", "occurred_at": yesterday.0}),
+        ),
+        super::node::changed(event_of("share", json!({"code": "abc"})), json!({"id": "nowhere"})),
+    ];
+    for event in sent {
+        assert_eq!(node.post("/v1/events", event.clone()).await.status, 202, "{event}");
+    }
+    let prefix = |event: Event| match event.body {
+        Some(Body::Participant(joined)) => joined.prefix,
+        Some(Body::Share(share)) => share.prefix,
+        Some(Body::Lead(lead)) => lead.subject.unwrap().prefix,
+        other => panic!("{other:?}"),
+    };
+    let of_click = |at: UnixMs| {
+        AddressHasher::new(&[4; 32]).keys_at(at).address("203.0.113.200".parse().unwrap()).prefix
+    };
+    let (now, then) = (of_click(NOW), of_click(yesterday));
+    assert_ne!(now, then);
+    assert_eq!(node.events().into_iter().map(prefix).collect::<Vec<_>>(), [now, now, now, then, 0]);
 }
 
 #[tokio::test]
@@ -142,7 +184,7 @@ async fn each_kind_is_recorded_as_it_resolved() {
         })
     };
     let shared = |link: &str, channel: &str| {
-        Body::Share(Share { referrer: "ann".into(), link: link.into(), channel: channel.into() })
+        Body::Share(Share { referrer: "ann".into(), link: link.into(), channel: channel.into(), prefix: 0 })
     };
     let decided = |decision: &str, reason: &str, reference: &str| {
         Body::RewardDecision(RewardDecision {
@@ -166,11 +208,11 @@ async fn each_kind_is_recorded_as_it_resolved() {
         ),
         (
             event_of("participant", json!({"referrer": "ann", "email": "eve@mail.example"})),
-            Body::Participant(Participant { referrer: "ann".into(), keys: eve().unwrap().keys }),
+            Body::Participant(Participant { referrer: "ann".into(), keys: eve().unwrap().keys, prefix: 0 }),
         ),
         (
             event_of("participant", json!({"referrer": "ann"})),
-            Body::Participant(Participant { referrer: "ann".into(), keys: vec![] }),
+            Body::Participant(Participant { referrer: "ann".into(), keys: vec![], prefix: 0 }),
         ),
         (event_of("share", json!({"code": "abc"})), shared("go.example/abc", "email")),
         (

@@ -30,6 +30,11 @@ fn pinned(name: &str) -> Option<BoxedStrategy<Value>> {
             .unwrap()
             .prop_map(Value::from)
             .boxed(),
+        "client_ip" => prop_oneof![
+            any::<std::net::Ipv4Addr>().prop_map(|ip| json!(ip)),
+            any::<std::net::Ipv6Addr>().prop_map(|ip| json!(ip))
+        ]
+        .boxed(),
         "amount" => string_regex("[1-9][0-9]{0,8}").unwrap().prop_map(Value::from).boxed(),
         "minor" => (1..=1_000_000_000_000_000i64).prop_map(Value::from).boxed(),
         "occurred_at" => (NOW.0 - 900..=NOW.0).prop_map(Value::from).boxed(),

@@ -216,7 +216,7 @@ async fn raw_aliases_reach_no_file_and_no_answer() {
     node.registry.write(vec![Change::PutProgram(hashing)]).await.unwrap().remove(0).unwrap();
     let secret = json!({
         "lead": "ann.secret@shop.example", "email": "ann.secret@shop.example", "phone": "+4930555123",
-        "customer": "cus-secret", "contact": "con-secret",
+        "customer": "cus-secret", "contact": "con-secret", "client_ip": "198.51.100.77",
     });
     assert_eq!(node.post("/v1/events", lead(secret.clone())).await.status, 202);
     let mut wrong = secret;
@@ -232,7 +232,7 @@ async fn raw_aliases_reach_no_file_and_no_answer() {
         let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
         files.extend(entries.filter(|path| path.is_file()).map(|path| std::fs::read(path).unwrap()));
     }
-    for raw in ["secret", "555123"] {
+    for raw in ["secret", "555123", "198.51.100"] {
         let found = files.iter().any(|file| file.windows(raw.len()).any(|bytes| bytes == raw.as_bytes()));
         assert!(!found, "{raw}");
     }

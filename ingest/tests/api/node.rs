@@ -21,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use whence_ingest::{
     api::{self, ApiHandle, ApiSettings, Parts, ensure_admin_key},
+    edge::AddressHasher,
     registry::{Registry, embedded::EmbeddedRegistry},
     webhooks::NamedSecrets,
 };
@@ -152,6 +153,7 @@ impl Node {
             }),
             keys: Arc::new(arc_swap::ArcSwap::from_pointee(ring(KEY_IDS[0], &KEY_IDS))),
             identity: IdentityHasher::new(&[3; 32]),
+            addresses: AddressHasher::new(&[4; 32]),
             secrets: Arc::new(NamedSecrets::parse(super::webhooks::SECRETS).unwrap()),
             journal: Arc::new(journal),
             admin,

@@ -109,6 +109,8 @@ table!(
         referrer: String,
         /// Keyed hashes of the referrer's own aliases.
         keys: Vec<SubjectKey>,
+        /// Keyed hash of the /24 or /48 of the referrer's address with that day's salt, 0 where it was not said.
+        prefix: u64,
         /// Where the event came from.
         source: Lc,
         /// Whether the event is live.
@@ -143,6 +145,8 @@ table!(
         link: String,
         /// Where.
         channel: Lc,
+        /// Keyed hash of the /24 or /48 of the referrer's address with that day's salt, 0 where it was not said.
+        prefix: u64,
         /// Where the event came from.
         source: Lc,
         /// Whether the event is live.

@@ -241,6 +241,9 @@ table!(
         live: bool,
         /// Whether the event gave an email address of a mailbox that is thrown away after use.
         email_disposable: bool,
+        /// Of a lead: keyed hash of the /24 or /48 of the person's address with that day's salt, 0 where it was not
+        /// said.
+        prefix: u64,
         /// What a lead's own touches prove.
         evidence: Evidence,
         /// Whom they name; of a participant: itself.

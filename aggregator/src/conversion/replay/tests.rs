@@ -42,6 +42,7 @@ fn conversion(number: u8, kind: Kind) -> Conversion {
         lead: String::new(),
         keys: vec![],
         email_disposable: false,
+        prefix: 0,
         kind,
     }
 }

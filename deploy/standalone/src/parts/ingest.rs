@@ -91,6 +91,7 @@ impl Ingest {
             registry: Arc::clone(registry),
             keys,
             identity: parts.secrets.identity.clone(),
+            addresses: parts.secrets.addresses.clone(),
             secrets: parts.webhook_secrets,
             journal: Arc::clone(&journal),
             admin: parts.admin,

@@ -7,7 +7,7 @@
 //! | [`touches`] | what led to a lead |
 //! | [`value`] | an amount |
 //!
-//! A draft holds raw aliases. It is never logged and has no `Debug`.
+//! A draft holds raw aliases and addresses. It is never logged and has no `Debug`.
 
 pub mod body;
 pub mod touches;
@@ -21,6 +21,7 @@ use crate::api::{
 };
 use body::DraftBody;
 use serde_json::Value;
+use std::net::IpAddr;
 use whence_schemas::{
     ids::{EventId, ProgramId},
     subject::{AliasKind, normalise},
@@ -67,6 +68,8 @@ pub struct Draft {
     pub is_test: bool,
     /// Whom it is about: normalised, each kind of alias at most once, as many as the kind of event needs.
     pub aliases: Vec<(AliasKind, String)>,
+    /// The address of whoever it is about, when it happened.
+    pub client_ip: Option<IpAddr>,
     /// What it says.
     pub body: DraftBody,
 }
@@ -111,6 +114,7 @@ fn read_fields(mut fields: Fields<'_>, context: &Context) -> Option<Draft> {
     let occurred_at = occurred_at(&mut fields, context.now);
     let is_test = fields.flag("test").unwrap_or(false);
     let aliases = aliases(&mut fields, kind);
+    let client_ip = client_ip(&mut fields, kind);
     let body = body::read(kind, &mut fields);
     fields.finish(kind.called());
     Some(Draft {
@@ -121,6 +125,7 @@ fn read_fields(mut fields: Fields<'_>, context: &Context) -> Option<Draft> {
         occurred_at,
         is_test,
         aliases,
+        client_ip,
         body: body?,
     })
 }
@@ -192,6 +197,18 @@ fn occurred_at(fields: &mut Fields<'_>, now: UnixMs) -> UnixMs {
         fields.wrong("occurred_at", Code::Invalid, "lies more than 5 minutes in the future");
     }
     occurred_at
+}
+
+/// Of the kinds of which it says something: where a referrer was, and where a person who became a lead.
+fn client_ip(fields: &mut Fields<'_>, kind: Kind) -> Option<IpAddr> {
+    if !matches!(kind, Kind::Lead | Kind::Participant | Kind::Share) {
+        return None;
+    }
+    let address = fields.text("client_ip")?.parse().ok();
+    if address.is_none() {
+        fields.wrong("client_ip", Code::Invalid, "must be an IPv4 or IPv6 address");
+    }
+    address
 }
 
 fn aliases(fields: &mut Fields<'_>, kind: Kind) -> Vec<(AliasKind, String)> {

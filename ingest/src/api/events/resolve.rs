@@ -1,7 +1,7 @@
 //! Makes the record of a draft: finds its program, proves its touches, hashes whom it is about. Pure: the
 //! registry's state, the keys and the time are given.
 //!
-//! After this, raw aliases are gone.
+//! After this, raw aliases and addresses are gone.
 
 use super::draft::{
     Draft,
@@ -16,6 +16,7 @@ use crate::{
         json::Errors,
         problem::{Code, FieldError},
     },
+    edge::AddressHasher,
     registry::{RegistryState, state::address},
 };
 use bytes::Bytes;
@@ -42,6 +43,8 @@ pub struct Resolver<'a> {
     pub identity: &'a IdentityHasher,
     /// Domains of mailboxes that are thrown away after use.
     pub disposable: &'a DisposableDomains,
+    /// Hashes addresses as the edge does.
+    pub addresses: &'a AddressHasher,
     /// Now.
     pub now: UnixMs,
 }
@@ -117,10 +120,12 @@ impl Resolver<'_> {
                 Body::Participant(Participant {
                     referrer: referrer.as_str().to_owned(),
                     keys: self.keys_of(draft),
+                    prefix: self.prefix(draft),
                 })
             }
             DraftBody::Share { referrer, code, channel } => {
-                Body::Share(self.share(referrer.as_ref(), code.as_deref(), channel.as_ref(), program, errors))
+                let share = self.share(referrer.as_ref(), code.as_deref(), channel.as_ref(), program, errors);
+                Body::Share(Share { prefix: self.prefix(draft), ..share })
             }
             DraftBody::Identify => {
                 Body::Identify(Identify { subject: Some(self.subject(draft, program, errors)) })
@@ -153,11 +158,18 @@ impl Resolver<'_> {
         draft.aliases.iter().map(|alias| Bytes::copy_from_slice(&key(alias).0)).collect()
     }
 
+    /// The hash that a click from the same /24 or /48 has on the day of the event; 0 where no address is given.
+    fn prefix(&self, draft: &Draft) -> u64 {
+        let hash = |address| self.addresses.keys_at(draft.occurred_at).address(address).prefix;
+        draft.client_ip.map_or(0, hash)
+    }
+
     fn subject(&self, draft: &Draft, program: &Program, errors: &mut Errors) -> Subject {
         let is_disposable =
             |(kind, alias): &(AliasKind, String)| *kind == AliasKind::Email && self.disposable.has(alias);
         let email_disposable = draft.aliases.iter().any(is_disposable);
-        let mut subject = Subject { lead: String::new(), keys: self.keys_of(draft), email_disposable };
+        let (keys, prefix) = (self.keys_of(draft), self.prefix(draft));
+        let mut subject = Subject { lead: String::new(), keys, email_disposable, prefix };
         let lead = draft.aliases.iter().find(|(kind, _)| *kind == AliasKind::Lead);
         if let Some((kind, lead)) = lead {
             if program.hash_lead_ids {
@@ -210,6 +222,7 @@ impl Resolver<'_> {
             referrer: referrer.map_or_else(|| of_link(|link| &link.referrer), |own| own.as_str().to_owned()),
             link: link.map(|link| address(&link.host, &link.code)).unwrap_or_default(),
             channel: channel.map_or_else(|| of_link(|link| &link.channel), str::to_owned),
+            prefix: 0,
         }
     }
 

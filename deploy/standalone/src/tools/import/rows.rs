@@ -18,7 +18,7 @@ pub const SOURCE: &str = "import";
 /// The source of leads that name none.
 pub const SOURCE_OF_LEADS: &str = "import-lead";
 /// Columns that are texts of the event.
-const TEXTS: [&str; 18] = [
+const TEXTS: [&str; 19] = [
     "type",
     "program",
     "id",
@@ -28,6 +28,7 @@ const TEXTS: [&str; 18] = [
     "phone",
     "customer",
     "contact",
+    "client_ip",
     "name",
     "wclid",
     "code",
