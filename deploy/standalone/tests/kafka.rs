@@ -4,10 +4,13 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use support::hooks::{Receiver, Taken, write_secrets};
 use support::{Role, ask, count, run, until};
 use tempfile::tempdir;
 
@@ -131,6 +134,84 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
         assert!(role.stop().success(), "{log}");
     }
     assert_eq!(count(&url, "SELECT count() FROM clicks"), Some(21));
+    assert!(clickhouse.stop().success());
+}
+
+#[test]
+fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
+    const SECRET: &str = "whsec_b25lIHNlY3JldCBvZiB0aGUgdGVzdHM=";
+    const LEADS: usize = 20;
+    let (brokers, prefix) = kafka("tell");
+    let dir = tempdir().unwrap();
+    let place = |name: &str| dir.path().join(name);
+    let secrets = place("secrets.toml");
+    let secrets = secrets.to_str().unwrap();
+    assert!(run(&["secrets", "new", secrets]).status.success());
+    let (key_file, key) = admin_key(dir.path());
+    let bus = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix];
+    let topics = ["--clicks-partitions", "1", "--conversions-partitions", "4", "--topic-replication", "1"];
+    assert!(run(&[&["topics"], &bus[..], &topics].concat()).status.success());
+    let clickhouse = Role::start(&place("clickhouse"), &["clickhouse"]);
+    clickhouse.until_ready();
+    let url = clickhouse.address("clickhouse");
+    let store = ["--clickhouse-url", &url];
+    assert!(run(&[&["migrate"], &store[..]].concat()).status.success());
+    let signing = write_secrets(dir.path(), &format!("shop-1={SECRET}\n"));
+    let aggregate = |name: &str| {
+        let group = ["--kafka-group", &prefix, "--kafka-member", name, "--kafka-session-timeout", "3s"];
+        let signing = ["--webhook-secrets-file", signing.to_str().unwrap(), "--delivery-private"];
+        let tries = ["--delivery-retry-first", "100ms", "--delivery-retry-max", "500ms"];
+        let given = ["aggregate", "--secrets-file", secrets];
+        Role::start(&place(name), &[&given[..], &bus, &store, &group, &signing, &tries].concat())
+    };
+    let first = aggregate("a");
+    let ingest = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", &key_file];
+    let ingest = Role::start(&place("ingest"), &[&ingest[..], &bus].concat());
+    [&first, &ingest].into_iter().for_each(Role::until_ready);
+    ingest.set_up_world(&key);
+    let taken: Arc<Taken> = Arc::default();
+    let address = Receiver::new(&taken).address;
+    let endpoint = json!({ "url": format!("http://{address}/hook"), "secrets": ["shop-1"] });
+    ingest.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint);
+    let token = ingest.click("x");
+    let send = |leads: std::ops::Range<usize>| {
+        let of = |lead: usize| {
+            let (lead, order) = (format!("lead {lead}"), format!("order {lead}"));
+            [
+                json!({ "type": "lead", "program": "p", "id": lead, "lead": lead, "wclid": token }),
+                json!({ "type": "qualification", "program": "p", "id": order, "lead": lead, "name": "trial" }),
+            ]
+        };
+        let events: Vec<Value> = leads.flat_map(of).collect();
+        ingest.call_with(&key, "POST", "/v1/events", &events.into());
+    };
+
+    // Nobody is there to be told, and then nobody to tell; another one has joined meanwhile.
+    send(0..LEADS);
+    clickhouse.until_count("SELECT toUInt64(count() > 20) FROM deliveries WHERE outcome = 'retry'", 1);
+    let second = aggregate("b");
+    second.until_ready();
+    first.kill();
+    let _receiver = Receiver::at(address, &taken);
+    send(LEADS..LEADS + 1);
+    let told = 2 * (LEADS + 1);
+    until("all is told", || (taken.first().len() == told).then_some(()));
+    clickhouse.until_count("SELECT count() FROM delivery_states WHERE state = 'delivered'", told as u64);
+    assert_eq!(taken.all().len(), told, "nothing comes twice that was logged");
+    let mut leads: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for hook in taken.first() {
+        assert!(hook.is_signed_by(SECRET));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        leads.entry(text(&hook.body["data"]["lead"])).or_default().push(text(&hook.body["type"]));
+    }
+    assert!(leads.values().all(|types| types == &["lead.credited", "lead.qualified"]), "{leads:?}");
+    let twice =
+        "SELECT count() FROM (SELECT 1 FROM deliveries GROUP BY message_id, attempt HAVING count() > 1)";
+    assert_eq!(count(&url, twice), Some(0), "tries are counted on");
+    for role in [ingest, second] {
+        let log = role.log();
+        assert!(role.stop().success(), "{log}");
+    }
     assert!(clickhouse.stop().success());
 }
 
