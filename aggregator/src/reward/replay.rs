@@ -1,17 +1,18 @@
 //! What would have been earned under other credit: the aggregator's own amounts, caps and budgets, over what is
 //! stored. Pure, and changes nothing.
 //!
-//! A reward is decided anew only where the stored qualifications, under their own credit, give what the ledger has.
-//! Where they do not, it stays as it is: as when a cap was full with what has been refunded since. Risk is not looked
-//! at: what would be held counts as earned. What somebody rejected or took back, and what a refund ended, stays so for
-//! its lead and rule, whoever is credited.
+//! Rewards are given in the order in which their qualifications came to count, and refunds, rejections and clawbacks
+//! make room in caps and budgets when they came. A reward is decided anew only where the stored qualifications, under
+//! their own credit, give what the ledger has; where they do not, it stays as it is. What somebody rejected or
+//! took back, and what a refund ended, stays so for its lead and rule, whoever is credited, and counts for its referrer
+//! until then. Risk is not looked at: what would be held counts as earned.
 
 use super::{
     amount::{amount, kept},
     ledger::{CONDITION_UNMET, CREDIT_MOVED, RULES},
     usage::{CAPS, Usage},
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use uuid::Uuid;
 use whence_schemas::{
     event::{RewardParty, RewardRule, RewardTerms},
@@ -36,14 +37,7 @@ pub struct Credited<'a> {
     pub terms: &'a RewardTerms,
 }
 
-/// Where a qualification stands in the order in which they came to count.
-type Place = (UnixMs, UnixMs, EventId);
-
 impl<'a> Credited<'a> {
-    fn place(&self) -> Place {
-        (self.since, self.row.occurred_at, self.row.id)
-    }
-
     /// The rules that mean it, and the rewards that they give.
     fn rules(self) -> impl Iterator<Item = (Uuid, &'a RewardRule)> {
         let is_meant =
@@ -79,6 +73,9 @@ pub struct Booked {
     pub decided_by: String,
     /// And why.
     pub reason: String,
+    /// What was open of it since it was accrued last, in minor units, and from when on: what it was accrued with, and
+    /// what each change has left.
+    pub history: Vec<(UnixMs, i64)>,
 }
 
 impl Booked {
@@ -88,6 +85,11 @@ impl Booked {
         let may_be_anothers = self.decided_by == RULES
             && ([CREDIT_MOVED, CONDITION_UNMET].contains(&reason) || CAPS.contains(&reason));
         self.stands.open_minor == 0 && !may_be_anothers
+    }
+
+    /// What it was accrued with; 0 where a cap or budget forbade it.
+    fn given(&self) -> i64 {
+        self.history.first().map_or(0, |(_, open)| *open)
     }
 }
 
@@ -104,71 +106,152 @@ pub struct Replayed {
 /// they earned what is booked.
 #[must_use]
 pub fn replay(
-    mut now: Vec<Credited<'_>>,
-    mut then: Vec<Credited<'_>>,
+    program: &str,
+    now: &[Credited<'_>],
+    then: &[Credited<'_>],
     booked: &HashMap<Uuid, Booked>,
 ) -> Replayed {
-    now.sort_by_key(Credited::place);
-    then.sort_by_key(Credited::place);
-    let (mut control, mut fixed) = (Run::default(), Vec::new());
-    for one in now {
-        for (id, rule) in one.rules() {
-            let stands = booked.get(&id);
-            let Some(would) = control.would_earn(one, id, rule, stands) else { continue };
-            let stands = stands.map(|booked| booked.stands.clone());
-            let stands = stands.unwrap_or_else(|| Earned { open_minor: 0, ..would.clone() });
-            if would.open_minor != stands.open_minor || (would.open_minor > 0 && would != stands) {
-                fixed.push((one.place(), id, stands.clone()));
-            }
-            control.count(&one.row.program.0, id, stands);
+    let mut control = Run::new(program, booked);
+    // What was ended counts until then; what nothing that stands earns (any more) does, too.
+    let is_apart = |of: &HashSet<Uuid>, id: &Uuid, one: &Booked| one.is_ended() || !of.contains(id);
+    let of_now = earnable(now);
+    let apart = booked.iter().filter(|(id, one)| is_apart(&of_now, id, one));
+    let mut fixed: BTreeMap<Uuid, Moment> = BTreeMap::new();
+    for (moment, step) in steps(now, booked, apart.map(|(id, one)| (*id, accrued(*id, one)))) {
+        match step {
+            Step::Earns(one) => fixed.extend(control.reproduce(one).into_iter().map(|id| (id, moment))),
+            Step::Counts(id) => control.count_as_booked(id, moment.0),
+            Step::Changes(id, open_minor) => control.change(id, open_minor),
         }
     }
-    let mut undecided: BTreeMap<Uuid, Earned> =
-        fixed.iter().map(|(_, id, stands)| (*id, stands.clone())).collect();
-    // Open, and earned by nothing that stands.
-    let lost = |(id, one): &(&Uuid, &Booked)| one.stands.open_minor > 0 && !control.rewards.contains_key(id);
-    undecided.extend(booked.iter().filter(lost).map(|(id, one)| (*id, one.stands.clone())));
+    let is_earned = |id: &Uuid| of_now.contains(id) && control.rewards.contains_key(id);
+    let lost = booked.iter().filter(|(id, one)| one.stands.open_minor > 0 && !is_earned(id));
+    let undecided: BTreeMap<Uuid, Earned> = lost
+        .map(|(id, one)| (*id, one.stands.clone()))
+        .chain(fixed.keys().map(|id| (*id, control.rewards[id].earned.clone())))
+        .collect();
 
-    let (mut other, mut fixed) = (Run::default(), fixed.into_iter().peekable());
-    for one in then {
-        while let Some((_, id, stands)) = fixed.next_if(|(place, ..)| *place <= one.place()) {
-            other.count(&one.row.program.0, id, stands);
-        }
-        for (id, rule) in one.rules().filter(|(id, _)| !undecided.contains_key(id)) {
-            if let Some(would) = other.would_earn(one, id, rule, booked.get(&id)) {
-                other.count(&one.row.program.0, id, would);
-            }
+    let mut other = Run::new(program, booked);
+    let of_then = earnable(then);
+    let is_apart = |id: &Uuid, one: &Booked| is_apart(&of_now, id, one) && is_apart(&of_then, id, one);
+    let apart = booked.iter().filter(|(id, one)| is_apart(id, one));
+    let apart = apart.map(|(id, one)| (*id, accrued(*id, one))).chain(fixed);
+    for (moment, step) in steps(then, booked, apart) {
+        match step {
+            Step::Earns(one) => other.earn(one, &undecided),
+            Step::Counts(id) => other.count_as_booked(id, moment.0),
+            Step::Changes(id, open_minor) => other.change(id, open_minor),
         }
     }
-    let mut then = other.rewards;
-    then.retain(|id, _| !undecided.contains_key(id));
-    Replayed { then, undecided }
+    let is_ended = |id: &Uuid| booked.get(id).is_some_and(Booked::is_ended);
+    let is_then = |id: &Uuid| of_then.contains(id) && !undecided.contains_key(id) && !is_ended(id);
+    let then = other.rewards.into_iter().filter(|(id, _)| is_then(id));
+    Replayed { then: then.map(|(id, one)| (id, one.earned)).collect(), undecided }
+}
+
+/// The order in which things came; at the same time, changes come last.
+type Moment = (UnixMs, bool, UnixMs, Uuid);
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    /// A qualification begins to count.
+    Earns(Credited<'a>),
+    /// A reward is given as it is booked.
+    Counts(Uuid),
+    /// So much is open of a reward from here on, as it is booked.
+    Changes(Uuid, i64),
+}
+
+/// When a reward was accrued.
+fn accrued(id: Uuid, booked: &Booked) -> Moment {
+    let at = booked.history.first().map_or(booked.stands.earned_at, |(at, _)| *at);
+    (at, false, booked.stands.earned_at, id)
+}
+
+/// The rewards that these may earn.
+fn earnable(credited: &[Credited<'_>]) -> HashSet<Uuid> {
+    credited.iter().flat_map(|one| one.rules().map(|(id, _)| id)).collect()
+}
+
+/// All that happens, in order; `counted` is given as it is booked, at its moment.
+fn steps<'a>(
+    credited: &[Credited<'a>],
+    booked: &HashMap<Uuid, Booked>,
+    counted: impl Iterator<Item = (Uuid, Moment)>,
+) -> Vec<(Moment, Step<'a>)> {
+    let earns =
+        |one: &Credited<'a>| ((one.since, false, one.row.occurred_at, one.row.id.0), Step::Earns(*one));
+    let changes = booked.iter().flat_map(|(id, one)| {
+        let change = |(at, open): &(UnixMs, i64)| ((*at, true, UnixMs(0), *id), Step::Changes(*id, *open));
+        one.history.iter().skip(1).map(change)
+    });
+    let counted = counted.map(|(id, moment)| (moment, Step::Counts(id)));
+    let mut steps: Vec<_> = credited.iter().map(earns).chain(changes).chain(counted).collect();
+    // Stable: several changes of a reward in one millisecond stay in their order.
+    steps.sort_by_key(|(moment, _)| *moment);
+    steps
+}
+
+/// A reward, and what it was given with.
+struct Given {
+    earned: Earned,
+    given: i64,
 }
 
 /// Rewards of qualifications, one after the other.
-#[derive(Default)]
-struct Run {
+struct Run<'a> {
+    program: &'a str,
+    booked: &'a HashMap<Uuid, Booked>,
     usage: Usage,
-    rewards: BTreeMap<Uuid, Earned>,
+    rewards: BTreeMap<Uuid, Given>,
 }
 
-impl Run {
-    /// What the rule gives, if the reward is not given or ended already.
-    fn would_earn(
-        &self,
-        Credited { row, referrer, .. }: Credited<'_>,
-        id: Uuid,
-        rule: &RewardRule,
-        booked: Option<&Booked>,
-    ) -> Option<Earned> {
+impl<'a> Run<'a> {
+    fn new(program: &'a str, booked: &'a HashMap<Uuid, Booked>) -> Run<'a> {
+        Run { program, booked, usage: Usage::default(), rewards: BTreeMap::new() }
+    }
+
+    /// Gives what is booked, and says which of it is something else than the qualification earns.
+    fn reproduce(&mut self, one: Credited<'_>) -> Vec<Uuid> {
+        let mut others = Vec::new();
+        for (id, rule) in one.rules() {
+            let Some(would) = self.would_earn(one, id, rule) else { continue };
+            let booked = self.booked.get(&id);
+            let given = booked.map_or(0, Booked::given);
+            let stands = booked.map_or(&would, |booked| &booked.stands);
+            let was = Earned { open_minor: given, ..stands.clone() };
+            if would.open_minor != given || (given > 0 && would != was) {
+                others.push(id);
+            }
+            self.count(id, was);
+            self.catch_up(id, one.since);
+        }
+        others
+    }
+
+    /// Gives what the qualification earns, but for these.
+    fn earn(&mut self, one: Credited<'_>, undecided: &BTreeMap<Uuid, Earned>) {
+        for (id, rule) in one.rules().filter(|(id, _)| !undecided.contains_key(id)) {
+            if let Some(would) = self.would_earn(one, id, rule) {
+                self.count(id, would);
+                self.catch_up(id, one.since);
+            }
+        }
+    }
+
+    /// What the rule gives, if the reward is not given or ended already. Of what was given, changes are told apart; of
+    /// anything else, what refunds have left by now.
+    fn would_earn(&self, one: Credited<'_>, id: Uuid, rule: &RewardRule) -> Option<Earned> {
+        let Credited { row, referrer, .. } = one;
+        let booked = self.booked.get(&id);
         if self.rewards.contains_key(&id) || booked.is_some_and(Booked::is_ended) {
             return None;
         }
-        let program = &row.program.0;
-        let count = self.usage.of_referrer(program, &rule.id, referrer).count.unsigned_abs();
+        let count = self.usage.of_referrer(self.program, &rule.id, referrer).count.unsigned_abs();
         let wanted = amount(rule, count, row.paid_minor, &row.currency.0).ok()?;
-        let open_minor = match self.usage.refusal(program, rule, referrer, row.occurred_at, wanted) {
+        let open_minor = match self.usage.refusal(self.program, rule, referrer, row.occurred_at, wanted) {
             Some(_) => 0,
+            None if booked.is_some_and(|booked| booked.given() > 0) => wanted,
             None => kept(wanted, row.paid_minor, row.value_minor),
         };
         let party = match rule.party() {
@@ -185,11 +268,37 @@ impl Run {
         })
     }
 
-    fn count(&mut self, program: &str, id: Uuid, earned: Earned) {
-        if earned.open_minor > 0 {
-            let of = (program, &*earned.rule, &*earned.referrer);
-            self.usage.count(of, earned.earned_at, 1, earned.open_minor);
+    fn count_as_booked(&mut self, id: Uuid, since: UnixMs) {
+        if let Some(booked) = self.booked.get(&id) {
+            self.count(id, Earned { open_minor: booked.given(), ..booked.stands.clone() });
+            self.catch_up(id, since);
         }
-        self.rewards.insert(id, earned);
+    }
+
+    fn count(&mut self, id: Uuid, earned: Earned) {
+        let given = earned.open_minor;
+        if given > 0 {
+            self.usage.count((self.program, &earned.rule, &earned.referrer), earned.earned_at, 1, given);
+        }
+        self.rewards.insert(id, Given { earned, given });
+    }
+
+    /// The changes that came before it was given.
+    fn catch_up(&mut self, id: Uuid, since: UnixMs) {
+        let Some(booked) = self.booked.get(&id) else { return };
+        for (_, open_minor) in booked.history.iter().skip(1).filter(|(at, _)| *at < since) {
+            self.change(id, *open_minor);
+        }
+    }
+
+    /// As much as is left of what was booked is left of what was given.
+    fn change(&mut self, id: Uuid, open_minor: i64) {
+        let base = self.booked.get(&id).map_or(0, Booked::given);
+        let Some(Given { earned, given }) = self.rewards.get_mut(&id).filter(|_| base > 0) else { return };
+        let left = kept(*given, base, open_minor);
+        let (count, amount) =
+            (if left == 0 && earned.open_minor > 0 { -1 } else { 0 }, left - earned.open_minor);
+        self.usage.count((self.program, &earned.rule, &earned.referrer), earned.earned_at, count, amount);
+        earned.open_minor = left;
     }
 }

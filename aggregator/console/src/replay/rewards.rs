@@ -26,6 +26,7 @@ const TERMS_MAX: usize = 10_000;
 /// What is stored about a program's rewards.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
+    program: String,
     terms: HashMap<u64, RewardTerms>,
     brought: HashMap<EventId, u64>,
     booked: HashMap<Uuid, Booked>,
@@ -47,12 +48,33 @@ struct BookedRow {
 }
 
 impl BookedRow {
-    fn named(self) -> (Uuid, Booked) {
+    fn named(self, histories: &mut HashMap<Uuid, Vec<(UnixMs, i64)>>) -> (Uuid, Booked) {
         let BookedRow { reward_id, rule, referrer, party, currency, open_minor, decided_by, reason, .. } =
             self;
         let earned_at = UnixMs(self.earned_ms);
         let stands = Earned { rule, referrer, party, currency, open_minor, earned_at };
-        (reward_id, Booked { stands, decided_by, reason })
+        let history = histories.remove(&reward_id).unwrap_or_default();
+        (reward_id, Booked { stands, decided_by, reason, history })
+    }
+}
+
+/// What one change of a reward left open of it, and when.
+type ChangeRow = (u32, i64, i64, u8);
+
+/// All changes of a reward: revision, milliseconds since the epoch, minor units, and whether it was accrued then.
+#[derive(Row, Deserialize)]
+struct HistoryRow {
+    #[serde(with = "clickhouse::serde::uuid")]
+    reward_id: Uuid,
+    changes: Vec<ChangeRow>,
+}
+
+impl HistoryRow {
+    /// Since it was accrued last.
+    fn named(self) -> (Uuid, Vec<(UnixMs, i64)>) {
+        let accrued = self.changes.iter().rposition(|(.., is_accrual)| *is_accrual == 1).unwrap_or(0);
+        let changes = self.changes.into_iter().skip(accrued);
+        (self.reward_id, changes.map(|(_, at, open_minor, _)| (UnixMs(at), open_minor)).collect())
     }
 }
 
@@ -89,21 +111,33 @@ pub async fn ledger(client: &Client, program: &str) -> Result<Ledger, ReplayErro
          LIMIT {}",
         EVENTS_MAX + 1
     );
+    // A change takes the open line out; what only puts one in is an accrual.
+    let histories = format!(
+        "SELECT reward_id, arraySort(groupArray((revision, at_ms, open, accrual))) AS changes FROM \
+         (SELECT reward_id, revision, toUnixTimestamp64Milli(any(received_at)) AS at_ms, \
+         sumIf(amount_minor, sign = 1 AND state NOT IN ('rejected', 'clawed_back')) AS open, \
+         countIf(sign = -1) = 0 AS accrual FROM rewards WHERE program = {{program:String}} \
+         GROUP BY reward_id, revision) GROUP BY reward_id LIMIT {}",
+        EVENTS_MAX + 1
+    );
     let query = |sql: &str| client.query(sql).param("program", program);
     let terms = query(&terms).fetch_all::<TermsRow>().await.map_err(AskError::from)?;
     let brought = query(&brought).fetch_all::<BroughtRow>().await.map_err(AskError::from)?;
     let booked = query(&booked).fetch_all::<BookedRow>().await.map_err(AskError::from)?;
+    let histories = query(&histories).fetch_all::<HistoryRow>().await.map_err(AskError::from)?;
     if terms.len() > TERMS_MAX || brought.len() > EVENTS_MAX || booked.len() > EVENTS_MAX {
         return Err(ReplayError::TooMany);
     }
+    let mut histories = histories.into_iter().map(HistoryRow::named).collect();
     let read = |row: TermsRow| {
         let bytes = STANDARD.decode(&row.text).map_err(|_| ReplayError::Rows("reward_terms"))?;
         Ok((row.hash, event::decode(&bytes).map_err(|_| ReplayError::Rows("reward_terms"))?))
     };
     Ok(Ledger {
+        program: program.to_owned(),
         terms: terms.into_iter().map(read).collect::<Result<_, ReplayError>>()?,
         brought: brought.into_iter().map(|row| (EventId(row.qualification_id), row.hash)).collect(),
-        booked: booked.into_iter().map(BookedRow::named).collect(),
+        booked: booked.into_iter().map(|row| row.named(&mut histories)).collect(),
     })
 }
 
@@ -118,8 +152,8 @@ pub fn pay(
     changes: &mut BTreeMap<String, Change>,
 ) {
     let others = outcomes.iter().filter(|one| !one.is_lead).map(|one| (one.id, one)).collect();
-    let found =
-        replay(ledger.credited(past, &HashMap::new()), ledger.credited(past, &others), &ledger.booked);
+    let (now, then) = (ledger.credited(past, &HashMap::new()), ledger.credited(past, &others));
+    let found = replay(&ledger.program, &now, &then, &ledger.booked);
     let is_of_span = |one: &&Earned| {
         from.is_none_or(|from| one.earned_at >= from) && until.is_none_or(|until| one.earned_at < until)
     };

@@ -104,9 +104,9 @@ async fn other_rules_pay_others_within_the_same_budget() {
         .await;
     let corrected = world.count(STORED).await;
     assert!(corrected > stored);
-    // When `3`, `4` and `5` came the budget was full with what is refunded by now: that is not decided anew.
-    assert_eq!(paid(&world, &same, None).await, [nothing, ("bob", [1300, 1300], [60, 60], 3)]);
-    let moved = [("ann", [0, 1300], [0, 60], 0), ("bob", [1300, 0], [60, 0], 3)];
+    // When `3`, `4` and `5` came, the budget was full with what is refunded by now.
+    assert_eq!(paid(&world, &same, None).await, [nothing, ("bob", [1300, 1300], [60, 60], 0)]);
+    let moved = [("ann", [0, 1300], [0, 60], 0), ("bob", [1300, 0], [60, 0], 0)];
     assert_eq!(paid(&world, &first, None).await, moved);
     assert_eq!(world.count(STORED).await, corrected);
 }

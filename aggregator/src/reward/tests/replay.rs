@@ -6,6 +6,15 @@ use crate::reward::replay::{Booked, Credited, Earned, Replayed, replay};
 /// What stands of each reward, as the view `reward_states` says it.
 fn booked(lines: &[RewardRow]) -> HashMap<Uuid, Booked> {
     let mut newest: HashMap<Uuid, &RewardRow> = HashMap::new();
+    let mut histories: HashMap<Uuid, BTreeMap<u32, (UnixMs, i64)>> = HashMap::new();
+    for line in lines {
+        let history = histories.entry(line.reward_id).or_default();
+        if line.sign == 1 && !lines.iter().any(|other| other.sign == -1 && is_of_change(other, line)) {
+            history.clear();
+        }
+        let open = &mut history.entry(line.revision).or_insert((line.received_at, 0)).1;
+        *open += if line.sign == 1 && line.state.is_open() { line.amount_minor } else { 0 };
+    }
     for line in lines.iter().filter(|line| line.sign == 1) {
         let place = |line: &RewardRow| (line.revision, line.state.is_open());
         let known = newest.entry(line.reward_id).or_insert(line);
@@ -24,17 +33,24 @@ fn booked(lines: &[RewardRow]) -> HashMap<Uuid, Booked> {
         },
         decided_by: line.decided_by.clone(),
         reason: line.reason.clone(),
+        history: histories[&line.reward_id].values().copied().collect(),
     };
     newest.into_iter().map(|(id, line)| (id, booked(line))).collect()
 }
 
-/// The qualifications that stand after a history, each since the record that made it so.
+fn is_of_change(line: &RewardRow, other: &RewardRow) -> bool {
+    (line.reward_id, line.revision) == (other.reward_id, other.revision)
+}
+
+/// The qualifications that stand after a history, each since it came to count for its lead.
 fn standing(ops: &[Op]) -> Vec<(UnixMs, QualificationRow)> {
-    let mut rows = BTreeMap::new();
+    let mut rows: BTreeMap<u8, (UnixMs, QualificationRow)> = BTreeMap::new();
     for (at, op) in ops.iter().enumerate() {
         match *op {
             Op::Stands { qualification, lead, left } => {
-                rows.insert(qualification, (START.plus_ms(at as i64), row(qualification, lead, left)));
+                let known = rows.get(&qualification).filter(|(_, row)| row.lead_id == id(lead).0);
+                let since = known.map_or(START.plus_ms(at as i64), |(since, _)| *since);
+                rows.insert(qualification, (since, row(qualification, lead, left)));
             }
             Op::Gone { qualification } => _ = rows.remove(&qualification),
             Op::Decision { .. } | Op::Due { .. } => {}
@@ -86,7 +102,7 @@ proptest! {
     fn the_same_credit_is_the_ledger_whatever_happened(ops in ops()) {
         let (booked, rows, (terms, _)) = (booked(&play(&ops, &[]).0), standing(&ops), terms());
         let same = credited(&rows, &terms, |row| &row.referrer);
-        let found = replay(same.clone(), same, &booked);
+        let found = replay("p", &same, &same, &booked);
         let ledger = booked.iter().map(|(id, booked)| (id, &booked.stands));
         prop_assert_eq!(open(all(&found)), open(ledger));
     }
@@ -99,7 +115,7 @@ proptest! {
         let now = credited(&rows, &terms, |row| &row.referrer);
         let number = |row: &QualificationRow| row.id.0.as_u128() as usize - 100;
         let then = credited(&rows, &terms, |row| others[number(row)]);
-        let found = replay(now, then, &booked);
+        let found = replay("p", &now, &then, &booked);
         prop_assert_eq!(&found.undecided, &BTreeMap::new());
         let sum = |rule: &str, referrer: Option<&str>| {
             let mine = found.then.values().filter(|one| one.rule == rule && one.open_minor > 0);
@@ -120,20 +136,60 @@ proptest! {
     }
 }
 
+/// Under the credit as it was, and where `r2` is credited with everything.
+fn replayed(ops: &[Op]) -> (HashMap<Uuid, Booked>, Replayed) {
+    let (booked, rows, (terms, _)) = (booked(&play(ops, &[]).0), standing(ops), terms());
+    let (now, then) = (credited(&rows, &terms, |row| &row.referrer), credited(&rows, &terms, |_| "r2"));
+    let found = replay("p", &now, &then, &booked);
+    (booked, found)
+}
+
+fn capped(lead: u8) -> Uuid {
+    reward_id("p", id(lead), RULES[0])
+}
+
 #[test]
-fn what_somebody_rejected_stays_so_and_what_rested_on_it_is_not_decided_anew() {
+fn what_somebody_rejected_stays_so_and_counted_until_then() {
     let stands = |qualification, lead| Op::Stands { qualification, lead, left: 100 };
     let reject = Op::Decision { lead: 1, rule: 0, decision: "reject", reference: "" };
-    let ops = [stands(1, 1), stands(4, 3), stands(7, 5), reject];
-    let (booked, rows, (terms, _)) = (booked(&play(&ops, &[]).0), standing(&ops), terms());
-    let reward = |lead| reward_id("p", id(lead), RULES[0]);
-    let given = [1, 3, 5].map(|lead| booked[&reward(lead)].stands.open_minor);
-    assert_eq!(given, [0, 900, 900]);
+    let (booked, found) = replayed(&[stands(1, 1), stands(4, 3), reject, stands(7, 5)]);
+    let given = [1, 3, 5].map(|lead| booked[&capped(lead)].stands.open_minor);
+    assert_eq!(given, [0, 900, 900], "the second tier from the second on");
+    let then = [1, 3, 5].map(|lead| found.then.get(&capped(lead)).map(|one| one.open_minor));
+    assert_eq!(then, [None, Some(500), Some(900)]);
+    assert_eq!(found.undecided, BTreeMap::new());
+}
 
-    let now = credited(&rows, &terms, |row| &row.referrer);
-    let found = replay(now, credited(&rows, &terms, |_| "r2"), &booked);
-    let then = [1, 3, 5].map(|lead| found.then.get(&reward(lead)).map(|one| one.open_minor));
-    assert_eq!(then, [None, None, Some(500)], "the first that stands is of the first tier");
-    let undecided: Vec<&Uuid> = found.undecided.keys().collect();
-    assert_eq!(undecided, [&reward(3)], "the tier of the second was reached with what is rejected");
+#[test]
+fn what_a_full_budget_refused_is_refused_whoever_is_credited_and_refunds_make_room_when_they_come() {
+    let stands = |qualification, lead, left| Op::Stands { qualification, lead, left };
+    let budgeted = |found: &Replayed| {
+        let mine = found.then.values().filter(|one| one.rule == RULES[1]);
+        let mut mine: Vec<i64> = mine.map(|one| one.open_minor).collect();
+        mine.sort_unstable();
+        mine
+    };
+    // 12.3456% of 70.77, 60.77, 50.77, 40.77 and 30.77: 8.73, 7.50, 6.26, 5.03 and 3.79 of a budget of 30.00.
+    let full = [(7, 1), (6, 2), (5, 3), (4, 4), (3, 5)].map(|(number, lead)| stands(number, lead, 100));
+    let (_, found) = replayed(&full);
+    assert_eq!((budgeted(&found), &found.undecided), (vec![0, 503, 626, 750, 873], &BTreeMap::new()));
+    // Half of the first is refunded before the last comes, or after it.
+    let half = stands(7, 1, 50);
+    let (_, found) = replayed(&[&full[..4], &[half], &full[4..]].concat());
+    assert_eq!((budgeted(&found), &found.undecided), (vec![379, 436, 503, 626, 750], &BTreeMap::new()));
+    let (_, found) = replayed(&[&full[..], &[half]].concat());
+    assert_eq!((budgeted(&found), &found.undecided), (vec![0, 436, 503, 626, 750], &BTreeMap::new()));
+}
+
+#[test]
+fn what_the_stored_qualifications_do_not_give_stays_as_it_is() {
+    let ops = [Op::Stands { qualification: 1, lead: 1, left: 100 }];
+    let (mut booked, rows, (terms, _)) = (booked(&play(&ops, &[]).0), standing(&ops), terms());
+    let odd = booked.get_mut(&capped(1)).unwrap();
+    odd.stands.open_minor = 501;
+    odd.history[0].1 = 501;
+    let (now, then) = (credited(&rows, &terms, |row| &row.referrer), credited(&rows, &terms, |_| "r2"));
+    let found = replay("p", &now, &then, &booked);
+    assert_eq!(found.undecided, BTreeMap::from([(capped(1), booked[&capped(1)].stands.clone())]));
+    assert_eq!(found.then.len(), 2, "the other rules are decided");
 }
