@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
-use support::{Role, run};
+use support::{Role, run, until};
 use tempfile::tempdir;
 
 /// Leads, qualifications and minor units of rewards of a referrer, now and under the other rules.
@@ -69,9 +69,12 @@ fn world() -> World {
     let link = json!({ "host": "go.example", "code": "b", "referrer": "bob", "channel": "email",
         "destination": "https://shop.example/b" });
     whence.call("POST", "/v1/programs/p/links", &link);
-    let (anns, bobs) = (json!({ "token": whence.click("x") }), json!({ "token": whence.click("b") }));
-    // Later than the clicks, whatever the clock's resolution.
-    let soon = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64 + 1000;
+    let anns = json!({ "token": whence.click("x") });
+    // Of two clicks in one millisecond none is the last.
+    let clicked = now_ms();
+    until("the clock goes on", || (now_ms() > clicked + 20).then_some(()));
+    let bobs = json!({ "token": whence.click("b") });
+    let soon = now_ms() + 1000;
     for (number, touches) in [(1, json!([anns, bobs])), (2, json!([anns, bobs])), (3, json!([bobs]))] {
         let lead = json!({ "type": "lead", "program": "p", "id": format!("lead {number}"),
             "lead": format!("customer {number}"), "touches": touches, "occurred_at": soon });
@@ -86,6 +89,10 @@ fn world() -> World {
     whence.call("POST", "/v1/events", &refund);
     whence.until_count("SELECT toUInt64(sum(open_minor)) FROM reward_states WHERE referrer = 'bob'", 560);
     World { whence, dir }
+}
+
+fn now_ms() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
 }
 
 fn expected<const N: usize>(of: [(&str, Numbers); N]) -> BTreeMap<String, Numbers> {
