@@ -23,7 +23,12 @@ pub(super) async fn create(api: &Api, call: Call) -> Result<Response<Full>, Prob
     let caller = call.caller.clone();
     let body = api.read_object(call).await?;
     let (program, scopes) = write::record(body, "a key", |fields| {
-        (fields.text("program").unwrap_or_default(), fields.texts("scopes"))
+        let program = fields.text("program");
+        // An empty variable of a script must not make a key of everything.
+        if program.as_deref() == Some("") {
+            fields.wrong("program", Code::Invalid, "is empty; a key without one is for all programs");
+        }
+        (program.unwrap_or_default(), fields.texts("scopes"))
     })?;
     // Nobody gives away more than they have.
     let beyond =

@@ -147,6 +147,7 @@ async fn nobody_gives_away_more_than_they_have() {
         (json!({"scopes": ["root"]}), "scopes[0]"),
         (json!({"scopes": "events:write"}), "scopes"),
         (json!({"scopes": ["registry:read"], "name": "x"}), "name"),
+        (json!({"scopes": ["registry:read"], "program": ""}), "program"),
     ] {
         assert_eq!(node.post("/v1/keys", body).await.problem().2, field);
     }

@@ -49,7 +49,7 @@ fn assert_valid(schema: &Value, value: &Value, what: &str) {
 }
 
 /// The operation of a request, if the document has one.
-fn operation(method: &str, target: &str) -> Option<&'static Value> {
+pub fn operation(method: &str, target: &str) -> Option<&'static Value> {
     let path: Vec<&str> = target.split('?').next().unwrap().split('/').collect();
     let fits = |template: &str| {
         let parts: Vec<&str> = template.split('/').collect();
