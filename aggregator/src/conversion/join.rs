@@ -104,7 +104,9 @@ impl Join<'_> {
     }
 
     fn is_beyond_bound(&self, event: &Conversion) -> bool {
-        self.people.found(&names(event)).map(Person::len).sum::<usize>() >= PERSON_EVENTS_MAX
+        let names = names(event);
+        self.people.found(&names).map(Person::len).sum::<usize>() >= PERSON_EVENTS_MAX
+            || self.people.is_cut_off(&names)
     }
 
     fn joins_too_often(&self, event: &Conversion) -> bool {

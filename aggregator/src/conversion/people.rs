@@ -2,7 +2,7 @@
 //! events, in chains of any length; two persons that turn out to be one are merged.
 //!
 //! What was stored before a block about the persons of its events is loaded first, in as many batched look-ups
-//! as the longest chain has links, whatever the number of events.
+//! as the longest chain has links, whatever the number of events, and at most [`LINKS_MAX`].
 
 use super::{
     decode::{Conversion, Kind},
@@ -22,6 +22,9 @@ use whence_schemas::{
 
 /// Events of one person, at most: further ones are refused. A person's credit is decided over all of them.
 pub(super) const PERSON_EVENTS_MAX: usize = 5000;
+/// Links from an event to the end of its person's longest chain, at most: further ones are not followed, and the event
+/// is refused. Each is a look-up that the whole block waits for.
+pub(super) const LINKS_MAX: usize = 100;
 /// How often one key may join as a referrer: every event of its person asks for all of these rows.
 pub(super) const PARTICIPANTS_MAX: usize = 1000;
 
@@ -71,6 +74,8 @@ pub(super) struct People {
     known: Vec<Known>,
     /// Names that are suppressed.
     pub erased: HashSet<Name>,
+    /// Keys that end a chain which was not followed further.
+    cut_off: BTreeSet<(String, SubjectKey)>,
     /// Events by which a name joined the program as referrer.
     pub participants: HashMap<Name, BTreeSet<EventId>>,
     pub leads: BTreeMap<EventId, Standing<LeadRow>>,
@@ -123,11 +128,19 @@ impl People {
         let mut index = Index::default();
         let mut asked: BTreeSet<(String, SubjectKey)> = BTreeSet::new();
         let mut wanted: BTreeSet<(String, SubjectKey)> = BTreeSet::new();
+        let mut links_max = LINKS_MAX;
         for event in events {
+            if matches!(event.kind, Kind::Erasure { .. }) {
+                // Nobody is forgotten in part. What its chain has is bounded by the events of a person.
+                links_max = usize::MAX;
+            }
             let keys = linking_keys(event).into_iter().chain(event.keys.iter().copied());
             wanted.extend(keys.map(|key| (event.program.clone(), key)));
         }
-        while !wanted.is_empty() {
+        for _ in 0..links_max {
+            if wanted.is_empty() {
+                break;
+            }
             let names: Vec<_> = wanted.iter().cloned().collect();
             asked.append(&mut wanted);
             for row in store.subjects(before, &names).await? {
@@ -141,6 +154,7 @@ impl People {
                 index.add(&mut people, &row);
             }
         }
+        people.cut_off = wanted;
         people.load_events(before, index, store).await?;
         Ok(people)
     }
@@ -187,6 +201,12 @@ impl People {
     pub fn found<'a>(&'a self, names: &[Name]) -> impl Iterator<Item = &'a Person> {
         let found: BTreeSet<usize> = names.iter().filter_map(|name| self.of.get(name)).copied().collect();
         found.into_iter().map(|at| &self.known[at].person)
+    }
+
+    /// Whether not all is known of the persons of these names, because their chains are too long.
+    pub fn is_cut_off(&self, names: &[Name]) -> bool {
+        let is_end = |(program, _, key): &Name| self.cut_off.contains(&(program.clone(), *key));
+        !self.cut_off.is_empty() && self.all_names(names).iter().any(is_end)
     }
 
     /// All names of the persons that these names are known as, themselves included.

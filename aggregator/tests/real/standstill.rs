@@ -16,7 +16,7 @@ use whence_aggregator::{
 };
 use whence_journal::{JournalConfig, Writer};
 use whence_schemas::{
-    event::{Participant, event::Body},
+    event::{Erasure, Identify, Participant, Subject, event::Body},
     time::UnixMs,
     token::KeyRing,
     topics::Stream,
@@ -126,6 +126,36 @@ async fn nobody_joins_without_end() {
     let task = tokio::spawn(async move { work(source, &store, settings(false), keys(), stops).await });
     world.until("SELECT count() FROM rejects WHERE reason = 'person_too_large'", 3).await;
     assert_eq!(world.count("SELECT count() FROM participants").await, 1000);
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_linked_without_end() {
+    let world = World::new().await;
+    let dir = world.dir.path().join("conversions");
+    let subject = |numbers: [u8; 2]| {
+        let keys = numbers.iter().map(|number| Bytes::from(vec![*number; 16])).collect();
+        Some(Subject { keys, ..Subject::default() })
+    };
+    let linked = |key: &str, numbers| event(key, AT, Body::Identify(Identify { subject: subject(numbers) }));
+    append(&dir, (0..150).map(|number| linked(&format!("{number}"), [number, number + 1])));
+    let stop = Stop::default();
+    let (store, stops, from) = (world.store.clone(), stop.clone(), source(&dir, Stream::Conversions));
+    let task = tokio::spawn(async move { work(from, &store, settings(false), keys(), stops).await });
+    world.until("SELECT count() FROM identifies", 150).await;
+
+    // 150 links lead to the end of the chain from its other end, 75 from the middle.
+    append(&dir, [linked("end", [0, 200])].into_iter());
+    world.until("SELECT count() FROM rejects WHERE reason = 'person_too_large'", 1).await;
+    append(&dir, [linked("middle", [75, 201])].into_iter());
+    world.until("SELECT count() FROM identifies", 151).await;
+    assert_eq!(world.count("SELECT count() FROM rejects").await, 1);
+
+    let forgotten = Erasure { subject: subject([0, 0]), requested_by: "privacy desk".into() };
+    append(&dir, [event("forgotten", AT, Body::Erasure(forgotten))].into_iter());
+    // All of the chain.
+    world.until("SELECT uniqExact(key) FROM subject_keys WHERE kind = 'erased' AND live", 152).await;
     stop.after_block.cancel();
     task.await.unwrap();
 }
