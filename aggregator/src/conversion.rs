@@ -14,6 +14,7 @@
 //! Records are taken strictly in order, over what was stored before the block and what the block's
 //! earlier records did: so the cut between blocks changes nothing.
 
+mod condition;
 mod credit;
 mod decode;
 mod join;

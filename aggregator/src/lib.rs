@@ -15,6 +15,7 @@
 //! becomes depends only on its records and on what was stored by positions before it, so that a
 //! replay of the block sends the same rows under the same tokens.
 
+mod causes;
 pub mod click;
 pub mod clickhouse;
 pub mod clock;

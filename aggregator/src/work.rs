@@ -1,6 +1,7 @@
 //! Keeps a partition worked: runs its loop, starts it again after what can be cured, ends when told to.
 
 use crate::{
+    causes::chain,
     clock::Clock,
     metrics::Watch,
     partition::{LoopError, LoopSettings, PartitionLoop, Progress},
@@ -194,12 +195,6 @@ fn report(partition: Partition, error: &LoopError, backoff: Duration) {
         }
         _ => tracing::warn!(%partition, error, ?backoff, "partition starts again from its last commit"),
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A source that gives no more records once told to stop; commits still go through.

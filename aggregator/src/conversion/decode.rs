@@ -1,6 +1,6 @@
 //! The bytes of a conversion record become something to join, or a refusal that says why not.
 
-use super::person::Condition;
+use super::condition::Condition;
 use crate::{
     refusal::Refusal,
     reward::{Act, Head},

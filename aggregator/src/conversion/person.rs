@@ -15,9 +15,10 @@
 
 mod history;
 
-pub(super) use history::Condition;
-
-use super::credit::{Credit, NO_TOUCH};
+use super::{
+    condition::Condition,
+    credit::{Credit, NO_TOUCH},
+};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use whence_schemas::{ids::EventId, rows::Evidence, time::UnixMs};

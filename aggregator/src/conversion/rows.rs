@@ -2,12 +2,10 @@
 //! standing row back with all its dimensions and writes it anew, as caused by the record that brought it about.
 
 use super::{
+    condition::Condition,
     credit::Credit,
     decode::{Conversion, Kind},
-    person::{
-        Condition, Disqualification, DisqualificationState, Lead, LeadState, Qualification,
-        QualificationState,
-    },
+    person::{Disqualification, DisqualificationState, Lead, LeadState, Qualification, QualificationState},
 };
 use crate::position::BlockRange;
 use uuid::Uuid;

@@ -4,8 +4,8 @@
 
 use super::APPROVE;
 use crate::{
+    causes::chain,
     store::{DueReward, RewardStore, StoreError},
-    work::chain,
 };
 use bytes::Bytes;
 use std::{

@@ -9,14 +9,9 @@
 //!   them reaches the amount. They count from a day before the lead to the last of the days after it; where no lead
 //!   has come yet, from the first payment.
 
-use super::{Person, Qualification};
+use super::{super::condition::Condition, Person, Qualification};
 use std::collections::BTreeMap;
-use whence_schemas::{
-    history::{FIRST_PAYMENT, SPEND_AT_LEAST},
-    ids::EventId,
-    rows::QualificationRow,
-    time::UnixMs,
-};
+use whence_schemas::{ids::EventId, time::UnixMs};
 
 /// Payment systems report an invoice before the checkout that makes the lead, and in whole seconds.
 const EARLY_MS: i64 = DAY_MS;
@@ -36,35 +31,6 @@ pub(in crate::conversion) mod unmet {
     pub const CURRENCY: &str = "other_currency";
     /// It was too early or too late.
     pub const OUTSIDE: &str = "outside_window";
-}
-
-/// A condition on the history of a person.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::conversion) enum Condition {
-    /// Only the first payment counts.
-    FirstPayment,
-    /// Only the payment that reaches this total counts.
-    SpendAtLeast {
-        /// Minor units.
-        minor: i64,
-        currency: String,
-        days: u32,
-    },
-}
-
-impl Condition {
-    /// The condition of a stored qualification.
-    pub fn of(row: &QualificationRow) -> Option<Condition> {
-        match row.condition.0.as_str() {
-            FIRST_PAYMENT => Some(Condition::FirstPayment),
-            SPEND_AT_LEAST => Some(Condition::SpendAtLeast {
-                minor: row.threshold_minor,
-                currency: row.threshold_currency.0.clone(),
-                days: row.within_days,
-            }),
-            _ => None,
-        }
-    }
 }
 
 /// What is left of each payment; `None`: all of it was taken back.

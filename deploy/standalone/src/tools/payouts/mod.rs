@@ -1,5 +1,6 @@
 //! `whence payouts export` and `whence payouts mark`: what is to be paid as a file or as webhooks, and the same file as paid.
 
+mod approved;
 mod export;
 mod file;
 mod mark;

@@ -10,7 +10,7 @@ use whence_schemas::message::PAYOUT_EXPORTED;
 use super::super::courier::{Tally, courier};
 use super::super::report::cell;
 use super::super::table::{Align, Table};
-use super::export::Payout;
+use super::approved::Payout;
 use crate::failure::Failure;
 use crate::settings::CourierSettings;
 
