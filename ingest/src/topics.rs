@@ -76,7 +76,7 @@ pub struct TopicPlan {
     pub retention: Duration,
 }
 
-/// A segment of clicks or conversions is closed this long after its first record, however few come: Kafka
+/// A segment of clicks, conversions or facts is closed this long after its first record, however few come: Kafka
 /// removes whole segments, by the age of their last record.
 const SEGMENT_MAX: Duration = Duration::from_secs(86_400);
 
@@ -85,7 +85,7 @@ impl TopicPlan {
         self.retention.min(SEGMENT_MAX)
     }
 
-    /// The longest that a click or conversion stays in Kafka, but for what its broker takes to notice
+    /// The longest that a click, conversion or fact stays in Kafka, but for what its broker takes to notice
     /// (`log.retention.check.interval.ms` and `file.delete.delay.ms`: six minutes by default).
     #[must_use]
     pub fn kept_at_most(&self) -> Duration {
@@ -318,7 +318,7 @@ async fn kept_at_most(
     before: &BTreeMap<String, i32>,
     timeout: Duration,
 ) -> BTreeMap<String, Option<Duration>> {
-    let streams = [cluster.topic(CLICKS), cluster.topic(CONVERSIONS)];
+    let streams = [CLICKS, CONVERSIONS, FACTS].map(|stream| cluster.topic(stream));
     let asked: Vec<ResourceSpecifier<'_>> = wanted
         .iter()
         .filter(|topic| streams.contains(&topic.name) && before.contains_key(&topic.name))

@@ -275,6 +275,31 @@ async fn a_shutdown_without_kafka_ends_in_time_and_keeps_everything() {
 }
 
 #[tokio::test]
+async fn what_a_topic_holds_is_gone_when_its_time_is_over_however_little_comes() {
+    let cluster = cluster_at(&brokers());
+    let plan = TopicPlan {
+        clicks_partitions: 1,
+        conversions_partitions: 1,
+        replication: Some(1),
+        retention: Duration::from_secs(3),
+    };
+    ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let mut conversions = Source::open(&root, "aged", Stream::Conversions);
+    let shipping = Shipping::start(config(&cluster), &[&conversions]);
+    conversions.append(&conversion("alpha", 1));
+    assert!(shipping.stop().await.is_drained);
+    // The record was there, and nothing comes after it that would close its segment.
+    eventually("the only record is removed", || {
+        let (first, next) = ends(&cluster, Stream::Conversions);
+        assert_eq!(next, 1);
+        first == 1
+    })
+    .await;
+    assert!(arrived(&cluster, Stream::Conversions).is_empty());
+}
+
+#[tokio::test]
 async fn topics_are_made_once_and_never_changed() {
     let cluster = cluster_at(&brokers());
     let plan = TopicPlan {
@@ -284,7 +309,7 @@ async fn topics_are_made_once_and_never_changed() {
         retention: Duration::from_secs(86_400),
     };
     let made = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
-    assert_eq!(made.iter().map(|topic| topic.partitions).collect::<Vec<_>>(), [3, 2, 1]);
+    assert_eq!(made.iter().map(|topic| topic.partitions).collect::<Vec<_>>(), [3, 2, 2, 1]);
     assert!(made.iter().all(|topic| topic.finding == Finding::Created));
     let found = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
     assert!(found.iter().all(|topic| topic.finding == Finding::AsPlanned));
@@ -295,7 +320,7 @@ async fn topics_are_made_once_and_never_changed() {
     assert_eq!((plan.kept_at_most().as_secs(), shorter.kept_at_most().as_secs()), (2 * 86_400, 7200));
     assert_eq!(
         found.iter().map(|topic| topic.finding).collect::<Vec<_>>(),
-        [longer, longer, Finding::AsPlanned]
+        [longer, longer, longer, Finding::AsPlanned]
     );
     let other = TopicPlan { clicks_partitions: 5, ..plan };
     let found = ensure_topics(&cluster, &other, PATIENCE).await.unwrap();

@@ -195,6 +195,12 @@ pub struct Arrived {
     pub payload: Vec<u8>,
 }
 
+/// The first offset that partition 0 of a stream's topic still has, and the next it will give.
+pub fn ends(cluster: &Cluster, stream: Stream) -> (i64, i64) {
+    let consumer: BaseConsumer = cluster.client(&[("group.id", "test")]).create().unwrap();
+    consumer.fetch_watermarks(&cluster.topic(stream.topic()), 0, PATIENCE).unwrap()
+}
+
 /// Everything in the topic of a stream, in the order of partitions and offsets.
 pub fn arrived(cluster: &Cluster, stream: Stream) -> Vec<Arrived> {
     let topic = cluster.topic(stream.topic());
