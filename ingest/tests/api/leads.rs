@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use whence_ingest::registry::{Change, EntryKey, Registry};
 use whence_schemas::{
-    event::{self, AttributionModel, Event, Lead, Mode, Program, Touch},
+    event::{self, AttributionModel, Event, ExistingCustomers, Lead, Mode, Program, Touch},
     ids::{EventId, ProgramId},
     subject::{AliasKind, IdentityHasher},
     time::UnixMs,
@@ -206,6 +206,35 @@ async fn what_is_not_said_has_its_default() {
     assert_eq!((event.mode(), event.source.as_str()), (Mode::Live, "api"));
     let Some(event::event::Body::Lead(lead)) = event.body else { panic!("a lead") };
     assert_eq!(lead.subject.unwrap().lead, "");
+}
+
+#[tokio::test]
+async fn an_event_says_whether_its_program_lets_existing_customers_be_referred_again() {
+    let node = Node::start().await;
+    let path = "/v1/programs/again";
+    let cases = [
+        (json!({}), "refuse", ExistingCustomers::Refuse),
+        (json!({"existing_customers": "allow"}), "allow", ExistingCustomers::Allow),
+        (json!({"existing_customers": "refuse"}), "refuse", ExistingCustomers::Refuse),
+    ];
+    for (number, (says, word, expected)) in cases.into_iter().enumerate() {
+        let mut program = json!({"destination_hosts": ["shop.example"]});
+        program.as_object_mut().unwrap().extend(says.as_object().unwrap().clone());
+        let put = node.send("PUT", path, program.to_string()).await;
+        assert_eq!(
+            (put.status < 300, &put.json()["existing_customers"]),
+            (true, &json!(word)),
+            "{}",
+            put.text
+        );
+        let body = lead(json!({"program": "again", "id": format!("lead-{number}")}));
+        assert_eq!(node.post("/v1/events", body).await.status, 202);
+        let event = node.events().pop().unwrap();
+        assert_eq!(event.rule.unwrap().existing_customers(), expected, "{says}");
+    }
+    let rules: Vec<_> = node.events().iter().map(|event| event.rule.unwrap().existing_customers).collect();
+    let expected = [ExistingCustomers::Refuse, ExistingCustomers::Allow, ExistingCustomers::Refuse];
+    assert_eq!(rules, expected.map(i32::from), "what was recorded stays as it was");
 }
 
 #[tokio::test]
