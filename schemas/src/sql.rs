@@ -71,6 +71,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "referrer_prefixes",
         text: include_str!("../sql/0021_referrer_prefixes.sql"),
     },
+    Migration { number: 22, name: "status_refused", text: include_str!("../sql/0022_status_refused.sql") },
 ];
 
 impl Migration {

@@ -15,7 +15,7 @@ pub const PAGE_MAX: u32 = 1000;
 pub struct Selection {
     /// The program.
     pub program: String,
-    /// Only leads that this referrer is credited with.
+    /// Only leads that this referrer is credited with, or that were refused them.
     pub referrer: Option<String>,
     /// Test events instead of live ones.
     pub is_test: bool,

@@ -1,9 +1,15 @@
 //! The view `status`, page by page.
 
-use crate::world::{PROGRAM, Person, World, as_test, event_id, later};
+use crate::world::{NOW, PROGRAM, Person, World, as_test, event_id, later};
 use serde_json::{Value, json};
-use whence_console::status::{Selection, page};
-use whence_schemas::{event::Touch, time::HOUR_MS};
+use whence_console::{
+    ask::Object,
+    status::{Selection, page},
+};
+use whence_schemas::{
+    event::{Event, Touch, encode},
+    time::{DAY_MS, HOUR_MS},
+};
 
 fn selection(limit: u32) -> Selection {
     Selection { program: PROGRAM.into(), limit, ..Selection::default() }
@@ -63,6 +69,51 @@ async fn every_lead_has_its_state_and_history() {
 
     let tests = page(&world.reader, &Selection { is_test: true, ..selection(100) }).await.unwrap();
     assert_eq!(tests.items.iter().map(|item| &item["lead"]).collect::<Vec<_>>(), ["test"]);
+}
+
+/// A refused lead stays so whatever the person pays, and of touches that are all too old the last one counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_referrers_list_has_what_was_refused_them_and_why() {
+    let mut world = World::new().await;
+    let ago = |event, ms| Event { occurred_at_ms: NOW.0 - ms, received_at_ms: NOW.0 - ms, ..event };
+    let customer = ago(world.lead("before", person("customer"), vec![]), 2 * HOUR_MS);
+    let known = world.lead("a", person("customer"), vec![world.token("ann", HOUR_MS)]);
+    let old = vec![world.token("bob", 32 * DAY_MS), world.token("ann", 31 * DAY_MS)];
+    let expired = world.lead("b", person("expired"), old);
+    let bought = world.qualification("c", person("expired"), "purchase", 750);
+    let credited = world.lead("d", person("credited"), vec![world.token("ann", HOUR_MS)]);
+    let touches = vec![world.token("ann", 31 * DAY_MS), world.token("bob", HOUR_MS)];
+    let others = world.lead("e", person("others"), touches);
+    world.take([encode(&customer)]).await;
+    world
+        .take([later(known, 1), later(expired, 2), later(bought, 3), later(credited, 4), later(others, 5)])
+        .await;
+
+    let of = |referrer: &str| Selection { referrer: Some(referrer.into()), ..selection(100) };
+    let told = |items: &[Object]| -> Vec<[String; 6]> {
+        let names = ["lead", "state", "why", "link", "channel", "evidence"];
+        items.iter().map(|item| names.map(|name| item[name].as_str().unwrap().to_owned())).collect()
+    };
+    let anns = page(&world.reader, &of("ann")).await.unwrap().items;
+    assert_eq!(
+        told(&anns),
+        [
+            ["customer", "refused", "existing_customer", "go.example/ann", "email", "none"],
+            ["expired", "refused", "token_expired", "go.example/ann", "email", "none"],
+            ["credited", "lead", "", "go.example/ann", "email", "token"],
+        ]
+    );
+    assert_eq!((&anns[0]["referrer"], &anns[1]["qualifications"]), (&json!("ann"), &json!(1)));
+    assert_eq!(
+        told(&page(&world.reader, &of("bob")).await.unwrap().items),
+        [["others", "lead", "token_expired", "go.example/bob", "email", "token"]]
+    );
+    // Each lead is in one list: in nobody's if it names nobody.
+    assert_eq!(
+        told(&page(&world.reader, &of("")).await.unwrap().items),
+        [["customer", "refused", "no_touch", "", "", "none"]]
+    );
+    assert_eq!(page(&world.reader, &selection(100)).await.unwrap().items.len(), 5);
 }
 
 #[tokio::test(flavor = "multi_thread")]

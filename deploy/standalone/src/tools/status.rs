@@ -18,7 +18,7 @@ pub fn command() -> Command {
     let referrer = Arg::new("referrer")
         .long("referrer")
         .value_name("ID")
-        .help("Only leads that this referrer is credited with");
+        .help("Only leads that this referrer is credited with, or that were refused them");
     let test = Arg::new("test").long("test").action(ArgAction::SetTrue).help("Test events, not live ones");
     let after = Arg::new("after")
         .long("after")
