@@ -179,6 +179,31 @@ fn what_is_exported_is_marked_as_paid_once_and_only_if_it_stands() {
 }
 
 #[test]
+fn an_export_in_json_is_marked_as_it_is() {
+    let finance = Finance::new();
+    let rewards = finance.rewards();
+    let [first, second, third] = &rewards;
+    finance.told(0, &["rewards", "approve", "p", first, second, third, "--by", "kim", "--reason", "checked"]);
+    let file = finance.path("payouts.json");
+    finance.told(0, &["payouts", "export", "p", "--format", "json", "--output", &file]);
+    let exported: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+    let payouts = exported["payouts"].as_array().unwrap();
+    assert_eq!(payouts.len(), 3, "{exported}");
+    for (reward, minor) in rewards.iter().zip([100, 200, 300]) {
+        let payout = payouts.iter().find(|payout| payout["reward"] == *reward).unwrap();
+        assert_eq!((&payout["amount_minor"], &payout["currency"]), (&json!(minor), &json!("EUR")));
+    }
+    assert_eq!(outcomes(&finance.mark(0, &[&file, "--check"], "SEPA-9")), ["ready"; 3]);
+    assert_eq!(outcomes(&finance.mark(0, &[&file], "SEPA-9")), ["issued"; 3]);
+    assert_eq!(finance.issued(), "600");
+    assert_eq!(outcomes(&finance.mark(0, &[&file], "SEPA-9")), ["unchanged"; 3]);
+    assert_eq!(finance.issued(), "600");
+    let rest = finance.told(0, &["payouts", "export", "p", "--format", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&rest).unwrap(), json!({ "payouts": [] }));
+    assert!(finance.whence.stop().success());
+}
+
+#[test]
 fn what_is_to_be_paid_is_sent_signed_and_once_until_it_changes() {
     const SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgYmFuaw==";
     let finance = Finance::new();

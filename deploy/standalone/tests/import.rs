@@ -73,6 +73,32 @@ fn the_past_is_imported_once_however_often_the_file_is_sent() {
     assert!(role.stop().success());
 }
 
+const OBJECTS: &str = r#"
+{"type": "lead", "id": "l-1", "lead": "bob", "email": "bob@mail.example", "code": "x", "occurred_at": "2026-01-01T10:00:00Z"}
+{"type": "qualification", "id": "q-1", "lead": "bob", "name": "purchase", "value": {"minor": 1999, "currency": "EUR"}, "occurred_at": "2026-01-02T10:00:00Z"}
+{"type": "lead", "id": "l-2", "lead": "zoe", "code": "nope", "occurred_at": "2026-01-03T10:00:00Z"}
+{"type": "lead",
+"#;
+
+#[test]
+fn a_past_of_json_objects_is_imported_too() {
+    let dir = tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("past.ndjson"));
+    let role = Role::up(&data);
+    role.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    fs::write(&file, OBJECTS).unwrap();
+    for _ in 0..2 {
+        let (code, out, err) = import(&data, &file, &[]);
+        assert_eq!((code, out.as_str()), (Some(1), "4 rows read, 2 accepted, 2 refused\n"), "{err}");
+        assert!(err.contains("line 4: code is not the code of a link of the program\n"), "{err}");
+        assert!(err.contains("line 5: ") && !err.contains("bob"), "{err}");
+    }
+    role.until_count("SELECT count() FROM rejects WHERE reason = 'duplicate'", 2);
+    role.until_count("SELECT count() FROM leads WHERE evidence = 'code' AND referrer = 'ann'", 1);
+    role.until_count("SELECT count() FROM qualifications WHERE referrer = 'ann' AND value_minor = 1999", 1);
+    assert!(role.stop().success());
+}
+
 /// On each of seven days.
 const SOLD: &str = "\
 type,id,referrer,lead,email,customer,code,name,qualification,reason,amount,currency,occurred_at
