@@ -12,7 +12,7 @@ use std::path::Path;
 
 use providers::{
     Delivery, SECRET, SOURCES, WRONG_SECRET, invoice_of_stripe, now, of_provider, postback,
-    refund_of_shopify, refund_of_stripe, signed_with,
+    refund_of_shopify, refund_of_stripe, signed_with, ties,
 };
 use serde_json::{Value, json};
 use support::{Role, ask};
@@ -133,6 +133,21 @@ fn what_providers_send_is_rewarded_and_what_proves_nothing_is_a_reject() {
     whence.until_count("SELECT count() FROM rejects WHERE reason = 'unsigned'", 1);
     // A property that no rule of HubSpot's is about.
     whence.until_count("SELECT uniqExact(event_id) FROM rejects WHERE reason = 'unmapped'", 2);
+    // What ties them to their leads brings them to the ledger; only Salesforce says what its won deal is worth.
+    for _ in 0..2 {
+        ties(&token).iter().for_each(|delivery| deliver(&whence, delivery));
+    }
+    whence.until_count("SELECT count() FROM unmatched WHERE kind = 'qualification'", 0);
+    for source in ["hubspot", "hubspot-v3", "salesforce"] {
+        let won = format!(
+            "SELECT toUInt64(sum(sign)) FROM qualifications \
+             WHERE source = '{source}' AND name = 'closed_won' AND referrer = 'ann'"
+        );
+        whence.until_count(&won, 1);
+        whence.until_count(&ledger(source, "flat", OPEN), 500);
+    }
+    whence.until_count(&ledger("salesforce", "share-eur", OPEN), 15_000);
+    whence.until_count("SELECT toUInt64(sum(sign)) FROM rewards", 17);
     whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     assert!(!whence.log().contains(SECRET) && !whence.log().contains("long+enough"));
     assert!(whence.stop().success());

@@ -90,30 +90,13 @@ pub fn signed_with(secret: &str, at: u64, source: &str, token: &str) -> Vec<Deli
     let signed = |path: &str, headers, body| Delivery { path: path.to_owned(), headers, body };
     match source {
         "stripe" => vec![of_stripe(secret, at, text(payload!("stripe_checkout.json")))],
-        "hubspot" => {
-            let body = text(payload!("hubspot_batch.json"));
-            let headers = vec![
-                ("x-hubspot-signature", hex(&sha256(&[key, body.as_bytes()]))),
-                ("x-hubspot-signature-version", "v1".into()),
-            ];
-            vec![signed(source, headers, body)]
-        }
+        "hubspot" => vec![of_hubspot(secret, text(payload!("hubspot_batch.json")))],
         "hubspot-v3" => {
             let body =
                 text(payload!("hubspot_batch.json")).replace(": 123,", ": 124,").replace(": 456,", ": 457,");
-            let at = (at * 1000).to_string();
-            let signature = format!("POST{HUBSPOT_URL}{body}{at}");
-            let headers = vec![
-                ("x-hubspot-signature-v3", STANDARD.encode(hmac_sha256(key, &[signature.as_bytes()]))),
-                ("x-hubspot-request-timestamp", at),
-            ];
-            vec![signed(source, headers, body)]
+            vec![of_hubspot_v3(secret, at, body)]
         }
-        "salesforce" => {
-            let headers = vec![("content-type", "text/xml".into())];
-            let path = format!("salesforce?token={}", secret.replace('=', "%3D"));
-            vec![signed(&path, headers, text(payload!("salesforce_outbound.xml")))]
-        }
+        "salesforce" => vec![of_salesforce(secret, text(payload!("salesforce_outbound.xml")))],
         "salesforce-flow" => {
             let body = text(payload!("salesforce_flow.json"));
             let headers = vec![("x-flow-signature", STANDARD.encode(hmac_sha256(key, &[body.as_bytes()])))];
@@ -173,6 +156,37 @@ pub fn invoice_of_stripe(number: u64, cents: u64, seconds: i64) -> Delivery {
     of_stripe(SECRET, now(), body)
 }
 
+/// What ties HubSpot's deals to their contacts, and Salesforce's account to the lead that became it.
+pub fn ties(token: &str) -> [Delivery; 3] {
+    let tie = |event: &str, kind: &str, from: u32, to: u32| {
+        format!(
+            r#"[{{"eventId": 9, "subscriptionId": 2005, "portalId": 62515, "appId": 54321, "occurredAt": {}000,
+                "subscriptionType": "{event}.associationChange", "attemptNumber": 0, "associationType": "{kind}",
+                "fromObjectId": {from}, "toObjectId": {to}, "associationRemoved": false}}]"#,
+            now()
+        )
+    };
+    // Either end of an association tells of it.
+    let of_deal = tie("deal", "DEAL_TO_CONTACT", 456, 123);
+    let of_contact = tie("contact", "CONTACT_TO_DEAL", 124, 457);
+    let lead = prepared(payload!("salesforce_outbound.xml"), "salesforce", token);
+    let opportunity = lead.rfind("<Notification>").unwrap()..lead.find("</notifications>").unwrap();
+    let mut converted = lead.replace(
+        "<sf:IsConverted>false</sf:IsConverted>",
+        "<sf:IsConverted>true</sf:IsConverted>\
+         <sf:ConvertedAccountId>0015g00000AccntAAA</sf:ConvertedAccountId>",
+    );
+    converted = converted.replace(&lead[opportunity], "");
+    [
+        of_hubspot(SECRET, of_deal),
+        of_hubspot_v3(SECRET, now(), of_contact),
+        of_salesforce(
+            SECRET,
+            converted.replace("AbCdEAAV", "AbCdGAAV").replace("Qualified", "Closed - Converted"),
+        ),
+    ]
+}
+
 /// All of the order, in two transactions.
 pub fn refund_of_shopify() -> Delivery {
     let text = payload!("shopify_refund.json").replace("EUR", "JPY").replace("10.00", "4000.00");
@@ -183,6 +197,26 @@ pub fn refund_of_shopify() -> Delivery {
 fn of_stripe(secret: &str, at: u64, body: String) -> Delivery {
     let mac = hex(&hmac_sha256(secret.as_bytes(), &[format!("{at}.{body}").as_bytes()]));
     Delivery { path: "stripe".into(), headers: vec![("stripe-signature", format!("t={at},v1={mac}"))], body }
+}
+
+fn of_hubspot(secret: &str, body: String) -> Delivery {
+    let headers = vec![
+        ("x-hubspot-signature", hex(&sha256(&[secret.as_bytes(), body.as_bytes()]))),
+        ("x-hubspot-signature-version", "v1".into()),
+    ];
+    Delivery { path: "hubspot".into(), headers, body }
+}
+
+fn of_hubspot_v3(secret: &str, at: u64, body: String) -> Delivery {
+    let at = (at * 1000).to_string();
+    let mac = hmac_sha256(secret.as_bytes(), &[format!("POST{HUBSPOT_URL}{body}{at}").as_bytes()]);
+    let headers = vec![("x-hubspot-signature-v3", STANDARD.encode(mac)), ("x-hubspot-request-timestamp", at)];
+    Delivery { path: "hubspot-v3".into(), headers, body }
+}
+
+fn of_salesforce(secret: &str, body: String) -> Delivery {
+    let headers = vec![("content-type", "text/xml".into())];
+    Delivery { path: format!("salesforce?token={}", secret.replace('=', "%3D")), headers, body }
 }
 
 fn of_shopify(secret: &str, topic: &str, body: String) -> Delivery {
