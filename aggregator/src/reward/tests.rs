@@ -3,6 +3,7 @@
 mod order;
 mod replay;
 mod spent;
+mod terms;
 
 use super::{
     book::{Book, Standing, Terms},
