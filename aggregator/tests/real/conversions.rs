@@ -166,13 +166,21 @@ async fn a_forgotten_person_is_blank_counts_on_and_is_not_counted_again() {
             Body::Lead(whence_schemas::event::Lead { subject: subject(person), touches: vec![] }),
         )
     };
-    node.take([lead(1), qualification(1), same(1, 3), lead(2)]).await;
+    let joined = |person| {
+        let keys = subject(person).unwrap().keys;
+        let body = Participant { referrer: format!("r{person}"), keys, prefix: 5 };
+        event(&format!("{person} joined"), Body::Participant(body))
+    };
+    node.take([lead(1), qualification(1), same(1, 3), lead(2), joined(1), joined(2)]).await;
+    node.world.until("SELECT count() FROM participants WHERE notEmpty(keys)", 2).await;
     node.take([erasure(1, "a")]).await;
     let personal = "SELECT sum(n) FROM (
         SELECT countIf(lead != '' OR notEmpty(keys)) AS n FROM leads WHERE lead != 'person 2'
         UNION ALL SELECT countIf(lead != '' OR notEmpty(keys)) FROM qualifications
-        UNION ALL SELECT countIf(lead != '' OR notEmpty(keys)) FROM identifies)";
+        UNION ALL SELECT countIf(lead != '' OR notEmpty(keys)) FROM identifies
+        UNION ALL SELECT countIf(notEmpty(keys)) FROM participants WHERE referrer != 'r2')";
     node.world.until(personal, 0).await;
+    node.world.until("SELECT count() FROM participants WHERE referrer = 'r2' AND notEmpty(keys)", 1).await;
     node.world.until("SELECT count() FROM leads WHERE lead = 'person 2' AND notEmpty(keys)", 1).await;
     node.world.until("SELECT toUInt64(sum(leads)) FROM funnel", 2).await;
 
