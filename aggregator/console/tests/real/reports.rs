@@ -1,12 +1,15 @@
 //! The reports: counts of days and the report views.
 
-use crate::world::{PROGRAM, Person, World, as_test, click, event, later};
+use crate::world::{PROGRAM, Person, World, as_test, click, event, event_id, later};
 use serde_json::{Value, json};
+use std::time::SystemTime;
 use whence_console::reports::{Report, Selection, rows};
 use whence_schemas::{
-    event::{Event, Verdict, event::Body},
+    event::{self, Event, Verdict, event::Body},
     time::{DAY_MS, HOUR_MS},
 };
+
+const HOUR_SECONDS: i64 = HOUR_MS / 1000;
 
 fn all(limit: u32) -> Selection {
     Selection { program: PROGRAM.into(), referrer: None, from: None, to: None, as_of: None, limit }
@@ -104,6 +107,50 @@ async fn the_report_views_say_how_long_it_took_and_what_became_of_each_week() {
         world.count("SELECT referrers FROM channels WHERE program = 'p' AND channel = 'email'").await,
         2
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_listed_with_what_for_and_for_how_long_the_longest_first() {
+    let mut world = World::new().await;
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let clock_ms = i64::try_from(clock.as_millis()).unwrap();
+    let waits_for = |event: Event, hours: i64| {
+        let at = clock_ms - hours * HOUR_MS;
+        event::encode(&Event { occurred_at_ms: at, received_at_ms: at, ..event })
+    };
+    let refund = waits_for(world.refund("refund", person("never paid"), 500), 3);
+    let paid = waits_for(world.qualification("paid", person("no lead"), "purchase", 1000), 2);
+    let lead = waits_for(world.lead("lead", person("untouched"), vec![]), 1);
+    let test = as_test(world.lead("test", person("a test"), vec![]));
+    world.take([lead, paid, refund, test]).await;
+
+    let named = table(&world, Report::Unmatched, &all(100), &["kind", "id", "lead", "reason"]).await;
+    let row = |kind: &str, id: &str, lead: &str, reason: &str| {
+        [kind, event_id(id).0.to_string().as_str(), lead, reason].map(Value::from).to_vec()
+    };
+    assert_eq!(
+        named,
+        [
+            row("disqualification", "refund", "never paid", "no_qualification_yet"),
+            row("qualification", "paid", "no lead", "no_lead_yet"),
+            row("lead", "lead", "untouched", "no_touch"),
+        ]
+    );
+    let ages = table(&world, Report::Unmatched, &all(100), &["age_seconds"]).await;
+    for (age, hours) in ages.iter().zip([3, 2, 1]) {
+        let age = age[0].as_i64().unwrap();
+        // The engine has ten minutes to take three rows and to answer.
+        assert!((hours * HOUR_SECONDS..hours * HOUR_SECONDS + 600).contains(&age), "{age} s, of {hours} h");
+    }
+
+    // What they waited for comes: a lead that nobody is credited with waits on, and nothing else.
+    let leads = [("of nobody", "never paid", 6), ("late", "no lead", 5)];
+    let leads = leads.map(|(id, who, hours)| waits_for(world.lead(id, person(who), vec![]), hours));
+    let first = waits_for(world.qualification("first", person("never paid"), "purchase", 500), 4);
+    world.take(leads.into_iter().chain([first])).await;
+    let still = table(&world, Report::Unmatched, &all(100), &["kind", "lead", "reason"]).await;
+    let row = |lead: &str| ["lead", lead, "no_touch"].map(Value::from).to_vec();
+    assert_eq!(still, ["never paid", "no lead", "untouched"].map(row));
 }
 
 #[tokio::test(flavor = "multi_thread")]
