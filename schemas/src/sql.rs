@@ -72,6 +72,7 @@ pub const MIGRATIONS: &[Migration] = &[
         text: include_str!("../sql/0021_referrer_prefixes.sql"),
     },
     Migration { number: 22, name: "status_refused", text: include_str!("../sql/0022_status_refused.sql") },
+    Migration { number: 23, name: "lineage_touches", text: include_str!("../sql/0023_lineage_touches.sql") },
 ];
 
 impl Migration {

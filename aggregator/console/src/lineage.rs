@@ -2,6 +2,7 @@
 
 mod decision;
 mod ledger;
+mod rival;
 mod terms;
 mod text;
 mod words;
@@ -108,6 +109,26 @@ pub struct Line {
     pub due_at: i64,
     /// Version of the registry that the terms are of.
     pub rules_version: u64,
+    /// What a lead carried, in its order; empty on leads of earlier versions.
+    pub touches: Vec<Touch>,
+}
+
+/// A touch that a lead carried.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "(String, i64, String)")]
+pub struct Touch {
+    /// Whom it names; empty where its token proves nothing.
+    pub referrer: String,
+    /// The click that a token proves, milliseconds since the epoch; 0 of a code.
+    pub clicked_at: i64,
+    /// Why the token proves nothing; empty where it does, and for codes.
+    pub refused: String,
+}
+
+impl From<(String, i64, String)> for Touch {
+    fn from((referrer, clicked_at, refused): (String, i64, String)) -> Touch {
+        Touch { referrer, clicked_at, refused }
+    }
 }
 
 impl Line {

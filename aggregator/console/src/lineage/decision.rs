@@ -79,31 +79,8 @@ pub(super) fn sentences(lead: &Line, basis: Basis<'_>) -> Vec<String> {
     said
 }
 
-/// Why this referrer gets the credit, or does not.
-pub(super) fn about(lead: &Line, referrer: &str) -> String {
-    let winner = &lead.referrer;
-    if winner == referrer && !winner.is_empty() {
-        return format!("So {referrer} is the one who gets it.");
-    }
-    let order = if lead.model == "first_touch" { "first" } else { "last" };
-    match Evidence::from_word(&lead.evidence) {
-        Some(Evidence::Token) => format!(
-            "{referrer} does not get it: of the valid click tokens that the lead carried, {winner}'s was the \
-             {order}. A click that the lead does not carry the token of does not count."
-        ),
-        Some(Evidence::Code) => format!(
-            "{referrer} does not get it: the lead carried no valid click token of theirs, and of the codes that \
-             it named, {winner}'s was the {order}."
-        ),
-        Some(Evidence::Alias) => format!(
-            "{referrer} does not get it: the lead carried no valid click token and no code of theirs, and the \
-             person's earliest credited lead is {winner}'s."
-        ),
-        _ => format!("{referrer} does not get it, because nobody does."),
-    }
-}
-
-fn window(lead: &Line) -> i64 {
+/// The program's window, milliseconds.
+pub(super) fn window(lead: &Line) -> i64 {
     i64::try_from(lead.window_ms).unwrap_or(i64::MAX)
 }
 
@@ -135,7 +112,7 @@ fn click(lead: &Line, click: Option<&Line>) -> String {
 }
 
 /// What was wrong with a token, to follow "the token"; nothing where no token was refused.
-fn refusal(reason: &str, lead: &Line) -> Option<String> {
+pub(super) fn refusal(reason: &str, lead: &Line) -> Option<String> {
     Some(match reason {
         "" | "no_touch" | "repeated_lead" | "existing_customer" => return None,
         "token_malformed" => "is not a click token".to_owned(),
@@ -298,23 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_get_it_hears_why() {
-        for (evidence, expected) in [
-            (
-                "token",
-                "bob does not get it: of the valid click tokens that the lead carried, ann's was the last.",
-            ),
-            ("code", "of the codes that it named, ann's was the last."),
-            ("alias", "the person's earliest credited lead is ann's."),
-            ("none", "bob does not get it, because nobody does."),
-        ] {
-            let text = about(&lead(evidence, ""), "bob");
-            assert!(text.contains(expected), "{evidence}: {text}");
-        }
+    fn the_token_that_counts_is_the_models() {
         let first = Line { model: "first_touch".into(), ..lead("token", "") };
-        assert!(about(&first, "bob").contains("ann's was the first."));
         assert!(sentences(&first, Basis::default())[1].ends_with("counts the first."));
-        assert_eq!(about(&lead("code", ""), "ann"), "So ann is the one who gets it.");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::{
     Line,
     decision::{self, Basis},
     ledger::Ledger,
+    rival,
     text::{moment, span, worth},
 };
 
@@ -132,7 +133,7 @@ impl<'a> Events<'a> {
         let basis =
             Basis { click: self.all("click", lead.click_id).first().copied(), earlier: self.earlier(lead) };
         said.extend(decision::sentences(lead, basis));
-        said.extend(referrer.map(|referrer| decision::about(lead, referrer)));
+        said.extend(referrer.map(|referrer| rival::about(lead, referrer)));
         said.extend(self.change(lead));
         said.extend(self.looks(lead));
         said.extend(self.repeats(lead));

@@ -34,7 +34,8 @@ async fn a_person_is_found_by_every_name_with_all_that_is_stored() {
         .take_clicks([click("ann", 2 * HOUR_MS, Verdict::Human), click("eve", HOUR_MS, Verdict::Human)])
         .await;
     let paid = world.qualification("paid", BOB, "purchase", 1250);
-    let lead = world.lead("signup", BOB, vec![world.token("ann", 2 * HOUR_MS)]);
+    let touches = vec![world.token("eve", 3 * HOUR_MS), world.token("ann", 2 * HOUR_MS)];
+    let lead = world.lead("signup", BOB, touches);
     let stranger = Person { lead: "43", email: "" };
     let other = world.lead("other", stranger, vec![world.token("eve", HOUR_MS)]);
     world.take([later(paid, 0)]).await;
@@ -69,7 +70,8 @@ async fn a_person_is_found_by_every_name_with_all_that_is_stored() {
          2 hours before",
         "looked like a person's",
         "The record of the click was looked at when the lead came (human: browser).",
-        "eve does not get it",
+        "eve does not get it: of the valid click tokens that the lead carried, ann's was the last; eve's click was 1 \
+         hour earlier.",
         "Reached \"purchase\" at 2026-12-31T23:40:00Z, worth 1250 minor units of EUR.",
         "waited 1 minute for it",
         "came once more, and was counted once",
