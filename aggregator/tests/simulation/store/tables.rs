@@ -1,0 +1,172 @@
+//! The tables themselves.
+
+use crate::{
+    evidence::without_personal,
+    rewards,
+    rollup::{Group, Sums, groups},
+};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use whence_aggregator::{position::InsertToken, store::Rows};
+use whence_schemas::{
+    ids::{EventId, Incarnation},
+    rows::{
+        ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
+        QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, ShareRow, SubjectKeyRow,
+    },
+    time::{HOUR_MS, UnixMs},
+};
+
+/// Tokens that a table's partition remembers.
+const WINDOW: usize = 200;
+/// A "month" of the twin: short, so that blocks often touch two.
+pub const MONTH_MS: i64 = 40 * HOUR_MS;
+
+/// Incarnation, partition, offset.
+pub type Place = (Incarnation, u32, u64);
+
+#[derive(Default)]
+pub struct Tables {
+    pub clicks: Vec<ClickRow>,
+    pub leads: Vec<LeadRow>,
+    pub qualifications: Vec<QualificationRow>,
+    pub disqualifications: Vec<DisqualificationRow>,
+    pub identifies: Vec<IdentifyRow>,
+    pub participants: Vec<ParticipantRow>,
+    pub shares: Vec<ShareRow>,
+    pub erasures: Vec<ErasureRow>,
+    pub subject_keys: Vec<SubjectKeyRow>,
+    pub click_evidence: Vec<ClickEvidenceRow>,
+    pub reward_terms: Vec<RewardTermsRow>,
+    pub rewards: Vec<RewardRow>,
+    pub reward_events: Vec<RewardEventRow>,
+    pub rewards_daily: BTreeMap<rewards::Group, (i64, i64)>,
+    pub rejects: Vec<RejectRow>,
+    pub funnel_hourly: BTreeMap<Group, Sums>,
+    tokens: BTreeMap<(&'static str, i64), VecDeque<InsertToken>>,
+    sent: HashMap<InsertToken, Vec<Rows>>,
+    pub deduplicated_inserts: u64,
+    /// Tables of which two tries of a block sent different rows.
+    pub tries_differ: Vec<&'static str>,
+    /// Blocks of which two tries found different things of clicks.
+    pub looks_differ: u64,
+}
+
+impl Tables {
+    /// Whether the token is new to this table's month; remembers it.
+    pub(super) fn is_new(&mut self, table: &'static str, month: i64, token: &InsertToken) -> bool {
+        let seen = self.tokens.entry((table, month)).or_default();
+        if seen.contains(token) {
+            self.deduplicated_inserts += 1;
+            return false;
+        }
+        seen.push_back(token.clone());
+        if seen.len() > WINDOW {
+            seen.pop_front();
+        }
+        true
+    }
+
+    /// Remembers what was sent under a token: every try must send the same, but for what it found of clicks.
+    pub(super) fn compare(&mut self, token: &InsertToken, rows: &Rows) {
+        let rows = &without_personal(rows);
+        let sent = self.sent.entry(token.clone()).or_default();
+        match sent.iter().find(|sent| sent.table() == rows.table()) {
+            None => sent.push(rows.clone()),
+            Some(first) if first == rows => {}
+            Some(_) if matches!(rows, Rows::ClickEvidence(_)) => self.looks_differ += 1,
+            Some(_) => self.tries_differ.push(rows.table()),
+        }
+    }
+
+    pub(super) fn append(&mut self, rows: &Rows, month: i64) {
+        fn of<T: Clone>(rows: &[T], month: i64, at: fn(&T) -> UnixMs) -> impl Iterator<Item = T> {
+            rows.iter().filter(move |row| month_of(at(row)) == month).cloned()
+        }
+        match rows {
+            Rows::Clicks(rows) => self.clicks.extend(of(rows, month, |row| row.ts)),
+            Rows::Leads(rows) => self.leads.extend(of(rows, month, |row| row.received_at)),
+            Rows::Qualifications(rows) => self.qualifications.extend(of(rows, month, |row| row.received_at)),
+            Rows::Disqualifications(rows) => {
+                self.disqualifications.extend(of(rows, month, |row| row.received_at))
+            }
+            Rows::Identifies(rows) => self.identifies.extend(of(rows, month, |row| row.received_at)),
+            Rows::Participants(rows) => self.participants.extend(of(rows, month, |row| row.received_at)),
+            Rows::Shares(rows) => self.shares.extend(of(rows, month, |row| row.received_at)),
+            Rows::Erasures(rows) => self.erasures.extend(of(rows, month, |row| row.received_at)),
+            Rows::SubjectKeys(rows) => self.subject_keys.extend(of(rows, month, |row| row.received_at)),
+            Rows::ClickEvidence(rows) => self.click_evidence.extend(of(rows, month, |row| row.received_at)),
+            Rows::RewardTerms(rows) => self.reward_terms.extend(of(rows, month, |row| row.received_at)),
+            Rows::Rewards(rows) => self.rewards.extend(of(rows, month, |row| row.received_at)),
+            Rows::RewardEvents(rows) => self.reward_events.extend(of(rows, month, |row| row.received_at)),
+            Rows::Rejects(rows) => self.rejects.extend(of(rows, month, |row| row.received_at)),
+        }
+    }
+
+    /// The ids of all events that are a fact at such a place.
+    pub fn event_ids(&self, is_included: impl Fn(Place) -> bool) -> Vec<EventId> {
+        let mut ids = Vec::new();
+        for_each_fact!(self, |row| {
+            if is_included((row.incarnation, row.partition, row.offset)) {
+                ids.push(row.id);
+            }
+        });
+        ids
+    }
+
+    /// The places of all events that are a fact.
+    pub fn fact_places(&self) -> Vec<Place> {
+        let mut places = Vec::new();
+        for_each_fact!(self, |row| places.push((row.incarnation, row.partition, row.offset)));
+        places
+    }
+
+    pub(super) fn erase(&mut self, erased: &HashSet<EventId>) {
+        macro_rules! blank {
+            ($($table:ident: $($column:ident),*;)*) => {$(
+                for row in self.$table.iter_mut().filter(|row| erased.contains(&row.id)) {
+                    $(row.$column.clear();)*
+                }
+            )*};
+        }
+        blank! {
+            leads: lead, keys;
+            qualifications: lead, keys;
+            disqualifications: lead, keys;
+            identifies: lead, keys;
+            participants: keys;
+        }
+    }
+
+    pub(super) fn roll_up(&mut self, rows: &Rows) {
+        for (group, sums) in groups(rows) {
+            let total = self.funnel_hourly.entry(group).or_default();
+            (0..4).for_each(|at| total[at] += sums[at]);
+        }
+    }
+}
+
+fn month_of(at: UnixMs) -> i64 {
+    at.0.div_euclid(MONTH_MS)
+}
+
+pub(super) fn months(rows: &Rows) -> Vec<i64> {
+    let mut months: Vec<i64> = match rows {
+        Rows::Clicks(rows) => rows.iter().map(|row| month_of(row.ts)).collect(),
+        Rows::Leads(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Qualifications(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Disqualifications(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Identifies(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Participants(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Shares(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Erasures(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::SubjectKeys(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::ClickEvidence(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::RewardTerms(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Rewards(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::RewardEvents(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Rejects(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+    };
+    months.sort_unstable();
+    months.dedup();
+    months
+}
