@@ -223,8 +223,9 @@ async fn endpoints_begin_when_they_say_rotate_their_secrets_and_wait_while_disab
         (endpoint.since_ms, endpoint.disabled) = (now + 1, true)
     });
     let sent = receiver.at("/old").len() as u64;
-    // A disabled endpoint is seen within a second: what is announced from then on waits.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // Who has sent to an endpoint that came later has seen that this one is disabled: what is announced now waits.
+    world.known.put("later", receiver.url("/later"), |_| {});
+    world.until(&delivered("later"), sent).await;
     world.leads(1, sent, 3).await;
     work.stored(1, sent + 3);
     world.until(&delivered("old"), sent + 3).await;
