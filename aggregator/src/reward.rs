@@ -35,6 +35,7 @@ use crate::{
 use book::{Book, Standing, Terms};
 use evidence::{About, Evidence};
 use ledger::Cause;
+use risk::Signals;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub(crate) use usage::Spent;
 use usage::Usage;
@@ -187,7 +188,8 @@ impl Looked {
     ) -> Result<Vec<Rows>, StoreError> {
         self.evidence.read_back(range, store).await?;
         let policy = |about: &About| self.book.policy(&about.program, about.qualification);
-        let policies: Vec<_> = self.about.iter().map(|about| (about, policy(about))).collect();
+        let policies = self.about.iter().filter_map(|about| Some((about, policy(about)?)));
+        let policies: Vec<_> = policies.collect();
         self.evidence.load_shared(&range.horizon(), policies.iter().copied(), store).await?;
         self.evidence.load_referrers(&range.horizon(), policies.into_iter(), store).await?;
         let Looked { terms, records, acts, mut book, evidence, .. } = self;
@@ -196,9 +198,9 @@ impl Looked {
         let mut settle = |book: &mut Book, before: u64| {
             while let Some(first) = changes.next_if(|change| change.offset < before) {
                 let offset = first.offset;
-                let mut of_record = vec![first.standing(&evidence)];
+                let mut of_record = vec![first.standing(&evidence, book)];
                 while let Some(change) = changes.next_if(|change| change.offset == offset) {
-                    of_record.push(change.standing(&evidence));
+                    of_record.push(change.standing(&evidence, book));
                 }
                 let (event, received_at) = records[&offset];
                 book.qualifications(of_record, Cause { range, offset, event, received_at });
@@ -230,11 +232,17 @@ impl<'a> Change<'a> {
         self.rows.iter().rev().copied().find(|row| row.sign == 1)
     }
 
-    fn standing(&self, evidence: &Evidence) -> Standing<'a> {
-        let signals = About::change(self).map(|about| evidence.signals(&about)).unwrap_or_default();
+    fn standing(&self, evidence: &Evidence, book: &Book) -> Standing<'a> {
+        let signals = About::change(self).map(|about| signals(&about, evidence, book)).unwrap_or_default();
         let now = self.rows.last().copied().filter(|row| row.sign >= 0);
         Standing { program: self.program, id: self.id, now, earning: self.earning(), signals }
     }
+}
+
+/// What is known about the person behind a qualification, if anything is asked.
+fn signals(about: &About, evidence: &Evidence, book: &Book) -> Signals {
+    let policy = book.policy(&about.program, about.qualification);
+    policy.map(|policy| evidence.signals(about, &policy)).unwrap_or_default()
 }
 
 /// The changes of live qualifications, in the order of their records.
@@ -316,7 +324,7 @@ fn book_act(
     let (kind, decision, outcome) = match act {
         Act::Due(timer) if head.live => {
             let about = book.line(&head.program, reward_id).map(|line| About::due(line, head.offset));
-            let signals = about.map(|about| evidence.signals(&about)).unwrap_or_default();
+            let signals = about.map(|about| signals(&about, evidence, book)).unwrap_or_default();
             let outcome = book.due(&head.program, reward_id, UnixMs(timer.due_at_ms), &signals, cause);
             ("timer", RewardDecision::default(), outcome)
         }

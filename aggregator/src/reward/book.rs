@@ -67,10 +67,9 @@ impl Book {
         Book { terms, ..self }
     }
 
-    /// What is looked at before a qualification's rewards are paid.
-    pub fn policy(&self, program: &str, id: EventId) -> RiskPolicy {
-        let terms = self.terms.get(&(program.to_owned(), id));
-        terms.and_then(|(terms, _)| terms.risk).unwrap_or_default()
+    /// What is looked at before a qualification's rewards are paid, if it may earn any.
+    pub fn policy(&self, program: &str, id: EventId) -> Option<RiskPolicy> {
+        self.terms.get(&(program.to_owned(), id))?.0.risk
     }
 
     /// The newest line of a reward.
@@ -236,7 +235,7 @@ impl Book {
             return "not_due";
         }
         let line = reward.line();
-        let policy = self.policy(program, line.qualification_id);
+        let policy = self.policy(program, line.qualification_id).unwrap_or_default();
         let found = risk::assess_again(&policy, signals, &line.flags, &line.evidence);
         let (state, reason, outcome) = match found.is_held {
             true => (RewardState::Held, RISK, "held"),

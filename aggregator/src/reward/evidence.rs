@@ -13,9 +13,10 @@ use crate::{
     position::Horizon,
     store::{ClickedFrom, EventName, LeadTimes, Origin, PersonClick, Rows, SeenReferrer, Store, StoreError},
 };
-use clicks::own_rows;
+use clicks::{Told, own_rows, place};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use whence_schemas::{
+    event::RiskPolicy,
     ids::EventId,
     rows::{self, ClickEvidenceRow, RewardRow, SubjectKeyRow},
     subject::SubjectKey,
@@ -83,6 +84,8 @@ pub(super) struct Evidence {
     times: HashMap<EventName, LeadTimes>,
     named: HashMap<Name, Vec<Seen<SubjectKeyRow>>>,
     clicks: HashMap<EventName, Vec<Seen<ClickEvidenceRow>>>,
+    /// Who clicked from where, as the block's records tell it, in their order.
+    told: HashMap<ClickedFrom, Vec<Told>>,
     /// Leads whose clicks the block looks at.
     looked_at: BTreeSet<EventName>,
     /// Who clicked from where, before the block.
@@ -158,6 +161,13 @@ impl Evidence {
     }
 
     fn see(&mut self, offset: Option<u64>, row: ClickEvidenceRow) {
+        if let Some(offset) = offset.filter(|_| row.live) {
+            for from in [Origin::Visitor, Origin::Prefix].into_iter().filter_map(|origin| place(&row, origin))
+            {
+                let told = Told { offset, person: row.person, clicked_at: row.clicked_at };
+                self.told.entry(from).or_default().push(told);
+            }
+        }
         self.clicks.entry((row.program.0.clone(), row.lead_id)).or_default().push((offset, row));
     }
 
@@ -186,8 +196,8 @@ impl Evidence {
         (own, leads)
     }
 
-    /// What is known about this qualification when its record has been taken.
-    pub fn signals(&self, about: &About) -> Signals {
+    /// What is known about this qualification when its record has been taken, as far as the policy asks for it.
+    pub fn signals(&self, about: &About, policy: &RiskPolicy) -> Signals {
         let (own, leads) = self.leads(about);
         let keys = leads.iter().flat_map(|lead| lead.keys.clone()).chain(own);
         let keys: BTreeSet<SubjectKey> = keys.collect();
@@ -200,17 +210,16 @@ impl Evidence {
         let times = self.times.get(&about.lead());
         let clicked = times.filter(|times| times.clicked_at != UnixMs(0));
         let click = self.found(&about.lead(), about.offset);
-        let others = |origin| click.map(|click| self.others(about, click, origin)).unwrap_or_default();
-        let to_click = |at: UnixMs| click.map(|click| click.clicked_at.ms_since(at));
+        let others = |origin| click.map_or(0, |click| self.others(about, click, origin, policy));
         Signals {
             click_to_lead_ms: clicked.map(|times| times.occurred_at.ms_since(times.clicked_at)),
             is_self: joined.any(|joined| joined.referrer == about.referrer),
             near: self.near(about),
             leads: ids.len(),
             clicked_by: click.map(|click| (click.verdict, click.reason.0.clone())),
-            on_device_ms: others(Origin::Visitor).into_iter().filter_map(to_click).collect(),
+            on_device: others(Origin::Visitor),
             is_disposable,
-            on_prefix: others(Origin::Prefix).len(),
+            on_prefix: others(Origin::Prefix),
         }
     }
 }

@@ -6,7 +6,6 @@ use whence_schemas::{
     rows::Lc,
 };
 
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const VELOCITY: &str = "velocity";
 /// Between two pieces of evidence.
 const SEPARATOR: &str = "; ";
@@ -24,11 +23,11 @@ pub(super) struct Signals {
     pub leads: usize,
     /// Who clicked and why that is thought, where the click is known.
     pub clicked_by: Option<(Verdict, String)>,
-    /// Of other persons who clicked with the same browser: milliseconds from their click to this one.
-    pub on_device_ms: Vec<i64>,
+    /// Other persons who clicked with the same browser lately, as far as it takes to decide.
+    pub on_device: usize,
     /// The person gave an email address of a mailbox that is thrown away after use.
     pub is_disposable: bool,
-    /// Other persons whose clicks came from the same prefix on the same day.
+    /// Other persons whose clicks came from the same prefix on the same day, as far as it takes to decide.
     pub on_prefix: usize,
 }
 
@@ -125,10 +124,7 @@ fn of_lead(policy: &RiskPolicy, signals: &Signals) -> Finding {
         let evidence = format!("the click's verdict is {} ({reason})", verdict.word());
         finding.flag("bot_click", policy.bot_click, &evidence);
     }
-    let is_recent = |ms: &&i64| **ms <= i64::from(policy.shared_device_days) * DAY_MS;
-    let on_device = signals.on_device_ms.iter().filter(is_recent).count();
-    // As many are counted as it takes.
-    if policy.shared_device > 0 && on_device > policy.shared_device_leads as usize {
+    if policy.shared_device > 0 && signals.on_device > policy.shared_device_leads as usize {
         let (leads, days) = (policy.shared_device_leads, policy.shared_device_days);
         let evidence =
             format!("more than {leads} other persons clicked with the same browser within {days} days");
@@ -217,14 +213,11 @@ mod tests {
     }
 
     #[test]
-    fn a_device_or_prefix_of_many_is_flagged_above_its_bound_and_within_its_window() {
-        let on_device = |on_device_ms: &[i64]| {
-            let signals = Signals { on_device_ms: on_device_ms.to_vec(), ..Signals::default() };
-            assess(&POLICY, &signals, &Pace::default())
-        };
-        let month = 30 * DAY_MS;
-        assert_eq!(on_device(&[0, month + 1]), Finding::default(), "one of them is too long ago");
-        let found = on_device(&[-5, month]);
+    fn a_device_or_prefix_of_many_is_flagged_above_its_bound() {
+        let on_device =
+            |on_device| assess(&POLICY, &Signals { on_device, ..Signals::default() }, &Pace::default());
+        assert_eq!(on_device(1), Finding::default());
+        let found = on_device(2);
         assert_eq!((found.weight, &found.flags[..]), (20, &[Lc("shared_device".into())][..]));
         assert_eq!(found.evidence, "more than 1 other persons clicked with the same browser within 30 days");
         let on_prefix =

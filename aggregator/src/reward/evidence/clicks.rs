@@ -20,6 +20,14 @@ use whence_schemas::{
 
 /// A word of `click_evidence.looked_by`; see [`About`] for the others.
 const LEAD: &str = "lead";
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Whose click a record of the block has found.
+pub(super) struct Told {
+    pub offset: u64,
+    pub person: Uuid,
+    pub clicked_at: UnixMs,
+}
 
 impl Evidence {
     /// The click that a lead's own touch proves.
@@ -117,7 +125,12 @@ impl Evidence {
         for row in store.click_evidence_of(range, &leads).await? {
             self.see(Some(row.offset), row);
         }
+        self.in_order();
         Ok(())
+    }
+
+    fn in_order(&mut self) {
+        self.told.values_mut().for_each(|told| told.sort_by_key(|told| told.offset));
     }
 
     /// Who else clicked from where these leads' clicks came from, as far as that is asked for.
@@ -130,15 +143,12 @@ impl Evidence {
         let (mut places, mut max) = (BTreeSet::new(), 0);
         for (about, policy) in about {
             let Some(click) = self.found(&about.lead(), about.offset) else { continue };
-            let asked = [
-                (policy.shared_device, policy.shared_device_leads, Origin::Visitor),
-                (policy.shared_prefix, policy.shared_prefix_leads, Origin::Prefix),
-            ];
-            for (_, leads, origin) in asked.into_iter().filter(|(weight, ..)| *weight > 0) {
-                let Some(place) = place(click, origin) else { continue };
+            for origin in [Origin::Visitor, Origin::Prefix] {
+                let (Some(enough), Some(place)) = (enough(&policy, origin), place(click, origin)) else {
+                    continue;
+                };
                 places.insert(place);
-                // One more than the bound, and the person's own.
-                max = max.max(leads as usize + 1 + self.own(about, click).len());
+                max = max.max(enough + self.own(about, click).len());
             }
         }
         if places.is_empty() {
@@ -151,25 +161,34 @@ impl Evidence {
         Ok(())
     }
 
-    /// When other persons clicked last from the same place, known when the record had been taken.
-    pub(super) fn others(&self, about: &About, click: &ClickEvidenceRow, origin: Origin) -> Vec<UnixMs> {
-        let Some(place) = place(click, origin) else { return Vec::new() };
-        let own = self.own(about, click);
-        let mut last: BTreeMap<Uuid, UnixMs> = BTreeMap::new();
-        let before =
-            self.from.get(&place).into_iter().flatten().map(|click| (click.person, click.clicked_at));
-        let rows = self.clicks.values().flatten().filter(|(at, row)| {
-            at.is_some_and(|at| at <= about.offset)
-                && row.live
-                && self::place(row, origin).as_ref() == Some(&place)
-        });
-        for (person, at) in before.chain(rows.map(|(_, row)| (row.person, row.clicked_at))) {
-            if !own.contains(&person) {
-                let last = last.entry(person).or_insert(at);
-                *last = at.max(*last);
+    /// How many other persons clicked from the same place (with a browser: within the policy's days before, or
+    /// after), known when the record had been taken. It is counted until that decides: of a place that a
+    /// whole block comes from, the last few.
+    pub(super) fn others(
+        &self,
+        about: &About,
+        click: &ClickEvidenceRow,
+        origin: Origin,
+        policy: &RiskPolicy,
+    ) -> usize {
+        let (Some(enough), Some(place)) = (enough(policy, origin), place(click, origin)) else { return 0 };
+        let since = match origin {
+            Origin::Visitor => click.clicked_at.plus_ms(-i64::from(policy.shared_device_days) * DAY_MS),
+            // Its salt is the day's.
+            Origin::Prefix => UnixMs(i64::MIN),
+        };
+        let told = self.told.get(&place).map_or(&[][..], Vec::as_slice);
+        let told = &told[..told.partition_point(|told| told.offset <= about.offset)];
+        let told = told.iter().rev().map(|told| (told.person, told.clicked_at));
+        let before = self.from.get(&place).into_iter().flatten();
+        let clicked = before.map(|click| (click.person, click.clicked_at)).chain(told);
+        let (own, mut others) = (self.own(about, click), HashSet::new());
+        for (person, _) in clicked.filter(|(_, at)| *at >= since) {
+            if !own.contains(&person) && others.insert(person) && others.len() == enough {
+                break;
             }
         }
-        last.into_values().collect()
+        others.len()
     }
 
     /// What the person of a click is known by.
@@ -179,8 +198,17 @@ impl Evidence {
     }
 }
 
+/// As many other persons as decide: one more than the policy's bound. None: it does not ask.
+fn enough(policy: &RiskPolicy, origin: Origin) -> Option<usize> {
+    let (weight, leads) = match origin {
+        Origin::Visitor => (policy.shared_device, policy.shared_device_leads),
+        Origin::Prefix => (policy.shared_prefix, policy.shared_prefix_leads),
+    };
+    (weight > 0).then_some(leads as usize + 1)
+}
+
 /// Where a click came from, as far as that is known.
-fn place(click: &ClickEvidenceRow, origin: Origin) -> Option<ClickedFrom> {
+pub(super) fn place(click: &ClickEvidenceRow, origin: Origin) -> Option<ClickedFrom> {
     let hash = match origin {
         Origin::Visitor => click.visitor,
         Origin::Prefix => click.prefix,
@@ -195,4 +223,73 @@ pub(super) fn own_rows(made: &[Rows]) -> impl Iterator<Item = &LeadRow> {
         _ => &[],
     });
     rows.filter(|row| row.revision == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use whence_schemas::ids::EventId;
+
+    const NOW: UnixMs = UnixMs(1_770_000_000_000);
+
+    /// What the record at `offset` found of the click of the person of this number, of so many days before.
+    fn found(offset: u64, person: u128, days: i64) -> ClickEvidenceRow {
+        let lead = (String::from("demo"), EventId(Uuid::from_u128(person)));
+        let click = ClickId::mint(NOW.plus_ms(-days * DAY_MS), &[0; 10]);
+        let row = Evidence::default().row(&lead, click, None);
+        ClickEvidenceRow { found: true, visitor: 7, prefix: 9, live: true, offset, ..row }
+    }
+
+    fn evidence(rows: &[ClickEvidenceRow]) -> Evidence {
+        let mut evidence = Evidence::default();
+        rows.iter().for_each(|row| evidence.see(Some(row.offset), row.clone()));
+        evidence.in_order();
+        evidence
+    }
+
+    fn others(evidence: &Evidence, offset: u64, click: &ClickEvidenceRow, policy: &RiskPolicy) -> [usize; 2] {
+        let about = About {
+            program: "demo".into(),
+            qualification: click.lead_id,
+            lead: click.lead_id,
+            referrer: "r1".into(),
+            offset,
+            looked_by: LEAD,
+        };
+        [Origin::Visitor, Origin::Prefix].map(|origin| evidence.others(&about, click, origin, policy))
+    }
+
+    const POLICY: RiskPolicy = RiskPolicy {
+        shared_device: 1,
+        shared_device_leads: 2,
+        shared_device_days: 30,
+        shared_prefix: 1,
+        shared_prefix_leads: 4,
+        threshold: 0,
+        self_referral: 0,
+        velocity: 0,
+        velocity_rewards: 0,
+        too_fast: 0,
+        too_fast_ms: 0,
+        duplicate_identity: 0,
+        bot_click: 0,
+        disposable_email: 0,
+        self_referral_prefix: 0,
+    };
+
+    #[test]
+    fn other_persons_count_once_within_the_days_and_up_to_what_decides() {
+        let own = found(3, 1, 0);
+        let elsewhere = ClickEvidenceRow { visitor: 8, prefix: 8, ..found(1, 9, 0) };
+        let test = ClickEvidenceRow { live: false, ..found(1, 8, 0) };
+        let mut rows = vec![own.clone(), elsewhere, test, found(1, 2, 30), found(2, 2, 40), found(0, 3, 31)];
+        assert_eq!(others(&evidence(&rows), 3, &own, &POLICY), [1, 2]);
+        rows.push(found(4, 4, -1));
+        assert_eq!(others(&evidence(&rows), 3, &own, &POLICY), [1, 2], "its record is yet to come");
+        assert_eq!(others(&evidence(&rows), 4, &own, &POLICY), [2, 3]);
+        rows.extend((5..100).map(|person| found(5, person, 0)));
+        assert_eq!(others(&evidence(&rows), 5, &own, &POLICY), [3, 5], "one more than the bounds");
+        let unasked = RiskPolicy { shared_device: 0, shared_prefix: 0, ..POLICY };
+        assert_eq!(others(&evidence(&rows), 5, &own, &unasked), [0, 0]);
+    }
 }
