@@ -197,7 +197,9 @@ async fn aggregator(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure
         ],
         ..GroupSettings::new(&broker.address)
     };
-    let store = ClickHouseStore::new(client.clone(), StoreSettings::default());
+    // As the program has it.
+    let looks = StoreSettings { hot_clicks_max: 1_800_000, ..StoreSettings::default() };
+    let store = ClickHouseStore::new(client.clone(), looks);
     let (stop, own) = (Stop::default(), std::process::id());
     let (start, cpu) = (Instant::now(), cpu_seconds(own) + cpu_seconds(engine.id()));
     let member =

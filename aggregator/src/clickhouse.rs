@@ -6,6 +6,7 @@
 
 mod erase;
 mod evidence;
+mod hot;
 mod lookup;
 pub mod migrate;
 mod reward;
@@ -16,7 +17,8 @@ use crate::{
 };
 use bytes::Bytes;
 use clickhouse::{Client, error::Error};
-use std::{collections::HashSet, time::Duration};
+use hot::HotClicks;
+use std::{collections::HashSet, sync::Arc, time::Duration};
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
     rows::{
@@ -35,6 +37,9 @@ pub struct StoreSettings {
     pub insert_timeout: Duration,
     /// A look-up that takes longer has failed.
     pub lookup_timeout: Duration,
+    /// Clicks that this store remembers to have stored, at most: leads that follow on them need no look-up. The
+    /// newest half of it is always there. 0: none.
+    pub hot_clicks_max: usize,
 }
 
 impl Default for StoreSettings {
@@ -43,6 +48,7 @@ impl Default for StoreSettings {
             is_cluster: false,
             insert_timeout: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(60),
+            hot_clicks_max: 0,
         }
     }
 }
@@ -53,6 +59,7 @@ pub struct ClickHouseStore {
     inserts: Client,
     lookups: Client,
     settings: StoreSettings,
+    hot: Option<Arc<HotClicks>>,
 }
 
 impl ClickHouseStore {
@@ -75,7 +82,8 @@ impl ClickHouseStore {
                 inserts.with_setting("insert_quorum", "auto").with_setting("insert_quorum_parallel", "0");
             lookups = lookups.with_setting("select_sequential_consistency", "1");
         }
-        ClickHouseStore { inserts, lookups, settings }
+        let hot = HotClicks::new(settings.hot_clicks_max);
+        ClickHouseStore { inserts, lookups, settings, hot }
     }
 
     async fn send<R: Row>(&self, token: &InsertToken, rows: &[R]) -> Result<(), StoreError> {
@@ -117,7 +125,11 @@ struct TimedOut(Duration);
 impl Store for ClickHouseStore {
     async fn insert(&self, token: &InsertToken, rows: &Rows) -> Result<(), StoreError> {
         match rows {
-            Rows::Clicks(rows) => self.send(token, rows).await,
+            Rows::Clicks(rows) => {
+                self.send(token, rows).await?;
+                self.hot.iter().for_each(|hot| hot.keep(rows));
+                Ok(())
+            }
             Rows::Leads(rows) => self.send(token, rows).await,
             Rows::Qualifications(rows) => self.send(token, rows).await,
             Rows::Disqualifications(rows) => self.send(token, rows).await,

@@ -1,7 +1,7 @@
 //! What the loops did, as counters. Labels are streams, tables and fixed words.
 
 use crate::{click::DedupTally, partition::Progress, position::Partition};
-use metrics::{Counter, Unit, counter, describe_counter};
+use metrics::{Counter, Unit, counter, describe_counter, describe_gauge};
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -42,6 +42,17 @@ pub fn describe() {
         "whence_filter_hours_dropped_total",
         Unit::Count,
         "Hours dropped at the filters' memory bound"
+    );
+    describe_counter!(
+        "whence_lead_clicks_total",
+        Unit::Count,
+        "Clicks behind leads, by where they were found: hot (in memory), stored (in ClickHouse), nowhere"
+    );
+    describe_gauge!("whence_hot_clicks", Unit::Count, "Stored clicks in memory");
+    describe_counter!(
+        "whence_hot_clicks_dropped_total",
+        Unit::Count,
+        "Stored clicks that left memory at its bound"
     );
 }
 

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //! cargo build --release -p whence-clickhouse-embedded --bins
-//! cargo bench -p whence-aggregator --bench conversions        # 1,000,000 leads, then 100,000,000 clicks
+//! cargo bench -p whence-aggregator --bench conversions        # 100,000,000 clicks, then 1,000,000 leads
 //! CONVERSIONS_LEADS=20000 CONVERSIONS_CLICKS=1000000 CONVERSIONS_NEW=20000 cargo bench …    # a quick look
 //! ```
 //!
 //! Everything goes through a journal and the partition's real loop, as in `whence up`. The history is made by that loop too;
 //! the clicks, of 30 days, are made within the engine. A click's id is computed from its number, so that
-//! leads carry valid tokens of stored clicks. The new conversions are measured twice over the same history:
-//! with no click stored, and with all of them. Then some more blocks are sent through a proxy that notes
-//! every question to ClickHouse, and each kind of question is asked once more for what it reads.
+//! leads carry valid tokens of stored clicks. New conversions are measured three times: of clicks anywhere in the 30 days,
+//! of clicks that the same process has just stored and has in memory, and with no click stored at all. Some more blocks
+//! of the first two go through a proxy that notes every question to ClickHouse, and each kind of question is asked once
+//! more for what it reads.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a benchmark's output is its result; a failed step ends it
 
@@ -35,7 +36,7 @@ use whence_aggregator::{
     journal::{JournalOutbox, JournalSettings, JournalSource},
     partition::LoopSettings,
     position::Partition,
-    work::{Stop, work_and_sweep},
+    work::{Stop, work, work_and_sweep},
 };
 use whence_clickhouse_embedded::testing::EngineProcess;
 use whence_journal::{Checkpoint, GroupCommit, GroupCommitConfig, JournalConfig, Position, Stored};
@@ -89,9 +90,24 @@ impl World {
         self.client.query(sql).fetch_one::<u64>().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
-    /// Takes these records through a journal of their own; the first block also rebuilds the filters, and is
-    /// not measured.
+    /// Takes these records of conversions through a journal of their own.
     async fn take(&self, name: &str, url: &str, records: impl Iterator<Item = Bytes>) -> Figure {
+        self.take_into(&self.store(url, 0), name, Stream::Conversions, records).await
+    }
+
+    fn store(&self, url: &str, hot_clicks_max: usize) -> ClickHouseStore {
+        let settings = StoreSettings { hot_clicks_max, ..StoreSettings::default() };
+        ClickHouseStore::new(self.client.clone().with_url(url), settings)
+    }
+
+    /// The first block also rebuilds the filters, and is not measured.
+    async fn take_into(
+        &self,
+        store: &ClickHouseStore,
+        name: &str,
+        stream: Stream,
+        records: impl Iterator<Item = Bytes>,
+    ) -> Figure {
         let dir = self.dir.path().join(name);
         let journal = Arc::new(GroupCommit::open(journal(&dir)).unwrap());
         let mut last = None;
@@ -111,15 +127,19 @@ impl World {
         let source = JournalSource::new(JournalSettings {
             dir,
             checkpoint: checkpoint.clone(),
-            partition: Partition { stream: Stream::Conversions, number: 0 },
+            partition: Partition { stream, number: 0 },
             grace: Duration::ZERO,
         });
-        let client = self.client.clone().with_url(url);
-        let store = ClickHouseStore::new(client, StoreSettings::default());
+        let store = store.clone();
         let (stop, outbox) = (Stop::default(), JournalOutbox(Arc::downgrade(&journal)));
         let (stops, settings) = (stop.clone(), self.settings);
         let task = tokio::spawn(async move {
-            work_and_sweep(source, &store, &outbox, None, settings, stream::keys(), stops).await;
+            match stream {
+                Stream::Clicks => work(source, &store, settings, stream::keys(), stops).await,
+                Stream::Conversions => {
+                    work_and_sweep(source, &store, &outbox, None, settings, stream::keys(), stops).await;
+                }
+            }
         });
         let block = settings_block(&self.settings).min(sent);
         until_committed(&checkpoint, Position { incarnation, offset: block }).await;
@@ -151,10 +171,22 @@ impl World {
         }
     }
 
-    /// Takes some blocks through the proxy, and asks what was asked once more.
-    async fn questions(&self, name: &str, records: impl Iterator<Item = Bytes>) -> Vec<Question> {
+    /// Takes some blocks through the proxy, and asks what was asked once more. With `clicks`, their clicks are
+    /// stored by the same process before.
+    async fn questions(
+        &self,
+        name: &str,
+        clicks: Option<(usize, impl Iterator<Item = Bytes>)>,
+        records: impl Iterator<Item = Bytes>,
+    ) -> Vec<Question> {
         let proxy = Proxy::start(self.engine.address()).await;
-        self.take(name, &proxy.url(), records).await;
+        let store =
+            self.store(&proxy.url(), clicks.as_ref().map_or(0, |(hot_clicks_max, _)| *hot_clicks_max));
+        if let Some((_, clicks)) = clicks {
+            self.take_into(&store, &format!("clicks {name}"), Stream::Clicks, clicks).await;
+            proxy.questions();
+        }
+        self.take_into(&store, name, Stream::Conversions, records).await;
         let mut questions = proxy.questions();
         for question in &mut questions {
             question.ask_again(&self.engine.url()).await;
@@ -224,7 +256,10 @@ async fn main() {
     );
     let world = World::new(block).await;
     let url = world.engine.url();
-    let stream = |from: u64, to: u64| stream::conversions(from, to, clicks);
+    let asked = new.min(3 * block);
+    let made = stream::Made { clicks, recent_from: leads + new + asked };
+    let hot_clicks_max = 2 * usize::try_from(new).unwrap();
+    let stream = |from: u64, to: u64| stream::conversions(from, to, made);
     let print = |name: &str, figure: &Figure| {
         println!(
             "{name:<46} {:>8.0} events/s {:>7.1} µs CPU an event, {} events",
@@ -234,34 +269,38 @@ async fn main() {
         );
     };
 
-    let history = world.take("history", &url, stream(0, leads)).await;
-    print("history, from an empty store", &history);
-    let without = world.take("without", &url, stream(leads, leads + new)).await;
-    print("new conversions, no click stored", &without);
     let start = Instant::now();
     world.fill_clicks(clicks).await;
     println!("{clicks} clicks made in {:.0} s", start.elapsed().as_secs_f64());
-    let with = world.take("with", &url, stream(leads + new, leads + 2 * new)).await;
+    let history = world.take("history", &url, stream(0, leads)).await;
+    print("history, from no conversion", &history);
+    let mut next = leads;
+    let mut more = |persons: u64| {
+        next += persons;
+        (next - persons, next)
+    };
+    let (from, to) = more(new);
+    let with = world.take("with", &url, stream(from, to)).await;
     print("new conversions, all clicks stored", &with);
-    println!(
-        "ratio with / without clicks: {:.2} of its events/s, {:.2} of its CPU an event",
-        with.per_second() / without.per_second(),
-        with.cpu_us / without.cpu_us
-    );
-
-    let from = leads + 2 * new;
-    let questions = world.questions("asked", stream(from, from + new.min(3 * block))).await;
+    let (from, to) = more(asked);
+    let none = None::<(usize, std::iter::Empty<Bytes>)>;
+    let questions = world.questions("asked", none, stream(from, to)).await;
+    let (from, to) = more(new);
+    let store = world.store(&url, hot_clicks_max);
+    world.take_into(&store, "recent clicks", Stream::Clicks, stream::recent_clicks(from, to, made)).await;
+    let hot = world.take_into(&store, "hot", Stream::Conversions, stream(from, to)).await;
+    print("new conversions, all stored, theirs in memory", &hot);
+    let (from, to) = more(asked);
+    let recent = Some((hot_clicks_max, stream::recent_clicks(from, to, made)));
+    let hot_questions = world.questions("hot asked", recent, stream(from, to)).await;
     for table in ["clicks", "leads", "subject_keys", "qualifications", "rewards"] {
         println!("stored in {table}: {}", world.count(&format!("SELECT count() FROM {table}")).await);
     }
-    assert_eq!(
-        world.count("SELECT count() FROM rejects WHERE reason != 'duplicate'").await,
-        0,
-        "every event became a fact, or is a second of one"
-    );
     println!("asked by the loop, of each kind the one with most names once more:");
     print_questions(&questions);
-    let own = stream::own_questions(clicks);
+    println!("the same with the clicks of the new leads in memory:");
+    print_questions(&hot_questions);
+    let own = stream::own_questions(made);
     let mut asked = Vec::new();
     for (kind, sql) in own {
         let mut question = Question::new(kind, sql);
@@ -271,6 +310,22 @@ async fn main() {
     println!("the same clicks by time and id, and by id alone:");
     print_questions(&asked);
 
+    world.client.query("TRUNCATE TABLE clicks").execute().await.unwrap();
+    let (from, to) = more(new);
+    let without = world.take("without", &url, stream(from, to)).await;
+    print("new conversions, no click stored", &without);
+    for (name, figure) in [("stored", &with), ("in memory", &hot)] {
+        println!(
+            "ratio with clicks {name} / without clicks: {:.2} of its events/s, {:.2} of its CPU an event",
+            figure.per_second() / without.per_second(),
+            figure.cpu_us / without.cpu_us
+        );
+    }
+    assert_eq!(
+        world.count("SELECT count() FROM rejects WHERE reason != 'duplicate'").await,
+        0,
+        "every event became a fact, or is a second of one"
+    );
     for sql in [
         "SELECT toUInt64(sum(abs(missing)) + sum(abs(extra))) FROM reconciliation WHERE stream = 'conversions'",
         "SELECT count() FROM (SELECT reward_id FROM rewards GROUP BY reward_id HAVING sum(sign) > 1)",

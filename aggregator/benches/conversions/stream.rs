@@ -5,9 +5,9 @@ use std::sync::Arc;
 use uuid::Uuid;
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, Disqualification, Event, Lead, Mode, Qualification,
-        RewardCap, RewardParty, RewardRule, RewardTerms, RewardTier, RiskPolicy, Subject, Touch, event::Body,
-        reward_tier::Amount,
+        self, AttributionModel, AttributionRule, Click, Disqualification, Event, Lead, Mode, Qualification,
+        RewardCap, RewardParty, RewardRule, RewardTerms, RewardTier, RiskPolicy, Subject, Touch, Verdict,
+        event::Body, reward_tier::Amount,
     },
     ids::{ChannelNumber, ClickId, EventId, LinkNumber},
     time::UnixMs,
@@ -59,20 +59,59 @@ pub fn clicks_sql(from: u64, count: u64, clicks: u64) -> String {
     )
 }
 
+/// Which click is behind a person's lead.
+#[derive(Clone, Copy)]
+pub struct Made {
+    /// Of so many stored ones, any.
+    pub clicks: u64,
+    /// From this person on, one of their own, made after all stored ones.
+    pub recent_from: u64,
+}
+
 /// A person's click, of the program's own.
-fn click_of(person: u64, clicks: u64) -> ClickId {
+fn click_of(person: u64, made: Made) -> ClickId {
+    let Made { clicks, recent_from } = made;
+    if person >= recent_from {
+        return click_id(clicks + person, clicks);
+    }
     let number = person.wrapping_mul(SPREAD) % clicks;
     click_id(if number.is_multiple_of(5) { (number + 1) % clicks } else { number }, clicks)
 }
 
+/// The clicks of these persons, as the edge sends them.
+pub fn recent_clicks(from: u64, to: u64, made: Made) -> impl Iterator<Item = Bytes> {
+    (from..to).map(move |person| {
+        let referrer = referrer(person);
+        event::encode(&Click {
+            id: Bytes::copy_from_slice(click_of(person, made).0.as_bytes()),
+            mode: Mode::Live.into(),
+            program: "demo".into(),
+            link: format!("go.example/{referrer}"),
+            referrer,
+            channel: "email".into(),
+            registry_version: 1,
+            verdict: Verdict::Human.into(),
+            reason: "browser".into(),
+            visitor: person,
+            address: person,
+            prefix: person / 3,
+            ..Click::default()
+        })
+    })
+}
+
+fn referrer(person: u64) -> String {
+    format!("r{}", person.wrapping_mul(SPREAD) % REFERRERS)
+}
+
 /// The same clicks looked up in two ways.
-pub fn own_questions(clicks: u64) -> Vec<(&'static str, String)> {
+pub fn own_questions(made: Made) -> Vec<(&'static str, String)> {
     let mut questions = Vec::new();
     for (names, by_time, by_id) in [
         (1, "a click by program, time and id", "a click by id alone"),
         (1000, "1000 clicks by program, time and id", "1000 clicks by id alone"),
     ] {
-        let ids: Vec<ClickId> = (0..names).map(|person| click_of(person, clicks)).collect();
+        let ids: Vec<ClickId> = (0..names).map(|person| click_of(person, made)).collect();
         let times = ids.iter().map(|id| id.at().0.to_string()).collect::<Vec<_>>().join(",");
         let texts = ids.iter().map(|id| format!("'{}'", id.0.hyphenated())).collect::<Vec<_>>().join(",");
         let found = "SELECT id, verdict, reason, visitor, address, prefix FROM clicks WHERE";
@@ -118,10 +157,10 @@ fn subject(person: u64) -> Option<Subject> {
     Some(Subject { lead: format!("customer-{person}"), keys: vec![key(1), key(2)], ..Subject::default() })
 }
 
-fn lead(person: u64, clicks: u64) -> Bytes {
-    let referrer = format!("r{}", person.wrapping_mul(SPREAD) % REFERRERS);
+fn lead(person: u64, made: Made) -> Bytes {
+    let referrer = referrer(person);
     let link = format!("go.example/{referrer}");
-    let click = click_of(person, clicks);
+    let click = click_of(person, made);
     let token = ClickToken { click, link: LinkNumber::of(&link), channel: ChannelNumber::of("email") };
     let mut text = [0; TEXT_LEN];
     let token = keys().mint(&token, &mut text).to_owned();
@@ -164,7 +203,7 @@ fn terms() -> RewardTerms {
     }
 }
 
-fn qualification(person: u64, order: u64, clicks: u64) -> Bytes {
+fn qualification(person: u64, order: u64, made: Made) -> Bytes {
     let body = Qualification {
         subject: subject(person),
         name: "purchase".into(),
@@ -173,11 +212,11 @@ fn qualification(person: u64, order: u64, clicks: u64) -> Bytes {
         rewards: Some(terms()),
         ..Qualification::default()
     };
-    let at = click_of(person, clicks).at().plus_ms(86_400_000 + (order % 86_400_000) as i64);
+    let at = click_of(person, made).at().plus_ms(86_400_000 + (order % 86_400_000) as i64);
     event(&format!("order {order} of {person}"), at, Body::Qualification(body))
 }
 
-fn refund(person: u64, clicks: u64) -> Bytes {
+fn refund(person: u64, made: Made) -> Bytes {
     let id = event_id(&format!("order {person} of {person}"));
     let body = Disqualification {
         subject: subject(person),
@@ -186,27 +225,27 @@ fn refund(person: u64, clicks: u64) -> Bytes {
         value_minor: 0,
         currency: "EUR".into(),
     };
-    let at = click_of(person, clicks).at().plus_ms(3 * 86_400_000);
+    let at = click_of(person, made).at().plus_ms(3 * 86_400_000);
     event(&format!("refund {person}"), at, Body::Disqualification(body))
 }
 
 /// What the persons `from..to` bring about. Of ten: ten leads, four first orders, two orders of earlier
 /// persons; of a hundred, five leads come twice and two earlier orders are refunded.
-pub fn conversions(from: u64, to: u64, clicks: u64) -> impl Iterator<Item = Bytes> {
+pub fn conversions(from: u64, to: u64, made: Made) -> impl Iterator<Item = Bytes> {
     (from..to).flat_map(move |person| {
         // Some person before, whose number ends in `last`.
         let earlier = |last: u64| person.wrapping_mul(SPREAD) % person.max(10) / 10 * 10 + last;
-        let mut records = vec![lead(person, clicks)];
+        let mut records = vec![lead(person, made)];
         match person % 10 {
-            0..=3 => records.push(qualification(person, person, clicks)),
-            5 | 6 => records.push(qualification(earlier(person % 10), person, clicks)),
+            0..=3 => records.push(qualification(person, person, made)),
+            5 | 6 => records.push(qualification(earlier(person % 10), person, made)),
             _ => {}
         }
         if person % 20 == 9 {
-            records.push(lead(person, clicks));
+            records.push(lead(person, made));
         }
         if person % 50 == 8 {
-            records.push(refund(earlier(person / 50 % 4), clicks));
+            records.push(refund(earlier(person / 50 % 4), made));
         }
         records
     })

@@ -15,6 +15,7 @@ use clickhouse::{
     Client, Row,
     error::{Error, Result},
 };
+use metrics::counter;
 use serde::Deserialize;
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -171,7 +172,19 @@ async fn referrers(
 
 impl EvidenceStore for ClickHouseStore {
     async fn clicks(&self, asked: &[(String, ClickId)]) -> std::result::Result<Vec<FoundClick>, StoreError> {
-        self.in_time(clicks(&self.lookups, asked)).await
+        let (mut found, asked) = match &self.hot {
+            Some(hot) => hot.find(asked),
+            None => (Vec::new(), asked.to_vec()),
+        };
+        let hot = found.len();
+        if !asked.is_empty() {
+            found.extend(self.in_time(clicks(&self.lookups, &asked)).await?);
+        }
+        let stored = found.len() - hot;
+        for (place, count) in [("hot", hot), ("stored", stored), ("nowhere", asked.len() - stored)] {
+            counter!("whence_lead_clicks_total", "found" => place).increment(count as u64);
+        }
+        Ok(found)
     }
 
     async fn click_evidence(

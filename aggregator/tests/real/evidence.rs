@@ -9,6 +9,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 use whence_aggregator::{
     click::{self, ClickDedup, DedupSettings},
+    clickhouse::{ClickHouseStore, StoreSettings},
     position::{BlockRange, Partition},
     source::Record,
     store::{EvidenceStore, Store},
@@ -106,6 +107,10 @@ fn qualification(person: u8, risk: RiskPolicy) -> Bytes {
 
 /// Stores these clicks as the aggregator of clicks does.
 pub async fn store_clicks(world: &World, first: u64, clicks: Vec<Bytes>) {
+    store_clicks_by(&world.store, first, clicks).await;
+}
+
+async fn store_clicks_by(store: &ClickHouseStore, first: u64, clicks: Vec<Bytes>) {
     let range = BlockRange {
         incarnation: Incarnation(Uuid::from_u128(9)),
         partition: Partition { stream: Stream::Clicks, number: 0 },
@@ -116,9 +121,9 @@ pub async fn store_clicks(world: &World, first: u64, clicks: Vec<Bytes>) {
     let records: Vec<_> =
         records.map(|(payload, offset)| Record { offset, timestamp: AT, payload: Some(payload) }).collect();
     let mut dedup = ClickDedup::new(DedupSettings::default());
-    for rows in click::process(&range, &records, &mut dedup, &world.store).await.unwrap() {
+    for rows in click::process(&range, &records, &mut dedup, store).await.unwrap() {
         if !rows.is_empty() {
-            world.store.insert(&range.token(), &rows).await.unwrap();
+            store.insert(&range.token(), &rows).await.unwrap();
         }
     }
 }
@@ -282,4 +287,45 @@ async fn clicks_are_found_by_program_and_id_whatever_else_is_of_their_millisecon
     assert_eq!((found[0].visitor, found[0].address, found[0].prefix), (7, 8, 9));
     let elsewhere = [("o'ther".to_owned(), click_id(1))];
     assert_eq!(world.store.clicks(&elsewhere).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clicks_that_this_process_stored_are_found_without_asking_and_as_clickhouse_says_them() {
+    let world = World::new().await;
+    let settings = StoreSettings { hot_clicks_max: 4, ..StoreSettings::default() };
+    let hot = ClickHouseStore::new(world.client.clone(), settings.clone());
+    let find = async |store: &ClickHouseStore, persons: std::ops::RangeInclusive<u8>| {
+        let asked: Vec<_> = persons.map(|person| ("demo".to_owned(), click_id(person))).collect();
+        let mut found = store.clicks(&asked).await.unwrap();
+        found.sort_by_key(|click| click.id.0);
+        found
+    };
+    store_clicks(&world, 0, vec![click(1, Verdict::Bot)]).await;
+    store_clicks_by(&hot, 1, vec![click(2, Verdict::Human), click_from(3, 77), click(4, Verdict::Prefetch)])
+        .await;
+    let stored = find(&world.store, 1..=5).await;
+    assert_eq!(stored.len(), 4);
+    assert_eq!(find(&hot, 1..=5).await, stored, "what another process stored is asked for");
+
+    world.client.query("TRUNCATE TABLE clicks").execute().await.unwrap();
+    assert_eq!(find(&world.store, 1..=5).await, []);
+    assert_eq!(find(&hot, 1..=5).await, stored[..3], "the newest three, which this one stored");
+    let more: Vec<_> = (10..13).map(|person| click(person, Verdict::Human)).collect();
+    store_clicks_by(&hot, 4, more).await;
+    world.client.query("TRUNCATE TABLE clicks").execute().await.unwrap();
+    assert_eq!(find(&hot, 2..=3).await, [], "the oldest have gone at the bound");
+
+    // What nobody acknowledged is not known.
+    let gone = ClickHouseStore::new(world.client.clone().with_database("gone"), settings);
+    let range = BlockRange {
+        incarnation: Incarnation(Uuid::from_u128(9)),
+        partition: Partition { stream: Stream::Clicks, number: 0 },
+        first: 7,
+        end: 8,
+    };
+    let record = Record { offset: 7, timestamp: AT, payload: Some(click(7, Verdict::Human)) };
+    let mut dedup = ClickDedup::new(DedupSettings::default());
+    let tables = click::process(&range, &[record], &mut dedup, &world.store).await.unwrap();
+    gone.insert(&range.token(), &tables[0]).await.unwrap_err();
+    gone.clicks(&[("demo".to_owned(), click_id(7))]).await.unwrap_err();
 }

@@ -79,6 +79,9 @@ whence_runtime::settings! {
         pub filter_bytes_max: ByteSize = "256MiB" in ByteSize::mib(1)..=ByteSize::gib(64),
         /// Share of new ids that the filters take for seen ones; each costs a look-up.
         pub filter_false_positive_rate: f64 = "0.0001" in 0.000_000_1..=0.5,
+        /// Stored clicks that a process keeps in memory (about 0.1 KB each), so that the leads that follow on them
+        /// ask ClickHouse for nothing. 0: none.
+        pub hot_clicks_max: usize = "1800000" in 0..=100_000_000,
         /// Where commits are lost (an expired or renamed consumer group, a removed checkpoint), go on behind what
         /// is stored instead of standing still. For one start: of a block that was in flight a part may lack.
         pub resume_behind_stored: bool = "false",
@@ -156,6 +159,7 @@ impl AggregatorSettings {
             is_cluster: clickhouse.clickhouse_cluster.is_some(),
             insert_timeout: self.insert_timeout,
             lookup_timeout: self.lookup_timeout,
+            hot_clicks_max: self.hot_clicks_max,
         }
     }
 }
