@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod concurrent_rewards;
+mod consistent;
 mod conversions;
 mod events;
 mod evidence;

@@ -11,22 +11,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use support::hooks::{Receiver, Taken, write_secrets};
-use support::{Role, ask, count, run, until};
+use support::{Role, admin_key, ask, count, kafka, run, until};
 use tempfile::tempdir;
-
-/// The broker, and topics that no other run uses.
-fn kafka(name: &str) -> (String, String) {
-    let brokers = std::env::var("WHENCE_TEST_KAFKA_BROKERS")
-        .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
-    (brokers, format!("{name}-{}-{now}.", std::process::id()))
-}
-
-fn admin_key(dir: &Path) -> (String, String) {
-    let (file, key) = (dir.join("admin"), "an admin key that nobody can guess, 0123456789");
-    fs::write(&file, key).unwrap();
-    (file.to_str().unwrap().to_owned(), key.to_owned())
-}
 
 #[test]
 fn up_over_kafka_counts_every_click_once() {

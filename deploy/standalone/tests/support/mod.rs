@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-pub use http::ask;
+pub use http::{Answer, ask};
 
 /// Longer than anything here takes on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -40,6 +40,21 @@ pub fn whence() -> Command {
 /// Runs a command to its end.
 pub fn run(arguments: &[&str]) -> Output {
     whence().args(arguments).output().unwrap()
+}
+
+/// The broker, and topics that no other run uses.
+pub fn kafka(name: &str) -> (String, String) {
+    let brokers = std::env::var("WHENCE_TEST_KAFKA_BROKERS")
+        .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    (brokers, format!("{name}-{}-{now}.", std::process::id()))
+}
+
+/// A file with an admin key, and the key.
+pub fn admin_key(dir: &Path) -> (String, String) {
+    let (file, key) = (dir.join("admin"), "an admin key that nobody can guess, 0123456789");
+    fs::write(&file, key).unwrap();
+    (file.to_str().unwrap().to_owned(), key.to_owned())
 }
 
 /// Polls until there is something; panics with `what` after [`PATIENCE`].
@@ -183,11 +198,7 @@ impl Role {
 
     /// The same with this key.
     pub fn call_with(&self, key: &str, method: &str, path: &str, body: &Value) -> Value {
-        let headers = [
-            ("authorization", format!("Bearer {}", key.trim())),
-            ("content-type", "application/json".into()),
-        ];
-        let answer = ask(&self.address("api"), method, path, &headers, &body.to_string());
+        let answer = ask_api(&self.address("api"), key, method, path, body);
         assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.body);
         serde_json::from_str(&answer.body).unwrap()
     }
@@ -241,6 +252,15 @@ impl Role {
         Some(self.readiness())
     }
 
+    /// A counter of its metrics, summed over its labels; 0 before it first counted.
+    pub fn counter(&self, name: &str) -> u64 {
+        let metrics = ask(&self.address("admin"), "GET", "/metrics", &[], "").body;
+        assert!(metrics.contains("# TYPE"), "no metrics: {metrics:?}");
+        let is_it = |series: &str| series.split('{').next() == Some(name);
+        let samples = metrics.lines().filter_map(|line| line.rsplit_once(' '));
+        samples.filter(|(series, _)| is_it(series)).map(|(_, value)| value.parse::<u64>().unwrap()).sum()
+    }
+
     /// What `/readyz` says, with its status.
     pub fn readiness(&self) -> (u16, Value) {
         let answer = ask(&self.address("admin"), "GET", "/readyz", &[], "");
@@ -254,6 +274,13 @@ impl Drop for Role {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A request to the API at `base` with this key.
+pub fn ask_api(base: &str, key: &str, method: &str, path: &str, body: &Value) -> Answer {
+    let headers =
+        [("authorization", format!("Bearer {}", key.trim())), ("content-type", "application/json".into())];
+    ask(base, method, path, &headers, &body.to_string())
 }
 
 /// A number from ClickHouse at `url`; `None` while it does not answer or the table is not there.
