@@ -5,7 +5,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
-mod concurrent_rewards;
 mod consistent;
 mod conversions;
 mod events;
