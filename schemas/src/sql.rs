@@ -73,6 +73,11 @@ pub const MIGRATIONS: &[Migration] = &[
     },
     Migration { number: 22, name: "status_refused", text: include_str!("../sql/0022_status_refused.sql") },
     Migration { number: 23, name: "lineage_touches", text: include_str!("../sql/0023_lineage_touches.sql") },
+    Migration {
+        number: 24,
+        name: "counts_taken_back",
+        text: include_str!("../sql/0024_counts_taken_back.sql"),
+    },
 ];
 
 impl Migration {

@@ -130,7 +130,7 @@ impl Report {
     }
 }
 
-/// Counts by these dimensions, of days from the daily rollup.
+/// Counts by these dimensions, of days from the daily rollup; what nothing is left of is left out.
 fn counts(dimensions: &str, order: &str) -> String {
     format!(
         "SELECT {dimensions}, sumIf(f.clicks, verdict = 'human') AS clicks, \
@@ -141,7 +141,9 @@ fn counts(dimensions: &str, order: &str) -> String {
          FROM funnel_daily AS f WHERE program = {{program:String}} \
          AND day >= {{from:Date32}} AND day <= {{to:Date32}} \
          AND ({{referrer:String}} = '' OR referrer = {{referrer:String}}) \
-         GROUP BY {dimensions} ORDER BY {order} LIMIT {{rows:UInt32}}"
+         GROUP BY {dimensions} \
+         HAVING clicks != 0 OR other_clicks != 0 OR leads != 0 OR qualifications != 0 \
+         ORDER BY {order} LIMIT {{rows:UInt32}}"
     )
 }
 

@@ -88,6 +88,29 @@ async fn counts_are_of_the_days_and_the_referrer_that_were_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_or_what_nothing_is_left_of_is_in_no_count() {
+    let mut world = World::new().await;
+    let lead = world.lead("lead", person("1"), vec![world.token("ann", HOUR_MS)]);
+    let paid = world.qualification("paid", person("1"), "purchase", 1000);
+    let named = async |world: &World| {
+        let mut names = Vec::new();
+        for (report, name) in [(Report::Funnel, "referrer"), (Report::Channels, "channel")] {
+            names.extend(table(world, report, &all(100), &[name]).await.concat());
+        }
+        let sql = "SELECT arrayJoin([referrer, channel]) FROM funnel UNION ALL SELECT channel FROM channels";
+        let mut view = world.reader.query(sql).fetch_all::<String>().await.unwrap();
+        view.sort();
+        (names, view)
+    };
+    // For nobody, in no channel, until its lead has come.
+    world.take([later(paid, 0)]).await;
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    assert_eq!(named(&world).await, (vec![json!(""), json!("")], words(&["", "", ""])));
+    world.take([later(lead, 1)]).await;
+    assert_eq!(named(&world).await, (vec![json!("ann"), json!("email")], words(&["ann", "email", "email"])));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_report_views_say_how_long_it_took_and_what_became_of_each_week() {
     let world = world().await;
     let columns = ["channel", "name", "leads", "median_seconds", "p90_seconds"];
