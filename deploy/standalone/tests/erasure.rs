@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use support::brokers::brokers;
 use support::{Role, ask, until};
 use tempfile::tempdir;
 
@@ -121,10 +122,7 @@ fn an_erased_person_is_in_no_file_once_the_stated_time_is_over() {
 
 #[test]
 fn over_kafka_an_erased_person_is_in_no_file_of_whence_either() {
-    let brokers = std::env::var("WHENCE_TEST_KAFKA_BROKERS")
-        .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
-    let prefix = format!("erasure-{}-{now}.", std::process::id());
+    let (brokers, prefix) = brokers("erasure");
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
     let kafka = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix, "--kafka-group", &prefix];

@@ -10,13 +10,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use support::brokers::{admin_key, brokers};
+use support::clock::now_ms;
 use support::hooks::{Receiver, Taken, write_secrets};
-use support::{Role, admin_key, ask, count, kafka, run, until};
+use support::{Role, ask, count, run, until};
 use tempfile::tempdir;
 
 #[test]
 fn up_over_kafka_counts_every_click_once() {
-    let (brokers, prefix) = kafka("up");
+    let (brokers, prefix) = brokers("up");
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
     let flags = [
@@ -57,7 +59,7 @@ fn up_over_kafka_counts_every_click_once() {
 
 #[test]
 fn roles_apart_work_together_and_share_secrets_and_registry() {
-    let (brokers, prefix) = kafka("roles");
+    let (brokers, prefix) = brokers("roles");
     let dir = tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     let secrets = place("secrets.toml");
@@ -127,7 +129,7 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
 fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
     const SECRET: &str = "whsec_b25lIHNlY3JldCBvZiB0aGUgdGVzdHM=";
     const LEADS: usize = 20;
-    let (brokers, prefix) = kafka("tell");
+    let (brokers, prefix) = brokers("tell");
     let dir = tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     let secrets = place("secrets.toml");
@@ -203,7 +205,7 @@ fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
 
 #[test]
 fn an_edge_that_starts_without_kafka_answers_the_links_it_knew() {
-    let (brokers, prefix) = kafka("alone");
+    let (brokers, prefix) = brokers("alone");
     let dir = tempdir().unwrap();
     let (data, secrets) = (dir.path().join("data"), dir.path().join("secrets.toml"));
     let secrets = secrets.to_str().unwrap();
@@ -239,7 +241,7 @@ fn an_edge_that_starts_without_kafka_answers_the_links_it_knew() {
 
 #[test]
 fn finance_and_those_who_ask_work_over_brokers_as_on_one_machine() {
-    let (brokers, prefix) = kafka("desk");
+    let (brokers, prefix) = brokers("desk");
     let dir = tempdir().unwrap();
     let place = |name: &str| dir.path().join(name);
     let path = |name: &str| place(name).to_str().unwrap().to_owned();
@@ -270,7 +272,7 @@ fn finance_and_those_who_ask_work_over_brokers_as_on_one_machine() {
     ingest.call_with(&key, "PUT", "/v1/programs/p", &program);
     let token = ingest.click("x");
     // Later than the click, whatever the clock's resolution.
-    let soon = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64 + 1000;
+    let soon = now_ms() + 1000;
     for event in [
         json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "touches": [{ "token": token }],
             "occurred_at": soon }),

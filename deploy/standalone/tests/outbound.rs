@@ -14,6 +14,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use serde_json::{Value, json};
+use support::brokers::brokers;
 use support::hooks::{Receiver, Taken, write_secrets};
 use support::{Role, ask, is_running, run, until};
 use tempfile::tempdir;
@@ -256,10 +257,7 @@ fn facts(brokers: &str, topic: &str) -> Vec<(Vec<u8>, Fact)> {
 
 #[test]
 fn what_is_announced_is_on_the_topic_of_facts_and_goes_on_after_a_restart() {
-    let brokers = std::env::var("WHENCE_TEST_KAFKA_BROKERS")
-        .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
-    let prefix =
-        format!("facts-{}-{}.", std::process::id(), std::time::UNIX_EPOCH.elapsed().unwrap().as_millis());
+    let (brokers, prefix) = brokers("facts");
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
     let kafka = ["up", "--kafka-brokers", &brokers, "--kafka-prefix", &prefix, "--kafka-group", &prefix];

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use serde_json::{Value, json};
+use support::clock::now_ms;
 use support::{Role, run, until};
 use tempfile::tempdir;
 
@@ -89,10 +90,6 @@ fn world() -> World {
     whence.call("POST", "/v1/events", &refund);
     whence.until_count("SELECT toUInt64(sum(open_minor)) FROM reward_states WHERE referrer = 'bob'", 560);
     World { whence, dir }
-}
-
-fn now_ms() -> u64 {
-    std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64
 }
 
 fn expected<const N: usize>(of: [(&str, Numbers); N]) -> BTreeMap<String, Numbers> {

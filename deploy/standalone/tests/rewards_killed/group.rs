@@ -9,7 +9,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use tempfile::{TempDir, tempdir};
 use whence_aggregator::position::Commit;
 
-use crate::support::{Role, admin_key, is_running, kafka, kill, run, until};
+use crate::support::{
+    Role,
+    brokers::{admin_key, brokers},
+    is_running, kill, run, until,
+};
 
 /// Of the conversions: more than one for each aggregator.
 pub const PARTITIONS: i32 = 4;
@@ -45,7 +49,7 @@ pub struct Group {
 
 impl Group {
     pub fn start() -> Self {
-        let (brokers, prefix) = kafka("killed");
+        let (brokers, prefix) = brokers("killed");
         let dir = tempdir().unwrap();
         let place = |name: &str| dir.path().join(name);
         let secrets = place("secrets.toml");

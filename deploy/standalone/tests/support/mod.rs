@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "every test file uses a part of it")]
 
+pub mod brokers;
+pub mod clock;
 pub mod hooks;
 mod http;
 
@@ -16,12 +18,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use clock::Environment;
 pub use http::{Answer, ask};
 
 /// Longer than anything here takes on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 const POLL: Duration = Duration::from_millis(20);
-const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
+/// The agent of a person.
+pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
 
 /// The binary, with nothing of this process's settings.
 pub fn whence() -> Command {
@@ -40,21 +44,6 @@ pub fn whence() -> Command {
 /// Runs a command to its end.
 pub fn run(arguments: &[&str]) -> Output {
     whence().args(arguments).output().unwrap()
-}
-
-/// The broker, and topics that no other run uses.
-pub fn kafka(name: &str) -> (String, String) {
-    let brokers = std::env::var("WHENCE_TEST_KAFKA_BROKERS")
-        .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
-    (brokers, format!("{name}-{}-{now}.", std::process::id()))
-}
-
-/// A file with an admin key, and the key.
-pub fn admin_key(dir: &Path) -> (String, String) {
-    let (file, key) = (dir.join("admin"), "an admin key that nobody can guess, 0123456789");
-    fs::write(&file, key).unwrap();
-    (file.to_str().unwrap().to_owned(), key.to_owned())
 }
 
 /// Polls until there is something; panics with `what` after [`PATIENCE`].
@@ -85,6 +74,11 @@ impl Role {
 
     /// A role on free ports, with what its name and further arguments say. Not waited for.
     pub fn start(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(Environment::new(), data, arguments)
+    }
+
+    /// The same with further variables, such as [`clock::OtherClock`] gives.
+    pub fn start_in(environment: Environment, data: &Path, arguments: &[&str]) -> Self {
         fs::create_dir_all(data).unwrap();
         let log = |name: &str| File::options().create(true).append(true).open(data.join(name)).unwrap();
         let (role, rest) = arguments.split_first().expect("a role");
@@ -102,6 +96,7 @@ impl Role {
             _ => &["--admin-listen"],
         };
         let child = whence()
+            .envs(environment)
             .arg(role)
             .arg("--data")
             .arg(data)
@@ -218,7 +213,12 @@ impl Role {
 
     /// Follows a link, as soon as the edge knows it; returns the token.
     pub fn click(&self, code: &str) -> String {
-        let headers = [("host", "go.example".to_owned()), ("user-agent", BROWSER.to_owned())];
+        self.click_with(code, &[("user-agent", BROWSER.to_owned())])
+    }
+
+    /// The same with these headers.
+    pub fn click_with(&self, code: &str, headers: &[(&str, String)]) -> String {
+        let headers = [&[("host", "go.example".to_owned())], headers].concat();
         let path = format!("/{code}");
         let answer = until("the edge knows the link", || {
             let answer = ask(&self.address("edge"), "GET", &path, &headers, "");
@@ -233,6 +233,13 @@ impl Role {
     /// A number from ClickHouse; `None` while it does not answer or the table is not there.
     pub fn count(&self, sql: &str) -> Option<u64> {
         count(&self.address("clickhouse"), sql)
+    }
+
+    /// What ClickHouse answers, as text.
+    pub fn rows(&self, sql: &str) -> String {
+        let answer = ask(&self.address("clickhouse"), "POST", "/?database=whence", &[], sql);
+        assert_eq!(answer.status, 200, "{sql}: {}", answer.body);
+        answer.body
     }
 
     /// Polls ClickHouse until the query gives this number.
