@@ -1,4 +1,4 @@
-//! The tools that ask: `lineage`, `status`, `try`, over a `whence up` with the real engine.
+//! The tools that ask: `lineage`, `status`, over a `whence up` with the real engine.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
 
@@ -72,43 +72,6 @@ fn a_lead_is_explained_by_each_of_its_names_and_listed_with_its_state() {
         serde_json::from_str(&told(&data, &["status", "p", "--referrer", "eve", "--format", "json"]))
             .unwrap();
     assert_eq!(nobodys, json!({ "items": [], "next": null }));
-}
-
-#[test]
-fn a_trial_runs_through_and_leaves_nothing_in_the_funnel() {
-    let dir = tempdir().unwrap();
-    let data = dir.path().join("data");
-    let whence = Role::up(&data);
-    whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
-    for link in ["made", "used"] {
-        let report = told(&data, &["try", "p"]);
-        let steps: Vec<&str> = report.lines().skip(1).collect();
-        let names = [
-            "program",
-            "test link",
-            "click",
-            "lead",
-            "qualification",
-            "click stored",
-            "lead stored",
-            "qualification stored",
-            "no trace in the funnel",
-        ];
-        assert_eq!(steps.len(), names.len(), "{report}");
-        assert!(steps.iter().zip(names).all(|(step, name)| step.starts_with(name)), "{report}");
-        assert!(steps[1].contains(link), "{report}");
-        assert!(steps[6].contains("credited to whence-try on token"), "{report}");
-    }
-    whence.until_count("SELECT count() FROM leads WHERE NOT live", 2);
-    whence.until_count("SELECT count() FROM funnel_hourly", 0);
-
-    let unknown = run(&["try", "q", "--data", data.to_str().unwrap()]);
-    assert_eq!(unknown.status.code(), Some(1));
-    let error = text(&unknown.stderr);
-    assert!(error.contains("the step \"program\" did not work: the API answered 404"), "{error}");
-    assert!(whence.stop().success());
-    let stopped = run(&["try", "p", "--data", data.to_str().unwrap()]);
-    assert!(text(&stopped.stderr).contains("no whence runs in"), "{stopped:?}");
 }
 
 #[test]
