@@ -4,12 +4,12 @@ use super::{
     Api,
     auth::Scope,
     batch,
+    call::Call,
     json::Fields,
     moment,
     problem::{Code, Problem},
     programs::{object, same_as_path},
     route::Page,
-    server::Call,
     write,
 };
 use crate::{

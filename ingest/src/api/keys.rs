@@ -4,10 +4,10 @@ use super::{
     Api,
     auth::{self, Scope},
     batch,
+    call::Call,
     problem::{Code, Problem},
     programs::object,
     route::Page,
-    server::Call,
     write,
 };
 use crate::registry::{Change, EntryKey};

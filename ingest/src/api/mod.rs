@@ -28,6 +28,7 @@
 pub mod admin_key;
 pub mod auth;
 pub mod batch;
+mod call;
 pub mod disposable;
 mod endpoints;
 pub mod events;

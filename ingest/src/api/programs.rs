@@ -4,11 +4,11 @@ use super::{
     Api,
     auth::Scope,
     batch,
+    call::Call,
     json::Fields,
     problem::{Code, Problem},
     rewards,
     route::Page,
-    server::Call,
     write,
 };
 use crate::registry::{Change, EntryKey};

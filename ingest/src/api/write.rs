@@ -4,10 +4,10 @@ use super::{
     Api,
     auth::{Caller, Scope},
     batch::{self, Body, Outcome},
+    call::Call,
     json::{Errors, Fields},
     problem::{Code, Problem},
     route::{Page, Route},
-    server::Call,
 };
 use crate::registry::{CHANGES_MAX, Change, EntryKey};
 use hyper::{Response, StatusCode, header::CONTENT_TYPE};

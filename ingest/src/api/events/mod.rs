@@ -10,8 +10,8 @@ use super::{
     Api,
     auth::Caller,
     batch::{self, Body},
+    call::Call,
     problem::{Code, Problem},
-    server::Call,
 };
 use draft::Context;
 use hyper::{Response, StatusCode, header::CONTENT_TYPE};

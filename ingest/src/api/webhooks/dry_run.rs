@@ -6,9 +6,9 @@ use crate::api::{
     Api,
     auth::Scope,
     batch::json_response,
+    call::Call,
     events::{draft::Context, history},
     problem::{Code, Problem},
-    server::Call,
 };
 use crate::webhooks::{Delivery, Provider, ProviderEvent, Translation, translate};
 use hyper::{Response, StatusCode};

@@ -25,9 +25,9 @@ use super::{
     Api,
     auth::{Caller, Scope},
     batch::{Outcome, json_response},
+    call::Call,
     events::draft::Context,
     problem::{Code, Problem},
-    server::Call,
 };
 use crate::webhooks::{
     Delivery, NamedSecrets, Provider, ProviderEvent, Refusal, Translated, Unreadable,

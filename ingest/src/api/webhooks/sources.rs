@@ -1,7 +1,7 @@
 //! `/v1/programs/P/sources`
 
 use super::{read, view};
-use crate::api::{Api, auth::Scope, batch, problem::Problem, route::Page, server::Call, write};
+use crate::api::{Api, auth::Scope, batch, call::Call, problem::Problem, route::Page, write};
 use crate::registry::{Change, EntryKey};
 use hyper::{Response, StatusCode};
 use whence_runtime::http::Full;
