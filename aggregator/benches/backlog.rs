@@ -16,6 +16,7 @@
 
 #[path = "../tests/real/events.rs"]
 mod events;
+mod shared;
 
 use bytes::Bytes;
 use clickhouse::Client;
@@ -25,24 +26,21 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     producer::{BaseProducer, BaseRecord, Producer},
 };
+use shared::{cpu_seconds, machine, with_tables};
 use std::{
-    fs,
     process::Command,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
 use uuid::Uuid;
 use whence_aggregator::{
-    clickhouse::{
-        ClickHouseStore, StoreSettings,
-        migrate::{TableSettings, migrate, set_tables},
-    },
+    clickhouse::{ClickHouseStore, StoreSettings},
     kafka::{GroupSettings, run},
     partition::LoopSettings,
     work::Stop,
 };
 use whence_clickhouse_embedded::testing::EngineProcess;
-use whence_schemas::{sql::Topology, topics::Stream};
+use whence_schemas::topics::Stream;
 
 const KAFKA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kafka/kafka");
 
@@ -151,14 +149,6 @@ async fn fill(broker: &Broker, events: u64) -> (Topics, Counts) {
     (topics, Counts { clicks, records })
 }
 
-/// User and system seconds of a process so far.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    ticks / 100.0 // USER_HZ, fixed at 100 on Linux
-}
-
 struct Figure {
     events_per_second: f64,
     cpu_us: f64,
@@ -180,15 +170,7 @@ async fn until(client: &Client, sql: &str, wanted: u64) {
 async fn aggregator(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure {
     let dir = TempDir::new().unwrap();
     let engine = EngineProcess::start(dir.path()).unwrap();
-    let client = Client::default().with_url(engine.url()).with_database("whence");
-    migrate(&client, "whence", &Topology::Single).await.unwrap();
-    set_tables(
-        &client,
-        &Topology::Single,
-        TableSettings { sync: true, blocks_remembered: TableSettings::BLOCKS_REMEMBERED },
-    )
-    .await
-    .unwrap();
+    let client = with_tables(&engine).await;
     let settings = GroupSettings {
         group: Uuid::now_v7().to_string(),
         topics: vec![
@@ -261,13 +243,7 @@ fn median(figures: &[Figure], of: fn(&Figure) -> f64) -> f64 {
 #[tokio::main]
 async fn main() {
     let (events, rounds) = (number("BACKLOG_EVENTS", 2_000_000), number("BACKLOG_ROUNDS", 3));
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-    println!(
-        "machine: {}, {} cores",
-        model.trim_start_matches(['\t', ' ', ':']),
-        std::thread::available_parallelism().map_or(0, usize::from)
-    );
+    println!("machine: {}", machine());
     println!(
         "command: BACKLOG_EVENTS={events} BACKLOG_ROUNDS={rounds} cargo bench -p whence-aggregator --bench backlog"
     );

@@ -15,13 +15,15 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)] // a benchmark's output is its result; a failed step ends it
 
+#[path = "../shared/mod.rs"]
+mod shared;
 mod stream;
 mod watch;
 
 use bytes::Bytes;
 use clickhouse::Client;
+use shared::{cpu_seconds, machine, with_tables};
 use std::{
-    fs,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -29,10 +31,7 @@ use std::{
 use tempfile::TempDir;
 use watch::{Proxy, Question};
 use whence_aggregator::{
-    clickhouse::{
-        ClickHouseStore, StoreSettings,
-        migrate::{TableSettings, migrate, set_tables},
-    },
+    clickhouse::{ClickHouseStore, StoreSettings},
     journal::{JournalOutbox, JournalSettings, JournalSource},
     partition::LoopSettings,
     position::Partition,
@@ -40,18 +39,10 @@ use whence_aggregator::{
 };
 use whence_clickhouse_embedded::testing::EngineProcess;
 use whence_journal::{Checkpoint, GroupCommit, GroupCommitConfig, JournalConfig, Position, Stored};
-use whence_schemas::{sql::Topology, topics::Stream};
+use whence_schemas::topics::Stream;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
-/// User and system seconds of a process so far.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
-    ticks / 100.0 // USER_HZ, fixed at 100 on Linux
 }
 
 struct World {
@@ -78,10 +69,7 @@ impl World {
     async fn new(block: u64) -> World {
         let dir = TempDir::new().unwrap();
         let engine = EngineProcess::start(&dir.path().join("clickhouse")).unwrap();
-        let client = Client::default().with_url(engine.url()).with_database("whence");
-        migrate(&client, "whence", &Topology::Single).await.unwrap();
-        let tables = TableSettings { sync: true, blocks_remembered: TableSettings::BLOCKS_REMEMBERED };
-        set_tables(&client, &Topology::Single, tables).await.unwrap();
+        let client = with_tables(&engine).await;
         let block_records_max = usize::try_from(block).unwrap();
         World { engine, client, dir, settings: LoopSettings { block_records_max, ..LoopSettings::default() } }
     }
@@ -243,13 +231,7 @@ fn print_questions(questions: &[Question]) {
 async fn main() {
     let (clicks, leads) = (number("CONVERSIONS_CLICKS", 100_000_000), number("CONVERSIONS_LEADS", 1_000_000));
     let (new, block) = (number("CONVERSIONS_NEW", 60_000), number("CONVERSIONS_BLOCK", 10_000));
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
-    println!(
-        "machine: {}, {} cores",
-        model.trim_start_matches(['\t', ' ', ':']),
-        std::thread::available_parallelism().map_or(0, usize::from)
-    );
+    println!("machine: {}", machine());
     println!(
         "command: CONVERSIONS_CLICKS={clicks} CONVERSIONS_LEADS={leads} CONVERSIONS_NEW={new} CONVERSIONS_BLOCK={block} \
          cargo bench -p whence-aggregator --bench conversions"

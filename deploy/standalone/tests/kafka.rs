@@ -6,11 +6,10 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use support::brokers::{admin_key, brokers};
+use support::brokers::{Shared, brokers};
 use support::clock::now_ms;
 use support::hooks::{Receiver, Taken, write_secrets};
 use support::{Role, ask, count, run, until};
@@ -59,19 +58,12 @@ fn up_over_kafka_counts_every_click_once() {
 
 #[test]
 fn roles_apart_work_together_and_share_secrets_and_registry() {
-    let (brokers, prefix) = brokers("roles");
-    let dir = tempdir().unwrap();
-    let place = |name: &str| dir.path().join(name);
-    let secrets = place("secrets.toml");
-    let secrets = secrets.to_str().unwrap();
-    assert!(run(&["secrets", "new", secrets]).status.success());
-    let (key_file, key) = admin_key(dir.path());
-    let bus = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix];
+    let shared = Shared::new("roles");
+    let Shared { prefix, secrets, key_file, key, .. } = &shared;
+    let bus = shared.bus();
 
-    let topics = ["--clicks-partitions", "2", "--conversions-partitions", "2", "--topic-replication", "1"];
-    let made = run(&[&["topics"], &bus[..], &topics].concat());
-    let table = String::from_utf8(made.stdout).unwrap();
-    assert!(made.status.success() && table.matches("created").count() == 4, "{table}");
+    let table = shared.make_topics(2, 2);
+    assert_eq!(table.matches("created").count(), 4, "{table}");
     let checked = run(&[
         &["topics"],
         &bus[..],
@@ -81,14 +73,13 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
     let table = String::from_utf8(checked.stdout).unwrap();
     assert!(table.contains("left as it is, 3 were planned") && table.contains("as planned"), "{table}");
 
-    let clickhouse = Role::start(&place("clickhouse"), &["clickhouse"]);
-    clickhouse.until_ready();
+    let clickhouse = shared.clickhouse();
     let url = clickhouse.address("clickhouse");
     let store = ["--clickhouse-url", &url];
     let aggregate = |name: &str| {
-        let group = ["--kafka-group", &prefix, "--kafka-member", name, "--kafka-session-timeout", "3s"];
+        let group = ["--kafka-group", prefix, "--kafka-member", name, "--kafka-session-timeout", "3s"];
         let given = ["aggregate", "--secrets-file", secrets];
-        Role::start(&place(name), &[&given[..], &bus, &store, &group].concat())
+        Role::start(&shared.place(name), &[&given[..], &bus, &store, &group].concat())
     };
     let aggregators = [aggregate("a"), aggregate("b")];
     until("an aggregator asks for the tables", || {
@@ -99,19 +90,19 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
     assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
 
     let ingest = |name: &str| {
-        let given = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", &key_file];
-        Role::start(&place(name), &[&given[..], &bus].concat())
+        let given = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", key_file];
+        Role::start(&shared.place(name), &[&given[..], &bus].concat())
     };
     let edges = [ingest("one"), ingest("two")];
     edges.iter().chain(&aggregators).for_each(Role::until_ready);
-    edges[0].set_up_world(&key);
+    edges[0].set_up_world(key);
     let token = edges[1].click("x");
     for _ in 0..20 {
         edges[0].click("y");
     }
     let lead =
         json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "touches": [{ "token": token }] });
-    edges[1].call_with(&key, "POST", "/v1/events", &lead);
+    edges[1].call_with(key, "POST", "/v1/events", &lead);
 
     clickhouse.until_count("SELECT count() FROM clicks", 21);
     clickhouse.until_count("SELECT count() FROM leads WHERE evidence = 'token' AND referrer = 'ann'", 1);
@@ -129,38 +120,30 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
 fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
     const SECRET: &str = "whsec_b25lIHNlY3JldCBvZiB0aGUgdGVzdHM=";
     const LEADS: usize = 20;
-    let (brokers, prefix) = brokers("tell");
-    let dir = tempdir().unwrap();
-    let place = |name: &str| dir.path().join(name);
-    let secrets = place("secrets.toml");
-    let secrets = secrets.to_str().unwrap();
-    assert!(run(&["secrets", "new", secrets]).status.success());
-    let (key_file, key) = admin_key(dir.path());
-    let bus = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix];
-    let topics = ["--clicks-partitions", "1", "--conversions-partitions", "4", "--topic-replication", "1"];
-    assert!(run(&[&["topics"], &bus[..], &topics].concat()).status.success());
-    let clickhouse = Role::start(&place("clickhouse"), &["clickhouse"]);
-    clickhouse.until_ready();
+    let shared = Shared::new("tell");
+    let Shared { prefix, secrets, key_file, key, .. } = &shared;
+    let bus = shared.bus();
+    shared.make_topics(1, 4);
+    let clickhouse = shared.migrated();
     let url = clickhouse.address("clickhouse");
     let store = ["--clickhouse-url", &url];
-    assert!(run(&[&["migrate"], &store[..]].concat()).status.success());
-    let signing = write_secrets(dir.path(), &format!("shop-1={SECRET}\n"));
+    let signing = write_secrets(shared.dir(), &format!("shop-1={SECRET}\n"));
     let aggregate = |name: &str| {
-        let group = ["--kafka-group", &prefix, "--kafka-member", name, "--kafka-session-timeout", "3s"];
+        let group = ["--kafka-group", prefix, "--kafka-member", name, "--kafka-session-timeout", "3s"];
         let signing = ["--webhook-secrets-file", signing.to_str().unwrap(), "--delivery-private"];
         let tries = ["--delivery-retry-first", "100ms", "--delivery-retry-max", "500ms"];
         let given = ["aggregate", "--secrets-file", secrets];
-        Role::start(&place(name), &[&given[..], &bus, &store, &group, &signing, &tries].concat())
+        Role::start(&shared.place(name), &[&given[..], &bus, &store, &group, &signing, &tries].concat())
     };
     let first = aggregate("a");
-    let ingest = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", &key_file];
-    let ingest = Role::start(&place("ingest"), &[&ingest[..], &bus].concat());
+    let ingest = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", key_file];
+    let ingest = Role::start(&shared.place("ingest"), &[&ingest[..], &bus].concat());
     [&first, &ingest].into_iter().for_each(Role::until_ready);
-    ingest.set_up_world(&key);
+    ingest.set_up_world(key);
     let taken: Arc<Taken> = Arc::default();
     let address = Receiver::new(&taken).address;
     let endpoint = json!({ "url": format!("http://{address}/hook"), "secrets": ["shop-1"] });
-    ingest.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint);
+    ingest.call_with(key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint);
     let token = ingest.click("x");
     let send = |leads: std::ops::Range<usize>| {
         let of = |lead: usize| {
@@ -171,7 +154,7 @@ fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
             ]
         };
         let events: Vec<Value> = leads.flat_map(of).collect();
-        ingest.call_with(&key, "POST", "/v1/events", &events.into());
+        ingest.call_with(key, "POST", "/v1/events", &events.into());
     };
 
     // Nobody is there to be told, and then nobody to tell; another one has joined meanwhile.
@@ -205,34 +188,29 @@ fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
 
 #[test]
 fn an_edge_that_starts_without_kafka_answers_the_links_it_knew() {
-    let (brokers, prefix) = brokers("alone");
-    let dir = tempdir().unwrap();
-    let (data, secrets) = (dir.path().join("data"), dir.path().join("secrets.toml"));
-    let secrets = secrets.to_str().unwrap();
-    assert!(run(&["secrets", "new", secrets]).status.success());
-    let (key_file, key) = admin_key(dir.path());
-    let ingest = |data: &Path, brokers: &str| {
-        let keys = ["--secrets-file", secrets, "--api-admin-key-file", &key_file];
-        let bus = ["--kafka-brokers", brokers, "--kafka-prefix", &prefix, "--ship-drain-timeout", "1s"];
-        Role::start(data, &[&["ingest"], &keys[..], &bus].concat())
+    let shared = Shared::new("alone");
+    let Shared { brokers, prefix, secrets, key_file, key, .. } = &shared;
+    let ingest = |name: &str, brokers: &str| {
+        let keys = ["--secrets-file", secrets, "--api-admin-key-file", key_file];
+        let bus = ["--kafka-brokers", brokers, "--kafka-prefix", prefix, "--ship-drain-timeout", "1s"];
+        Role::start(&shared.place(name), &[&["ingest"], &keys[..], &bus].concat())
     };
-    let made = run(&["topics", "--kafka-brokers", &brokers, "--kafka-prefix", &prefix]);
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let first = ingest(&data, &brokers);
+    shared.make_topics(1, 1);
+    let first = ingest("data", brokers);
     first.until_ready();
-    first.set_up_world(&key);
+    first.set_up_world(key);
     first.click("x");
     assert!(first.stop().success());
 
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let second = ingest(&data, &nobody);
+    let second = ingest("data", &nobody);
     second.until_edge();
     second.click("x");
     let (status, readiness) = second.readiness();
     assert_eq!((status, &readiness["degraded"]), (200, &json!(true)), "{readiness}");
     assert!(second.stop().success());
 
-    let stranger = ingest(&dir.path().join("new"), &nobody);
+    let stranger = ingest("new", &nobody);
     stranger.until_edge();
     let (status, readiness) = stranger.readiness();
     assert_eq!(status, 503, "an edge that knows no links takes no traffic: {readiness}");
@@ -241,35 +219,28 @@ fn an_edge_that_starts_without_kafka_answers_the_links_it_knew() {
 
 #[test]
 fn finance_and_those_who_ask_work_over_brokers_as_on_one_machine() {
-    let (brokers, prefix) = brokers("desk");
-    let dir = tempdir().unwrap();
-    let place = |name: &str| dir.path().join(name);
-    let path = |name: &str| place(name).to_str().unwrap().to_owned();
-    let secrets = path("secrets.toml");
-    assert!(run(&["secrets", "new", &secrets]).status.success());
-    let (key_file, key) = admin_key(dir.path());
-    let bus = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix];
-    let topics = ["--clicks-partitions", "1", "--conversions-partitions", "1", "--topic-replication", "1"];
-    assert!(run(&[&["topics"], &bus[..], &topics].concat()).status.success());
-    let clickhouse = Role::start(&place("clickhouse"), &["clickhouse"]);
-    clickhouse.until_ready();
+    let shared = Shared::new("desk");
+    let Shared { prefix, secrets, key_file, key, .. } = &shared;
+    let bus = shared.bus();
+    shared.make_topics(1, 1);
+    let clickhouse = shared.migrated();
     let url = clickhouse.address("clickhouse");
     let store = ["--clickhouse-url", &url];
-    assert!(run(&[&["migrate"], &store[..]].concat()).status.success());
     let start = |name: &str, flags: &[&str]| {
-        Role::start(&place(name), &[&[name, "--secrets-file", &secrets], &bus[..], flags].concat())
+        let given = [name, "--secrets-file", secrets];
+        Role::start(&shared.place(name), &[&given, &bus[..], flags].concat())
     };
-    let ingest = start("ingest", &["--api-admin-key-file", &key_file]);
+    let ingest = start("ingest", &["--api-admin-key-file", key_file]);
     let aggregate = start(
         "aggregate",
-        &[&store[..], &["--kafka-group", &prefix, "--kafka-session-timeout", "3s"]].concat(),
+        &[&store[..], &["--kafka-group", prefix, "--kafka-session-timeout", "3s"]].concat(),
     );
     let console = start("console", &store);
     [&ingest, &aggregate, &console].into_iter().for_each(Role::until_ready);
-    ingest.set_up_world(&key);
+    ingest.set_up_world(key);
     let order = json!({ "id": "order", "for": "referrer", "currency": "EUR", "percent": "10" });
     let program = json!({ "destination_hosts": ["shop.example"], "channels": ["email"], "rewards": [order] });
-    ingest.call_with(&key, "PUT", "/v1/programs/p", &program);
+    ingest.call_with(key, "PUT", "/v1/programs/p", &program);
     let token = ingest.click("x");
     // Later than the click, whatever the clock's resolution.
     let soon = now_ms() + 1000;
@@ -279,20 +250,20 @@ fn finance_and_those_who_ask_work_over_brokers_as_on_one_machine() {
         json!({ "type": "qualification", "program": "p", "id": "2", "lead": "bob", "name": "purchase",
             "value": { "minor": 1000, "currency": "EUR" } }),
     ] {
-        ingest.call_with(&key, "POST", "/v1/events", &event);
+        ingest.call_with(key, "POST", "/v1/events", &event);
     }
     // By a timer that the aggregator has sent through the topic.
     clickhouse.until_count("SELECT count() FROM payouts WHERE amount_minor = 100", 1);
 
     let told = |arguments: &[&str]| {
-        let output = run(&[arguments, &store, &["--data", &path("tools")]].concat());
+        let output = run(&[arguments, &store, &["--data", &shared.path("tools")]].concat());
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
     };
     let holds = |text: &str, expected: &str| assert!(text.contains(expected), "no {expected:?} in {text}");
-    let (api, file) = (ingest.address("api"), path("payouts.csv"));
-    let desk = ["--api-url", &api, "--api-key-file", &key_file, "--by", "kim"];
+    let (api, file) = (ingest.address("api"), shared.path("payouts.csv"));
+    let desk = ["--api-url", &api, "--api-key-file", key_file, "--by", "kim"];
     told(&["payouts", "export", "p", "--output", &file]);
     let mark = [&["payouts", "mark", "p", &file, "--reference", "SEPA-1"], &desk[..]].concat();
     holds(&told(&mark), "issued");
@@ -301,7 +272,7 @@ fn finance_and_those_who_ask_work_over_brokers_as_on_one_machine() {
         &told(&["report", "rewards", "--program", "p", "--format", "csv"]),
         "\"ann\",\"referrer\",\"EUR\",0,0,0,100",
     );
-    let lineage = told(&["lineage", "p", "bob", "--secrets-file", &secrets]);
+    let lineage = told(&["lineage", "p", "bob", "--secrets-file", secrets]);
     holds(&lineage, "ann gets the credit");
     holds(&lineage, "under the reference \"SEPA-1\" (by kim)");
     holds(&told(&["status", "p", "--referrer", "ann"]), "order issued 100 EUR");
@@ -315,7 +286,7 @@ fn finance_and_those_who_ask_work_over_brokers_as_on_one_machine() {
     holds(&told(&back), "applied");
 
     let made =
-        ingest.call_with(&key, "POST", "/v1/keys", &json!({ "scopes": ["reports:read"], "program": "p" }));
+        ingest.call_with(key, "POST", "/v1/keys", &json!({ "scopes": ["reports:read"], "program": "p" }));
     let reader = [("authorization", format!("Bearer {}", made["key"].as_str().unwrap()))];
     let asked = |path: &str| {
         let answer = until("the console knows the key", || {

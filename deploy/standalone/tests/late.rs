@@ -6,12 +6,12 @@
 mod support;
 
 use std::net::TcpListener;
+use std::path::Path;
 
 use serde_json::{Value, json};
-use support::brokers::{admin_key, brokers};
+use support::brokers::Shared;
 use support::clock::{Environment, OtherClock, now_ms};
 use support::{BROWSER, Role, run};
-use tempfile::{TempDir, tempdir};
 
 const HOUR_S: i64 = 3600;
 const DAY_S: i64 = 24 * HOUR_S;
@@ -64,16 +64,14 @@ const REPORTS: [&str; 21] = [
 
 /// All roles but the edge whose clicks come late.
 struct World {
-    key: String,
     ingest: Vec<String>,
     aggregate: Vec<String>,
     store: String,
-    secrets: String,
     clickhouse: Role,
     api: Role,
     clock: OtherClock,
     // Dropped last: the roles write into it.
-    dir: TempDir,
+    shared: Shared,
 }
 
 fn words(words: &[&str]) -> Vec<String> {
@@ -81,41 +79,34 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 impl World {
-    fn new(brokers: &str, prefix: &str) -> Self {
-        let dir = tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-        let secrets = path("secrets.toml");
-        assert!(run(&["secrets", "new", &secrets]).status.success());
-        let (key_file, key) = admin_key(dir.path());
-        let bus = ["--kafka-brokers", brokers, "--kafka-prefix", prefix];
-        let topics =
-            ["--clicks-partitions", "1", "--conversions-partitions", "1", "--topic-replication", "1"];
-        assert!(run(&[&["topics"], &bus[..], &topics].concat()).status.success());
-        let clickhouse = Role::start(&dir.path().join("clickhouse"), &["clickhouse"]);
-        clickhouse.until_ready();
+    fn new() -> Self {
+        let shared = Shared::new("late");
+        let Shared { brokers, prefix, secrets, key_file, .. } = &shared;
+        shared.make_topics(1, 1);
+        let clickhouse = shared.migrated();
         let store = clickhouse.address("clickhouse");
-        assert!(run(&["migrate", "--clickhouse-url", &store]).status.success());
-        let shared = ["--secrets-file", &secrets, "--kafka-prefix", prefix];
-        let keys = ["--api-admin-key-file", &key_file, "--ship-drain-timeout", "1s"];
-        let ingest = words(&[&["ingest"], &shared[..], &keys].concat());
+        let common = ["--secrets-file", secrets, "--kafka-prefix", prefix];
+        let keys = ["--api-admin-key-file", key_file, "--ship-drain-timeout", "1s"];
+        let ingest = words(&[&["ingest"], &common[..], &keys].concat());
         let group = ["--clickhouse-url", &store, "--kafka-group", prefix, "--kafka-session-timeout", "3s"];
-        let aggregate = words(&[&["aggregate"], &shared[..], &group, &["--kafka-brokers", brokers]].concat());
-        let api = start(dir.path(), "api", &ingest, &["--kafka-brokers", brokers], Environment::new());
+        let aggregate = words(&[&["aggregate"], &common[..], &group, &["--kafka-brokers", brokers]].concat());
+        let online = ["--kafka-brokers", brokers];
+        let api = start(&shared.place("api"), &ingest, &online, Environment::new());
         api.until_ready();
-        let clock = OtherClock::new(dir.path());
-        Self { key, ingest, aggregate, store, secrets, clickhouse, api, clock, dir }
+        let clock = OtherClock::new(shared.dir());
+        Self { ingest, aggregate, store, clickhouse, api, clock, shared }
     }
 
     /// The edge that goes offline, of these brokers and so much behind the others.
     fn edge(&self, brokers: &str, behind_s: i64) -> Role {
         let clock = self.clock.off_by_s(-behind_s);
-        start(self.dir.path(), "edge", &self.ingest, &["--kafka-brokers", brokers], clock)
+        start(&self.shared.place("edge"), &self.ingest, &["--kafka-brokers", brokers], clock)
     }
 
     /// The aggregator, so many days ahead of the others.
     fn aggregator(&self, days: i64) -> Role {
         let clock = self.clock.off_by_s(days * DAY_S);
-        let aggregator = start(self.dir.path(), "aggregate", &self.aggregate, &[], clock);
+        let aggregator = start(&self.shared.place("aggregate"), &self.aggregate, &[], clock);
         aggregator.until_ready();
         aggregator
     }
@@ -124,7 +115,7 @@ impl World {
     fn make(&self, program: &str) {
         let path = format!("/v1/programs/{program}");
         let call = |method: &str, of: &str, body: Value| {
-            self.api.call_with(&self.key, method, &format!("{path}{of}"), &body)
+            self.api.call_with(&self.shared.key, method, &format!("{path}{of}"), &body)
         };
         let order = json!({ "id": "order", "for": "referrer", "currency": "EUR", "percent": "10",
             "hold_days": HOLD_DAYS });
@@ -148,7 +139,7 @@ impl World {
     }
 
     fn send(&self, event: &Value) {
-        self.api.call_with(&self.key, "POST", "/v1/events", event);
+        self.api.call_with(&self.shared.key, "POST", "/v1/events", event);
     }
 
     /// What the query gives for a program, with the program's name taken out.
@@ -163,7 +154,7 @@ impl World {
 
     /// What a tool prints.
     fn told(&self, arguments: &[&str]) -> String {
-        let data = self.dir.path().join("tools");
+        let data = self.shared.place("tools");
         let given = ["--clickhouse-url", &self.store, "--data", data.to_str().unwrap()];
         let output = run(&[arguments, &given].concat());
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -172,16 +163,16 @@ impl World {
 
     /// Fails unless lineage says all of this.
     fn explains(&self, lead: &str, expected: &[&str]) {
-        let said = self.told(&["lineage", LATE, lead, "--secrets-file", &self.secrets]);
+        let said = self.told(&["lineage", LATE, lead, "--secrets-file", &self.shared.secrets]);
         for expected in expected {
             assert!(said.contains(expected), "no {expected:?} in {said}");
         }
     }
 }
 
-fn start(dir: &std::path::Path, name: &str, given: &[String], more: &[&str], clock: Environment) -> Role {
+fn start(place: &Path, given: &[String], more: &[&str], clock: Environment) -> Role {
     let given: Vec<&str> = given.iter().map(String::as_str).collect();
-    Role::start_in(clock, &dir.join(name), &[&given[..], more].concat())
+    Role::start_in(clock, place, &[&given[..], more].concat())
 }
 
 fn click_all(edge: &Role, program: &str) -> [String; 2] {
@@ -202,8 +193,8 @@ fn purchase(program: &str, lead: &str, at: i64) -> Value {
 
 #[test]
 fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_the_approval() {
-    let (brokers, prefix) = brokers("late");
-    let world = World::new(&brokers, &prefix);
+    let world = World::new();
+    let brokers = &world.shared.brokers;
     let first = world.aggregator(0);
     [LATE, PROMPT].into_iter().for_each(|program| world.make(program));
 
@@ -211,7 +202,7 @@ fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_t
     let now_s = now_ms() / 1000;
     let hour_s = now_s / HOUR_S * HOUR_S - HOUR_S - CLICK_DAYS * DAY_S;
     let behind_s = now_s - (hour_s + HOUR_S / 12);
-    let edge = world.edge(&brokers, behind_s);
+    let edge = world.edge(brokers, behind_s);
     edge.until_ready();
     // The registry's order is one: who knows these links knows those made before.
     let prompt = click_all(&edge, PROMPT);
@@ -272,7 +263,7 @@ fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_t
     // The broker is back.
     assert!(edge.stop().success());
     drop(nobody);
-    let edge = world.edge(&brokers, 0);
+    let edge = world.edge(brokers, 0);
     edge.until_ready();
     world.until_count("SELECT toUInt64(sum(clicks)) FROM funnel_daily WHERE program = 'late'", 2);
     is(

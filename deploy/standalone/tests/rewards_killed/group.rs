@@ -6,14 +6,9 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use tempfile::{TempDir, tempdir};
 use whence_aggregator::position::Commit;
 
-use crate::support::{
-    Role,
-    brokers::{admin_key, brokers},
-    is_running, kill, run, until,
-};
+use crate::support::{Role, brokers::Shared, is_running, kill, until};
 
 /// Of the conversions: more than one for each aggregator.
 pub const PARTITIONS: i32 = 4;
@@ -44,48 +39,38 @@ pub struct Group {
     replayed_by_dead: u64,
     met: u64,
     // Dropped last: the roles write into it.
-    dir: TempDir,
+    shared: Shared,
 }
 
 impl Group {
     pub fn start() -> Self {
-        let (brokers, prefix) = brokers("killed");
-        let dir = tempdir().unwrap();
-        let place = |name: &str| dir.path().join(name);
-        let secrets = place("secrets.toml");
-        let secrets = secrets.to_str().unwrap();
-        assert!(run(&["secrets", "new", secrets]).status.success());
-        let (key_file, key) = admin_key(dir.path());
-        let bus = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix];
-        let conversions = PARTITIONS.to_string();
-        let topics = ["--clicks-partitions", "1", "--conversions-partitions", &conversions];
-        let made = run(&[&["topics", "--topic-replication", "1"], &bus[..], &topics].concat());
-        assert!(made.status.success(), "{made:?}");
-        let ingest = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", &key_file];
-        let ingest = Role::start(&place("ingest"), &[&ingest[..], &bus].concat());
-        let clickhouse = Role::start(&place("clickhouse"), &["clickhouse"]);
-        clickhouse.until_ready();
+        let shared = Shared::new("killed");
+        let Shared { brokers, prefix, secrets, key_file, .. } = &shared;
+        let bus = shared.bus();
+        shared.make_topics(1, PARTITIONS.unsigned_abs());
+        let ingest = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", key_file];
+        let ingest = Role::start(&shared.place("ingest"), &[&ingest[..], &bus].concat());
+        let clickhouse = shared.migrated();
         let url = clickhouse.address("clickhouse");
         let store = ["--clickhouse-url", &url];
-        assert!(run(&[&["migrate"], &store[..]].concat()).status.success());
         let blocks = ["--linger", "50ms", "--log", "info,whence_aggregator=debug"];
-        let group = ["--kafka-group", &prefix, "--kafka-session-timeout", "3s"];
+        let group = ["--kafka-group", prefix, "--kafka-session-timeout", "3s"];
         let aggregate = ["aggregate", "--secrets-file", secrets];
         let aggregate = [&aggregate[..], &bus, &store, &blocks, &group].concat();
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &brokers).set("group.id", &prefix);
+        config.set("bootstrap.servers", brokers).set("group.id", prefix);
         let mut all = Self {
             ingest,
-            key,
+            key: shared.key.clone(),
             members: NAMES.map(|_| Member { role: None, log_before: 0 }),
             clickhouse,
             committed: ManuallyDrop::new(config.create().unwrap()),
             topic: format!("{prefix}whence.conversions"),
-            aggregate: aggregate.into_iter().map(str::to_owned).collect(),
+            aggregate: aggregate.iter().map(|&flag| flag.to_owned()).collect(),
             lives: 0,
             replayed_by_dead: 0,
             met: 0,
-            dir,
+            shared,
         };
         (0..NAMES.len()).for_each(|member| all.start_member(member));
         all.members.iter().for_each(|member| member.role.as_ref().unwrap().until_ready());
@@ -101,7 +86,7 @@ impl Group {
         self.lives += 1;
         let own = ["--kafka-member", name, "--block-records-max", &records_max];
         let flags: Vec<&str> = flags.chain(own).collect();
-        let role = Role::start(&self.dir.path().join(name), &flags);
+        let role = Role::start(&self.shared.place(name), &flags);
         let log_before = role.log().len();
         self.members[member] = Member { role: Some(role), log_before };
     }

@@ -1,9 +1,11 @@
 //! The broker for tests, and what processes share over it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::clock::now_ms;
+use tempfile::{TempDir, tempdir};
+
+use super::{Role, clock::now_ms, run};
 
 /// The broker, and a prefix of topics that no other run uses.
 pub fn brokers(name: &str) -> (String, String) {
@@ -12,9 +14,70 @@ pub fn brokers(name: &str) -> (String, String) {
     (brokers, format!("{name}-{}-{}.", std::process::id(), now_ms()))
 }
 
-/// A file with an admin key for several processes, and the key.
-pub fn admin_key(dir: &Path) -> (String, String) {
-    let (file, key) = (dir.join("admin"), "an admin key that nobody can guess, 0123456789");
-    fs::write(&file, key).unwrap();
-    (file.to_str().unwrap().to_owned(), key.to_owned())
+/// What processes of their own share: the broker, secrets, an admin key, a folder. Dropped after them.
+pub struct Shared {
+    pub brokers: String,
+    /// Of topics, and the group's name.
+    pub prefix: String,
+    pub secrets: String,
+    pub key_file: String,
+    pub key: String,
+    dir: TempDir,
+}
+
+impl Shared {
+    pub fn new(name: &str) -> Self {
+        let (brokers, prefix) = brokers(name);
+        let dir = tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let (secrets, key_file) = (path("secrets.toml"), path("admin"));
+        assert!(run(&["secrets", "new", &secrets]).status.success());
+        let key = "an admin key that nobody can guess, 0123456789".to_owned();
+        fs::write(&key_file, &key).unwrap();
+        Self { brokers, prefix, secrets, key_file, key, dir }
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A place of that name in the folder.
+    pub fn place(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The same as text.
+    pub fn path(&self, name: &str) -> String {
+        self.place(name).to_str().unwrap().to_owned()
+    }
+
+    /// The settings by which all find the topics.
+    pub fn bus(&self) -> [&str; 4] {
+        ["--kafka-brokers", &self.brokers, "--kafka-prefix", &self.prefix]
+    }
+
+    /// Makes topics of so many partitions of clicks and of conversions; what is told.
+    pub fn make_topics(&self, clicks: u32, conversions: u32) -> String {
+        let (clicks, conversions) = (clicks.to_string(), conversions.to_string());
+        let partitions = ["--clicks-partitions", &clicks, "--conversions-partitions", &conversions];
+        let made = run(&[&["topics", "--topic-replication", "1"], &self.bus()[..], &partitions].concat());
+        assert!(made.status.success(), "{made:?}");
+        String::from_utf8(made.stdout).unwrap()
+    }
+
+    /// An engine.
+    pub fn clickhouse(&self) -> Role {
+        let clickhouse = Role::start(&self.place("clickhouse"), &["clickhouse"]);
+        clickhouse.until_ready();
+        clickhouse
+    }
+
+    /// An engine with the tables in it.
+    pub fn migrated(&self) -> Role {
+        let clickhouse = self.clickhouse();
+        let migrated = run(&["migrate", "--clickhouse-url", &clickhouse.address("clickhouse")]);
+        assert!(migrated.status.success(), "{migrated:?}");
+        clickhouse
+    }
 }
