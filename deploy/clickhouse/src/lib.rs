@@ -7,9 +7,13 @@
 //! | module | role |
 //! |---|---|
 //! | [`engine`] | the library, the data folder, a session per statement |
-//! | `sql` | finds clauses, refuses what must not be asked |
+//! | [`rights`] | who asks, and the engine's roles |
+//! | `scratch` | what the reader's own tables may take |
+//! | `sql` | finds clauses; the allow-list of what may be asked |
 //! | `codec` | compression of bodies |
 //! | `http` | the interface |
+//! | [`passwords`] | passwords that are made at the first start |
+//! | `pulse` | how a supervisor asks its child |
 //! | [`supervise`] | runs a server as a child process and starts it again |
 //! | [`listener`] | the socket a parent hands to its child |
 //! | [`library`] | where the engine library is |
@@ -26,11 +30,15 @@ mod http;
 pub mod library;
 pub mod listener;
 pub mod metrics;
+pub mod passwords;
+mod pulse;
+pub mod rights;
+mod scratch;
 mod sql;
 pub mod supervise;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use config::{ServerConfig, ServerLimits};
+pub use config::{Account, ScratchLimits, ServerConfig, ServerLimits};
 pub use engine::EngineLimits;
 pub use http::{ServeError, serve};

@@ -21,6 +21,18 @@ pub const ABANDONED: &str = "whence_engine_abandoned_queries_total";
 pub const BODY_BYTES: &str = "whence_engine_body_bytes";
 /// Open connections.
 pub const CONNECTIONS: &str = "whence_engine_connections";
+/// Idle connections that made room for others, by `kind` (`stranger`, `owner`, `reader`).
+pub const EVICTED: &str = "whence_engine_evicted_connections_total";
+/// Requests refused before they were read, by `reason` (`host`, `cross_site`, `credentials`).
+pub const TURNED_AWAY: &str = "whence_engine_turned_away_requests_total";
+/// Statements refused because they are not on the allow-list, by `identity`.
+pub const NOT_ALLOWED: &str = "whence_engine_not_allowed_statements_total";
+/// Tables and views in the scratch database.
+pub const SCRATCH_TABLES: &str = "whence_engine_scratch_tables";
+/// Size on disk of the tables in the scratch database.
+pub const SCRATCH_BYTES: &str = "whence_engine_scratch_bytes";
+/// Tables of the scratch database that were dropped because nobody changed them for too long.
+pub const SCRATCH_DROPPED: &str = "whence_engine_scratch_dropped_total";
 /// Times the supervised engine process was started again after it ended by itself.
 pub const RESTARTS: &str = "whence_engine_restarts_total";
 /// 1 while the supervised engine process answers.
@@ -37,6 +49,12 @@ pub fn describe() {
     describe_counter!(ABANDONED, "statements ended because their client went away or stopped reading");
     describe_gauge!(BODY_BYTES, Unit::Bytes, "memory that request bodies hold");
     describe_gauge!(CONNECTIONS, "open connections");
+    describe_counter!(EVICTED, "idle connections that made room for others, by whose they were");
+    describe_counter!(TURNED_AWAY, "requests refused for their host, site or credentials");
+    describe_counter!(NOT_ALLOWED, "statements refused because they are not on the allow-list");
+    describe_gauge!(SCRATCH_TABLES, "tables and views in the scratch database");
+    describe_gauge!(SCRATCH_BYTES, Unit::Bytes, "size of the tables in the scratch database");
+    describe_counter!(SCRATCH_DROPPED, "tables of the scratch database dropped for their age");
     describe_counter!(RESTARTS, "restarts of the engine process after it ended by itself");
     describe_gauge!(UP, "1 while the engine process answers");
 }

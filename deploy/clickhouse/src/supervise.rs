@@ -9,8 +9,6 @@ use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -19,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::child::TiedChild;
 use crate::listener;
 use crate::metrics::{RESTARTS, UP};
+use crate::pulse::Pulse;
 
 /// How patient a supervisor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,8 +122,8 @@ impl Supervisor {
         let (state, states) = watch::channel(State::Starting);
         let stop = CancellationToken::new();
         let run = Run { address, listener, command: Box::new(command), limits, state, stop: stop.clone() };
-        let child = run.launch().await?;
-        let task = tokio::spawn(run.keep_up(child));
+        let launched = run.launch().await?;
+        let task = tokio::spawn(run.keep_up(launched));
         Ok(Self { address, state: states, stop, task })
     }
 
@@ -155,6 +154,12 @@ impl Supervisor {
     }
 }
 
+/// A child that has answered.
+struct Launched {
+    child: TiedChild,
+    pulse: Pulse,
+}
+
 struct Run {
     address: SocketAddr,
     listener: TcpListener,
@@ -166,14 +171,16 @@ struct Run {
 
 impl Run {
     /// Starts a child and waits for its first answer.
-    async fn launch(&self) -> Result<TiedChild, SuperviseError> {
+    async fn launch(&self) -> Result<Launched, SuperviseError> {
         self.state.send_replace(State::Starting);
         let mut command = (self.command)();
         listener::hand_over(&mut command, &self.listener);
+        let (mut pulse, childs_end) = Pulse::hand_over(&mut command).map_err(SuperviseError::Spawn)?;
         let child = TiedChild::spawn(command).map_err(SuperviseError::Spawn)?;
+        drop(childs_end);
         tracing::info!(pid = child.id(), address = %self.address, "engine process started");
         let ready = async {
-            while !self.answers().await {
+            while !pulse.beats(self.limits.ready_max).await {
                 sleep(STARTING_EVERY).await;
             }
         };
@@ -184,7 +191,7 @@ impl Run {
                 Ok(()) => {
                     gauge!(UP).set(1.0);
                     self.state.send_replace(State::Up);
-                    Ok(child)
+                    Ok(Launched { child, pulse })
                 }
                 Err(_) => {
                     self.end(&child, libc::SIGKILL).await;
@@ -198,14 +205,14 @@ impl Run {
         }
     }
 
-    async fn keep_up(self, child: TiedChild) {
-        let mut child = Some(child);
+    async fn keep_up(self, launched: Launched) {
+        let mut child = Some(launched);
         let mut backoff = self.limits.backoff_min;
         loop {
             let since = Instant::now();
-            if let Some(child) = child.take() {
+            if let Some(Launched { child, mut pulse }) = child.take() {
                 tokio::select! {
-                    reason = self.failure(&child) => tracing::error!(reason, "engine process is down"),
+                    reason = self.failure(&child, &mut pulse) => tracing::error!(reason, "engine process is down"),
                     () = self.stop.cancelled() => return self.stopped(&child).await,
                 }
                 self.end(&child, libc::SIGKILL).await;
@@ -232,14 +239,14 @@ impl Run {
     }
 
     /// Returns when the child has ended by itself, or no longer answers.
-    async fn failure(&self, child: &TiedChild) -> String {
+    async fn failure(&self, child: &TiedChild, pulse: &mut Pulse) -> String {
         let mut unanswered = 0;
         loop {
             tokio::select! {
                 status = child.ended() => return status.to_string(),
                 () = sleep(self.limits.ping_every) => {}
             }
-            unanswered = if self.answers().await { 0 } else { unanswered + 1 };
+            unanswered = if pulse.beats(self.limits.ping_max).await { 0 } else { unanswered + 1 };
             if unanswered >= self.limits.unanswered_max {
                 return format!("no answer to {unanswered} questions");
             }
@@ -261,17 +268,4 @@ impl Run {
             child.ended().await;
         }
     }
-
-    async fn answers(&self) -> bool {
-        matches!(timeout(self.limits.ping_max, ping(self.address)).await, Ok(Ok(true)))
-    }
-}
-
-async fn ping(address: SocketAddr) -> io::Result<bool> {
-    const ANSWER: &[u8] = b"HTTP/1.1 200";
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"GET /ping HTTP/1.1\r\nhost: whence\r\nconnection: close\r\n\r\n").await?;
-    let mut answer = [0; ANSWER.len()];
-    stream.read_exact(&mut answer).await?;
-    Ok(answer == ANSWER)
 }

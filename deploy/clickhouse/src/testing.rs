@@ -57,10 +57,12 @@ pub struct EngineProcess {
     child: TiedChild,
     address: SocketAddr,
     log: PathBuf,
+    passwords: [String; 2],
 }
 
 impl EngineProcess {
-    /// Starts a server on a free loopback port, with its data in `data`, and waits until it answers.
+    /// Starts a server on a free loopback port, with its data in `data` and the databases `default` and
+    /// `whence`, and waits until it answers.
     ///
     /// # Errors
     /// The binary or the engine is missing, or the server did not start.
@@ -83,6 +85,7 @@ impl EngineProcess {
         command
             .arg("--data")
             .arg(data)
+            .args(["--database", "default", "--database", "whence"])
             .args(arguments.iter().cloned().map(Into::into))
             .env(crate::library::ENGINE_ENV, library)
             .stdin(Stdio::null())
@@ -92,8 +95,10 @@ impl EngineProcess {
         let child = TiedChild::spawn(command)?;
         // From here on the port is the child's alone: once it is gone, connections are refused.
         drop(listener);
-        let process = Self { child, address, log };
+        let mut process = Self { child, address, log, passwords: Default::default() };
         if process.wait_ready() {
+            let password = |name: &str| std::fs::read_to_string(data.join(name)).unwrap_or_default();
+            process.passwords = ["password", "reader-password"].map(|name| password(name).trim_end().to_owned());
             return Ok(process);
         }
         Err(TestingError::NotReady { log: process.log() })
@@ -109,6 +114,18 @@ impl EngineProcess {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The password of user `default`, whose data it is.
+    #[must_use]
+    pub fn password(&self) -> &str {
+        &self.passwords[0]
+    }
+
+    /// The password of user `reader`.
+    #[must_use]
+    pub fn reader_password(&self) -> &str {
+        &self.passwords[1]
     }
 
     /// The process id.

@@ -35,7 +35,11 @@ fn click(id: u128) -> Click {
 }
 
 fn client(engine: &Engine, compression: Compression) -> Client {
-    Client::default().with_url(engine.process.url()).with_compression(compression)
+    Client::default()
+        .with_url(engine.process.url())
+        .with_user("default")
+        .with_password(engine.process.password())
+        .with_compression(compression)
 }
 
 async fn round_trip(compression: Compression) {

@@ -11,7 +11,8 @@ use support::Engine;
 fn the_python_client_writes_and_reads_back_every_type_on_eight_connections() {
     let engine = Engine::start();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign-client");
-    let output = Command::new(script).arg(engine.process.url()).output().unwrap();
+    let url = format!("http://default:{}@{}", engine.process.password(), engine.process.address());
+    let output = Command::new(script).arg(url).output().unwrap();
     let said =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

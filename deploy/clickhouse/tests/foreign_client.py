@@ -1,6 +1,6 @@
 """The official Python client (clickhouse-connect) against a server, which it takes for ClickHouse.
 
-usage: foreign_client.py URL
+usage: foreign_client.py URL, where URL has the user and the password
 
 Creates a table, inserts rows of many types, streams them back and compares every one, and sees proper
 errors: alone, then on eight connections at once. Ends with status 0 only if everything was right.
@@ -60,7 +60,14 @@ def row(i):
 
 def connect(url, **options):
     parts = urlparse(url)
-    return clickhouse_connect.get_client(host=parts.hostname, port=parts.port, tz_mode="aware", **options)
+    return clickhouse_connect.get_client(
+        host=parts.hostname,
+        port=parts.port,
+        username=parts.username,
+        password=parts.password,
+        tz_mode="aware",
+        **options,
+    )
 
 
 def expect(what, got, wanted):

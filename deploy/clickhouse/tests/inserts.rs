@@ -7,7 +7,7 @@ mod support;
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
 
-use support::{Engine, connect, eventually, read_answer};
+use support::{Engine, basic, connect, eventually, read_answer};
 
 const TABLE: &str = "CREATE TABLE t (id UInt64, note String) ENGINE = MergeTree ORDER BY id \
                      SETTINGS non_replicated_deduplication_window = 100";
@@ -37,7 +37,10 @@ fn count(engine: &Engine) -> u64 {
 /// The head of an insert whose body is still to come.
 fn begin(engine: &Engine, target: &str, framing: &str) -> TcpStream {
     let mut stream = connect(engine.process.address());
-    let head = format!("POST {target} HTTP/1.1\r\nhost: whence\r\nconnection: close\r\n{framing}\r\n\r\n");
+    let own = basic("default", engine.process.password());
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nhost: localhost\r\nauthorization: {own}\r\nconnection: close\r\n{framing}\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).unwrap();
     stream
 }
@@ -138,6 +141,9 @@ fn a_view_that_fails_is_reported_and_repaired_by_sending_the_block_again() {
     );
     let target = format!("{TOKEN}&deduplicate_blocks_in_dependent_materialized_views=1");
     assert_eq!(engine.post(&target, &[], &rows(0, 10)).code(), Some(395));
+    // Whatever database the request names, the reason is told.
+    let named = format!("{target}&database=default");
+    assert_eq!(engine.post(&named, &[], &rows(0, 10)).code(), Some(395));
     engine.query("INSERT INTO gate VALUES (1)");
     assert_eq!(engine.post(&target, &[], &rows(0, 10)).status, 200);
     assert_eq!((count(&engine), engine.query("SELECT sum(rows) FROM sums")), (10, "10".into()));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use support::{Engine, connect, eventually, read_answer, request};
+use support::{Engine, basic, connect, eventually, post, read_answer, request};
 use whence_clickhouse_embedded::library;
 use whence_clickhouse_embedded::supervise::{State, SuperviseError, Supervisor, SupervisorLimits};
 use whence_clickhouse_embedded::testing::EngineProcess;
@@ -22,17 +22,27 @@ fn rows(first: u64, count: u64) -> Vec<u8> {
 }
 
 #[test]
-fn a_server_beyond_loopback_without_a_password_does_not_start() {
-    let data = tempfile::tempdir().unwrap();
-    let output = Command::new(BINARY)
-        .args(["--listen", "0.0.0.0:0", "--data"])
-        .arg(data.path())
-        .env("WHENCE_CLICKHOUSE_ENGINE", library::find().unwrap())
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(log.contains("without a password"), "{log}");
+fn passwords_are_made_once_private_and_asked_for_everywhere() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let engine = Engine::start();
+    let address = engine.process.address();
+    assert_eq!(request(address, "POST", "/", &[], b"SELECT 1").code(), Some(516));
+    let kept = engine.process.password().to_owned();
+    assert_eq!(kept.len(), 40);
+    assert_ne!(kept, engine.process.reader_password());
+    for name in ["password", "reader-password"] {
+        let mode = std::fs::metadata(engine.data.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let Engine { process, data } = engine;
+    process.kill();
+    let process = EngineProcess::start(data.path()).unwrap();
+    assert_eq!(process.password(), kept);
+    drop(process);
+    std::fs::set_permissions(data.path().join("password"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = EngineProcess::start(data.path()).unwrap_err().to_string();
+    assert!(refused.contains("can be read by others"), "{refused}");
 }
 
 #[test]
@@ -77,8 +87,7 @@ fn a_terminated_server_lets_a_result_under_way_come_to_its_end() {
     let address = engine.process.address();
     let sql = "SELECT number FROM numbers(5000000) FORMAT RowBinary";
     let mut stream = connect(address);
-    let head = format!("POST / HTTP/1.1\r\nhost: whence\r\ncontent-length: {}\r\n\r\n{sql}", sql.len());
-    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(post(&engine, sql).as_bytes()).unwrap();
     // Something came, and the rest waits for this client.
     stream.peek(&mut [0]).unwrap();
     let ending = std::thread::spawn(move || engine.process.terminate().unwrap());
@@ -158,7 +167,9 @@ async fn a_supervised_server_comes_back_on_the_same_port_with_its_rows() {
     let start = command(data.path(), &library::find().unwrap());
     let supervisor = Supervisor::start("127.0.0.1:0".parse().unwrap(), start, limits()).await.unwrap();
     let address: SocketAddr = supervisor.address();
-    let ask = |sql: &str| request(address, "POST", "/", &[], sql.as_bytes()).text();
+    let password = std::fs::read_to_string(data.path().join("password")).unwrap();
+    let own = basic("default", password.trim());
+    let ask = |sql: &str| request(address, "POST", "/", &[("authorization", &own)], sql.as_bytes()).text();
     tokio::task::block_in_place(|| {
         ask("CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n");
         ask("INSERT INTO t SELECT number FROM numbers(10)");
@@ -190,5 +201,31 @@ async fn a_supervised_server_that_stops_answering_is_replaced() {
     state.wait_for(|state| *state == State::Down).await.unwrap();
     state.wait_for(|state| *state == State::Up).await.unwrap();
     assert!(!children(data.path()).contains(&stuck));
+    supervisor.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_healthy_server_is_not_killed_however_many_idle_connections_it_has() {
+    let data = tempfile::tempdir().unwrap();
+    let start = command(data.path(), &library::find().unwrap());
+    let limits = SupervisorLimits { ping_max: Duration::from_secs(5), unanswered_max: 2, ..limits() };
+    let supervisor = Supervisor::start("127.0.0.1:0".parse().unwrap(), start, limits).await.unwrap();
+    let [child] = children(data.path())[..] else { panic!("one child") };
+    let address = supervisor.address();
+    let own = basic("default", std::fs::read_to_string(data.path().join("password")).unwrap().trim());
+    let idle = tokio::task::block_in_place(|| {
+        let idle: Vec<TcpStream> = (0..700).map(|_| connect(address)).collect();
+        // They fill the strangers' places, and the owner is still answered: many questions go by.
+        for _ in 0..100 {
+            let answer = request(address, "POST", "/", &[("authorization", &own)], b"SELECT 1");
+            assert_eq!(answer.text(), "1\n");
+        }
+        idle
+    });
+    let mut state = supervisor.state();
+    let left = tokio::time::timeout(Duration::from_secs(12), state.wait_for(|state| *state != State::Up)).await;
+    assert!(left.is_err(), "the supervisor took a healthy engine for dead");
+    assert_eq!(children(data.path()), [child]);
+    drop(idle);
     supervisor.stop().await;
 }

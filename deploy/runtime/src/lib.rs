@@ -7,6 +7,7 @@
 //! | [`health`] | named readiness with reasons, liveness by heartbeat |
 //! | [`http`] | a bounded HTTP/1 server for plain listeners |
 //! | [`admin`] | `/livez`, `/readyz` and `/metrics` over [`http`] |
+//! | [`site`] | which web pages may call a local listener |
 //! | [`shutdown`] | signals to a token, then named stages in order, each under a deadline |
 //!
 //! Architecture invariant: this crate knows no event, no Kafka and no ClickHouse. It is imported by
@@ -17,4 +18,5 @@ pub mod health;
 pub mod http;
 pub mod settings;
 pub mod shutdown;
+pub mod site;
 pub mod telemetry;

@@ -7,13 +7,13 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use whence_clickhouse_embedded::{ServerConfig, library, listener, serve};
+use whence_clickhouse_embedded::{Account, ServerConfig, library, listener, passwords, serve};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -66,8 +66,32 @@ fn command() -> Command {
             Arg::new("password-file")
                 .long("password-file")
                 .value_parser(value_parser!(PathBuf))
-                .help("File with the password of user `default`; required to listen beyond loopback"),
+                .help("File with the password of user `default` [default: DATA/password, made at the first start]"),
         )
+        .arg(
+            Arg::new("reader-password-file")
+                .long("reader-password-file")
+                .value_parser(value_parser!(PathBuf))
+                .help("The same of user `reader` [default: DATA/reader-password]"),
+        )
+        .arg(
+            Arg::new("database")
+                .long("database")
+                .action(ArgAction::Append)
+                .default_value("default")
+                .help("A database of user `default`, made at the start; `reader` may read it"),
+        )
+        .arg(
+            Arg::new("allowed-host")
+                .long("allowed-host")
+                .action(ArgAction::Append)
+                .help("A name that a server on loopback may be called by, beside addresses and localhost"),
+        )
+        .arg(number("reader-queries-max", "Statements of user `reader` at once"))
+        .arg(number("reader-memory-bytes-max", "Memory of all statements of user `reader` together, in bytes"))
+        .arg(number("scratch-bytes-max", "Size of all tables in the database `scratch`, in bytes"))
+        .arg(number("scratch-tables-max", "Tables and views in the database `scratch`"))
+        .arg(number("scratch-seconds-max", "Seconds after its last change when a table there is dropped"))
         .arg(
             Arg::new("no-sync")
                 .long("no-sync")
@@ -93,6 +117,10 @@ fn command() -> Command {
         )
 }
 
+fn number(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_parser(value_parser!(u64).range(1..)).help(help)
+}
+
 #[tokio::main]
 async fn run(arguments: &ArgMatches) -> Result<(), Failure> {
     let engine = match arguments.get_one::<PathBuf>("engine") {
@@ -100,12 +128,27 @@ async fn run(arguments: &ArgMatches) -> Result<(), Failure> {
         None => library::find()?,
     };
     let data = arguments.get_one::<PathBuf>("data").expect("required");
-    let mut config = ServerConfig::new(engine, data);
-    if let Some(file) = arguments.get_one::<PathBuf>("password-file") {
-        let password = std::fs::read_to_string(file)
-            .map_err(|error| format!("cannot read the password file {}: {error}", file.display()))?;
-        config.password = Some(SecretString::from(password.trim_end_matches(['\r', '\n']).to_owned()));
+    std::fs::create_dir_all(data)?;
+    let password = |flag: &str, name: &str| match arguments.get_one::<PathBuf>(flag) {
+        Some(file) => passwords::read(file),
+        None => passwords::kept(&data.join(name)),
+    };
+    let owner = Account::new(Account::OWNER, password("password-file", "password")?);
+    let mut config = ServerConfig::new(engine, data, owner);
+    config.reader = Some(Account::new(Account::READER, password("reader-password-file", "reader-password")?));
+    config.databases.owned = arguments.get_many::<String>("database").unwrap_or_default().cloned().collect();
+    config.hosts = arguments.get_many::<String>("allowed-host").unwrap_or_default().cloned().collect();
+    let number = |name: &str| arguments.get_one::<u64>(name).copied();
+    let limits = &mut config.limits;
+    if let Some(queries) = number("reader-queries-max") {
+        limits.reader_queries_max = usize::try_from(queries)?;
     }
+    limits.reader_memory_bytes_max =
+        number("reader-memory-bytes-max").unwrap_or(limits.reader_memory_bytes_max);
+    limits.scratch.bytes_max = number("scratch-bytes-max").unwrap_or(limits.scratch.bytes_max);
+    limits.scratch.tables_max = number("scratch-tables-max").unwrap_or(limits.scratch.tables_max);
+    limits.scratch.age_max =
+        number("scratch-seconds-max").map_or(limits.scratch.age_max, Duration::from_secs);
     if let Some(bytes) = arguments.get_one::<usize>("body-bytes-max") {
         config.limits.body_bytes_max = *bytes;
     }

@@ -7,9 +7,7 @@
 //! DATA/log/engine.log  the engine's warnings and errors, 3 files of 10 MB
 //! ```
 //!
-//! The engine's one user is granted tables and views but no source outside the data folder (files,
-//! URLs, other servers) and no access management: whoever may query must not thereby read or write
-//! the machine. What grants do not reach, `sql::guard` refuses.
+//! The engine's one user has no right of its own, only roles ([`crate::rights`]); a session takes one.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -17,11 +15,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::{EngineError, EngineLimits};
-
-/// Everything about tables, and nothing beyond them. `SYSTEM SHUTDOWN` is left out on purpose.
-const GRANTS: &str = "GRANT SHOW, SELECT, INSERT, ALTER, CREATE, DROP, UNDROP TABLE, TRUNCATE, \
-    OPTIMIZE, KILL QUERY, dictGet, INTROSPECTION, SYSTEM MERGES, SYSTEM TTL MERGES, SYSTEM VIEWS, \
-    SYSTEM FLUSH, SYSTEM DROP CACHE ON *.*";
+use crate::rights::{Databases, Identity, KEEPER};
+use crate::sql::ENGINES;
 
 /// What the engine's log leaves out: statements that fail, whose callers are told and whose text no
 /// log should hold; and two loggers that speak at every insert and say nothing (chdb 26.7 runs the
@@ -39,7 +34,7 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Creates what is missing, takes the lock and writes the configuration.
-    pub fn prepare(data: &Path, limits: &EngineLimits) -> Result<Self, EngineError> {
+    pub fn prepare(data: &Path, limits: &EngineLimits, databases: &Databases) -> Result<Self, EngineError> {
         let (store, engine, log) = (data.join("store"), data.join("engine"), data.join("log"));
         for folder in [data, &store, &engine, &log] {
             private_folder(folder).map_err(failed(folder))?;
@@ -50,7 +45,7 @@ impl Layout {
         let log = log.canonicalize().map_err(failed(&log))?.join("engine.log");
         let (config, users) = (engine.join("config.xml"), engine.join("users.xml"));
         fs::write(&config, config_xml(&users, &log, limits)).map_err(failed(&config))?;
-        fs::write(&users, users_xml(limits)).map_err(failed(&users))?;
+        fs::write(&users, users_xml(limits, databases)).map_err(failed(&users))?;
         Ok(Self { store, config, log, _lock: lock })
     }
 }
@@ -100,11 +95,18 @@ fn config_xml(users: &Path, log: &Path, limits: &EngineLimits) -> String {
 
 /// The profile holds the defaults that a request may change. `async_insert` is off because an insert
 /// that is only queued must not be acknowledged; newer engines turn it on.
-fn users_xml(limits: &EngineLimits) -> String {
+fn users_xml(limits: &EngineLimits, databases: &Databases) -> String {
     let query_memory = limits.query_memory_bytes_max;
-    let further: String =
-        limits.further_grants.iter().map(|grant| format!("<query>GRANT {}</query>", escape(grant))).collect();
     let seconds = limits.query_seconds_max;
+    let engines = ENGINES.map(|engine| format!("TABLE ENGINE ON {engine}"));
+    let of_tables = |identity| databases.grants(identity).into_iter().chain(engines.iter().cloned());
+    let roles = [
+        role(Identity::Owner.role(), of_tables(Identity::Owner).chain(limits.further_grants.iter().cloned())),
+        role(Identity::Reader.role(), of_tables(Identity::Reader)),
+        role(KEEPER, databases.keeper_grants().into_iter()),
+    ]
+    .concat();
+    let (owner, reader) = (Identity::Owner.role(), Identity::Reader.role());
     format!(
         "<clickhouse>\n\
          <profiles><default>\
@@ -112,12 +114,18 @@ fn users_xml(limits: &EngineLimits) -> String {
          <max_memory_usage>{query_memory}</max_memory_usage>\
          <max_execution_time>{seconds}</max_execution_time>\
          </default></profiles>\n\
+         <roles>{roles}</roles>\n\
          <users><default><password></password><networks><ip>::/0</ip></networks>\
          <profile>default</profile><quota>default</quota>\
-         <grants><query>{GRANTS}</query>{further}</grants></default></users>\n\
+         <grants><query>GRANT {owner}, {reader}, {KEEPER}</query></grants></default></users>\n\
          <quotas><default></default></quotas>\n\
          </clickhouse>\n"
     )
+}
+
+fn role(name: &str, grants: impl Iterator<Item = String>) -> String {
+    let grants: String = grants.map(|grant| format!("<query>GRANT {}</query>", escape(&grant))).collect();
+    format!("<{name}><grants>{grants}</grants></{name}>\n")
 }
 
 fn escape(text: &str) -> String {
@@ -128,21 +136,25 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn databases() -> Databases {
+        Databases { owned: vec!["d".to_owned()], scratch: "scratch".to_owned() }
+    }
+
     #[test]
     fn a_second_owner_of_a_data_folder_is_refused() {
         let data = tempfile::tempdir().unwrap();
-        let first = Layout::prepare(data.path(), &EngineLimits::default()).unwrap();
-        let second = Layout::prepare(data.path(), &EngineLimits::default());
+        let first = Layout::prepare(data.path(), &EngineLimits::default(), &databases()).unwrap();
+        let second = Layout::prepare(data.path(), &EngineLimits::default(), &databases());
         assert!(matches!(second, Err(EngineError::InUse { .. })));
         drop(first);
-        Layout::prepare(data.path(), &EngineLimits::default()).unwrap();
+        Layout::prepare(data.path(), &EngineLimits::default(), &databases()).unwrap();
     }
 
     #[test]
     fn paths_are_escaped_in_the_configuration() {
         let data = tempfile::tempdir().unwrap();
         let odd = data.path().join("a<b&c");
-        let layout = Layout::prepare(&odd, &EngineLimits::default()).unwrap();
+        let layout = Layout::prepare(&odd, &EngineLimits::default(), &databases()).unwrap();
         let config = fs::read_to_string(layout.config).unwrap();
         assert!(config.contains("a&lt;b&amp;c"), "{config}");
     }

@@ -22,6 +22,9 @@ pub use session::{Answer, Params, Session};
 
 use layout::Layout;
 
+use crate::rights::{Databases, Identity, KEEPER, quoted};
+use crate::sql::Catalogue;
+
 /// What the engine may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineLimits {
@@ -38,7 +41,7 @@ pub struct EngineLimits {
     /// `fsync_after_insert` and `fsync_part_directory`, which are no settings of a statement). Without
     /// it acknowledged rows survive the process, but not a power cut.
     pub sync_inserts: bool,
-    /// Privileges of the engine's one user beyond tables and views, as `GRANT` takes them.
+    /// Privileges of the owner beyond tables and views, as `GRANT` takes them; for trials.
     pub further_grants: Vec<String>,
 }
 
@@ -68,18 +71,24 @@ pub struct Engine {
     shared: Arc<Shared>,
     version: String,
     settings: HashSet<String>,
+    catalogue: Catalogue,
     _layout: Layout,
 }
 
 impl Engine {
-    /// Loads the library at `library` and opens the data folder `data`, creating it if need be. Blocks
-    /// while the engine loads its tables.
+    /// Loads the library at `library` and opens the data folder `data`, creating it and its databases if
+    /// need be. Blocks while the engine loads its tables.
     ///
     /// # Errors
     /// The library cannot be loaded, or the folder cannot be prepared, is in use, or is refused by the
     /// engine.
-    pub fn open(library: &Path, data: &Path, limits: &EngineLimits) -> Result<Self, EngineError> {
-        let layout = Layout::prepare(data, limits)?;
+    pub fn open(
+        library: &Path,
+        data: &Path,
+        limits: &EngineLimits,
+        databases: &Databases,
+    ) -> Result<Self, EngineError> {
+        let layout = Layout::prepare(data, limits, databases)?;
         let api = ffi::Api::load(library)?;
         let arguments = vec![
             c"clickhouse".to_owned(),
@@ -90,8 +99,18 @@ impl Engine {
         let mut anchor = Session::open(shared.clone(), &[])?;
         let version = first_line(&mut anchor, "SELECT version()")?;
         let settings = lines(&mut anchor, "SELECT name FROM system.settings")?;
+        let functions = lines(&mut anchor, "SELECT name, case_insensitive FROM system.functions")?;
+        let functions = functions.iter().filter_map(|line| line.split_once('\t'));
+        let catalogue = Catalogue::new(functions.map(|(name, folds)| (name, folds == "1")));
+        let settings = settings.into_iter().collect();
         tracing::info!(library = api.version(), version, "engine open");
-        Ok(Self { anchor, shared, version, settings: settings.into_iter().collect(), _layout: layout })
+        let engine = Self { anchor, shared, version, settings, catalogue, _layout: layout };
+        let mut keeper = engine.keeper()?;
+        for database in databases.owned.iter().chain([&databases.scratch]) {
+            let sql = format!("CREATE DATABASE IF NOT EXISTS {}", quoted(database));
+            keeper.query(sql.as_bytes(), "Null", &[])?;
+        }
+        Ok(engine)
     }
 
     /// ClickHouse's version, such as `26.7.2.1`.
@@ -105,15 +124,50 @@ impl Engine {
     /// # Errors
     /// The engine's exception.
     pub fn time_zone(&self) -> Result<String, EngineError> {
-        first_line(&mut self.session(&[])?, "SELECT timezone()")
+        first_line(&mut self.keeper()?, "SELECT timezone()")
     }
 
-    /// Opens a connection for one statement with these settings over the engine's defaults.
+    /// The functions that the engine has.
+    pub(crate) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// A session with the rights that this server itself needs.
+    ///
+    /// # Errors
+    /// As for [`Self::session`].
+    pub fn keeper(&self) -> Result<Session, EngineError> {
+        self.open_session(KEEPER, &[])
+    }
+
+    /// Opens a connection for one statement of `identity`, with its rights alone and these settings over
+    /// the engine's defaults.
     ///
     /// # Errors
     /// 115 (`UNKNOWN_SETTING`) for a name the engine does not have, the engine's own exception for a
     /// value a setting cannot take.
-    pub fn session(&self, settings: &[(String, String)]) -> Result<Session, EngineError> {
+    pub fn session(&self, identity: Identity, settings: &[(String, String)]) -> Result<Session, EngineError> {
+        self.open_session(identity.role(), settings)
+    }
+
+    /// Opens a connection for one insert of the owner's with rows, and for nothing else: the engine tells
+    /// why an insert stream failed only where no statement ran before it on the connection (otherwise it
+    /// says `QUERY_WAS_CANCELLED`, tried with 26.7.3), so none takes the other roles away. What an insert
+    /// needs of them is `INSERT`, and the statement's target has been checked.
+    ///
+    /// # Errors
+    /// As for [`Self::session`].
+    pub fn inserter(&self, settings: &[(String, String)]) -> Result<Session, EngineError> {
+        self.connect(settings)
+    }
+
+    fn open_session(&self, role: &str, settings: &[(String, String)]) -> Result<Session, EngineError> {
+        let mut session = self.connect(settings)?;
+        session.query(format!("SET ROLE {role}").as_bytes(), "Null", &[])?;
+        Ok(session)
+    }
+
+    fn connect(&self, settings: &[(String, String)]) -> Result<Session, EngineError> {
         if let Some((name, _)) = settings.iter().find(|(name, _)| !self.settings.contains(name)) {
             let message =
                 format!("Setting {name} is neither a builtin setting nor started with the prefix ''");

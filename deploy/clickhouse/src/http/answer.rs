@@ -9,30 +9,41 @@ use metrics::{counter, histogram};
 
 use super::body;
 use super::form;
+use super::places::Place;
 use super::reply::{About, Body, Failure, plain};
 use super::request::Ask;
 use super::server::Server;
 use super::text::Text;
 use super::{insert, query};
 use crate::codec::ResponseCoding;
-use crate::metrics::{REQUEST_SECONDS, REQUESTS};
+use crate::engine::Exception;
+use crate::metrics::{NOT_ALLOWED, REQUEST_SECONDS, REQUESTS, TURNED_AWAY};
+use crate::rights::Identity;
 use crate::sql::Statement;
 
 impl Server {
-    /// Answers one request.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request of the connection in `place`.
+    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, place: &Place) -> Response<Body> {
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/ping" | "/replicas_status") => plain(StatusCode::OK, "Ok.\n"),
             (&Method::GET | &Method::HEAD, "/") if request.uri().query().is_none() => {
                 plain(StatusCode::OK, "Ok.\n")
             }
-            (&Method::GET | &Method::POST, "/") => self.ask(request).await,
+            (&Method::GET | &Method::POST, "/") => {
+                match self.site.check(request.method(), request.uri(), request.headers()) {
+                    Ok(()) => self.ask(request, place).await,
+                    Err(refusal) => {
+                        counter!(TURNED_AWAY, "reason" => refusal.label()).increment(1);
+                        plain(refusal.status(), refusal.text())
+                    }
+                }
+            }
             (_, "/") => plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and POST are served.\n"),
             _ => plain(StatusCode::NOT_FOUND, "There is no handle for this path.\n"),
         }
     }
 
-    async fn ask(self: Arc<Self>, request: Request<Incoming>) -> Response<Body> {
+    async fn ask(self: Arc<Self>, request: Request<Incoming>, place: &Place) -> Response<Body> {
         let started = Instant::now();
         let mut about = About {
             query_id: String::new(),
@@ -45,7 +56,7 @@ impl Server {
             Ok(mut ask) => {
                 about.query_id.clone_from(&ask.query_id);
                 about.coding = ask.response_coding;
-                self.statement(&mut ask, &about, request.into_body(), &mut kind).await
+                self.statement(&mut ask, &about, request.into_body(), &mut kind, place).await
             }
             Err(failure) => Err(failure),
         };
@@ -69,8 +80,9 @@ impl Server {
         about: &About,
         body: Incoming,
         kind: &mut &'static str,
+        place: &Place,
     ) -> Result<Response<Body>, Failure> {
-        self.account.check(&ask.credentials)?;
+        let identity = self.identify(ask, place)?;
         let mut whole = body::read(body, ask.request_coding, &self.limits, &self.budget).await?;
         if let Some(boundary) = &ask.form {
             for (name, value) in form::fields(&whole.chunks, boundary)? {
@@ -78,24 +90,48 @@ impl Server {
             }
             (whole.chunks, whole.bytes) = (Vec::new(), 0);
         }
-        let Text { text, statement, rows } =
-            Text::new(&ask.said.query, &whole, self.limits.statement_bytes_max)?;
+        let ask = &*ask;
+        let allowed = self.rules(ask, identity).map_err(Failure::from).and_then(|rules| {
+            Text::new(&ask.said.query, &whole, self.limits.statement_bytes_max, &rules)
+        });
+        let Text { text, statement, verdict, rows } = allowed.inspect_err(|failure| {
+            if matches!(failure.exception.code, 452 | 497) {
+                counter!(NOT_ALLOWED, "identity" => identity.label()).increment(1);
+            }
+        })?;
         let share = whole.share;
         drop(whole.chunks);
+        if !verdict.views.is_empty() {
+            self.check_views(verdict.views).await?;
+        }
         match statement {
             Statement::Empty => Ok(plain(StatusCode::OK, "")),
             Statement::Output(output) => {
                 *kind = "query";
-                query::run(self, ask, about.clone(), &text, &output).await
+                query::run(self, ask, identity, about.clone(), &text, &output).await
             }
             Statement::Insert(insert) => {
                 *kind = "insert";
-                insert::run(self, ask, about, &text, &insert, rows, share).await
+                let rows = insert::Rows { rows, share };
+                insert::run(self, ask, identity, about, (&text, &insert), verdict.action.target(), rows).await
             }
-            Statement::Command { span } => {
+            Statement::Command { span, format } => {
                 *kind = "command";
-                insert::command(self, ask, about, &text[span]).await
+                let command = insert::Command { sql: &text[span], format, action: &verdict.action };
+                insert::command(self, ask, identity, about, command).await
             }
         }
+    }
+
+    /// Who asks; their connection is theirs from now on.
+    fn identify(&self, ask: &Ask, place: &Place) -> Result<Identity, Failure> {
+        let identity = self.accounts.identify(&ask.credentials).inspect_err(|_| {
+            counter!(TURNED_AWAY, "reason" => "credentials").increment(1);
+        })?;
+        if place.belongs_to(identity) {
+            return Ok(identity);
+        }
+        let message = "Too many connections of this account have statements in progress";
+        Err(Failure { exception: Exception::new(202, "TOO_MANY_SIMULTANEOUS_QUERIES", message), status: StatusCode::SERVICE_UNAVAILABLE })
     }
 }

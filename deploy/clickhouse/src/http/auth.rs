@@ -1,11 +1,13 @@
-//! Who may ask: one user, one password.
+//! Who asks: the owner or the reader, each by name and password; nobody else.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 
+use crate::config::Account;
 use crate::engine::Exception;
+use crate::rights::Identity;
 
 /// What a request says about who asks.
 #[derive(Debug, Default)]
@@ -35,35 +37,36 @@ fn basic(header: &str) -> Option<Credentials> {
     Some(Credentials { user: Some(user.to_owned()), password: Some(password.to_owned().into()) })
 }
 
-/// The one user.
+/// Who may ask.
 #[derive(Debug, Clone)]
-pub struct Account {
-    user: String,
-    password: Option<SecretString>,
+pub struct Accounts {
+    /// The process whose data it is.
+    pub owner: Account,
+    /// People and their tools.
+    pub reader: Option<Account>,
 }
 
-impl Account {
-    /// A user who may ask; without a password, whoever gives the name may.
-    #[must_use]
-    pub fn new(user: String, password: Option<SecretString>) -> Self {
-        Self { user, password }
-    }
-
-    /// Lets the request pass or not. The comparison takes as long whatever the password's content;
-    /// only its length can be told from the time.
+impl Accounts {
+    /// Who it is. The comparison takes as long whatever the passwords' content; only lengths can be told
+    /// from the time.
     ///
     /// # Errors
-    /// 516, the same for a wrong name and a wrong password.
-    pub fn check(&self, credentials: &Credentials) -> Result<(), Exception> {
+    /// 516, the same for a wrong name, a wrong password and none.
+    pub fn identify(&self, credentials: &Credentials) -> Result<Identity, Exception> {
         let user = credentials.user.as_deref().unwrap_or("default");
         let given = credentials.password.as_ref().map_or("", |password| password.expose_secret());
-        let known = user.as_bytes().ct_eq(self.user.as_bytes());
-        let right = match &self.password {
-            None => 1.into(),
-            Some(password) => given.as_bytes().ct_eq(password.expose_secret().as_bytes()),
+        let is = |account: &Account| -> Choice {
+            let right = given.as_bytes().ct_eq(account.password.expose_secret().as_bytes());
+            // An empty password is none, whatever the configuration says.
+            user.as_bytes().ct_eq(account.user.as_bytes()) & right & Choice::from(u8::from(!given.is_empty()))
         };
-        if (known & right).into() {
-            return Ok(());
+        let owner = is(&self.owner);
+        let reader = self.reader.as_ref().map_or(Choice::from(0), is);
+        if owner.into() {
+            return Ok(Identity::Owner);
+        }
+        if reader.into() {
+            return Ok(Identity::Reader);
         }
         let message = format!(
             "{user}: Authentication failed: password is incorrect, or there is no user with such name"
@@ -76,8 +79,12 @@ impl Account {
 mod tests {
     use super::*;
 
-    fn account() -> Account {
-        Account::new("default".into(), Some("secret".to_owned().into()))
+    fn accounts() -> Accounts {
+        let account = |user: &str, password: &str| Account {
+            user: user.to_owned(),
+            password: password.to_owned().into(),
+        };
+        Accounts { owner: account("default", "secret"), reader: Some(account("reader", "open")) }
     }
 
     fn given(user: Option<&str>, password: Option<&str>) -> Credentials {
@@ -86,24 +93,32 @@ mod tests {
 
     #[test]
     fn a_wrong_name_or_password_fails_in_the_same_words() {
-        let wrong = account().check(&given(Some("default"), Some("guess"))).unwrap_err();
+        let wrong = accounts().identify(&given(Some("default"), Some("guess"))).unwrap_err();
         assert_eq!(wrong.code, 516);
-        assert_eq!(account().check(&given(Some("default"), None)).unwrap_err(), wrong);
-        assert_eq!(account().check(&given(Some("other"), Some("secret"))).unwrap_err().code, 516);
-        assert_eq!(account().check(&Credentials::default()).unwrap_err().code, 516);
+        assert_eq!(accounts().identify(&given(Some("default"), None)).unwrap_err(), wrong);
+        assert_eq!(accounts().identify(&given(Some("default"), Some("open"))).unwrap_err(), wrong);
+        assert_eq!(accounts().identify(&given(Some("reader"), Some("secret"))).unwrap_err().code, 516);
+        assert_eq!(accounts().identify(&given(Some("other"), Some("secret"))).unwrap_err().code, 516);
+        assert_eq!(accounts().identify(&Credentials::default()).unwrap_err(), wrong);
+        let mut empty = accounts();
+        empty.owner.password = String::new().into();
+        assert_eq!(empty.identify(&Credentials::default()).unwrap_err(), wrong);
+        assert_eq!(empty.identify(&given(Some("default"), Some(""))).unwrap_err(), wrong);
     }
 
     #[test]
-    fn the_right_password_passes_from_every_place() {
-        account().check(&given(None, Some("secret"))).unwrap();
-        account().check(&given(Some("default"), Some("secret"))).unwrap();
+    fn the_right_password_passes_from_every_place_and_says_who_it_is() {
+        let owner = |credentials| assert_eq!(accounts().identify(&credentials), Ok(Identity::Owner));
+        owner(given(None, Some("secret")));
+        owner(given(Some("default"), Some("secret")));
         let header = format!("Basic {}", STANDARD.encode("default:secret"));
-        account().check(&Credentials::new(None, None, Some(&header))).unwrap();
+        owner(Credentials::new(None, None, Some(&header)));
+        assert_eq!(accounts().identify(&given(Some("reader"), Some("open"))), Ok(Identity::Reader));
     }
 
     #[test]
     fn the_password_is_in_no_debug_output() {
-        let shown = format!("{:?} {:?}", account(), given(None, Some("secret")));
-        assert!(!shown.contains("secret"), "{shown}");
+        let shown = format!("{:?} {:?}", accounts(), given(None, Some("secret")));
+        assert!(!shown.contains("\"secret\"") && !shown.contains("\"open\""), "{shown}");
     }
 }

@@ -6,37 +6,58 @@ use std::time::Instant;
 use bytes::Bytes;
 use hyper::Response;
 use metrics::counter;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 use super::body::Share;
 use super::reply::{About, Body, Failure};
 use super::request::Ask;
 use super::server::Server;
-use crate::metrics::{INSERTED_BYTES, INSERTED_ROWS};
-use crate::sql::Insert;
+use crate::engine::{Answer, EngineError, Session};
+use crate::metrics::{ABANDONED, INSERTED_BYTES, INSERTED_ROWS, REFUSED};
+use crate::rights::{Identity, quoted};
+use crate::scratch::LOOK_EVERY;
+use crate::sql::{Action, Insert, Target};
 
 /// Pieces handed to the engine are at least this long where the body allows: it queues 16 of them.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// The rows of an insert, and the memory that they hold.
+pub struct Rows {
+    /// A whole body.
+    pub rows: Vec<Bytes>,
+    /// Its share of the memory of all.
+    pub share: Share,
+}
+
 /// Inserts `rows`, a whole body, and answers when they are stored.
 ///
-/// Once it has begun, the insert runs to its end whether or not the client is still there: a client
+/// Once it has begun, the owner's insert runs to its end whether or not the client is still there: a client
 /// that repeats it with the same token then finds it done.
 pub async fn run(
     server: &Arc<Server>,
     ask: &Ask,
+    identity: Identity,
     about: &About,
-    text: &[u8],
-    insert: &Insert,
-    rows: Vec<Bytes>,
-    share: Share,
+    (text, insert): (&[u8], &Insert),
+    target: Option<&Target>,
+    rows: Rows,
 ) -> Result<Response<Body>, Failure> {
-    let place = server.inserts.enter().await?;
+    let place = server.gate(identity, true).enter().await?;
+    let written = Written::begin(server, identity, Grows::ByRows).await?;
     let started = Instant::now();
-    let open = server.open_session(ask, None);
-    let head = text[insert.head.clone()].to_vec();
+    let head = &text[insert.head.clone()];
+    // Rows that are expressions can name other tables, which are looked up in the session's database.
+    let is_plain = identity == Identity::Owner && !insert.format.eq_ignore_ascii_case("Values");
+    let (open, head): (Box<Open>, Vec<u8>) = match is_plain {
+        true => (Box::new(server.open_inserter(ask)), in_full(head, insert.head.start, target)),
+        false => (Box::new(server.open_session(ask, identity, false, written.marker())), head.to_vec()),
+    };
     let format = insert.format.clone();
     let params = ask.said.params.clone();
     let stored = server.blocking.spawn_blocking(move || {
+        let Rows { rows, share } = rows;
         let _held = (place, share);
         let bytes: usize = rows.iter().map(Bytes::len).sum();
         let answer = open()?.insert(&head, &format, &params, Pieces(rows.into_iter()))?;
@@ -44,31 +65,156 @@ pub async fn run(
         counter!(INSERTED_BYTES).increment(bytes as u64);
         Ok::<_, Failure>(answer)
     });
-    let answer = stored.await.expect("a statement's thread does not panic")?;
+    let answer = written.end(stored).await?;
     Ok(about.whole(&insert.format, &answer, started.elapsed().as_nanos(), Bytes::new()))
+}
+
+type Open = dyn FnOnce() -> Result<Session, EngineError> + Send;
+
+/// The head of an insert, which begins at `start` of its text, with its table's database written out.
+fn in_full(head: &[u8], start: usize, target: Option<&Target>) -> Vec<u8> {
+    let unqualified = target.and_then(|target| Some((&target.place, target.unqualified_at?.checked_sub(start)?)));
+    match unqualified {
+        Some((place, at)) if at <= head.len() => {
+            [&head[..at], quoted(&place.database).as_bytes(), b".", &head[at..]].concat()
+        }
+        _ => head.to_vec(),
+    }
+}
+
+/// A statement that is neither an insert with rows nor a query.
+pub struct Command<'text> {
+    /// The statement.
+    pub sql: &'text [u8],
+    /// The format that it names.
+    pub format: Option<String>,
+    /// What it does.
+    pub action: &'text Action,
 }
 
 /// Runs a statement that is neither an insert with rows nor a query.
 pub async fn command(
     server: &Arc<Server>,
     ask: &Ask,
+    identity: Identity,
     about: &About,
-    sql: &[u8],
+    command: Command<'_>,
 ) -> Result<Response<Body>, Failure> {
-    let place = server.queries.enter().await?;
+    let Command { sql, format, action } = command;
+    let place = server.gate(identity, false).enter().await?;
+    let grows = match action {
+        Action::Create(_) => Grows::ByTable,
+        Action::Insert(_) => Grows::ByRows,
+        Action::Read | Action::Drop(_) | Action::Change(_) => Grows::Not,
+    };
+    let written = Written::begin(server, identity, grows).await?;
     let started = Instant::now();
-    let open = server.open_session(ask, None);
+    let reads = *action == Action::Read;
+    let open = server.open_session(ask, identity, reads, written.marker());
     let sql = sql.to_vec();
     let params = ask.said.params.clone();
-    let format = ask.said.default_format.clone().unwrap_or("TabSeparated".into());
+    let format = format.or_else(|| ask.said.default_format.clone()).unwrap_or("TabSeparated".into());
     let run_format = format.clone();
     let done = server.blocking.spawn_blocking(move || {
         let _place = place;
-        open()?.query(&sql, &run_format, &params)
+        Ok(open()?.query(&sql, &run_format, &params)?)
     });
-    let mut answer = done.await.expect("a statement's thread does not panic")?;
+    let mut answer = written.end(done).await?;
     let output = std::mem::take(&mut answer.output);
     Ok(about.whole(&format, &answer, started.elapsed().as_nanos(), output.into()))
+}
+
+/// A statement that changes something, under way. The reader's is looked at while it runs, and ended when
+/// its client goes away or the scratch database is full; the owner's is left alone.
+struct Written {
+    server: Arc<Server>,
+    reader: Option<Guarded>,
+}
+
+struct Guarded {
+    marker: String,
+    is_done: bool,
+    /// While it makes the database grow.
+    turn: Option<OwnedSemaphorePermit>,
+}
+
+/// Whether a statement makes its database grow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Grows {
+    Not,
+    ByRows,
+    ByTable,
+}
+
+impl Written {
+    /// Waits for the reader's turn and looks for room, if the statement needs any.
+    async fn begin(server: &Arc<Server>, identity: Identity, grows: Grows) -> Result<Self, Failure> {
+        if identity == Identity::Owner {
+            return Ok(Self { server: server.clone(), reader: None });
+        }
+        let mut turn = None;
+        if grows != Grows::Not {
+            let Ok(Ok(own)) = timeout(server.limits.wait_max, server.writing.clone().acquire_owned()).await else {
+                counter!(REFUSED, "bound" => "scratch_writers").increment(1);
+                let message = "Another statement writes to the scratch database";
+                return Err(Failure::busy(202, "TOO_MANY_SIMULTANEOUS_QUERIES", message));
+            };
+            look(server, grows == Grows::ByTable).await?;
+            turn = Some(own);
+        }
+        let marker = uuid::Uuid::new_v4().simple().to_string();
+        Ok(Self { server: server.clone(), reader: Some(Guarded { marker, is_done: false, turn }) })
+    }
+
+    fn marker(&self) -> Option<&str> {
+        self.reader.as_ref().map(|reader| reader.marker.as_str())
+    }
+
+    /// The statement's outcome.
+    async fn end(mut self, mut running: JoinHandle<Result<Answer, Failure>>) -> Result<Answer, Failure> {
+        let mut full = None;
+        let outcome = loop {
+            let looks = self.reader.as_ref().is_some_and(|reader| reader.turn.is_some()) && full.is_none();
+            tokio::select! {
+                outcome = &mut running => break outcome.expect("a statement's thread does not panic"),
+                () = sleep(LOOK_EVERY), if looks => {
+                    if let Err(failure) = look(&self.server, false).await {
+                        self.kill();
+                        full = Some(failure);
+                    }
+                }
+            }
+        };
+        if let Some(reader) = &mut self.reader {
+            reader.is_done = true;
+        }
+        match (outcome, full) {
+            // It was killed for it; one that ended just before is done.
+            (Err(_), Some(full)) => Err(full),
+            (outcome, _) => outcome,
+        }
+    }
+
+    fn kill(&self) {
+        if let Some(reader) = &self.reader {
+            self.server.kill(&reader.marker);
+        }
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        if self.reader.as_ref().is_some_and(|reader| !reader.is_done) {
+            counter!(ABANDONED).increment(1);
+            self.kill();
+        }
+    }
+}
+
+async fn look(server: &Arc<Server>, makes_table: bool) -> Result<(), Failure> {
+    let scratch = Arc::clone(&server.scratch);
+    let looked = server.blocking.spawn_blocking(move || scratch.check(makes_table)).await;
+    Ok(looked.expect("a statement's thread does not panic")?)
 }
 
 /// Joins small pieces of a body, and passes large ones on as they are. Freed as they are taken.

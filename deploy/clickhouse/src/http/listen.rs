@@ -1,27 +1,36 @@
 //! The listener: connections, their bounds, and the end.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use metrics::gauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::auth::Account;
+use whence_runtime::site::Site;
+
+use super::auth::Accounts;
 use super::body::Budget;
 use super::gate::Gate;
+use super::places::{Busy, Place, Places, Room};
+use super::reply::Body;
 use super::server::Server;
 use crate::config::ServerConfig;
 use crate::engine::{Engine, EngineError};
-use crate::metrics::CONNECTIONS;
+use crate::pulse;
+use crate::scratch::Scratch;
+use crate::sql::SettingLimits;
 
 /// How long the engine's threads may take to end after their statements were killed.
 const KILLED_MAX: Duration = Duration::from_secs(10);
@@ -31,12 +40,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Why a server did not start, or did not end in order.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Anyone who reaches the port could read and drop everything.
-    #[error("refusing to listen on {address} without a password: only loopback may go without")]
-    NoPassword {
-        /// The address.
-        address: SocketAddr,
-    },
     /// The listener does not say where it listens.
     #[error("the listener has no address")]
     Listener(#[source] std::io::Error),
@@ -52,7 +55,7 @@ pub enum ServeError {
 /// `/ping` means ready.
 ///
 /// # Errors
-/// No password outside loopback; the engine does not open; or, at the end, does not close, after which
+/// The engine does not open; or, at the end, does not close, after which
 /// the process should exit without running destructors (acknowledged rows are safe either way).
 pub async fn serve(
     config: ServerConfig,
@@ -60,54 +63,90 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
-    if config.password.is_none() && !address.ip().is_loopback() {
-        return Err(ServeError::NoPassword { address });
-    }
-    let server = Arc::new(open(config).await?);
+    let server = Arc::new(open(config, address).await?);
     tracing::info!(%address, version = server.engine.version(), "clickhouse engine is listening");
+    let ending = CancellationToken::new();
+    let mut helpers = vec![tokio::spawn(Arc::clone(&server.scratch).keep(ending.clone()))];
+    if let Some(stream) = pulse::inherited() {
+        let engine = Arc::clone(&server.engine);
+        helpers.push(tokio::spawn(pulse::answer(stream, engine, ending.clone())));
+    }
     accept(&server, listener, &shutdown).await;
+    ending.cancel();
+    for helper in helpers {
+        if let Err(error) = helper.await {
+            tracing::warn!(%error, "a task of the server failed");
+        }
+    }
     close(server).await
 }
 
-async fn open(config: ServerConfig) -> Result<Server, ServeError> {
-    let ServerConfig { library, data, user, password, engine: engine_limits, limits } = config;
+async fn open(config: ServerConfig, address: SocketAddr) -> Result<Server, ServeError> {
+    let ServerConfig { library, data, owner, reader, databases, hosts, engine: engine_limits, limits } = config;
+    let further_engines = engines_of(&engine_limits.further_grants);
+    let made = databases.clone();
     let opening = tokio::task::spawn_blocking(move || {
-        let engine = Engine::open(&library, &data, &engine_limits)?;
+        let engine = Engine::open(&library, &data, &engine_limits, &made)?;
         let time_zone = engine.time_zone()?;
         Ok::<_, EngineError>((engine, time_zone))
     });
     let (engine, time_zone) = opening.await.expect("opening the engine does not panic")?;
+    let engine = Arc::new(engine);
+    let gate = |places| Gate::new(places, limits.waiting_max, limits.wait_max);
+    let reader_places = limits.reader_queries_max.max(1);
     Ok(Server {
-        engine: Arc::new(engine),
-        queries: Gate::new(limits.queries_max, limits.waiting_max, limits.wait_max),
-        inserts: Gate::new(limits.inserts_max, limits.waiting_max, limits.wait_max),
+        queries: gate(limits.queries_max),
+        inserts: gate(limits.inserts_max),
+        reader: gate(reader_places),
+        writing: Arc::new(Semaphore::new(1)),
+        scratch: Arc::new(Scratch::new(Arc::clone(&engine), &databases.scratch, limits.scratch)),
+        engine,
         blocking: TaskTracker::new(),
-        account: Account::new(user, password),
+        site: Site { is_local: address.ip().is_loopback(), names: hosts, has_pages: false },
+        accounts: Accounts { owner, reader },
+        databases,
+        further_engines,
+        setting_limits: SettingLimits {
+            memory_bytes_max: (limits.reader_memory_bytes_max / reader_places as u64).max(1),
+            seconds_max: limits.reader_seconds_max.max(1),
+            threads_max: limits.reader_threads_max.max(1),
+        },
         budget: Budget::new(limits.bodies_bytes_max),
         time_zone,
         limits,
     })
 }
 
+/// The engines that further grants name: `TABLE ENGINE ON Kafka`.
+fn engines_of(grants: &[String]) -> Vec<String> {
+    grants.iter().filter_map(|grant| grant.strip_prefix("TABLE ENGINE ON ")).map(str::to_owned).collect()
+}
+
 /// Accepts until `shutdown`, then waits for the connections' requests.
 async fn accept(server: &Arc<Server>, listener: TcpListener, shutdown: &CancellationToken) {
-    let places = Arc::new(Semaphore::new(server.limits.connections_max));
+    let limits = &server.limits;
+    let places = Places::new(Room {
+        strangers: limits.strangers_max,
+        owner: limits.owner_connections_max,
+        reader: limits.reader_connections_max,
+    });
     let graceful = GracefulShutdown::new();
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
-    let next = async || {
-        let place = places.clone().acquire_owned().await.expect("never closed");
-        (listener.accept().await, place)
-    };
-    while let Some((accepted, place)) = shutdown.run_until_cancelled(next()).await {
+    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
-                let connection = connection(server.clone(), stream, &graceful);
+                // Without a place the stream is dropped, and with it closed.
+                let Some(place) = places.take() else { continue };
+                let leave = place.leave();
+                let connection = connection(server.clone(), stream, Arc::new(place), &graceful);
                 let cut = cut.clone();
                 connections.spawn(async move {
-                    cut.run_until_cancelled(connection).await;
-                    gauge!(CONNECTIONS).decrement(1.0);
-                    drop(place);
+                    tokio::select! {
+                        () = leave.cancelled() => {}
+                        () = cut.cancelled() => {}
+                        () = connection => {}
+                    }
                 });
             }
             Err(error) => {
@@ -130,16 +169,20 @@ async fn accept(server: &Arc<Server>, listener: TcpListener, shutdown: &Cancella
 fn connection(
     server: Arc<Server>,
     stream: TcpStream,
+    place: Arc<Place>,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + 'static {
-    gauge!(CONNECTIONS).increment(1.0);
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(error = %error, "cannot switch nagle's algorithm off");
     }
     let headers_max = server.limits.headers_max;
     let service = service_fn(move |request| {
-        let server = server.clone();
-        async move { Ok::<_, std::convert::Infallible>(server.answer(request).await) }
+        let (server, place, busy) = (server.clone(), Arc::clone(&place), place.begin());
+        async move {
+            let answer = server.answer(request, &place).await;
+            // In progress until its last byte is taken.
+            Ok::<_, std::convert::Infallible>(answer.map(|body| Held { body, _busy: busy }))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -153,13 +196,39 @@ fn connection(
     }
 }
 
+/// A body that keeps its connection busy.
+struct Held {
+    body: Body,
+    _busy: Busy,
+}
+
+impl hyper::body::Body for Held {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 async fn close(server: Arc<Server>) -> Result<(), ServeError> {
     server.blocking.close();
     if timeout(server.limits.drain_max, server.blocking.wait()).await.is_err() {
         tracing::warn!(statements = server.blocking.len(), "killing statements that did not end");
         let engine = server.engine.clone();
         let _ = tokio::task::spawn_blocking(move || {
-            engine.session(&[])?.query(b"KILL QUERY WHERE 1 ASYNC", "Null", &[])
+            engine.keeper()?.query(b"KILL QUERY WHERE 1 ASYNC", "Null", &[])
         })
         .await;
         let _ = timeout(KILLED_MAX, server.blocking.wait()).await;
@@ -167,6 +236,7 @@ async fn close(server: Arc<Server>) -> Result<(), ServeError> {
     let Ok(server) = Arc::try_unwrap(server) else {
         return Err(EngineError::Busy.into());
     };
+    drop(server.scratch);
     let Ok(engine) = Arc::try_unwrap(server.engine) else {
         return Err(EngineError::Busy.into());
     };

@@ -1,5 +1,6 @@
 //! ClickHouse's HTTP interface over the engine.
 //!
+//! `listen` and `places` have the connections; `auth` says who asks;
 //! `request` reads what is asked, `body` and `form` the whole body, `text` the statement; `gate` bounds how many
 //! run; `query` streams results, `insert` stores rows; `reply` words answers as ClickHouse does.
 
@@ -10,6 +11,7 @@ mod form;
 mod gate;
 mod insert;
 mod listen;
+mod places;
 mod query;
 mod reply;
 mod request;

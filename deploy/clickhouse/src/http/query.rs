@@ -34,6 +34,7 @@ use super::server::Server;
 use crate::codec::Encoder;
 use crate::engine::{Answer, EngineError, Exception};
 use crate::metrics::{ABANDONED, REFUSED};
+use crate::rights::Identity;
 use crate::sql::Output;
 
 /// A result up to this size is sent whole, with its status and summary known.
@@ -49,11 +50,12 @@ const PIPE_BYTES: i32 = 1 << 20;
 pub async fn run(
     server: &Arc<Server>,
     ask: &Ask,
+    identity: Identity,
     about: About,
     text: &[u8],
     output: &Output,
 ) -> Result<Response<Body>, Failure> {
-    let place = server.queries.enter().await?;
+    let place = server.gate(identity, false).enter().await?;
     let started = Instant::now();
     let (receiver, writer) = pipe().map_err(|error| no_pipe(&error))?;
     let format =
@@ -61,7 +63,7 @@ pub async fn run(
     let marker = uuid::Uuid::new_v4().simple().to_string();
     let sql = statement(text, output, &format, &writer)?;
     let params = ask.said.params.clone();
-    let open = server.open_session(ask, Some(&marker));
+    let open = server.open_session(ask, identity, true, Some(&marker));
     let engine = server.blocking.spawn_blocking(move || {
         let _place = place;
         // Dropped last: with it the pipe ends.

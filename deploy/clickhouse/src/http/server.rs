@@ -2,14 +2,23 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
+use whence_runtime::site::Site;
 
-use super::auth::Account;
+use super::auth::Accounts;
 use super::body::Budget;
 use super::gate::Gate;
+use super::reply::Failure;
 use super::request::Ask;
 use crate::config::ServerLimits;
-use crate::engine::{Engine, EngineError, Session};
+use crate::engine::{Engine, EngineError, Exception, Session};
+use crate::rights::{Databases, Identity};
+use crate::scratch::Scratch;
+use crate::sql::{Place, Rules, SettingLimits};
+
+/// Databases in which nothing is stored, and which clients name by habit.
+const HARMLESS: [&str; 2] = ["default", "information_schema"];
 
 /// The same for every request.
 pub struct Server {
@@ -19,40 +28,139 @@ pub struct Server {
     pub queries: Gate,
     /// Places for inserts.
     pub inserts: Gate,
+    /// Places for the reader's statements, of whatever kind.
+    pub reader: Gate,
+    /// One statement at a time writes to the scratch database.
+    pub writing: Arc<Semaphore>,
+    /// The scratch database.
+    pub scratch: Arc<Scratch>,
     /// What uses the engine, on threads that block and in tasks that move results.
     pub blocking: TaskTracker,
     /// The HTTP side's bounds.
     pub limits: ServerLimits,
-    pub(super) account: Account,
+    pub(super) site: Site,
+    pub(super) accounts: Accounts,
+    pub(super) databases: Databases,
+    pub(super) further_engines: Vec<String>,
+    pub(super) setting_limits: SettingLimits,
     pub(super) budget: Budget,
     pub(super) time_zone: String,
 }
 
 impl Server {
-    /// Opens the session a request asks for; to be called on the thread that runs the statement.
+    /// What holds for this request's statement.
+    ///
+    /// # Errors
+    /// 497 for a database that is not served, 452 for a setting.
+    pub fn rules<'server>(&'server self, ask: &'server Ask, identity: Identity) -> Result<Rules<'server>, Exception> {
+        crate::sql::check_settings(&ask.said.settings, identity, &self.setting_limits)?;
+        let database = ask.said.database.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
+        if database.eq_ignore_ascii_case("system") {
+            let message = "The database system is not served as a whole: name its tables, system.tables";
+            return Err(Exception::new(497, "ACCESS_DENIED", message));
+        }
+        Ok(Rules {
+            identity,
+            database,
+            databases: &self.databases.owned,
+            scratch: &self.databases.scratch,
+            further_engines: &self.further_engines,
+            catalogue: self.engine.catalogue(),
+            limits: &self.setting_limits,
+        })
+    }
+
+    /// Places for statements of this kind.
+    pub fn gate(&self, identity: Identity, is_insert: bool) -> &Gate {
+        match identity {
+            Identity::Reader => &self.reader,
+            Identity::Owner if is_insert => &self.inserts,
+            Identity::Owner => &self.queries,
+        }
+    }
+
+    /// Opens the session a request asks for; to be called on the thread that runs the statement. It has the
+    /// rights of `identity` alone.
     ///
     /// With a `marker`, the statement can be killed.
     pub fn open_session(
         &self,
         ask: &Ask,
+        identity: Identity,
+        reads: bool,
         marker: Option<&str>,
     ) -> impl FnOnce() -> Result<Session, EngineError> + Send + 'static {
         let engine = self.engine.clone();
-        let mut settings = ask.said.settings.clone();
-        if ask.read_only && !settings.iter().any(|(name, _)| name == "readonly") {
-            settings.push(("readonly".into(), "2".into()));
-        }
-        if let Some(marker) = marker {
-            settings.push(("log_comment".into(), marker.into()));
-        }
+        let settings = self.settings(ask, identity, reads, marker);
         let database = ask.said.database.clone().filter(|name| !matches!(name.as_str(), "" | "default"));
         move || {
-            let mut session = engine.session(&settings)?;
+            let mut session = engine.session(identity, &settings)?;
             if let Some(database) = database {
                 session.use_database(&database)?;
             }
             Ok(session)
         }
+    }
+
+    /// Opens the session of an insert of the owner's whose statement names its table in full.
+    pub fn open_inserter(
+        &self,
+        ask: &Ask,
+    ) -> impl FnOnce() -> Result<Session, EngineError> + Send + 'static {
+        let engine = self.engine.clone();
+        let settings = self.settings(ask, Identity::Owner, false, None);
+        move || engine.inserter(&settings)
+    }
+
+    fn settings(
+        &self,
+        ask: &Ask,
+        identity: Identity,
+        reads: bool,
+        marker: Option<&str>,
+    ) -> Vec<(String, String)> {
+        // Given twice, a setting is an error to the library.
+        let mut settings = ask.said.settings.clone();
+        let mut default = |name: &str, value: String| {
+            if !settings.iter().any(|(given, _)| given == name) {
+                settings.push((name.to_owned(), value));
+            }
+        };
+        if identity == Identity::Reader {
+            default("max_memory_usage", self.setting_limits.memory_bytes_max.to_string());
+            default("max_execution_time", self.setting_limits.seconds_max.to_string());
+            default("max_threads", self.setting_limits.threads_max.to_string());
+        }
+        if ask.read_only || (reads && identity == Identity::Reader) {
+            default("readonly", "2".into());
+        }
+        if let Some(marker) = marker {
+            default("log_comment", marker.into());
+        }
+        settings
+    }
+
+    /// Whether what a statement calls are views of databases that may be read.
+    pub async fn check_views(self: &Arc<Self>, views: Vec<Place>) -> Result<(), Failure> {
+        let server = self.clone();
+        let check = move || {
+            for view in &views {
+                let readable = server.databases.owned.iter().chain([&server.databases.scratch]);
+                let is_readable =
+                    readable.map(String::as_str).chain(HARMLESS).any(|known| known == view.database);
+                let sql = "SELECT count() FROM system.tables WHERE engine = 'View' \
+                           AND database = {database:String} AND name = {name:String}";
+                let params =
+                    [("database".into(), view.database.clone()), ("name".into(), view.name.clone())];
+                let answer = server.engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &params)?;
+                if !is_readable || answer.output.trim_ascii() != b"1" {
+                    let message = format!("{}.{} is no view, and no function that is served", view.database, view.name);
+                    return Err(Exception::new(497, "ACCESS_DENIED", &message).into());
+                }
+            }
+            Ok(())
+        };
+        self.blocking.spawn_blocking(check).await.expect("a statement's thread does not panic")
     }
 
     /// Ends the statement with this `marker`, whenever the engine comes to it.
@@ -61,9 +169,9 @@ impl Server {
         let sql = format!("KILL QUERY WHERE Settings['log_comment'] = '{marker}' ASYNC");
         self.blocking.spawn_blocking(move || {
             let killed =
-                engine.session(&[]).and_then(|mut session| session.query(sql.as_bytes(), "Null", &[]));
+                engine.keeper().and_then(|mut session| session.query(sql.as_bytes(), "Null", &[]));
             if let Err(error) = killed {
-                tracing::warn!(error = %error, "cannot kill an abandoned statement");
+                tracing::warn!(error = %error, "cannot kill a statement");
             }
         });
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::body::Whole;
 use super::reply::Failure;
 use crate::engine::Exception;
-use crate::sql::{self, Insert, Statement};
+use crate::sql::{self, Insert, Parsed, Rules, Statement, Verdict};
 
 /// Enough of a body to find an insert's clauses in, without copying its rows.
 const HEAD_BYTES: usize = 64 << 10;
@@ -17,6 +17,8 @@ pub struct Text {
     pub text: Vec<u8>,
     /// What it is.
     pub statement: Statement,
+    /// What it does.
+    pub verdict: Verdict,
     /// The rows of an insert, in pieces.
     pub rows: Vec<Bytes>,
 }
@@ -27,28 +29,32 @@ impl Text {
     ///
     /// # Errors
     /// What [`sql::parse`] refuses; 229 for a statement longer than `bytes_max`.
-    pub fn new(query: &str, body: &Whole, bytes_max: usize) -> Result<Self, Failure> {
+    pub fn new(query: &str, body: &Whole, bytes_max: usize, rules: &Rules<'_>) -> Result<Self, Failure> {
         let mut text = query.as_bytes().to_vec();
         if !text.is_empty() && body.bytes > 0 {
             text.push(b'\n');
         }
         let url_bytes = text.len();
-        if let Ok(statement @ Statement::Insert(_)) = sql::parse(&text) {
-            return Self::insert(text, statement, url_bytes, &body.chunks);
+        if let Ok(parsed @ Parsed { statement: Statement::Insert(_), .. }) = sql::parse(&text, rules) {
+            return Self::insert(text, parsed, url_bytes, &body.chunks, rules);
         }
         for part in [HEAD_BYTES, usize::MAX] {
             text.truncate(url_bytes);
             let part = part.min(bytes_max.saturating_sub(url_bytes)).min(body.bytes);
             append(&mut text, &body.chunks, part);
             let cut = part < body.bytes;
-            match sql::parse(&text) {
+            match sql::parse(&text, rules) {
                 // At the very end of a part, a word may be cut in half.
-                Ok(Statement::Insert(insert)) if cut && insert.rows_at == text.len() => {}
-                Ok(statement @ Statement::Insert(_)) => {
-                    return Self::insert(text, statement, url_bytes, &body.chunks);
+                Ok(Parsed { statement: Statement::Insert(insert), .. })
+                    if cut && insert.rows_at == text.len() => {}
+                Ok(parsed @ Parsed { statement: Statement::Insert(_), .. }) => {
+                    return Self::insert(text, parsed, url_bytes, &body.chunks, rules);
                 }
                 _ if cut => {}
-                other => return Ok(Self { statement: other?, text, rows: Vec::new() }),
+                other => {
+                    let Parsed { statement, verdict } = other?;
+                    return Ok(Self { text, statement, verdict, rows: Vec::new() });
+                }
             }
         }
         let message = format!("The statement is longer than {bytes_max} bytes");
@@ -59,9 +65,10 @@ impl Text {
     /// `url_bytes` bytes.
     fn insert(
         text: Vec<u8>,
-        statement: Statement,
+        Parsed { statement, mut verdict }: Parsed,
         url_bytes: usize,
         chunks: &[Bytes],
+        rules: &Rules<'_>,
     ) -> Result<Self, Failure> {
         let Statement::Insert(Insert { rows_at, format, .. }) = &statement else {
             unreachable!("callers matched an insert");
@@ -79,9 +86,9 @@ impl Text {
             }
         }
         if format.eq_ignore_ascii_case("Values") {
-            sql::check_values(&rows.concat())?;
+            verdict.views.extend(sql::check_values(&rows.concat(), rules)?);
         }
-        Ok(Self { text, statement, rows })
+        Ok(Self { text, statement, verdict, rows })
     }
 }
 
@@ -100,7 +107,8 @@ mod tests {
 
     fn text(query: &str, body: &[u8], piece: usize) -> Result<Text, Failure> {
         let chunks: Vec<Bytes> = body.chunks(piece).map(Bytes::copy_from_slice).collect();
-        Text::new(query, &Whole { chunks, bytes: body.len(), share: Budget::new(0).share() }, 1 << 20)
+        let whole = Whole { chunks, bytes: body.len(), share: Budget::new(0).share() };
+        Text::new(query, &whole, 1 << 20, &sql::tests::owner())
     }
 
     fn rows(query: &str, body: &[u8], piece: usize) -> Vec<u8> {

@@ -1,12 +1,48 @@
 //! As much SQL as a server must see from outside the engine: what kind of statement a text is, where
-//! its `FORMAT` clause stands, where an insert's rows begin, and what may not be asked here at all.
+//! its `FORMAT` clause stands, where an insert's rows begin, and whether it may be asked here at all.
 //!
 //! The engine parses everything again; this module only finds places. It knows nothing of HTTP and
 //! nothing of the engine.
 
-mod guard;
+mod allow;
 mod statement;
 mod tokens;
 
-pub use guard::check_values;
-pub use statement::{Insert, Output, Statement, parse};
+pub use allow::{
+    Action, Catalogue, ENGINES, Place, Rules, SettingLimits, Target, Verdict, check_settings, check_values,
+    system_tables,
+};
+pub use statement::{Insert, Output, Parsed, Statement, parse};
+
+#[cfg(test)]
+pub mod tests {
+    //! Rules for the tests of this module's users.
+
+    use std::sync::LazyLock;
+
+    use super::{Catalogue, Rules, SettingLimits};
+    use crate::rights::Identity;
+
+    static DATABASES: LazyLock<Vec<String>> = LazyLock::new(|| vec!["default".into(), "db".into()]);
+    static CATALOGUE: LazyLock<Catalogue> =
+        LazyLock::new(|| Catalogue::new([("file", false), ("dictGet", false), ("FQDN", true), ("count", true)]));
+    static LIMITS: SettingLimits = SettingLimits { memory_bytes_max: 1000, seconds_max: 60, threads_max: 2 };
+
+    /// Rules of this identity.
+    pub fn rules(identity: Identity) -> Rules<'static> {
+        Rules {
+            identity,
+            database: "default",
+            databases: &DATABASES,
+            scratch: "scratch",
+            further_engines: &[],
+            catalogue: &CATALOGUE,
+            limits: &LIMITS,
+        }
+    }
+
+    /// The owner's.
+    pub fn owner() -> Rules<'static> {
+        rules(Identity::Owner)
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::guard;
+use super::allow::{self, Action, Rules, Verdict};
 use super::tokens::{Kind, Token, Tokens};
 use crate::engine::Exception;
 
@@ -19,6 +19,8 @@ pub enum Statement {
     Command {
         /// The statement, without a trailing semicolon.
         span: Range<usize>,
+        /// The format that it names for what it answers.
+        format: Option<String>,
     },
 }
 
@@ -44,40 +46,56 @@ pub struct Insert {
     pub rows_at: usize,
 }
 
-/// The first words of statements that may be written `… INTO OUTFILE …`.
-const OUTPUT_WORDS: [&str; 8] = ["SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS"];
+/// A statement that may be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parsed {
+    /// What it is.
+    pub statement: Statement,
+    /// What it does.
+    pub verdict: Verdict,
+}
+
+/// The first words of statements that are written `… INTO OUTFILE …`. Of `SHOW TABLES` and its like, which
+/// the engine turns into other statements, nothing comes out that way; their results are small.
+const OUTPUT_WORDS: [&str; 3] = ["SELECT", "WITH", "FROM"];
 
 /// Reads the text of a request. `text` may end in rows of an insert, in any format.
 ///
 /// # Errors
 /// An exception worded as ClickHouse's: several statements (62), an insert without a format (62), or
 /// something that is refused here (358, 497).
-pub fn parse(text: &[u8]) -> Result<Statement, Exception> {
+pub fn parse(text: &[u8], rules: &Rules<'_>) -> Result<Parsed, Exception> {
     let mut tokens = Tokens::new(text).skip_while(|token| token.kind == Kind::Punct(b';')).peekable();
     let Some(first) = tokens.peek() else {
-        return Ok(Statement::Empty);
+        let verdict = Verdict { action: Action::Read, views: Vec::new() };
+        return Ok(Parsed { statement: Statement::Empty, verdict });
     };
     if is_word(text, first, "INSERT") {
-        return insert(text, &mut tokens);
+        return insert(text, &mut tokens, rules);
     }
     let tokens: Vec<Token> = tokens.collect();
     let tokens = one_statement(&tokens)?;
-    guard::check(text, tokens)?;
+    let verdict = allow::check(text, tokens, rules)?;
+    Ok(Parsed { statement: whole(text, tokens), verdict })
+}
+
+/// A statement whose text has no rows in it.
+fn whole(text: &[u8], tokens: &[Token]) -> Statement {
     let (first, last) = (&tokens[0], &tokens[tokens.len() - 1]);
     let span = first.span.start..last.span.end;
     let brings_rows =
         first.kind == Kind::Punct(b'(') || OUTPUT_WORDS.iter().any(|word| is_word(text, first, word));
     let inserts = tokens.iter().any(|token| token.depth == 0 && is_word(text, token, "INSERT"));
-    if !brings_rows || (inserts && !is_word(text, first, "EXPLAIN")) {
-        return Ok(Statement::Command { span });
-    }
     let clause = format_clause(text, tokens);
+    if !brings_rows || inserts {
+        return Statement::Command { span, format: clause.map(|at| spelled(text, &tokens[at + 1])) };
+    }
     let place = clause.map_or(span.end, |at| tokens[at].span.start);
-    Ok(Statement::Output(Output {
+    Statement::Output(Output {
         head: span.start..place,
         tail: place..span.end,
         format: clause.map(|at| spelled(text, &tokens[at + 1])),
-    }))
+    })
 }
 
 /// The tokens before the first semicolon; an error if anything but semicolons follows it.
@@ -103,7 +121,11 @@ fn format_clause(text: &[u8], tokens: &[Token]) -> Option<usize> {
 }
 
 /// Walks an insert up to its rows, and no further: they may be binary.
-fn insert(text: &[u8], tokens: &mut dyn Iterator<Item = Token>) -> Result<Statement, Exception> {
+fn insert(
+    text: &[u8],
+    tokens: &mut dyn Iterator<Item = Token>,
+    rules: &Rules<'_>,
+) -> Result<Parsed, Exception> {
     let mut seen: Vec<Token> = Vec::new();
     let mut table_named = false;
     while let Some(token) = tokens.next() {
@@ -112,19 +134,19 @@ fn insert(text: &[u8], tokens: &mut dyn Iterator<Item = Token>) -> Result<Statem
             let selects = ["SELECT", "WITH", "WATCH"].iter().any(|word| is_word(text, &token, word));
             let grouped = seen.last().is_some_and(|last| last.kind == Kind::Punct(b'('));
             if selects && (token.depth == 0 || (token.depth == 1 && grouped)) {
-                return command(text, seen, token, tokens);
+                return command(text, seen, token, tokens, rules);
             }
             if token.depth == 0 && is_word(text, &token, "VALUES") {
-                return rows(text, &seen, "Values".into(), token.span.start, token.span.end);
+                return rows(text, &seen, "Values".into(), token.span.start, token.span.end, rules);
             }
             if token.depth == 0 && is_word(text, &token, "FORMAT") {
-                return formatted(text, &seen, &token, tokens);
+                return formatted(text, &seen, &token, tokens, rules);
             }
         }
         table_named |= names_table(text, &seen, &token);
         seen.push(token);
     }
-    guard::check(text, &seen)?;
+    allow::check(text, &seen, rules)?;
     Err(Exception::new(62, "SYNTAX_ERROR", "Syntax error: an INSERT needs VALUES, FORMAT or SELECT"))
 }
 
@@ -144,13 +166,14 @@ fn command(
     mut seen: Vec<Token>,
     token: Token,
     tokens: &mut dyn Iterator<Item = Token>,
-) -> Result<Statement, Exception> {
+    rules: &Rules<'_>,
+) -> Result<Parsed, Exception> {
     seen.push(token);
     seen.extend(tokens);
     let statement = one_statement(&seen)?;
-    guard::check(text, statement)?;
+    let verdict = allow::check(text, statement, rules)?;
     let end = statement.last().map_or(0, |last| last.span.end);
-    Ok(Statement::Command { span: statement[0].span.start..end })
+    Ok(Parsed { statement: Statement::Command { span: statement[0].span.start..end, format: None }, verdict })
 }
 
 fn formatted(
@@ -158,10 +181,11 @@ fn formatted(
     seen: &[Token],
     format_word: &Token,
     tokens: &mut dyn Iterator<Item = Token>,
-) -> Result<Statement, Exception> {
+    rules: &Rules<'_>,
+) -> Result<Parsed, Exception> {
     match tokens.next() {
         Some(name) if name.kind == Kind::Word => {
-            rows(text, seen, spelled(text, &name), format_word.span.start, name.span.end)
+            rows(text, seen, spelled(text, &name), format_word.span.start, name.span.end, rules)
         }
         _ => Err(Exception::new(62, "SYNTAX_ERROR", "Syntax error: FORMAT needs the name of a format")),
     }
@@ -175,8 +199,9 @@ fn rows(
     format: String,
     head_end: usize,
     clause_end: usize,
-) -> Result<Statement, Exception> {
-    guard::check(text, seen)?;
+    rules: &Rules<'_>,
+) -> Result<Parsed, Exception> {
+    let verdict = allow::check(text, seen, rules)?;
     let mut at = clause_end;
     while matches!(text.get(at), Some(b' ' | b'\t' | 0x0c)) {
         at += 1;
@@ -194,7 +219,9 @@ fn rows(
     if text.get(at) == Some(&b'\n') {
         at += 1;
     }
-    Ok(Statement::Insert(Insert { head: seen[0].span.start..head_end, format, rows_at: at }))
+    let statement =
+        Statement::Insert(Insert { head: seen[0].span.start..head_end, format, rows_at: at });
+    Ok(Parsed { statement, verdict })
 }
 
 fn is_word(text: &[u8], token: &Token, word: &str) -> bool {
@@ -208,6 +235,11 @@ fn spelled(text: &[u8], token: &Token) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::tests::owner;
+
+    fn parse(text: &[u8]) -> Result<Statement, Exception> {
+        super::parse(text, &owner()).map(|parsed| parsed.statement)
+    }
 
     fn code(text: &str) -> u16 {
         parse(text.as_bytes()).unwrap_err().code
@@ -259,8 +291,8 @@ mod tests {
         }
         assert_eq!(code("SELECT 1 INTO OUTFILE 'x'"), 358);
         assert_eq!(code("INSERT INTO t FROM INFILE 'x' FORMAT CSV"), 358);
-        assert_eq!(super::super::check_values(b"(1, file('x'))").unwrap_err().code, 497);
-        assert!(super::super::check_values(b"(1, 'file (x)')").is_ok());
+        assert_eq!(super::super::check_values(b"(1, file('x'))", &owner()).unwrap_err().code, 497);
+        assert!(super::super::check_values(b"(1, 'file (x)')", &owner()).is_ok());
         assert!(parse(b"SELECT t.file, 'file(', profile FROM files").is_ok());
     }
 
@@ -275,8 +307,8 @@ mod tests {
     fn the_format_clause_is_found_at_the_end_and_nowhere_else() {
         assert_eq!(output("SELECT 1 FORMAT JSON"), ("SELECT 1 ", "FORMAT JSON", Some("JSON".into())));
         assert_eq!(
-            output("SELECT 1 SETTINGS a = 1 format TSV SETTINGS b = 2;"),
-            ("SELECT 1 SETTINGS a = 1 ", "format TSV SETTINGS b = 2", Some("TSV".into()))
+            output("SELECT 1 SETTINGS limit = 1 format TSV SETTINGS offset = 2;"),
+            ("SELECT 1 SETTINGS limit = 1 ", "format TSV SETTINGS offset = 2", Some("TSV".into()))
         );
         assert_eq!(output("SELECT format FROM t").2, None);
         assert_eq!(output("SELECT a AS format").2, None);
@@ -286,18 +318,18 @@ mod tests {
 
     #[test]
     fn statements_are_told_apart_by_their_words() {
-        for text in
-            ["(SELECT 1) UNION ALL (SELECT 2)", "show tables", "DESCRIBE t", "EXPLAIN INSERT INTO t SELECT 1"]
-        {
+        for text in ["(SELECT 1) UNION ALL (SELECT 2)", "from t select 1"] {
             assert!(matches!(parse(text.as_bytes()), Ok(Statement::Output(_))), "{text}");
         }
         for text in [
+            "show tables",
+            "DESCRIBE t",
+            "EXPLAIN INSERT INTO t SELECT 1",
             "CREATE TABLE t (a UInt8) ENGINE = MergeTree ORDER BY a",
             "INSERT INTO t (a) SELECT 1",
             "INSERT INTO t (SELECT 1)",
             "INSERT INTO t WITH 1 AS x SELECT x",
             "WITH 1 AS x INSERT INTO t SELECT x",
-            "SET a = 1",
         ] {
             assert!(matches!(parse(text.as_bytes()), Ok(Statement::Command { .. })), "{text}");
         }
@@ -307,8 +339,8 @@ mod tests {
     #[test]
     fn an_inserts_rows_begin_after_one_line_break() {
         assert_eq!(
-            inserted("INSERT INTO t (a) SETTINGS x = 1 FORMAT RowBinary\n\n\nrow"),
-            ("INSERT INTO t (a) SETTINGS x = 1 ", "RowBinary".into(), "\n\nrow")
+            inserted("INSERT INTO t (a) SETTINGS limit = 1 FORMAT RowBinary\n\n\nrow"),
+            ("INSERT INTO t (a) SETTINGS limit = 1 ", "RowBinary".into(), "\n\nrow")
         );
         assert_eq!(inserted("INSERT INTO t FORMAT CSV \t1,2").2, "1,2");
         assert_eq!(inserted("INSERT INTO t VALUES (1), (2);").2, "(1), (2);");

@@ -34,13 +34,37 @@ impl Engine {
         answer.text().trim_end().to_owned()
     }
 
+    /// As the owner.
     pub fn post(&self, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        request(self.process.address(), "POST", target, headers, body)
+        let own = basic("default", self.process.password());
+        let headers = [headers, &[("authorization", own.as_str())]].concat();
+        request(self.process.address(), "POST", target, &headers, body)
     }
 
-    pub fn get(&self, target: &str) -> Answer {
-        request(self.process.address(), "GET", target, &[], &[])
+    /// As the reader.
+    pub fn read(&self, target: &str, sql: &str) -> Answer {
+        let own = basic("reader", self.process.reader_password());
+        request(self.process.address(), "POST", target, &[("authorization", &own)], sql.as_bytes())
     }
+
+    /// As the owner.
+    pub fn get(&self, target: &str) -> Answer {
+        let own = basic("default", self.process.password());
+        request(self.process.address(), "GET", target, &[("authorization", &own)], &[])
+    }
+}
+
+/// The header of HTTP basic authentication.
+pub fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// A request of the owner's for a statement, as it goes over the wire.
+pub fn post(engine: &Engine, sql: &str) -> String {
+    let own = basic("default", engine.process.password());
+    let length = sql.len();
+    format!("POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: {own}\r\ncontent-length: {length}\r\n\r\n{sql}")
 }
 
 /// A response.
@@ -81,8 +105,17 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Answer {
+    send(address, &format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\n"), headers, body)
+}
+
+/// The same for a statement, by another host.
+pub fn request_to(host: &str, address: SocketAddr, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    send(address, &format!("POST / HTTP/1.1\r\nhost: {host}\r\n"), headers, body)
+}
+
+fn send(address: SocketAddr, head: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
     let mut stream = connect(address);
-    let mut head = format!("{method} {target} HTTP/1.1\r\nhost: whence\r\nconnection: close\r\n");
+    let mut head = format!("{head}connection: close\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }

@@ -1,0 +1,96 @@
+//! How a supervisor asks its child whether the engine is alive: a channel of their own, an inherited pair
+//! of sockets, on which a byte is answered with a byte once the engine has answered a statement.
+//!
+//! Not the port: whoever fills its places with idle connections would have a healthy engine killed.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::unix::net::UnixStream as StdStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::Engine;
+
+/// Number of the inherited descriptor, in the child's environment.
+const PULSE_ENV: &str = "WHENCE_CLICKHOUSE_PULSE_FD";
+
+/// The supervisor's end.
+#[derive(Debug)]
+pub(crate) struct Pulse {
+    stream: UnixStream,
+}
+
+impl Pulse {
+    /// A pair, one end of which the child of `command` inherits. The returned second end must be kept
+    /// until the child is spawned, and dropped then.
+    pub(crate) fn hand_over(command: &mut Command) -> io::Result<(Self, StdStream)> {
+        let (own, childs) = StdStream::pair()?;
+        own.set_nonblocking(true)?;
+        let fd = childs.as_raw_fd();
+        command.env(PULSE_ENV, fd.to_string());
+        let keep = move || {
+            // SAFETY: a plain system call, allowed between fork and exec.
+            if unsafe { libc::fcntl(fd, libc::F_SETFD, 0) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(())
+        };
+        // SAFETY: the closure allocates nothing and takes no lock.
+        unsafe { command.pre_exec(keep) };
+        Ok((Self { stream: UnixStream::from_std(own)? }, childs))
+    }
+
+    /// Asks, and waits for an answer for at most `patience`. Late answers to earlier questions count: the
+    /// engine has answered.
+    pub(crate) async fn beats(&mut self, patience: Duration) -> bool {
+        let mut answers = [0; 64];
+        let asked = async {
+            self.stream.write_all(b"?").await?;
+            self.stream.read(&mut answers).await
+        };
+        matches!(timeout(patience, asked).await, Ok(Ok(1..)))
+    }
+}
+
+/// The child's end, if a supervisor has handed one over. Call once.
+pub(crate) fn inherited() -> Option<StdStream> {
+    let fd: RawFd = std::env::var(PULSE_ENV).ok()?.parse().ok()?;
+    // SAFETY: a plain system call that fails for a number that is not open.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+        return None;
+    }
+    // SAFETY: open, and handed over by the parent to be owned here.
+    let stream = unsafe { StdStream::from_raw_fd(fd) };
+    // What is no socket has no peer.
+    stream.peer_addr().ok()?;
+    stream.set_nonblocking(true).ok()?;
+    Some(stream)
+}
+
+/// Answers the supervisor until it is gone. An exception is an answer, too: only silence means trouble.
+pub(crate) async fn answer(stream: StdStream, engine: Arc<Engine>, stop: CancellationToken) {
+    let mut stream = match UnixStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return tracing::warn!(%error, "cannot answer the supervisor"),
+    };
+    let mut questions = [0; 64];
+    while let Some(Ok(1..)) = stop.run_until_cancelled(stream.read(&mut questions)).await {
+        let engine = Arc::clone(&engine);
+        let asked = tokio::task::spawn_blocking(move || {
+            engine.keeper().and_then(|mut session| session.query(b"SELECT 1", "Null", &[])).map(drop)
+        });
+        if let Ok(Err(error)) = asked.await {
+            tracing::warn!(error = %error, "the engine refuses the supervisor's statement");
+        }
+        if stream.write_all(b"!").await.is_err() {
+            return;
+        }
+    }
+}
