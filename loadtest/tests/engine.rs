@@ -47,7 +47,11 @@ impl World {
     async fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let engine = EngineProcess::start(&dir.path().join("clickhouse")).unwrap();
-        let client = Client::default().with_url(engine.url()).with_database(DATABASE);
+        let client = Client::default()
+            .with_url(engine.url())
+            .with_user("default")
+            .with_password(engine.password())
+            .with_database(DATABASE);
         create_tables(&client).await;
         let run = Run::start(Faults::default()).await;
         let (ledger, _) = run.drive(&DriveSettings { clicks: 2_000, ..settings() }).await;
@@ -60,7 +64,7 @@ impl World {
             url: engine.url(),
             database: DATABASE.into(),
             user: "default".into(),
-            password: String::new(),
+            password: engine.password().to_owned(),
         };
         World { ledger, store: Store::new(&address, programs), client, _engine: engine, _dir: dir }
     }

@@ -54,7 +54,12 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
     };
     // The server refuses a query in a database that does not exist yet.
     let bare = client.clone().with_database("default");
-    run(&bare, "the database", &format!("CREATE DATABASE IF NOT EXISTS `{database}`{on_cluster}")).await?;
+    // Looked for first: an account that may not make databases is one less door.
+    let there = bare.query("SELECT count() FROM system.databases WHERE name = {name:String}");
+    let failed = |source| MigrateError::ClickHouse { what: "the database".into(), source };
+    if there.param("name", database).fetch_one::<u64>().await.map_err(failed)? == 0 {
+        run(&bare, "the database", &format!("CREATE DATABASE IF NOT EXISTS `{database}`{on_cluster}")).await?;
+    }
     let engine = match topology {
         Topology::Single => "ReplacingMergeTree".to_owned(),
         Topology::Cluster { .. } => {

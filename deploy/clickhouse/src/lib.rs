@@ -12,6 +12,7 @@
 //! | `sql` | finds clauses; the allow-list of what may be asked |
 //! | `codec` | compression of bodies |
 //! | `http` | the interface |
+//! | [`confine`] | takes from this process what it does not need |
 //! | [`passwords`] | passwords that are made at the first start |
 //! | `pulse` | how a supervisor asks its child |
 //! | [`supervise`] | runs a server as a child process and starts it again |
@@ -25,6 +26,7 @@
 mod child;
 mod codec;
 mod config;
+pub mod confine;
 pub mod engine;
 mod http;
 pub mod library;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use whence_aggregator::clickhouse::migrate::MigrateError;
 use whence_clickhouse_embedded::ServeError;
 use whence_clickhouse_embedded::library::NoEngine;
+use whence_clickhouse_embedded::passwords::PasswordError;
 use whence_clickhouse_embedded::supervise::SuperviseError;
 use whence_console::ask::AskError;
 use whence_console::replay::ReplayError;
@@ -41,6 +42,12 @@ pub enum Failure {
     /// The secrets can't be used.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// The kernel does not let this process give up what it does not need.
+    #[error("cannot confine the engine's process")]
+    Confine(#[source] Box<dyn Error + Send + Sync>),
+    /// A password of the embedded ClickHouse can't be used.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// The admin key can't be used.
     #[error(transparent)]
     AdminKey(#[from] AdminKeyError),

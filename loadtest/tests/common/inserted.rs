@@ -15,8 +15,6 @@ const INCARNATION: &str = "00000000-0000-0000-0000-0000000000aa";
 
 /// Creates the tables.
 pub async fn create_tables(client: &Client) {
-    let bare = client.clone().with_database("default");
-    bare.query(&format!("CREATE DATABASE {DATABASE}")).execute().await.unwrap();
     for migration in MIGRATIONS {
         for statement in migration.statements(&Topology::Single) {
             client

@@ -59,7 +59,11 @@ impl World {
     pub async fn new() -> World {
         let dir = TempDir::new().unwrap();
         let engine = EngineProcess::start(&dir.path().join("clickhouse")).unwrap();
-        let client = Client::default().with_url(engine.url()).with_database("whence");
+        let client = Client::default()
+            .with_url(engine.url())
+            .with_user("default")
+            .with_password(engine.password())
+            .with_database("whence");
         migrate(&client, "whence", &Topology::Single).await.unwrap();
         World {
             reader: reader(client.clone(), Duration::from_secs(60)),

@@ -113,7 +113,11 @@ impl World {
     pub async fn new() -> World {
         let dir = TempDir::new().unwrap();
         let engine = EngineProcess::start(&dir.path().join("clickhouse")).unwrap();
-        let client = Client::default().with_url(engine.url()).with_database("whence");
+        let client = Client::default()
+            .with_url(engine.url())
+            .with_user("default")
+            .with_password(engine.password())
+            .with_database("whence");
         migrate(&client, "whence", &Topology::Single).await.unwrap();
         let known = Arc::new(Known { endpoints: Mutex::default(), version: watch::Sender::new(0) });
         World { client, known, ahead_ms: Arc::default(), _engine: engine, _dir: dir }

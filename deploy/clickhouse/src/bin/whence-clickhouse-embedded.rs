@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use whence_clickhouse_embedded::confine::{self, Reach};
 use whence_clickhouse_embedded::{Account, ServerConfig, library, listener, passwords, serve};
 
 type Failure = Box<dyn std::error::Error>;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    match run(&command().get_matches()) {
+    match start(&command().get_matches()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut text = error.to_string();
@@ -121,8 +122,17 @@ fn number(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_parser(value_parser!(u64).range(1..)).help(help)
 }
 
-#[tokio::main]
-async fn run(arguments: &ArgMatches) -> Result<(), Failure> {
+fn start(arguments: &ArgMatches) -> Result<(), Failure> {
+    let config = config(arguments)?;
+    let connects = !config.engine.further_grants.is_empty();
+    let folder = config.library.parent().map(PathBuf::from);
+    let reach = Reach { data: config.data.clone(), read: folder.into_iter().collect(), connects };
+    // Before there are other threads, which would keep their rights.
+    confine::tell(confine::confine(&reach)?);
+    run(config, *arguments.get_one::<SocketAddr>("listen").expect("has a default"))
+}
+
+fn config(arguments: &ArgMatches) -> Result<ServerConfig, Failure> {
     let engine = match arguments.get_one::<PathBuf>("engine") {
         Some(engine) => engine.clone(),
         None => library::find()?,
@@ -158,8 +168,12 @@ async fn run(arguments: &ArgMatches) -> Result<(), Failure> {
     config.engine.further_grants =
         arguments.get_many::<String>("grant").unwrap_or_default().cloned().collect();
     config.engine.sync_inserts = !arguments.get_flag("no-sync");
-    let listen = arguments.get_one::<SocketAddr>("listen").expect("has a default");
-    let listener = TcpListener::from_std(listener::take(*listen)?)?;
+    Ok(config)
+}
+
+#[tokio::main]
+async fn run(config: ServerConfig, listen: SocketAddr) -> Result<(), Failure> {
+    let listener = TcpListener::from_std(listener::take(listen)?)?;
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -11,14 +11,19 @@ use secrecy::ExposeSecret;
 use whence_clickhouse_embedded::library::{self, NoEngine};
 use whence_clickhouse_embedded::supervise::{SuperviseError, Supervisor, SupervisorLimits};
 use whence_runtime::health::Component;
-use whence_runtime::settings::{Effective, Group, Secret};
+use whence_runtime::settings::{Effective, Group};
 use whence_runtime::telemetry::LogSettings;
 
 use crate::failure::{Failure, chain};
 use crate::settings::{AccountSettings, EngineSettings};
 
+use super::accounts::Embedded;
+
 /// The child's hidden flag: it runs under a supervisor that has the folder's lock and the operator's port.
 pub const SUPERVISED: &str = "supervised";
+
+/// The database in which the reader may make tables.
+pub const SCRATCH: &str = "scratch";
 
 /// The very file that runs, also after an upgrade has put another one in its place.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -44,7 +49,7 @@ pub fn library(settings: &EngineSettings) -> Result<PathBuf, NoEngine> {
 #[derive(Debug)]
 pub struct Call {
     arguments: Vec<OsString>,
-    password: Option<Secret>,
+    accounts: Embedded,
 }
 
 impl Call {
@@ -55,7 +60,7 @@ impl Call {
     pub fn new(
         data: PathBuf,
         settings: &EngineSettings,
-        account: &AccountSettings,
+        accounts: Embedded,
         effective: &[Effective],
     ) -> Result<Self, NoEngine> {
         let supervised = format!("--{SUPERVISED}");
@@ -64,7 +69,7 @@ impl Call {
         arguments.push("--clickhouse-engine".into());
         arguments.push(library(settings)?.into());
         arguments.extend(flags(effective).into_iter().map(OsString::from));
-        Ok(Self { arguments, password: account.clickhouse_password.clone() })
+        Ok(Self { arguments, accounts })
     }
 
     fn command(&self) -> Command {
@@ -74,9 +79,9 @@ impl Call {
         for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
             command.env_remove(name);
         }
-        if let Some(password) = &self.password {
-            command.env("WHENCE_CLICKHOUSE_PASSWORD", password.expose_secret());
-        }
+        let Embedded { owner, reader } = &self.accounts;
+        command.env("WHENCE_CLICKHOUSE_PASSWORD", owner.password.expose_secret());
+        command.env("WHENCE_CLICKHOUSE_READER_PASSWORD", reader.password.expose_secret());
         command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null());
         // Ctrl-C in a terminal goes to a process group: the engine is to be stopped last, by its parent.
         command.process_group(0);

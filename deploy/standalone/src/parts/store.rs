@@ -11,7 +11,8 @@ use whence_runtime::health::Component;
 use whence_schemas::sql::MIGRATIONS;
 
 use crate::failure::chain;
-use crate::settings::{AccountSettings, ClickHouseSettings};
+use super::accounts::Login;
+use crate::settings::ClickHouseSettings;
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -22,12 +23,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(15);
 pub const COMPONENT: &str = "clickhouse";
 
 /// A client of the server at `url`.
-pub fn client(url: &str, clickhouse: &ClickHouseSettings, account: &AccountSettings) -> Client {
-    let client = Client::default()
-        .with_url(url)
-        .with_user(&account.clickhouse_user)
-        .with_database(&clickhouse.clickhouse_database);
-    match &account.clickhouse_password {
+pub fn client(url: &str, login: &Login) -> Client {
+    let client =
+        Client::default().with_url(url).with_user(&login.user).with_database(&login.database);
+    match &login.password {
         Some(password) => client.with_password(password.expose_secret()),
         None => client,
     }
@@ -37,18 +36,27 @@ pub fn client(url: &str, clickhouse: &ClickHouseSettings, account: &AccountSetti
 ///
 /// # Errors
 /// See [`MigrateError`].
-pub async fn prepare(client: &Client, clickhouse: &ClickHouseSettings) -> Result<Vec<u32>, MigrateError> {
+pub async fn prepare(
+    client: &Client,
+    clickhouse: &ClickHouseSettings,
+    database: &str,
+) -> Result<Vec<u32>, MigrateError> {
     let topology = clickhouse.topology();
-    let ran = migrate(client, &clickhouse.clickhouse_database, &topology).await?;
+    let ran = migrate(client, database, &topology).await?;
     set_tables(client, &topology, clickhouse.table_settings()).await?;
     Ok(ran)
 }
 
 /// The same until it has succeeded. Meanwhile `component` says why it has not.
-pub async fn prepare_until_done(client: &Client, clickhouse: &ClickHouseSettings, component: &Component) {
+pub async fn prepare_until_done(
+    client: &Client,
+    clickhouse: &ClickHouseSettings,
+    database: &str,
+    component: &Component,
+) {
     let mut backoff = BACKOFF_MIN;
     loop {
-        match prepare(client, clickhouse).await {
+        match prepare(client, clickhouse, database).await {
             Ok(ran) if ran.is_empty() => return,
             Ok(ran) => return tracing::info!(?ran, "migrations ran"),
             Err(error) => {

@@ -10,6 +10,7 @@ use whence_runtime::settings;
 
 use super::keys;
 use crate::failure::Failure;
+use crate::parts::accounts::{self, Login};
 use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::registry::Opened;
 use crate::parts::{dimensions, kafka, outbound, store};
@@ -39,9 +40,10 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     let secrets = keys::secrets(&settings.secrets, &process)?;
     let webhook_secrets = settings.webhooks.named().expect("the settings were checked for them");
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
-    let url = settings.clickhouse.clickhouse_url.as_ref().expect("the settings were checked for it");
+    let given = settings.clickhouse.clickhouse_url.as_deref().expect("the settings were checked for it");
+    let url = accounts::bare(given);
     process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
-    let client = store::client(url, &settings.clickhouse, &settings.account);
+    let client = store::client(&url, &Login::given(&settings.account, Some(given)));
     let health = process.health.clone();
     let followers = CancellationToken::new();
     tokio::spawn(kafka::watch(&cluster, health.component("aggregator.kafka"), followers.clone())?);

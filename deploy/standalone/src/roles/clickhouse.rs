@@ -1,18 +1,24 @@
 //! `whence clickhouse`: the embedded ClickHouse alone; also the child of `whence up`.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use whence_clickhouse_embedded::{EngineLimits, ServerConfig, ServerLimits, listener, metrics, serve};
+use whence_clickhouse_embedded::confine::{self, Confined, Reach};
+use whence_clickhouse_embedded::rights::Databases;
+use whence_clickhouse_embedded::{
+    EngineLimits, ScratchLimits, ServerConfig, ServerLimits, listener, metrics, serve,
+};
 use whence_runtime::settings;
 use whence_runtime::shutdown::on_signals;
 use whence_runtime::telemetry::{install_panic_hook, start_logs};
 
 use crate::addresses::url;
 use crate::failure::{Failure, chain};
-use crate::parts::engine::{SUPERVISED, library};
+use crate::parts::accounts::Embedded;
+use crate::parts::engine::{SCRATCH, SUPERVISED, library};
 use crate::parts::store;
 use crate::process::{self, Process, Role};
 use crate::settings::{ClickHouseRoleSettings, load};
@@ -32,13 +38,18 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let loaded = load::<ClickHouseRoleSettings>(flags)?;
     let settings = loaded.settings;
     let library = library(&settings.engine)?;
-    let config = |data| server(&settings, library, data);
+    let config = |data, accounts| server(&settings, library.clone(), data, accounts);
     if flags.get_flag(SUPERVISED) {
-        return supervised(&settings, config(settings.process.data.data.clone()));
+        let data = settings.process.data.data.clone();
+        let accounts = Embedded::ensure(&data, &settings.account, &settings.engine)?;
+        return supervised(&settings, config(data, accounts));
     }
+    let confined = confine(&settings.process.data.data, &library)?;
     let role = Role { name: "clickhouse", required: None };
     process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
-        let config = config(process.data.engine());
+        confine::tell(confined);
+        let accounts = Embedded::ensure(process.data.path(), &settings.account, &settings.engine)?;
+        let config = config(process.data.engine(), accounts);
         alone(&settings, config, process).await
     })
 }
@@ -47,11 +58,21 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 fn supervised(settings: &ClickHouseRoleSettings, config: ServerConfig) -> Result<(), Failure> {
     start_logs(&settings.process.log)?;
     install_panic_hook();
+    confine::tell(confine(&config.data, &config.library)?);
     process::runtime(settings.process.workers.workers)?.block_on(async {
         let stop = on_signals().map_err(Failure::Process)?;
         let listener = listen(settings)?;
         end_with(serve(config, listener, stop).await.map_err(Failure::from))
     })
+}
+
+/// Leaves this process its folder and what it needs to run. Before it has other threads, which would keep
+/// their rights.
+fn confine(data: &Path, library: &Path) -> Result<Confined, Failure> {
+    std::fs::create_dir_all(data).map_err(Failure::Process)?;
+    let read = library.parent().map(Path::to_owned).into_iter().collect();
+    let reach = Reach { data: data.to_owned(), read, connects: false };
+    confine::confine(&reach).map_err(|error| Failure::Confine(Box::new(error)))
 }
 
 async fn alone(
@@ -96,11 +117,16 @@ fn server(
     settings: &ClickHouseRoleSettings,
     library: std::path::PathBuf,
     data: std::path::PathBuf,
+    accounts: Embedded,
 ) -> ServerConfig {
     let engine = &settings.engine;
+    let Embedded { owner, reader } = accounts;
     ServerConfig {
-        user: settings.account.clickhouse_user.clone(),
-        password: settings.account.clickhouse_password.clone(),
+        reader: Some(reader),
+        databases: Databases {
+            owned: vec![settings.account.clickhouse_database.clone()],
+            scratch: SCRATCH.to_owned(),
+        },
         engine: EngineLimits {
             memory_bytes_max: engine.clickhouse_memory_max.as_u64(),
             query_memory_bytes_max: engine.clickhouse_query_memory_max.as_u64(),
@@ -110,9 +136,17 @@ fn server(
         limits: ServerLimits {
             queries_max: engine.clickhouse_queries_max,
             inserts_max: engine.clickhouse_inserts_max,
+            reader_queries_max: engine.clickhouse_reader_queries_max,
+            reader_memory_bytes_max: engine.clickhouse_reader_memory_max.as_u64(),
+            reader_seconds_max: engine.clickhouse_reader_query_timeout.as_secs().max(1),
+            scratch: ScratchLimits {
+                bytes_max: engine.clickhouse_scratch_max.as_u64(),
+                tables_max: engine.clickhouse_scratch_tables_max,
+                age_max: engine.clickhouse_scratch_age_max,
+            },
             ..ServerLimits::default()
         },
-        ..ServerConfig::new(library, data)
+        ..ServerConfig::new(library, data, owner)
     }
 }
 

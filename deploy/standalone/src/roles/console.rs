@@ -7,6 +7,7 @@ use whence_runtime::settings;
 
 use super::keys;
 use crate::failure::Failure;
+use crate::parts::accounts::{self, Login};
 use crate::parts::console::{Console, Keys};
 use crate::parts::registry::Opened;
 use crate::parts::store;
@@ -35,9 +36,10 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(), Failure> {
     let secrets = keys::secrets(&settings.secrets, &process)?;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
-    let url = settings.clickhouse.clickhouse_url.as_ref().expect("the settings were checked for it");
+    let given = settings.clickhouse.clickhouse_url.as_deref().expect("the settings were checked for it");
+    let url = accounts::bare(given);
     process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
-    let client = store::client(url, &settings.clickhouse, &settings.account);
+    let client = store::client(&url, &Login::given(&settings.account, Some(given)));
     let registry = Opened::kafka(cluster, &process).await?;
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);

@@ -22,6 +22,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::console::{Console, Keys};
 use crate::parts::journals::{self, Journal};
 use crate::parts::shipper::{self, Shipper};
+use crate::parts::accounts::{self, Embedded, Login};
 use crate::parts::{dimensions, engine, kafka, outbound, store};
 use crate::process::Process;
 use crate::secrets::Secrets;
@@ -90,16 +91,15 @@ impl Facts {
             clickhouse(&mut self.engine, around, process),
         );
         shipping?;
-        let client = client?;
-        process.book.note(|addresses| addresses.clickhouse = Some(client.url.clone()))?;
-        let client = client.client;
+        let Ready { url, client, reader } = client?;
+        process.book.note(|addresses| addresses.clickhouse = Some(url))?;
         let component = process.health.component(store::COMPONENT);
         tokio::spawn(store::watch(client.clone(), component, self.followers.clone()));
         dimensions::start(&client, around.registry, &process.health, &self.followers);
 
         let keys = Keys { registry: Arc::clone(around.registry), admin: around.admin.clone() };
         let identity = around.secrets.identity.clone();
-        let console = Console::start(&settings.console, client.clone(), identity, keys).await?;
+        let console = Console::start(&settings.console, reader, identity, keys).await?;
         process.book.note(|addresses| addresses.console = Some(console.url()))?;
         self.console = Some(console);
 
@@ -175,6 +175,8 @@ async fn ship(
 struct Ready {
     url: String,
     client: Client,
+    /// For questions of people, which must not take the places of blocks and look-ups.
+    reader: Client,
 }
 
 /// A client of the given server, or of the embedded engine, which is started; with the tables in it.
@@ -185,11 +187,17 @@ async fn clickhouse(
 ) -> Result<Ready, Failure> {
     let settings = around.settings;
     let component = process.health.component(store::COMPONENT);
-    let url = match &settings.clickhouse.clickhouse_url {
-        Some(url) => url.clone(),
+    let given = settings.clickhouse.clickhouse_url.as_deref();
+    let mut owner = Login::given(&settings.account, given);
+    let mut reader = owner.clone();
+    let url = match given {
+        Some(url) => accounts::bare(url),
         None => {
             let data = process.data.engine();
-            let call = engine::Call::new(data, &settings.engine, &settings.account, around.effective)?;
+            let accounts = Embedded::ensure(process.data.path(), &settings.account, &settings.engine)?;
+            owner = accounts::login(&accounts.owner, &settings.account);
+            reader = accounts::login(&accounts.reader, &settings.account);
+            let call = engine::Call::new(data, &settings.engine, accounts, around.effective)?;
             let started =
                 engine::start(Arc::new(call), &settings.engine, process.limit(), &component).await?;
             let address = started.address();
@@ -197,7 +205,7 @@ async fn clickhouse(
             url(address)
         }
     };
-    let client = store::client(&url, &settings.clickhouse, &settings.account);
-    store::prepare_until_done(&client, &settings.clickhouse, &component).await;
-    Ok(Ready { url, client })
+    let (client, reader) = (store::client(&url, &owner), store::client(&url, &reader));
+    store::prepare_until_done(&client, &settings.clickhouse, &owner.database, &component).await;
+    Ok(Ready { url, client, reader })
 }

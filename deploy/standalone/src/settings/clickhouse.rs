@@ -9,6 +9,7 @@ use whence_aggregator::clickhouse::StoreSettings;
 use whence_aggregator::clickhouse::migrate::TableSettings;
 use whence_aggregator::filter::FilterSettings;
 use whence_aggregator::partition::LoopSettings;
+use whence_clickhouse_embedded::Account;
 use whence_runtime::settings::{ByteSize, Secret};
 use whence_schemas::sql::Topology;
 
@@ -18,8 +19,6 @@ whence_runtime::settings! {
         /// Address of a ClickHouse server, such as `http://clickhouse:8123`; without one, `whence up` runs
         /// the embedded engine.
         pub clickhouse_url: Option<String>,
-        /// Database with whence's tables.
-        pub clickhouse_database: String = "whence",
         /// Name of a replicated cluster in the server's settings; none: one server.
         pub clickhouse_cluster: Option<String>,
         /// Every insert is on the disk before it counts. On by default, but for a cluster.
@@ -33,9 +32,12 @@ whence_runtime::settings! {
 whence_runtime::settings! {
     /// ClickHouse account
     pub struct AccountSettings {
+        /// Database with whence's tables.
+        pub clickhouse_database: String = "whence",
         /// User of ClickHouse.
         pub clickhouse_user: String = "default",
-        /// Password of that user; the embedded engine asks for it, too, if one is set.
+        /// Password of that user. The embedded engine's is made at the first start and kept in the folder, in
+        /// `clickhouse-password`, unless one is given.
         pub clickhouse_password: Option<Secret>,
     }
 }
@@ -43,7 +45,8 @@ whence_runtime::settings! {
 whence_runtime::settings! {
     /// Embedded ClickHouse
     pub struct EngineSettings {
-        /// Address of the embedded ClickHouse. Beyond this machine it needs a password.
+        /// Address of the embedded ClickHouse. It speaks no TLS: beyond this machine, put something before it that
+        /// does.
         pub clickhouse_listen: SocketAddr = "127.0.0.1:8123",
         /// The engine, a `libchdb.so`; by default the one that `deploy/clickhouse/fetch-engine` has fetched.
         pub clickhouse_engine: Option<PathBuf>,
@@ -57,6 +60,23 @@ whence_runtime::settings! {
         pub clickhouse_queries_max: usize = "8" in 1..=256,
         /// Inserts at a time; more wait. Queries do not take their places.
         pub clickhouse_inserts_max: usize = "4" in 1..=64,
+        /// Password of the user `reader`, for people and their tools: reads everything, and makes tables in the
+        /// database `scratch`. Made at the first start and kept in the folder, in `clickhouse-reader-password`,
+        /// unless one is given.
+        pub clickhouse_reader_password: Option<Secret>,
+        /// Statements of the reader, the console included, at a time; more wait. They take no place of the
+        /// aggregator's.
+        pub clickhouse_reader_queries_max: usize = "4" in 1..=64,
+        /// Memory of all statements of the reader together; each may take its part of it.
+        pub clickhouse_reader_memory_max: ByteSize = "2GiB" in ByteSize::mib(64)..,
+        /// Time of one statement of the reader.
+        pub clickhouse_reader_query_timeout: Duration = "5m" in Duration::from_secs(1)..=Duration::from_secs(86_400),
+        /// Size of all tables in the database `scratch`.
+        pub clickhouse_scratch_max: ByteSize = "1GiB" in ByteSize::mib(1)..,
+        /// Tables and views in the database `scratch`.
+        pub clickhouse_scratch_tables_max: u64 = "100" in 1..=10_000,
+        /// How long after its last change a table of the database `scratch` stays.
+        pub clickhouse_scratch_age_max: Duration = "168h" in Duration::from_secs(60)..=Duration::from_secs(31_536_000),
     }
 }
 
@@ -112,12 +132,7 @@ impl ClickHouseSettings {
 
     /// What is wrong with them.
     pub fn mistakes(&self) -> Vec<String> {
-        let is_name =
-            |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         let mut mistakes = Vec::new();
-        if !is_name(&self.clickhouse_database) {
-            mistakes.push("clickhouse-database must be made of letters, digits and `_`".to_owned());
-        }
         if self.clickhouse_cluster.is_some() && self.clickhouse_url.is_none() {
             mistakes.push(
                 "clickhouse-cluster needs clickhouse-url: the embedded engine has no cluster".to_owned(),
@@ -128,6 +143,33 @@ impl ClickHouseSettings {
             && !schemes.iter().any(|scheme| url.starts_with(scheme))
         {
             mistakes.push("clickhouse-url must begin with http:// or https://".to_owned());
+        }
+        mistakes
+    }
+}
+
+impl AccountSettings {
+    /// What is wrong with them.
+    pub fn mistakes(&self) -> Vec<String> {
+        let name = self.clickhouse_database.as_str();
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !is_name || ["default", "scratch", "system", "information_schema"].contains(&name) {
+            let text = "clickhouse-database must be made of letters, digits and `_`, and be no database of the engine's";
+            return vec![text.to_owned()];
+        }
+        Vec::new()
+    }
+}
+
+impl EngineSettings {
+    /// What is wrong with them.
+    pub fn mistakes(&self, account: &AccountSettings) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if account.clickhouse_user == Account::READER {
+            mistakes.push("clickhouse-user must not be `reader`, which is the embedded engine's other user".into());
+        }
+        if self.clickhouse_reader_memory_max.as_u64() >= self.clickhouse_memory_max.as_u64() {
+            mistakes.push("clickhouse-reader-memory-max must be less than clickhouse-memory-max".to_owned());
         }
         mistakes
     }

@@ -71,6 +71,7 @@ whence_runtime::compose! {
         pub account: AccountSettings,
         pub engine: EngineSettings,
     }
+    check clickhouse_fits_together
 }
 
 whence_runtime::compose! {
@@ -180,7 +181,13 @@ whence_runtime::compose! {
 
 fn up_fits_together(up: &UpSettings) -> Vec<String> {
     let sizes = up.journals.mistakes(up.edge.edge_threads);
-    [sizes, up.webhooks.mistakes(), up.clickhouse.mistakes(), up.kafka.mistakes()].concat()
+    let engine = up.engine.mistakes(&up.account);
+    [sizes, up.webhooks.mistakes(), up.clickhouse.mistakes(), up.account.mistakes(), engine, up.kafka.mistakes()]
+        .concat()
+}
+
+fn clickhouse_fits_together(role: &ClickHouseRoleSettings) -> Vec<String> {
+    [role.account.mistakes(), role.engine.mistakes(&role.account)].concat()
 }
 
 fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
@@ -196,45 +203,46 @@ fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
 }
 
 fn aggregate_fits_together(aggregate: &AggregateSettings) -> Vec<String> {
-    let AggregateSettings { clickhouse, kafka, secrets, webhooks, .. } = aggregate;
-    [reads_kafka_and_clickhouse(clickhouse, kafka, secrets), webhooks.mistakes()].concat()
+    let AggregateSettings { clickhouse, account, kafka, secrets, webhooks, .. } = aggregate;
+    [reads_kafka_and_clickhouse(clickhouse, account, kafka, secrets), webhooks.mistakes()].concat()
 }
 
 fn console_fits_together(console: &ConsoleRoleSettings) -> Vec<String> {
-    reads_kafka_and_clickhouse(&console.clickhouse, &console.kafka, &console.secrets)
+    reads_kafka_and_clickhouse(&console.clickhouse, &console.account, &console.kafka, &console.secrets)
 }
 
 fn reads_kafka_and_clickhouse(
     clickhouse: &ClickHouseSettings,
+    account: &AccountSettings,
     kafka: &KafkaSettings,
     secrets: &SecretsSettings,
 ) -> Vec<String> {
     let url = required(clickhouse.clickhouse_url.is_none(), "clickhouse-url", "WHENCE_CLICKHOUSE_URL", "");
-    [clickhouse.mistakes(), kafka.mistakes(), needs_kafka(kafka), url, needs_secrets(secrets)].concat()
+    [clickhouse.mistakes(), account.mistakes(), kafka.mistakes(), needs_kafka(kafka), url, needs_secrets(secrets)].concat()
 }
 
 fn migrate_fits_together(migrate: &MigrateSettings) -> Vec<String> {
-    migrate.clickhouse.mistakes()
+    [migrate.clickhouse.mistakes(), migrate.account.mistakes()].concat()
 }
 
 fn report_fits_together(report: &ReportSettings) -> Vec<String> {
-    report.clickhouse.mistakes()
+    [report.clickhouse.mistakes(), report.account.mistakes()].concat()
 }
 
 fn lineage_fits_together(lineage: &LineageSettings) -> Vec<String> {
-    lineage.clickhouse.mistakes()
+    [lineage.clickhouse.mistakes(), lineage.account.mistakes()].concat()
 }
 
 fn try_fits_together(trial: &TrySettings) -> Vec<String> {
-    trial.clickhouse.mistakes()
+    [trial.clickhouse.mistakes(), trial.account.mistakes()].concat()
 }
 
 fn desk_fits_together(desk: &DeskSettings) -> Vec<String> {
-    desk.clickhouse.mistakes()
+    [desk.clickhouse.mistakes(), desk.account.mistakes()].concat()
 }
 
 fn courier_fits_together(courier: &CourierSettings) -> Vec<String> {
-    [courier.clickhouse.mistakes(), courier.webhooks.mistakes()].concat()
+    [courier.clickhouse.mistakes(), courier.account.mistakes(), courier.webhooks.mistakes()].concat()
 }
 
 fn topics_fit_together(topics: &TopicsSettings) -> Vec<String> {

@@ -16,7 +16,7 @@ use whence_schemas::ids::ProgramId;
 use super::sending::Sender;
 use super::table::Table;
 use crate::failure::Failure;
-use crate::parts::store;
+use crate::parts::accounts::OWNER_PASSWORD;
 use crate::settings::CourierSettings;
 
 /// Who delivers to this endpoint.
@@ -41,8 +41,7 @@ pub async fn courier(
         return Err(Failure::Usage(format!("the endpoint {endpoint} is disabled")));
     }
     let named = settings.webhooks.named().map_err(|error| Failure::Usage(error.to_string()))?;
-    let url = super::clickhouse_url(&settings.clickhouse, &settings.data);
-    let client = store::client(&url, &settings.clickhouse, &settings.account);
+    let client = super::client(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
     let deliveries = &settings.deliveries;
     Ok(Courier {
         tables: Tables::new(client, settings.clickhouse.clickhouse_cluster.is_some(), super::ANSWER_MAX),

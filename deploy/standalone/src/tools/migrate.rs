@@ -1,17 +1,28 @@
 //! `whence migrate`: brings a ClickHouse database to the tables this version needs. Forward only, and
 //! harmless when there is nothing to do.
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use whence_clickhouse_embedded::rights::{Databases, ReaderLimits, script};
 use whence_runtime::settings;
 
 use crate::failure::Failure;
+use crate::parts::accounts::OWNER_PASSWORD;
+use crate::parts::engine::SCRATCH;
 use crate::parts::store;
 use crate::settings::{MigrateSettings, load};
+
+const GRANTS: &str = "grants";
+/// What a reader may take of a server that others use, too.
+const READER: ReaderLimits = ReaderLimits { memory_bytes_max: 2 << 30, seconds_max: 300, queries_max: 8 };
 
 /// `whence migrate`
 pub fn command() -> Command {
     let about = "Creates or updates whence's tables in ClickHouse";
-    settings::command::<MigrateSettings>(Command::new("migrate").about(about))
+    let grants = Arg::new(GRANTS)
+        .long(GRANTS)
+        .action(ArgAction::SetTrue)
+        .help("Print the roles of whence and of its readers as SQL for an administrator, and change nothing");
+    settings::command::<MigrateSettings>(Command::new("migrate").about(about)).arg(grants)
 }
 
 /// Runs the migrations that have not run.
@@ -20,12 +31,23 @@ pub fn command() -> Command {
 /// ClickHouse refuses, or the database is another version's.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<MigrateSettings>(flags)?.settings;
-    let url = super::clickhouse_url(&settings.clickhouse, &settings.data);
-    let client = store::client(&url, &settings.clickhouse, &settings.account);
-    let ran = super::ask(&settings.log, async { Ok(store::prepare(&client, &settings.clickhouse).await?) })?;
-    let database = &settings.clickhouse.clickhouse_database;
+    if flags.get_flag(GRANTS) {
+        return super::print(&grants(&settings));
+    }
+    let client = super::client(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
+    let database = &settings.account.clickhouse_database;
+    let prepared = async { Ok(store::prepare(&client, &settings.clickhouse, database).await?) };
+    let ran = super::ask(&settings.log, prepared)?;
     super::print(&match ran.len() {
         0 => format!("{database} is up to date\n"),
         count => format!("{database} is up to date, {count} migrations ran\n"),
     })
+}
+
+fn grants(settings: &MigrateSettings) -> String {
+    let databases = Databases {
+        owned: vec![settings.account.clickhouse_database.clone()],
+        scratch: SCRATCH.to_owned(),
+    };
+    script(&databases, settings.clickhouse.clickhouse_cluster.as_deref(), &READER)
 }

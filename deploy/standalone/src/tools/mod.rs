@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use clickhouse::Client;
 use secrecy::{ExposeSecret, SecretString};
+use whence_clickhouse_embedded::{Account, passwords};
 use whence_ingest::api::admin_key;
 use whence_runtime::telemetry::{LogSettings, start_logs};
 use whence_schemas::ids::ProgramId;
@@ -32,6 +33,7 @@ use whence_schemas::ids::ProgramId;
 use crate::addresses::{self, Addresses};
 use crate::data_dir;
 use crate::failure::Failure;
+use crate::parts::accounts::{self, Login, READER_PASSWORD};
 use crate::parts::store;
 use crate::secrets::{Secrets, load};
 use crate::settings::{AccountSettings, CallSettings, ClickHouseSettings, DataSettings, SecretsSettings};
@@ -62,13 +64,37 @@ fn ask<T>(log: &LogSettings, question: impl Future<Output = Result<T, Failure>>)
 /// ClickHouse's address: the given one, or what the process of the data folder has noted.
 fn clickhouse_url(clickhouse: &ClickHouseSettings, data: &DataSettings) -> String {
     let noted = || addresses::read(&data.data.join("addresses.json"))?.clickhouse;
-    clickhouse.clickhouse_url.clone().or_else(noted).unwrap_or_else(|| ENGINE_DEFAULT.to_owned())
+    let given = clickhouse.clickhouse_url.as_deref().map(accounts::bare);
+    given.or_else(noted).unwrap_or_else(|| ENGINE_DEFAULT.to_owned())
 }
 
 /// A client for questions that change nothing.
-fn reader(clickhouse: &ClickHouseSettings, account: &AccountSettings, data: &DataSettings) -> Client {
-    let url = clickhouse_url(clickhouse, data);
-    whence_console::ask::reader(store::client(&url, clickhouse, account), ANSWER_MAX)
+fn reader(
+    clickhouse: &ClickHouseSettings,
+    account: &AccountSettings,
+    data: &DataSettings,
+) -> Result<Client, Failure> {
+    let client = client(clickhouse, account, data, READER_PASSWORD)?;
+    Ok(whence_console::ask::reader(client, ANSWER_MAX))
+}
+
+/// A client with the given account, or with one of the folder's embedded engine: the owner's or the
+/// reader's, by the file with its password.
+fn client(
+    clickhouse: &ClickHouseSettings,
+    account: &AccountSettings,
+    data: &DataSettings,
+    password_file: &str,
+) -> Result<Client, Failure> {
+    let mut login = Login::given(account, clickhouse.clickhouse_url.as_deref());
+    let kept = data.data.join(password_file);
+    if clickhouse.clickhouse_url.is_none() && login.password.is_none() && kept.exists() {
+        login.password = Some(passwords::read(&kept)?);
+        if password_file == READER_PASSWORD {
+            Account::READER.clone_into(&mut login.user);
+        }
+    }
+    Ok(store::client(&clickhouse_url(clickhouse, data), &login))
 }
 
 /// Where a part answers: the given address, or what the process of the data folder has noted.

@@ -11,7 +11,7 @@ use whence_schemas::time::UnixMs;
 
 use super::table::{Align, Table};
 use crate::failure::Failure;
-use crate::parts::store;
+use crate::parts::accounts::READER_PASSWORD;
 use crate::settings::{ReportSettings, load};
 
 /// A report: its name, its view, and whether its rows are of programs.
@@ -105,8 +105,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let table = report.table(as_of.is_some())?;
     let asked = Asked { table: &table, program, as_of };
     let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
-    let url = super::clickhouse_url(&settings.clickhouse, &settings.data);
-    let client = store::client(&url, &settings.clickhouse, &settings.account);
+    let client = super::client(&settings.clickhouse, &settings.account, &settings.data, READER_PASSWORD)?;
     let printed = super::ask(&settings.log, async {
         match text("format").expect("has a default").as_str() {
             "json" => fetch(&client, &asked, limit, "JSON").await,

@@ -56,7 +56,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         after: flags.get_one::<Place>("after").copied(),
         limit: flags.get_one::<u32>("limit").copied().expect("has a default"),
     };
-    let client = super::reader(&settings.clickhouse, &settings.account, &settings.data);
+    let client = super::reader(&settings.clickhouse, &settings.account, &settings.data)?;
     let page = super::ask(&settings.log, async { Ok(page(&client, &selection).await?) })?;
     super::print(&match text("format").as_deref() {
         Some("json") => {

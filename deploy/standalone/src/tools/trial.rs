@@ -74,7 +74,7 @@ fn trial(settings: &TrySettings) -> Result<Trial, Failure> {
         edge,
         api,
         key: super::api_key(call, data)?,
-        client: super::reader(&settings.clickhouse, &settings.account, &settings.data),
+        client: super::reader(&settings.clickhouse, &settings.account, &settings.data)?,
         keys: super::secrets(&settings.secrets, &settings.data)?.keys,
         patience: Duration::ZERO,
     })

@@ -4,6 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 /// An answer; of status 0 where there is none.
 #[derive(Debug, Default)]
 pub struct Answer {
@@ -19,7 +22,7 @@ impl Answer {
     }
 }
 
-/// Asks `http://HOST:PORT`. A failed connection is an answer without a status: whoever is asked may be
+/// Asks `http://HOST:PORT` or `http://USER:PASSWORD@HOST:PORT`. A failed connection is an answer without a status: whoever is asked may be
 /// down on purpose.
 pub fn ask(base: &str, method: &str, path: &str, headers: &[(&str, String)], body: &str) -> Answer {
     exchange(base, method, path, headers, body).unwrap_or_default()
@@ -33,11 +36,15 @@ fn exchange(
     body: &str,
 ) -> std::io::Result<Answer> {
     let authority = base.strip_prefix("http://").expect("plain http");
+    let (credentials, authority) = authority.rsplit_once('@').unwrap_or(("", authority));
     let mut stream = TcpStream::connect(authority)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
         request.push_str(&format!("host: {authority}\r\n"));
+    }
+    if !credentials.is_empty() {
+        request.push_str(&format!("authorization: Basic {}\r\n", STANDARD.encode(credentials)));
     }
     if !body.is_empty() {
         request.push_str(&format!("content-length: {}\r\n", body.len()));

@@ -132,9 +132,16 @@ impl Role {
         (noted["pid"] == self.child.id()).then_some(noted)
     }
 
-    /// An address that the role has noted, such as `edge`.
+    /// An address that the role has noted, such as `edge`. That of the embedded ClickHouse has its owner's
+    /// user and password in it.
     pub fn address(&self, name: &str) -> String {
-        self.noted().unwrap()[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned()
+        let noted = self.noted().unwrap()[name].as_str().unwrap_or_else(|| panic!("no {name}")).to_owned();
+        match fs::read_to_string(self.data.join("clickhouse-password")) {
+            Ok(password) if name == "clickhouse" => {
+                noted.replacen("://", &format!("://default:{}@", password.trim()), 1)
+            }
+            _ => noted,
+        }
     }
 
     /// Its folder.

@@ -21,7 +21,7 @@ pub struct SettingLimits {
 }
 
 /// What everybody may set: how results look, how text is read, and tighter bounds.
-const EVERYBODY: [&str; 140] = [
+const EVERYBODY: [&str; 141] = [
     "aggregate_functions_null_for_empty",
     "allow_experimental_analyzer",
     "allow_experimental_dynamic_type",
@@ -152,6 +152,7 @@ const EVERYBODY: [&str; 140] = [
     "read_overflow_mode",
     "receive_timeout",
     "result_overflow_mode",
+    "select_sequential_consistency",
     "send_progress_in_http_headers",
     "send_timeout",
     "session_timezone",
@@ -168,7 +169,7 @@ const EVERYBODY: [&str; 140] = [
 const BOUNDED: [&str; 3] = ["max_memory_usage", "max_execution_time", "max_threads"];
 
 /// What the process itself sets besides.
-const OWNER: [&str; 26] = [
+const OWNER: [&str; 25] = [
     "alter_sync",
     "compatibility",
     "deduplicate_blocks_in_dependent_materialized_views",
@@ -191,7 +192,6 @@ const OWNER: [&str; 26] = [
     "parallel_view_processing",
     "priority",
     "query_cache_ttl",
-    "select_sequential_consistency",
     "throw_on_max_partitions_per_insert_block",
     "use_query_cache",
     "use_uncompressed_cache",
