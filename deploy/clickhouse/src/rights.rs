@@ -14,8 +14,8 @@
 //! source: files, addresses, other servers. What the library was asked for and does not do: `EXECUTE AS`
 //! (impersonation is off and no configuration turns it on), the options of `access_control_improvements`
 //! (`table_engines_require_grant`, `select_from_system_db_requires_grant` are not read), a user by
-//! argument. Engines without a source and the tables of `system` are therefore bounded by
-//! `sql::allow` alone.
+//! argument. Engines without a source, the tables of `system`, and `KILL QUERY` (everybody may end what runs
+//! as their own user, and all do) are therefore bounded by `sql::allow` alone.
 //!
 //! The same grants, as SQL for a real server: [`script`].
 

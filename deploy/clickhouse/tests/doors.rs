@@ -594,3 +594,26 @@ fn a_readers_heavy_statements_stop_neither_inserts_nor_lookups_of_the_owner() {
         assert!(matches!(greedy.code(), Some(241 | 202)), "{}", greedy.text());
     });
 }
+
+#[test]
+fn the_roles_for_a_real_server_are_statements_that_the_engine_can_read() {
+    use whence_clickhouse_embedded::rights::{Databases, ReaderLimits, script};
+
+    let engine = engine();
+    let databases = Databases { owned: vec!["whence".into()], scratch: "scratch".into() };
+    let limits = ReaderLimits { memory_bytes_max: 1 << 30, seconds_max: 60, queries_max: 8 };
+    for cluster in [None, Some("main")] {
+        let script = script(&databases, cluster, &limits);
+        let code: String = script.lines().filter(|line| !line.starts_with("--")).collect();
+        let statements: Vec<&str> = code.split(';').filter(|statement| !statement.is_empty()).collect();
+        assert!(statements.len() > 40, "{script}");
+        for statement in statements {
+            let read = engine.query(&format!("SELECT formatQuerySingleLine('{}')", statement.replace('\'', "\\'")));
+            assert!(read.starts_with("CREATE") || read.starts_with("GRANT"), "{statement}: {read}");
+            assert_eq!(read.contains("ON CLUSTER"), cluster.is_some(), "{statement}");
+        }
+        for refused in ["DICTIONARY", "FUNCTION", "SOURCES", "ALL ON", "EXCHANGE", "DETACH"] {
+            assert!(!script.contains(refused), "{refused}");
+        }
+    }
+}

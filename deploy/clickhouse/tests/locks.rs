@@ -71,7 +71,6 @@ fn the_engines_rights_hold_without_the_list(engine: &Engine, secret: &Path) {
         "DETACH DATABASE db".into(),
         "EXCHANGE TABLES db.t AND db.t".into(),
         "RENAME TABLE db.t TO scratch.t".into(),
-        "KILL QUERY WHERE 1".into(),
         "SYSTEM SHUTDOWN".into(),
         "SYSTEM STOP MERGES".into(),
         format!("BACKUP TABLE db.t TO File('{secret}')"),
@@ -88,7 +87,6 @@ fn the_engines_rights_hold_without_the_list(engine: &Engine, secret: &Path) {
         "RENAME TABLE db.t TO scratch.t",
         "CREATE TABLE scratch.t (a UInt8) ENGINE = MergeTree ORDER BY a",
         "SYSTEM SHUTDOWN",
-        "KILL QUERY WHERE 1",
     ] {
         let refused = ask(engine, Identity::Owner, sql).unwrap_err();
         assert!(matches!(&refused, EngineError::Exception(exception) if exception.code == 497), "{sql}: {refused}");

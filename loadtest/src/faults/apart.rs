@@ -5,9 +5,10 @@ use super::{
     FaultError, Ground,
     blocks::BlockLog,
     broker::{Broker, Brokers},
-    load::Load,
+    load::{Load, store},
     roles::{Roles, Until, free_address},
 };
+use crate::oracle::store::StoreAddress;
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// The aggregators.
@@ -21,7 +22,7 @@ pub(super) struct Apart {
     pub roles: Roles,
     logs: BTreeMap<&'static str, BlockLog>,
     replayed_by_metric: u64,
-    pub clickhouse: String,
+    pub clickhouse: StoreAddress,
     edge: String,
     api: String,
     key: PathBuf,
@@ -49,7 +50,9 @@ impl Apart {
         let clickhouse = free_address();
         roles.add("clickhouse", "clickhouse", &["--clickhouse-listen", &clickhouse])?;
         let clickhouse = roles.wait("clickhouse", Until::Ready).await?.clickhouse.unwrap_or_default();
-        let store = ["--clickhouse-url", &clickhouse];
+        let address = store(&clickhouse, &roles.data("clickhouse"))?;
+        let password = roles.data("clickhouse").join("clickhouse-password").to_string_lossy().into_owned();
+        let store = ["--clickhouse-url", &clickhouse, "--clickhouse-password-file", &password];
         roles.tool(&[&["migrate"], &store[..]].concat()).await?;
 
         let (secrets, key) = (ground.dir.join("secrets.toml"), ground.dir.join("admin-key"));
@@ -78,7 +81,7 @@ impl Apart {
         }
         let logs = AGGREGATORS.map(|name| (name, BlockLog::new(roles.log_path(name)))).into();
         let edge = format!("http://{edge}");
-        Ok(Apart { roles, logs, replayed_by_metric: 0, clickhouse, edge, api, key, broker })
+        Ok(Apart { roles, logs, replayed_by_metric: 0, clickhouse: address, edge, api, key, broker })
     }
 
     /// A load for it.

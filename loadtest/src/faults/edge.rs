@@ -6,7 +6,7 @@
 use super::{
     FaultError, Ground, Outcome,
     blocks::BlockLog,
-    load::{Load, judge, until_answered},
+    load::{Load, judge, store, until_answered},
     outcome::Kill,
     roles::{Roles, Until, free_address},
 };
@@ -55,7 +55,8 @@ pub async fn run(ground: &Ground, kills: u32) -> Result<Outcome, FaultError> {
         })
         .await?;
     roles.wait(NAME, Until::Ready).await?;
-    let verdict = judge(&ledger, &urls[2], true).await?;
+    let store = store(&urls[2], &roles.data(NAME))?;
+    let verdict = judge(&ledger, &store, true).await?;
     replayed_by_metric += roles.counter(NAME, "whence_blocks_replayed_total").await?;
     log.read_on().map_err(failed)?;
     Ok(Outcome {

@@ -118,16 +118,29 @@ pub(super) async fn until_answered(progress: &Progress, wanted: u64) -> Result<(
     }
 }
 
-/// Waits until everything is stored, and compares.
-pub(super) async fn judge(ledger: &Ledger, clickhouse: &str, is_lossy: bool) -> Result<Verdict, FaultError> {
-    let programs = ledger.header.world.programs.iter().map(|program| program.id.clone()).collect();
-    let address = StoreAddress {
-        url: clickhouse.to_owned(),
+/// The embedded ClickHouse at `url` of a process with this data folder.
+///
+/// # Errors
+/// The folder has no password.
+pub(super) fn store(url: &str, data: &Path) -> Result<StoreAddress, FaultError> {
+    let path = data.join("clickhouse-password");
+    let password = std::fs::read_to_string(&path).map_err(|source| FaultError::File { path, source })?;
+    Ok(StoreAddress {
+        url: url.to_owned(),
         database: "whence".into(),
         user: "default".into(),
-        password: String::new(),
-    };
-    let store = Store::new(&address, programs);
+        password: password.trim_end().to_owned(),
+    })
+}
+
+/// Waits until everything is stored, and compares.
+pub(super) async fn judge(
+    ledger: &Ledger,
+    address: &StoreAddress,
+    is_lossy: bool,
+) -> Result<Verdict, FaultError> {
+    let programs = ledger.header.world.programs.iter().map(|program| program.id.clone()).collect();
+    let store = Store::new(address, programs);
     let patience = Patience {
         deadline: Duration::from_secs(600),
         standstill: Duration::from_secs(60),
