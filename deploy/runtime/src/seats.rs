@@ -138,6 +138,15 @@ impl<T> Seats<T> {
         Seating::Seat(seat)
     }
 
+    /// Who is to be told to go although nobody has come for the seat: the machine is out of what a connection
+    /// needs.
+    pub fn make_room(&mut self) -> Option<usize> {
+        match self.room(None) {
+            Seating::After(seat) => Some(seat),
+            _ => None,
+        }
+    }
+
     /// Somebody who can go.
     #[cold]
     fn room(&mut self, of: Option<Prefix>) -> Seating {
@@ -222,13 +231,22 @@ impl<T> Seats<T> {
 
     /// Something came that is no whole request yet, or an answer is not taken.
     pub fn begun(&mut self, seat: usize) {
-        self.does(seat, Doing::Begun);
+        // What comes while a request is worked on is the rest of it.
+        if self.seats[seat].doing == Doing::Idle {
+            self.does(seat, Doing::Begun);
+        }
     }
 
     /// A whole request came that is being worked on, until [`heard`](Self::heard) says that it is answered.
     pub fn served(&mut self, seat: usize) {
         self.heard(seat);
         self.does(seat, Doing::Served);
+    }
+
+    /// Whether a request from this seat is being worked on.
+    #[must_use]
+    pub fn is_served(&self, seat: usize) -> bool {
+        self.seats[seat].doing == Doing::Served
     }
 
     fn does(&mut self, seat: usize, doing: Doing) {
