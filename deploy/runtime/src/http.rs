@@ -220,6 +220,8 @@ async fn serve_connection<H, F, B>(
         .serve_connection(Noticed::new(TokioIo::new(stream), noticing), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
+        // First, so that a request that has arrived already is answered whatever comes next.
+        biased;
         ended = connection.as_mut() => ended,
         () = place.told.cancelled() => {
             meters.displaced.increment(1);
