@@ -8,6 +8,7 @@ mod lifecycle;
 mod limits;
 mod open_redirect;
 mod passing;
+mod places;
 mod refusal;
 mod registry;
 mod visitors;
