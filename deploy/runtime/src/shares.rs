@@ -12,10 +12,12 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::{DashMap, Entry};
+use ipnet::IpNet;
 
 use crate::seldom::Seldom;
 
@@ -41,6 +43,39 @@ crate::settings! {
     }
 }
 
+impl ShareSettings {
+    /// The shares of those who call, for all listeners of a process that people and programs call with a key.
+    #[must_use]
+    pub fn callers(&self, proxies: Vec<IpNet>) -> Callers {
+        Callers {
+            connections_percent: self.share_connections_percent,
+            proxies,
+            wrong_keys: Arc::new(Share::per_minute("wrong_keys", self.share_wrong_keys)),
+            unproved: Arc::new(Share::per_minute("unproved_requests", self.share_unproved_requests)),
+        }
+    }
+}
+
+/// What callers of a network share: one for all listeners of a process. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// The part of a listener's connections that one network may have, in percent.
+    pub connections_percent: usize,
+    /// Networks of proxies.
+    pub proxies: Vec<IpNet>,
+    /// Requests with a key that is none.
+    pub wrong_keys: Arc<Share>,
+    /// Requests that prove nothing.
+    pub unproved: Arc<Share>,
+}
+
+impl Default for Callers {
+    /// The shares that nobody has set, and no proxy.
+    fn default() -> Self {
+        crate::settings::defaults::<ShareSettings>().expect("all have defaults").callers(Vec::new())
+    }
+}
+
 /// The time in which a share is used up and filled again.
 const MINUTE: Duration = Duration::from_secs(60);
 /// Networks that a share remembers: 2 MiB of memory.
@@ -63,6 +98,15 @@ impl Prefix {
         }
     }
 
+    /// The network's first address.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        match self.0 & IPV4 {
+            0 => Ipv6Addr::from_bits(u128::from(self.0) << 80).into(),
+            _ => Ipv4Addr::from_bits((self.0 as u32) << 8).into(),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) const fn test(number: u64) -> Self {
         Self(number)
@@ -71,9 +115,9 @@ impl Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 & IPV4 {
-            0 => write!(f, "{}/48", Ipv6Addr::from_bits(u128::from(self.0) << 80)),
-            _ => write!(f, "{}/24", Ipv4Addr::from_bits((self.0 as u32) << 8)),
+        match self.address() {
+            IpAddr::V4(v4) => write!(f, "{v4}/24"),
+            IpAddr::V6(v6) => write!(f, "{v6}/48"),
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct EdgeConfig {
     /// The part of them that one network (/24 or /48) may have, in percent; beyond it its own longest idle
     /// connection is closed for its next one.
     pub connections_share_percent: usize,
+    /// Unknown codes that one network may ask for in a minute; more are answered 429 and recorded as a count.
+    pub unknown_codes_per_minute: u32,
     /// Time for the connections that are open when the edge stops.
     pub drain_timeout: Duration,
     /// Networks of proxies whose `X-Forwarded-For` counts; empty: the client is who connects.
@@ -59,6 +61,7 @@ impl EdgeConfig {
             head_timeout: Duration::from_secs(15),
             connections_max: 20_000,
             connections_share_percent: 25,
+            unknown_codes_per_minute: 300,
             drain_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
             cookie: CookieConfig::default(),

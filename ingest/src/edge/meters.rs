@@ -30,9 +30,11 @@ pub enum Outcome {
     BadRequest,
     /// 405, neither GET nor HEAD.
     Method,
+    /// 429, an unknown code beyond the share of its network.
+    Limited,
 }
 
-const OUTCOMES: [(Outcome, &str); 7] = [
+const OUTCOMES: [(Outcome, &str); 8] = [
     (Outcome::Redirected, "redirected"),
     (Outcome::Fallback, "fallback"),
     (Outcome::Gone, "gone"),
@@ -40,6 +42,7 @@ const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Robots, "robots"),
     (Outcome::BadRequest, "bad_request"),
     (Outcome::Method, "method"),
+    (Outcome::Limited, "limited"),
 ];
 
 const VERDICTS: [Verdict; 7] = [
@@ -190,6 +193,10 @@ fn describe() {
         "Connections closed because no request came, or no answer was taken, in time"
     );
     describe_counter!("whence_edge_accept_errors_total", "Failed accepts");
+    describe_counter!(
+        "whence_edge_unknown_codes_limited_total",
+        "Requests for unknown codes answered 429 because their network had used up its share, by host"
+    );
     describe_counter!(
         "whence_edge_agent_cache_resets_total",
         "Times a core forgot its user agents because they were too many"

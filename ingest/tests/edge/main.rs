@@ -11,5 +11,6 @@ mod passing;
 mod places;
 mod refusal;
 mod registry;
+mod shares;
 mod visitors;
 mod wire;
