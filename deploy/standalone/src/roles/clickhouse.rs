@@ -11,9 +11,9 @@ use whence_clickhouse_embedded::rights::Databases;
 use whence_clickhouse_embedded::{
     EngineLimits, ScratchLimits, ServerConfig, ServerLimits, listener, metrics, serve,
 };
-use whence_runtime::settings;
 use whence_runtime::shutdown::on_signals;
 use whence_runtime::telemetry::{install_panic_hook, start_logs};
+use whence_runtime::{descriptors, settings};
 
 use crate::addresses::url;
 use crate::failure::{Failure, chain};
@@ -58,6 +58,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 fn supervised(settings: &ClickHouseRoleSettings, config: ServerConfig) -> Result<(), Failure> {
     start_logs(&settings.process.log)?;
     install_panic_hook();
+    descriptors::raise().map_err(Failure::Process)?;
     confine::tell(confine(&config.data, &config.library)?);
     process::runtime(settings.process.workers.workers)?.block_on(async {
         let stop = on_signals().map_err(Failure::Process)?;
