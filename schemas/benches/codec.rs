@@ -44,6 +44,7 @@ fn click() -> Click {
         visitor: 0x1234_5678_9abc_def0,
         address: 0x0fed_cba9_8765_4321,
         prefix: 0x1357_9bdf_0246_8ace,
+        requests: 0,
     }
 }
 

@@ -25,6 +25,7 @@ fn click() -> Click {
         visitor: 1,
         address: 2,
         prefix: 3,
+        requests: 0,
     }
 }
 

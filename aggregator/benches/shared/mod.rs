@@ -25,10 +25,10 @@ pub fn cpu_seconds(pid: u32) -> f64 {
 /// A client of this engine, which has the tables now, as the program sets them.
 pub async fn with_tables(engine: &EngineProcess) -> Client {
     let client = Client::default()
-            .with_url(engine.url())
-            .with_user("default")
-            .with_password(engine.password())
-            .with_database("whence");
+        .with_url(engine.url())
+        .with_user("default")
+        .with_password(engine.password())
+        .with_database("whence");
     migrate(&client, "whence", &Topology::Single).await.unwrap();
     let tables = TableSettings { sync: true, blocks_remembered: TableSettings::BLOCKS_REMEMBERED };
     set_tables(&client, &Topology::Single, tables).await.unwrap();

@@ -78,6 +78,8 @@ pub struct Parts {
     pub connections_percent: usize,
     /// Networks of proxies, whose connections are never closed for others.
     pub proxies: Vec<IpNet>,
+    /// Names by which it may be called where it listens on loopback, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
 }
 
 struct Console {
@@ -125,6 +127,7 @@ pub async fn start(
         connections_max: settings.console_connections_max,
         share_percent: parts.connections_percent,
         proxies: parts.proxies,
+        hosts: parts.hosts,
         ..Limits::named("console")
     };
     let patience = settings.console_question_timeout;

@@ -58,7 +58,8 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
     let there = bare.query("SELECT count() FROM system.databases WHERE name = {name:String}");
     let failed = |source| MigrateError::ClickHouse { what: "the database".into(), source };
     if there.param("name", database).fetch_one::<u64>().await.map_err(failed)? == 0 {
-        run(&bare, "the database", &format!("CREATE DATABASE IF NOT EXISTS `{database}`{on_cluster}")).await?;
+        run(&bare, "the database", &format!("CREATE DATABASE IF NOT EXISTS `{database}`{on_cluster}"))
+            .await?;
     }
     let engine = match topology {
         Topology::Single => "ReplacingMergeTree".to_owned(),

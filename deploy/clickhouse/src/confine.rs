@@ -9,8 +9,8 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, PathFdError,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 /// The newest set of rights that this code knows; an older kernel takes what it knows of them.
@@ -76,7 +76,8 @@ pub struct Reach {
 /// The kernel has Landlock and refuses, or the data folder is not there.
 pub fn confine(reach: &Reach) -> Result<Confined, ConfineError> {
     let everything = AccessFs::from_all(NEWEST);
-    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(everything)?;
+    let mut ruleset =
+        Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(everything)?;
     if !reach.connects {
         ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
     }
@@ -114,7 +115,9 @@ pub fn tell(confined: Confined) {
     match confined {
         Confined::Fully => tracing::info!("the engine is confined to its folder by the kernel"),
         Confined::Partly => {
-            tracing::warn!("the kernel confines the engine's files and programs, but not its connections: Linux 6.7 would");
+            tracing::warn!(
+                "the kernel confines the engine's files and programs, but not its connections: Linux 6.7 would"
+            );
         }
         Confined::Not => {
             tracing::warn!("the kernel does not confine the engine: Linux 5.13 with Landlock would");

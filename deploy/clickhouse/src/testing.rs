@@ -98,7 +98,8 @@ impl EngineProcess {
         let mut process = Self { child, address, log, passwords: Default::default() };
         if process.wait_ready() {
             let password = |name: &str| std::fs::read_to_string(data.join(name)).unwrap_or_default();
-            process.passwords = ["password", "reader-password"].map(|name| password(name).trim_end().to_owned());
+            process.passwords =
+                ["password", "reader-password"].map(|name| password(name).trim_end().to_owned());
             return Ok(process);
         }
         Err(TestingError::NotReady { log: process.log() })

@@ -46,12 +46,13 @@ fn every_keyword_is_the_beginning_of_a_served_statement_or_refused() {
     let served = |who: Who| -> &[&str] {
         match who {
             Who::Owner => &[
-                "SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "INSERT", "CREATE",
-                "DROP", "ALTER", "TRUNCATE", "OPTIMIZE",
+                "SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "INSERT",
+                "CREATE", "DROP", "ALTER", "TRUNCATE", "OPTIMIZE",
             ],
-            Who::Reader => {
-                &["SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "INSERT", "CREATE", "DROP"]
-            }
+            Who::Reader => &[
+                "SELECT", "WITH", "FROM", "SHOW", "DESCRIBE", "DESC", "EXISTS", "EXPLAIN", "INSERT",
+                "CREATE", "DROP",
+            ],
         }
     };
     let mut tried = 0;
@@ -64,7 +65,10 @@ fn every_keyword_is_the_beginning_of_a_served_statement_or_refused() {
                 let answer = ask(&engine, who, &sql);
                 if served(who).contains(&first) {
                     // What it does is held by the other tests; here, that nothing else begins a statement.
-                    assert!(answer.status != 200 || !["INSERT", "CREATE", "DROP", "ALTER"].contains(&first), "{sql}");
+                    assert!(
+                        answer.status != 200 || !["INSERT", "CREATE", "DROP", "ALTER"].contains(&first),
+                        "{sql}"
+                    );
                 } else {
                     assert!(matches!(answer.code(), Some(497 | 358)), "{who:?} {sql}: {}", answer.text());
                 }
@@ -108,8 +112,14 @@ fn every_table_engine_is_of_the_mergetree_family_or_refused() {
             assert_eq!(ask(&engine, who, &sql).code(), Some(497), "{who:?} {sql}");
         }
     }
-    assert_eq!(ask(&engine, Who::Owner, "CREATE TABLE whence.e (a String) ENGINE = MergeTree ORDER BY a").status, 200);
-    assert_eq!(ask(&engine, Who::Reader, "CREATE TABLE scratch.e (a String) ENGINE = MergeTree ORDER BY a").status, 200);
+    assert_eq!(
+        ask(&engine, Who::Owner, "CREATE TABLE whence.e (a String) ENGINE = MergeTree ORDER BY a").status,
+        200
+    );
+    assert_eq!(
+        ask(&engine, Who::Reader, "CREATE TABLE scratch.e (a String) ENGINE = MergeTree ORDER BY a").status,
+        200
+    );
 }
 
 #[test]
@@ -320,7 +330,10 @@ fn every_setting_of_the_reader_is_on_the_list_or_refused_and_bounds_hold() {
     }
     let sql = "SELECT 1 SETTINGS max_memory_usage = 1.5e10";
     assert_eq!(ask(&engine, Who::Reader, sql).code(), Some(452));
-    assert_eq!(engine.read("/?max_threads=1&max_execution_time=5", "SELECT getSetting('max_threads')").text(), "1\n");
+    assert_eq!(
+        engine.read("/?max_threads=1&max_execution_time=5", "SELECT getSetting('max_threads')").text(),
+        "1\n"
+    );
     let own = "SELECT getSetting('max_execution_time'), getSetting('max_memory_usage') <= 268435456, getSetting('readonly')";
     assert_eq!(ask(&engine, Who::Reader, own).text(), "60\t1\t2\n");
 }
@@ -486,7 +499,12 @@ fn the_reader_reads_everything_and_changes_nothing_of_the_owners() {
         "CREATE VIEW scratch.view AS SELECT max(a) AS most FROM scratch.mine",
     ];
     for sql in made {
-        assert_eq!(ask(&engine, Who::Reader, sql).status, 200, "{sql}: {}", ask(&engine, Who::Reader, sql).text());
+        assert_eq!(
+            ask(&engine, Who::Reader, sql).status,
+            200,
+            "{sql}: {}",
+            ask(&engine, Who::Reader, sql).text()
+        );
     }
     assert_eq!(engine.read("/?database=scratch", "SELECT most FROM view").text(), "15\n");
     assert_eq!(ask(&engine, Who::Reader, "SELECT count() FROM scratch.mine").text(), "6\n");
@@ -578,13 +596,19 @@ fn a_readers_heavy_statements_stop_neither_inserts_nor_lookups_of_the_owner() {
         let heavy: Vec<_> = (0..16)
             .map(|_| {
                 scope.spawn(move || {
-                    engine.read("/?max_execution_time=20", "SELECT 'heavy', sum(sipHash64(number)) FROM numbers(1000000000000)")
+                    engine.read(
+                        "/?max_execution_time=20",
+                        "SELECT 'heavy', sum(sipHash64(number)) FROM numbers(1000000000000)",
+                    )
                 })
             })
             .collect();
         support::eventually("two of them run", || running() == "2");
         for n in 0..50 {
-            assert_eq!(engine.post("/?query=INSERT+INTO+whence.t+FORMAT+CSV", &[], n.to_string().as_bytes()).status, 200);
+            assert_eq!(
+                engine.post("/?query=INSERT+INTO+whence.t+FORMAT+CSV", &[], n.to_string().as_bytes()).status,
+                200
+            );
             assert_eq!(engine.query("SELECT count() FROM whence.t"), (n + 1).to_string());
         }
         assert_eq!(running(), "2", "no more than two at a time, and they still run");
@@ -608,7 +632,8 @@ fn the_roles_for_a_real_server_are_statements_that_the_engine_can_read() {
         let statements: Vec<&str> = code.split(';').filter(|statement| !statement.is_empty()).collect();
         assert!(statements.len() > 40, "{script}");
         for statement in statements {
-            let read = engine.query(&format!("SELECT formatQuerySingleLine('{}')", statement.replace('\'', "\\'")));
+            let read =
+                engine.query(&format!("SELECT formatQuerySingleLine('{}')", statement.replace('\'', "\\'")));
             assert!(read.starts_with("CREATE") || read.starts_with("GRANT"), "{statement}: {read}");
             assert_eq!(read.contains("ON CLUSTER"), cluster.is_some(), "{statement}");
         }

@@ -223,7 +223,8 @@ async fn a_healthy_server_is_not_killed_however_many_idle_connections_it_has() {
         idle
     });
     let mut state = supervisor.state();
-    let left = tokio::time::timeout(Duration::from_secs(12), state.wait_for(|state| *state != State::Up)).await;
+    let left =
+        tokio::time::timeout(Duration::from_secs(12), state.wait_for(|state| *state != State::Up)).await;
     assert!(left.is_err(), "the supervisor took a healthy engine for dead");
     assert_eq!(children(data.path()), [child]);
     drop(idle);

@@ -11,7 +11,8 @@ use whence_clickhouse_embedded::library;
 use whence_clickhouse_embedded::rights::{Databases, Identity};
 
 /// Everything that lets a statement reach out of the data folder.
-const EVIL: [&str; 4] = ["SOURCES ON *.*", "CREATE DICTIONARY ON *.*", "dictGet ON *.*", "CREATE FUNCTION ON *.*"];
+const EVIL: [&str; 4] =
+    ["SOURCES ON *.*", "CREATE DICTIONARY ON *.*", "dictGet ON *.*", "CREATE FUNCTION ON *.*"];
 
 #[test]
 fn each_lock_holds_without_the_one_before_it() {
@@ -89,7 +90,10 @@ fn the_engines_rights_hold_without_the_list(engine: &Engine, secret: &Path) {
         "SYSTEM SHUTDOWN",
     ] {
         let refused = ask(engine, Identity::Owner, sql).unwrap_err();
-        assert!(matches!(&refused, EngineError::Exception(exception) if exception.code == 497), "{sql}: {refused}");
+        assert!(
+            matches!(&refused, EngineError::Exception(exception) if exception.code == 497),
+            "{sql}: {refused}"
+        );
     }
     assert_eq!(ask(engine, Identity::Reader, "SELECT a FROM db.t").unwrap(), "1\n");
 }

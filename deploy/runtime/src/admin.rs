@@ -34,11 +34,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// Serves the three paths until `shutdown`.
 pub async fn serve(
     listener: TcpListener,
+    hosts: Vec<String>,
     health: Health,
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Drained {
-    let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::named("admin") };
+    let limits = Limits { connections_max: CONNECTIONS_MAX, hosts, ..Limits::named("admin") };
     let handler = move |request: Request<Incoming>| {
         let response = answer(request.method(), request.uri().path(), &health, &metrics);
         std::future::ready(response)

@@ -17,6 +17,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::seats::Guest;
+use crate::site::{Refusal, Site};
 use crate::{descriptors, seldom};
 use places::{Place, Places};
 
@@ -52,6 +55,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// The part of them that one network may have, in percent.
     pub share_percent: usize,
+    /// Names by which it may be called where it listens on loopback, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
     /// Networks of proxies: these have no share, and none of their connections is closed for another one.
     pub proxies: Vec<IpNet>,
     /// Time for a request's head, and for the silence between two requests of a connection.
@@ -73,6 +78,7 @@ impl Limits {
             name,
             connections_max: 1_000,
             share_percent: 25,
+            hosts: Vec::new(),
             proxies: Vec::new(),
             head_timeout: Duration::from_secs(10),
             head_bytes_max: 16 << 10,
@@ -98,6 +104,9 @@ pub struct Drained {
 /// Serves until `shutdown` is cancelled, then stops accepting, lets requests in hand finish, and returns
 /// no later than `drain_timeout` after that.
 ///
+/// On loopback, requests by a foreign name or by a page of another site are refused before `handler` sees
+/// them (see [`site`](crate::site)).
+///
 /// `handler` answers one request; it finds the [`Peer`] in the extensions. A panic in it ends its
 /// connection only. It must bound its own work and the body it reads ([`read_body`]).
 ///
@@ -112,10 +121,11 @@ pub async fn serve_http<H, F, B>(
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+    let site = Arc::new(Site { is_local, names: limits.hosts.clone(), has_pages: true });
     let meters = Meters::of(limits.name);
     let places = Places::new(limits.connections_max, limits.share_percent);
     let limits = Arc::new(limits);
@@ -147,7 +157,7 @@ where
         let connection = serve_connection(
             stream,
             (Peer(peer), Arc::new(place)),
-            Arc::clone(&limits),
+            (Arc::clone(&limits), Arc::clone(&site)),
             handler.clone(),
             shutdown.clone(),
             meters.clone(),
@@ -179,15 +189,14 @@ where
 async fn serve_connection<H, F, B>(
     stream: TcpStream,
     (peer, place): (Peer, Arc<Place>),
-    limits: Arc<Limits>,
+    (limits, site): (Arc<Limits>, Arc<Site>),
     handler: H,
     shutdown: CancellationToken,
     meters: Meters,
 ) where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
+    B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let _open = meters.opened();
@@ -201,10 +210,14 @@ async fn serve_connection<H, F, B>(
         request.extensions_mut().insert(peer);
         seated.served();
         let started = Instant::now();
-        let answer = handler(request);
+        let checked = site.check(request.method(), request.uri(), request.headers());
+        let answer = checked.map(|()| handler(request));
         let (meters, seated) = (requests.clone(), Arc::clone(&seated));
         async move {
-            let response = answer.await;
+            let response = match answer {
+                Ok(answer) => answer.await.map(Either::Left),
+                Err(refusal) => meters.turned_away(refusal).map(Either::Right),
+            };
             seated.heard();
             meters.answered(response.status().as_u16(), started.elapsed());
             Ok::<_, Infallible>(response)
@@ -299,6 +312,15 @@ impl Meters {
     fn opened(&self) -> Open {
         self.open.increment(1.0);
         Open(self.open.clone())
+    }
+
+    fn turned_away(&self, refusal: Refusal) -> Response<Full> {
+        let reason = refusal.label();
+        metrics::counter!("whence_http_requests_turned_away_total", "listener" => self.name, "reason" => reason)
+            .increment(1);
+        let mut response = Response::new(full(refusal.text()));
+        *response.status_mut() = refusal.status();
+        response
     }
 
     fn answered(&self, status: u16, took: Duration) {

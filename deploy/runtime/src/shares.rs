@@ -50,6 +50,7 @@ impl ShareSettings {
         Callers {
             connections_percent: self.share_connections_percent,
             proxies,
+            hosts: Vec::new(),
             wrong_keys: Arc::new(Share::per_minute("wrong_keys", self.share_wrong_keys)),
             unproved: Arc::new(Share::per_minute("unproved_requests", self.share_unproved_requests)),
         }
@@ -63,10 +64,21 @@ pub struct Callers {
     pub connections_percent: usize,
     /// Networks of proxies.
     pub proxies: Vec<IpNet>,
+    /// Names by which a listener on loopback may be called, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
     /// Requests with a key that is none.
     pub wrong_keys: Arc<Share>,
     /// Requests that prove nothing.
     pub unproved: Arc<Share>,
+}
+
+impl Callers {
+    /// The same, who may call by these names.
+    #[must_use]
+    pub fn called(mut self, hosts: &[String]) -> Self {
+        self.hosts = hosts.to_vec();
+        self
+    }
 }
 
 impl Default for Callers {

@@ -12,6 +12,15 @@ use std::net::IpAddr;
 use hyper::header::{HOST, ORIGIN};
 use hyper::{HeaderMap, Method, StatusCode, Uri};
 
+crate::settings! {
+    /// Local listeners
+    pub struct SiteSettings {
+        /// Names by which a listener on loopback may be called, beside addresses and `localhost`: those that a
+        /// proxy on this machine passes on. Pages of other sites may call none.
+        pub allowed_hosts: Vec<String>,
+    }
+}
+
 /// What a listener lets pass.
 #[derive(Clone, Debug, Default)]
 pub struct Site {
@@ -79,7 +88,11 @@ impl Site {
         if hosts.next().is_some() {
             return Err(Refusal::Host);
         }
-        let host = uri.authority().map(hyper::http::uri::Authority::as_str).or(header).ok_or(Refusal::Host)?;
+        let authority = uri.authority().map(hyper::http::uri::Authority::as_str);
+        let Some(host) = authority.or(header) else {
+            // Every browser names one; probes that speak HTTP/1.0 do not.
+            return if is_cross_site(headers, "") { Err(Refusal::CrossSite) } else { Ok(()) };
+        };
         let name = name_of(host).ok_or(Refusal::Host)?;
         if self.names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             return Ok(());
@@ -183,7 +196,9 @@ mod tests {
         ] {
             assert_eq!(check(&local(), Method::POST, &[("host", host)]), Err(Refusal::Host), "{host}");
         }
-        assert_eq!(check(&local(), Method::GET, &[]), Err(Refusal::Host));
+        assert_eq!(check(&local(), Method::GET, &[]), Ok(()), "a probe that speaks HTTP/1.0");
+        let page = [("origin", "https://evil.example")];
+        assert_eq!(check(&local(), Method::GET, &page), Err(Refusal::CrossSite));
         let two = [("host", "localhost"), ("host", "evil.example")];
         assert_eq!(check(&local(), Method::GET, &two), Err(Refusal::Host));
     }
@@ -202,9 +217,11 @@ mod tests {
             let refused = check(&local(), Method::POST, &[host, header]);
             assert_eq!(refused, Err(Refusal::CrossSite), "{header:?}");
         }
-        for header in
-            [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "none"), ("origin", "http://127.0.0.1:8123")]
-        {
+        for header in [
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "none"),
+            ("origin", "http://127.0.0.1:8123"),
+        ] {
             assert_eq!(check(&local(), Method::POST, &[host, header]), Ok(()), "{header:?}");
         }
     }

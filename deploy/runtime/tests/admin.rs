@@ -20,13 +20,13 @@ async fn start(health: &Health) -> (SocketAddr, CancellationToken, PrometheusRec
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    tokio::spawn(admin::serve(listener, health.clone(), metrics, shutdown.clone()));
+    tokio::spawn(admin::serve(listener, Vec::new(), health.clone(), metrics, shutdown.clone()));
     (address, shutdown, recorder)
 }
 
 async fn request(address: SocketAddr, line: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("{line} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n");
+    let request = format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();

@@ -112,7 +112,7 @@ async fn a_request_sees_its_peer_and_a_connection_is_kept() {
     let mut stream = server.connect().await;
     let mine = stream.local_addr().unwrap().to_string();
     for _ in 0..2 {
-        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let answer = until(&mut stream, &mine).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     }
@@ -123,7 +123,7 @@ async fn a_request_sees_its_peer_and_a_connection_is_kept() {
 async fn a_client_without_a_place_is_told_to_come_back() {
     let server = Server::start(Limits { connections_max: 1, ..Limits::named("test") }).await;
     let mut first = server.connect().await;
-    first.write_all(b"GET /wait HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    first.write_all(b"GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     server.begun.notified().await;
     let refusal = rest(&mut server.connect().await).await;
     assert!(refusal.starts_with("HTTP/1.1 503 ") && refusal.contains("retry-after: 1"), "{refusal}");
@@ -155,7 +155,7 @@ async fn a_head_that_never_ends_and_an_idle_connection_are_closed() {
     let server = Server::start(limits).await;
     assert_eq!(exchange(&server, "").await, "");
     assert!(!exchange(&server, "GET /peer HTT").await.contains("200 OK"));
-    let idle = exchange(&server, "GET /peer HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    let idle = exchange(&server, "GET /peer HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     assert!(idle.starts_with("HTTP/1.1 200 OK"), "{idle}");
 }
 
@@ -179,14 +179,14 @@ async fn an_old_connection_with_a_stuck_request_is_cut() {
     let limit = Duration::from_millis(50);
     let limits = Limits { connection_age_max: limit, drain_timeout: limit, ..Limits::named("test") };
     let server = Server::start(limits).await;
-    assert_eq!(exchange(&server, "GET /wait HTTP/1.1\r\nhost: h\r\n\r\n").await, "");
+    assert_eq!(exchange(&server, "GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await, "");
     assert_eq!(server.drained().await, Drained { cut: 0 });
 }
 
 #[tokio::test]
 async fn bodies_are_bounded_in_size_and_time() {
     let server = Server::start(Limits::named("test")).await;
-    let close = "host: h\r\nconnection: close\r\n";
+    let close = "host: localhost\r\nconnection: close\r\n";
     for (request, expected) in [
         (format!("POST /body HTTP/1.1\r\n{close}content-length: 8\r\n\r\n12345678"), "200"),
         (format!("POST /body HTTP/1.1\r\n{close}content-length: 9\r\n\r\n"), "413"),
@@ -207,7 +207,7 @@ async fn bodies_are_bounded_in_size_and_time() {
 #[tokio::test]
 async fn a_panic_ends_its_connection_and_nothing_else() {
     let server = Server::start(Limits { connections_max: 1, ..Limits::named("test") }).await;
-    assert_eq!(exchange(&server, "GET /panic HTTP/1.1\r\nhost: h\r\n\r\n").await, "");
+    assert_eq!(exchange(&server, "GET /panic HTTP/1.1\r\nhost: localhost\r\n\r\n").await, "");
     let deadline = tokio::time::Instant::now() + DEADLINE;
     while !exchange(&server, "GET /peer HTTP/1.1\r\nconnection: close\r\n\r\n").await.contains("200 OK") {
         assert!(tokio::time::Instant::now() < deadline, "the place of the panicked connection is lost");
@@ -218,7 +218,7 @@ async fn a_panic_ends_its_connection_and_nothing_else() {
 async fn a_drain_finishes_the_request_in_hand_and_accepts_no_other() {
     let server = Server::start(Limits::named("test")).await;
     let mut stream = server.connect().await;
-    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     server.begun.notified().await;
     server.shutdown.cancel();
     let deadline = tokio::time::Instant::now() + DEADLINE;
@@ -238,7 +238,7 @@ async fn a_drain_ends_idle_connections_at_once() {
     let server = Server::start(limits).await;
     let mut idle = server.connect().await;
     let mine = idle.local_addr().unwrap().to_string();
-    idle.write_all(b"GET /peer HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /peer HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     until(&mut idle, &mine).await;
     assert_eq!(server.drained().await, Drained { cut: 0 });
 }
@@ -248,8 +248,29 @@ async fn a_drain_cuts_what_does_not_finish_in_time() {
     let limits = Limits { drain_timeout: Duration::from_millis(50), ..Limits::named("test") };
     let server = Server::start(limits).await;
     let mut stream = server.connect().await;
-    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     server.begun.notified().await;
     assert_eq!(server.drained().await, Drained { cut: 1 });
     assert_eq!(rest(&mut stream).await, "", "cut, not answered");
+}
+
+#[tokio::test]
+async fn a_local_listener_answers_no_foreign_name_and_no_other_sites_page() {
+    let server =
+        Server::start(Limits { hosts: vec!["api.shop.example".to_owned()], ..Limits::named("test") }).await;
+    let own = server.address;
+    for (headers, status) in [
+        (format!("host: {own}\r\n"), "200"),
+        ("host: localhost\r\n".to_owned(), "200"),
+        ("host: api.shop.example\r\n".to_owned(), "200"),
+        (format!("host: {own}\r\norigin: http://{own}\r\n"), "200"),
+        ("host: evil.example\r\n".to_owned(), "421"),
+        (format!("host: {own}\r\norigin: https://evil.example\r\n"), "403"),
+        (format!("host: {own}\r\nsec-fetch-site: cross-site\r\n"), "403"),
+    ] {
+        let answer =
+            exchange(&server, &format!("GET /peer HTTP/1.1\r\n{headers}connection: close\r\n\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{headers}{answer}");
+    }
+    assert_eq!(server.drained().await, Drained { cut: 0 });
 }

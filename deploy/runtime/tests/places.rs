@@ -79,7 +79,7 @@ impl Client {
     }
 
     async fn ask(&mut self) -> Option<String> {
-        self.0.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.ok()?;
+        self.0.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.ok()?;
         self.answer().await
     }
 }
@@ -121,7 +121,7 @@ async fn who_is_being_answered_stays() {
     let server = Server::start(limits).await;
     let (mut one, mut other) = (server.connect(1).await, server.connect(2).await);
     for client in [&mut one, &mut other] {
-        client.send("GET /wait HTTP/1.1\r\nhost: h\r\n\r\n").await;
+        client.send("GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
         server.begun.notified().await;
     }
     let mut refused = server.connect(3).await;

@@ -111,7 +111,8 @@ impl Process {
         book.note(|addresses| addresses.admin = Some(url(local)))?;
         let admin_stop = CancellationToken::new();
         tokio::spawn(metrics.clone().keep_up(admin_stop.clone()));
-        let admin = tokio::spawn(admin::serve(listener, health.clone(), metrics, admin_stop.clone()));
+        let hosts = settings.site.allowed_hosts.clone();
+        let admin = tokio::spawn(admin::serve(listener, hosts, health.clone(), metrics, admin_stop.clone()));
         tracing::info!(
             role = role.name,
             version = VERSION,

@@ -196,6 +196,7 @@ pub async fn start(
         connections_max: settings.api_connections_max,
         share_percent: parts.callers.connections_percent,
         proxies: parts.callers.proxies.clone(),
+        hosts: parts.callers.hosts.clone(),
         ..Limits::named("api")
     };
     let room = Semaphore::new(Api::room_for(settings.api_bodies_bytes_max.as_usize()));

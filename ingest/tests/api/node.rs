@@ -222,7 +222,7 @@ impl Node {
         body: impl Into<Vec<u8>>,
     ) -> Answer {
         let body = body.into();
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: api\r\nconnection: close\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n");
         head.extend(headers.iter().flat_map(|header| [*header, "\r\n"]));
         head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
         let answer = self.send_raw(&[head.as_bytes(), &body].concat()).await;

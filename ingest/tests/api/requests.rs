@@ -25,7 +25,7 @@ async fn an_oversized_body_is_a_413_whether_declared_or_not() {
     let declared = node.send("POST", "/v1/events", vec![b' '; 4097]).await;
     assert_eq!(declared.problem(), (413, "too_large".into(), String::new()));
     let chunked = format!(
-        "POST /v1/events HTTP/1.1\r\nhost: api\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\
+        "POST /v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ntransfer-encoding: chunked\r\n\
          connection: close\r\n\r\n1001\r\n{}\r\n0\r\n\r\n",
         node.admin,
         " ".repeat(4097),

@@ -23,7 +23,7 @@ async fn ask(node: &Node, network: u8, path: &str, headers: &[&str]) -> Answer {
     socket.bind(SocketAddr::from(([127, network, 0, 1], 0))).unwrap();
     let stream = socket.connect(node.address).await.unwrap();
     let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: api\r\nconnection: close\r\n{lines}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{lines}\r\n");
     node.send_on(stream, request.as_bytes()).await
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
@@ -42,13 +42,17 @@ impl Answer {
 struct Keys;
 
 impl Access for Keys {
-    fn check(&self, headers: &HeaderMap, _: &str) -> Result<(), Problem> {
+    fn check(&self, headers: &HeaderMap, _: IpAddr, _: &str) -> Result<(), Problem> {
         match headers.get("authorization").map(|key| key.as_bytes()) {
             Some(b"Bearer reader") => Ok(()),
             Some(b"Bearer sender") => Err(Problem::new(Code::Forbidden, "the key lacks reports:read")),
             Some(b"Bearer early") => Err(Problem::new(Code::Busy, "the registry is not read yet")),
             _ => Err(Problem::new(Code::Unauthorized, "there is no such key")),
         }
+    }
+
+    fn unproved(&self, _: &HeaderMap, _: IpAddr) -> Result<(), Problem> {
+        Ok(())
     }
 }
 
@@ -65,7 +69,14 @@ impl Console {
             console_questions_max: 2,
             console_question_timeout: Duration::from_secs(60),
         };
-        let parts = Parts { client, identity: IdentityHasher::new(&[2; 32]), access: Arc::new(Keys) };
+        let parts = Parts {
+            client,
+            identity: IdentityHasher::new(&[2; 32]),
+            access: Arc::new(Keys),
+            connections_percent: 100,
+            proxies: Vec::new(),
+            hosts: Vec::new(),
+        };
         let stop = CancellationToken::new();
         Console { handle: start(&settings, parts, stop.clone()).await.unwrap(), stop }
     }
@@ -74,7 +85,7 @@ impl Console {
     fn ask_as(&self, key: &str, method: &str, target: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(self.handle.local_addr).unwrap();
         let request = format!(
-            "{method} {target} HTTP/1.1\r\nhost: console\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
+            "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
              content-length: {}\r\n\r\n{body}",
             body.len()
         );

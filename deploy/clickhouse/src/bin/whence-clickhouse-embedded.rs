@@ -63,12 +63,9 @@ fn command() -> Command {
                 .value_parser(value_parser!(SocketAddr))
                 .help("Address and port; port 0 takes a free one"),
         )
-        .arg(
-            Arg::new("password-file")
-                .long("password-file")
-                .value_parser(value_parser!(PathBuf))
-                .help("File with the password of user `default` [default: DATA/password, made at the first start]"),
-        )
+        .arg(Arg::new("password-file").long("password-file").value_parser(value_parser!(PathBuf)).help(
+            "File with the password of user `default` [default: DATA/password, made at the first start]",
+        ))
         .arg(
             Arg::new("reader-password-file")
                 .long("reader-password-file")
@@ -89,7 +86,10 @@ fn command() -> Command {
                 .help("A name that a server on loopback may be called by, beside addresses and localhost"),
         )
         .arg(number("reader-queries-max", "Statements of user `reader` at once"))
-        .arg(number("reader-memory-bytes-max", "Memory of all statements of user `reader` together, in bytes"))
+        .arg(number(
+            "reader-memory-bytes-max",
+            "Memory of all statements of user `reader` together, in bytes",
+        ))
         .arg(number("scratch-bytes-max", "Size of all tables in the database `scratch`, in bytes"))
         .arg(number("scratch-tables-max", "Tables and views in the database `scratch`"))
         .arg(number("scratch-seconds-max", "Seconds after its last change when a table there is dropped"))

@@ -91,9 +91,10 @@ impl Server {
             (whole.chunks, whole.bytes) = (Vec::new(), 0);
         }
         let ask = &*ask;
-        let allowed = self.rules(ask, identity).map_err(Failure::from).and_then(|rules| {
-            Text::new(&ask.said.query, &whole, self.limits.statement_bytes_max, &rules)
-        });
+        let allowed = self
+            .rules(ask, identity)
+            .map_err(Failure::from)
+            .and_then(|rules| Text::new(&ask.said.query, &whole, self.limits.statement_bytes_max, &rules));
         let Text { text, statement, verdict, rows } = allowed.inspect_err(|failure| {
             if matches!(failure.exception.code, 452 | 497) {
                 counter!(NOT_ALLOWED, "identity" => identity.label()).increment(1);
@@ -132,6 +133,9 @@ impl Server {
             return Ok(identity);
         }
         let message = "Too many connections of this account have statements in progress";
-        Err(Failure { exception: Exception::new(202, "TOO_MANY_SIMULTANEOUS_QUERIES", message), status: StatusCode::SERVICE_UNAVAILABLE })
+        Err(Failure {
+            exception: Exception::new(202, "TOO_MANY_SIMULTANEOUS_QUERIES", message),
+            status: StatusCode::SERVICE_UNAVAILABLE,
+        })
     }
 }

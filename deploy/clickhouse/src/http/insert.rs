@@ -73,7 +73,8 @@ type Open = dyn FnOnce() -> Result<Session, EngineError> + Send;
 
 /// The head of an insert, which begins at `start` of its text, with its table's database written out.
 fn in_full(head: &[u8], start: usize, target: Option<&Target>) -> Vec<u8> {
-    let unqualified = target.and_then(|target| Some((&target.place, target.unqualified_at?.checked_sub(start)?)));
+    let unqualified =
+        target.and_then(|target| Some((&target.place, target.unqualified_at?.checked_sub(start)?)));
     match unqualified {
         Some((place, at)) if at <= head.len() => {
             [&head[..at], quoted(&place.database).as_bytes(), b".", &head[at..]].concat()
@@ -154,7 +155,8 @@ impl Written {
         }
         let mut turn = None;
         if grows != Grows::Not {
-            let Ok(Ok(own)) = timeout(server.limits.wait_max, server.writing.clone().acquire_owned()).await else {
+            let Ok(Ok(own)) = timeout(server.limits.wait_max, server.writing.clone().acquire_owned()).await
+            else {
                 counter!(REFUSED, "bound" => "scratch_writers").increment(1);
                 let message = "Another statement writes to the scratch database";
                 return Err(Failure::busy(202, "TOO_MANY_SIMULTANEOUS_QUERIES", message));

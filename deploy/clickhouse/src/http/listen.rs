@@ -82,7 +82,8 @@ pub async fn serve(
 }
 
 async fn open(config: ServerConfig, address: SocketAddr) -> Result<Server, ServeError> {
-    let ServerConfig { library, data, owner, reader, databases, hosts, engine: engine_limits, limits } = config;
+    let ServerConfig { library, data, owner, reader, databases, hosts, engine: engine_limits, limits } =
+        config;
     let further_engines = engines_of(&engine_limits.further_grants);
     let made = databases.clone();
     let opening = tokio::task::spawn_blocking(move || {

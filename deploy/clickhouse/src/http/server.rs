@@ -52,7 +52,11 @@ impl Server {
     ///
     /// # Errors
     /// 497 for a database that is not served, 452 for a setting.
-    pub fn rules<'server>(&'server self, ask: &'server Ask, identity: Identity) -> Result<Rules<'server>, Exception> {
+    pub fn rules<'server>(
+        &'server self,
+        ask: &'server Ask,
+        identity: Identity,
+    ) -> Result<Rules<'server>, Exception> {
         crate::sql::check_settings(&ask.said.settings, identity, &self.setting_limits)?;
         let database = ask.said.database.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
         if database.eq_ignore_ascii_case("system") {
@@ -103,10 +107,7 @@ impl Server {
     }
 
     /// Opens the session of an insert of the owner's whose statement names its table in full.
-    pub fn open_inserter(
-        &self,
-        ask: &Ask,
-    ) -> impl FnOnce() -> Result<Session, EngineError> + Send + 'static {
+    pub fn open_inserter(&self, ask: &Ask) -> impl FnOnce() -> Result<Session, EngineError> + Send + 'static {
         let engine = self.engine.clone();
         let settings = self.settings(ask, Identity::Owner, false, None);
         move || engine.inserter(&settings)
@@ -150,11 +151,11 @@ impl Server {
                     readable.map(String::as_str).chain(HARMLESS).any(|known| known == view.database);
                 let sql = "SELECT count() FROM system.tables WHERE engine = 'View' \
                            AND database = {database:String} AND name = {name:String}";
-                let params =
-                    [("database".into(), view.database.clone()), ("name".into(), view.name.clone())];
+                let params = [("database".into(), view.database.clone()), ("name".into(), view.name.clone())];
                 let answer = server.engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &params)?;
                 if !is_readable || answer.output.trim_ascii() != b"1" {
-                    let message = format!("{}.{} is no view, and no function that is served", view.database, view.name);
+                    let message =
+                        format!("{}.{} is no view, and no function that is served", view.database, view.name);
                     return Err(Exception::new(497, "ACCESS_DENIED", &message).into());
                 }
             }
@@ -168,8 +169,7 @@ impl Server {
         let engine = self.engine.clone();
         let sql = format!("KILL QUERY WHERE Settings['log_comment'] = '{marker}' ASYNC");
         self.blocking.spawn_blocking(move || {
-            let killed =
-                engine.keeper().and_then(|mut session| session.query(sql.as_bytes(), "Null", &[]));
+            let killed = engine.keeper().and_then(|mut session| session.query(sql.as_bytes(), "Null", &[]));
             if let Err(error) = killed {
                 tracing::warn!(error = %error, "cannot kill a statement");
             }

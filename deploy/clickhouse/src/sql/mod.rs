@@ -24,8 +24,9 @@ pub mod tests {
     use crate::rights::Identity;
 
     static DATABASES: LazyLock<Vec<String>> = LazyLock::new(|| vec!["default".into(), "db".into()]);
-    static CATALOGUE: LazyLock<Catalogue> =
-        LazyLock::new(|| Catalogue::new([("file", false), ("dictGet", false), ("FQDN", true), ("count", true)]));
+    static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+        Catalogue::new([("file", false), ("dictGet", false), ("FQDN", true), ("count", true)])
+    });
     static LIMITS: SettingLimits = SettingLimits { memory_bytes_max: 1000, seconds_max: 60, threads_max: 2 };
 
     /// Rules of this identity.

@@ -219,8 +219,7 @@ fn rows(
     if text.get(at) == Some(&b'\n') {
         at += 1;
     }
-    let statement =
-        Statement::Insert(Insert { head: seen[0].span.start..head_end, format, rows_at: at });
+    let statement = Statement::Insert(Insert { head: seen[0].span.start..head_end, format, rows_at: at });
     Ok(Parsed { statement, verdict })
 }
 

@@ -64,7 +64,9 @@ pub fn basic(user: &str, password: &str) -> String {
 pub fn post(engine: &Engine, sql: &str) -> String {
     let own = basic("default", engine.process.password());
     let length = sql.len();
-    format!("POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: {own}\r\ncontent-length: {length}\r\n\r\n{sql}")
+    format!(
+        "POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: {own}\r\ncontent-length: {length}\r\n\r\n{sql}"
+    )
 }
 
 /// A response.

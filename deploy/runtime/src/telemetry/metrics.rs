@@ -136,6 +136,10 @@ fn describe() {
         "whence_http_connections_cut_total",
         "Connections cut because they did not finish in the time to drain"
     );
+    describe_counter!(
+        "whence_http_requests_turned_away_total",
+        "Requests to a local listener by a foreign name or another site's page, by reason"
+    );
     describe_counter!("whence_http_accept_errors_total", "Failed accepts of a listener");
     describe_counter!("whence_http_requests_total", "Answered requests by listener and status");
     describe_histogram!(

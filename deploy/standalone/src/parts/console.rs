@@ -75,8 +75,8 @@ impl Console {
         keys: Keys,
     ) -> Result<Self, Failure> {
         let stop = CancellationToken::new();
-        let (connections_percent, proxies) = (keys.callers.connections_percent, keys.callers.proxies.clone());
-        let parts = Parts { client, identity, access: Arc::new(keys), connections_percent, proxies };
+        let Callers { connections_percent, proxies, hosts, .. } = keys.callers.clone();
+        let parts = Parts { client, identity, access: Arc::new(keys), connections_percent, proxies, hosts };
         let address = settings.console_listen;
         let handle = http::start(settings, parts, stop.clone()).await.map_err(|source| Failure::Listen {
             address,

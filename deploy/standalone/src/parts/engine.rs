@@ -12,6 +12,7 @@ use whence_clickhouse_embedded::library::{self, NoEngine};
 use whence_clickhouse_embedded::supervise::{SuperviseError, Supervisor, SupervisorLimits};
 use whence_runtime::health::Component;
 use whence_runtime::settings::{Effective, Group};
+use whence_runtime::site::SiteSettings;
 use whence_runtime::telemetry::LogSettings;
 
 use crate::failure::{Failure, chain};
@@ -95,7 +96,8 @@ fn is_setting(name: &OsStr) -> bool {
 
 /// The settings that the child has, as flags. Secrets and what has no value stay away.
 fn flags(effective: &[Effective]) -> Vec<String> {
-    let groups = [EngineSettings::rows(), AccountSettings::rows(), LogSettings::rows()].concat();
+    let groups =
+        [EngineSettings::rows(), AccountSettings::rows(), SiteSettings::rows(), LogSettings::rows()].concat();
     let rows = groups.iter().filter(|row| !row.secret && row.name != "clickhouse-engine");
     rows.filter_map(|row| effective.iter().find(|setting| setting.name == row.name))
         .map(|setting| format!("--{}={}", setting.name, setting.value))

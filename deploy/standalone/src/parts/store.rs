@@ -10,8 +10,8 @@ use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, set_tables};
 use whence_runtime::health::Component;
 use whence_schemas::sql::MIGRATIONS;
 
-use crate::failure::chain;
 use super::accounts::Login;
+use crate::failure::chain;
 use crate::settings::ClickHouseSettings;
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
@@ -24,8 +24,7 @@ pub const COMPONENT: &str = "clickhouse";
 
 /// A client of the server at `url`.
 pub fn client(url: &str, login: &Login) -> Client {
-    let client =
-        Client::default().with_url(url).with_user(&login.user).with_database(&login.database);
+    let client = Client::default().with_url(url).with_user(&login.user).with_database(&login.database);
     match &login.password {
         Some(password) => client.with_password(password.expose_secret()),
         None => client,

@@ -124,6 +124,7 @@ fn server(
     let Embedded { owner, reader } = accounts;
     ServerConfig {
         reader: Some(reader),
+        hosts: settings.process.site.allowed_hosts.clone(),
         databases: Databases {
             owned: vec![settings.account.clickhouse_database.clone()],
             scratch: SCRATCH.to_owned(),

@@ -47,7 +47,8 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);
     tokio::spawn(store::watch(client.clone(), component, followers.clone()));
-    let callers = settings.shares.callers(settings.proxies.networks());
+    let callers =
+        settings.shares.callers(settings.proxies.networks()).called(&settings.process.site.allowed_hosts);
     let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys(), callers };
     let console = Console::start(&settings.console, client, secrets.identity, keys).await?;
     process.book.note(|addresses| addresses.console = Some(console.url()))?;

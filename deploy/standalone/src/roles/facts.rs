@@ -19,11 +19,11 @@ use whence_runtime::shutdown::Shutdown;
 
 use crate::addresses::url;
 use crate::failure::Failure;
+use crate::parts::accounts::{self, Embedded, Login};
 use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::console::{Console, Keys};
 use crate::parts::journals::{self, Journal};
 use crate::parts::shipper::{self, Shipper};
-use crate::parts::accounts::{self, Embedded, Login};
 use crate::parts::{dimensions, engine, kafka, outbound, store};
 use crate::process::Process;
 use crate::secrets::Secrets;

@@ -45,7 +45,10 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
         edge: &settings.edge,
         proxies: &settings.proxies,
         shares: &settings.shares,
-        callers: settings.shares.callers(settings.proxies.networks()),
+        callers: settings
+            .shares
+            .callers(settings.proxies.networks())
+            .called(&settings.process.site.allowed_hosts),
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,

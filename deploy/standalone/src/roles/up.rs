@@ -55,7 +55,8 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         None => Opened::embedded(&process).await?,
         Some(cluster) => Opened::kafka(cluster, &process).await?,
     };
-    let callers = settings.shares.callers(settings.proxies.networks());
+    let callers =
+        settings.shares.callers(settings.proxies.networks()).called(&settings.process.site.allowed_hosts);
     let parts = ingest::Parts {
         edge: &settings.edge,
         proxies: &settings.proxies,

@@ -166,7 +166,9 @@ impl EngineSettings {
     pub fn mistakes(&self, account: &AccountSettings) -> Vec<String> {
         let mut mistakes = Vec::new();
         if account.clickhouse_user == Account::READER {
-            mistakes.push("clickhouse-user must not be `reader`, which is the embedded engine's other user".into());
+            mistakes.push(
+                "clickhouse-user must not be `reader`, which is the embedded engine's other user".into(),
+            );
         }
         if self.clickhouse_reader_memory_max.as_u64() >= self.clickhouse_memory_max.as_u64() {
             mistakes.push("clickhouse-reader-memory-max must be less than clickhouse-memory-max".to_owned());

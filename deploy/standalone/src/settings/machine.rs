@@ -6,6 +6,7 @@ use std::time::Duration;
 use whence_runtime::admin::AdminSettings;
 use whence_runtime::settings::Secret;
 use whence_runtime::shutdown::ShutdownSettings;
+use whence_runtime::site::SiteSettings;
 use whence_runtime::telemetry::LogSettings;
 
 whence_runtime::settings! {
@@ -62,6 +63,8 @@ whence_runtime::compose! {
         pub workers: WorkerSettings,
         /// The operator's port.
         pub admin: AdminSettings,
+        /// Who may call what it has on loopback.
+        pub site: SiteSettings,
         /// Its end.
         pub shutdown: ShutdownSettings,
         /// Its logs.

@@ -189,8 +189,15 @@ whence_runtime::compose! {
 fn up_fits_together(up: &UpSettings) -> Vec<String> {
     let sizes = up.journals.mistakes(up.edge.edge_threads);
     let engine = up.engine.mistakes(&up.account);
-    [sizes, up.webhooks.mistakes(), up.clickhouse.mistakes(), up.account.mistakes(), engine, up.kafka.mistakes()]
-        .concat()
+    [
+        sizes,
+        up.webhooks.mistakes(),
+        up.clickhouse.mistakes(),
+        up.account.mistakes(),
+        engine,
+        up.kafka.mistakes(),
+    ]
+    .concat()
 }
 
 fn clickhouse_fits_together(role: &ClickHouseRoleSettings) -> Vec<String> {
@@ -225,7 +232,15 @@ fn reads_kafka_and_clickhouse(
     secrets: &SecretsSettings,
 ) -> Vec<String> {
     let url = required(clickhouse.clickhouse_url.is_none(), "clickhouse-url", "WHENCE_CLICKHOUSE_URL", "");
-    [clickhouse.mistakes(), account.mistakes(), kafka.mistakes(), needs_kafka(kafka), url, needs_secrets(secrets)].concat()
+    [
+        clickhouse.mistakes(),
+        account.mistakes(),
+        kafka.mistakes(),
+        needs_kafka(kafka),
+        url,
+        needs_secrets(secrets),
+    ]
+    .concat()
 }
 
 fn migrate_fits_together(migrate: &MigrateSettings) -> Vec<String> {

@@ -45,9 +45,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn grants(settings: &MigrateSettings) -> String {
-    let databases = Databases {
-        owned: vec![settings.account.clickhouse_database.clone()],
-        scratch: SCRATCH.to_owned(),
-    };
+    let databases =
+        Databases { owned: vec![settings.account.clickhouse_database.clone()], scratch: SCRATCH.to_owned() };
     script(&databases, settings.clickhouse.clickhouse_cluster.as_deref(), &READER)
 }

@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// The head of a delivery whose body would be large, and its first byte.
 fn begun(path: &str, header: &str) -> String {
     let line = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
-    format!("POST {path} HTTP/1.1\r\nhost: api\r\n{line}content-length: 1048576\r\n\r\n{{")
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\n{line}content-length: 1048576\r\n\r\n{{")
 }
 
 async fn begin(node: &Node, request: &str) -> TcpStream {

@@ -46,14 +46,94 @@ const TABLE_FUNCTIONS: [&str; 12] = [
 
 /// Words of the grammar that a parenthesis may follow.
 const WORDS: [&str; 88] = [
-    "ALIAS", "ALL", "AND", "ANTI", "ANY", "APPLY", "ARRAY", "AS", "ASC", "ASSUME", "BETWEEN", "BY", "CASE",
-    "CHECK", "CODEC", "COLUMNS", "COMMENT", "CONSTRAINT", "CUBE", "DEFAULT", "DELETE", "DESC", "DESCRIBE",
-    "DISTINCT", "DIV", "ELSE", "END", "ENUM", "EPHEMERAL", "EXCEPT", "EXISTS", "EXPLAIN", "EXPRESSION",
-    "FILTER", "FINAL", "FIRST", "FROM", "GLOBAL", "GROUP", "HAVING", "IGNORE", "ILIKE", "IN", "INNER",
-    "INTERPOLATE", "INTERSECT", "INTERVAL", "IS", "JOIN", "KEY", "LAST", "LIKE", "LIMIT", "MATERIALIZED",
-    "MOD", "NOT", "NULLS", "OFFSET", "ON", "OR", "OVER", "PARTITION", "PIPELINE", "PLAN", "PREWHERE",
-    "QUALIFY", "QUERY", "REGEXP", "REPLACE", "ROLLUP", "SAMPLE", "SELECT", "SEMI", "SETS", "SYNTAX", "THEN",
-    "TO", "TOP", "TOTALS", "TREE", "TTL", "UNION", "USING", "VALUES", "WHEN", "WHERE", "WINDOW", "WITH",
+    "ALIAS",
+    "ALL",
+    "AND",
+    "ANTI",
+    "ANY",
+    "APPLY",
+    "ARRAY",
+    "AS",
+    "ASC",
+    "ASSUME",
+    "BETWEEN",
+    "BY",
+    "CASE",
+    "CHECK",
+    "CODEC",
+    "COLUMNS",
+    "COMMENT",
+    "CONSTRAINT",
+    "CUBE",
+    "DEFAULT",
+    "DELETE",
+    "DESC",
+    "DESCRIBE",
+    "DISTINCT",
+    "DIV",
+    "ELSE",
+    "END",
+    "ENUM",
+    "EPHEMERAL",
+    "EXCEPT",
+    "EXISTS",
+    "EXPLAIN",
+    "EXPRESSION",
+    "FILTER",
+    "FINAL",
+    "FIRST",
+    "FROM",
+    "GLOBAL",
+    "GROUP",
+    "HAVING",
+    "IGNORE",
+    "ILIKE",
+    "IN",
+    "INNER",
+    "INTERPOLATE",
+    "INTERSECT",
+    "INTERVAL",
+    "IS",
+    "JOIN",
+    "KEY",
+    "LAST",
+    "LIKE",
+    "LIMIT",
+    "MATERIALIZED",
+    "MOD",
+    "NOT",
+    "NULLS",
+    "OFFSET",
+    "ON",
+    "OR",
+    "OVER",
+    "PARTITION",
+    "PIPELINE",
+    "PLAN",
+    "PREWHERE",
+    "QUALIFY",
+    "QUERY",
+    "REGEXP",
+    "REPLACE",
+    "ROLLUP",
+    "SAMPLE",
+    "SELECT",
+    "SEMI",
+    "SETS",
+    "SYNTAX",
+    "THEN",
+    "TO",
+    "TOP",
+    "TOTALS",
+    "TREE",
+    "TTL",
+    "UNION",
+    "USING",
+    "VALUES",
+    "WHEN",
+    "WHERE",
+    "WINDOW",
+    "WITH",
 ];
 
 /// Types with arguments; plain ones are never called.
@@ -201,7 +281,8 @@ pub(super) fn check(
 
 fn may_be_called(statement: &Tokens<'_>, at: usize, name: &[u8], rules: &Rules<'_>) -> bool {
     let before = |words: &[&str]| at.checked_sub(1).is_some_and(|before| statement.is_any(before, words));
-    let of_engine = before(&["ENGINE"]) || (at >= 2 && statement.punct(at - 1, b'=') && statement.is(at - 2, "ENGINE"));
+    let of_engine =
+        before(&["ENGINE"]) || (at >= 2 && statement.punct(at - 1, b'=') && statement.is(at - 2, "ENGINE"));
     if of_engine && super::kinds::is_engine(name, rules) {
         return true;
     }
@@ -236,7 +317,8 @@ fn view(statement: &Tokens<'_>, at: usize, rules: &Rules<'_>) -> Option<Place> {
         return Some(Place { database: text(at - 2)?, name: text(at)? });
     }
     let reads = at.checked_sub(1).is_some_and(|before| {
-        statement.is_any(before, &["FROM", "JOIN", "TABLE", "DESCRIBE", "DESC"]) || statement.punct(before, b',')
+        statement.is_any(before, &["FROM", "JOIN", "TABLE", "DESCRIBE", "DESC"])
+            || statement.punct(before, b',')
     });
     reads.then(|| Some(Place { database: rules.database.to_owned(), name: text(at)? }))?
 }

@@ -229,8 +229,8 @@ fn shown(statement: &Tokens<'_>, at: usize) -> Result<Action, Exception> {
 /// `EXPLAIN` of what is a query or an insert; neither runs.
 fn explained(statement: &Tokens<'_>) -> Result<Action, Exception> {
     const STATEMENTS: [&str; 16] = [
-        "SELECT", "WITH", "FROM", "INSERT", "CREATE", "ALTER", "DROP", "SYSTEM", "SET", "GRANT", "EXECUTE", "ATTACH",
-        "DETACH", "RENAME", "TRUNCATE", "UPDATE",
+        "SELECT", "WITH", "FROM", "INSERT", "CREATE", "ALTER", "DROP", "SYSTEM", "SET", "GRANT", "EXECUTE",
+        "ATTACH", "DETACH", "RENAME", "TRUNCATE", "UPDATE",
     ];
     let found = (1..statement.len()).find(|&at| statement.is_any(at, &STATEMENTS));
     match found {

@@ -149,7 +149,10 @@ impl<'statement> Tokens<'statement> {
 
     /// The bare word at `at`.
     fn word(&self, at: usize) -> Option<&'statement [u8]> {
-        self.tokens.get(at).filter(|token| token.kind == Kind::Word).map(|token| &self.text[token.span.clone()])
+        self.tokens
+            .get(at)
+            .filter(|token| token.kind == Kind::Word)
+            .map(|token| &self.text[token.span.clone()])
     }
 
     fn is(&self, at: usize, word: &str) -> bool {

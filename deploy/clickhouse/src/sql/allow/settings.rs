@@ -301,7 +301,8 @@ fn value_end(statement: &Tokens<'_>, value: usize) -> usize {
     let ends = |at: &usize| {
         let is_outside = statement.depth(*at) < depth;
         let is_next = statement.depth(*at) == depth
-            && (statement.punct(*at, b',') || statement.word(*at).is_some() && !statement.punct(at - 1, b'.'));
+            && (statement.punct(*at, b',')
+                || statement.word(*at).is_some() && !statement.punct(at - 1, b'.'));
         is_outside || is_next
     };
     (value + 1..statement.len()).find(ends).unwrap_or(statement.len())
@@ -309,7 +310,8 @@ fn value_end(statement: &Tokens<'_>, value: usize) -> usize {
 
 /// The text of a value, quotes taken off.
 fn value(statement: &Tokens<'_>, from: usize, to: usize) -> String {
-    let (Some(first), Some(last)) = (statement.tokens.get(from), statement.tokens.get(to.saturating_sub(1))) else {
+    let (Some(first), Some(last)) = (statement.tokens.get(from), statement.tokens.get(to.saturating_sub(1)))
+    else {
         return String::new();
     };
     let text = String::from_utf8_lossy(&statement.text[first.span.start..last.span.end]);
