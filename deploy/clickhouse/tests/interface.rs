@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 
 use support::{Engine, connect, eventually, request};
 
@@ -57,6 +58,7 @@ fn a_wrong_password_is_refused_and_the_right_one_passes_however_it_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "s3cret\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let engine = Engine::start_with(&["--password-file", file.to_str().unwrap()]);
     for (target, headers) in [
         ("/", &[][..]),

@@ -5,6 +5,7 @@
 //! | [`mod@settings`] | one name per setting as flag, variable and TOML key; every mistake reported at once |
 //! | [`telemetry`] | logs on stderr, the Prometheus recorder, `build_info`, process metrics |
 //! | [`health`] | named readiness with reasons, liveness by heartbeat |
+//! | [`private`] | files that nobody else may read |
 //! | [`http`] | a bounded HTTP/1 server for plain listeners |
 //! | [`admin`] | `/livez`, `/readyz` and `/metrics` over [`http`] |
 //! | [`shutdown`] | signals to a token, then named stages in order, each under a deadline |
@@ -15,6 +16,7 @@
 pub mod admin;
 pub mod health;
 pub mod http;
+pub mod private;
 pub mod settings;
 pub mod shutdown;
 pub mod telemetry;

@@ -14,10 +14,15 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use whence_clickhouse_embedded::{ServerConfig, library, listener, serve};
+use whence_runtime::private;
 
 type Failure = Box<dyn std::error::Error>;
 
+/// Longer than any password.
+const PASSWORD_BYTES_MAX: u64 = 4096;
+
 fn main() -> ExitCode {
+    private::make_only_private_files();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -102,8 +107,7 @@ async fn run(arguments: &ArgMatches) -> Result<(), Failure> {
     let data = arguments.get_one::<PathBuf>("data").expect("required");
     let mut config = ServerConfig::new(engine, data);
     if let Some(file) = arguments.get_one::<PathBuf>("password-file") {
-        let password = std::fs::read_to_string(file)
-            .map_err(|error| format!("cannot read the password file {}: {error}", file.display()))?;
+        let password = private::read(file, PASSWORD_BYTES_MAX)?;
         config.password = Some(SecretString::from(password.trim_end_matches(['\r', '\n']).to_owned()));
     }
     if let Some(bytes) = arguments.get_one::<usize>("body-bytes-max") {

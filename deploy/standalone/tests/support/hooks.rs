@@ -194,7 +194,6 @@ fn take(stream: TcpStream, taken: &Taken) -> std::io::Result<()> {
 /// Writes a file of secrets for its owner alone.
 pub fn write_secrets(dir: &Path, text: &str) -> PathBuf {
     let path = dir.join("webhook-secrets");
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    super::write_private(&path, text);
     path
 }

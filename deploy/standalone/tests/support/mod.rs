@@ -11,6 +11,7 @@ pub mod hooks;
 mod http;
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -39,6 +40,12 @@ pub fn whence() -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// Writes a file for its owner alone, as files with secrets must be.
+pub fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Runs a command to its end.
