@@ -32,9 +32,8 @@ fn program() -> Value {
 
 /// `whence up` with a source for every provider.
 fn set_up(dir: &Path) -> (Role, String) {
-    let (data, secrets) = (dir.join("data"), dir.join("webhook-secrets"));
-    fs::write(&secrets, format!("# made up\nmain={SECRET}\n")).unwrap();
-    fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).unwrap();
+    let data = dir.join("data");
+    let secrets = write_secrets(dir, &format!("# made up\np/main={SECRET}\n"));
     let whence = Role::start(&data, &["up", "--webhook-secrets-file", secrets.to_str().unwrap()]);
     whence.until_ready();
     let key = fs::read_to_string(data.join("admin-key")).unwrap();

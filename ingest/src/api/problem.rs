@@ -106,6 +106,10 @@ codes! {
     Registry = "registry_unavailable", SERVICE_UNAVAILABLE, "Changes can't be stored at the moment";
     /// A source of webhooks names secrets that this process was not given.
     SecretMissing = "secret_missing", SERVICE_UNAVAILABLE, "The source's secret is not known here";
+    /// The host's DNS has not the record that proves it.
+    HostUnproved = "host_unproved", UNPROCESSABLE_ENTITY, "The host is not proved to be the program's";
+    /// Nobody says what the DNS has.
+    Dns = "dns_unavailable", SERVICE_UNAVAILABLE, "Names can't be looked up at the moment";
     /// As much is being worked on as may be.
     Busy = "busy", SERVICE_UNAVAILABLE, "Too much is being worked on";
 }

@@ -7,9 +7,10 @@ use clickhouse::Client;
 use hyper::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use whence_console::http::{self, Access, Code, ConsoleHandle, ConsoleSettings, Parts, Problem};
-use whence_ingest::api::AdminKey;
 use whence_ingest::api::auth::{Scope, authenticate};
+use whence_ingest::api::{AdminKey, KeyUses};
 use whence_ingest::registry::Registry;
+use whence_outbound::machine_time;
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::subject::IdentityHasher;
 
@@ -21,11 +22,13 @@ pub struct Keys {
     pub registry: Arc<dyn Registry>,
     /// May do everything.
     pub admin: AdminKey,
+    /// On which days keys are used.
+    pub uses: Arc<KeyUses>,
 }
 
 impl Access for Keys {
     fn check(&self, headers: &HeaderMap, program: &str) -> Result<(), Problem> {
-        let caller = authenticate(headers, self.registry.as_ref(), &self.admin);
+        let caller = authenticate(headers, self.registry.as_ref(), &self.admin, &self.uses, machine_time());
         let checked = caller.and_then(|caller| caller.require_in(Scope::ReportsRead, program));
         checked.map_err(|problem| {
             let code = match problem.code.status().as_u16() {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_aggregator::journal::JournalOutbox;
 use whence_clickhouse_embedded::supervise::Supervisor;
-use whence_ingest::api::AdminKey;
+use whence_ingest::api::{AdminKey, KeyUses};
 use whence_ingest::registry::Registry;
 use whence_ingest::topics::Cluster;
 use whence_ingest::webhooks::NamedSecrets;
@@ -39,6 +39,8 @@ pub struct Surroundings<'a> {
     pub webhook_secrets: &'a Arc<NamedSecrets>,
     /// The key that may do everything.
     pub admin: &'a AdminKey,
+    /// On which days keys are used.
+    pub key_uses: &'a Arc<KeyUses>,
     /// Programs, referrers, links.
     pub registry: &'a Arc<dyn Registry>,
     /// Into the journal of the conversions.
@@ -97,7 +99,11 @@ impl Facts {
         tokio::spawn(store::watch(client.clone(), component, self.followers.clone()));
         dimensions::start(&client, around.registry, &process.health, &self.followers);
 
-        let keys = Keys { registry: Arc::clone(around.registry), admin: around.admin.clone() };
+        let keys = Keys {
+            registry: Arc::clone(around.registry),
+            admin: around.admin.clone(),
+            uses: Arc::clone(around.key_uses),
+        };
         let identity = around.secrets.identity.clone();
         let console = Console::start(&settings.console, client.clone(), identity, keys).await?;
         process.book.note(|addresses| addresses.console = Some(console.url()))?;
@@ -106,6 +112,7 @@ impl Facts {
         whence_aggregator::metrics::describe();
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
+            reach: settings.reach.reach(),
             aggregator: &settings.aggregator,
             clickhouse: &settings.clickhouse,
             client: client.clone(),

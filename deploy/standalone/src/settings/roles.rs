@@ -3,7 +3,7 @@
 use whence_console::http::ConsoleSettings;
 use whence_ingest::api::ApiSettings;
 use whence_ingest::webhooks::WebhookSecretsSettings;
-use whence_outbound::DeliverySettings;
+use whence_outbound::{DeliverySettings, ReachSettings};
 use whence_runtime::telemetry::LogSettings;
 
 use super::{
@@ -23,6 +23,7 @@ whence_runtime::compose! {
         pub journals: JournalSettings,
         pub aggregator: AggregatorSettings,
         pub deliveries: DeliverySettings,
+        pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub engine: EngineSettings,
@@ -42,6 +43,7 @@ whence_runtime::compose! {
         pub edge: EdgeSettings,
         pub api: ApiSettings,
         pub webhooks: WebhookSecretsSettings,
+        pub reach: ReachSettings,
         pub journals: JournalSettings,
         pub kafka: KafkaSettings,
         pub ship: ShipSettings,
@@ -57,6 +59,7 @@ whence_runtime::compose! {
         pub webhooks: WebhookSecretsSettings,
         pub aggregator: AggregatorSettings,
         pub deliveries: DeliverySettings,
+        pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub kafka: KafkaSettings,
@@ -152,6 +155,7 @@ whence_runtime::compose! {
         pub call: CallSettings,
         pub webhooks: WebhookSecretsSettings,
         pub deliveries: DeliverySettings,
+        pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub log: LogSettings,

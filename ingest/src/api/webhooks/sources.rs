@@ -18,7 +18,9 @@ pub(in crate::api) async fn put(
     call.caller.require_in(Scope::RegistryWrite, &program)?;
     api.known_program(&program)?;
     let body = api.read_object(call).await?;
-    let source = write::record(body, "a source", |fields| read::source(fields, program, id))?;
+    let source = write::record(body, "a source", |fields| {
+        read::source(fields, program, id, |fields, program| api.webhooks.secret_names(fields, program))
+    })?;
     let key = EntryKey::Source { program: source.program.clone(), id: source.id.clone() };
     let is_new = api.registry.shared().read().entry(&key).is_none();
     let entry = api.write_one(Change::PutSource(source)).await?;
