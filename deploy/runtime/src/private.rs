@@ -25,7 +25,7 @@ pub enum PrivateError {
         source: io::Error,
     },
     /// Others than its owner may read or change it.
-    #[error("{path} holds a secret and is open to others (mode {mode:04o}): chmod 600 it")]
+    #[error("{path} holds a secret and is open to others (mode {mode:o}): chmod 600 it")]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -151,7 +151,7 @@ mod tests {
         for open in [0o644, 0o640, 0o604, 0o660, 0o602, 0o601, 0o610, 0o777, 0o666] {
             with_mode(&path, open);
             let error = read(&path, 100).unwrap_err().to_string();
-            assert!(error.contains("chmod 600") && error.contains(&format!("{open:04o}")), "{error}");
+            assert!(error.contains("chmod 600") && error.contains(&format!("{open:o}")), "{error}");
             assert!(!error.contains("hunter2"));
         }
         for private in [0o600, 0o400, 0o700] {

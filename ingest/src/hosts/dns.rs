@@ -99,3 +99,71 @@ impl TxtRecords for Dns {
         Box::pin(async move { timeout(QUESTION_MAX, self.ask(name)).await.unwrap_or(Err(DnsError::Slow)) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hickory_resolver::proto::{
+        op::{Message, ResponseCode},
+        rr::{Record, rdata::TXT},
+    };
+    use std::sync::{Arc, Mutex};
+    use tokio::net::UdpSocket;
+
+    /// A server that has one name, with these texts, and notes what it is asked.
+    async fn server(
+        name: &'static str,
+        texts: Vec<Vec<&'static str>>,
+    ) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut packet = [0; 4096];
+            while let Ok((len, from)) = socket.recv_from(&mut packet).await {
+                let question = Message::from_vec(&packet[..len]).unwrap();
+                let query = question.queries[0].clone();
+                noted.lock().unwrap().push(format!("{} {}", query.name().to_lowercase(), query.query_type()));
+                let mut answer = question.clone().into_response();
+                if query.name().to_lowercase().to_ascii() == name {
+                    for parts in &texts {
+                        let parts = parts.iter().map(|part| (*part).to_owned()).collect();
+                        answer.add_answer(Record::from_rdata(
+                            query.name().clone(),
+                            60,
+                            RData::TXT(TXT::new(parts)),
+                        ));
+                    }
+                } else {
+                    answer.metadata.response_code = ResponseCode::NXDomain;
+                }
+                socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+            }
+        });
+        (address, asked)
+    }
+
+    #[tokio::test]
+    async fn texts_are_those_of_the_very_name_and_no_text_is_too_long() {
+        let long = "x".repeat(200).leak();
+        let texts = vec![vec!["whence-verify=1"], vec!["a", "b"], vec![long, long]];
+        let (address, asked) = server("_whence.go.example.", texts).await;
+        let dns = Dns { servers: vec![address] };
+        let found = dns.texts("_whence.go.example").await.unwrap();
+        assert_eq!(found, [b"whence-verify=1".to_vec(), b"ab".to_vec()]);
+        assert_eq!(dns.texts("_whence.none.example").await.unwrap(), Vec::<Vec<u8>>::new());
+        // A second question is asked anew, and no domain of this machine is put behind a name.
+        assert_eq!(dns.texts("_whence.go.example").await.unwrap().len(), 2);
+        let asked = asked.lock().unwrap().clone();
+        let expected = ["_whence.go.example. TXT", "_whence.none.example. TXT", "_whence.go.example. TXT"];
+        assert_eq!(asked, expected);
+    }
+
+    #[tokio::test]
+    async fn that_nobody_answers_is_no_answer() {
+        let gone = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let error = Dns { servers: vec![gone] }.texts("_whence.go.example").await.unwrap_err();
+        assert!(matches!(error, DnsError::Failed(_) | DnsError::Slow), "{error}");
+    }
+}

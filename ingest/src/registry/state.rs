@@ -5,7 +5,7 @@
 
 use super::change::EntryKey;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
 };
@@ -29,6 +29,8 @@ pub struct RegistryState {
     links_by_program: BTreeMap<LinkKey, Arc<RegistryEntry>>,
     /// The programs that have or had links on a host, with how many of them are not disabled.
     hosts: HashMap<Box<str>, BTreeMap<Box<str>, usize>>,
+    /// The programs that list a host among their `link_hosts`; more than one only in an old registry.
+    listed: HashMap<String, BTreeSet<String>>,
     /// Whose a host is by a record of its own.
     claims: BTreeMap<String, Arc<RegistryEntry>>,
     keys: BTreeMap<String, Arc<RegistryEntry>>,
@@ -143,7 +145,7 @@ impl RegistryState {
         }
         self.version = entry.version;
         let replaced = match entry.entry.as_ref().ok_or(ApplyError::Unknown)? {
-            Entry::Program(program) => self.programs.insert(program.id.clone(), Arc::clone(&entry)),
+            Entry::Program(program) => self.index_program(program, &entry),
             Entry::Referrer(referrer) => {
                 let key = (referrer.program.as_str().into(), referrer.id.as_str().into());
                 self.referrers.insert(key, Arc::clone(&entry))
@@ -165,6 +167,22 @@ impl RegistryState {
         }
         self.by_version.insert(entry.version, entry);
         Ok(())
+    }
+
+    fn index_program(&mut self, program: &Program, entry: &Arc<RegistryEntry>) -> Option<Arc<RegistryEntry>> {
+        let replaced = self.programs.insert(program.id.clone(), Arc::clone(entry));
+        for host in replaced.as_ref().map_or(&[][..], |former| &as_program(former).link_hosts) {
+            if let Some(programs) = self.listed.get_mut(host) {
+                programs.remove(&program.id);
+                if programs.is_empty() {
+                    self.listed.remove(host);
+                }
+            }
+        }
+        for host in &program.link_hosts {
+            self.listed.entry(host.clone()).or_default().insert(program.id.clone());
+        }
+        replaced
     }
 
     fn index_link(
@@ -278,6 +296,11 @@ impl RegistryState {
     #[must_use]
     pub fn links_on(&self, host: &str, program: &str) -> Option<usize> {
         self.hosts.get(host)?.get(program).copied()
+    }
+
+    /// The programs that list the host among their `link_hosts`.
+    pub fn listed_by(&self, host: &str) -> impl Iterator<Item = &str> {
+        self.listed.get(host).into_iter().flatten().map(String::as_str)
     }
 
     /// The host's own record of whose it is.

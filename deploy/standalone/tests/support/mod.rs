@@ -86,6 +86,16 @@ impl Role {
 
     /// The same with further variables, such as [`clock::OtherClock`] gives.
     pub fn start_in(environment: Environment, data: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(environment, data, arguments, |_| ())
+    }
+
+    /// The same, of a command that is prepared further.
+    pub fn start_with(
+        environment: Environment,
+        data: &Path,
+        arguments: &[&str],
+        prepare: impl FnOnce(&mut Command),
+    ) -> Self {
         fs::create_dir_all(data).unwrap();
         let log = |name: &str| File::options().create(true).append(true).open(data.join(name)).unwrap();
         let (role, rest) = arguments.split_first().expect("a role");
@@ -102,7 +112,9 @@ impl Role {
             "clickhouse" => &["--clickhouse-listen", "--admin-listen"],
             _ => &["--admin-listen"],
         };
-        let child = whence()
+        let mut command = whence();
+        prepare(&mut command);
+        let child = command
             .envs(environment)
             .arg(role)
             .arg("--data")

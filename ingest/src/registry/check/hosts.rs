@@ -5,7 +5,7 @@
 
 use super::{View, records};
 use crate::registry::ChangeError;
-use whence_schemas::event::{HostClaim, Program, registry_entry::Entry};
+use whence_schemas::event::{HostClaim, registry_entry::Entry};
 
 /// Hosts with a record of their own, of one registry.
 pub const HOSTS_MAX: usize = 100_000;
@@ -21,10 +21,9 @@ impl View<'_> {
 
     /// Whether a program other than this one lists the host: its unknown codes go to one program's fallback.
     fn is_listed_by_another(&self, host: &str, id: &str) -> bool {
-        let has = |program: &&Program| program.id != id && program.link_hosts.iter().any(|own| own == host);
-        let is_replaced = |program: &&Program| self.ahead.program(&program.id).is_some();
-        self.ahead.programs().any(|program| has(&program))
-            || self.state.programs().any(|program| has(&program) && !is_replaced(&program))
+        let is_replaced = |program: &str| self.ahead.program(program).is_some();
+        self.ahead.listed_by(host).any(|program| program != id)
+            || self.state.listed_by(host).any(|program| program != id && !is_replaced(program))
     }
 
     fn has_links(&self, host: &str, program: &str) -> bool {
@@ -36,10 +35,12 @@ impl View<'_> {
         match self.claim(host) {
             Some(claim) if !claim.program.is_empty() => claim.program == program,
             released => {
-                let by_links = released.is_none()
-                    && self.has_links(host, program)
-                    && !self.is_listed_by_another(host, program);
-                self.lists(program, host) || by_links
+                let by_links = || {
+                    released.is_none()
+                        && self.has_links(host, program)
+                        && !self.is_listed_by_another(host, program)
+                };
+                self.lists(program, host) || by_links()
             }
         }
     }
