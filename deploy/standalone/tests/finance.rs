@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use support::hooks::{Hook, Receiver, Taken, write_secrets};
-use support::{Role, ask, run};
+use support::{Role, ask, run, write_private};
 use tempfile::{TempDir, tempdir};
 
 struct Finance {
@@ -286,7 +286,7 @@ fn who_may_not_decide_and_what_is_no_reward_is_told() {
         finance.whence.call("POST", "/v1/keys", &json!({ "scopes": ["events:write"], "program": "p" }));
     let key = made["key"].as_str().unwrap();
     let file = finance.path("key");
-    fs::write(&file, key).unwrap();
+    write_private(Path::new(&file), key);
     let stranger =
         ["rewards", "approve", "p", &first, "--by", "eve", "--reason", "me", "--api-key-file", &file];
     let told = finance.run(&stranger);

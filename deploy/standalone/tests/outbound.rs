@@ -30,7 +30,7 @@ const TWO: &str = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3Rz";
 fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
-    let secrets = write_secrets(dir.path(), &format!("p/shop-1={ONE}\n"));
+    let secrets = write_secrets(dir.path(), &format!("p/shop-1={ONE}\np/shop-2={TWO}\n"));
     let flags = ["up", "--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
     let tries = ["--delivery-retry-first", "100ms", "--delivery-retry-max", "500ms"];
     let flags = [&flags[..], &tries].concat();
@@ -83,14 +83,13 @@ fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
     );
     whence.until_count("SELECT toUInt64(count() > 0) FROM deliveries WHERE outcome = 'retry'", 1);
     whence.until_count("SELECT toUInt64(sum(clawed_back)) FROM reward_balance", 500);
+    whence.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint(json!(["shop-2", "shop-1"])));
     let (engine, log) = (whence.engine_pid(), whence.log());
     whence.kill();
     until("the engine ends with its parent", || (!is_running(engine)).then_some(()));
 
-    write_secrets(dir.path(), &format!("p/shop-1={ONE}\np/shop-2={TWO}\n"));
     let whence = Role::start(&data, &flags);
     whence.until_ready();
-    whence.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint(json!(["shop-2", "shop-1"])));
     let tries = whence.count("SELECT count() FROM deliveries").unwrap();
     until("it goes on trying", || (whence.count("SELECT count() FROM deliveries")? > tries).then_some(()));
     let _receiver = Receiver::at(address, &taken);

@@ -7,7 +7,6 @@ mod providers;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use providers::{
@@ -15,6 +14,7 @@ use providers::{
     refund_of_shopify, refund_of_stripe, signed_with, ties,
 };
 use serde_json::{Value, json};
+use support::hooks::write_secrets;
 use support::{Role, ask};
 use tempfile::tempdir;
 

@@ -31,11 +31,12 @@ pub(super) async fn put(
 ) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &program)?;
     api.known_program(&program)?;
+    let caller = call.caller.clone();
     let body = api.read_object(call).await?;
     let present = api.registry.shared().read().endpoint(&program, &id).map(|endpoint| endpoint.since_ms);
     let begins = present.unwrap_or_else(|| (api.intake.clock)().0);
     let endpoint = write::record(body, "an endpoint", |fields| read(api, fields, program, id, begins))?;
-    let entry = api.write_one(Change::PutEndpoint(endpoint)).await?;
+    let entry = api.write_one(write::asked_by(&caller, Change::PutEndpoint(endpoint))).await?;
     let status = if present.is_none() { StatusCode::CREATED } else { StatusCode::OK };
     Ok(batch::json_response(status, &api.view_of(&entry).into()))
 }

@@ -78,7 +78,7 @@ impl Api {
     /// A host as a program sees it.
     fn host_view(&self, program: &str, host: &str) -> Map<String, Value> {
         let state = self.registry.shared().read();
-        let claim = state.claim(host).filter(|claim| claim.program == program);
+        let claim = state.claim(host).filter(|claim| claim.program == program && !claim.released);
         let is_claimed = state.has_host(program, host);
         let by = match claim {
             Some(claim) => Some(claim.proof.as_str()),
@@ -128,11 +128,21 @@ pub(super) async fn claim(
     call.caller.require_in(Scope::RegistryWrite, &program)?;
     api.known_program(&program)?;
     let is_admin = call.caller.program().is_none();
-    let claim = HostClaim { host, program, proof: if is_admin { BY_ADMIN } else { BY_DNS }.to_owned() };
+    let claim = HostClaim {
+        host,
+        program,
+        proof: if is_admin { BY_ADMIN } else { BY_DNS }.to_owned(),
+        released: false,
+    };
     // Refused before anybody is asked; the registry's writer has the last word.
-    api.registry.shared().read().check(&Change::ClaimHost(claim.clone()))?;
-    let is_new =
-        api.registry.shared().read().claim(&claim.host).is_none_or(|held| held.program != claim.program);
+    let change = write::asked_by(&call.caller, Change::ClaimHost(claim.clone()));
+    api.registry.shared().read().check(&change)?;
+    let is_new = api
+        .registry
+        .shared()
+        .read()
+        .claim(&claim.host)
+        .is_none_or(|held| held.released || held.program != claim.program);
     if !is_admin && is_new {
         let Some(proof) = api.proof(&claim.program, &claim.host) else {
             let detail = "is no name in the DNS: only a key of all programs claims it";
@@ -141,7 +151,7 @@ pub(super) async fn claim(
         api.proofs.prove(&proof).await?;
     }
     let (program, host) = (claim.program.clone(), claim.host.clone());
-    api.write_one(Change::ClaimHost(claim)).await?;
+    api.write_one(change).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(batch::json_response(status, &api.host_view(&program, &host).into()))
 }
@@ -163,7 +173,12 @@ pub(super) async fn release(
 /// # Errors
 /// The host is not in the form in which requests name it.
 fn well_formed(api: &Api, program: &str, host: &str) -> Result<(), Problem> {
-    let claim = HostClaim { host: host.to_owned(), program: program.to_owned(), proof: BY_DNS.to_owned() };
+    let claim = HostClaim {
+        host: host.to_owned(),
+        program: program.to_owned(),
+        proof: BY_DNS.to_owned(),
+        released: false,
+    };
     let checked = api.registry.shared().read().check(&Change::ClaimHost(claim));
     match checked {
         Err(error @ ChangeError::Invalid { .. }) => Err(error.into()),

@@ -84,3 +84,67 @@ impl KeyUses {
 fn failed(reason: &'static str, days: usize) {
     metrics::counter!("whence_api_key_use_failures_total", "reason" => reason).increment(days as u64);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::{Outcomes, RegistryError, Shared};
+    use futures_util::future::BoxFuture;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
+    use whence_schemas::time::DAY_MS;
+
+    const NOW: UnixMs = UnixMs(1_800_000_000_000);
+
+    /// A registry that is away or takes everything, and notes what.
+    #[derive(Default)]
+    struct Noted {
+        is_away: AtomicBool,
+        written: Mutex<Vec<Change>>,
+        shared: Arc<Shared>,
+    }
+
+    impl Registry for Noted {
+        fn write(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<Outcomes, RegistryError>> {
+            let is_away = self.is_away.load(Ordering::Relaxed);
+            if !is_away {
+                self.written.lock().unwrap().extend(changes);
+            }
+            let answer = if is_away { Err(RegistryError::NotReady("away")) } else { Ok(Vec::new()) };
+            Box::pin(std::future::ready(answer))
+        }
+
+        fn shared(&self) -> &Arc<Shared> {
+            &self.shared
+        }
+    }
+
+    fn key(id: usize, last_used_day: i32) -> ApiKey {
+        ApiKey { id: id.to_string(), last_used_day, ..ApiKey::default() }
+    }
+
+    #[tokio::test]
+    async fn days_wait_while_the_registry_is_away_and_are_written_once() {
+        let (uses, registry) = (KeyUses::default(), Noted::default());
+        registry.is_away.store(true, Ordering::Relaxed);
+        for _ in 0..1000 {
+            uses.note(&key(1, 0), NOW);
+        }
+        uses.note(&key(2, NOW.day()), NOW);
+        uses.note(&key(1, 0), NOW.plus_ms(-DAY_MS));
+        assert!(!uses.write_once(&registry).await);
+        registry.is_away.store(false, Ordering::Relaxed);
+        assert!(uses.write_once(&registry).await && uses.write_once(&registry).await);
+        let once = [Change::KeyUsed { id: "1".into(), day: NOW.day() }];
+        assert_eq!(*registry.written.lock().unwrap(), once);
+    }
+
+    #[test]
+    fn no_more_keys_wait_than_there_can_be() {
+        let uses = KeyUses::default();
+        (0..KEYS_MAX + 10).for_each(|id| uses.note(&key(id, 0), NOW));
+        assert_eq!(uses.waiting.lock().unwrap().len(), KEYS_MAX);
+    }
+}

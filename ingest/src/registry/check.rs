@@ -29,6 +29,11 @@ pub const SOURCES_MAX: usize = 10_000;
 /// Endpoints for webhooks of one registry.
 pub const ENDPOINTS_MAX: usize = 1_000;
 
+/// What keys for one program may make of them for it: the rest is there for others.
+const SOURCES_OF_PROGRAM_MAX: usize = 1_000;
+const ENDPOINTS_OF_PROGRAM_MAX: usize = 100;
+const HOSTS_OF_PROGRAM_MAX: usize = 1_000;
+
 /// What a batch of changes comes to.
 #[derive(Debug, Default)]
 pub struct Staged {
@@ -172,7 +177,7 @@ impl<'a> View<'a> {
     }
 
     /// A change that a key for one program asks for: it puts no code on a host that the program has not, be it by
-    /// making a link, by changing or enabling one, or by listing the host.
+    /// making a link, by changing or enabling one, or by listing the host. And it makes only so much that others have room.
     fn of_one_program(&self, change: &Change) -> Result<Entry, ChangeError> {
         let body = self.check(change)?;
         let is_new = matches!(change, Change::CreateLink(_));
@@ -186,9 +191,38 @@ impl<'a> View<'a> {
                     self.require_host(&format!("link_hosts[{index}]"), &program.id, host)
                 })?;
             }
+            Entry::WebhookSource(source) if self.source(&source.program, &source.id).is_none() => {
+                let (program, max) = (&source.program, SOURCES_OF_PROGRAM_MAX);
+                let count = |state: &RegistryState| state.sources_after(program, "", max).count();
+                self.room_of_program("sources of one program", max, count)?;
+            }
+            Entry::WebhookEndpoint(endpoint) if self.endpoint(&endpoint.program, &endpoint.id).is_none() => {
+                let (program, max) = (&endpoint.program, ENDPOINTS_OF_PROGRAM_MAX);
+                let count = |state: &RegistryState| state.endpoints_after(program, "", max).count();
+                self.room_of_program("endpoints of one program", max, count)?;
+            }
+            Entry::HostClaim(claim) if !claim.released && !self.has_host(&claim.program, &claim.host) => {
+                let (program, max) = (&claim.program, HOSTS_OF_PROGRAM_MAX);
+                // Released ones too: their records stay.
+                let count = |state: &RegistryState| state.claims_made(program);
+                self.room_of_program("hosts of one program", max, count)?;
+            }
             _ => {}
         }
         Ok(body)
+    }
+
+    fn room_of_program(
+        &self,
+        what: &'static str,
+        max: usize,
+        count: impl Fn(&RegistryState) -> usize,
+    ) -> Result<(), ChangeError> {
+        if count(self.state) + count(self.ahead) < max {
+            Ok(())
+        } else {
+            Err(ChangeError::Full { what, max })
+        }
     }
 
     fn put_referrer(&self, referrer: &Referrer) -> Result<Entry, ChangeError> {

@@ -318,7 +318,13 @@ impl RegistryState {
     ) -> impl Iterator<Item = &'a HostClaim> {
         let from = (Bound::Excluded(after), Bound::Unbounded);
         let claims = self.claims.range::<str, _>(from).map(|(_, entry)| as_claim(entry));
-        claims.filter(move |claim| claim.program == program).take(limit)
+        claims.filter(move |claim| !claim.released && claim.program == program).take(limit)
+    }
+
+    /// How many records of hosts the program has made, with those of hosts that it has released.
+    #[must_use]
+    pub fn claims_made(&self, program: &str) -> usize {
+        self.claims.values().filter(|entry| as_claim(entry).program == program).count()
     }
 
     /// The API key of this id.

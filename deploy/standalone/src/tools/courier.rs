@@ -68,9 +68,11 @@ fn keys(program: &str, record: &Value, named: &NamedSecrets) -> Result<Vec<Signi
         }
     }
     if keys.is_empty() {
-        let names: Vec<_> = names.map(|name| format!("{program}/{name}")).collect();
-        let text =
-            format!("none of the endpoint's secrets ({}) is in --webhook-secrets-file", names.join(", "));
+        let names: Vec<_> = names.collect();
+        let names = names.join(", ");
+        let text = format!(
+            "none of the endpoint's secrets ({names}) is in --webhook-secrets-file, as {program}/NAME"
+        );
         return Err(Failure::Usage(text));
     }
     Ok(keys)

@@ -1,6 +1,5 @@
 //! The broker for tests, and what processes share over it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::{TempDir, tempdir};

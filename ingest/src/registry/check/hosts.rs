@@ -33,7 +33,7 @@ impl View<'_> {
     /// Whether the program may put codes on the host.
     pub(super) fn has_host(&self, program: &str, host: &str) -> bool {
         match self.claim(host) {
-            Some(claim) if !claim.program.is_empty() => claim.program == program,
+            Some(claim) if !claim.released => claim.program == program,
             released => {
                 let by_links = || {
                     released.is_none()
@@ -47,8 +47,7 @@ impl View<'_> {
 
     /// Whether the host is another program's by its record or a list: two of them would both answer for it.
     pub(super) fn is_anothers(&self, host: &str, program: &str) -> bool {
-        let claimant = self.claim(host).map_or("", |claim| &claim.program);
-        let is_claimed = !claimant.is_empty() && claimant != program;
+        let is_claimed = self.claim(host).is_some_and(|claim| !claim.released && claim.program != program);
         is_claimed || self.is_listed_by_another(host, program)
     }
 
@@ -79,8 +78,9 @@ impl View<'_> {
     pub(super) fn claim_host(&self, claim: &HostClaim) -> Result<Entry, ChangeError> {
         self.program(&claim.program)?;
         records::host(&claim.host)?;
-        if let Some(present) = self.claim(&claim.host).filter(|present| present.program == claim.program) {
-            return Ok(Entry::HostClaim(present.clone()));
+        let present = self.claim(&claim.host);
+        if let Some(held) = present.filter(|held| !held.released && held.program == claim.program) {
+            return Ok(Entry::HostClaim(held.clone()));
         }
         // Who has all programs may settle what two of them share.
         let is_anothers = match claim.proof.as_str() {
@@ -91,7 +91,9 @@ impl View<'_> {
             let reason = "belongs to another program, which must release it first";
             return Err(ChangeError::conflict("host", reason));
         }
-        self.room("hosts", HOSTS_MAX)?;
+        if present.is_none() {
+            self.room("hosts", HOSTS_MAX)?;
+        }
         Ok(Entry::HostClaim(claim.clone()))
     }
 
@@ -111,7 +113,12 @@ impl View<'_> {
         if enabled(self.state.links_on(host, program)) + enabled(self.ahead.links_on(host, program)) > 0 {
             return Err(ChangeError::conflict("host", "has links of the program: disable them first"));
         }
-        self.room("hosts", HOSTS_MAX)?;
-        Ok(Entry::HostClaim(HostClaim { host: host.to_owned(), ..HostClaim::default() }))
+        let present = self.claim(host);
+        if present.is_none() {
+            self.room("hosts", HOSTS_MAX)?;
+        }
+        let proof = present.map(|held| held.proof.clone()).unwrap_or_default();
+        let (host, program) = (host.to_owned(), program.to_owned());
+        Ok(Entry::HostClaim(HostClaim { host, program, proof, released: true }))
     }
 }
