@@ -10,7 +10,6 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use support::clock::Environment;
 use support::{Role, run, until, whence, write_private};
 use tempfile::tempdir;
 
@@ -57,7 +56,7 @@ fn all_that_a_process_keeps_is_its_owners_alone_whatever_the_folder_and_the_umas
     };
     // Files that roll while the test runs.
     let flags = ["up", "--journal-segment", "1MiB", "--journal-segment-age", "1s"];
-    let whence = Role::start_with(Environment::new(), &data, &flags, open);
+    let whence = Role::start_with(&data, &flags, open);
     whence.until_ready();
     whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
     let token = whence.click("x");

@@ -30,9 +30,11 @@ pub enum Outcome {
     BadRequest,
     /// 405, neither GET nor HEAD.
     Method,
+    /// 429, an unknown code beyond the share of its network.
+    Limited,
 }
 
-const OUTCOMES: [(Outcome, &str); 7] = [
+const OUTCOMES: [(Outcome, &str); 8] = [
     (Outcome::Redirected, "redirected"),
     (Outcome::Fallback, "fallback"),
     (Outcome::Gone, "gone"),
@@ -40,6 +42,7 @@ const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Robots, "robots"),
     (Outcome::BadRequest, "bad_request"),
     (Outcome::Method, "method"),
+    (Outcome::Limited, "limited"),
 ];
 
 const VERDICTS: [Verdict; 7] = [
@@ -67,6 +70,8 @@ pub struct Meters {
     pub connections_refused: Counter,
     /// Connections that were closed because no request came in time.
     pub connections_silent: Counter,
+    /// Idle connections that were closed for newcomers.
+    pub connections_displaced: Counter,
     /// Failed accepts.
     pub accept_errors: Counter,
 }
@@ -107,6 +112,7 @@ impl Meters {
             connections_shown: 0,
             connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
             connections_silent: metrics::counter!("whence_edge_connections_silent_total"),
+            connections_displaced: metrics::counter!("whence_edge_connections_displaced_total"),
             accept_errors: metrics::counter!("whence_edge_accept_errors_total"),
         }
     }
@@ -179,10 +185,18 @@ fn describe() {
         "Connections answered 503 because the core had no place"
     );
     describe_counter!(
+        "whence_edge_connections_displaced_total",
+        "Idle connections closed so that a new one had a place"
+    );
+    describe_counter!(
         "whence_edge_connections_silent_total",
         "Connections closed because no request came, or no answer was taken, in time"
     );
     describe_counter!("whence_edge_accept_errors_total", "Failed accepts");
+    describe_counter!(
+        "whence_edge_unknown_codes_limited_total",
+        "Requests for unknown codes answered 429 because their network had used up its share, by host"
+    );
     describe_counter!(
         "whence_edge_agent_cache_resets_total",
         "Times a core forgot its user agents because they were too many"

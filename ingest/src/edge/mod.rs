@@ -10,6 +10,7 @@
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
 //! | [`target`], [`query`], [`proxies`], [`visitor`], [`verdict`] | what a request says |
 //! | [`agents`], [`agent_cache`] | what user agents are |
+//! | `limited`, `majority` | requests beyond a network's share, and a network that makes most of them |
 //! | [`address`] | hashes of addresses and visitors |
 //! | [`record`], [`recorder`] | a click's bytes, and their way into the journal |
 //! | [`answer`] | heads and pages |
@@ -19,7 +20,9 @@
 //!
 //! - A redirect that left the edge is a click in the journal, or a counted loss.
 //! - Where a redirect goes is stored; a request adds parameters at most, and never the token's.
-//! - No address, cookie or agent of a visitor is in a record, a log line or a metric.
+//! - No address, cookie or agent of a visitor is in a record, a log line or a metric. Of a network that makes most
+//!   requests or has used up a share its /24 or /48 is logged, now and then.
+//! - A link that may be followed is followed, whoever asks and however often.
 //! - A request costs no more than its head, whatever it says: all that it is compared with is bounded.
 //!
 //! Deliberately absent: TLS and HTTP/2 (a proxy's or load balancer's work), request bodies, any wait
@@ -31,7 +34,9 @@ pub mod agents;
 pub mod answer;
 pub mod config;
 mod fold;
+mod limited;
 pub mod links;
+mod majority;
 pub mod meters;
 mod places;
 pub mod proxies;

@@ -1,12 +1,14 @@
 //! From a link to its answer: who asks, the click into the journal, the token, the landing address. The
 //! click is in the journal before there is an answer.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, Uri, header::HeaderValue};
+use ipnet::IpNet;
 use rand::{Rng, rngs::StdRng};
+use whence_runtime::shares::{Beyond, Prefix};
 use whence_schemas::{
     event::{Mode, Verdict},
     ids::{ChannelNumber, ClickId},
@@ -18,7 +20,9 @@ use super::{
     address::{AddressHashes, DayKeys},
     agent_cache::AgentCache,
     answer::{self, Answer},
+    limited::Limited,
     links::{ProgramRules, ResolvedLink},
+    majority::Majority,
     meters::Meters,
     proxies, query,
     record::{self, ClickRecord},
@@ -52,6 +56,8 @@ pub struct Asker {
     pub judgement: Judgement,
     /// The client's address.
     pub address: AddressHashes,
+    /// Its network.
+    pub network: Prefix,
 }
 
 impl Asker {
@@ -70,6 +76,7 @@ impl Asker {
             visitor: 0,
             address,
             prefix,
+            requests: 0,
         }
     }
 }
@@ -83,6 +90,8 @@ pub struct Redirector {
     recorder: Recorder,
     random: StdRng,
     day: DayKeys,
+    limited: Limited,
+    majority: Majority,
     /// The core's counts.
     pub meters: Meters,
     /// Parameters to be passed on; kept for its memory.
@@ -95,13 +104,51 @@ impl Redirector {
     pub fn new(shared: Shared, agents: AgentCache, recorder: Recorder, random: StdRng) -> Redirector {
         let day = shared.hasher.keys_at(shared.clock.now());
         let keys = Cache::new(Arc::clone(&shared.keys));
-        Redirector { shared, keys, agents, recorder, random, day, meters: Meters::new(), passed: Vec::new() }
+        Redirector {
+            shared,
+            keys,
+            agents,
+            recorder,
+            random,
+            day,
+            limited: Limited::default(),
+            majority: Majority::default(),
+            meters: Meters::new(),
+            passed: Vec::new(),
+        }
+    }
+
+    /// Networks of proxies.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> &[IpNet] {
+        &self.shared.trusted_proxies
     }
 
     /// What is due once a second.
     pub fn tick(&mut self) {
+        let limited = self.limited.due();
+        self.record_all_limited(limited);
+        if let Some((network, percent)) = self.majority.due() {
+            self.shared.majority.tell(network, percent, &self.shared.trusted_proxies);
+        }
         self.meters.hand_over();
         self.recorder.tick();
+    }
+
+    /// What is due when there are no more requests.
+    pub fn finish(&mut self) {
+        let limited = self.limited.all();
+        self.record_all_limited(limited);
+    }
+
+    fn record_all_limited(&mut self, limited: HashMap<Box<str>, u64>) {
+        let links = Arc::clone(&self.shared.links);
+        for (host, requests) in limited {
+            // A program that has given the host up meanwhile has lost nothing.
+            if let Some(program) = links.program_of_host(&host) {
+                self.record_limited(&host, &program.rules(), requests);
+            }
+        }
     }
 
     /// What the request is.
@@ -119,7 +166,10 @@ impl Redirector {
         let client = proxies::client(request.peer, &request.headers, &self.shared.trusted_proxies);
         let mut random = [0; 10];
         self.random.fill_bytes(&mut random);
-        Asker { at, id: ClickId::mint(at, &random), judgement, address: self.day.address(client) }
+        let network = Prefix::of(client);
+        self.majority.note(network);
+        let (id, address) = (ClickId::mint(at, &random), self.day.address(client));
+        Asker { at, id, judgement, address, network }
     }
 
     /// Records a click on a link that may be followed, and answers it.
@@ -155,10 +205,44 @@ impl Redirector {
     }
 
     /// Records a click on `link` (`host/code`), of which the registry knows only the host.
-    pub fn record_unknown(&mut self, link: &str, rules: &ProgramRules, asker: &Asker) {
+    ///
+    /// # Errors
+    /// If the network has used up its share of these: it is then no click of its own, but counted.
+    pub fn record_unknown(
+        &mut self,
+        link: &str,
+        host: &str,
+        rules: &ProgramRules,
+        asker: &Asker,
+    ) -> Result<(), Beyond> {
+        if let Err(beyond) = self.shared.unknown_codes.take(asker.network) {
+            self.limited.count(host);
+            return Err(beyond);
+        }
         let resolved = record::resolved_part(&rules.id, "", link, "", Mode::Live);
         let judgement = (Verdict::Inactive, Reason::UnknownLink);
         self.record(&asker.click(judgement, &resolved.bytes, rules.version));
+        Ok(())
+    }
+
+    /// Records how many requests on a host were beyond their network's share: one record for all of them.
+    fn record_limited(&mut self, host: &str, rules: &ProgramRules, requests: u64) {
+        let resolved = record::resolved_part(&rules.id, "", &format!("{host}/"), "", Mode::Live);
+        let at = self.shared.clock.now();
+        let mut random = [0; 10];
+        self.random.fill_bytes(&mut random);
+        self.record(&ClickRecord {
+            id: ClickId::mint(at, &random),
+            resolved: &resolved.bytes,
+            channel: "",
+            registry_version: rules.version,
+            verdict: Verdict::Inactive,
+            reason: Reason::UnknownLinkLimited,
+            visitor: 0,
+            address: 0,
+            prefix: 0,
+            requests,
+        });
     }
 
     fn record(&mut self, click: &ClickRecord<'_>) {

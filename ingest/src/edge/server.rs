@@ -28,11 +28,12 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use whence_runtime::{descriptors, http::Noticed, seats::Guest, seldom};
 
 use super::{
     answer::Answer,
     meters::HAND_OVER_EVERY,
-    places::{Order, Place, Places},
+    places::{Order, Place, Places, Why},
     stream::{ClientStream, FirstRead, Listener, first_read},
     worker::Worker,
 };
@@ -50,6 +51,8 @@ const REFUSAL: &[u8] =
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) connections_max: usize,
+    /// The part of them that one network may have.
+    pub(super) share_percent: usize,
     pub(super) head_bytes_max: usize,
     pub(super) head_timeout: Duration,
     pub(super) drain_timeout: Duration,
@@ -78,15 +81,17 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) -> usize {
     let core = Rc::new(Core {
-        places: Places::new(limits.connections_max, limits.head_timeout),
+        places: Places::new(limits.connections_max, limits.share_percent, limits.head_timeout),
         http: http(limits),
         worker: RefCell::new(worker),
         memory: first_read(),
+        newcomer: RefCell::default(),
     });
     let ticking = [spawn_local(tick(Rc::clone(&core))), spawn_local(step(Rc::clone(&core)))];
     let stopped = shutdown.run_until_cancelled(accept(&listener, &core)).await;
     debug_assert!(stopped.is_none(), "accepting does not end by itself");
-    core.welcome_waiting(&listener);
+    core.seat_newcomer().await;
+    core.welcome_waiting(&listener).await;
     drop(listener);
     core.places.drain();
     let is_empty = timeout(limits.drain_timeout, core.places.emptied()).await.is_ok();
@@ -94,7 +99,7 @@ pub(super) async fn serve(
     ticking.iter().for_each(JoinHandle::abort);
     let mut worker = core.worker.borrow_mut();
     worker.meters().show_connections(0);
-    worker.tick();
+    worker.finish();
     left
 }
 
@@ -113,6 +118,8 @@ struct Core {
     http: http1::Builder,
     worker: RefCell<Worker>,
     memory: FirstRead,
+    /// Accepted, and without a seat yet.
+    newcomer: RefCell<Option<(TcpStream, SocketAddr)>>,
 }
 
 async fn tick(core: Rc<Core>) {
@@ -141,10 +148,13 @@ async fn accept(listener: &Listener, core: &Rc<Core>) -> Infallible {
         // Those who are there already get their turns during a flood of newcomers, too.
         consume_budget().await;
         match listener.accept().await {
-            Ok((stream, peer)) => core.welcome(stream, peer),
+            Ok((stream, peer)) => core.welcome(stream, peer).await,
             Err(error) => {
                 core.worker.borrow_mut().meters().accept_errors.increment(1);
-                tracing::warn!(%error, "accept failed");
+                seldom!(warn, %error, "accept failed");
+                if descriptors::are_exhausted(&error) {
+                    core.places.make_room();
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -153,10 +163,10 @@ async fn accept(listener: &Listener, core: &Rc<Core>) -> Infallible {
 
 impl Core {
     /// Who has connected already is answered still: as many as can have waited.
-    fn welcome_waiting(self: &Rc<Self>, listener: &Listener) {
+    async fn welcome_waiting(self: &Rc<Self>, listener: &Listener) {
         for _ in 0..BACKLOG {
             match listener.accept_waiting() {
-                Ok((stream, peer)) => self.welcome(stream, peer),
+                Ok((stream, peer)) => self.welcome(stream, peer).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Others than this one may be there still.
                 Err(_) => self.worker.borrow_mut().meters().accept_errors.increment(1),
@@ -164,8 +174,18 @@ impl Core {
         }
     }
 
-    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        match self.places.take() {
+    async fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
+        self.newcomer.replace(Some((stream, peer)));
+        self.seat_newcomer().await;
+    }
+
+    /// Dropping the future loses none: who has no seat yet is the newcomer still.
+    async fn seat_newcomer(self: &Rc<Self>) {
+        let Some(peer) = self.newcomer.borrow().as_ref().map(|(_, peer)| *peer) else { return };
+        let guest = Guest::of(peer.ip(), self.worker.borrow().trusted_proxies());
+        let place = self.places.seat(guest).await;
+        let Some((stream, _)) = self.newcomer.take() else { return };
+        match place {
             Some(place) => drop(spawn_local(Rc::clone(self).connection(stream, peer.ip(), place))),
             None => self.refuse(stream),
         }
@@ -181,10 +201,13 @@ impl Core {
     }
 
     async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
-        let connection = self.http.serve_connection(
-            ClientStream::new(stream, Rc::clone(&self.memory)),
-            self.service(peer, place.seat()),
-        );
+        let seat = place.seat();
+        let noticing = {
+            let places = Rc::clone(&self.places);
+            move || places.begun(seat)
+        };
+        let stream = Noticed::new(ClientStream::new(stream, Rc::clone(&self.memory)), noticing);
+        let connection = self.http.serve_connection(stream, self.service(peer, seat));
         let mut connection = pin!(connection);
         let (mut is_told, mut is_heard) = (false, false);
         let ended = poll_fn(|context| {
@@ -199,8 +222,16 @@ impl Core {
                     is_told = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                Order::Leave => {
-                    self.worker.borrow_mut().meters().connections_silent.increment(1);
+                Order::Leave(why) => {
+                    // What has arrived already is answered still.
+                    if !is_heard && let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                        return Poll::Ready(ended);
+                    }
+                    let mut worker = self.worker.borrow_mut();
+                    match why {
+                        Why::Silent => worker.meters().connections_silent.increment(1),
+                        Why::Displaced => worker.meters().connections_displaced.increment(1),
+                    }
                     return Poll::Ready(Ok(()));
                 }
             }

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use whence_journal::JournalConfig;
-use whence_runtime::health::Health;
+use whence_runtime::{health::Health, shares::Share};
 use whence_schemas::token::KeyRing;
 
 use super::{
@@ -148,6 +148,7 @@ pub fn start(
     let mut handle = EdgeHandle { local_addr, stop: stop.clone(), cores: Vec::new() };
     let limits = Limits {
         connections_max: config.connections_max,
+        share_percent: config.connections_share_percent,
         head_bytes_max: config.head_bytes_max,
         head_timeout: config.head_timeout,
         drain_timeout: config.drain_timeout,
@@ -172,6 +173,8 @@ fn shared(config: &EdgeConfig, parts: &Parts) -> Result<Shared, EdgeError> {
         keys: Arc::clone(&parts.keys),
         hasher: parts.hasher.clone(),
         trusted_proxies: config.trusted_proxies.as_slice().into(),
+        unknown_codes: Arc::new(Share::per_minute("unknown_codes", config.unknown_codes_per_minute)),
+        majority: Arc::default(),
         cookie: VisitorCookie::new(&config.cookie).ok_or(EdgeError::CookieName)?,
         clock: parts.clock.clone(),
     })

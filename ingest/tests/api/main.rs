@@ -17,4 +17,5 @@ mod leads;
 mod node;
 mod qualifications;
 mod requests;
+mod shares;
 mod webhooks;

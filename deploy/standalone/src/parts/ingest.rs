@@ -16,6 +16,7 @@ use whence_ingest::registry::wall_clock;
 use whence_ingest::webhooks::NamedSecrets;
 use whence_ingest::webhooks::lacking::{self, Needs};
 use whence_journal::GroupCommit;
+use whence_runtime::shares::{Callers, ShareSettings};
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::outgoing::Reach;
 
@@ -25,7 +26,7 @@ use crate::addresses::url;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::secrets::Secrets;
-use crate::settings::{EdgeSettings, JournalSettings};
+use crate::settings::{EdgeSettings, JournalSettings, ProxySettings};
 
 /// Without these a process is no use to visitors: clicks can be recorded, and links are known.
 pub const REQUIRED: &[&str] = &["edge.journal", LINKS];
@@ -37,6 +38,12 @@ pub struct Parts<'a> {
     pub edge: &'a EdgeSettings,
     /// The API's settings.
     pub api: &'a ApiSettings,
+    /// Networks of proxies.
+    pub proxies: &'a ProxySettings,
+    /// What one network may take of what is there for all.
+    pub shares: &'a ShareSettings,
+    /// The same of those who call with a key.
+    pub callers: Callers,
     /// The journals' settings.
     pub journals: &'a JournalSettings,
     /// Token keys and hashing secrets.
@@ -85,7 +92,7 @@ impl Ingest {
             clock: Clock::system(),
             health: Some(process.health.clone()),
         };
-        let config = parts.edge.config(parts.journals, root.clone());
+        let config = parts.edge.config(parts.journals, parts.proxies, parts.shares, root.clone());
         // Stopped by its stage, after the operator's port has said so; not by the signal.
         let edge = edge::start(&config, &edge_parts, &CancellationToken::new())?;
         process.book.note(|addresses| addresses.edge = Some(url(edge.local_addr())))?;
@@ -106,6 +113,7 @@ impl Ingest {
             names: Arc::new(parts.api.dns()),
             clock: wall_clock(),
             health: process.health.clone(),
+            callers: parts.callers,
         };
         tokio::spawn(lacking::tell(
             Arc::clone(registry.shared()),

@@ -8,6 +8,7 @@ use whence_ingest::api::{AdminKey, KeyUses};
 use whence_runtime::settings;
 
 use super::keys;
+use crate::descriptors::{Limit, fit_console};
 use crate::failure::Failure;
 use crate::parts::console::{Console, Keys};
 use crate::parts::registry::Opened;
@@ -27,9 +28,11 @@ pub fn command() -> Command {
 /// Settings are wrong, or a part can't be started.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let loaded = load::<ConsoleRoleSettings>(flags)?;
-    let settings = loaded.settings;
+    let mut settings = loaded.settings;
     let role = Role { name: "console", required: None };
     process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
+        let limit = Limit { descriptors: process.descriptors, effective: &loaded.effective };
+        fit_console(&mut settings, limit)?;
         serve(&settings, process).await
     })
 }
@@ -47,7 +50,8 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     let uses = Arc::new(KeyUses::default());
     let written = (Arc::clone(&uses), Arc::clone(&registry.registry), followers.clone());
     tokio::spawn(async move { written.0.write(written.1.as_ref(), written.2).await });
-    let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys(), uses };
+    let callers = settings.shares.callers(settings.proxies.networks());
+    let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys(), uses, callers };
     let console = Console::start(&settings.console, client, secrets.identity, keys).await?;
     process.book.note(|addresses| addresses.console = Some(console.url()))?;
     process.announce().await?;

@@ -14,6 +14,7 @@ use whence_ingest::registry::Registry;
 use whence_ingest::topics::Cluster;
 use whence_ingest::webhooks::NamedSecrets;
 use whence_runtime::settings::Effective;
+use whence_runtime::shares::Callers;
 use whence_runtime::shutdown::Shutdown;
 
 use crate::addresses::url;
@@ -45,6 +46,8 @@ pub struct Surroundings<'a> {
     pub registry: &'a Arc<dyn Registry>,
     /// Into the journal of the conversions.
     pub outbox: &'a JournalOutbox,
+    /// What one network may take of what is there for all callers.
+    pub callers: &'a Callers,
 }
 
 /// The parts, as far as they are up.
@@ -103,6 +106,7 @@ impl Facts {
             registry: Arc::clone(around.registry),
             admin: around.admin.clone(),
             uses: Arc::clone(around.key_uses),
+            callers: around.callers.clone(),
         };
         let identity = around.secrets.identity.clone();
         let console = Console::start(&settings.console, client.clone(), identity, keys).await?;

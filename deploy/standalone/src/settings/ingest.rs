@@ -10,6 +10,7 @@ use whence_ingest::edge::{CookieConfig, EdgeConfig};
 use whence_journal::GroupCommitConfig;
 use whence_journal::JournalConfig;
 use whence_runtime::settings::ByteSize;
+use whence_runtime::shares::ShareSettings;
 
 use super::threads;
 
@@ -50,8 +51,6 @@ whence_runtime::settings! {
         pub edge_head_timeout: Duration = "15s" in Duration::from_secs(1)..=Duration::from_secs(600),
         /// Time for open connections to finish when the edge stops.
         pub edge_drain_timeout: Duration = "10s" in Duration::ZERO..=Duration::from_secs(300),
-        /// Networks of proxies whose `X-Forwarded-For` counts; none: the client is who connects.
-        pub trusted_proxies: Vec<Network>,
         /// Name of the visitor cookie.
         pub cookie_name: String = "whence_visitor",
         /// How long browsers keep the visitor cookie.
@@ -60,6 +59,21 @@ whence_runtime::settings! {
         pub cookie_secure: bool = "true",
         /// List of user agents in place of the built-in one: lines of a tag, a tab, a regular expression.
         pub agents_file: Option<PathBuf>,
+    }
+}
+
+whence_runtime::settings! {
+    /// Proxies
+    pub struct ProxySettings {
+        /// Networks of proxies whose `X-Forwarded-For` counts; none: the client is who connects.
+        pub trusted_proxies: Vec<Network>,
+    }
+}
+
+impl ProxySettings {
+    /// The networks.
+    pub fn networks(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().map(|network| network.0).collect()
     }
 }
 
@@ -90,7 +104,13 @@ whence_runtime::settings! {
 
 impl EdgeSettings {
     /// The edge's own form, with the journals in `journal_dir`.
-    pub fn config(&self, journals: &JournalSettings, journal_dir: PathBuf) -> EdgeConfig {
+    pub fn config(
+        &self,
+        journals: &JournalSettings,
+        proxies: &ProxySettings,
+        shares: &ShareSettings,
+        journal_dir: PathBuf,
+    ) -> EdgeConfig {
         EdgeConfig {
             listen: self.edge_listen,
             threads: threads(self.edge_threads),
@@ -101,8 +121,10 @@ impl EdgeSettings {
             head_bytes_max: self.edge_head_bytes_max.as_usize(),
             head_timeout: self.edge_head_timeout,
             connections_max: self.edge_connections_max,
+            connections_share_percent: shares.share_connections_percent,
+            unknown_codes_per_minute: shares.share_unknown_codes,
             drain_timeout: self.edge_drain_timeout,
-            trusted_proxies: self.trusted_proxies.iter().map(|network| network.0).collect(),
+            trusted_proxies: proxies.networks(),
             cookie: CookieConfig {
                 name: self.cookie_name.clone(),
                 max_age: self.cookie_max_age,

@@ -9,7 +9,7 @@ mod machine;
 mod roles;
 
 pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings};
-pub use ingest::{EdgeSettings, JournalSettings};
+pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
 pub use kafka::{KafkaSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{

@@ -4,12 +4,13 @@ use whence_console::http::ConsoleSettings;
 use whence_ingest::api::ApiSettings;
 use whence_ingest::webhooks::WebhookSecretsSettings;
 use whence_outbound::{DeliverySettings, ReachSettings};
+use whence_runtime::shares::ShareSettings;
 use whence_runtime::telemetry::LogSettings;
 
 use super::{
     AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
-    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, SecretsSettings, ShipSettings,
-    TopicSettings,
+    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, SecretsSettings,
+    ShipSettings, TopicSettings,
 };
 
 whence_runtime::compose! {
@@ -19,6 +20,8 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
         pub api: ApiSettings,
+        pub proxies: ProxySettings,
+        pub shares: ShareSettings,
         pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
         pub aggregator: AggregatorSettings,
@@ -42,6 +45,8 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
         pub api: ApiSettings,
+        pub proxies: ProxySettings,
+        pub shares: ShareSettings,
         pub webhooks: WebhookSecretsSettings,
         pub reach: ReachSettings,
         pub journals: JournalSettings,
@@ -82,6 +87,8 @@ whence_runtime::compose! {
         pub process: ProcessSettings,
         pub secrets: SecretsSettings,
         pub console: ConsoleSettings,
+        pub proxies: ProxySettings,
+        pub shares: ShareSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub kafka: KafkaSettings,

@@ -11,15 +11,16 @@ use std::{
     collections::HashMap,
     sync::{Mutex, PoisonError},
 };
+use whence_runtime::shares::Prefix;
 use whence_schemas::{
     event::{self, DeadLetter, Event, Mode, WebhookSource},
     ids::{EventId, ProgramId},
     time::UnixMs,
 };
 
-/// Letters about unproved deliveries to one source in one second, of one process: anybody can send those.
+/// Letters about unproved deliveries from one network in one second, of one process: anybody can send those.
 pub const UNPROVED_PER_SECOND_MAX: u32 = 10;
-/// The same to all sources together.
+/// The same from all networks together.
 pub const UNPROVED_TOGETHER_MAX: u32 = 100;
 /// Letters about proved deliveries to one source in one second that could not be read. Only who has the source's
 /// secret can send those: it is the provider, and it is wrong. Letters about events have no quota, as events have none.
@@ -28,8 +29,8 @@ pub const UNREADABLE_PER_SECOND_MAX: u32 = 1000;
 /// What a letter is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Of {
-    /// A delivery of which nothing is believed.
-    Unproved,
+    /// A delivery of which nothing is believed, from this network.
+    Unproved(Prefix),
     /// A delivery that proved itself and could not be read.
     Unreadable,
     /// An event of a delivery that proved itself.
@@ -44,32 +45,37 @@ pub struct Letters(Mutex<Second>);
 struct Second {
     second: i64,
     unproved: u32,
-    /// By program, source and what they are about: at most what the registry has of sources, twice.
-    counts: HashMap<(String, String, Of), u32>,
+    /// Of unproved deliveries by network, at most [`UNPROVED_TOGETHER_MAX`].
+    networks: HashMap<Prefix, u32>,
+    /// Of unreadable ones by program and source, at most what the registry has of sources.
+    sources: HashMap<(String, String), u32>,
 }
 
 impl Letters {
     /// Whether there is room for one more.
     fn take(&self, source: &WebhookSource, of: Of, now: UnixMs) -> bool {
-        let max = match of {
-            Of::Unproved => UNPROVED_PER_SECOND_MAX,
-            Of::Unreadable => UNREADABLE_PER_SECOND_MAX,
-            Of::Event => return true,
-        };
         let mut this = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let second = now.0.div_euclid(1000);
         if this.second != second {
             *this = Second { second, ..Second::default() };
         }
-        if of == Of::Unproved && this.unproved >= UNPROVED_TOGETHER_MAX {
-            return false;
-        }
-        let count = this.counts.entry((source.program.clone(), source.id.clone(), of)).or_default();
+        let (count, max) = match of {
+            Of::Event => return true,
+            Of::Unproved(_) if this.unproved >= UNPROVED_TOGETHER_MAX => return false,
+            Of::Unproved(network) => {
+                let count = this.networks.entry(network).or_default();
+                (count, UNPROVED_PER_SECOND_MAX)
+            }
+            Of::Unreadable => {
+                let source = (source.program.clone(), source.id.clone());
+                (this.sources.entry(source).or_default(), UNREADABLE_PER_SECOND_MAX)
+            }
+        };
         if *count >= max {
             return false;
         }
         *count += 1;
-        this.unproved += u32::from(of == Of::Unproved);
+        this.unproved += u32::from(matches!(of, Of::Unproved(_)));
         true
     }
 }
@@ -154,7 +160,7 @@ pub(super) async fn lay_aside(
                 .increment(count as u64);
         }
     };
-    let too_many = if about == Some(Of::Unproved) { "too_many" } else { "too_many_proved" };
+    let too_many = if matches!(about, Some(Of::Unproved(_))) { "too_many" } else { "too_many_proved" };
     dropped(too_many, count - records.len());
     if records.is_empty() {
         return Ok(());
@@ -180,16 +186,20 @@ mod tests {
     fn dead_letters_are_bounded_in_every_second() {
         let letters = Letters::default();
         let now = UnixMs(1_800_000_000_000);
-        let source = |id: usize| WebhookSource { id: id.to_string(), ..WebhookSource::default() };
+        let from = |network: u8| Of::Unproved(Prefix::of([127, 0, network, 1].into()));
+        let source = |id: &str| WebhookSource { id: id.to_owned(), ..WebhookSource::default() };
         let taken = |id, of| (0..2000).filter(|_| letters.take(&source(id), of, now)).count();
-        assert_eq!((taken(0, Of::Unproved), taken(0, Of::Unreadable), taken(0, Of::Event)), (10, 1000, 2000));
-        assert_eq!(taken(1, Of::Unproved), 10, "one source's flood is no other's");
         assert_eq!(
-            (2..100).map(|id| taken(id, Of::Unproved)).sum::<usize>(),
+            (taken("a", from(0)), taken("a", Of::Unreadable), taken("a", Of::Event)),
+            (10, 1000, 2000)
+        );
+        assert_eq!((taken("b", from(0)), taken("b", from(1))), (0, 10), "one network's flood is no other's");
+        assert_eq!(
+            (2..100).map(|network| taken("a", from(network))).sum::<usize>(),
             80,
             "all together have a bound"
         );
-        assert_eq!(taken(101, Of::Unreadable), 1000, "who proves nothing takes nothing from who does");
-        assert!(letters.take(&source(0), Of::Unproved, now.plus_ms(1000)));
+        assert_eq!(taken("b", Of::Unreadable), 1000, "who proves nothing takes nothing from who does");
+        assert!(letters.take(&source("a"), from(0), now.plus_ms(1000)));
     }
 }

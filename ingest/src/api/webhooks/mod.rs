@@ -41,7 +41,11 @@ use hyper::{
 use letters::{Letter, Letters, Of};
 use serde_json::{Value, json};
 use std::{borrow::Cow, fmt::Display, sync::Arc};
-use whence_runtime::http::{Full, full};
+use whence_runtime::{
+    http::{Full, full},
+    seldom,
+    shares::Prefix,
+};
 use whence_schemas::event::WebhookSource;
 
 /// The source of a program that answers for postbacks.
@@ -96,10 +100,11 @@ pub(super) async fn receive(
     program: &str,
     id: &str,
 ) -> Result<Response<Full>, Problem> {
-    let source = known_source(api, program, id)?;
+    let network = call.network;
+    let source = known_source(api, program, id).map_err(|problem| api.unproved(network, problem))?;
     let provider = Provider::of(&source.provider)
         .filter(|provider| (*provider == Provider::Postback) == (method == "GET"))
-        .ok_or_else(|| Problem::new(Code::NotFound, "there is no such source"))?;
+        .ok_or_else(|| api.unproved(network, Problem::new(Code::NotFound, "there is no such source")))?;
     let (headers, query) = (call.headers.clone(), call.query.clone());
     let head = Delivery {
         method,
@@ -110,11 +115,12 @@ pub(super) async fn receive(
         now: (api.intake.clock)(),
     };
     let declared = call.declared_bytes().unwrap_or(0);
-    let mut received = Received { api, source: &source, provider, delivery: head, body_bytes: declared };
+    let mut received =
+        Received { api, source: &source, provider, network, delivery: head, body_bytes: declared };
     // Who can prove nothing is not listened to.
     let secrets = received.secrets()?;
     if !provider.is_signed(&received.delivery, &source) {
-        return Err(received.refused(Refusal::Unsigned, Of::Unproved).await);
+        return Err(received.refused(Refusal::Unsigned, Of::Unproved(network)).await);
     }
     let (body, _room) = api.read_unproved_body(call).await?;
     received.delivery.body = &body;
@@ -160,6 +166,7 @@ struct Received<'a> {
     api: &'a Api,
     source: &'a WebhookSource,
     provider: Provider,
+    network: Prefix,
     delivery: Delivery<'a>,
     /// Its body's size, or while that is unread what is declared.
     body_bytes: usize,
@@ -204,7 +211,7 @@ impl<'a> Received<'a> {
             if is_for_lack && secrets.len() < self.source.secrets.len() {
                 return Err(self.secret_missing("this process lacks one of the source's secrets"));
             }
-            return Err(self.refused(refusal, Of::Unproved).await);
+            return Err(self.refused(refusal, Of::Unproved(self.network)).await);
         }
         match self.provider.events(&self.delivery, self.source) {
             Ok(events) => Ok(events),
@@ -220,8 +227,16 @@ impl<'a> Received<'a> {
 
     async fn refused(&self, refusal: Refusal, of: Of) -> Problem {
         self.count(refusal.tag());
-        self.note(refusal.tag(), of).await;
-        Problem::new(Code::Unproved, refusal)
+        let problem = Problem::new(Code::Unproved, refusal);
+        let problem = match of {
+            Of::Unproved(network) => self.api.unproved(network, problem),
+            _ => problem,
+        };
+        // Who has used up a share gets no letter either.
+        if problem.code == Code::Unproved {
+            self.note(refusal.tag(), of).await;
+        }
+        problem
     }
 
     /// Translates events and takes what they become.
@@ -276,7 +291,8 @@ impl<'a> Received<'a> {
         tally.unusable.push(why);
         self.count_event("unusable");
         // The detail names fields, never values.
-        tracing::warn!(
+        seldom!(
+            warn,
             program = self.source.program,
             source = self.source.id,
             why,
