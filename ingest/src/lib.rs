@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod edge;
+pub mod hosts;
 pub mod registry;
 pub mod ship;
 pub mod topics;

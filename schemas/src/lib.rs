@@ -8,6 +8,7 @@
 //! | [`subject`] | keyed hashes of lead ids and aliases, and how aliases are normalised |
 //! | [`event`] | the records of the topics, from `proto/`, and their one codec |
 //! | [`topics`] | topic names, record keys |
+//! | [`outgoing`] | which addresses messages may be sent to |
 //! | [`message`] | what is announced to others: types of messages |
 //! | [`reward`] | reward terms: what may stand in them; reward ids |
 //! | [`rows`] | the rows of the ClickHouse tables and their RowBinary encoding |
@@ -20,6 +21,7 @@ pub mod event;
 pub mod history;
 pub mod ids;
 pub mod message;
+pub mod outgoing;
 pub mod reward;
 pub mod rows;
 pub mod sql;

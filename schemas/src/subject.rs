@@ -8,7 +8,7 @@ mod alias;
 
 pub use alias::{AliasError, AliasKind, mail_domain, normalise};
 
-use crate::ids::ProgramId;
+use crate::ids::{LinkHost, ProgramId};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::fmt;
@@ -54,18 +54,30 @@ impl IdentityHasher {
         IdentityHasher(Hmac::new_from_slice(secret).expect("HMAC takes a key of any length"))
     }
 
+    /// What proves that a program's host is its operator's, where it stands in the host's DNS: nobody else can
+    /// make it, and for each program and host it is another one. `program 0x00 host-proof 0x00 host`, 32
+    /// hexadecimal digits.
+    #[must_use]
+    pub fn host_proof(&self, program: &ProgramId, host: &LinkHost) -> String {
+        SubjectKey(self.hash(&[program.as_str(), "host-proof"], host.as_str())).to_string()
+    }
+
     /// The key of a value that [`normalise`] gave.
     #[must_use]
     pub fn key(&self, program: &ProgramId, kind: AliasKind, normalised: &str) -> SubjectKey {
+        SubjectKey(self.hash(&[program.as_str(), kind.word()], normalised))
+    }
+
+    fn hash(&self, parts: &[&str], last: &str) -> [u8; 16] {
         let mut mac = self.0.clone();
-        for part in [program.as_str(), kind.word()] {
+        for part in parts {
             mac.update(part.as_bytes());
             mac.update(&[0]);
         }
-        mac.update(normalised.as_bytes());
-        let mut key = [0; 16];
-        key.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        SubjectKey(key)
+        mac.update(last.as_bytes());
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        hash
     }
 }
 

@@ -43,6 +43,12 @@ impl UnixMs {
         UnixMs(self.0.clamp(0, Self::MAX.0))
     }
 
+    /// Days since 1970-01-01 (UTC) that have begun.
+    #[must_use]
+    pub fn day(self) -> i32 {
+        i32::try_from(self.0.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
+    }
+
     /// As RFC 3339 text in UTC with milliseconds: `2026-01-31T12:00:00.000Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
@@ -52,6 +58,13 @@ impl UnixMs {
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
     }
+}
+
+/// A day, in days since 1970-01-01, as RFC 3339 has it: `2026-01-31`.
+#[must_use]
+pub fn day_text(day: i32) -> String {
+    let (year, month, day) = date(i64::from(day));
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 impl fmt::Display for UnixMs {
@@ -87,6 +100,7 @@ mod tests {
             (UnixMs::MAX.0, "2299-12-31T23:59:59.999Z"),
         ] {
             assert_eq!(UnixMs(ms).rfc3339(), text);
+            assert_eq!(day_text(UnixMs(ms).day()), text[..10]);
         }
     }
 }

@@ -2,7 +2,6 @@
 //! without following redirects. Connections are kept and used again; each was made to an address that was looked at.
 
 use crate::{
-    address::is_public,
     metrics::bound_met,
     sign::{SigningKey, sign},
 };
@@ -25,14 +24,17 @@ use rustls::{ClientConfig, RootCertStore};
 use std::{
     error::Error,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
     vec,
 };
 use tower_service::Service;
-use whence_schemas::time::UnixMs;
+use whence_schemas::{
+    outgoing::{self, Reach},
+    time::UnixMs,
+};
 
 /// What is read of an answer's body, so that its connection can be used again. A longer one costs the connection.
 const BODY_BYTES_MAX: usize = 4096;
@@ -45,8 +47,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct CallLimits {
     /// From the name's look-up to the last byte of the answer.
     pub timeout: Duration,
-    /// Whether addresses may be called that are not of the public Internet.
-    pub allows_private: bool,
+    /// Which addresses may be called.
+    pub reach: Reach,
 }
 
 /// What came of a request.
@@ -97,7 +99,7 @@ impl Reply {
 /// Makes requests.
 #[derive(Debug)]
 pub struct Caller {
-    client: Client<HttpsConnector<HttpConnector<PublicNames>>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<NamesWithin>>, Full<Bytes>>,
     limits: CallLimits,
 }
 
@@ -105,7 +107,7 @@ impl Caller {
     /// A client that trusts whom the machine trusts.
     #[must_use]
     pub fn new(limits: CallLimits) -> Caller {
-        let names = PublicNames { allows_private: limits.allows_private };
+        let names = NamesWithin(limits.reach);
         let mut http = HttpConnector::new_with_resolver(names);
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -127,10 +129,11 @@ impl Caller {
     /// Posts a JSON body under this id, signed by these keys as at `at`, as the Standard Webhooks specification
     /// has it.
     pub async fn post(&self, url: &str, keys: &[SigningKey], id: &str, at: UnixMs, body: Bytes) -> Reply {
-        let Ok(url) = url.parse::<Uri>() else { return Reply::failed("bad_url") };
-        if !self.may_call(&url) {
+        // A name is looked at again when it is resolved; an address in the URL is not resolved.
+        if outgoing::check(url, self.limits.reach).is_err() {
             return Reply::failed("address_refused");
         }
+        let Ok(url) = url.parse::<Uri>() else { return Reply::failed("bad_url") };
         let headers = headers(keys, id, at, &body);
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = hyper::Method::POST;
@@ -140,15 +143,6 @@ impl Caller {
             Ok(reply) => reply,
             Err(_) => Reply::failed("timeout"),
         }
-    }
-
-    /// A name is looked at when it is resolved; an address in the URL is not resolved.
-    fn may_call(&self, url: &Uri) -> bool {
-        let Some(host) = url.host() else { return false };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let is_allowed = |address: IpAddr| self.limits.allows_private || is_public(address);
-        let is_safe = url.scheme_str() == Some("https") || self.limits.allows_private;
-        is_safe && host.parse::<IpAddr>().map_or(true, is_allowed)
     }
 
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Reply {
@@ -229,12 +223,10 @@ fn word(error: &hyper_util::client::legacy::Error) -> &'static str {
 struct Refused;
 
 /// Resolves names as the machine does, and leaves out addresses that may not be called.
-#[derive(Clone, Debug)]
-struct PublicNames {
-    allows_private: bool,
-}
+#[derive(Clone, Copy, Debug)]
+struct NamesWithin(Reach);
 
-impl Service<Name> for PublicNames {
+impl Service<Name> for NamesWithin {
     type Response = vec::IntoIter<SocketAddr>;
     type Error = io::Error;
     type Future = BoxFuture<'static, io::Result<Self::Response>>;
@@ -244,16 +236,29 @@ impl Service<Name> for PublicNames {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let allows_private = self.allows_private;
+        let NamesWithin(reach) = *self;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
             let is_known = !found.is_empty();
             let allowed: Vec<SocketAddr> =
-                found.into_iter().filter(|address| allows_private || is_public(address.ip())).collect();
+                found.into_iter().filter(|address| reach.covers(address.ip())).collect();
             match allowed.is_empty() && is_known {
                 true => Err(io::Error::other(Refused)),
                 false => Ok(allowed.into_iter()),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_resolves_to_this_machine_is_refused_whatever_the_name() {
+        let resolve = async |reach| NamesWithin(reach).call("localhost".parse().unwrap()).await;
+        let refused = resolve(Reach::Public).await.unwrap_err();
+        assert!(refused.get_ref().is_some_and(|inner| inner.is::<Refused>()), "{refused}");
+        assert!(resolve(Reach::Private).await.unwrap().count() > 0);
     }
 }

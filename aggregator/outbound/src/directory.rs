@@ -8,8 +8,8 @@ pub trait Directory: Send + Sync + 'static {
     /// All endpoints, disabled ones too.
     fn endpoints(&self) -> Vec<WebhookEndpoint>;
 
-    /// The secret of this name, if this process was given it.
-    fn secret(&self, name: &str) -> Option<&[u8]>;
+    /// The program's secret of this name, if this process was given it. A program has no other's.
+    fn secret(&self, program: &str, name: &str) -> Option<&[u8]>;
 
     /// Changes whenever endpoints may have.
     fn versions(&self) -> watch::Receiver<u64>;

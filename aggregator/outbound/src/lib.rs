@@ -7,7 +7,6 @@
 //! | [`sign`] | signatures by the Standard Webhooks specification | none |
 //! | [`retry`] | when to try again, and when to give up | none |
 //! | [`queue`] | the messages of one endpoint: one of a lead at a time, in order | none |
-//! | [`address`] | which addresses may be called | none |
 //! | [`client`] | one request, bounded in every way | HTTP |
 //! | [`tables`] | messages, the delivery log, checkpoints | ClickHouse |
 //! | [`reader`] | from the table into a queue, from a checkpoint on | through [`tables`] |
@@ -21,7 +20,6 @@
 //! Architecture invariant: nothing here decides what a message says; it reads what is stored, and writes nothing but
 //! its own log.
 
-pub mod address;
 pub mod client;
 pub mod delivery;
 mod directory;
@@ -37,14 +35,14 @@ pub mod tables;
 pub mod topic;
 
 pub use directory::Directory;
-pub use settings::DeliverySettings;
+pub use settings::{DeliverySettings, ReachSettings};
 
 use client::Caller;
 use std::sync::Arc;
 use tables::Tables;
 use topic::FactsTopic;
 use whence_aggregator::work::{Companion, Owned};
-use whence_schemas::time::UnixMs;
+use whence_schemas::{outgoing::Reach, time::UnixMs};
 
 /// Tells the time. Nothing is waited for longer than a second without asking it again.
 pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;
@@ -53,6 +51,8 @@ pub type Now = Arc<dyn Fn() -> UnixMs + Send + Sync>;
 pub struct Outbound {
     /// Bounds and times.
     pub settings: DeliverySettings,
+    /// Which addresses are called.
+    pub reach: Reach,
     /// Where messages and the log are.
     pub tables: Tables,
     /// Endpoints and secrets.
@@ -67,7 +67,7 @@ impl Outbound {
     /// What runs beside each partition of conversions.
     #[must_use]
     pub fn companion(self) -> Companion {
-        let caller = Arc::new(Caller::new(self.settings.call_limits()));
+        let caller = Arc::new(Caller::new(self.settings.call_limits(self.reach)));
         let outbound = Arc::new(self);
         Arc::new(move |owned: Owned| {
             let (outbound, caller) = (Arc::clone(&outbound), Arc::clone(&caller));

@@ -2,6 +2,7 @@
 
 use crate::{client::CallLimits, retry::RetryPolicy};
 use std::time::Duration;
+use whence_schemas::outgoing::Reach;
 
 /// Messages of all endpoints of a partition in memory, but for those that one record caused together.
 const MESSAGES_MAX: usize = 200_000;
@@ -23,8 +24,24 @@ whence_runtime::settings! {
         pub endpoint_deliveries_max: usize = "4" in 1..=1000,
         /// Messages of one endpoint in memory; more wait in ClickHouse. A partition has 200,000 of all endpoints.
         pub endpoint_messages_max: usize = "2000" in 1..=1_000_000,
+    }
+}
+
+whence_runtime::settings! {
+    /// Endpoints
+    pub struct ReachSettings {
         /// Endpoints may be in private networks and on this machine itself, there also without TLS.
+        ///
+        /// Asked for when an endpoint is saved and when it is called: the same for all processes of a deployment.
         pub delivery_private: bool = "false",
+    }
+}
+
+impl ReachSettings {
+    /// Which addresses endpoints may have.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        Reach::of(self.delivery_private)
     }
 }
 
@@ -48,8 +65,8 @@ impl DeliverySettings {
 
     /// Bounds of one request.
     #[must_use]
-    pub fn call_limits(&self) -> CallLimits {
-        CallLimits { timeout: self.delivery_timeout, allows_private: self.delivery_private }
+    pub fn call_limits(&self, reach: Reach) -> CallLimits {
+        CallLimits { timeout: self.delivery_timeout, reach }
     }
 }
 

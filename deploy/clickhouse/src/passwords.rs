@@ -1,11 +1,12 @@
 //! Passwords that nobody has to choose: made at the first start and kept in a file of their owner's.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
+use whence_runtime::private::{self, PrivateError};
 
 /// Characters of a password that was made here: 160 bits in lower-case hexadecimal.
 const CHARACTERS: usize = 40;
@@ -15,7 +16,7 @@ const BYTES_MAX: u64 = 4096;
 /// Why a kept password can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// The system refuses.
+    /// A new one can't be written.
     #[error("cannot keep a password in {path}", path = path.display())]
     Io {
         /// The file.
@@ -23,12 +24,9 @@ pub enum PasswordError {
         /// Why.
         source: io::Error,
     },
-    /// Others could have read or changed it.
-    #[error("{path} can be read by others: make it private with `chmod 600 {path}`", path = path.display())]
-    Public {
-        /// The file.
-        path: PathBuf,
-    },
+    /// It can't be read, or others could have.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
     /// An empty password would let everybody in.
     #[error("{path} has no password in it: remove the file, and a new one is made", path = path.display())]
     Empty {
@@ -53,14 +51,7 @@ pub fn kept(path: &Path) -> Result<SecretString, PasswordError> {
 /// # Errors
 /// See [`PasswordError`]; a file that is not there is one, too.
 pub fn read(path: &Path) -> Result<SecretString, PasswordError> {
-    let failed = |source| PasswordError::Io { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    if file.metadata().map_err(failed)?.permissions().mode() & 0o077 != 0 {
-        return Err(PasswordError::Public { path: path.to_owned() });
-    }
-    let mut text = String::new();
-    Read::by_ref(&mut file).take(BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
-    match text.trim_end_matches(['\r', '\n']) {
+    match private::read(path, BYTES_MAX)?.trim_end_matches(['\r', '\n']) {
         "" => Err(PasswordError::Empty { path: path.to_owned() }),
         password => Ok(password.to_owned().into()),
     }
@@ -92,6 +83,8 @@ fn random() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use secrecy::ExposeSecret;
 
     use super::*;
@@ -113,7 +106,7 @@ mod tests {
         let path = dir.path().join("password");
         std::fs::write(&path, "secret\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(kept(&path), Err(PasswordError::Public { .. })));
+        assert!(matches!(kept(&path), Err(PasswordError::Private(PrivateError::Exposed { .. }))));
         std::fs::write(&path, "\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert!(matches!(kept(&path), Err(PasswordError::Empty { .. })));

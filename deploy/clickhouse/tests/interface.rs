@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 
 use support::{Engine, connect, eventually, post, request};
 
@@ -35,7 +36,7 @@ fn a_wrong_password_is_refused_and_the_right_one_passes_however_it_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("password");
     std::fs::write(&file, "s3cret\n").unwrap();
-    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let engine = Engine::start_with(&["--password-file", file.to_str().unwrap()]);
     let ask = |target: &str, headers: &[(&str, &str)]| {
         request(engine.process.address(), "POST", target, headers, b"SELECT 1")

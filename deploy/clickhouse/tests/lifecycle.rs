@@ -42,7 +42,7 @@ fn passwords_are_made_once_private_and_asked_for_everywhere() {
     drop(process);
     std::fs::set_permissions(data.path().join("password"), std::fs::Permissions::from_mode(0o644)).unwrap();
     let refused = EngineProcess::start(data.path()).unwrap_err().to_string();
-    assert!(refused.contains("can be read by others"), "{refused}");
+    assert!(refused.contains("open to others"), "{refused}");
 }
 
 #[test]

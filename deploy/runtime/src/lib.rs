@@ -5,6 +5,7 @@
 //! | [`mod@settings`] | one name per setting as flag, variable and TOML key; every mistake reported at once |
 //! | [`telemetry`] | logs on stderr, the Prometheus recorder, `build_info`, process metrics |
 //! | [`health`] | named readiness with reasons, liveness by heartbeat |
+//! | [`private`] | files that nobody else may read |
 //! | [`http`] | a bounded HTTP/1 server for plain listeners |
 //! | [`descriptors`] | the limit of open files, and that all places fit it |
 //! | [`seats`] | who has a listener's places, and who goes when there are none left |
@@ -21,6 +22,7 @@ pub mod admin;
 pub mod descriptors;
 pub mod health;
 pub mod http;
+pub mod private;
 pub mod seats;
 pub mod seldom;
 pub mod settings;

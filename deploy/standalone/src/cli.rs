@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
+use whence_runtime::private::make_only_private_files;
 
 use crate::failure::{Failure, chain};
 use crate::{process, roles, tools};
@@ -42,6 +43,7 @@ const ENTRIES: [Entry; 20] = [
 
 /// Parses and runs. Exit codes: 0; 1 for a failure, which is told on standard error; 2 for a wrong call.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    make_only_private_files();
     let matches = command().get_matches_from(arguments);
     let (name, flags) = matches.subcommand().expect("clap wants a command");
     let entry = ENTRIES.iter().find(|entry| (entry.command)().get_name() == name);

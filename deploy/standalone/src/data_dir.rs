@@ -9,17 +9,24 @@
 //! registry.snapshot  the same, as last seen in Kafka
 //! journal/        clicks-0, clicks-1, … and conversions
 //! clickhouse/     the embedded engine
+//! clickhouse-password, clickhouse-reader-password  its accounts, unless they are given
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::parts::accounts::{OWNER_PASSWORD, READER_PASSWORD};
+use whence_ingest::api::admin_key::FILE_NAME;
+use whence_runtime::private;
+
 /// Token keys and hashing secrets, within the folder.
 pub const SECRETS: &str = "secrets.toml";
+/// Files of the folder with secrets. Where others could read one it is refused, not closed: it may be known.
+const READ_BY_THEIR_OWN_RULE: [&str; 4] = [SECRETS, FILE_NAME, OWNER_PASSWORD, READER_PASSWORD];
 
 /// How long a predecessor may take to be gone: a process that was killed holds its lock until the system
 /// has taken its memory back.
@@ -59,7 +66,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the folder if it is missing and locks it. Blocks for a moment while a predecessor goes.
+    /// Makes the folder if it is missing, closes it to others than its owner with all that is in it, and locks it.
+    /// Blocks for a moment while a predecessor goes.
     ///
     /// # Errors
     /// See [`DataDirError`].
@@ -76,12 +84,14 @@ impl DataDir {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(0o600)
             .open(&lock_path)
             .map_err(failed(&lock_path))?;
         take(&mut lock, &path).map_err(|error| match error {
             Refusal::Held(holder) => DataDirError::InUse { path: path.clone(), holder },
             Refusal::Io(source) => DataDirError::Io { path: lock_path, source },
         })?;
+        close(&path)?;
         Ok(Self { path, _lock: lock })
     }
 
@@ -118,6 +128,24 @@ impl DataDir {
     /// The embedded engine's folder.
     pub fn engine(&self) -> PathBuf {
         self.path.join("clickhouse")
+    }
+}
+
+/// What was made by an earlier version, or under another umask, or by hand. What is made from here on is private: see
+/// [`private::make_only_private_files`].
+fn close(path: &Path) -> Result<(), DataDirError> {
+    match private::close_to_others(path, &READ_BY_THEIR_OWN_RULE) {
+        Ok(0) => Ok(()),
+        Ok(closed) => {
+            tracing::warn!(path = %path.display(), closed, "files of the data folder were open to others");
+            Ok(())
+        }
+        // A volume's root may be somebody else's: then its group is how this process has it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::warn!(path = %path.display(), %error, "the data folder can't be closed to others: it is another user's");
+            Ok(())
+        }
+        Err(source) => Err(DataDirError::Io { path: path.to_owned(), source }),
     }
 }
 

@@ -18,6 +18,7 @@ use whence_ingest::registry::embedded;
 use whence_ingest::ship::ShipError;
 use whence_ingest::topics::TopicsError;
 use whence_runtime::descriptors::TooFew;
+use whence_runtime::private::PrivateError;
 use whence_runtime::settings::Mistakes;
 use whence_runtime::telemetry::TelemetryError;
 
@@ -55,6 +56,9 @@ pub enum Failure {
     /// The admin key can't be used.
     #[error(transparent)]
     AdminKey(#[from] AdminKeyError),
+    /// A file with a secret can't be used.
+    #[error(transparent)]
+    Private(#[from] PrivateError),
     /// The registry's file can't be used.
     #[error(transparent)]
     Registry(#[from] embedded::OpenError),

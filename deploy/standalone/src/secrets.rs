@@ -19,18 +19,22 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rand::TryRng;
 use rand::rngs::SysRng;
 use toml::{Table, Value};
 use whence_ingest::edge::AddressHasher;
+use whence_runtime::private::{self, PrivateError};
 use whence_schemas::subject::IdentityHasher;
 use whence_schemas::token::{KeyRing, KeyRingError};
 
 /// A secret, and every key.
 type Key = [u8; 32];
+
+/// Room for hundreds of keys.
+const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// What the secrets are good for; the bytes themselves are not kept.
 #[derive(Clone, Debug)]
@@ -46,7 +50,7 @@ pub struct Secrets {
 /// Why there are no secrets.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    /// The file can't be read or written.
+    /// The file can't be written.
     #[error("cannot use the secrets file {path}")]
     Io {
         /// The file.
@@ -58,14 +62,9 @@ pub enum SecretsError {
     /// The file is there already.
     #[error("the secrets file {0} is there already and is left as it is: tokens and identities depend on it")]
     Exists(PathBuf),
-    /// Others may read or change the file.
-    #[error("the secrets file {path} is open to others (mode {mode:o}): chmod 600 it")]
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permissions.
-        mode: u32,
-    },
+    /// The file can't be read, or others may read or change it.
+    #[error(transparent)]
+    File(#[from] PrivateError),
     /// The file is not as it must be.
     #[error("the secrets file {path} is not usable: {what}")]
     Content {
@@ -106,13 +105,7 @@ pub fn ensure(path: &Path) -> Result<Secrets, SecretsError> {
 /// # Errors
 /// See [`SecretsError`].
 pub fn load(path: &Path) -> Result<Secrets, SecretsError> {
-    let failed = |source| SecretsError::Io { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-    // The group may read: that is how Kubernetes mounts a secret for a user that is not root.
-    if mode & 0o037 != 0 {
-        return Err(SecretsError::Exposed { path: path.to_owned(), mode });
-    }
-    parse(path, &fs::read_to_string(path).map_err(failed)?)
+    parse(path, &private::read(path, FILE_BYTES_MAX)?)
 }
 
 /// Makes a file with new secrets, for its owner only.
@@ -211,6 +204,7 @@ fn key_of_hex(hex: &str) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     const HEX: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
@@ -229,13 +223,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_others_may_read_or_the_group_may_change_is_refused() {
+    fn a_file_that_others_may_read_is_refused() {
         let good = text("1", HEX, &format!("1 = '{HEX}'"));
-        for mode in [0o644, 0o604, 0o660, 0o602] {
+        for mode in [0o644, 0o640, 0o604, 0o660, 0o602] {
             let (_dir, path) = file(&good, mode);
-            assert!(matches!(load(&path), Err(SecretsError::Exposed { .. })), "{mode:o}");
+            assert!(matches!(load(&path), Err(SecretsError::File(PrivateError::Exposed { .. }))), "{mode:o}");
         }
-        for mode in [0o600, 0o400, 0o440, 0o640] {
+        for mode in [0o600, 0o400] {
             let (_dir, path) = file(&good, mode);
             load(&path).unwrap_or_else(|error| panic!("{mode:o}: {error}"));
         }

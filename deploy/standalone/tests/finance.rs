@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
 use support::hooks::{Hook, Receiver, Taken, write_secrets};
-use support::{Role, ask, run};
+use support::{Role, ask, run, write_private};
 use tempfile::{TempDir, tempdir};
 
 struct Finance {
@@ -23,12 +23,18 @@ struct Finance {
     dir: TempDir,
 }
 
+/// What payouts are signed with.
+const SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgYmFuaw==";
+
 impl Finance {
     /// Ann has sent three customers, who paid 10.00, 20.00 and 30.00 of which she gets a tenth after two weeks.
     fn new() -> Self {
         let dir = tempdir().unwrap();
         let data = dir.path().join("data");
-        let whence = Role::up(&data);
+        let secrets = write_secrets(dir.path(), &format!("p/bank-1={SECRET}\n"));
+        let flags = ["up", "--delivery-private", "--webhook-secrets-file", secrets.to_str().unwrap()];
+        let whence = Role::start(&data, &flags);
+        whence.until_ready();
         whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
         let order =
             json!({ "id": "order", "for": "referrer", "currency": "EUR", "percent": "10", "hold_days": 14 });
@@ -205,7 +211,6 @@ fn an_export_in_json_is_marked_as_it_is() {
 
 #[test]
 fn what_is_to_be_paid_is_sent_signed_and_once_until_it_changes() {
-    const SECRET: &str = "whsec_dGhlIHNlY3JldCBvZiB0aGUgYmFuaw==";
     let finance = Finance::new();
     let [first, second, third] = finance.rewards();
     finance
@@ -215,7 +220,7 @@ fn what_is_to_be_paid_is_sent_signed_and_once_until_it_changes() {
     let endpoint =
         json!({ "url": format!("http://{}/pay?token=not-told", receiver.address), "secrets": ["bank-1"] });
     finance.whence.call("PUT", "/v1/programs/p/endpoints/bank", &endpoint);
-    let secrets = write_secrets(finance.dir.path(), &format!("bank-1={SECRET}\n"));
+    let secrets = write_secrets(finance.dir.path(), &format!("p/bank-1={SECRET}\n"));
     let command = ["payouts", "export", "p", "--webhook", "bank"];
     let signed = [&command[..], &["--webhook-secrets-file", secrets.to_str().unwrap()]].concat();
     let private = [&signed[..], &["--delivery-private"]].concat();
@@ -281,7 +286,7 @@ fn who_may_not_decide_and_what_is_no_reward_is_told() {
         finance.whence.call("POST", "/v1/keys", &json!({ "scopes": ["events:write"], "program": "p" }));
     let key = made["key"].as_str().unwrap();
     let file = finance.path("key");
-    fs::write(&file, key).unwrap();
+    write_private(Path::new(&file), key);
     let stranger =
         ["rewards", "approve", "p", &first, "--by", "eve", "--reason", "me", "--api-key-file", &file];
     let told = finance.run(&stranger);

@@ -12,7 +12,7 @@ use std::process::{Output, Stdio};
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
-use support::{Role, run, whence};
+use support::{Role, run, whence, write_private};
 use tempfile::tempdir;
 use whence_schemas::time::UnixMs;
 
@@ -257,7 +257,7 @@ fn what_cannot_be_imported_is_said() {
         fs::write(&path, text).unwrap();
         path
     };
-    fs::write(dir.path().join("admin-key"), "whk_1").unwrap();
+    write_private(&dir.path().join("admin-key"), "whk_1");
     let cases = [
         (file("a.csv", "lead,colour\n"), &[][..], "the column \"colour\" is none of"),
         (file("a.txt", ""), &[], "--format csv or --format ndjson"),

@@ -127,7 +127,7 @@ fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
     let clickhouse = shared.migrated();
     let url = clickhouse.address("clickhouse");
     let store = ["--clickhouse-url", &url];
-    let signing = write_secrets(shared.dir(), &format!("shop-1={SECRET}\n"));
+    let signing = write_secrets(shared.dir(), &format!("p/shop-1={SECRET}\n"));
     let aggregate = |name: &str| {
         let group = ["--kafka-group", prefix, "--kafka-member", name, "--kafka-session-timeout", "3s"];
         let signing = ["--webhook-secrets-file", signing.to_str().unwrap(), "--delivery-private"];
@@ -137,7 +137,8 @@ fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
     };
     let first = aggregate("a");
     let ingest = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", key_file];
-    let ingest = Role::start(&shared.place("ingest"), &[&ingest[..], &bus].concat());
+    let saves = ["--webhook-secrets-file", signing.to_str().unwrap(), "--delivery-private"];
+    let ingest = Role::start(&shared.place("ingest"), &[&ingest[..], &bus, &saves].concat());
     [&first, &ingest].into_iter().for_each(Role::until_ready);
     ingest.set_up_world(key);
     let taken: Arc<Taken> = Arc::default();

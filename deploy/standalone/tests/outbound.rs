@@ -30,7 +30,7 @@ const TWO: &str = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3Rz";
 fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
-    let secrets = write_secrets(dir.path(), &format!("shop-1={ONE}\n"));
+    let secrets = write_secrets(dir.path(), &format!("p/shop-1={ONE}\np/shop-2={TWO}\n"));
     let flags = ["up", "--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
     let tries = ["--delivery-retry-first", "100ms", "--delivery-retry-max", "500ms"];
     let flags = [&flags[..], &tries].concat();
@@ -83,13 +83,11 @@ fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
     );
     whence.until_count("SELECT toUInt64(count() > 0) FROM deliveries WHERE outcome = 'retry'", 1);
     whence.until_count("SELECT toUInt64(sum(clawed_back)) FROM reward_balance", 500);
-    // Known by name from here on, by its value from the next start on.
     whence.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint(json!(["shop-2", "shop-1"])));
     let (engine, log) = (whence.engine_pid(), whence.log());
     whence.kill();
     until("the engine ends with its parent", || (!is_running(engine)).then_some(()));
 
-    write_secrets(dir.path(), &format!("shop-1={ONE}\nshop-2={TWO}\n"));
     let whence = Role::start(&data, &flags);
     whence.until_ready();
     let tries = whence.count("SELECT count() FROM deliveries").unwrap();
@@ -115,7 +113,7 @@ fn a_referral_is_told_in_order_through_a_kill_an_outage_and_a_new_secret() {
 fn what_was_taken_just_before_a_kill_comes_again_under_its_id_and_nothing_is_lost() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
-    let secrets = write_secrets(dir.path(), &format!("shop-1={ONE}\n"));
+    let secrets = write_secrets(dir.path(), &format!("p/shop-1={ONE}\n"));
     let flags = ["up", "--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
     let taken: Arc<Taken> = Arc::default();
     let receiver = Receiver::new(&taken);
@@ -156,7 +154,7 @@ fn what_was_taken_just_before_a_kill_comes_again_under_its_id_and_nothing_is_los
 fn what_was_given_up_is_sent_again_in_order_under_its_ids_and_once() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
-    let secrets = write_secrets(dir.path(), &format!("shop-1={ONE}\n"));
+    let secrets = write_secrets(dir.path(), &format!("p/shop-1={ONE}\n"));
     let flags = ["--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
     let whence = Role::start(&data, &[&["up"][..], &flags].concat());
     whence.until_ready();
@@ -206,7 +204,7 @@ fn what_was_given_up_is_sent_again_in_order_under_its_ids_and_once() {
 fn what_does_not_fit_waits_and_each_bound_that_is_met_is_counted() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
-    let secrets = write_secrets(dir.path(), &format!("shop-1={ONE}\n"));
+    let secrets = write_secrets(dir.path(), &format!("p/shop-1={ONE}\n"));
     let flags = ["up", "--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
     let bounds = ["--endpoint-messages-max", "4", "--deliveries-max", "2", "--delivery-retry-first", "100ms"];
     let whence = Role::start(&data, &[&flags[..], &bounds].concat());
@@ -324,18 +322,29 @@ fn what_is_announced_is_on_the_topic_of_facts_and_goes_on_after_a_restart() {
 fn an_endpoint_whose_secret_is_not_there_is_said_and_tried_again() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
-    let whence = Role::up(&data);
+    let secrets = write_secrets(dir.path(), &format!("p/lost={ONE}\n"));
+    let flags = ["up", "--delivery-private", "--webhook-secrets-file", secrets.to_str().unwrap()];
+    let whence = Role::start(&data, &flags);
+    whence.until_ready();
     let key = fs::read_to_string(data.join("admin-key")).unwrap();
     whence.set_up_world(&key);
-    let endpoint = json!({ "url": "http://127.0.0.1:1/", "secrets": ["none"] });
+    let endpoint = json!({ "url": "http://127.0.0.1:1/", "secrets": ["lost"] });
     whence.call_with(&key, "PUT", "/v1/programs/p/endpoints/shop", &endpoint);
+    assert!(whence.stop().success());
+    let whence = Role::start(&data, &flags[..2]);
+    whence.until_ready();
+    let metrics = |line: &str| {
+        let metrics = ask(&whence.address("admin"), "GET", "/metrics", &[], "").body;
+        metrics.lines().any(|found| found == line).then_some(())
+    };
+    until("it says that it lacks the secret", || metrics("whence_webhook_secrets_lacking 1"));
+    assert!(whence.log().contains("p/lost"), "{}", whence.log());
     let token = whence.click("x");
     let lead = json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "wclid": token });
     whence.call_with(&key, "POST", "/v1/events", &lead);
     whence
         .until_count("SELECT count() FROM delivery_states WHERE state = 'retry' AND error = 'no_secret'", 1);
-    let metrics = ask(&whence.address("admin"), "GET", "/metrics", &[], "").body;
-    assert!(metrics.contains("whence_deliveries_total{outcome=\"retry\"} 1"), "{metrics}");
+    assert!(metrics("whence_deliveries_total{outcome=\"retry\"} 1").is_some());
     assert!(whence.log().contains("this process was not given a secret"), "{}", whence.log());
     assert!(whence.stop().success());
 }

@@ -135,7 +135,7 @@ fn tries(data: &Path, link: &str) {
 fn a_trial_runs_through_and_changes_nothing_that_live_reports_read() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");
-    let secrets = write_secrets(dir.path(), &format!("shop-1={SECRET}\n"));
+    let secrets = write_secrets(dir.path(), &format!("p/shop-1={SECRET}\n"));
     let flags = ["up", "--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
     let whence = Role::start(&data, &flags);
     whence.until_ready();

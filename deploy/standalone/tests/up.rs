@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
-use support::{Role, ask, is_running, kill, run, until};
+use support::{Role, ask, is_running, kill, run, until, write_private};
 use tempfile::tempdir;
 
 const CLICKS: &str = "SELECT count() FROM clicks";
@@ -59,14 +59,19 @@ fn a_second_start_knows_the_links_the_keys_and_the_tokens_of_the_first() {
     let key = admin_key(&data);
     first.set_up_world(&key);
     let token = first.click("x");
-    assert!(first.printed().contains(key.trim()), "the admin key is shown at the first start");
+    let printed = first.printed();
+    assert!(!printed.contains(key.trim()), "the admin key is shown on a terminal only: {printed}");
+    assert!(
+        printed.contains(data.join("admin-key").to_str().unwrap()),
+        "elsewhere it is said where it is: {printed}"
+    );
     assert!(first.stop().success());
     let mode = fs::metadata(data.join("secrets.toml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     fs::remove_file(data.join("stdout")).unwrap();
 
     let second = Role::up(&data);
-    assert!(!second.printed().contains(key.trim()), "and never again");
+    assert!(!second.printed().contains(key.trim()), "nor ever after");
     second.click("y");
     let lead =
         json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "touches": [{ "token": token }] });
@@ -148,7 +153,7 @@ fn a_killed_process_goes_on_where_it_was() {
 fn an_engine_with_a_password_asks_for_it() {
     let dir = tempdir().unwrap();
     let (data, password) = (dir.path().join("data"), dir.path().join("password"));
-    fs::write(&password, "hunter2\n").unwrap();
+    write_private(&password, "hunter2\n");
     let whence = Role::start(&data, &["up", "--clickhouse-password-file", password.to_str().unwrap()]);
     whence.until_ready();
     whence.set_up_world(&admin_key(&data));

@@ -7,7 +7,6 @@ mod providers;
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use providers::{
@@ -15,6 +14,7 @@ use providers::{
     refund_of_shopify, refund_of_stripe, signed_with, ties,
 };
 use serde_json::{Value, json};
+use support::hooks::write_secrets;
 use support::{Role, ask};
 use tempfile::tempdir;
 
@@ -32,9 +32,8 @@ fn program() -> Value {
 
 /// `whence up` with a source for every provider.
 fn set_up(dir: &Path) -> (Role, String) {
-    let (data, secrets) = (dir.join("data"), dir.join("webhook-secrets"));
-    fs::write(&secrets, format!("# made up\nmain={SECRET}\n")).unwrap();
-    fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).unwrap();
+    let data = dir.join("data");
+    let secrets = write_secrets(dir, &format!("# made up\np/main={SECRET}\n"));
     let whence = Role::start(&data, &["up", "--webhook-secrets-file", secrets.to_str().unwrap()]);
     whence.until_ready();
     let key = fs::read_to_string(data.join("admin-key")).unwrap();

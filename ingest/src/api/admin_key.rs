@@ -6,15 +6,18 @@ use std::{
     fmt,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 use subtle::ConstantTimeEq;
+use whence_runtime::private::{self, PrivateError};
 
 /// The file in the data folder that holds a generated key.
 pub const FILE_NAME: &str = "admin-key";
 /// Characters of a key that is given by setting: fewer could be guessed.
 pub const GIVEN_CHARS_MIN: usize = 32;
+/// Longer than any key.
+const FILE_BYTES_MAX: u64 = 4096;
 
 /// The admin key, as its hash.
 #[derive(Clone)]
@@ -51,7 +54,7 @@ impl AdminKey {
 /// Why there is no admin key.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminKeyError {
-    /// The file can't be read or written.
+    /// The file can't be written.
     #[error("cannot use the admin key file {path}")]
     Io {
         /// The file.
@@ -60,11 +63,9 @@ pub enum AdminKeyError {
         #[source]
         source: io::Error,
     },
-    /// Others may read the file.
-    #[error(
-        "the admin key file {0} can be read by others: chmod 600 it, or remove it to have a new key made"
-    )]
-    Exposed(PathBuf),
+    /// The file can't be read, or others may read it.
+    #[error("{0}, or remove it to have a new key made")]
+    File(#[from] PrivateError),
     /// The key has too few characters.
     #[error("the admin key must have at least {GIVEN_CHARS_MIN} characters")]
     TooShort,
@@ -87,10 +88,15 @@ pub fn ensure_admin_key(dir: &Path, given: Option<&SecretString>) -> Result<Admi
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(error)),
     }
-    if fs::metadata(&path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
-        return Err(AdminKeyError::Exposed(path));
-    }
-    checked(fs::read_to_string(&path).map_err(failed)?.trim())
+    checked(read_admin_key(dir)?.expose_secret())
+}
+
+/// The key that is kept in the folder, for whoever calls with it. Blocks.
+///
+/// # Errors
+/// There is no such file, or others may read it.
+pub fn read_admin_key(dir: &Path) -> Result<SecretString, PrivateError> {
+    Ok(private::read(&dir.join(FILE_NAME), FILE_BYTES_MAX)?.trim().into())
 }
 
 fn checked(key: &str) -> Result<AdminKey, AdminKeyError> {
@@ -109,7 +115,6 @@ fn create(dir: &Path, path: &Path, key: &str) -> io::Result<()> {
     let beside = dir.join(format!("{FILE_NAME}.{}", std::process::id()));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     let linked = (|| {
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
         writeln!(file, "{key}")?;
         file.sync_all()?;
         fs::hard_link(&beside, path)?;
@@ -122,6 +127,7 @@ fn create(dir: &Path, path: &Path, key: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     fn hash_of(key: &SecretString) -> [u8; 32] {
         auth::hash(key.expose_secret())
@@ -140,7 +146,9 @@ mod tests {
         ensure_admin_key(dir.path(), None).unwrap();
         let path = dir.path().join(FILE_NAME);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(ensure_admin_key(dir.path(), None), Err(AdminKeyError::Exposed(p)) if p == path));
+        let refused = ensure_admin_key(dir.path(), None).unwrap_err().to_string();
+        assert!(refused.contains("chmod 600") && refused.contains(path.to_str().unwrap()), "{refused}");
+        assert!(read_admin_key(dir.path()).is_err(), "nor does a tool call with it");
     }
 
     #[test]

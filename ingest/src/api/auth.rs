@@ -3,6 +3,7 @@
 
 use super::{
     admin_key::AdminKey,
+    key_uses::KeyUses,
     problem::{Code, Problem},
 };
 use crate::registry::Registry;
@@ -11,6 +12,7 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use whence_runtime::shares::{Callers, Prefix};
+use whence_schemas::time::UnixMs;
 
 /// Bytes of a key that are looked at: longer ones are none.
 const KEY_BYTES_MAX: usize = 512;
@@ -146,12 +148,14 @@ impl Caller {
 /// Finds out who sends this request.
 ///
 /// # Errors
-/// 401 without a valid key; the reason is the same for every key that is not valid. 503 where a key is
-/// not known and the registry may not have heard of it yet.
+/// 401 without a valid key; the reason is the same for every key that is not valid, and another for one that was
+/// until it expired. 503 where a key is not known and the registry may not have heard of it yet.
 pub fn authenticate(
     headers: &HeaderMap,
     registry: &dyn Registry,
     admin: &AdminKey,
+    uses: &KeyUses,
+    now: UnixMs,
 ) -> Result<Caller, Problem> {
     let refused = || Problem::new(Code::Unauthorized, "the API key is not valid");
     let Some(header) = headers.get(AUTHORIZATION) else {
@@ -179,6 +183,10 @@ pub fn authenticate(
     if !is_right || stored.disabled {
         return Err(refused());
     }
+    if stored.expires_at_ms != 0 && stored.expires_at_ms <= now.0 {
+        return Err(Problem::new(Code::Unauthorized, "the API key has expired"));
+    }
+    uses.note(stored, now);
     let program = (!stored.program.is_empty()).then(|| stored.program.clone());
     let scopes = Scope::ALL.into_iter().filter(|scope| stored.scopes.iter().any(|word| word == scope.word()));
     Ok(Caller { program, scopes: scopes.collect() })

@@ -31,28 +31,30 @@ pub(super) async fn put(
 ) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &program)?;
     api.known_program(&program)?;
+    let caller = call.caller.clone();
     let body = api.read_object(call).await?;
     let present = api.registry.shared().read().endpoint(&program, &id).map(|endpoint| endpoint.since_ms);
     let begins = present.unwrap_or_else(|| (api.intake.clock)().0);
-    let endpoint = write::record(body, "an endpoint", |fields| read(fields, program, id, begins))?;
-    let entry = api.write_one(Change::PutEndpoint(endpoint)).await?;
+    let endpoint = write::record(body, "an endpoint", |fields| read(api, fields, program, id, begins))?;
+    let entry = api.write_one(write::asked_by(&caller, Change::PutEndpoint(endpoint))).await?;
     let status = if present.is_none() { StatusCode::CREATED } else { StatusCode::OK };
     Ok(batch::json_response(status, &api.view_of(&entry).into()))
 }
 
-fn read(fields: &mut Fields<'_>, program: String, id: String, begins_ms: i64) -> WebhookEndpoint {
+fn read(api: &Api, fields: &mut Fields<'_>, program: String, id: String, begins_ms: i64) -> WebhookEndpoint {
     same_as_path(fields, "program", &program);
     same_as_path(fields, "id", &id);
+    let secrets = api.webhooks.secret_names(fields, &program);
     let endpoint = WebhookEndpoint {
         program,
         id,
         url: fields.text("url").unwrap_or_default(),
         types: fields.texts("types"),
-        secrets: fields.texts("secrets"),
+        secrets,
         since_ms: moment::field(fields, "since").map_or(begins_ms, |since| since.0),
         disabled: fields.flag("disabled").unwrap_or(false),
     };
-    for mistake in check_endpoint(&endpoint) {
+    for mistake in check_endpoint(&endpoint, api.reach) {
         fields.errors().add(mistake.field, Code::Invalid, mistake.reason);
     }
     endpoint

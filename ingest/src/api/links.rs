@@ -80,6 +80,7 @@ pub(super) async fn change(
     code: String,
 ) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &program)?;
+    let caller = call.caller.clone();
     let body = api.read_object(call).await?;
     let is_for_ever = body.get("expires_at").is_some_and(Value::is_null);
     let patch = write::record(body, "a link that can be changed", |fields| LinkPatch {
@@ -92,7 +93,8 @@ pub(super) async fn change(
         test: fields.flag("test"),
         status: status(fields),
     })?;
-    let entry = api.write_one(Change::ChangeLink { program, host, code, patch }).await?;
+    let change = write::asked_by(&caller, Change::ChangeLink { program, host, code, patch });
+    let entry = api.write_one(change).await?;
     Ok(batch::json_response(StatusCode::OK, &api.view_of(&entry).into()))
 }
 

@@ -4,13 +4,13 @@
 //! |---|---|
 //! | [`server`](self) | route, key, call, in this order |
 //! | [`route`] | paths and queries |
-//! | [`auth`], [`admin_key`] | who calls, and what they may do |
+//! | [`auth`], [`admin_key`], [`key_uses`] | who calls, what they may do, and when they last did |
 //! | [`batch`] | bodies of one entry or many, and their answers |
 //! | [`json`], [`moment`] | reads fields and collects all that is wrong |
 //! | [`problem`] | every error, and the one mapping to a status |
 //! | [`events`] | drafts of events, and their records |
 //! | [`intake`] | read, resolve, commit: an event is accepted once it is synced |
-//! | `programs`, `referrers`, `links`, `keys`, `endpoints` | the registry's calls |
+//! | `programs`, `referrers`, `links`, `hosts`, `keys`, `endpoints` | the registry's calls |
 //! | `webhooks` | what providers call, and the calls for their mappings |
 //! | `openapi` | what describes all this to programs |
 //!
@@ -32,8 +32,10 @@ mod call;
 pub mod disposable;
 mod endpoints;
 pub mod events;
+mod hosts;
 pub mod intake;
 pub mod json;
+pub mod key_uses;
 mod keys;
 mod links;
 pub mod moment;
@@ -48,9 +50,11 @@ mod webhooks;
 mod write;
 
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
+pub use key_uses::KeyUses;
 
 use crate::{
     edge::AddressHasher,
+    hosts::{Dns, TxtRecords},
     registry::{Clock, Registry},
     webhooks::NamedSecrets,
 };
@@ -67,7 +71,7 @@ use whence_runtime::{
     settings::{ByteSize, Secret},
     shares::Callers,
 };
-use whence_schemas::{subject::IdentityHasher, token::KeyRing};
+use whence_schemas::{outgoing::Reach, subject::IdentityHasher, token::KeyRing};
 
 /// The room for bodies of unproved senders, as a part of [`ApiSettings::api_bodies_bytes_max`].
 const UNPROVED_SHARE: usize = 4;
@@ -117,10 +121,20 @@ whence_runtime::settings! {
         /// Without one, a key is made at the first start, shown once and kept in the data folder. Several
         /// processes need the same one given.
         pub api_admin_key: Option<Secret>,
+        /// DNS servers that are asked for the records that prove hosts, `address:port`; none: those of the machine.
+        pub api_dns_servers: Vec<SocketAddr>,
         /// Domains of disposable mailboxes beside the built-in list, one a line; `!` before one that is none.
         ///
         /// Read at start. Of an address only a hash and whether its domain is one of these are kept.
         pub disposable_domains_file: Option<PathBuf>,
+    }
+}
+
+impl ApiSettings {
+    /// The DNS, to be asked for records that prove hosts.
+    #[must_use]
+    pub fn dns(&self) -> Dns {
+        Dns { servers: self.api_dns_servers.clone() }
     }
 }
 
@@ -138,8 +152,14 @@ pub struct Parts {
     pub secrets: Arc<NamedSecrets>,
     /// The journal of conversions. Whoever drops it last waits for the disk.
     pub journal: Arc<GroupCommit>,
+    /// Which addresses endpoints may have.
+    pub reach: Reach,
     /// The key that may do everything.
     pub admin: AdminKey,
+    /// On which days keys are used.
+    pub key_uses: Arc<KeyUses>,
+    /// Who is asked for the records that prove hosts: [`ApiSettings::dns`], but in tests.
+    pub names: Arc<dyn TxtRecords>,
     /// Now.
     pub clock: Clock,
     /// Gets the component `api.journal`.
@@ -152,6 +172,9 @@ struct Api {
     settings: ApiSettings,
     registry: Arc<dyn Registry>,
     admin: AdminKey,
+    key_uses: Arc<KeyUses>,
+    proofs: hosts::Proofs,
+    reach: Reach,
     intake: Intake,
     /// See [`ApiSettings::api_bodies_bytes_max`].
     room: Semaphore,
@@ -215,15 +238,31 @@ pub async fn start(
         readiness: JournalReadiness::open(parts.health.component("api.journal")),
     };
     let webhooks = webhooks::Webhooks { secrets: parts.secrets, letters: Default::default() };
-    let (registry, admin, callers) = (parts.registry, parts.admin, parts.callers);
-    let api = Arc::new(Api { settings, registry, admin, intake, room, unproved_room, callers, webhooks });
+    let (registry, admin, key_uses, reach) = (parts.registry, parts.admin, parts.key_uses, parts.reach);
+    let callers = parts.callers;
+    let proofs = hosts::Proofs::new(parts.names);
+    let api = Arc::new(Api {
+        settings,
+        registry,
+        admin,
+        key_uses,
+        proofs,
+        reach,
+        intake,
+        room,
+        unproved_room,
+        callers,
+        webhooks,
+    });
     let serving = tokio::spawn({
         let shutdown = shutdown.clone();
         async move {
             let recovering = Arc::clone(&api);
             let handler = move |request| server::answer(Arc::clone(&api), request);
             let recover = recovering.intake.readiness.recover(shutdown.clone());
-            let (drained, ()) = tokio::join!(serve_http(listener, limits, handler, shutdown), recover);
+            let uses = recovering.key_uses.write(recovering.registry.as_ref(), shutdown.clone());
+            let (drained, (), ()) =
+                tokio::join!(serve_http(listener, limits, handler, shutdown), recover, uses);
             drained
         }
     });
@@ -241,6 +280,10 @@ fn describe() {
         "Registry writes that failed as a whole, by reason"
     );
     describe_counter!(
+        "whence_api_key_use_failures_total",
+        "Days of use of API keys that could not be written yet (registry) or were left out (full), by reason"
+    );
+    describe_counter!(
         "whence_registry_entries_passed_over_total",
         "Registry entries that could not be applied"
     );
@@ -256,5 +299,6 @@ fn describe() {
         "Tokens and codes of providers' leads that prove nothing, by reason"
     );
     describe_counter!("whence_webhook_dead_letters_dropped_total", "Dead letters that were not written");
+    describe_counter!("whence_host_proofs_total", "Hosts that were looked up to be proved, by outcome");
     describe_gauge!("whence_registry_version", "Version of the registry's newest entry");
 }

@@ -109,6 +109,10 @@ codes! {
     Registry = "registry_unavailable", SERVICE_UNAVAILABLE, "Changes can't be stored at the moment";
     /// A source of webhooks names secrets that this process was not given.
     SecretMissing = "secret_missing", SERVICE_UNAVAILABLE, "The source's secret is not known here";
+    /// The host's DNS has not the record that proves it.
+    HostUnproved = "host_unproved", UNPROCESSABLE_ENTITY, "The host is not proved to be the program's";
+    /// Nobody says what the DNS has.
+    Dns = "dns_unavailable", SERVICE_UNAVAILABLE, "Names can't be looked up at the moment";
     /// The network has used up its share of requests that prove nothing.
     Limited = "too_many_requests", TOO_MANY_REQUESTS, "Too many such requests from this network";
     /// As much is being worked on as may be.

@@ -33,6 +33,10 @@ pub enum Route {
     Links(String),
     /// `/v1/programs/P/links/HOST/CODE`
     Link(String, String, String),
+    /// `/v1/programs/P/hosts`
+    Hosts(String),
+    /// `/v1/programs/P/hosts/HOST`
+    Host(String, String),
     /// `/v1/keys`
     Keys,
     /// `/v1/keys/K`
@@ -61,7 +65,7 @@ type Row = (&'static str, fn([String; 3]) -> Route);
 /// Every path there is. Where a path fits two rows, the first counts.
 ///
 /// A key that was disabled stays so: whoever had it may still have it.
-const TABLE: [Row; 37] = [
+const TABLE: [Row; 39] = [
     ("/v1/openapi.json", |_| Route::OpenApi),
     ("/v1/schemas/{name}", |[name, ..]| Route::Schema(name)),
     ("/v1/events", |_| Route::Events),
@@ -95,6 +99,8 @@ const TABLE: [Row; 37] = [
     ("/v1/programs/{program}/endpoints/{endpoint}/enable", |[p, e, _]| on(Route::Endpoint(p, e))),
     ("/v1/webhooks/{program}/{source}", |[p, s, _]| Route::Webhook(p, s)),
     ("/v1/postback/{program}", |[program, ..]| Route::Postback(program)),
+    ("/v1/programs/{program}/hosts", |[program, ..]| Route::Hosts(program)),
+    ("/v1/programs/{program}/hosts/{host}", |[p, host, _]| Route::Host(p, host)),
     ("/v1/programs/{program}/links", |[program, ..]| Route::Links(program)),
     ("/v1/programs/{program}/links/{host}/{code}", |[p, host, code]| Route::Link(p, host, code)),
     ("/v1/programs/{program}/links/{host}/{code}/disable", |[p, h, c]| off(Route::Link(p, h, c))),
@@ -145,12 +151,14 @@ impl Route {
             | Route::Schema(_)
             | Route::Programs
             | Route::Key(_)
+            | Route::Hosts(_)
             | Route::Sources(_)
             | Route::Endpoints(_)
             | Route::Postback(_) => "GET",
             Route::Program(_) | Route::Referrer(..) | Route::Source(..) | Route::Endpoint(..) => "GET, PUT",
             Route::Referrers(_) | Route::Links(_) | Route::Keys => "GET, POST",
             Route::Link(..) => "GET, PATCH",
+            Route::Host(..) => "DELETE, GET, PUT",
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{
     Api,
     auth::{self, Caller},
     call::Call,
-    endpoints, events, keys, links, openapi,
+    endpoints, events, hosts, keys, links, openapi,
     problem::{Code, Problem},
     programs, referrers,
     route::Route,
@@ -47,7 +47,8 @@ async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>,
         let call = Call::new(Caller::of(program, &[]), network, head, body);
         return deliver(api, &method, &uri, &route, call).await;
     }
-    let caller = auth::authenticate(&head.headers, api.registry.as_ref(), &api.admin);
+    let now = (api.intake.clock)();
+    let caller = auth::authenticate(&head.headers, api.registry.as_ref(), &api.admin, &api.key_uses, now);
     let caller = caller.map_err(|problem| auth::refused(&api.callers, &head.headers, network, problem))?;
     dispatch(api, &method, route, Call::new(caller, network, head, body)).await
 }
@@ -117,6 +118,10 @@ async fn dispatch(api: &Api, method: &Method, route: Route, call: Call) -> Resul
         ("GET", Route::Endpoints(program)) => endpoints::list(api, &call, &program),
         ("GET", Route::Endpoint(program, id)) => endpoints::show(api, &call, &program, &id),
         ("PUT", Route::Endpoint(program, id)) => endpoints::put(api, call, program, id).await,
+        ("GET", Route::Hosts(program)) => hosts::list(api, &call, &program),
+        ("GET", Route::Host(program, host)) => hosts::show(api, &call, &program, &host),
+        ("PUT", Route::Host(program, host)) => hosts::claim(api, call, program, host).await,
+        ("DELETE", Route::Host(program, host)) => hosts::release(api, call, program, host).await,
         ("GET", Route::Keys) => keys::list(api, &call),
         ("POST", Route::Keys) => keys::create(api, call).await,
         ("GET", Route::Key(id)) => keys::show(api, &call, &id),

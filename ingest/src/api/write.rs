@@ -85,6 +85,7 @@ impl Api {
             Some(Entry::ApiKey(key)) => super::keys::view(key),
             Some(Entry::WebhookSource(source)) => super::webhooks::view::source(source),
             Some(Entry::WebhookEndpoint(endpoint)) => super::endpoints::view(endpoint),
+            Some(Entry::HostClaim(claim)) => super::hosts::view(claim),
             None => Map::new(),
         };
         view.insert("version".into(), entry.version.into());
@@ -185,8 +186,11 @@ pub(super) async fn switch(
         | EntryKey::Link { program, .. }
         | EntryKey::Source { program, .. }
         | EntryKey::Endpoint { program, .. } => call.caller.require_in(Scope::RegistryWrite, program)?,
-        EntryKey::ApiKey { .. } => call.caller.require_everywhere(Scope::RegistryWrite)?,
+        EntryKey::ApiKey { .. } | EntryKey::Host { .. } => {
+            call.caller.require_everywhere(Scope::RegistryWrite)?;
+        }
     }
-    let entry = api.write_one(Change::SetDisabled { key, disabled }).await?;
+    let change = asked_by(&call.caller, Change::SetDisabled { key, disabled });
+    let entry = api.write_one(change).await?;
     Ok(batch::json_response(StatusCode::OK, &api.view_of(&entry).into()))
 }

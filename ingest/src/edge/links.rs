@@ -145,8 +145,8 @@ impl LinkTable {
     }
 
     /// Takes a record in, whatever the order they come in: one that is not newer than what the table has
-    /// of the same thing changes nothing. API keys, sources of webhooks and
-    /// endpoints are of no concern here.
+    /// of the same thing changes nothing. API keys, sources of webhooks,
+    /// endpoints and whose hosts are, are of no concern here.
     ///
     /// A record that cannot be used is counted in `whence_edge_registry_refused_total{reason}` and logged.
     pub fn apply(&self, entry: &RegistryEntry) {
@@ -158,7 +158,10 @@ impl LinkTable {
             Some(Entry::Program(program)) => self.apply_program(&mut known, program, version),
             Some(Entry::Referrer(referrer)) => self.apply_referrer(&mut known, referrer, version),
             Some(Entry::Link(link)) => self.apply_link(&mut known, link, version),
-            Some(Entry::ApiKey(_) | Entry::WebhookSource(_) | Entry::WebhookEndpoint(_)) | None => Ok(()),
+            Some(
+                Entry::ApiKey(_) | Entry::WebhookSource(_) | Entry::WebhookEndpoint(_) | Entry::HostClaim(_),
+            )
+            | None => Ok(()),
         };
         if let Err(refusal) = applied {
             metrics::counter!("whence_edge_registry_refused_total", "reason" => refusal.tag()).increment(1);

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use whence_schemas::event::{
-    ApiKey, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource, registry_entry::Entry,
+    ApiKey, HostClaim, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource,
+    registry_entry::Entry,
 };
 
 /// A wish. It says what to change, not what the record is to be afterwards, wherever two callers could
@@ -29,11 +30,27 @@ pub enum Change {
         /// What is new.
         patch: LinkPatch,
     },
-    /// What a key for one program asks for: it may use no host of another program's, which a key for all
-    /// programs may share.
+    /// What a key for one program asks for: it may put codes only on hosts that the program has, and claims none by
+    /// listing it. A key for all programs may share hosts.
     OfOneProgram(Box<Change>),
+    /// Makes a host the program's, unless it is another's.
+    ClaimHost(HostClaim),
+    /// Makes a host of the program's nobody's.
+    ReleaseHost {
+        /// The program the caller speaks for.
+        program: String,
+        /// The host.
+        host: String,
+    },
     /// Creates an API key whose id must be free.
     CreateKey(ApiKey),
+    /// Notes that a key was used on this day. An earlier day than the one that is noted changes nothing.
+    KeyUsed {
+        /// The key's id.
+        id: String,
+        /// Days since 1970-01-01 (UTC).
+        day: i32,
+    },
     /// Creates a source of webhooks or replaces all of it.
     PutSource(WebhookSource),
     /// Creates an endpoint for webhooks or replaces all of it but for when it begins.
@@ -111,6 +128,11 @@ pub enum EntryKey {
         /// Its id in the program.
         id: String,
     },
+    /// `host/HOST`
+    Host {
+        /// The host.
+        host: String,
+    },
 }
 
 impl EntryKey {
@@ -140,6 +162,7 @@ impl EntryKey {
             Entry::WebhookEndpoint(endpoint) => {
                 EntryKey::Endpoint { program: endpoint.program.clone(), id: endpoint.id.clone() }
             }
+            Entry::HostClaim(claim) => EntryKey::Host { host: claim.host.clone() },
         }
     }
 
@@ -153,6 +176,7 @@ impl EntryKey {
             EntryKey::ApiKey { .. } => "key",
             EntryKey::Source { .. } => "source",
             EntryKey::Endpoint { .. } => "endpoint",
+            EntryKey::Host { .. } => "host",
         }
     }
 }
@@ -166,6 +190,7 @@ impl fmt::Display for EntryKey {
             EntryKey::ApiKey { id } => write!(f, "key/{id}"),
             EntryKey::Source { program, id } => write!(f, "source/{program}/{id}"),
             EntryKey::Endpoint { program, id } => write!(f, "endpoint/{program}/{id}"),
+            EntryKey::Host { host } => write!(f, "host/{host}"),
         }
     }
 }
@@ -192,7 +217,7 @@ pub enum ChangeError {
     /// What is to be changed, or the program it is to belong to, is not there.
     #[error("there is no {what} {id:?}")]
     NotFound {
-        /// `program`, `referrer`, `link`, `key`, `source` or `endpoint`.
+        /// `program`, `referrer`, `link`, `key`, `source`, `endpoint` or `host`.
         what: &'static str,
         /// Its id as the caller wrote it.
         id: String,
@@ -200,7 +225,7 @@ pub enum ChangeError {
     /// The registry holds as many as it may.
     #[error("there are already {max} {what}, the most there may be")]
     Full {
-        /// `programs`, `referrers`, `links`, `keys`, `sources` or `endpoints`.
+        /// `programs`, `referrers`, `links`, `keys`, `sources`, `endpoints` or `hosts`.
         what: &'static str,
         /// How many there may be.
         max: usize,

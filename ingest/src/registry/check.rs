@@ -1,6 +1,7 @@
 //! Whether a change fits the registry's present, and the entries that a batch of changes makes. Pure: the
 //! writers (embedded, Kafka) call [`stage`] on the newest state and then make the entries durable.
 
+mod hosts;
 mod records;
 
 use super::{Change, ChangeError, EntryKey, LinkPatch, RegistryState, state::address};
@@ -11,6 +12,7 @@ use whence_schemas::{
         ApiKey, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource, registry_entry::Entry,
     },
     ids::LinkNumber,
+    outgoing::Reach,
     time::UnixMs,
 };
 
@@ -26,6 +28,11 @@ pub const KEYS_MAX: usize = 10_000;
 pub const SOURCES_MAX: usize = 10_000;
 /// Endpoints for webhooks of one registry.
 pub const ENDPOINTS_MAX: usize = 1_000;
+
+/// What keys for one program may make of them for it: the rest is there for others.
+const SOURCES_OF_PROGRAM_MAX: usize = 1_000;
+const ENDPOINTS_OF_PROGRAM_MAX: usize = 100;
+const HOSTS_OF_PROGRAM_MAX: usize = 1_000;
 
 /// What a batch of changes comes to.
 #[derive(Debug, Default)]
@@ -67,6 +74,12 @@ pub fn stage(state: &RegistryState, changes: &[Change], now: UnixMs) -> Staged {
 }
 
 impl RegistryState {
+    /// Whether the program may put codes on the host.
+    #[must_use]
+    pub fn has_host(&self, program: &str, host: &str) -> bool {
+        View { state: self, ahead: &RegistryState::default() }.has_host(program, host)
+    }
+
     /// The record that this change would make, or why it is refused.
     ///
     /// # Errors
@@ -115,6 +128,7 @@ impl<'a> View<'a> {
             "links" => state.links + ahead.links,
             "sources" => state.sources + ahead.sources,
             "endpoints" => state.endpoints + ahead.endpoints,
+            "hosts" => state.hosts + ahead.hosts,
             _ => state.keys + ahead.keys,
         };
         if count < max { Ok(()) } else { Err(ChangeError::Full { what, max }) }
@@ -132,11 +146,15 @@ impl<'a> View<'a> {
                 records::link(&link, self.program(program)?)?;
                 Ok(Entry::Link(link))
             }
-            Change::OfOneProgram(change) => {
-                self.own_hosts(change)?;
-                self.check(change)
-            }
+            Change::OfOneProgram(change) => self.of_one_program(change),
+            Change::ClaimHost(claim) => self.claim_host(claim),
+            Change::ReleaseHost { program, host } => self.release_host(program, host),
             Change::CreateKey(key) => self.create_key(key),
+            Change::KeyUsed { id, day } => {
+                let key =
+                    self.key(id).ok_or_else(|| ChangeError::NotFound { what: "key", id: id.clone() })?;
+                Ok(Entry::ApiKey(ApiKey { last_used_day: key.last_used_day.max(*day), ..key.clone() }))
+            }
             Change::PutSource(source) => self.put_source(source),
             Change::PutEndpoint(endpoint) => self.put_endpoint(endpoint),
             Change::SetDisabled { key, disabled } => self.set_disabled(key, *disabled),
@@ -150,48 +168,61 @@ impl<'a> View<'a> {
             Err(_) => self.room("programs", PROGRAMS_MAX)?,
         }
         for (index, host) in program.link_hosts.iter().enumerate() {
-            if self.is_link_host_of_another(host, &program.id) {
-                let field = format!("link_hosts[{index}]");
-                return Err(ChangeError::conflict(
-                    field,
-                    format_args!("{host:?} belongs to another program"),
-                ));
+            if self.is_anothers(host, &program.id) {
+                let reason = format_args!("{host:?} belongs to another program");
+                return Err(ChangeError::conflict(format!("link_hosts[{index}]"), reason));
             }
         }
         Ok(Entry::Program(program.clone()))
     }
 
-    /// A host's unknown codes go to one program's fallback.
-    fn is_link_host_of_another(&self, host: &str, id: &str) -> bool {
-        let has = |program: &&Program| program.id != id && program.link_hosts.iter().any(|own| own == host);
-        let is_replaced = |program: &&Program| self.ahead.program(&program.id).is_some();
-        self.ahead.programs().any(|program| has(&program))
-            || self.state.programs().any(|program| has(&program) && !is_replaced(&program))
-    }
-
-    /// Refuses a change that would put links on a host of another program's, or claim it.
-    fn own_hosts(&self, change: &Change) -> Result<(), ChangeError> {
-        let own = |field: String, host: &str, program: &str| match self.is_of_another(host, program) {
-            true => Err(ChangeError::conflict(field, format_args!("{host:?} belongs to another program"))),
-            false => Ok(()),
-        };
-        match change {
-            Change::CreateLink(link) => own("host".to_owned(), &link.host, &link.program),
-            Change::PutProgram(program) => {
-                let mut hosts = program.link_hosts.iter().enumerate();
-                hosts.try_for_each(|(index, host)| own(format!("link_hosts[{index}]"), host, &program.id))
+    /// A change that a key for one program asks for: it puts no code on a host that the program has not, be it by
+    /// making a link, by changing or enabling one, or by listing the host. And it makes only so much that others have room.
+    fn of_one_program(&self, change: &Change) -> Result<Entry, ChangeError> {
+        let body = self.check(change)?;
+        let is_new = matches!(change, Change::CreateLink(_));
+        match &body {
+            Entry::Link(link) if is_new || !link.disabled => {
+                self.require_host("host", &link.program, &link.host)?;
             }
-            _ => Ok(()),
+            Entry::Program(program) => {
+                let mut hosts = program.link_hosts.iter().enumerate();
+                hosts.try_for_each(|(index, host)| {
+                    self.require_host(&format!("link_hosts[{index}]"), &program.id, host)
+                })?;
+            }
+            Entry::WebhookSource(source) if self.source(&source.program, &source.id).is_none() => {
+                let (program, max) = (&source.program, SOURCES_OF_PROGRAM_MAX);
+                let count = |state: &RegistryState| state.sources_after(program, "", max).count();
+                self.room_of_program("sources of one program", max, count)?;
+            }
+            Entry::WebhookEndpoint(endpoint) if self.endpoint(&endpoint.program, &endpoint.id).is_none() => {
+                let (program, max) = (&endpoint.program, ENDPOINTS_OF_PROGRAM_MAX);
+                let count = |state: &RegistryState| state.endpoints_after(program, "", max).count();
+                self.room_of_program("endpoints of one program", max, count)?;
+            }
+            Entry::HostClaim(claim) if !claim.released && !self.has_host(&claim.program, &claim.host) => {
+                let (program, max) = (&claim.program, HOSTS_OF_PROGRAM_MAX);
+                // Released ones too: their records stay.
+                let count = |state: &RegistryState| state.claims_made(program);
+                self.room_of_program("hosts of one program", max, count)?;
+            }
+            _ => {}
         }
+        Ok(body)
     }
 
-    /// A host that a program lists is its own, whoever else has links there.
-    fn is_of_another(&self, host: &str, program: &str) -> bool {
-        let lists = |known: &Program| known.link_hosts.iter().any(|own| own == host);
-        let has_links =
-            || [self.ahead, self.state].iter().any(|state| state.is_host_of_another(host, program));
-        !self.program(program).is_ok_and(lists)
-            && (self.is_link_host_of_another(host, program) || has_links())
+    fn room_of_program(
+        &self,
+        what: &'static str,
+        max: usize,
+        count: impl Fn(&RegistryState) -> usize,
+    ) -> Result<(), ChangeError> {
+        if count(self.state) + count(self.ahead) < max {
+            Ok(())
+        } else {
+            Err(ChangeError::Full { what, max })
+        }
     }
 
     fn put_referrer(&self, referrer: &Referrer) -> Result<Entry, ChangeError> {
@@ -271,7 +302,8 @@ impl<'a> View<'a> {
 
     fn put_endpoint(&self, endpoint: &WebhookEndpoint) -> Result<Entry, ChangeError> {
         self.program(&endpoint.program)?;
-        if let Some(mistake) = webhooks::check_endpoint(endpoint).into_iter().next() {
+        // What a deployment reaches is for its processes to know: here is looked at the address's form.
+        if let Some(mistake) = webhooks::check_endpoint(endpoint, Reach::Private).into_iter().next() {
             return Err(ChangeError::invalid(mistake.field, mistake.reason));
         }
         match self.endpoint(&endpoint.program, &endpoint.id) {
@@ -316,6 +348,8 @@ impl<'a> View<'a> {
                     endpoint.ok_or_else(|| ChangeError::NotFound { what: "endpoint", id: id.clone() })?;
                 Entry::WebhookEndpoint(WebhookEndpoint { disabled, ..endpoint.clone() })
             }
+            // Nothing that is on or off.
+            EntryKey::Host { host } => return Err(ChangeError::NotFound { what: "host", id: host.clone() }),
         })
     }
 }

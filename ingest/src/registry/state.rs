@@ -11,7 +11,8 @@ use std::{
 };
 use whence_schemas::{
     event::{
-        ApiKey, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource, registry_entry::Entry,
+        ApiKey, HostClaim, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource,
+        registry_entry::Entry,
     },
     ids::LinkNumber,
 };
@@ -26,8 +27,12 @@ pub struct RegistryState {
     links: HashMap<LinkNumber, Arc<RegistryEntry>>,
     /// Lists a program's links, and finds them by code.
     links_by_program: BTreeMap<LinkKey, Arc<RegistryEntry>>,
-    /// The programs that have or had links on a host.
-    hosts: HashMap<Box<str>, BTreeSet<Box<str>>>,
+    /// The programs that have or had links on a host, with how many of them are not disabled.
+    hosts: HashMap<Box<str>, BTreeMap<Box<str>, usize>>,
+    /// The programs that list a host among their `link_hosts`; more than one only in an old registry.
+    listed: HashMap<String, BTreeSet<String>>,
+    /// Whose a host is by a record of its own.
+    claims: BTreeMap<String, Arc<RegistryEntry>>,
     keys: BTreeMap<String, Arc<RegistryEntry>>,
     /// By program and id.
     sources: BTreeMap<(Arc<str>, Arc<str>), Arc<RegistryEntry>>,
@@ -85,6 +90,8 @@ pub struct Counts {
     pub sources: usize,
     /// Endpoints for webhooks of all programs.
     pub endpoints: usize,
+    /// Hosts with a record of their own.
+    pub hosts: usize,
 }
 
 macro_rules! record {
@@ -103,6 +110,7 @@ record!(as_link, Link, Link);
 record!(as_key, ApiKey, ApiKey);
 record!(as_source, WebhookSource, WebhookSource);
 record!(as_endpoint, WebhookEndpoint, WebhookEndpoint);
+record!(as_claim, HostClaim, HostClaim);
 
 impl RegistryState {
     /// The version of the newest entry, 0 without one.
@@ -121,6 +129,7 @@ impl RegistryState {
             keys: self.keys.len(),
             sources: self.sources.len(),
             endpoints: self.endpoints.len(),
+            hosts: self.claims.len(),
         }
     }
 
@@ -136,7 +145,7 @@ impl RegistryState {
         }
         self.version = entry.version;
         let replaced = match entry.entry.as_ref().ok_or(ApplyError::Unknown)? {
-            Entry::Program(program) => self.programs.insert(program.id.clone(), Arc::clone(&entry)),
+            Entry::Program(program) => self.index_program(program, &entry),
             Entry::Referrer(referrer) => {
                 let key = (referrer.program.as_str().into(), referrer.id.as_str().into());
                 self.referrers.insert(key, Arc::clone(&entry))
@@ -151,12 +160,29 @@ impl RegistryState {
                 let key = (endpoint.program.as_str().into(), endpoint.id.as_str().into());
                 self.endpoints.insert(key, Arc::clone(&entry))
             }
+            Entry::HostClaim(claim) => self.claims.insert(claim.host.clone(), Arc::clone(&entry)),
         };
         if let Some(replaced) = replaced {
             self.by_version.remove(&replaced.version);
         }
         self.by_version.insert(entry.version, entry);
         Ok(())
+    }
+
+    fn index_program(&mut self, program: &Program, entry: &Arc<RegistryEntry>) -> Option<Arc<RegistryEntry>> {
+        let replaced = self.programs.insert(program.id.clone(), Arc::clone(entry));
+        for host in replaced.as_ref().map_or(&[][..], |former| &as_program(former).link_hosts) {
+            if let Some(programs) = self.listed.get_mut(host) {
+                programs.remove(&program.id);
+                if programs.is_empty() {
+                    self.listed.remove(host);
+                }
+            }
+        }
+        for host in &program.link_hosts {
+            self.listed.entry(host.clone()).or_default().insert(program.id.clone());
+        }
+        replaced
     }
 
     fn index_link(
@@ -172,17 +198,25 @@ impl RegistryState {
                 return Err(ApplyError::LinkNumber { link: address, other });
             }
             // It may have been another program's, if somebody else wrote to the topic.
-            let key = link_key(other);
+            let (key, former) = (link_key(other), (other.program.clone(), other.disabled));
             self.links_by_program.remove(&key);
+            if !former.1
+                && let Some(enabled) =
+                    self.hosts.get_mut(link.host.as_str()).and_then(|of| of.get_mut(&*former.0))
+            {
+                *enabled = enabled.saturating_sub(1);
+            }
         }
         self.links_by_program.insert(link_key(link), Arc::clone(entry));
         let programs = match self.hosts.get_mut(link.host.as_str()) {
             Some(programs) => programs,
             None => self.hosts.entry(link.host.as_str().into()).or_default(),
         };
-        if !programs.contains(link.program.as_str()) {
-            programs.insert(link.program.as_str().into());
-        }
+        let enabled = match programs.get_mut(link.program.as_str()) {
+            Some(enabled) => enabled,
+            None => programs.entry(link.program.as_str().into()).or_default(),
+        };
+        *enabled += usize::from(!link.disabled);
         Ok(self.links.insert(number, Arc::clone(entry)))
     }
 
@@ -214,6 +248,7 @@ impl RegistryState {
             EntryKey::Endpoint { program, id } => {
                 self.endpoints.get(&(program.as_str().into(), id.as_str().into()))
             }
+            EntryKey::Host { host } => self.claims.get(host),
         }
     }
 
@@ -254,7 +289,42 @@ impl RegistryState {
     /// Whether a program other than this one has links on the host.
     #[must_use]
     pub fn is_host_of_another(&self, host: &str, program: &str) -> bool {
-        self.hosts.get(host).is_some_and(|programs| programs.iter().any(|other| **other != *program))
+        self.hosts.get(host).is_some_and(|programs| programs.keys().any(|other| **other != *program))
+    }
+
+    /// How many links of the program on the host are not disabled; `None` where it never had one there.
+    #[must_use]
+    pub fn links_on(&self, host: &str, program: &str) -> Option<usize> {
+        self.hosts.get(host)?.get(program).copied()
+    }
+
+    /// The programs that list the host among their `link_hosts`.
+    pub fn listed_by(&self, host: &str) -> impl Iterator<Item = &str> {
+        self.listed.get(host).into_iter().flatten().map(String::as_str)
+    }
+
+    /// The host's own record of whose it is.
+    #[must_use]
+    pub fn claim(&self, host: &str) -> Option<&HostClaim> {
+        self.claims.get(host).map(as_claim)
+    }
+
+    /// At most `limit` hosts that the program has by a record of their own, after `after`.
+    pub fn claims_after<'a>(
+        &'a self,
+        program: &'a str,
+        after: &str,
+        limit: usize,
+    ) -> impl Iterator<Item = &'a HostClaim> {
+        let from = (Bound::Excluded(after), Bound::Unbounded);
+        let claims = self.claims.range::<str, _>(from).map(|(_, entry)| as_claim(entry));
+        claims.filter(move |claim| !claim.released && claim.program == program).take(limit)
+    }
+
+    /// How many records of hosts the program has made, with those of hosts that it has released.
+    #[must_use]
+    pub fn claims_made(&self, program: &str) -> usize {
+        self.claims.values().filter(|entry| as_claim(entry).program == program).count()
     }
 
     /// The API key of this id.
@@ -267,6 +337,11 @@ impl RegistryState {
     #[must_use]
     pub fn source(&self, program: &str, id: &str) -> Option<&WebhookSource> {
         self.sources.get(&(program.into(), id.into())).map(as_source)
+    }
+
+    /// All sources of webhooks, by program and id.
+    pub fn sources(&self) -> impl Iterator<Item = &WebhookSource> {
+        self.sources.values().map(as_source)
     }
 
     /// At most `limit` sources of webhooks of the program whose id comes after `after`.

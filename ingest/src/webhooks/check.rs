@@ -109,8 +109,10 @@ impl Mistakes {
         }
         for (index, name) in names.iter().enumerate() {
             if !secrets::is_name(name) {
-                let reason = "must be a secret's name (1 to 64 of a-z, 0-9, '-' and '_'), never a secret";
+                let reason = "must name a secret of this program (1 to 64 of a-z, 0-9, '-' and '_'), never be a secret";
                 self.add(format!("secrets[{index}]"), reason);
+            } else if names[..index].contains(name) {
+                self.add(format!("secrets[{index}]"), "is in the list twice");
             }
         }
     }

@@ -10,7 +10,8 @@
 //! | [`mod@translate`] | what a provider's event becomes under a mapping |
 //! | [`check_endpoint`] | everything that is wrong with an endpoint, to which whence sends webhooks of its own |
 //! | [`keep`] | what a dead letter keeps of a body |
-//! | [`secrets`] | secrets by name |
+//! | [`secrets`] | secrets by program and name |
+//! | [`lacking`] | which of them are named and were not given |
 //!
 //! Mappings are data in the registry ([`whence_schemas::event::WebhookSource`]); the built-in ones are
 //! `defaults/*.json`, in the form that the API takes.
@@ -21,6 +22,7 @@ mod check;
 pub mod delivery;
 mod endpoint;
 pub mod keep;
+pub mod lacking;
 pub mod providers;
 pub mod secrets;
 pub mod sign;

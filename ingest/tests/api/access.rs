@@ -1,8 +1,10 @@
 //! Who may do what.
 
-use super::node::{Node, lead, qualification};
+use super::node::{NOW, Node, lead, qualification};
 use secrecy::SecretString;
 use serde_json::json;
+use std::{sync::atomic::Ordering, time::Duration};
+use whence_schemas::time::DAY_MS;
 
 #[tokio::test]
 async fn no_key_and_a_wrong_key_are_401() {
@@ -89,6 +91,7 @@ async fn a_key_for_one_program_uses_no_host_of_another() {
     // "go.example" is listed by "demo"; "free.example" by nobody, until "demo" has a link there.
     let links = "/v1/programs/other/links";
     assert_eq!(node.send_as("POST", links, &[&key], link("go.example")).await.problem().2, "host");
+    assert_eq!(node.send("PUT", "/v1/programs/other/hosts/own.example", "").await.status, 201);
     assert_eq!(node.send_as("POST", links, &[&key], link("own.example")).await.status, 201);
     let ours = json!({"host": "free.example", "referrer": "ann", "destination": "https://shop.example/"});
     assert_eq!(node.post("/v1/programs/demo/links", ours).await.status, 201);
@@ -119,7 +122,9 @@ async fn a_foreign_event_in_a_batch_is_refused_alone() {
 #[tokio::test]
 async fn a_disabled_key_is_no_key() {
     let node = Node::start().await;
-    let answer = node.post("/v1/keys", json!({"scopes": ["events:write", "registry:read"]})).await;
+    let answer = node
+        .post("/v1/keys", json!({"all_programs": true, "scopes": ["events:write", "registry:read"]}))
+        .await;
     let made = answer.json();
     let header = format!("authorization: Bearer {}", made["key"].as_str().unwrap());
     assert_eq!(node.send_as("GET", "/v1/programs", &[&header], "").await.status, 200);
@@ -136,19 +141,72 @@ async fn a_disabled_key_is_no_key() {
 #[tokio::test]
 async fn nobody_gives_away_more_than_they_have() {
     let node = Node::start().await;
-    let maker = node.key(json!({"scopes": ["registry:write"]})).await;
-    let body = json!({"scopes": ["events:write"]}).to_string();
+    let maker = node.key(json!({"all_programs": true, "scopes": ["registry:write"]})).await;
+    let body = json!({"all_programs": true, "scopes": ["events:write"]}).to_string();
     let answer = node.send_as("POST", "/v1/keys", &[&maker], body).await;
     assert_eq!(answer.problem(), (403, "forbidden".into(), "scopes".into()));
     let body = json!({"scopes": ["registry:read"], "program": "demo"}).to_string();
     assert_eq!(node.send_as("POST", "/v1/keys", &[&maker], body).await.status, 201);
     for (body, field) in [
-        (json!({}), "scopes"),
-        (json!({"scopes": ["root"]}), "scopes[0]"),
-        (json!({"scopes": "events:write"}), "scopes"),
-        (json!({"scopes": ["registry:read"], "name": "x"}), "name"),
+        (json!({"program": "demo"}), "scopes"),
+        (json!({"program": "demo", "scopes": ["root"]}), "scopes[0]"),
+        (json!({"program": "demo", "scopes": "events:write"}), "scopes"),
+        (json!({"program": "demo", "scopes": ["registry:read"], "colour": "x"}), "colour"),
+        (json!({"program": "demo", "scopes": ["registry:read"], "name": "a\nb"}), "name"),
+        (json!({"program": "demo", "scopes": ["registry:read"], "expires_at": NOW.0}), "expires_at"),
         (json!({"scopes": ["registry:read"], "program": ""}), "program"),
     ] {
         assert_eq!(node.post("/v1/keys", body).await.problem().2, field);
     }
+}
+
+#[tokio::test]
+async fn a_key_has_a_name_and_an_end() {
+    let node = Node::start().await;
+    let body = json!({"name": "shop backend", "program": "demo", "scopes": ["registry:read"], "expires_at": NOW.0 + 60_000});
+    let made = node.post("/v1/keys", body).await;
+    let shown =
+        node.send("GET", &format!("/v1/keys/{}", made.json()["id"].as_str().unwrap()), "").await.json();
+    assert_eq!((&shown["name"], &shown["expires_at"]), (&json!("shop backend"), &json!(NOW.0 + 60_000)));
+    assert_eq!((&shown["all_programs"], &shown["last_used_on"]), (&json!(false), &json!(null)));
+    let key = format!("authorization: Bearer {}", made.json()["key"].as_str().unwrap());
+    assert_eq!(node.send_as("GET", "/v1/programs", &[&key], "").await.status, 200);
+    node.clock_ms.store(NOW.0 + 59_999, Ordering::Relaxed);
+    assert_eq!(node.send_as("GET", "/v1/programs", &[&key], "").await.status, 200);
+    node.clock_ms.store(NOW.0 + 60_000, Ordering::Relaxed);
+    let expired = node.send_as("GET", "/v1/programs", &[&key], "").await;
+    assert_eq!(expired.problem(), (401, "unauthorized".into(), String::new()));
+    assert!(expired.text.contains("the API key has expired"), "{}", expired.text);
+    let wrong = node.send_as("GET", "/v1/programs", &[&format!("{}0", &key[..key.len() - 1])], "").await;
+    assert!(!wrong.text.contains("expired"), "who has not the key learns nothing of it: {}", wrong.text);
+}
+
+#[tokio::test]
+async fn the_day_of_a_keys_last_use_is_written_once_a_day() {
+    let node = Node::start().await;
+    let made = node.post("/v1/keys", json!({"program": "demo", "scopes": ["registry:read"]})).await.json();
+    let key = format!("authorization: Bearer {}", made["key"].as_str().unwrap());
+    let path = format!("/v1/keys/{}", made["id"].as_str().unwrap());
+    let used_on = async |day: &str| {
+        let seen = async {
+            loop {
+                assert_eq!(node.send_as("GET", "/v1/programs", &[&key], "").await.status, 200);
+                let shown = node.send("GET", &path, "").await.json();
+                if shown["last_used_on"] == day {
+                    return shown["version"].as_u64().unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), seen).await.expect("the day is written")
+    };
+    let first = used_on("2027-01-15").await;
+    assert_eq!(first, made["version"].as_u64().unwrap() + 1, "one entry, however many requests");
+    // Unused until then: a use of a wrong key is none.
+    let wrong = format!("{}x", key);
+    node.clock_ms.store(NOW.0 + DAY_MS, Ordering::Relaxed);
+    assert_eq!(node.send_as("GET", "/v1/programs", &[&wrong], "").await.status, 401);
+    assert_eq!(node.send("GET", &path, "").await.json()["last_used_on"], "2027-01-15");
+    assert_eq!(used_on("2027-01-16").await, first + 1);
+    node.stop().await;
 }

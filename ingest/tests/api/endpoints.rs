@@ -32,7 +32,8 @@ async fn an_endpoint_is_created_replaced_listed_and_disabled() {
     let shown = node.send("GET", PATH, "").await.json();
     assert_eq!((&shown["secrets"], &shown["types"]), (&body["secrets"], &body["types"]));
 
-    let earlier = json!({"url": "https://b.example/", "secrets": ["b"], "since": "2026-01-01T00:00:00Z"});
+    let earlier =
+        json!({"url": "https://b.example/", "secrets": ["shop-1"], "since": "2026-01-01T00:00:00Z"});
     let other = put(&node, "/v1/programs/demo/endpoints/b", &earlier).await;
     assert_eq!(other.json()["since"], 1_767_225_600_000_i64);
     let moved = put(&node, PATH, &earlier).await;
@@ -76,7 +77,7 @@ async fn endpoints_need_the_scope_of_their_program() {
     let key = json!({"program": "other", "scopes": ["registry:write"]});
     let key = node.post("/v1/keys", key).await.json()["key"].as_str().unwrap().to_owned();
     let key = format!("authorization: Bearer {key}");
-    let body = json!({"url": "https://shop.example/", "secrets": ["a"]}).to_string();
+    let body = json!({"url": "https://shop.example/", "secrets": ["own"]}).to_string();
     for path in [PATH.to_owned(), PATH.replace("demo", "other")] {
         let answer = node.send_as("PUT", &path, &[&key], body.clone()).await;
         assert_eq!(answer.status, if path == PATH { 403 } else { 201 }, "{}", answer.text);

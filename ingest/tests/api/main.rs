@@ -8,6 +8,7 @@ mod behind;
 mod calls;
 mod counted;
 mod document;
+mod doors;
 mod durability;
 mod endpoints;
 mod events;

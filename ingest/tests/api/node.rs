@@ -1,6 +1,7 @@
 //! One API node with its registry and journal in a folder of its own, and a client that speaks bytes.
 
 use super::behind::Following;
+use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::{
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use whence_ingest::{
     api::{self, ApiHandle, ApiSettings, Parts, ensure_admin_key},
     edge::AddressHasher,
+    hosts::{DnsError, TxtRecords},
     registry::{Registry, embedded::EmbeddedRegistry},
     webhooks::NamedSecrets,
 };
@@ -72,6 +74,35 @@ impl Disk for FailingDisk {
     }
 }
 
+/// A DNS with the records that a test sets.
+#[derive(Default)]
+pub struct Names {
+    pub texts: Mutex<BTreeMap<String, Vec<String>>>,
+    pub is_away: AtomicBool,
+    pub asked: AtomicU32,
+}
+
+impl Names {
+    pub fn set(&self, name: &str, texts: &[&str]) {
+        let texts = texts.iter().map(|text| (*text).to_owned()).collect();
+        self.texts.lock().unwrap().insert(name.to_owned(), texts);
+    }
+}
+
+impl TxtRecords for Names {
+    fn texts<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Vec<Vec<u8>>, DnsError>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let found = self.texts.lock().unwrap().get(name).cloned().unwrap_or_default();
+        let is_away = self.is_away.load(Ordering::Relaxed);
+        let answer = if is_away {
+            Err(DnsError::Slow)
+        } else {
+            Ok(found.into_iter().map(String::into_bytes).collect())
+        };
+        Box::pin(std::future::ready(answer))
+    }
+}
+
 pub struct Node {
     pub dir: TempDir,
     pub disk: Arc<FailingDisk>,
@@ -80,6 +111,7 @@ pub struct Node {
     pub admin: String,
     pub clock_ms: Arc<AtomicI64>,
     pub is_current: Arc<AtomicBool>,
+    pub names: Arc<Names>,
     handle: Mutex<Option<ApiHandle>>,
     pub address: std::net::SocketAddr,
     shutdown: CancellationToken,
@@ -151,6 +183,7 @@ impl Node {
         let admin = ensure_admin_key(dir.path(), settings.api_admin_key.as_ref()).unwrap();
         let shown = admin.shown.as_ref().map(|key| key.expose_secret().to_owned()).unwrap_or_default();
         let health = Health::new();
+        let names = Arc::new(Names::default());
         let is_current = Arc::new(AtomicBool::new(true));
         let parts = Parts {
             registry: Arc::new(Following {
@@ -162,7 +195,10 @@ impl Node {
             addresses: AddressHasher::new(&[4; 32]),
             secrets: Arc::new(NamedSecrets::parse(super::webhooks::SECRETS).unwrap()),
             journal: Arc::new(journal),
+            reach: whence_schemas::outgoing::Reach::Public,
             admin,
+            key_uses: Arc::default(),
+            names: Arc::<Names>::clone(&names),
             clock,
             health: health.clone(),
             callers,
@@ -178,6 +214,7 @@ impl Node {
             admin: shown,
             clock_ms,
             is_current,
+            names,
             handle: Mutex::new(Some(handle)),
             address,
             shutdown,

@@ -5,5 +5,6 @@
 mod changes;
 mod embedded;
 mod following;
+mod hosts;
 mod records;
 mod snapshot;

@@ -51,7 +51,7 @@ pub fn key(id: &str) -> ApiKey {
         hash: vec![7; 32].into(),
         program: String::new(),
         scopes: vec!["events:write".into()],
-        disabled: false,
+        ..ApiKey::default()
     }
 }
 

@@ -9,7 +9,13 @@ use super::{
     roles::{Roles, Until, free_address},
 };
 use crate::oracle::store::StoreAddress;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 /// The aggregators.
 pub(super) const AGGREGATORS: [&str; 2] = ["aggregate-1", "aggregate-2"];
@@ -59,7 +65,7 @@ impl Apart {
         let secrets = secrets.to_string_lossy().into_owned();
         roles.tool(&["secrets", "new", &secrets]).await?;
         let text = format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>());
-        std::fs::write(&key, text).map_err(|source| FaultError::File { path: key.clone(), source })?;
+        write_private(&key, &text).map_err(|source| FaultError::File { path: key.clone(), source })?;
 
         let shared = ["--secrets-file", &secrets];
         // Small blocks and a short linger: some block is open at almost any time.
@@ -122,4 +128,10 @@ pub(super) struct Replays {
     pub by_metric: u64,
     pub by_log: u64,
     pub tables: BTreeMap<super::blocks::BlockName, usize>,
+}
+
+/// Writes a file that its owner alone may read: a process refuses a key that others could.
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
 }

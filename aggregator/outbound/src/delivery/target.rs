@@ -102,8 +102,8 @@ fn wanted(endpoint: &WebhookEndpoint) -> Wanted {
 /// from receivers that know another.
 pub(super) fn keys(endpoint: &WebhookEndpoint, directory: &dyn Directory) -> Arc<[SigningKey]> {
     let key = |name: &String| {
-        let key = directory.secret(name).map(SigningKey::of);
         let (program, endpoint) = (&endpoint.program, &endpoint.id);
+        let key = directory.secret(program, name).map(SigningKey::of);
         match &key {
             Some(Ok(_)) => {}
             Some(Err(error)) => tracing::warn!(program, endpoint, name, %error, "a secret can't sign"),

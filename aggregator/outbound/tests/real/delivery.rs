@@ -6,6 +6,7 @@ use crate::{
 };
 use std::{collections::HashMap, time::Duration};
 use uuid::Uuid;
+use whence_schemas::outgoing::Reach;
 
 fn delivered(endpoint: &str) -> String {
     format!("SELECT count() FROM delivery_states WHERE state = 'delivered' AND endpoint = '{endpoint}'")
@@ -243,9 +244,7 @@ async fn addresses_of_this_machine_are_called_only_where_a_setting_allows_it() {
     world.known.put("plain", receiver.url("/plain"), |_| {});
     world.known.put("address", format!("https://{}/", receiver.address), |_| {});
     world.known.put("name", format!("https://localhost:{}/", receiver.address.port()), |_| {});
-    let mut public = settings();
-    public.delivery_private = false;
-    let work = world.work(public, 1, 1);
+    let work = world.work_within(Reach::Public, settings(), 1, 1);
     for endpoint in ["plain", "address", "name"] {
         let refused = format!(
             "SELECT toUInt64(countIf(error = 'address_refused' AND status = 0) > 1) FROM deliveries WHERE endpoint = '{endpoint}'"

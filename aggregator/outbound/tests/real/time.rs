@@ -19,8 +19,7 @@ async fn a_message_is_tried_for_a_day_by_the_default_settings_over_a_restart_and
     })
     .await;
     world.known.put("shop", receiver.url("/shop"), |_| {});
-    let mut settings = whence_runtime::settings::defaults::<DeliverySettings>().unwrap();
-    settings.delivery_private = true;
+    let settings = whence_runtime::settings::defaults::<DeliverySettings>().unwrap();
     let mut work = world.work(settings.clone(), 1, 4);
     world.until("SELECT count() FROM deliveries WHERE outcome = 'delivered'", 2).await;
 

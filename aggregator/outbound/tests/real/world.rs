@@ -16,7 +16,7 @@ use uuid::Uuid;
 use whence_aggregator::{clickhouse::migrate::migrate, position::Commit, work::Owned};
 use whence_clickhouse_embedded::testing::EngineProcess;
 use whence_outbound::{DeliverySettings, Directory, Now, Outbound, machine_time, tables::Tables};
-use whence_schemas::{event::WebhookEndpoint, ids::Incarnation, sql::Topology};
+use whence_schemas::{event::WebhookEndpoint, ids::Incarnation, outgoing::Reach, sql::Topology};
 
 pub const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==";
 pub const OTHER: &str = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHRlc3Rz";
@@ -32,10 +32,10 @@ impl Directory for Known {
         self.endpoints.lock().unwrap().values().cloned().collect()
     }
 
-    fn secret(&self, name: &str) -> Option<&[u8]> {
-        match name {
-            "main" => Some(SECRET.as_bytes()),
-            "other" => Some(OTHER.as_bytes()),
+    fn secret(&self, program: &str, name: &str) -> Option<&[u8]> {
+        match (program, name) {
+            ("demo", "main") => Some(SECRET.as_bytes()),
+            ("demo", "other") => Some(OTHER.as_bytes()),
             _ => None,
         }
     }
@@ -102,7 +102,6 @@ fn commit(incarnation: u128, next: u64) -> Commit {
 /// Settings of a test: tries follow each other quickly.
 pub fn settings() -> DeliverySettings {
     let mut settings = whence_runtime::settings::defaults::<DeliverySettings>().unwrap();
-    settings.delivery_private = true;
     settings.delivery_retry_first = Duration::from_millis(10);
     settings.delivery_retry_max = Duration::from_millis(50);
     settings.delivery_timeout = Duration::from_secs(5);
@@ -125,10 +124,21 @@ impl World {
 
     /// Works partition 0, which is stored up to `next` of this incarnation.
     pub fn work(&self, settings: DeliverySettings, incarnation: u128, next: u64) -> Work {
+        self.work_within(Reach::Private, settings, incarnation, next)
+    }
+
+    /// The same, calling addresses of this reach only.
+    pub fn work_within(
+        &self,
+        reach: Reach,
+        settings: DeliverySettings,
+        incarnation: u128,
+        next: u64,
+    ) -> Work {
         let tables = Tables::new(self.client.clone(), false, Duration::from_secs(20));
         let ahead_ms = Arc::clone(&self.ahead_ms);
         let now: Now = Arc::new(move || machine_time().plus_ms(ahead_ms.load(Ordering::SeqCst)));
-        let outbound = Outbound { settings, tables, directory: self.known.clone(), topic: None, now };
+        let outbound = Outbound { settings, reach, tables, directory: self.known.clone(), topic: None, now };
         let (stored, stop) = (watch::Sender::new(Some(commit(incarnation, next))), CancellationToken::new());
         let owned = Owned { partition: 0, stored: stored.subscribe(), stop: stop.clone() };
         let task = tokio::spawn(outbound.companion()(owned));

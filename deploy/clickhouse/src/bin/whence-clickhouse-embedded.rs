@@ -15,10 +15,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use whence_clickhouse_embedded::confine::{self, Reach};
 use whence_clickhouse_embedded::{Account, ServerConfig, library, listener, passwords, serve};
+use whence_runtime::private;
 
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
+    private::make_only_private_files();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use super::mistake::{Mistake, Problem, nearest};
+use crate::private::read_bounded;
 
 /// A thousand settings with long values are 100 KiB; anything near this is the wrong file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -31,7 +31,7 @@ pub(super) struct ConfigFile {
 impl ConfigFile {
     /// Reads and checks a file against every name the program knows.
     pub fn read(path: &str, known: &[String]) -> Self {
-        match read_bounded(Path::new(path), FILE_BYTES_MAX) {
+        match File::open(Path::new(path)).and_then(|file| read_bounded(file, FILE_BYTES_MAX)) {
             Ok(text) => Self::parse(path, &text, known),
             Err(source) => {
                 let problem = Problem::Unreadable { path: path.to_owned(), source };
@@ -72,19 +72,6 @@ impl ConfigFile {
     pub fn place(&self, key: &str) -> String {
         format!("{}, `{key}`", self.path)
     }
-}
-
-/// The text of a file of at most `bytes_max`.
-///
-/// # Errors
-/// The system's, `FileTooLarge`, or `InvalidData` for bytes that are not UTF-8.
-pub(super) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let mut text = String::new();
-    let read = File::open(path)?.take(bytes_max + 1).read_to_string(&mut text)?;
-    if read as u64 > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("is larger than {bytes_max} bytes")));
-    }
-    Ok(text)
 }
 
 fn raw(value: toml::Value) -> Result<Raw, &'static str> {

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 
+use crate::private::PrivateError;
+
 /// What is wrong in one place.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
@@ -57,7 +59,10 @@ pub enum Problem {
         /// The parser's message.
         message: String,
     },
-    /// A configuration or secret file that cannot be read.
+    /// A file with a secret that cannot be read, or that others may read.
+    #[error(transparent)]
+    Secret(#[from] PrivateError),
+    /// A configuration file that cannot be read.
     #[error("cannot read {path}: {source}")]
     Unreadable {
         /// As given.

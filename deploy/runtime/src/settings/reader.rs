@@ -8,10 +8,11 @@ use std::path::Path;
 use clap::ArgMatches;
 
 use super::environment::Environment;
-use super::file::{ConfigFile, Raw, read_bounded};
+use super::file::{ConfigFile, Raw};
 use super::mistake::{Mistake, Problem};
 use super::row::{Fallback, Row, variable};
 use super::value::{Invalid, Value, without_userinfo};
+use crate::private;
 
 /// Longer than any key or token; a larger file is not a secret but a mistake in the path.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -139,7 +140,15 @@ impl Reader<'_> {
             };
             match (direct, file) {
                 (None, None) => {}
-                (Some(given), None) => return Ok(Some(given)),
+                (Some(given), None) => {
+                    // A configuration file that holds a secret is a file with a secret.
+                    if row.secret && origin == Origin::File {
+                        let checked = private::check(Path::new(&self.file.path));
+                        checked
+                            .map_err(|error| Mistake { place: given.place.clone(), problem: error.into() })?;
+                    }
+                    return Ok(Some(given));
+                }
                 (None, Some(file)) => return secret_in(file).map(Some),
                 (Some(given), Some(file)) => {
                     let problem = Problem::Ambiguous { file: file.place };
@@ -179,16 +188,13 @@ fn secret_in(given: Given) -> Result<Given, Mistake> {
         let problem = Problem::Invalid { text: None, reason: "expected one path".to_owned() };
         return Err(Mistake { place: given.place, problem });
     };
-    match read_bounded(Path::new(path), SECRET_BYTES_MAX) {
+    match private::read(Path::new(path), SECRET_BYTES_MAX) {
         Ok(text) => {
             let line = text.strip_suffix('\n').unwrap_or(&text);
             let secret = line.strip_suffix('\r').unwrap_or(line).to_owned();
             Ok(Given { raw: Raw::Text(secret), ..given })
         }
-        Err(source) => {
-            let problem = Problem::Unreadable { path: path.clone(), source };
-            Err(Mistake { place: given.place, problem })
-        }
+        Err(error) => Err(Mistake { place: given.place, problem: error.into() }),
     }
 }
 

@@ -61,3 +61,33 @@ fn missing_empty_and_oversized_secret_files_are_mistakes() {
         assert!(!format!("{mistakes} {mistakes:?}").contains("hunter2"));
     }
 }
+
+#[test]
+fn a_file_with_a_secret_that_others_may_read_is_a_mistake_whether_it_is_for_the_secret_alone_or_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = file(dir.path(), "secret", "hunter2");
+    let inline = file(dir.path(), "inline.toml", "clickhouse-url = 'u'\nclickhouse-password = 'hunter2'");
+    let named = file(
+        dir.path(),
+        "named.toml",
+        &format!("clickhouse-url = 'u'\nclickhouse-password-file = '{secret}'"),
+    );
+    let plain = file(dir.path(), "plain.toml", "clickhouse-url = 'u'");
+    for path in [&secret, &inline, &named, &plain] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let by_variable: Pairs<'_> = &[("WHENCE_CLICKHOUSE_PASSWORD_FILE", &secret)];
+    let cases: [(&[&str], Pairs<'_>); 4] = [
+        (&["--clickhouse-url", "u", "--clickhouse-password-file", &secret], &[]),
+        (&["--clickhouse-url", "u"], by_variable),
+        (&["--config", &inline], &[]),
+        (&["--config", &named], &[]),
+    ];
+    for (argv, environment) in cases {
+        let mistakes = load::<Store>(argv, environment).unwrap_err();
+        let shown = format!("{mistakes} {mistakes:?}");
+        assert!(mistakes.len() == 1 && shown.contains("chmod 600"), "{argv:?}: {shown}");
+        assert!(!shown.contains("hunter2"));
+    }
+    load::<Store>(&["--config", &plain], &[]).expect("without a secret in it, it is for everybody");
+}

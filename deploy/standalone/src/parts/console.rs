@@ -8,10 +8,11 @@ use clickhouse::Client;
 use hyper::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use whence_console::http::{self, Access, Code, ConsoleHandle, ConsoleSettings, Parts, Problem};
-use whence_ingest::api::AdminKey;
 use whence_ingest::api::auth::{Scope, authenticate, refused};
+use whence_ingest::api::{AdminKey, KeyUses};
 use whence_ingest::edge::proxies;
 use whence_ingest::registry::Registry;
+use whence_outbound::machine_time;
 use whence_runtime::shares::{Callers, Prefix};
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::subject::IdentityHasher;
@@ -24,6 +25,8 @@ pub struct Keys {
     pub registry: Arc<dyn Registry>,
     /// May do everything.
     pub admin: AdminKey,
+    /// On which days keys are used.
+    pub uses: Arc<KeyUses>,
     /// What one network may take of what is there for all callers.
     pub callers: Callers,
 }
@@ -36,7 +39,7 @@ impl Keys {
 
 impl Access for Keys {
     fn check(&self, headers: &HeaderMap, peer: IpAddr, program: &str) -> Result<(), Problem> {
-        let caller = authenticate(headers, self.registry.as_ref(), &self.admin);
+        let caller = authenticate(headers, self.registry.as_ref(), &self.admin, &self.uses, machine_time());
         let caller =
             caller.map_err(|problem| refused(&self.callers, headers, self.network(headers, peer), problem));
         let checked = caller.and_then(|caller| caller.require_in(Scope::ReportsRead, program));

@@ -10,13 +10,15 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::journal::JournalOutbox;
-use whence_ingest::api::{self, AdminKey, ApiHandle, ApiSettings};
+use whence_ingest::api::{self, AdminKey, ApiHandle, ApiSettings, KeyUses};
 use whence_ingest::edge::{self, Clock, EdgeHandle, LinkTable, TableLimits};
 use whence_ingest::registry::wall_clock;
 use whence_ingest::webhooks::NamedSecrets;
+use whence_ingest::webhooks::lacking::{self, Needs};
 use whence_journal::GroupCommit;
 use whence_runtime::shares::{Callers, ShareSettings};
 use whence_runtime::shutdown::Shutdown;
+use whence_schemas::outgoing::Reach;
 
 use super::registry::Opened;
 use super::{follow, journals};
@@ -48,8 +50,12 @@ pub struct Parts<'a> {
     pub secrets: &'a Secrets,
     /// The secrets that sources of webhooks name.
     pub webhook_secrets: Arc<NamedSecrets>,
+    /// Which addresses endpoints may have.
+    pub reach: Reach,
     /// The key that may do everything.
     pub admin: AdminKey,
+    /// On which days keys are used.
+    pub key_uses: Arc<KeyUses>,
     /// Programs, referrers, links.
     pub registry: &'a Opened,
 }
@@ -101,11 +107,20 @@ impl Ingest {
             addresses: parts.secrets.addresses.clone(),
             secrets: parts.webhook_secrets,
             journal: Arc::clone(&journal),
+            reach: parts.reach,
             admin: parts.admin,
+            key_uses: parts.key_uses,
+            names: Arc::new(parts.api.dns()),
             clock: wall_clock(),
             health: process.health.clone(),
             callers: parts.callers,
         };
+        tokio::spawn(lacking::tell(
+            Arc::clone(registry.shared()),
+            Arc::clone(&api_parts.secrets),
+            Needs::SourcesAndEndpoints,
+            followers.clone(),
+        ));
         let address = parts.api.api_listen;
         let api = api::start(parts.api.clone(), api_parts, api_stop.clone())
             .await

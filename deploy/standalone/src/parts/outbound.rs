@@ -12,6 +12,7 @@ use whence_outbound::tables::Tables;
 use whence_outbound::topic::FactsTopic;
 use whence_outbound::{DeliverySettings, Directory, Outbound, machine_time};
 use whence_schemas::event::WebhookEndpoint;
+use whence_schemas::outgoing::Reach;
 use whence_schemas::topics::FACTS;
 
 use crate::failure::Failure;
@@ -28,8 +29,8 @@ impl Directory for Known {
         self.registry.shared().read().endpoints().cloned().collect()
     }
 
-    fn secret(&self, name: &str) -> Option<&[u8]> {
-        self.secrets.get(name)
+    fn secret(&self, program: &str, name: &str) -> Option<&[u8]> {
+        self.secrets.get(program, name)
     }
 
     fn versions(&self) -> watch::Receiver<u64> {
@@ -41,6 +42,8 @@ impl Directory for Known {
 pub struct Parts<'a> {
     /// How messages are delivered.
     pub settings: &'a DeliverySettings,
+    /// Which addresses are called.
+    pub reach: Reach,
     /// How long ClickHouse may take.
     pub aggregator: &'a AggregatorSettings,
     /// Which ClickHouse it is.
@@ -70,6 +73,7 @@ pub fn companion(parts: Parts<'_>) -> Result<Companion, Failure> {
     let is_cluster = parts.clickhouse.clickhouse_cluster.is_some();
     let outbound = Outbound {
         settings: parts.settings.clone(),
+        reach: parts.reach,
         tables: Tables::new(parts.client, is_cluster, parts.aggregator.lookup_timeout),
         directory: Arc::new(Known { registry: Arc::clone(parts.registry), secrets: parts.secrets }),
         topic: topic.transpose()?,

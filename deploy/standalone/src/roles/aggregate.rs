@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::{ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::ClickHouseStore;
+use whence_ingest::webhooks::lacking::{self, Needs};
 use whence_runtime::settings;
 
 use super::keys;
@@ -41,7 +42,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 
 async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(), Failure> {
     let secrets = keys::secrets(&settings.secrets, &process)?;
-    let webhook_secrets = settings.webhooks.named().expect("the settings were checked for them");
+    let webhook_secrets = Arc::new(settings.webhooks.named().expect("the settings were checked for them"));
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
     let given = settings.clickhouse.clickhouse_url.as_deref().expect("the settings were checked for it");
     let url = accounts::bare(given);
@@ -52,6 +53,8 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     tokio::spawn(kafka::watch(&cluster, health.component("aggregator.kafka"), followers.clone())?);
     // Followed from the start: names are there when the tables are.
     let registry = Opened::kafka(cluster.clone(), &process).await?;
+    let following = Arc::clone(registry.registry.shared());
+    tokio::spawn(lacking::tell(following, webhook_secrets.clone(), Needs::Endpoints, followers.clone()));
     let component = health.component(store::COMPONENT);
     let stop = process.stop.clone();
     let mut aggregation = None;
@@ -61,11 +64,12 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         whence_aggregator::metrics::describe();
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
+            reach: settings.reach.reach(),
             aggregator: &settings.aggregator,
             clickhouse: &settings.clickhouse,
             client: client.clone(),
             registry: &registry.registry,
-            secrets: Arc::new(webhook_secrets),
+            secrets: Arc::clone(&webhook_secrets),
             cluster: Some(&cluster),
         })?;
         let tools = Tools {

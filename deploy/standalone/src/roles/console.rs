@@ -1,8 +1,10 @@
 //! `whence console`: lineage, status and reports as JSON, over ClickHouse and the registry in Kafka.
 
+use std::sync::Arc;
+
 use clap::{ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
-use whence_ingest::api::AdminKey;
+use whence_ingest::api::{AdminKey, KeyUses};
 use whence_runtime::settings;
 
 use super::keys;
@@ -47,9 +49,12 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);
     tokio::spawn(store::watch(client.clone(), component, followers.clone()));
+    let uses = Arc::new(KeyUses::default());
+    let written = (Arc::clone(&uses), Arc::clone(&registry.registry), followers.clone());
+    tokio::spawn(async move { written.0.write(written.1.as_ref(), written.2).await });
     let callers =
         settings.shares.callers(settings.proxies.networks()).called(&settings.process.site.allowed_hosts);
-    let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys(), callers };
+    let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys(), uses, callers };
     let console = Console::start(&settings.console, client, secrets.identity, keys).await?;
     process.book.note(|addresses| addresses.console = Some(console.url()))?;
     process.announce().await?;

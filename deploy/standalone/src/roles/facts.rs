@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_aggregator::journal::JournalOutbox;
 use whence_clickhouse_embedded::supervise::Supervisor;
-use whence_ingest::api::AdminKey;
+use whence_ingest::api::{AdminKey, KeyUses};
 use whence_ingest::registry::Registry;
 use whence_ingest::topics::Cluster;
 use whence_ingest::webhooks::NamedSecrets;
@@ -41,6 +41,8 @@ pub struct Surroundings<'a> {
     pub webhook_secrets: &'a Arc<NamedSecrets>,
     /// The key that may do everything.
     pub admin: &'a AdminKey,
+    /// On which days keys are used.
+    pub key_uses: &'a Arc<KeyUses>,
     /// Programs, referrers, links.
     pub registry: &'a Arc<dyn Registry>,
     /// Into the journal of the conversions.
@@ -103,6 +105,7 @@ impl Facts {
         let keys = Keys {
             registry: Arc::clone(around.registry),
             admin: around.admin.clone(),
+            uses: Arc::clone(around.key_uses),
             callers: around.callers.clone(),
         };
         let identity = around.secrets.identity.clone();
@@ -113,6 +116,7 @@ impl Facts {
         whence_aggregator::metrics::describe();
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
+            reach: settings.reach.reach(),
             aggregator: &settings.aggregator,
             clickhouse: &settings.clickhouse,
             client: client.clone(),

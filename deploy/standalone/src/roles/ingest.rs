@@ -53,7 +53,9 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
         journals: &settings.journals,
         secrets: &secrets,
         webhook_secrets: Arc::new(settings.webhooks.named().expect("the settings were checked for them")),
+        reach: settings.reach.reach(),
         admin,
+        key_uses: Arc::default(),
         registry: &registry,
     };
     let ingest = Ingest::start(parts, &mut process).await?;

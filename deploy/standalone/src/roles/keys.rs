@@ -1,6 +1,6 @@
 //! Secrets and the admin key of a process, made at its first start where they may be.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use secrecy::ExposeSecret;
 use whence_ingest::api::admin_key::FILE_NAME;
@@ -22,8 +22,8 @@ pub fn secrets(settings: &SecretsSettings, process: &Process) -> Result<Secrets,
     })
 }
 
-/// The given admin key, or the folder's own. A key that was made just now is shown on standard output, this
-/// once.
+/// The given admin key, or the folder's own. A key that was made just now is shown on standard output, this once,
+/// where that is a terminal: what is kept of it elsewhere (a service's log, a container's) is read by many.
 ///
 /// # Errors
 /// It can't be used.
@@ -31,9 +31,17 @@ pub fn admin_key(settings: &ApiSettings, process: &Process) -> Result<AdminKey, 
     let mut key = ensure_admin_key(process.data.path(), settings.api_admin_key.as_ref())?;
     if let Some(shown) = key.shown.take() {
         let mut out = io::stdout().lock();
-        let printed = writeln!(out, "admin API key, shown this once: {}", shown.expose_secret())
-            .and_then(|()| writeln!(out, "it is kept in {}", process.data.path().join(FILE_NAME).display()))
-            .and_then(|()| out.flush());
+        let path = process.data.path().join(FILE_NAME);
+        let path = path.display();
+        let printed = match out.is_terminal() {
+            true => writeln!(
+                out,
+                "admin API key, shown this once: {}\nit is kept in {path}",
+                shown.expose_secret()
+            ),
+            false => writeln!(out, "the admin API key was made; it is in {path}, for its owner only"),
+        };
+        let printed = printed.and_then(|()| out.flush());
         if let Err(error) = printed {
             tracing::warn!(%error, "nobody reads standard output; the admin key is in the data folder");
         }

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use clap::{ArgMatches, Command};
+use whence_ingest::api::KeyUses;
 use whence_runtime::settings::{self, Effective};
 use whence_runtime::shutdown::Shutdown;
 
@@ -50,6 +51,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
     let secrets = keys::secrets(&settings.secrets, &process)?;
     let admin = keys::admin_key(&settings.api, &process)?;
     let webhook_secrets = Arc::new(settings.webhooks.named().expect("the settings were checked for them"));
+    let key_uses = Arc::new(KeyUses::default());
     let mut facts = Facts::new(settings, &process);
     let registry = match settings.kafka.cluster() {
         None => Opened::embedded(&process).await?,
@@ -66,7 +68,9 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         journals: &settings.journals,
         secrets: &secrets,
         webhook_secrets: Arc::clone(&webhook_secrets),
+        reach: settings.reach.reach(),
         admin: admin.clone(),
+        key_uses: Arc::clone(&key_uses),
         registry: &registry,
     };
     let ingest = Ingest::start(parts, &mut process).await?;
@@ -78,6 +82,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         secrets: &secrets,
         webhook_secrets: &webhook_secrets,
         admin: &admin,
+        key_uses: &key_uses,
         registry: &registry.registry,
         outbox: &outbox,
         callers: &callers,

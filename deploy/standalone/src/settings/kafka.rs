@@ -1,12 +1,14 @@
 //! Settings of Kafka: which, which topics, how to ship and how to consume.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use whence_aggregator::kafka::GroupSettings;
 use whence_ingest::ship::ShipConfig;
 use whence_ingest::topics::{Cluster, TopicPlan};
+use whence_runtime::private;
 use whence_runtime::settings::{ByteSize, Secret};
 use whence_schemas::topics::Stream;
 
@@ -62,6 +64,9 @@ whence_runtime::settings! {
     }
 }
 
+/// Properties that name files with private keys.
+const KEY_FILES: [&str; 2] = ["ssl.key.location", "ssl.keystore.location"];
+
 impl KafkaSettings {
     /// The cluster, if there is one.
     pub fn cluster(&self) -> Option<Cluster> {
@@ -84,8 +89,15 @@ impl KafkaSettings {
 
     /// What is wrong with them.
     pub fn mistakes(&self) -> Vec<String> {
-        let text = "kafka-properties: every line must be `name=value`";
-        self.properties().is_none().then(|| text.to_owned()).into_iter().collect()
+        let Some(properties) = self.properties() else {
+            return vec!["kafka-properties: every line must be `name=value`".to_owned()];
+        };
+        let keys = properties.iter().filter(|(name, _)| KEY_FILES.contains(&name.as_str()));
+        let exposed = keys.filter_map(|(name, path)| {
+            let error = private::check(Path::new(path)).err()?;
+            Some(format!("kafka-properties: {name}: {error}"))
+        });
+        exposed.collect()
     }
 
     /// How to join the consumer group.

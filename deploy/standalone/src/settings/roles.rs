@@ -3,7 +3,7 @@
 use whence_console::http::ConsoleSettings;
 use whence_ingest::api::ApiSettings;
 use whence_ingest::webhooks::WebhookSecretsSettings;
-use whence_outbound::DeliverySettings;
+use whence_outbound::{DeliverySettings, ReachSettings};
 use whence_runtime::shares::ShareSettings;
 use whence_runtime::telemetry::LogSettings;
 
@@ -26,6 +26,7 @@ whence_runtime::compose! {
         pub journals: JournalSettings,
         pub aggregator: AggregatorSettings,
         pub deliveries: DeliverySettings,
+        pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub engine: EngineSettings,
@@ -47,6 +48,7 @@ whence_runtime::compose! {
         pub proxies: ProxySettings,
         pub shares: ShareSettings,
         pub webhooks: WebhookSecretsSettings,
+        pub reach: ReachSettings,
         pub journals: JournalSettings,
         pub kafka: KafkaSettings,
         pub ship: ShipSettings,
@@ -62,6 +64,7 @@ whence_runtime::compose! {
         pub webhooks: WebhookSecretsSettings,
         pub aggregator: AggregatorSettings,
         pub deliveries: DeliverySettings,
+        pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub kafka: KafkaSettings,
@@ -160,6 +163,7 @@ whence_runtime::compose! {
         pub call: CallSettings,
         pub webhooks: WebhookSecretsSettings,
         pub deliveries: DeliverySettings,
+        pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub log: LogSettings,

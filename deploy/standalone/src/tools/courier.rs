@@ -45,11 +45,11 @@ pub async fn courier(
     let deliveries = &settings.deliveries;
     Ok(Courier {
         tables: Tables::new(client, settings.clickhouse.clickhouse_cluster.is_some(), super::ANSWER_MAX),
-        caller: Caller::new(deliveries.call_limits()),
+        caller: Caller::new(deliveries.call_limits(settings.reach.reach())),
         program: program.to_string(),
         endpoint: endpoint.to_owned(),
         url: record["url"].as_str().unwrap_or_default().to_owned(),
-        keys: keys(&record, &named)?,
+        keys: keys(program.as_str(), &record, &named)?,
         retry: PATIENCE,
         flying_max: deliveries.endpoint_deliveries_max,
         now: Arc::new(machine_time),
@@ -57,19 +57,21 @@ pub async fn courier(
 }
 
 /// The keys of those of the endpoint's secrets that this command was given.
-fn keys(record: &Value, named: &NamedSecrets) -> Result<Vec<SigningKey>, Failure> {
+fn keys(program: &str, record: &Value, named: &NamedSecrets) -> Result<Vec<SigningKey>, Failure> {
     let names = record["secrets"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let mut keys = Vec::new();
     for name in names.clone() {
-        if let Some(secret) = named.get(name) {
-            let wrong = |error| Failure::Usage(format!("the secret {name} can't sign: {error}"));
+        if let Some(secret) = named.get(program, name) {
+            let wrong = |error| Failure::Usage(format!("the secret {program}/{name} can't sign: {error}"));
             keys.push(SigningKey::of(secret).map_err(wrong)?);
         }
     }
     if keys.is_empty() {
         let names: Vec<_> = names.collect();
-        let text =
-            format!("none of the endpoint's secrets ({}) is in --webhook-secrets-file", names.join(", "));
+        let names = names.join(", ");
+        let text = format!(
+            "none of the endpoint's secrets ({names}) is in --webhook-secrets-file, as {program}/NAME"
+        );
         return Err(Failure::Usage(text));
     }
     Ok(keys)

@@ -116,11 +116,7 @@ fn api_key(call: &CallSettings, data: &DataSettings) -> Result<SecretString, Fai
     if let Some(key) = &call.api_key {
         return Ok(key.expose_secret().into());
     }
-    let path = data.data.join(admin_key::FILE_NAME);
-    match std::fs::read_to_string(&path) {
-        Ok(key) => Ok(key.trim().into()),
-        Err(source) => Err(Failure::File { path, source }),
-    }
+    Ok(admin_key::read_admin_key(&data.data)?)
 }
 
 /// The given secrets, or those of the data folder. None are made here: they would hash differently.

@@ -1,6 +1,5 @@
 //! The broker for tests, and what processes share over it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::{TempDir, tempdir};
@@ -33,7 +32,7 @@ impl Shared {
         let (secrets, key_file) = (path("secrets.toml"), path("admin"));
         assert!(run(&["secrets", "new", &secrets]).status.success());
         let key = "an admin key that nobody can guess, 0123456789".to_owned();
-        fs::write(&key_file, &key).unwrap();
+        super::write_private(Path::new(&key_file), &key);
         Self { brokers, prefix, secrets, key_file, key, dir }
     }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -194,7 +193,6 @@ fn take(stream: TcpStream, taken: &Taken) -> std::io::Result<()> {
 /// Writes a file of secrets for its owner alone.
 pub fn write_secrets(dir: &Path, text: &str) -> PathBuf {
     let path = dir.join("webhook-secrets");
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    super::write_private(&path, text);
     path
 }

@@ -11,6 +11,7 @@ pub mod hooks;
 mod http;
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -39,6 +40,12 @@ pub fn whence() -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// Writes a file for its owner alone, as files with secrets must be.
+pub fn write_private(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Runs a command to its end.
@@ -80,6 +87,13 @@ impl Role {
     /// The same with further variables, such as [`clock::OtherClock`] gives.
     pub fn start_in(environment: Environment, data: &Path, arguments: &[&str]) -> Self {
         Self::spawn(whence().envs(environment), data, arguments)
+    }
+
+    /// The same, of a command that is prepared further.
+    pub fn start_with(data: &Path, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
+        let mut command = whence();
+        prepare(&mut command);
+        Self::spawn(&mut command, data, arguments)
     }
 
     /// The same, in a process that may have so many descriptors (soft, hard).

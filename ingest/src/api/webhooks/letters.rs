@@ -7,31 +7,76 @@ use crate::{
 };
 use bytes::Bytes;
 use serde_json::{Map, Value};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+use whence_runtime::shares::Prefix;
 use whence_schemas::{
     event::{self, DeadLetter, Event, Mode, WebhookSource},
     ids::{EventId, ProgramId},
     time::UnixMs,
 };
 
-/// Dead letters about unproved deliveries, of one process in one second: anybody can send those.
-pub const PER_SECOND_MAX: u32 = 10;
+/// Letters about unproved deliveries from one network in one second, of one process: anybody can send those.
+pub const UNPROVED_PER_SECOND_MAX: u32 = 10;
+/// The same from all networks together.
+pub const UNPROVED_TOGETHER_MAX: u32 = 100;
+/// Letters about proved deliveries to one source in one second that could not be read. Only who has the source's
+/// secret can send those: it is the provider, and it is wrong. Letters about events have no quota, as events have none.
+pub const UNREADABLE_PER_SECOND_MAX: u32 = 1000;
+
+/// What a letter is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Of {
+    /// A delivery of which nothing is believed, from this network.
+    Unproved(Prefix),
+    /// A delivery that proved itself and could not be read.
+    Unreadable,
+    /// An event of a delivery that proved itself.
+    Event,
+}
 
 /// How many there were in this second.
 #[derive(Debug, Default)]
-pub struct Letters {
-    second: AtomicI64,
-    count: AtomicU32,
+pub struct Letters(Mutex<Second>);
+
+#[derive(Debug, Default)]
+struct Second {
+    second: i64,
+    unproved: u32,
+    /// Of unproved deliveries by network, at most [`UNPROVED_TOGETHER_MAX`].
+    networks: HashMap<Prefix, u32>,
+    /// Of unreadable ones by program and source, at most what the registry has of sources.
+    sources: HashMap<(String, String), u32>,
 }
 
 impl Letters {
-    /// Whether there is room for one more. Two that race at the turn of a second may get one too many.
-    fn take(&self, now: UnixMs) -> bool {
+    /// Whether there is room for one more.
+    fn take(&self, source: &WebhookSource, of: Of, now: UnixMs) -> bool {
+        let mut this = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let second = now.0.div_euclid(1000);
-        if self.second.swap(second, Ordering::Relaxed) != second {
-            self.count.store(0, Ordering::Relaxed);
+        if this.second != second {
+            *this = Second { second, ..Second::default() };
         }
-        self.count.fetch_add(1, Ordering::Relaxed) < PER_SECOND_MAX
+        let (count, max) = match of {
+            Of::Event => return true,
+            Of::Unproved(_) if this.unproved >= UNPROVED_TOGETHER_MAX => return false,
+            Of::Unproved(network) => {
+                let count = this.networks.entry(network).or_default();
+                (count, UNPROVED_PER_SECOND_MAX)
+            }
+            Of::Unreadable => {
+                let source = (source.program.clone(), source.id.clone());
+                (this.sources.entry(source).or_default(), UNREADABLE_PER_SECOND_MAX)
+            }
+        };
+        if *count >= max {
+            return false;
+        }
+        *count += 1;
+        this.unproved += u32::from(matches!(of, Of::Unproved(_)));
+        true
     }
 }
 
@@ -39,20 +84,21 @@ impl Letters {
 pub struct Letter {
     reason: &'static str,
     detail: Map<String, Value>,
-    /// What makes it one over the provider's retries; unproved deliveries are each their own.
+    of: Of,
+    /// What makes it one over the provider's retries; deliveries of which nothing could be read are each their own.
     key: Option<String>,
 }
 
 impl Letter {
-    /// A letter about a delivery of which nothing is believed: its size and where it came in.
+    /// A letter about a delivery of which nothing is believed or could be read: its size and where it came in.
     #[must_use]
-    pub fn new(source: &WebhookSource, reason: &'static str, body_bytes: usize) -> Letter {
+    pub fn new(source: &WebhookSource, reason: &'static str, of: Of, body_bytes: usize) -> Letter {
         let mut detail = Map::new();
         detail.insert("source".to_owned(), source.id.as_str().into());
         detail.insert("provider".to_owned(), source.provider.as_str().into());
         detail.insert("reason".to_owned(), reason.into());
         detail.insert("body_bytes".to_owned(), body_bytes.into());
-        Letter { reason, detail, key: None }
+        Letter { reason, detail, of, key: None }
     }
 
     /// With the ids and fixed words of an event that was proved.
@@ -60,12 +106,9 @@ impl Letter {
     pub fn of(mut self, provider: Provider, event: &ProviderEvent) -> Letter {
         self.detail.insert("event".to_owned(), keep::name(event).into());
         self.detail.insert("kept".to_owned(), keep::kept(provider, event).into());
+        self.of = Of::Event;
         self.key = Some(format!("dead-letter:{}:{}", self.reason, event.id));
         self
-    }
-
-    fn is_proved(&self) -> bool {
-        self.key.is_some()
     }
 
     fn record(self, source: &WebhookSource, now: UnixMs, registry_version: u64) -> Option<Bytes> {
@@ -93,7 +136,7 @@ impl Letter {
     }
 }
 
-/// Writes the letters of one delivery: of unproved ones as many as there is room for.
+/// Writes the letters of one delivery, as far as there is room for them.
 ///
 /// # Errors
 /// Where one about an event that was proved can't be written: it is to be sent again. What is lost of the
@@ -106,9 +149,10 @@ pub(super) async fn lay_aside(
 ) -> Result<(), Problem> {
     let registry_version = api.registry.shared().read().version();
     let count = letters.len();
-    let roomy = letters.into_iter().filter(|letter| letter.is_proved() || api.webhooks.letters.take(now));
-    let (proved, records): (Vec<bool>, Vec<Bytes>) = roomy
-        .filter_map(|letter| Some((letter.is_proved(), letter.record(source, now, registry_version)?)))
+    let about = letters.first().map(|letter| letter.of);
+    let roomy = letters.into_iter().filter(|letter| api.webhooks.letters.take(source, letter.of, now));
+    let (of_events, records): (Vec<bool>, Vec<Bytes>) = roomy
+        .filter_map(|letter| Some((letter.of == Of::Event, letter.record(source, now, registry_version)?)))
         .unzip();
     let dropped = |why: &'static str, count: usize| {
         if count > 0 {
@@ -116,14 +160,15 @@ pub(super) async fn lay_aside(
                 .increment(count as u64);
         }
     };
-    dropped("too_many", count - records.len());
+    let too_many = if matches!(about, Some(Of::Unproved(_))) { "too_many" } else { "too_many_proved" };
+    dropped(too_many, count - records.len());
     if records.is_empty() {
         return Ok(());
     }
     let (mut refused, mut outcome) = (0, Ok(()));
-    for (is_proved, committed) in proved.into_iter().zip(api.intake.commit(&records).await) {
+    for (is_of_event, committed) in of_events.into_iter().zip(api.intake.commit(&records).await) {
         let Err(problem) = committed else { continue };
-        if is_proved {
+        if is_of_event {
             outcome = Err(problem);
         } else {
             refused += 1;
@@ -141,8 +186,20 @@ mod tests {
     fn dead_letters_are_bounded_in_every_second() {
         let letters = Letters::default();
         let now = UnixMs(1_800_000_000_000);
-        let taken = (0..100).filter(|_| letters.take(now)).count();
-        assert_eq!(taken, PER_SECOND_MAX as usize);
-        assert!(letters.take(now.plus_ms(1000)));
+        let from = |network: u8| Of::Unproved(Prefix::of([127, 0, network, 1].into()));
+        let source = |id: &str| WebhookSource { id: id.to_owned(), ..WebhookSource::default() };
+        let taken = |id, of| (0..2000).filter(|_| letters.take(&source(id), of, now)).count();
+        assert_eq!(
+            (taken("a", from(0)), taken("a", Of::Unreadable), taken("a", Of::Event)),
+            (10, 1000, 2000)
+        );
+        assert_eq!((taken("b", from(0)), taken("b", from(1))), (0, 10), "one network's flood is no other's");
+        assert_eq!(
+            (2..100).map(|network| taken("a", from(network))).sum::<usize>(),
+            80,
+            "all together have a bound"
+        );
+        assert_eq!(taken("b", Of::Unreadable), 1000, "who proves nothing takes nothing from who does");
+        assert!(letters.take(&source("a"), from(0), now.plus_ms(1000)));
     }
 }

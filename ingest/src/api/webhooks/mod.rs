@@ -27,17 +27,18 @@ use super::{
     batch::{Outcome, json_response},
     call::Call,
     events::draft::Context,
+    json::Fields,
     problem::{Code, Problem},
 };
 use crate::webhooks::{
     Delivery, NamedSecrets, Provider, ProviderEvent, Refusal, Translated, Unreadable,
-    providers::SALESFORCE_ACK, translate,
+    providers::SALESFORCE_ACK, secrets, translate,
 };
 use hyper::{
     HeaderMap, Response, StatusCode, Uri,
     header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue},
 };
-use letters::{Letter, Letters};
+use letters::{Letter, Letters, Of};
 use serde_json::{Value, json};
 use std::{borrow::Cow, fmt::Display, sync::Arc};
 use whence_runtime::{
@@ -56,6 +57,26 @@ pub(super) struct Webhooks {
     pub secrets: Arc<NamedSecrets>,
     /// Bounds the dead letters.
     pub letters: Letters,
+}
+
+impl Webhooks {
+    /// Reads `secrets`: names of secrets of this program that this process was given. One that it was not could be
+    /// anything's, and would be missed when the first delivery comes.
+    pub(super) fn secret_names(&self, fields: &mut Fields<'_>, program: &str) -> Vec<String> {
+        let given = fields.texts("secrets");
+        let names: Vec<String> = given.iter().map(|name| secrets::short(program, name).to_owned()).collect();
+        for (index, name) in names.iter().enumerate() {
+            if secrets::is_name(name) && self.secrets.get(program, name).is_none() {
+                // Not repeated: it may be a secret that was given by mistake.
+                let reason = format_args!(
+                    "is no secret that this process was given for the program: put {program}/NAME=SECRET into \
+                     webhook-secrets-file and start again"
+                );
+                fields.wrong(&format!("secrets[{index}]"), Code::Invalid, reason);
+            }
+        }
+        names
+    }
 }
 
 /// What became of a delivery's events.
@@ -99,7 +120,7 @@ pub(super) async fn receive(
     // Who can prove nothing is not listened to.
     let secrets = received.secrets()?;
     if !provider.is_signed(&received.delivery, &source) {
-        return Err(received.refused(Refusal::Unsigned).await);
+        return Err(received.refused(Refusal::Unsigned, Of::Unproved(network)).await);
     }
     let (body, _room) = api.read_unproved_body(call).await?;
     received.delivery.body = &body;
@@ -166,8 +187,12 @@ impl<'a> Received<'a> {
 
     /// Those of the source's secrets that this process has.
     fn secrets(&self) -> Result<Vec<&'a [u8]>, Problem> {
-        let secrets: Vec<&[u8]> =
-            self.source.secrets.iter().filter_map(|name| self.api.webhooks.secrets.get(name)).collect();
+        let secrets: Vec<&[u8]> = self
+            .source
+            .secrets
+            .iter()
+            .filter_map(|name| self.api.webhooks.secrets.get(&self.source.program, name))
+            .collect();
         if secrets.is_empty() {
             return Err(self.secret_missing("this process has none of the source's secrets"));
         }
@@ -186,26 +211,30 @@ impl<'a> Received<'a> {
             if is_for_lack && secrets.len() < self.source.secrets.len() {
                 return Err(self.secret_missing("this process lacks one of the source's secrets"));
             }
-            return Err(self.refused(refusal).await);
+            return Err(self.refused(refusal, Of::Unproved(self.network)).await);
         }
         match self.provider.events(&self.delivery, self.source) {
             Ok(events) => Ok(events),
-            Err(Unreadable::Refused(refusal)) => Err(self.refused(refusal).await),
+            Err(Unreadable::Refused(refusal)) => Err(self.refused(refusal, Of::Unreadable).await),
             Err(error) => {
                 self.count("unreadable");
-                self.note("unreadable").await;
+                self.note("unreadable", Of::Unreadable).await;
                 let code = if error == Unreadable::TooMany { Code::TooLarge } else { Code::Malformed };
                 Err(Problem::new(code, error))
             }
         }
     }
 
-    async fn refused(&self, refusal: Refusal) -> Problem {
+    async fn refused(&self, refusal: Refusal, of: Of) -> Problem {
         self.count(refusal.tag());
-        let problem = self.api.unproved(self.network, Problem::new(Code::Unproved, refusal));
+        let problem = Problem::new(Code::Unproved, refusal);
+        let problem = match of {
+            Of::Unproved(network) => self.api.unproved(network, problem),
+            _ => problem,
+        };
         // Who has used up a share gets no letter either.
         if problem.code == Code::Unproved {
-            self.note(refusal.tag()).await;
+            self.note(refusal.tag(), of).await;
         }
         problem
     }
@@ -225,7 +254,7 @@ impl<'a> Received<'a> {
             if translation.events.is_empty() && translation.unusable.is_empty() {
                 tally.unmapped += 1;
                 self.count_event("unmapped");
-                tally.letters.push(self.letter("unmapped").of(self.provider, event));
+                tally.letters.push(self.letter("unmapped", Of::Event).of(self.provider, event));
             }
             for one in translation.events {
                 of_event.push(event);
@@ -270,11 +299,11 @@ impl<'a> Received<'a> {
             %detail,
             "a provider's event that is mapped can't be used"
         );
-        tally.letters.push(self.letter(why).of(self.provider, event));
+        tally.letters.push(self.letter(why, Of::Event).of(self.provider, event));
     }
 
-    fn letter(&self, reason: &'static str) -> Letter {
-        Letter::new(self.source, reason, self.body_bytes)
+    fn letter(&self, reason: &'static str, of: Of) -> Letter {
+        Letter::new(self.source, reason, of, self.body_bytes)
     }
 
     async fn lay_aside(&self, letters: Vec<Letter>) -> Result<(), Problem> {
@@ -282,9 +311,9 @@ impl<'a> Received<'a> {
     }
 
     /// Lays a letter aside that decides no answer.
-    async fn note(&self, reason: &'static str) {
-        // Nothing of it was believed: it is never an error that it can't be kept.
-        let _ = self.lay_aside(vec![self.letter(reason)]).await;
+    async fn note(&self, reason: &'static str, of: Of) {
+        // Nothing of it is taken, and its sender is told so: it is never an error that it can't be kept.
+        let _ = self.lay_aside(vec![self.letter(reason, of)]).await;
     }
 
     fn answer(&self, tally: &Tally) -> Response<Full> {

@@ -49,8 +49,13 @@ use crate::webhooks::{FIELDS, Provider, check};
 use serde_json::Value;
 use whence_schemas::event::{WebhookCondition, WebhookField, WebhookRule, WebhookScheme, WebhookSource};
 
-/// The source in a body.
-pub(super) fn source(fields: &mut Fields<'_>, program: String, id: String) -> WebhookSource {
+/// The source in a body. `secret_names` reads the names of its secrets, of this program.
+pub(super) fn source(
+    fields: &mut Fields<'_>,
+    program: String,
+    id: String,
+    secret_names: impl FnOnce(&mut Fields<'_>, &str) -> Vec<String>,
+) -> WebhookSource {
     same_as_path(fields, "program", &program);
     same_as_path(fields, "id", &id);
     let mut text = |name: &str| fields.text(name).unwrap_or_default();
@@ -71,11 +76,12 @@ pub(super) fn source(fields: &mut Fields<'_>, program: String, id: String) -> We
     } else {
         default_rules(&provider)
     };
+    let secrets = secret_names(fields, &program);
     let source = WebhookSource {
         program,
         id,
         provider,
-        secrets: fields.texts("secrets"),
+        secrets,
         scheme: Some(scheme),
         rules,
         test: fields.flag("test").unwrap_or(false),
@@ -214,7 +220,9 @@ mod tests {
                 "rules": list,
                 "organization": (provider == Provider::Salesforce).then_some("00D000000000001"),
             });
-            let read = write::record(body, "a source", |fields| source(fields, "demo".into(), "s".into()));
+            let read = write::record(body, "a source", |fields| {
+                source(fields, "demo".into(), "s".into(), |fields, _| fields.texts("secrets"))
+            });
             match read {
                 Ok(source) => assert!(count > 0 && source.rules.len() == count, "{provider:?}"),
                 Err(problem) => assert!(count == 0 && problem.errors.len() == 1, "{provider:?} {problem:?}"),

@@ -17,11 +17,14 @@ pub(in crate::api) async fn put(
 ) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &program)?;
     api.known_program(&program)?;
+    let caller = call.caller.clone();
     let body = api.read_object(call).await?;
-    let source = write::record(body, "a source", |fields| read::source(fields, program, id))?;
+    let source = write::record(body, "a source", |fields| {
+        read::source(fields, program, id, |fields, program| api.webhooks.secret_names(fields, program))
+    })?;
     let key = EntryKey::Source { program: source.program.clone(), id: source.id.clone() };
     let is_new = api.registry.shared().read().entry(&key).is_none();
-    let entry = api.write_one(Change::PutSource(source)).await?;
+    let entry = api.write_one(write::asked_by(&caller, Change::PutSource(source))).await?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     Ok(batch::json_response(status, &api.view_of(&entry).into()))
 }

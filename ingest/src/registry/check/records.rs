@@ -118,7 +118,7 @@ pub(super) fn referrer(referrer: &Referrer) -> Result<(), ChangeError> {
 
 /// A link that a caller gives or changes, against its program.
 pub(super) fn link(link: &Link, program: &Program) -> Result<(), ChangeError> {
-    link_host(&link.host).map_err(|error| ChangeError::invalid("host", error))?;
+    host(&link.host)?;
     named::<LinkCode>("code", &link.code)?;
     if RESERVED_CODES.contains(&link.code.as_str()) {
         return Err(ChangeError::invalid("code", "is reserved"));
@@ -146,6 +146,10 @@ pub(super) fn key(key: &ApiKey) -> Result<(), ChangeError> {
     if key.hash.len() != 32 {
         return Err(ChangeError::invalid("hash", "must be a SHA-256 hash"));
     }
+    display_name(&key.name)?;
+    if !UnixMs(key.expires_at_ms).is_storable() {
+        return Err(ChangeError::invalid("expires_at", "must be a time from 1970 to 2299, or none"));
+    }
     if key.scopes.is_empty() {
         return Err(ChangeError::invalid("scopes", "must have at least one scope"));
     }
@@ -153,6 +157,11 @@ pub(super) fn key(key: &ApiKey) -> Result<(), ChangeError> {
         let unknown = || format!("must be one of {}", SCOPES.join(", "));
         SCOPES.contains(&scope).then_some(()).ok_or_else(unknown)
     })
+}
+
+/// A host that a caller names.
+pub(super) fn host(host: &str) -> Result<(), ChangeError> {
+    link_host(host).map_err(|error| ChangeError::invalid("host", error))
 }
 
 /// A host in the one form that the edge reads out of requests: another would never be found.

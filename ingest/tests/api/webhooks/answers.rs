@@ -1,6 +1,6 @@
 //! What a provider is answered, and what it may rely on.
 
-use super::{SECRET, deliver, gists, node, payload, put};
+use super::{SECRET, deliver, gists, name_secrets, node, payload, put};
 use crate::node::{Node, good_token};
 use serde_json::json;
 use std::sync::atomic::Ordering;
@@ -73,12 +73,12 @@ async fn bodies_and_events_are_bounded() {
 #[tokio::test]
 async fn a_source_whose_secret_this_process_was_not_given_asks_for_another_try() {
     let node = node().await;
-    put(&node, "stripe", json!({"provider": "stripe", "secrets": ["elsewhere"]})).await;
+    name_secrets(&node, "stripe", &["elsewhere"]).await;
     let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, "x")).await;
     assert_eq!(answer.problem(), (503, "secret_missing".into(), String::new()));
-    put(&node, "stripe", json!({"provider": "stripe", "secrets": ["elsewhere", "main"]})).await;
+    name_secrets(&node, "stripe", &["elsewhere", "main"]).await;
     assert_eq!(deliver(&node, "stripe", &[], &payload(CHECKOUT, "x")).await.status, 200);
-    put(&node, "stripe", json!({"provider": "stripe", "secrets": ["other"]})).await;
+    name_secrets(&node, "stripe", &["other"]).await;
     assert_eq!(deliver(&node, "stripe", &[], &payload(CHECKOUT, "x")).await.status, 401);
 }
 
@@ -86,7 +86,7 @@ async fn a_source_whose_secret_this_process_was_not_given_asks_for_another_try()
 async fn a_signature_of_a_secret_that_this_process_lacks_asks_for_another_try() {
     let node = node().await;
     // Where a secret is being replaced, some processes have the new one and others not yet.
-    put(&node, "stripe", json!({"provider": "stripe", "secrets": ["elsewhere", "other"]})).await;
+    name_secrets(&node, "stripe", &["elsewhere", "other"]).await;
     let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, "x")).await;
     assert_eq!(answer.problem(), (503, "secret_missing".into(), String::new()));
     let answer = node.send_as("POST", "/v1/webhooks/demo/stripe", &[], "{}").await;

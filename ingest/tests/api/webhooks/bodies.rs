@@ -1,6 +1,6 @@
 //! Who has proved nothing can keep nobody else from being heard.
 
-use super::{deliver, node, payload, put};
+use super::{deliver, name_secrets, node, payload, put};
 use crate::node::{Node, lead};
 use serde_json::json;
 use std::time::Duration;
@@ -36,7 +36,8 @@ async fn status(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn who_carries_no_proof_is_answered_before_the_body() {
     let node = node().await;
-    put(&node, "nowhere", json!({"provider": "stripe", "secrets": ["elsewhere"]})).await;
+    put(&node, "nowhere", json!({"provider": "stripe", "secrets": ["main"]})).await;
+    name_secrets(&node, "nowhere", &["elsewhere"]).await;
     let rules = json!([{"gives": "lead", "fields": {"email": "/who"}}]);
     put(&node, "crm", json!({"provider": "generic", "secrets": ["main"], "rules": rules})).await;
     put(&node, "std", json!({"provider": "standard_webhooks", "secrets": ["main"], "rules": rules})).await;

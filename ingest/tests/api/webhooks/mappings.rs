@@ -111,7 +111,7 @@ async fn sources_are_their_programs_and_need_a_key_that_may() {
     let node = node().await;
     let foreign = node.key(json!({"program": "other", "scopes": ["registry:write"]})).await;
     let reader = node.key(json!({"program": "demo", "scopes": ["registry:read"]})).await;
-    let body = json!({"provider": "stripe", "secrets": ["main"]}).to_string();
+    let body = json!({"provider": "stripe", "secrets": ["own"]}).to_string();
     for (key, method, path, status) in [
         (&foreign, "PUT", "/v1/programs/demo/sources/stripe", 403),
         (&foreign, "GET", "/v1/programs/demo/sources/stripe", 403),

@@ -22,13 +22,16 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::Sha256;
+use whence_ingest::registry::{Change, Registry};
 use whence_runtime::shares::Callers;
 use whence_schemas::event::{Event, event::Body};
 
 /// The secret of every source here, under the name `main`; `other` is another one.
 pub const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==";
 /// The secrets of every node.
-pub const SECRETS: &str = "main=whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==\nother=abcdefghijklmnopqrstuvwxyz\n";
+pub const SECRETS: &str = "demo/main=whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==\n\
+     demo/other=abcdefghijklmnopqrstuvwxyz\nother/own=abcdefghijklmnopqrstuvwxyz\n\
+     demo/shop-1=whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==\ndemo/shop-2=whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==\ndemo/stripe-live=whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==\n";
 pub const ORGANIZATION: &str = "00D5g000004abcdEAA";
 
 /// A node with a source for every provider that has built-in rules, named like its provider.
@@ -52,6 +55,13 @@ pub async fn put(node: &Node, id: &str, body: Value) -> Value {
     let answer = node.send("PUT", &format!("/v1/programs/demo/sources/{id}"), body.to_string()).await;
     assert!(matches!(answer.status, 200 | 201), "{}", answer.text);
     answer.json()
+}
+
+/// Has a source of `demo` name these secrets, as a process that was given them would have saved it.
+pub async fn name_secrets(node: &Node, id: &str, names: &[&str]) {
+    let mut source = node.registry.shared().read().source("demo", id).unwrap().clone();
+    source.secrets = names.iter().map(|name| (*name).to_owned()).collect();
+    node.registry.write(vec![Change::PutSource(source)]).await.unwrap().pop().unwrap().unwrap();
 }
 
 pub fn sha256(parts: &[&[u8]]) -> Vec<u8> {
