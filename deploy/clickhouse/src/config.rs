@@ -90,6 +90,12 @@ pub struct ServerLimits {
     pub reader_seconds_max: u64,
     /// Threads of a statement of the reader.
     pub reader_threads_max: u64,
+    /// Size of one request body of the reader, in bytes.
+    pub reader_body_bytes_max: usize,
+    /// Size of all request bodies of the reader in memory together, in bytes.
+    pub reader_bodies_bytes_max: usize,
+    /// Size of the text of a statement of the reader, in bytes; the engine's own default.
+    pub reader_statement_bytes_max: usize,
     /// What the reader's own tables may take.
     pub scratch: ScratchLimits,
     /// Statements of each of the three kinds that wait for a place.
@@ -125,6 +131,9 @@ impl Default for ServerLimits {
             reader_memory_bytes_max: 1 << 30,
             reader_seconds_max: 60,
             reader_threads_max: 2,
+            reader_body_bytes_max: 32 << 20,
+            reader_bodies_bytes_max: 128 << 20,
+            reader_statement_bytes_max: 256 << 10,
             scratch: ScratchLimits::default(),
             waiting_max: 128,
             wait_max: Duration::from_secs(30),

@@ -66,10 +66,14 @@ impl Scratch {
 
     fn usage(&self) -> Result<Usage, EngineError> {
         let sql = "SELECT (SELECT count() FROM system.tables WHERE database = {database:String}), \
-                   (SELECT sum(bytes_on_disk) FROM system.parts WHERE database = {database:String})";
+                   (SELECT sum(total_bytes) FROM system.tables WHERE database = {database:String})";
         let answer = self.engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &self.params())?;
         let text = String::from_utf8_lossy(&answer.output).into_owned();
-        let number = |text: Option<&str>| text.and_then(|text| text.trim().parse().ok()).unwrap_or(u64::MAX);
+        // Without tables there is no sum.
+        let number = |text: Option<&str>| match text.map(str::trim) {
+            Some("\\N" | "ᴺᵁᴸᴸ" | "NULL") => 0,
+            text => text.and_then(|text| text.parse().ok()).unwrap_or(u64::MAX),
+        };
         let mut numbers = text.split('\t');
         let usage = Usage { tables: number(numbers.next()), bytes: number(numbers.next()) };
         gauge!(SCRATCH_TABLES).set(usage.tables as f64);
@@ -86,7 +90,7 @@ impl Scratch {
         let seconds = self.limits.age_max.as_secs().max(1);
         // Rows change the time of a part, definitions that of the table.
         let sql = format!(
-            "SELECT name, engine FROM system.tables WHERE database = {{database:String}} \
+            "SELECT hex(name), engine FROM system.tables WHERE database = {{database:String}} \
              AND metadata_modification_time < now() - {seconds} \
              AND name NOT IN (SELECT table FROM system.parts WHERE database = {{database:String}} \
              AND modification_time >= now() - {seconds}) FORMAT TSV"
@@ -97,11 +101,8 @@ impl Scratch {
         for line in String::from_utf8_lossy(&answer.output).lines() {
             let Some((name, engine)) = line.split_once('\t') else { continue };
             let kind = if engine == "View" { "VIEW" } else { "TABLE" };
-            // The name comes escaped; one with escapes is left alone rather than guessed at.
-            if name.contains('\\') {
-                continue;
-            }
-            let sql = format!("DROP {kind} IF EXISTS {}.{}", quoted(&self.database), quoted(name));
+            let Some(name) = unhex(name) else { continue };
+            let sql = format!("DROP {kind} IF EXISTS {}.{} SYNC", quoted(&self.database), quoted(&name));
             self.engine.keeper()?.query(sql.as_bytes(), "Null", &[])?;
             dropped += 1;
         }
@@ -126,4 +127,12 @@ impl Scratch {
             }
         }
     }
+}
+
+/// A name as the engine writes it with `hex`, so that no character of it means anything on the way.
+fn unhex(hex: &str) -> Option<String> {
+    let digits = hex.as_bytes().chunks(2);
+    let bytes: Option<Vec<u8>> =
+        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    String::from_utf8(bytes?).ok()
 }

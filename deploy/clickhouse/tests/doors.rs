@@ -4,6 +4,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::{Answer, Engine, basic, request};
 
@@ -17,11 +18,24 @@ enum Who {
     Reader,
 }
 
+/// Statements tried by this process's tests, and those among them that were refused.
+static TRIED: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
+
 fn ask(engine: &Engine, who: Who, sql: &str) -> Answer {
-    match who {
+    let answer = match who {
         Who::Owner => engine.post("/", &[], sql.as_bytes()),
         Who::Reader => engine.read("/", sql),
-    }
+    };
+    let is_refused = answer.code().is_some_and(|code| REFUSED.contains(&code));
+    TRIED[0].fetch_add(1, Ordering::Relaxed);
+    TRIED[1].fetch_add(usize::from(is_refused), Ordering::Relaxed);
+    answer
+}
+
+/// Says how many so far, with `--nocapture`.
+fn tell(what: &str) {
+    let [tried, refused] = [0, 1].map(|at| TRIED[at].load(Ordering::Relaxed));
+    println!("{what}: {tried} statements tried by now, {refused} of them refused");
 }
 
 fn refused(engine: &Engine, who: Who, sql: &str) -> bool {
@@ -76,6 +90,7 @@ fn every_keyword_is_the_beginning_of_a_served_statement_or_refused() {
         }
     }
     assert!(tried > 5_000, "{tried}");
+    tell("keywords");
 }
 
 #[test]
@@ -120,6 +135,7 @@ fn every_table_engine_is_of_the_mergetree_family_or_refused() {
         ask(&engine, Who::Reader, "CREATE TABLE scratch.e (a String) ENGINE = MergeTree ORDER BY a").status,
         200
     );
+    tell("engines");
 }
 
 #[test]
@@ -169,6 +185,7 @@ fn every_table_function_makes_rows_of_nothing_or_is_refused() {
             }
         }
     }
+    tell("table functions");
 }
 
 #[test]
@@ -193,6 +210,8 @@ fn every_function_is_on_the_list_or_refused_called_or_passed_on() {
             format!("SELECT * APPLY({name}) FROM system.one"),
             format!("SELECT * APPLY {name} FROM system.one"),
             format!("WITH {name}('x') AS y SELECT y"),
+            format!("SELECT arrayMap(`{name}`, ['x'])"),
+            format!("SELECT * APPLY `{name}` FROM system.one"),
             format!("INSERT INTO scratch.t VALUES ({name}('x'))"),
             format!("CREATE TABLE scratch.t (a String DEFAULT {name}('x')) ENGINE = MergeTree ORDER BY a"),
             format!("SELECT number FROM numbers(1) ORDER BY {name}('x') LIMIT 1 BY {name}('y')"),
@@ -216,6 +235,13 @@ fn every_function_is_on_the_list_or_refused_called_or_passed_on() {
         "SELECT trim(BOTH ' ' FROM ' x '), substring('abc' FROM 2), position('b' IN 'abc')",
         "SELECT 1 WHERE (1, 2) IN ((1, 2)) AND NOT (1 = 2) GROUP BY GROUPING SETS ((1), ())",
         "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT max(n) FROM t",
+        "SELECT 5 / 2 // note",
+        "SELECT hostname, `file`, sleep FROM (SELECT 1 AS hostname, 2 AS file, 3 AS sleep)",
+        "WITH b(y) AS (SELECT 2) SELECT y FROM b",
+        "DESCRIBE TABLE (SELECT 1 AS a)",
+        "SELECT displayName(), version(), revision(), timezone()",
+        "SELECT 1 AS insert, 'é' AS `ü`",
+        "SELECT tuple(1, 2).2, [1, 2][1], '{\"a\":1}'::JSON.a, 1e-5, .5",
         "SELECT toTypeName(sumState(number)), sumMerge(s) FROM (SELECT number, sumState(1) AS s FROM numbers(1) GROUP BY number) GROUP BY number",
     ] {
         for who in [Who::Owner, Who::Reader] {
@@ -223,6 +249,7 @@ fn every_function_is_on_the_list_or_refused_called_or_passed_on() {
             assert_eq!(answer.status, 200, "{who:?} {sql}: {}", answer.text());
         }
     }
+    tell("functions");
 }
 
 #[test]
@@ -235,16 +262,22 @@ fn every_table_of_the_system_is_on_the_list_or_refused() {
         "columns",
         "contributors",
         "data_skipping_indices",
+        "clusters",
+        "current_roles",
         "data_type_families",
         "database_engines",
         "databases",
+        "dictionaries",
+        "enabled_roles",
         "formats",
         "functions",
         "keywords",
+        "licenses",
         "merge_tree_settings",
         "numbers",
         "numbers_mt",
         "one",
+        "projections",
         "settings",
         "table_engines",
         "table_functions",
@@ -274,6 +307,7 @@ fn every_table_of_the_system_is_on_the_list_or_refused() {
         let answer = ask(&engine, Who::Reader, &format!("SELECT * FROM system.{table} LIMIT 1 FORMAT Null"));
         assert_eq!(answer.status, 200, "{table}: {}", answer.text());
     }
+    tell("tables of the system");
 }
 
 #[test]
@@ -301,28 +335,63 @@ fn every_setting_of_the_reader_is_on_the_list_or_refused_and_bounds_hold() {
         "input_format_record_errors_file_path",
         "format_avro_schema_registry_url",
         "allow_introspection_functions",
-        "log_comment",
         "default_view_definer",
         "default_table_engine",
         "allow_experimental_kusto_dialect",
     ] {
         assert!(!served.contains(&dangerous.to_owned()), "{dangerous}");
     }
-    assert!((60..160).contains(&served.len()), "{}: {served:?}", served.len());
+    assert!((60..200).contains(&served.len()), "{}: {served:?}", served.len());
+    // In a URL, more than the maximum is the maximum: clients ask for a little more than their own patience.
+    for (asked, name, given) in [
+        ("max_threads=64", "max_threads", "2"),
+        ("max_threads=0", "max_threads", "2"),
+        ("max_execution_time=65", "max_execution_time", "60"),
+        ("max_execution_time=0", "max_execution_time", "60"),
+        ("max_memory_usage=999999999999", "max_memory_usage", "268435456"),
+        ("max_memory_usage=0", "max_memory_usage", "268435456"),
+        ("log_comment=mine", "readonly", "2"),
+        ("readonly=1", "readonly", "1"),
+    ] {
+        let answer = engine.read(&format!("/?{asked}"), &format!("SELECT getSetting('{name}')"));
+        assert_eq!(answer.text(), format!("{given}\n"), "{asked}");
+    }
+    for odd in [
+        "max_threads=auto(64)",
+        "max_execution_time=-1",
+        "max_execution_time=1e-9",
+        "max_execution_time=inf",
+        "max_memory_usage=0.5",
+        "readonly=0",
+        "readonly=00",
+        "readonly=+0",
+        "readonly=",
+    ] {
+        assert_eq!(
+            engine.read(&format!("/?{}", odd.replace('+', "%2B")), "SELECT 1").code(),
+            Some(452),
+            "{odd}"
+        );
+    }
     for beyond in [
         "max_memory_usage=0",
+        "max_memory_usage=0.5",
         "max_memory_usage=999999999999",
         "max_threads=64",
         "max_threads=0",
         "max_threads=auto(64)",
         "max_execution_time=0",
+        "max_execution_time=0.0000001",
         "max_execution_time=-1",
         "max_execution_time=1e9",
         "max_execution_time=inf",
         "max_execution_time=nan",
         "readonly=0",
+        "extremes, max_memory_usage=0",
+        "limit==1, max_memory_usage=0",
+        "http_zlib_compression_level = -1, max_memory_usage=0",
+        "input_format_allow_errors_ratio=1e-5, max_memory_usage=0",
     ] {
-        assert_eq!(engine.read(&format!("/?{beyond}"), "SELECT 1").code(), Some(452), "{beyond}");
         let sql = format!("SELECT 1 SETTINGS limit = 1, {beyond}");
         assert!(refused(&engine, Who::Reader, &sql), "{sql}");
         let sql = format!("SELECT * FROM (SELECT 1 SETTINGS {beyond})");
@@ -336,6 +405,7 @@ fn every_setting_of_the_reader_is_on_the_list_or_refused_and_bounds_hold() {
     );
     let own = "SELECT getSetting('max_execution_time'), getSetting('max_memory_usage') <= 268435456, getSetting('readonly')";
     assert_eq!(ask(&engine, Who::Reader, own).text(), "60\t1\t2\n");
+    tell("settings");
 }
 
 #[test]
@@ -437,6 +507,30 @@ fn each_attack_that_got_in_is_refused_whoever_asks() {
         "UPDATE whence.ledger SET s = '' WHERE 1".into(),
         "USE system".into(),
         "BEGIN TRANSACTION".into(),
+        // What the engine's lexer reads otherwise than one might think.
+        "DROP TABLE IF EXISTS scratch.zz // '\n ; SET ROLE whence_owner; TRUNCATE TABLE whence.ledger -- '\n".into(),
+        "SELECT 1, '// '\n ; SET ROLE whence_owner; TRUNCATE TABLE whence.ledger -- '\n".into(),
+        "SELECT 1, file( -- '\n /* */ '/etc/hostname')".into(),
+        "SELECT * FROM system // x\n . server_settings".into(),
+        "SELECT * FROM /* // */ system.user_directories".into(),
+        "CREATE VIEW scratch.dv // '\n DEFINER=default SQL SECURITY DEFINER AS SELECT 1 -- '".into(),
+        format!("EXPLAIN SYNTAX SELECT 'evil', .5INTO OUTFILE '{proof}' FORMAT TSV"),
+        "SELECT getSetting('max_memory_usage'), .5SETTINGS max_memory_usage=0".into(),
+        "SELECT 1. SETTINGS dialect='kusto'".into(),
+        "SELECT 1 SETTINGS extremes, additional_result_filter='file(\\'/etc/passwd\\')=1'".into(),
+        format!("SELECT 1 SETTINGS extremes, output_format_schema='{proof}' FORMAT Protobuf"),
+        "SELECT 1, 1\u{2212}file('/etc/hostname')::UInt8".into(),
+        "SELECT $$x$$".into(),
+        "SELECT arrayMap(`file`, ['/etc/hostname'])".into(),
+        "SELECT * APPLY `file` FROM (SELECT '/etc/hostname' AS a)".into(),
+        "CREATE TABLE scratch.with (s String) ENGINE = Log".into(),
+        "CREATE TABLE scratch.`select` (s String) ENGINE = Memory".into(),
+        "CREATE TABLE scratch.t (with Int8) ORDER BY with ENGINE = EmbeddedRocksDB".into(),
+        "SELECT * FROM format(ORC, unhex('4f5243'))".into(),
+        "SELECT * FROM format('ORC', unhex('4f5243'))".into(),
+        "INSERT INTO scratch.t FORMAT ORC\nx".into(),
+        "SELECT length(printf('%2000000000d', 1))".into(),
+        format!("SELECT x{}(1)", "If".repeat(100_000)),
     ] {
         for who in [Who::Owner, Who::Reader] {
             let answer = ask(&engine, who, &sql);
@@ -445,7 +539,24 @@ fn each_attack_that_got_in_is_refused_whoever_asks() {
         }
     }
     assert!(!std::path::Path::new(proof).exists());
+    // A view that is called like one of the engine's own table functions stays a view.
+    for name in ["loop", "executable", "mergeTreeIndex", "kql", "viewExplain"] {
+        assert_eq!(
+            ask(&engine, Who::Reader, &format!("CREATE VIEW scratch.{name} AS SELECT 1 AS a")).status,
+            200
+        );
+        let answer =
+            engine.read("/?database=scratch", &format!("SELECT * FROM {name}('system', 'processes')"));
+        assert!(
+            answer.status != 200 && !answer.text().contains("processes WHERE"),
+            "{name}: {}",
+            answer.text()
+        );
+        let answer = engine.read("/?database=scratch", &format!("SELECT a FROM {name}"));
+        assert_eq!(answer.text(), "1\n", "{name}");
+    }
     assert_eq!(engine.query("SELECT groupArray((a, s)) FROM whence.ledger"), "[(1,'kept')]");
+    tell("attacks");
 }
 
 #[test]
@@ -512,6 +623,7 @@ fn the_reader_reads_everything_and_changes_nothing_of_the_owners() {
         assert_eq!(ask(&engine, Who::Reader, sql).status, 200, "{sql}");
     }
     assert_eq!(engine.query("SELECT count(), sum(a) FROM whence.ledger"), "2\t6");
+    tell("the reader");
 }
 
 #[test]
@@ -641,4 +753,76 @@ fn the_roles_for_a_real_server_are_statements_that_the_engine_can_read() {
             assert!(!script.contains(refused), "{refused}");
         }
     }
+}
+
+#[test]
+fn what_is_deep_or_long_ends_with_an_answer_and_not_with_the_server() {
+    let engine = engine();
+    let tables: Vec<String> = (0..1000).map(|at| format!("(SELECT 1) t{at}")).collect();
+    for sql in [
+        format!("SELECT 1 FROM {}", tables.join(", ")),
+        format!("SELECT {}1{}", "(".repeat(20_000), ")".repeat(20_000)),
+        format!("SELECT {}", (0..40_000).map(|at| format!("${at}$ ")).collect::<String>()),
+        format!("SELECT 1 {}", "SETTINGS limit=(".repeat(15_000)),
+        format!("SELECT '{}'", "x".repeat(300_000)),
+        format!("SELECT {}", "-".repeat(100_000)),
+        format!("SELECT {}1", "NOT ".repeat(50_000)),
+    ] {
+        let answer = ask(&engine, Who::Reader, &sql);
+        assert!(answer.status >= 400 || answer.complete, "{}", &sql[..40]);
+        assert_eq!(ask(&engine, Who::Reader, "SELECT 1").text(), "1\n", "after {}", &sql[..40]);
+    }
+}
+
+#[test]
+fn a_readers_bodies_take_no_memory_of_the_owners() {
+    use std::io::Write as _;
+
+    let engine = engine();
+    engine.query("CREATE TABLE whence.t (n UInt64) ENGINE = MergeTree ORDER BY n");
+    let own = basic("reader", engine.process.reader_password());
+    let held: Vec<_> = (0..64)
+        .map(|_| {
+            let mut stream = support::connect(engine.process.address());
+            let head = format!("POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: {own}\r\ncontent-length: 33554432\r\n\r\nS");
+            stream.write_all(head.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for n in 0..20 {
+        assert_eq!(engine.query("SELECT 1"), "1");
+        let target = "/?query=INSERT+INTO+whence.t+FORMAT+CSV";
+        assert_eq!(engine.post(target, &[], n.to_string().as_bytes()).status, 200);
+    }
+    drop(held);
+}
+
+#[test]
+fn the_engines_own_lexer_reads_what_is_sent_to_it_as_it_was_checked() {
+    // Random statements out of pieces that lexers differ on: whatever passes was compared token by token on
+    // the way (`http::agree`), so a difference is told as such.
+    let engine = engine();
+    let pieces = [
+        "SELECT", "1", ".5", "1e-5", "1e", "0x1F", "0b2", "1_0", "1._0", "1.", "a", "t.1.2", "`q`", "\"q\"",
+        "'s'", "'\\''", "''", "/*", "*/", "/* */", "//", "--", "# x", "#!", "\n", " ", "\t", ",", "(", ")",
+        "[", "]", "{", "}", ";", "->", "::", ":", "==", "<=>", "!=", "<>", "||", "|", "@@", "@", "?", "^",
+        "%", "*", "+", "-", "/", "\\", "$", "$$", "$a$", "\u{a0}", "\u{2212}", "“", "’", "é", "FORMAT",
+        "SETTINGS", "=", "_", "e5", "x", "\\G", "\0",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let mut outcomes = [0; 2];
+    for _ in 0..3_000 {
+        let length = 1 + random(12);
+        let text: String = (0..length).map(|_| pieces[random(pieces.len())]).collect();
+        let answer = ask(&engine, Who::Reader, &format!("SELECT {text}"));
+        assert!(!answer.text().contains("read in two ways"), "{text:?}: {}", answer.text());
+        outcomes[usize::from(answer.status == 200)] += 1;
+    }
+    assert!(outcomes[0] > 500 && outcomes[1] > 20, "{outcomes:?}");
 }

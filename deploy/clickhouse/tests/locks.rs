@@ -73,10 +73,10 @@ fn the_engines_rights_hold_without_the_list(engine: &Engine, secret: &Path) {
         "EXCHANGE TABLES db.t AND db.t".into(),
         "RENAME TABLE db.t TO scratch.t".into(),
         "SYSTEM SHUTDOWN".into(),
-        "SYSTEM STOP MERGES".into(),
+        "SYSTEM STOP MERGES db.t".into(),
         format!("BACKUP TABLE db.t TO File('{secret}')"),
     ] {
-        let refused = ask(engine, Identity::Reader, &sql).unwrap_err();
+        let refused = ask(engine, Identity::Reader, &sql).map(|answer| panic!("{sql}: {answer}")).unwrap_err();
         assert!(matches!(&refused, EngineError::Exception(exception) if exception.code == 497), "{sql}: {refused}");
     }
     for sql in [

@@ -129,10 +129,12 @@ fn is_local_name(name: &str) -> bool {
 }
 
 fn is_cross_site(headers: &HeaderMap, host: &str) -> bool {
+    // Of several, each counts: a page may add one.
     let foreign_fetch = headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
-    let foreign_origin = headers.get(ORIGIN).is_some_and(|origin| {
+        .get_all("sec-fetch-site")
+        .iter()
+        .any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let foreign_origin = headers.get_all(ORIGIN).iter().any(|origin| {
         let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         !authority.is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
     });

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use whence_clickhouse_embedded::engine::STACK_BYTES;
 use whence_runtime::admin;
 use whence_runtime::descriptors;
 use whence_runtime::health::Health;
@@ -90,7 +91,10 @@ pub fn run(
 /// The threads of everything but the edge.
 pub fn runtime(workers: usize) -> Result<Runtime, Failure> {
     let workers = threads(workers).max(WORKERS_MIN);
-    Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(Failure::Process)
+    // Memory of a stack is taken as it is used; the embedded engine needs deep ones.
+    let mut threads = Builder::new_multi_thread();
+    threads.worker_threads(workers).thread_stack_size(STACK_BYTES).enable_all();
+    threads.build().map_err(Failure::Process)
 }
 
 impl Process {

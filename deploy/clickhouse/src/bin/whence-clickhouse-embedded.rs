@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use whence_clickhouse_embedded::confine::{self, Reach};
-use whence_clickhouse_embedded::{Account, ServerConfig, library, listener, passwords, serve};
+use whence_clickhouse_embedded::{Account, ServerConfig, engine, library, listener, passwords, serve};
 use whence_runtime::private;
 
 type Failure = Box<dyn std::error::Error>;
@@ -173,8 +173,15 @@ fn config(arguments: &ArgMatches) -> Result<ServerConfig, Failure> {
     Ok(config)
 }
 
-#[tokio::main]
-async fn run(config: ServerConfig, listen: SocketAddr) -> Result<(), Failure> {
+fn run(config: ServerConfig, listen: SocketAddr) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(engine::STACK_BYTES)
+        .enable_all()
+        .build()?;
+    runtime.block_on(served(config, listen))
+}
+
+async fn served(config: ServerConfig, listen: SocketAddr) -> Result<(), Failure> {
     let listener = TcpListener::from_std(listener::take(listen)?)?;
     let address = listener.local_addr()?;
     let shutdown = CancellationToken::new();

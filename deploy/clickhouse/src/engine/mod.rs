@@ -25,6 +25,10 @@ use layout::Layout;
 use crate::rights::{Databases, Identity, KEEPER, quoted};
 use crate::sql::Catalogue;
 
+/// Stack of the threads that statements run on, in bytes: with 2 MiB, tokio's own, the engine dies of a
+/// query with a thousand joins; with 8 it says that it is too deep (tried with 26.7.3).
+pub const STACK_BYTES: usize = 16 << 20;
+
 /// What the engine may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineLimits {
@@ -100,8 +104,14 @@ impl Engine {
         let version = first_line(&mut anchor, "SELECT version()")?;
         let settings = lines(&mut anchor, "SELECT name FROM system.settings")?;
         let functions = lines(&mut anchor, "SELECT name, case_insensitive FROM system.functions")?;
+        let tables = lines(&mut anchor, "SELECT name FROM system.table_functions")?;
         let functions = functions.iter().filter_map(|line| line.split_once('\t'));
-        let catalogue = Catalogue::new(functions.map(|(name, folds)| (name, folds == "1")));
+        let formats = lines(&mut anchor, "SELECT name FROM system.formats")?;
+        let catalogue = Catalogue::new(
+            functions.map(|(name, folds)| (name, folds == "1")),
+            tables.iter().map(String::as_str),
+            formats.iter().map(String::as_str),
+        );
         let settings = settings.into_iter().collect();
         tracing::info!(library = api.version(), version, "engine open");
         let engine = Self { anchor, shared, version, settings, catalogue, _layout: layout };

@@ -19,7 +19,7 @@ use crate::codec::ResponseCoding;
 use crate::engine::Exception;
 use crate::metrics::{NOT_ALLOWED, REQUEST_SECONDS, REQUESTS, TURNED_AWAY};
 use crate::rights::Identity;
-use crate::sql::Statement;
+use crate::sql::{Statement, check_settings};
 
 impl Server {
     /// Answers one request of the connection in `place`.
@@ -83,19 +83,22 @@ impl Server {
         place: &Place,
     ) -> Result<Response<Body>, Failure> {
         let identity = self.identify(ask, place)?;
-        let mut whole = body::read(body, ask.request_coding, &self.limits, &self.budget).await?;
+        let mut whole = body::read(body, ask.request_coding, self.body_limits(identity)).await?;
         if let Some(boundary) = &ask.form {
             for (name, value) in form::fields(&whole.chunks, boundary)? {
                 ask.said.take(&name, value);
             }
             (whole.chunks, whole.bytes) = (Vec::new(), 0);
         }
+        let bytes_max = match identity {
+            Identity::Owner => self.limits.statement_bytes_max,
+            Identity::Reader => self.limits.reader_statement_bytes_max.min(self.limits.statement_bytes_max),
+        };
+        let taken = check_settings(&mut ask.said.settings, identity, &self.setting_limits);
         let ask = &*ask;
-        let allowed = self
-            .rules(ask, identity)
-            .map_err(Failure::from)
-            .and_then(|rules| Text::new(&ask.said.query, &whole, self.limits.statement_bytes_max, &rules));
-        let Text { text, statement, verdict, rows } = allowed.inspect_err(|failure| {
+        let allowed = taken.and_then(|()| self.rules(ask, identity)).map_err(Failure::from);
+        let allowed = allowed.and_then(|rules| Text::new(&ask.said.query, &whole, bytes_max, &rules));
+        let Text { statement, verdict, rows } = allowed.inspect_err(|failure| {
             if matches!(failure.exception.code, 452 | 497) {
                 counter!(NOT_ALLOWED, "identity" => identity.label()).increment(1);
             }
@@ -103,22 +106,25 @@ impl Server {
         let share = whole.share;
         drop(whole.chunks);
         if !verdict.views.is_empty() {
-            self.check_views(verdict.views).await?;
+            self.check_views(&verdict.views).await?;
+        }
+        if identity == Identity::Reader {
+            self.agree(&statement, &rows).await?;
         }
         match statement {
             Statement::Empty => Ok(plain(StatusCode::OK, "")),
             Statement::Output(output) => {
                 *kind = "query";
-                query::run(self, ask, identity, about.clone(), &text, &output).await
+                query::run(self, ask, identity, about.clone(), &output).await
             }
             Statement::Insert(insert) => {
                 *kind = "insert";
                 let rows = insert::Rows { rows, share };
-                insert::run(self, ask, identity, about, (&text, &insert), verdict.action.target(), rows).await
+                insert::run(self, ask, identity, about, (&insert, verdict.action.target()), rows).await
             }
-            Statement::Command { span, format } => {
+            Statement::Command { sql, format } => {
                 *kind = "command";
-                let command = insert::Command { sql: &text[span], format, action: &verdict.action };
+                let command = insert::Command { sql, format, action: &verdict.action };
                 insert::command(self, ask, identity, about, command).await
             }
         }

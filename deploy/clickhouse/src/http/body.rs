@@ -17,7 +17,6 @@ use tokio::time::timeout;
 
 use super::reply::Failure;
 use crate::codec::{CodecError, RequestCoding, decode};
-use crate::config::ServerLimits;
 use crate::engine::Exception;
 use crate::metrics::{BODY_BYTES, BROKEN_BODIES, REFUSED};
 
@@ -94,24 +93,38 @@ pub struct Whole {
     pub share: Share,
 }
 
+/// What holds for one body.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits<'server> {
+    /// Its size, packed or unpacked.
+    pub bytes_max: usize,
+    /// How long its client may pause.
+    pub idle_max: Duration,
+    /// How long it may take, if that is bounded.
+    pub time_max: Option<Duration>,
+    /// Where its memory comes from.
+    pub budget: &'server Budget,
+}
+
 /// Reads `body` to its end and decodes it.
 ///
 /// # Errors
 /// The body is too large (413), there is no memory for it (503), it is damaged, or the client went
 /// away or paused for too long in the middle of it.
-pub async fn read(
-    body: Incoming,
-    coding: RequestCoding,
-    limits: &ServerLimits,
-    budget: &Budget,
-) -> Result<Whole, Failure> {
-    let mut share = budget.share();
-    let chunks = collect(body, limits, &mut share).await?;
+pub async fn read(body: Incoming, coding: RequestCoding, limits: BodyLimits<'_>) -> Result<Whole, Failure> {
+    let mut share = limits.budget.share();
+    let collecting = collect(body, limits, &mut share);
+    let chunks = match limits.time_max {
+        None => collecting.await?,
+        Some(time_max) => {
+            timeout(time_max, collecting).await.unwrap_or_else(|_| Err(broken("it took too long")))?
+        }
+    };
     if coding.is_plain() {
         let bytes = chunks.iter().map(Bytes::len).sum();
         return Ok(Whole { chunks, bytes, share });
     }
-    let bytes_max = limits.body_bytes_max;
+    let bytes_max = limits.bytes_max;
     let runtime = tokio::runtime::Handle::current();
     let decoding = tokio::task::spawn_blocking(move || {
         let mut reserve = |bytes| runtime.block_on(share.grow(bytes));
@@ -126,10 +139,10 @@ pub async fn read(
 
 async fn collect(
     mut body: Incoming,
-    limits: &ServerLimits,
+    limits: BodyLimits<'_>,
     share: &mut Share,
 ) -> Result<Vec<Bytes>, Failure> {
-    let bytes_max = limits.body_bytes_max;
+    let bytes_max = limits.bytes_max;
     let announced = body.size_hint().exact().map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if announced.is_some_and(|bytes| bytes > bytes_max) {
         return Err(refused(&CodecError::TooLarge { bytes_max }));

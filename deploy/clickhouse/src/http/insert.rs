@@ -14,7 +14,7 @@ use super::body::Share;
 use super::reply::{About, Body, Failure};
 use super::request::Ask;
 use super::server::Server;
-use crate::engine::{Answer, EngineError, Session};
+use crate::engine::{Answer, EngineError, Exception, Session};
 use crate::metrics::{ABANDONED, INSERTED_BYTES, INSERTED_ROWS, REFUSED};
 use crate::rights::{Identity, quoted};
 use crate::scratch::LOOK_EVERY;
@@ -40,18 +40,21 @@ pub async fn run(
     ask: &Ask,
     identity: Identity,
     about: &About,
-    (text, insert): (&[u8], &Insert),
-    target: Option<&Target>,
+    (insert, target): (&Insert, Option<&Target>),
     rows: Rows,
 ) -> Result<Response<Body>, Failure> {
+    if !is_served(&insert.format) {
+        let message = format!("The format {} is not served for rows that come in", insert.format);
+        return Err(Exception::new(497, "ACCESS_DENIED", &message).into());
+    }
     let place = server.gate(identity, true).enter().await?;
     let written = Written::begin(server, identity, Grows::ByRows).await?;
     let started = Instant::now();
-    let head = &text[insert.head.clone()];
+    let head = &insert.head[..];
     // Rows that are expressions can name other tables, which are looked up in the session's database.
     let is_plain = identity == Identity::Owner && !insert.format.eq_ignore_ascii_case("Values");
     let (open, head): (Box<Open>, Vec<u8>) = match is_plain {
-        true => (Box::new(server.open_inserter(ask)), in_full(head, insert.head.start, target)),
+        true => (Box::new(server.open_inserter(ask)), in_full(head, target)),
         false => (Box::new(server.open_session(ask, identity, false, written.marker())), head.to_vec()),
     };
     let format = insert.format.clone();
@@ -71,26 +74,47 @@ pub async fn run(
 
 type Open = dyn FnOnce() -> Result<Session, EngineError> + Send;
 
-/// The head of an insert, which begins at `start` of its text, with its table's database written out.
-fn in_full(head: &[u8], start: usize, target: Option<&Target>) -> Vec<u8> {
-    let unqualified =
-        target.and_then(|target| Some((&target.place, target.unqualified_at?.checked_sub(start)?)));
+/// Formats of rows that come in: those whose readers are plain, need no schema from a file, and have not
+/// crashed on damaged rows (`ORC`'s has).
+fn is_served(format: &str) -> bool {
+    const FORMATS: [&str; 10] = [
+        "Values",
+        "CSV",
+        "CSVWithNames",
+        "CSVWithNamesAndTypes",
+        "JSONLines",
+        "NDJSON",
+        "Native",
+        "Parquet",
+        "Arrow",
+        "ArrowStream",
+    ];
+    const FAMILIES: [&str; 6] =
+        ["TSV", "TabSeparated", "RowBinary", "JSONEachRow", "JSONCompactEachRow", "JSONStringsEachRow"];
+    let lower = format.to_ascii_lowercase();
+    FORMATS.iter().any(|name| lower == name.to_ascii_lowercase())
+        || FAMILIES.iter().any(|family| lower.starts_with(&family.to_ascii_lowercase()))
+}
+
+/// The head of an insert with its table's database written out.
+fn in_full(head: &[u8], target: Option<&Target>) -> Vec<u8> {
+    let unqualified = target.and_then(|target| Some((&target.place, target.unqualified_at?)));
     match unqualified {
         Some((place, at)) if at <= head.len() => {
-            [&head[..at], quoted(&place.database).as_bytes(), b".", &head[at..]].concat()
+            [&head[..at], quoted(&place.database).as_bytes(), b" . ", &head[at..]].concat()
         }
         _ => head.to_vec(),
     }
 }
 
 /// A statement that is neither an insert with rows nor a query.
-pub struct Command<'text> {
+pub struct Command<'verdict> {
     /// The statement.
-    pub sql: &'text [u8],
+    pub sql: Vec<u8>,
     /// The format that it names.
     pub format: Option<String>,
     /// What it does.
-    pub action: &'text Action,
+    pub action: &'verdict Action,
 }
 
 /// Runs a statement that is neither an insert with rows nor a query.
@@ -112,7 +136,6 @@ pub async fn command(
     let started = Instant::now();
     let reads = *action == Action::Read;
     let open = server.open_session(ask, identity, reads, written.marker());
-    let sql = sql.to_vec();
     let params = ask.said.params.clone();
     let format = format.or_else(|| ask.said.default_format.clone()).unwrap_or("TabSeparated".into());
     let run_format = format.clone();

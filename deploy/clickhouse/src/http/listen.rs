@@ -113,6 +113,7 @@ async fn open(config: ServerConfig, address: SocketAddr) -> Result<Server, Serve
             threads_max: limits.reader_threads_max.max(1),
         },
         budget: Budget::new(limits.bodies_bytes_max),
+        reader_budget: Budget::new(limits.reader_bodies_bytes_max),
         time_zone,
         limits,
     })

@@ -4,6 +4,7 @@
 //! `request` reads what is asked, `body` and `form` the whole body, `text` the statement; `gate` bounds how many
 //! run; `query` streams results, `insert` stores rows; `reply` words answers as ClickHouse does.
 
+mod agree;
 mod answer;
 mod auth;
 mod body;

@@ -15,7 +15,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -52,7 +52,6 @@ pub async fn run(
     ask: &Ask,
     identity: Identity,
     about: About,
-    text: &[u8],
     output: &Output,
 ) -> Result<Response<Body>, Failure> {
     let place = server.gate(identity, false).enter().await?;
@@ -61,7 +60,7 @@ pub async fn run(
     let format =
         output.format.clone().or_else(|| ask.said.default_format.clone()).unwrap_or("TabSeparated".into());
     let marker = uuid::Uuid::new_v4().simple().to_string();
-    let sql = statement(text, output, &format, &writer)?;
+    let sql = statement(output, &format, &writer)?;
     let params = ask.said.params.clone();
     let open = server.open_session(ask, identity, true, Some(&marker));
     let engine = server.blocking.spawn_blocking(move || {
@@ -91,20 +90,33 @@ pub async fn run(
     let tag = tag();
     let (sender, pieces) = mpsc::channel(CHUNKS_AHEAD);
     let response = about.streamed(&format, &tag, Streamed { pieces, cutting: false }.boxed());
-    server.blocking.spawn(pump(running, held.freeze(), about, tag, sender));
+    // The owner's reads are as long as its blocks; a person's must not keep a place for ever by reading slowly.
+    let time_max = (identity == Identity::Reader)
+        .then(|| Duration::from_secs(server.setting_limits.seconds_max) + server.limits.idle_max);
+    server.blocking.spawn(async move {
+        let pumping = pump(running, held.freeze(), about, tag, sender);
+        match time_max {
+            None => pumping.await,
+            Some(time_max) => {
+                if timeout(time_max, pumping).await.is_err() {
+                    counter!(REFUSED, "bound" => "result_time").increment(1);
+                }
+            }
+        }
+    });
     Ok(response)
 }
 
-fn statement(text: &[u8], output: &Output, format: &str, writer: &File) -> Result<Vec<u8>, Failure> {
+fn statement(output: &Output, format: &str, writer: &File) -> Result<Vec<u8>, Failure> {
     if !format.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return Err(Exception::new(73, "UNKNOWN_FORMAT", &format!("Unknown format {format}")).into());
     }
     let fd = writer.as_raw_fd();
     let outfile = format!(" INTO OUTFILE '/proc/self/fd/{fd}' APPEND ");
-    let tail = &text[output.tail.clone()];
+    let tail = &output.tail[..];
     let default = format!("FORMAT {format}");
     let tail = if output.format.is_some() { tail } else { default.as_bytes() };
-    Ok([&text[output.head.clone()], outfile.as_bytes(), tail].concat())
+    Ok([&output.head[..], outfile.as_bytes(), tail].concat())
 }
 
 fn no_pipe(error: &io::Error) -> Failure {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use whence_runtime::site::Site;
 
+use super::agree;
 use super::auth::Accounts;
-use super::body::Budget;
+use super::body::{BodyLimits, Budget};
 use super::gate::Gate;
 use super::reply::Failure;
 use super::request::Ask;
@@ -15,7 +17,7 @@ use crate::config::ServerLimits;
 use crate::engine::{Engine, EngineError, Exception, Session};
 use crate::rights::{Databases, Identity};
 use crate::scratch::Scratch;
-use crate::sql::{Place, Rules, SettingLimits};
+use crate::sql::{Place, Rules, SettingLimits, Statement, View};
 
 /// Databases in which nothing is stored, and which clients name by habit.
 const HARMLESS: [&str; 2] = ["default", "information_schema"];
@@ -44,6 +46,7 @@ pub struct Server {
     pub(super) further_engines: Vec<String>,
     pub(super) setting_limits: SettingLimits,
     pub(super) budget: Budget,
+    pub(super) reader_budget: Budget,
     pub(super) time_zone: String,
 }
 
@@ -51,13 +54,12 @@ impl Server {
     /// What holds for this request's statement.
     ///
     /// # Errors
-    /// 497 for a database that is not served, 452 for a setting.
+    /// 497 for a database that is not served.
     pub fn rules<'server>(
         &'server self,
         ask: &'server Ask,
         identity: Identity,
     ) -> Result<Rules<'server>, Exception> {
-        crate::sql::check_settings(&ask.said.settings, identity, &self.setting_limits)?;
         let database = ask.said.database.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
         if database.eq_ignore_ascii_case("system") {
             let message = "The database system is not served as a whole: name its tables, system.tables";
@@ -132,18 +134,26 @@ impl Server {
             default("max_execution_time", self.setting_limits.seconds_max.to_string());
             default("max_threads", self.setting_limits.threads_max.to_string());
         }
+        if identity == Identity::Reader {
+            // A table that is dropped takes up its place until it is gone.
+            default("database_atomic_wait_for_drop_and_detach_synchronously", "1".into());
+        }
         if ask.read_only || (reads && identity == Identity::Reader) {
-            default("readonly", "2".into());
+            settings.retain(|(name, value)| name != "readonly" || value != "0");
+            if !settings.iter().any(|(name, _)| name == "readonly") {
+                settings.push(("readonly".into(), "2".into()));
+            }
         }
         if let Some(marker) = marker {
-            default("log_comment", marker.into());
+            settings.push(("log_comment".into(), marker.into()));
         }
         settings
     }
 
     /// Whether what a statement calls are views of databases that may be read.
-    pub async fn check_views(self: &Arc<Self>, views: Vec<Place>) -> Result<(), Failure> {
+    pub async fn check_views(self: &Arc<Self>, views: &[View]) -> Result<(), Failure> {
         let server = self.clone();
+        let views: Vec<Place> = views.iter().map(|view| view.place.clone()).collect();
         let check = move || {
             for view in &views {
                 let readable = server.databases.owned.iter().chain([&server.databases.scratch]);
@@ -162,6 +172,43 @@ impl Server {
             Ok(())
         };
         self.blocking.spawn_blocking(check).await.expect("a statement's thread does not panic")
+    }
+
+    /// Whether the engine reads a statement of the reader's as this server has read it, down to rows that are
+    /// expressions.
+    pub async fn agree(self: &Arc<Self>, statement: &Statement, rows: &[Bytes]) -> Result<(), Failure> {
+        let texts: Vec<Vec<u8>> = match statement {
+            Statement::Empty => return Ok(()),
+            Statement::Output(output) => vec![[&output.head[..], b" ", &output.tail].concat()],
+            Statement::Command { sql, .. } => vec![sql.clone()],
+            Statement::Insert(insert) => {
+                let values = insert.format.eq_ignore_ascii_case("Values").then(|| rows.concat());
+                [Some(insert.head.clone()), values].into_iter().flatten().collect()
+            }
+        };
+        let engine = Arc::clone(&self.engine);
+        let check = move || texts.iter().try_for_each(|text| agree::check(&engine, text));
+        let checked = self.blocking.spawn_blocking(check).await;
+        Ok(checked.expect("a statement's thread does not panic")?)
+    }
+
+    /// What holds for a body of this identity's.
+    pub(super) fn body_limits(&self, identity: Identity) -> BodyLimits<'_> {
+        let limits = &self.limits;
+        match identity {
+            Identity::Owner => BodyLimits {
+                bytes_max: limits.body_bytes_max,
+                idle_max: limits.idle_max,
+                time_max: None,
+                budget: &self.budget,
+            },
+            Identity::Reader => BodyLimits {
+                bytes_max: limits.reader_body_bytes_max.min(limits.body_bytes_max),
+                idle_max: limits.idle_max,
+                time_max: Some(limits.idle_max),
+                budget: &self.reader_budget,
+            },
+        }
     }
 
     /// Ends the statement with this `marker`, whenever the engine comes to it.

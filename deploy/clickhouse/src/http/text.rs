@@ -10,11 +10,12 @@ use crate::sql::{self, Insert, Parsed, Rules, Statement, Verdict};
 /// Enough of a body to find an insert's clauses in, without copying its rows.
 const HEAD_BYTES: usize = 64 << 10;
 
+/// Rows in format `Values` are expressions, and looked at one by one: another format is for long ones.
+const VALUES_BYTES_MAX: usize = 4 << 20;
+
 /// A statement and, for an insert, its rows.
 #[derive(Debug)]
 pub struct Text {
-    /// The text that the statement's places refer to.
-    pub text: Vec<u8>,
     /// What it is.
     pub statement: Statement,
     /// What it does.
@@ -36,7 +37,7 @@ impl Text {
         }
         let url_bytes = text.len();
         if let Ok(parsed @ Parsed { statement: Statement::Insert(_), .. }) = sql::parse(&text, rules) {
-            return Self::insert(text, parsed, url_bytes, &body.chunks, rules);
+            return Self::insert(&text, parsed, url_bytes, &body.chunks, rules);
         }
         for part in [HEAD_BYTES, usize::MAX] {
             text.truncate(url_bytes);
@@ -48,12 +49,12 @@ impl Text {
                 Ok(Parsed { statement: Statement::Insert(insert), .. })
                     if cut && insert.rows_at == text.len() => {}
                 Ok(parsed @ Parsed { statement: Statement::Insert(_), .. }) => {
-                    return Self::insert(text, parsed, url_bytes, &body.chunks, rules);
+                    return Self::insert(&text, parsed, url_bytes, &body.chunks, rules);
                 }
                 _ if cut => {}
                 other => {
                     let Parsed { statement, verdict } = other?;
-                    return Ok(Self { text, statement, verdict, rows: Vec::new() });
+                    return Ok(Self { statement, verdict, rows: Vec::new() });
                 }
             }
         }
@@ -64,8 +65,8 @@ impl Text {
     /// Rows begin in `text`, at its end, or further on in `chunks`, which follow its first
     /// `url_bytes` bytes.
     fn insert(
-        text: Vec<u8>,
-        Parsed { statement, mut verdict }: Parsed,
+        text: &[u8],
+        Parsed { statement, verdict }: Parsed,
         url_bytes: usize,
         chunks: &[Bytes],
         rules: &Rules<'_>,
@@ -86,9 +87,9 @@ impl Text {
             }
         }
         if format.eq_ignore_ascii_case("Values") {
-            verdict.views.extend(sql::check_values(&rows.concat(), rules)?);
+            rows = vec![sql::check_values(&rows.concat(), VALUES_BYTES_MAX, rules)?.into()];
         }
-        Ok(Self { text, statement, verdict, rows })
+        Ok(Self { statement, verdict, rows })
     }
 }
 
@@ -141,8 +142,8 @@ mod tests {
     #[test]
     fn the_url_and_the_body_make_one_query() {
         let text = text("SELECT 1,", b"2", 1).unwrap();
-        assert_eq!(text.text, b"SELECT 1,\n2");
-        assert!(matches!(text.statement, Statement::Output(_)));
+        let Statement::Output(output) = text.statement else { panic!("{text:?}") };
+        assert_eq!(output.head, b"SELECT 1 , 2");
     }
 
     #[test]

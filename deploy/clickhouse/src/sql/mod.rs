@@ -9,10 +9,11 @@ mod statement;
 mod tokens;
 
 pub use allow::{
-    Action, Catalogue, ENGINES, Place, Rules, SettingLimits, Target, Verdict, check_settings, check_values,
-    system_tables,
+    Action, Catalogue, ENGINES, Place, Rules, SettingLimits, Target, Verdict, View, check_settings,
+    check_values, system_tables,
 };
 pub use statement::{Insert, Output, Parsed, Statement, parse};
+pub use tokens::{Kind, Tokens};
 
 #[cfg(test)]
 pub mod tests {
@@ -25,7 +26,11 @@ pub mod tests {
 
     static DATABASES: LazyLock<Vec<String>> = LazyLock::new(|| vec!["default".into(), "db".into()]);
     static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-        Catalogue::new([("file", false), ("dictGet", false), ("FQDN", true), ("count", true)])
+        Catalogue::new(
+            [("file", false), ("dictGet", false), ("FQDN", true), ("count", true)],
+            ["url", "numbers"],
+            ["CSV", "ORC"],
+        )
     });
     static LIMITS: SettingLimits = SettingLimits { memory_bytes_max: 1000, seconds_max: 60, threads_max: 2 };
 

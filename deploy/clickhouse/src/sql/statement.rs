@@ -1,10 +1,10 @@
-//! Tells statements apart and finds their clauses.
-
-use std::ops::Range;
+//! Tells statements apart and finds their clauses. What comes out is text of this module's own making, one
+//! blank between tokens: the engine never sees what the client wrote.
 
 use super::allow::{self, Action, Rules, Verdict};
-use super::tokens::{Kind, Token, Tokens};
+use super::tokens::{Kind, Token, Tokens, render};
 use crate::engine::Exception;
+use crate::rights::quoted;
 
 /// What a request's text is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Statement {
     /// Anything else, `INSERT … SELECT` included; runs whole.
     Command {
         /// The statement, without a trailing semicolon.
-        span: Range<usize>,
+        sql: Vec<u8>,
         /// The format that it names for what it answers.
         format: Option<String>,
     },
@@ -28,9 +28,9 @@ pub enum Statement {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// The statement up to the place where `INTO OUTFILE` belongs.
-    pub head: Range<usize>,
+    pub head: Vec<u8>,
     /// From that place to the end: `FORMAT …`, `SETTINGS …`, or nothing.
-    pub tail: Range<usize>,
+    pub tail: Vec<u8>,
     /// The format the statement names.
     pub format: Option<String>,
 }
@@ -39,10 +39,10 @@ pub struct Output {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Insert {
     /// The statement without its `FORMAT` or `VALUES` word.
-    pub head: Range<usize>,
+    pub head: Vec<u8>,
     /// The format of the rows.
     pub format: String,
-    /// Where in the text the rows begin.
+    /// Where in the request's text the rows begin.
     pub rows_at: usize,
 }
 
@@ -59,11 +59,56 @@ pub struct Parsed {
 /// the engine turns into other statements, nothing comes out that way; their results are small.
 const OUTPUT_WORDS: [&str; 3] = ["SELECT", "WITH", "FROM"];
 
+/// A text that was checked, and its tokens.
+struct Checked {
+    text: Vec<u8>,
+    tokens: Vec<Token>,
+    verdict: Verdict,
+}
+
+impl Checked {
+    /// Renders the tokens of one statement anew and checks them.
+    fn new(text: &[u8], tokens: &[Token], rules: &Rules<'_>) -> Result<Self, Exception> {
+        let mut rendered = render(text, tokens);
+        let mut end = 0;
+        let mut own: Vec<Token> = tokens
+            .iter()
+            .map(|token| {
+                let start = end + usize::from(end > 0);
+                end = start + token.span.len();
+                Token { kind: token.kind, span: start..end, depth: token.depth }
+            })
+            .collect();
+        let verdict = allow::check(&rendered, &own, rules)?;
+        if !verdict.views.is_empty() {
+            // With its database, a name is never one of the engine's own table functions.
+            rendered = qualified(&rendered, &own, &verdict);
+            own = Tokens::new(&rendered).collect();
+        }
+        Ok(Self { text: rendered, tokens: own, verdict })
+    }
+}
+
+fn qualified(text: &[u8], tokens: &[Token], verdict: &Verdict) -> Vec<u8> {
+    let mut rendered = Vec::with_capacity(text.len() + 64);
+    for (at, token) in tokens.iter().enumerate() {
+        if at > 0 {
+            rendered.push(b' ');
+        }
+        if let Some(view) = verdict.views.iter().find(|view| view.unqualified_at == Some(at)) {
+            rendered.extend_from_slice(quoted(&view.place.database).as_bytes());
+            rendered.extend_from_slice(b" . ");
+        }
+        rendered.extend_from_slice(&text[token.span.clone()]);
+    }
+    rendered
+}
+
 /// Reads the text of a request. `text` may end in rows of an insert, in any format.
 ///
 /// # Errors
-/// An exception worded as ClickHouse's: several statements (62), an insert without a format (62), or
-/// something that is refused here (358, 497).
+/// An exception worded as ClickHouse's: several statements or what is not served as text (62), an insert
+/// without a format (62), or something that is refused here (358, 452, 497).
 pub fn parse(text: &[u8], rules: &Rules<'_>) -> Result<Parsed, Exception> {
     let mut tokens = Tokens::new(text).skip_while(|token| token.kind == Kind::Punct(b';')).peekable();
     let Some(first) = tokens.peek() else {
@@ -74,28 +119,24 @@ pub fn parse(text: &[u8], rules: &Rules<'_>) -> Result<Parsed, Exception> {
         return insert(text, &mut tokens, rules);
     }
     let tokens: Vec<Token> = tokens.collect();
-    let tokens = one_statement(&tokens)?;
-    let verdict = allow::check(text, tokens, rules)?;
-    Ok(Parsed { statement: whole(text, tokens), verdict })
+    let checked = Checked::new(text, one_statement(&tokens)?, rules)?;
+    Ok(whole(checked))
 }
 
 /// A statement whose text has no rows in it.
-fn whole(text: &[u8], tokens: &[Token]) -> Statement {
-    let (first, last) = (&tokens[0], &tokens[tokens.len() - 1]);
-    let span = first.span.start..last.span.end;
+fn whole(Checked { text, tokens, verdict }: Checked) -> Parsed {
+    let first = &tokens[0];
     let brings_rows =
-        first.kind == Kind::Punct(b'(') || OUTPUT_WORDS.iter().any(|word| is_word(text, first, word));
-    let inserts = tokens.iter().any(|token| token.depth == 0 && is_word(text, token, "INSERT"));
-    let clause = format_clause(text, tokens);
-    if !brings_rows || inserts {
-        return Statement::Command { span, format: clause.map(|at| spelled(text, &tokens[at + 1])) };
-    }
-    let place = clause.map_or(span.end, |at| tokens[at].span.start);
-    Statement::Output(Output {
-        head: span.start..place,
-        tail: place..span.end,
-        format: clause.map(|at| spelled(text, &tokens[at + 1])),
-    })
+        first.kind == Kind::Punct(b'(') || OUTPUT_WORDS.iter().any(|word| is_word(&text, first, word));
+    let clause = format_clause(&text, &tokens);
+    let format = clause.map(|at| spelled(&text, &tokens[at + 1]));
+    let statement = if !brings_rows || verdict.action != Action::Read {
+        Statement::Command { sql: text, format }
+    } else {
+        let place = clause.map_or(text.len(), |at| tokens[at].span.start);
+        Statement::Output(Output { head: text[..place].to_vec(), tail: text[place..].to_vec(), format })
+    };
+    Parsed { statement, verdict }
 }
 
 /// The tokens before the first semicolon; an error if anything but semicolons follows it.
@@ -137,16 +178,16 @@ fn insert(
                 return command(text, seen, token, tokens, rules);
             }
             if token.depth == 0 && is_word(text, &token, "VALUES") {
-                return rows(text, &seen, "Values".into(), token.span.start, token.span.end, rules);
+                return rows(text, &seen, "Values".into(), token.span.end, rules);
             }
             if token.depth == 0 && is_word(text, &token, "FORMAT") {
-                return formatted(text, &seen, &token, tokens, rules);
+                return formatted(text, &seen, tokens, rules);
             }
         }
         table_named |= names_table(text, &seen, &token);
         seen.push(token);
     }
-    allow::check(text, &seen, rules)?;
+    Checked::new(text, &seen, rules)?;
     Err(Exception::new(62, "SYNTAX_ERROR", "Syntax error: an INSERT needs VALUES, FORMAT or SELECT"))
 }
 
@@ -170,23 +211,18 @@ fn command(
 ) -> Result<Parsed, Exception> {
     seen.push(token);
     seen.extend(tokens);
-    let statement = one_statement(&seen)?;
-    let verdict = allow::check(text, statement, rules)?;
-    let end = statement.last().map_or(0, |last| last.span.end);
-    Ok(Parsed { statement: Statement::Command { span: statement[0].span.start..end, format: None }, verdict })
+    let Checked { text, verdict, .. } = Checked::new(text, one_statement(&seen)?, rules)?;
+    Ok(Parsed { statement: Statement::Command { sql: text, format: None }, verdict })
 }
 
 fn formatted(
     text: &[u8],
     seen: &[Token],
-    format_word: &Token,
     tokens: &mut dyn Iterator<Item = Token>,
     rules: &Rules<'_>,
 ) -> Result<Parsed, Exception> {
     match tokens.next() {
-        Some(name) if name.kind == Kind::Word => {
-            rows(text, seen, spelled(text, &name), format_word.span.start, name.span.end, rules)
-        }
+        Some(name) if name.kind == Kind::Word => rows(text, seen, spelled(text, &name), name.span.end, rules),
         _ => Err(Exception::new(62, "SYNTAX_ERROR", "Syntax error: FORMAT needs the name of a format")),
     }
 }
@@ -197,11 +233,10 @@ fn rows(
     text: &[u8],
     seen: &[Token],
     format: String,
-    head_end: usize,
     clause_end: usize,
     rules: &Rules<'_>,
 ) -> Result<Parsed, Exception> {
-    let verdict = allow::check(text, seen, rules)?;
+    let Checked { text: head, verdict, .. } = Checked::new(text, seen, rules)?;
     let mut at = clause_end;
     while matches!(text.get(at), Some(b' ' | b'\t' | 0x0c)) {
         at += 1;
@@ -219,8 +254,7 @@ fn rows(
     if text.get(at) == Some(&b'\n') {
         at += 1;
     }
-    let statement = Statement::Insert(Insert { head: seen[0].span.start..head_end, format, rows_at: at });
-    Ok(Parsed { statement, verdict })
+    Ok(Parsed { statement: Statement::Insert(Insert { head, format, rows_at: at }), verdict })
 }
 
 fn is_word(text: &[u8], token: &Token, word: &str) -> bool {
@@ -244,16 +278,20 @@ mod tests {
         parse(text.as_bytes()).unwrap_err().code
     }
 
-    fn output(text: &str) -> (&str, &str, Option<String>) {
+    fn output(text: &str) -> (String, String, Option<String>) {
         match parse(text.as_bytes()).unwrap() {
-            Statement::Output(output) => (&text[output.head], &text[output.tail], output.format),
+            Statement::Output(output) => (utf8(output.head), utf8(output.tail), output.format),
             other => panic!("{other:?}"),
         }
     }
 
-    fn inserted(text: &str) -> (&str, String, &str) {
+    fn utf8(text: Vec<u8>) -> String {
+        String::from_utf8(text).unwrap()
+    }
+
+    fn inserted(text: &str) -> (String, String, &str) {
         match parse(text.as_bytes()).unwrap() {
-            Statement::Insert(insert) => (&text[insert.head], insert.format, &text[insert.rows_at..]),
+            Statement::Insert(insert) => (utf8(insert.head), insert.format, &text[insert.rows_at..]),
             other => panic!("{other:?}"),
         }
     }
@@ -269,7 +307,7 @@ mod tests {
     fn two_statements_are_refused_and_a_trailing_semicolon_is_not() {
         assert_eq!(code("SELECT 1; SELECT 2"), 62);
         assert_eq!(code("INSERT INTO t SELECT 1; DROP TABLE t"), 62);
-        assert_eq!(output("SELECT ';' ;; -- done"), ("SELECT ';'", "", None));
+        assert_eq!(output("SELECT ';' ;; -- done"), ("SELECT ';'".into(), String::new(), None));
     }
 
     #[test]
@@ -282,16 +320,19 @@ mod tests {
             "INSERT INTO FUNCTION file('x') FORMAT CSV\n1",
             "INSERT INTO t SELECT file('x')",
             "SELECT arrayMap(file, ['x'])",
-            "SELECT “file”('x')",
-            "SELECT file\u{a0}('x')",
+            "SELECT arrayMap(`file`, ['x'])",
+            "SELECT * APPLY(file) FROM t",
+            "SELECT * APPLY `file` FROM t",
             "SELECT file /* /* */ */ ('x')",
         ] {
             assert_eq!(code(text), 497, "{text}");
         }
+        // A column may be called like one.
+        assert!(parse(b"SELECT file, `file` FROM t WHERE file > 1").is_ok());
         assert_eq!(code("SELECT 1 INTO OUTFILE 'x'"), 358);
         assert_eq!(code("INSERT INTO t FROM INFILE 'x' FORMAT CSV"), 358);
-        assert_eq!(super::super::check_values(b"(1, file('x'))", &owner()).unwrap_err().code, 497);
-        assert!(super::super::check_values(b"(1, 'file (x)')", &owner()).is_ok());
+        assert_eq!(super::super::check_values(b"(1, file('x'))", 100, &owner()).unwrap_err().code, 497);
+        assert!(super::super::check_values(b"(1, 'file (x)')", 100, &owner()).is_ok());
         assert!(parse(b"SELECT t.file, 'file(', profile FROM files").is_ok());
     }
 
@@ -304,10 +345,17 @@ mod tests {
 
     #[test]
     fn the_format_clause_is_found_at_the_end_and_nowhere_else() {
-        assert_eq!(output("SELECT 1 FORMAT JSON"), ("SELECT 1 ", "FORMAT JSON", Some("JSON".into())));
+        assert_eq!(
+            output("SELECT 1 FORMAT JSON"),
+            ("SELECT 1 ".into(), "FORMAT JSON".into(), Some("JSON".into()))
+        );
         assert_eq!(
             output("SELECT 1 SETTINGS limit = 1 format TSV SETTINGS offset = 2;"),
-            ("SELECT 1 SETTINGS limit = 1 ", "format TSV SETTINGS offset = 2", Some("TSV".into()))
+            (
+                "SELECT 1 SETTINGS limit = 1 ".into(),
+                "format TSV SETTINGS offset = 2".into(),
+                Some("TSV".into())
+            )
         );
         assert_eq!(output("SELECT format FROM t").2, None);
         assert_eq!(output("SELECT a AS format").2, None);
@@ -339,7 +387,7 @@ mod tests {
     fn an_inserts_rows_begin_after_one_line_break() {
         assert_eq!(
             inserted("INSERT INTO t (a) SETTINGS limit = 1 FORMAT RowBinary\n\n\nrow"),
-            ("INSERT INTO t (a) SETTINGS limit = 1 ", "RowBinary".into(), "\n\nrow")
+            ("INSERT INTO t ( a ) SETTINGS limit = 1".into(), "RowBinary".into(), "\n\nrow")
         );
         assert_eq!(inserted("INSERT INTO t FORMAT CSV \t1,2").2, "1,2");
         assert_eq!(inserted("INSERT INTO t VALUES (1), (2);").2, "(1), (2);");
@@ -347,9 +395,9 @@ mod tests {
 
     #[test]
     fn a_table_may_be_named_like_a_clause() {
-        assert_eq!(inserted("INSERT INTO values VALUES (1)").0, "INSERT INTO values ");
+        assert_eq!(inserted("INSERT INTO values VALUES (1)").0, "INSERT INTO values");
         assert_eq!(inserted("INSERT INTO db.format (format) FORMAT CSV\n1").1, "CSV");
-        assert_eq!(inserted("INSERT INTO TABLE format FORMAT CSV\n1").0, "INSERT INTO TABLE format ");
+        assert_eq!(inserted("INSERT INTO TABLE format FORMAT CSV\n1").0, "INSERT INTO TABLE format");
     }
 
     #[test]
@@ -357,5 +405,45 @@ mod tests {
         let text = b"INSERT INTO t FORMAT RowBinary\n\x00'\xff; SELECT file(";
         let Ok(Statement::Insert(insert)) = parse(text) else { panic!() };
         assert_eq!(insert.rows_at, 31);
+    }
+
+    #[test]
+    fn the_engine_is_sent_what_was_checked_and_no_comment() {
+        for text in [
+            "SELECT 1 // '\n , file( -- '\n 'x')",
+            "SELECT 'x' // '\n INTO OUTFILE '/any' -- '",
+            "SELECT 1 // '\n ; SET ROLE whence_owner -- '\n",
+            "SELECT getSetting('x'), .5SETTINGS max_threads=0",
+            "SELECT 1. SETTINGS dialect = 'kusto'",
+            "SELECT 1\u{2212}file('x')",
+        ] {
+            assert!(matches!(code(text), 62 | 358 | 452 | 497), "{text}");
+        }
+        let (head, ..) = output("SELECT 5 / 2 // note\n /* more */ , t.1.2, a::Int8");
+        assert_eq!(head, "SELECT 5 / 2 , t . 1 . 2 , a :: Int8");
+    }
+
+    #[test]
+    fn settings_are_plain_or_refused() {
+        for text in [
+            "SELECT 1 SETTINGS extremes, max_memory_usage = 0",
+            "SELECT 1 SETTINGS http_zlib_compression_level = -1, dialect = 'kusto'",
+            "SELECT 1 SETTINGS input_format_allow_errors_ratio = 1e-5, dialect = 'kusto'",
+            "SELECT 1 SETTINGS limit == 1, dialect = 'kusto'",
+            "SELECT 1 SETTINGS limit = (1), dialect = 'kusto'",
+            "SELECT 1 SETTINGS limit = 1 + 1",
+            "SELECT 1 SETTINGS limit = 1 dialect = 'kusto'",
+            "SELECT * FROM (SELECT 1 SETTINGS `dialect` = 'kusto')",
+            "INSERT INTO t SETTINGS dialect = 'kusto' VALUES (1)",
+        ] {
+            assert_eq!(code(text), 452, "{text}");
+        }
+        for text in [
+            "SELECT settings, t.settings FROM t WHERE settings = 1 ORDER BY settings",
+            "SELECT 1 SETTINGS limit = 1, extremes = true FORMAT CSV",
+            "(SELECT 1 SETTINGS limit = 1) UNION ALL SELECT 2 SETTINGS offset = 0",
+        ] {
+            assert!(parse(text.as_bytes()).is_ok(), "{text}");
+        }
     }
 }

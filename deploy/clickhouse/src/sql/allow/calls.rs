@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::{Place, Rules, Tokens, denied};
+use super::{Place, Rules, Tokens, View, denied};
 use crate::engine::Exception;
 use crate::sql::tokens::Kind;
 
@@ -45,7 +45,7 @@ const TABLE_FUNCTIONS: [&str; 12] = [
 ];
 
 /// Words of the grammar that a parenthesis may follow.
-const WORDS: [&str; 88] = [
+const WORDS: [&str; 89] = [
     "ALIAS",
     "ALL",
     "AND",
@@ -134,6 +134,7 @@ const WORDS: [&str; 88] = [
     "WHERE",
     "WINDOW",
     "WITH",
+    "TABLE",
 ];
 
 /// Types with arguments; plain ones are never called.
@@ -223,13 +224,26 @@ const COMBINATORS: [&str; 15] = [
     "If",
 ];
 
+/// Longer names are nobody's.
+const NAME_BYTES_MAX: usize = 128;
+
 /// Whether `name` is a function of the list, or one with combinators.
 pub fn is_allowed_function(name: &[u8]) -> bool {
-    if FUNCTIONS.contains(&name.to_ascii_lowercase()) {
-        return true;
+    let mut name = name;
+    if name.len() > NAME_BYTES_MAX {
+        return false;
     }
-    let shorter = |suffix: &&str| name.strip_suffix(suffix.as_bytes()).filter(|base| !base.is_empty());
-    COMBINATORS.iter().filter_map(shorter).any(is_allowed_function)
+    loop {
+        if FUNCTIONS.contains(&name.to_ascii_lowercase()) {
+            return true;
+        }
+        // The longest first: `OrNull` before `Null`.
+        let shorter = COMBINATORS.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()));
+        match shorter {
+            Some(base) if !base.is_empty() => name = base,
+            _ => return false,
+        }
+    }
 }
 
 fn is_one_of(name: &[u8], list: &[&str]) -> bool {
@@ -242,7 +256,8 @@ pub(super) fn check(
     statement: &Tokens<'_>,
     rules: &Rules<'_>,
     target: Option<usize>,
-) -> Result<Vec<Place>, Exception> {
+) -> Result<Vec<View>, Exception> {
+    let passes_functions = (0..statement.len()).any(|at| is_higher_order(statement, at));
     let mut views = Vec::new();
     for at in 0..statement.len() {
         let Some(name) = statement.name(at) else { continue };
@@ -255,8 +270,10 @@ pub(super) fn check(
             return Err(denied("Parameters of type Identifier are not served: write the name"));
         }
         if !statement.punct(at + 1, b'(') {
-            let bare = !quoted && !statement.is_qualified(at) && !name[0].is_ascii_digit();
-            if bare && rules.catalogue.has(name) && !is_allowed_function(name) {
+            // A name can stand for a function where functions are passed on; elsewhere it is a column's.
+            let may_be_passed =
+                passes_functions && !statement.is_qualified(at) && !statement.punct(at + 1, b'.');
+            if may_be_passed && rules.catalogue.has(name) && !is_allowed_function(name) {
                 let shown = statement.shown(at);
                 let message = format!(
                     "The function {shown} is not served; a column of that name is written with its table, t.{shown}"
@@ -265,35 +282,71 @@ pub(super) fn check(
             }
             continue;
         }
-        if Some(at) == target || !quoted && may_be_called(statement, at, name, rules) {
-            continue;
-        }
-        if quoted && is_allowed_function(name) {
+        if Some(at) == target || may_be_called(statement, at, name, quoted, rules) {
             continue;
         }
         match view(statement, at, rules) {
-            Some(place) => views.push(place),
+            Some(view) => views.push(view),
             None => return Err(denied(&format!("{} is not served", statement.shown(at)))),
         }
     }
     Ok(views)
 }
 
-fn may_be_called(statement: &Tokens<'_>, at: usize, name: &[u8], rules: &Rules<'_>) -> bool {
+/// Whether what follows may be given a function by its name: `arrayMap(f, …)`, `APPLY(f)`, `APPLY f`.
+fn is_higher_order(statement: &Tokens<'_>, at: usize) -> bool {
+    let Some(name) = statement.name(at) else { return false };
+    if statement.is(at, "APPLY") {
+        return true;
+    }
+    let begins = |start: &[u8]| name.len() >= start.len() && name[..start.len()].eq_ignore_ascii_case(start);
+    statement.punct(at + 1, b'(') && [&b"array"[..], b"map", b"lambda"].into_iter().any(begins)
+}
+
+fn may_be_called(statement: &Tokens<'_>, at: usize, name: &[u8], quoted: bool, rules: &Rules<'_>) -> bool {
+    if statement.is_qualified(at) {
+        return false;
+    }
+    if is_allowed_function(name) {
+        return !(name.eq_ignore_ascii_case(b"format") && reads_a_format(statement, at, rules));
+    }
+    if quoted {
+        return false;
+    }
     let before = |words: &[&str]| at.checked_sub(1).is_some_and(|before| statement.is_any(before, words));
     let of_engine =
         before(&["ENGINE"]) || (at >= 2 && statement.punct(at - 1, b'=') && statement.is(at - 2, "ENGINE"));
     if of_engine && super::kinds::is_engine(name, rules) {
         return true;
     }
-    if at >= 1 && statement.punct(at - 1, b'.') {
-        return false;
-    }
-    is_allowed_function(name)
-        || [&WORDS[..], &TYPES, &TABLE_FUNCTIONS].iter().any(|list| is_one_of(name, list))
+    [&WORDS[..], &TYPES, &TABLE_FUNCTIONS].iter().any(|list| is_one_of(name, list))
         // `CODEC(ZSTD(3))`, `INDEX i … TYPE set(100)`, `PROJECTION p (SELECT …)`, `ADD INDEX i (…)`.
         || is_one_of(name, &CODECS_AND_INDEXES)
         || before(&["PROJECTION", "INDEX", "CONSTRAINT"])
+            && !rules.catalogue.has(name)
+            && !rules.catalogue.has_table_function(name)
+        || is_common_table(statement, at)
+}
+
+/// `WITH name(column, …) AS (`, a definition and no call.
+fn is_common_table(statement: &Tokens<'_>, at: usize) -> bool {
+    let begins = at.checked_sub(1).is_some_and(|before| {
+        statement.is_any(before, &["WITH", "RECURSIVE"]) || statement.punct(before, b',')
+    });
+    begins
+        && statement
+            .closing(at + 1)
+            .is_some_and(|close| statement.is(close + 1, "AS") && statement.punct(close + 2, b'('))
+}
+
+/// `format(CSV, 'rows')` reads rows, `format('{}', x)` makes text. Readers of some formats have crashed.
+fn reads_a_format(statement: &Tokens<'_>, at: usize, rules: &Rules<'_>) -> bool {
+    let Some(first) = statement.tokens.get(at + 2) else { return true };
+    let spelled = &statement.text[first.span.clone()];
+    match first.kind {
+        Kind::Text => rules.catalogue.has_format(spelled[1..spelled.len() - 1].trim_ascii()),
+        _ => true,
+    }
 }
 
 /// `{name:Identifier}`
@@ -305,20 +358,23 @@ fn is_identifier_parameter(statement: &Tokens<'_>, at: usize) -> bool {
 }
 
 /// A call that may be a view with parameters: `FROM [database.]name(parameter = …)`.
-fn view(statement: &Tokens<'_>, at: usize, rules: &Rules<'_>) -> Option<Place> {
+fn view(statement: &Tokens<'_>, at: usize, rules: &Rules<'_>) -> Option<View> {
     let text = |at| statement.name(at).map(|name| String::from_utf8_lossy(name).into_owned());
-    if rules.catalogue.has(statement.name(at)?) {
-        return None;
-    }
-    if at >= 2 && statement.punct(at - 1, b'.') {
-        if at >= 3 && statement.punct(at - 3, b'.') {
+    if statement.is_qualified(at) {
+        if at < 2 || (at >= 3 && statement.punct(at - 3, b'.')) {
             return None;
         }
-        return Some(Place { database: text(at - 2)?, name: text(at)? });
+        let place = Place { database: text(at - 2)?, name: text(at)? };
+        return Some(View { place, unqualified_at: None });
+    }
+    let name = statement.name(at)?;
+    if rules.catalogue.has(name) || rules.catalogue.has_table_function(name) {
+        return None;
     }
     let reads = at.checked_sub(1).is_some_and(|before| {
         statement.is_any(before, &["FROM", "JOIN", "TABLE", "DESCRIBE", "DESC"])
             || statement.punct(before, b',')
     });
-    reads.then(|| Some(Place { database: rules.database.to_owned(), name: text(at)? }))?
+    let place = Place { database: rules.database.to_owned(), name: text(at)? };
+    reads.then_some(View { place, unqualified_at: Some(at) })
 }

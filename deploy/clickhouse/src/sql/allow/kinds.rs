@@ -53,17 +53,18 @@ impl Action {
 }
 
 /// What may be shown. Left out are other people's statements, accounts and the machine.
-const SHOWN: [&str; 16] = [
+const SHOWN: [&str; 17] = [
     "CHANGED",
+    "CLUSTERS",
     "COLUMNS",
     "CREATE",
     "DATABASES",
+    "DICTIONARIES",
     "ENGINES",
     "EXTENDED",
     "FIELDS",
     "FULL",
     "FUNCTIONS",
-    "GRANTS",
     "INDEX",
     "INDEXES",
     "INDICES",
@@ -200,14 +201,19 @@ fn clauses(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<(), Exception> {
             return Err(denied("DEFINER is not served"));
         }
     }
-    // `ENGINE = name` or `ENGINE name`, before a query if there is one.
-    let storage = (0..statement.len())
-        .take_while(|&at| statement.depth(at) > 0 || !statement.is_any(at, &["SELECT", "WITH"]))
-        .filter(|&at| makes(statement) && statement.depth(at) == 0 && statement.is(at, "ENGINE"));
-    for at in storage {
+    // `ENGINE = name` or `ENGINE name`, wherever it stands outside of brackets: names of columns and tables
+    // can be spelled like any word, and a column called `engine` can be written with its table.
+    for at in 1..statement.len() {
+        let begins = makes(statement) && statement.depth(at) == 0 && statement.is(at, "ENGINE");
+        if !begins || statement.is_qualified(at) {
+            continue;
+        }
         let named = at + 1 + usize::from(statement.punct(at + 1, b'='));
         if !is_engine(statement.name(named).unwrap_or_default(), rules) {
-            return Err(denied(&format!("The table engine {} is not served", statement.shown(named))));
+            return Err(denied(&format!(
+                "The table engine {} is not served; a column of that name is written with its table, t.engine",
+                statement.shown(named)
+            )));
         }
     }
     Ok(())
@@ -215,7 +221,7 @@ fn clauses(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<(), Exception> {
 
 /// Whether the statement may have an `ENGINE` clause.
 fn makes(statement: &Tokens<'_>) -> bool {
-    statement.is_any(0, &["CREATE", "ATTACH", "REPLACE", "ALTER"])
+    statement.is_any(0, &["CREATE", "ALTER"])
 }
 
 fn shown(statement: &Tokens<'_>, at: usize) -> Result<Action, Exception> {
@@ -241,7 +247,9 @@ fn explained(statement: &Tokens<'_>) -> Result<Action, Exception> {
 
 /// `WITH … INSERT INTO …`, `FROM … INSERT …`
 fn insert_of_a_query(statement: &Tokens<'_>) -> Option<usize> {
-    (0..statement.len()).find(|&at| statement.depth(at) == 0 && statement.is(at, "INSERT"))
+    (0..statement.len()).find(|&at| {
+        statement.depth(at) == 0 && statement.are(at, &["INSERT", "INTO"]) && !statement.is_qualified(at)
+    })
 }
 
 fn inserted(statement: &Tokens<'_>, rules: &Rules<'_>, insert: usize) -> Result<Target, Exception> {

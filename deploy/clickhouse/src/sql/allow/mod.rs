@@ -30,12 +30,22 @@ pub use system::tables as system_tables;
 pub struct Catalogue {
     exact: HashSet<Vec<u8>>,
     folded: HashSet<Vec<u8>>,
+    tables: HashSet<Vec<u8>>,
+    formats: HashSet<Vec<u8>>,
 }
 
 impl Catalogue {
-    /// Of the engine's functions: name, and whether case counts for nothing in it.
-    pub fn new<'name>(functions: impl IntoIterator<Item = (&'name str, bool)>) -> Self {
-        let mut catalogue = Self::default();
+    /// Of the engine's functions, with whether case counts for nothing in the name, its table functions and
+    /// its formats.
+    pub fn new<'name>(
+        functions: impl IntoIterator<Item = (&'name str, bool)>,
+        tables: impl IntoIterator<Item = &'name str>,
+        formats: impl IntoIterator<Item = &'name str>,
+    ) -> Self {
+        let fold = |name: &str| name.to_ascii_lowercase().into_bytes();
+        let (tables, formats) =
+            (tables.into_iter().map(fold).collect(), formats.into_iter().map(fold).collect());
+        let mut catalogue = Self { tables, formats, ..Self::default() };
         for (name, folds) in functions {
             match folds {
                 true => catalogue.folded.insert(name.to_ascii_lowercase().into_bytes()),
@@ -47,6 +57,14 @@ impl Catalogue {
 
     fn has(&self, name: &[u8]) -> bool {
         self.exact.contains(name) || self.folded.contains(&name.to_ascii_lowercase())
+    }
+
+    fn has_table_function(&self, name: &[u8]) -> bool {
+        self.tables.contains(&name.to_ascii_lowercase())
+    }
+
+    fn has_format(&self, name: &[u8]) -> bool {
+        self.formats.contains(&name.to_ascii_lowercase())
     }
 }
 
@@ -75,8 +93,17 @@ pub struct Verdict {
     /// What it changes.
     pub action: Action,
     /// What is called and is no function of the list: if it is not a view of a database that may be read,
-    /// the statement is refused. `(database, name)`.
-    pub views: Vec<Place>,
+    /// the statement is refused.
+    pub views: Vec<View>,
+}
+
+/// A call that only a view with parameters can answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    /// Which view.
+    pub place: Place,
+    /// The token that names it, if it names no database.
+    pub unqualified_at: Option<usize>,
 }
 
 /// Checks the tokens of one statement.
@@ -85,10 +112,7 @@ pub struct Verdict {
 /// 62 for what is not closed, 358 for files of the client, 452 for a setting, 497 for all else.
 pub fn check(text: &[u8], tokens: &[Token], rules: &Rules<'_>) -> Result<Verdict, Exception> {
     let statement = Tokens { text, tokens };
-    if let Some(last) = tokens.last().filter(|last| last.kind == Kind::Unclosed) {
-        let message = format!("Syntax error: what begins at position {} is not closed", last.span.start);
-        return Err(Exception::new(62, "SYNTAX_ERROR", &message));
-    }
+    whole(&statement)?;
     files_of_the_client(&statement)?;
     let action = kinds::action(&statement, rules)?;
     let views = calls::check(&statement, rules, action.target().map(|target| target.at))?;
@@ -97,18 +121,41 @@ pub fn check(text: &[u8], tokens: &[Token], rules: &Rules<'_>) -> Result<Verdict
     Ok(Verdict { action, views })
 }
 
-/// Checks rows in format `Values`: they may hold expressions, which are evaluated.
+/// Checks rows in format `Values`: they may hold expressions, which are evaluated. Returns them as they are
+/// to be sent, without comments.
 ///
 /// # Errors
-/// As for a statement.
-pub fn check_values(rows: &[u8], rules: &Rules<'_>) -> Result<Vec<Place>, Exception> {
-    let tokens: Vec<Token> =
-        super::tokens::Tokens::new(rows).filter(|token| token.kind != Kind::Unclosed).collect();
-    let rows = Tokens { text: rows, tokens: &tokens };
-    files_of_the_client(&rows)?;
-    system::check(&rows, rules)?;
-    settings::check(&rows, rules)?;
-    calls::check(&rows, rules, None)
+/// As for a statement; 229 for rows that are longer than `bytes_max`: expressions belong into short ones.
+pub fn check_values(rows: &[u8], bytes_max: usize, rules: &Rules<'_>) -> Result<Vec<u8>, Exception> {
+    if rows.len() > bytes_max {
+        let message = format!("Rows in format Values are longer than {bytes_max} bytes: send another format");
+        return Err(Exception::new(229, "QUERY_IS_TOO_LARGE", &message));
+    }
+    let tokens: Vec<Token> = super::tokens::Tokens::new(rows).collect();
+    let statement = Tokens { text: rows, tokens: &tokens };
+    whole(&statement)?;
+    files_of_the_client(&statement)?;
+    system::check(&statement, rules)?;
+    settings::check(&statement, rules)?;
+    if let Some(view) = calls::check(&statement, rules, None)?.first() {
+        return Err(denied(&format!("{} is not served among rows", view.place.name)));
+    }
+    Ok(super::tokens::render(rows, &tokens))
+}
+
+/// Nothing is cut off, and nothing is there that another lexer could read otherwise.
+fn whole(statement: &Tokens<'_>) -> Result<(), Exception> {
+    let Some(last) = statement.tokens.last() else { return Ok(()) };
+    let at = last.span.start;
+    let message = match last.kind {
+        Kind::Unclosed => format!("Syntax error: what begins at position {at} is not closed"),
+        Kind::Foreign => format!(
+            "Syntax error: failed at position {at}: characters beyond ASCII belong in quotes, a number ends \
+             before a word, and `$` quotes nothing here"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Exception::new(62, "SYNTAX_ERROR", &message))
 }
 
 /// `INTO OUTFILE` and `FROM INFILE` are the client's business, and here the client would be the server.
@@ -171,9 +218,14 @@ impl<'statement> Tokens<'statement> {
         self.tokens.get(at).is_some_and(|token| token.kind == Kind::Punct(byte))
     }
 
-    /// Whether a dot stands before or after `at`, so that it is a part of a longer name.
+    /// Whether a dot stands before `at`, so that it is a part of a longer name.
     fn is_qualified(&self, at: usize) -> bool {
-        self.punct(at + 1, b'.') || at.checked_sub(1).is_some_and(|before| self.punct(before, b'.'))
+        at.checked_sub(1).is_some_and(|before| self.punct(before, b'.'))
+    }
+
+    /// The token that closes the parenthesis at `open`.
+    fn closing(&self, open: usize) -> Option<usize> {
+        (open + 1..self.len()).find(|&at| self.depth(at) == self.depth(open) && self.punct(at, b')'))
     }
 
     /// The text of the token at `at`, for messages.

@@ -21,13 +21,16 @@ pub struct SettingLimits {
 }
 
 /// What everybody may set: how results look, how text is read, and tighter bounds.
-const EVERYBODY: [&str; 141] = [
+const EVERYBODY: [&str; 170] = [
     "aggregate_functions_null_for_empty",
     "allow_experimental_analyzer",
     "allow_experimental_dynamic_type",
     "allow_experimental_json_type",
     "allow_experimental_variant_type",
+    "allow_simdjson",
     "allow_suspicious_low_cardinality_types",
+    "allow_suspicious_types_in_group_by",
+    "allow_suspicious_types_in_order_by",
     "any_join_distinct_right_table_keys",
     "async_insert",
     "buffer_size",
@@ -40,25 +43,34 @@ const EVERYBODY: [&str; 141] = [
     "data_type_default_nullable",
     "date_time_input_format",
     "date_time_output_format",
+    "date_time_overflow_behavior",
     "describe_compact_output",
     "describe_extend_object_types",
     "describe_include_subcolumns",
     "distinct_overflow_mode",
+    "distributed_product_mode",
+    "do_not_merge_across_partitions_select_final",
+    "empty_result_for_aggregation_by_empty_set",
     "enable_analyzer",
     "enable_dynamic_type",
+    "enable_global_with_statement",
     "enable_http_compression",
     "enable_json_type",
     "enable_optimize_predicate_expression",
     "enable_positional_arguments",
+    "enable_time_time64_type",
     "enable_variant_type",
+    "exact_rows_before_limit",
     "extremes",
     "final",
+    "force_index_by_date",
     "format_binary_max_string_size",
     "format_csv_allow_double_quotes",
     "format_csv_allow_single_quotes",
     "format_csv_delimiter",
     "format_csv_null_representation",
     "format_tsv_null_representation",
+    "function_json_value_return_type_allow_complex",
     "group_by_overflow_mode",
     "group_by_use_nulls",
     "http_headers_progress_interval_ms",
@@ -102,16 +114,23 @@ const EVERYBODY: [&str; 141] = [
     "join_use_nulls",
     "joined_subquery_requires_alias",
     "limit",
+    "load_balancing",
     "log_queries",
     "low_cardinality_allow_in_native_format",
     "max_ast_elements",
     "max_block_size",
     "max_bytes_before_external_group_by",
     "max_bytes_before_external_sort",
+    "max_bytes_in_distinct",
+    "max_bytes_in_join",
+    "max_bytes_in_set",
     "max_bytes_to_read",
+    "max_bytes_to_sort",
     "max_columns_to_read",
     "max_compress_block_size",
+    "max_expanded_ast_elements",
     "max_insert_block_size",
+    "max_parallel_replicas",
     "max_result_bytes",
     "max_result_rows",
     "max_rows_in_distinct",
@@ -120,12 +139,14 @@ const EVERYBODY: [&str; 141] = [
     "max_rows_to_group_by",
     "max_rows_to_read",
     "max_rows_to_sort",
+    "max_subquery_depth",
     "min_execution_speed",
     "network_compression_method",
     "offset",
     "optimize_aggregation_in_order",
     "optimize_move_to_prewhere",
     "optimize_read_in_order",
+    "output_format_arrow_compression_method",
     "output_format_arrow_low_cardinality_as_dictionary",
     "output_format_arrow_string_as_string",
     "output_format_binary_write_json_as_string",
@@ -140,15 +161,20 @@ const EVERYBODY: [&str; 141] = [
     "output_format_json_quote_denormals",
     "output_format_json_validate_utf8",
     "output_format_native_encode_types_in_binary_format",
+    "output_format_native_use_flattened_dynamic_and_json_serialization",
     "output_format_native_write_json_as_string",
     "output_format_parquet_compression_method",
     "output_format_parquet_string_as_string",
     "output_format_pretty_color",
+    "output_format_pretty_max_column_pad_width",
     "output_format_pretty_max_rows",
     "output_format_pretty_max_value_width",
     "output_format_pretty_row_numbers",
     "output_format_write_statistics",
+    "precise_float_parsing",
     "prefer_column_name_to_alias",
+    "prefer_localhost_replica",
+    "query_cache_ttl",
     "read_overflow_mode",
     "receive_timeout",
     "result_overflow_mode",
@@ -156,11 +182,14 @@ const EVERYBODY: [&str; 141] = [
     "send_progress_in_http_headers",
     "send_timeout",
     "session_timezone",
+    "skip_unavailable_shards",
     "sort_overflow_mode",
     "timeout_overflow_mode",
     "transform_null_in",
     "union_default_mode",
     "use_client_time_zone",
+    "use_hedged_requests",
+    "use_query_cache",
     "wait_end_of_query",
     "wait_for_async_insert",
 ];
@@ -169,7 +198,7 @@ const EVERYBODY: [&str; 141] = [
 const BOUNDED: [&str; 3] = ["max_memory_usage", "max_execution_time", "max_threads"];
 
 /// What the process itself sets besides.
-const OWNER: [&str; 25] = [
+const OWNER: [&str; 22] = [
     "alter_sync",
     "compatibility",
     "deduplicate_blocks_in_dependent_materialized_views",
@@ -181,7 +210,6 @@ const OWNER: [&str; 25] = [
     "insert_quorum_timeout",
     "lightweight_deletes_sync",
     "lock_acquire_timeout",
-    "max_expanded_ast_elements",
     "max_insert_threads",
     "max_partitions_per_insert_block",
     "max_query_size",
@@ -191,9 +219,7 @@ const OWNER: [&str; 25] = [
     "optimize_throw_if_noop",
     "parallel_view_processing",
     "priority",
-    "query_cache_ttl",
     "throw_on_max_partitions_per_insert_block",
-    "use_query_cache",
     "use_uncompressed_cache",
 ];
 
@@ -216,107 +242,168 @@ const TABLES: [&str; 15] = [
     "ttl_only_drop_parts",
 ];
 
-/// Checks the settings of a request's URL or form.
+/// Checks the settings of a request's URL or form, and takes out of them what the server decides itself.
+/// Above a maximum they are the maximum: clients ask for a little more than their own patience.
 ///
 /// # Errors
-/// 452 for one that is not taken, or beyond its maximum.
+/// 452 for one that is not taken, or no number where it has to be one.
 pub fn check_settings(
-    settings: &[(String, String)],
+    settings: &mut Vec<(String, String)>,
     identity: Identity,
     limits: &SettingLimits,
 ) -> Result<(), Exception> {
-    settings.iter().try_for_each(|(name, value)| setting(name, value, identity, limits))
+    settings.retain(|(name, _)| !OWN.contains(&name.as_str()));
+    for (name, value) in settings {
+        if let Some(most) = maximum(name, identity, limits) {
+            let asked = value.parse::<u64>().map_err(|_| not_whole(name))?;
+            // 0 is "no limit" to the engine.
+            *value = if asked == 0 { most } else { asked.min(most) }.to_string();
+        } else {
+            setting(name, value, identity)?;
+        }
+    }
+    Ok(())
 }
 
-fn setting(name: &str, value: &str, identity: Identity, limits: &SettingLimits) -> Result<(), Exception> {
+/// What a client may say and the server decides: marks of statements.
+const OWN: [&str; 1] = ["log_comment"];
+
+/// The reader's maximum of a setting that has one.
+fn maximum(name: &str, identity: Identity, limits: &SettingLimits) -> Option<u64> {
+    match (identity, name) {
+        (Identity::Owner, _) => None,
+        (Identity::Reader, "max_memory_usage") => Some(limits.memory_bytes_max),
+        (Identity::Reader, "max_execution_time") => Some(limits.seconds_max),
+        (Identity::Reader, "max_threads") => Some(limits.threads_max),
+        (Identity::Reader, _) => None,
+    }
+}
+
+fn setting(name: &str, value: &str, identity: Identity) -> Result<(), Exception> {
+    let is_owner = identity == Identity::Owner;
     if name == "readonly" {
-        // The server decides it; a client may say what it expects.
+        // A client says what it expects; what it gets is decided by the method and the statement.
         return match value {
-            "0" if identity == Identity::Reader => Err(refused("Setting readonly can be 1 or 2")),
-            _ => Ok(()),
+            "1" | "2" => Ok(()),
+            "0" if is_owner => Ok(()),
+            _ => Err(refused("Setting readonly can be 1 or 2")),
         };
     }
-    if BOUNDED.contains(&name) {
-        let most = match (identity, name) {
-            (Identity::Owner, _) => return Ok(()),
-            (Identity::Reader, "max_memory_usage") => limits.memory_bytes_max,
-            (Identity::Reader, "max_execution_time") => limits.seconds_max,
-            (Identity::Reader, _) => limits.threads_max,
-        };
-        // 0 is "no limit" to the engine.
-        let is_within = value.parse::<f64>().is_ok_and(|value| value > 0.0 && value <= most as f64);
-        return match is_within {
-            true => Ok(()),
-            false => Err(refused(&format!("Setting {name} can be 1 to {most} here"))),
-        };
-    }
-    let is_own = identity == Identity::Owner && OWNER.contains(&name);
+    let is_own = is_owner && (OWNER.contains(&name) || BOUNDED.contains(&name));
     match is_own || EVERYBODY.contains(&name) {
         true => Ok(()),
         false => Err(refused(&format!("Setting {name} is not served"))),
     }
 }
 
+fn not_whole(name: &str) -> Exception {
+    refused(&format!("Setting {name} has to be a whole number"))
+}
+
 fn refused(message: &str) -> Exception {
     Exception::new(452, "SETTING_CONSTRAINT_VIOLATION", message)
 }
 
-/// Checks `SETTINGS name = value, …` and `MODIFY SETTING name = value, …` in a statement's text.
+/// Words that may follow the settings of a query, an insert or a table.
+const FOLLOWING: [&str; 14] = [
+    "AS",
+    "COMMENT",
+    "EXCEPT",
+    "FORMAT",
+    "FROM",
+    "INTERSECT",
+    "ORDER",
+    "PARTITION",
+    "PRIMARY",
+    "SAMPLE",
+    "SELECT",
+    "TTL",
+    "UNION",
+    "WITH",
+];
+
+/// Checks `SETTINGS name = value, …` and `MODIFY SETTING name = value, …` in a statement's text. What begins
+/// like them has to be nothing else: the engine's grammar knows more forms (`name` alone, `==`, maps,
+/// expressions), and each of them is a way past a list.
 pub(super) fn check(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<(), Exception> {
-    let of_tables = statement.is_any(0, &["CREATE", "ALTER"]);
     for at in 0..statement.len() {
-        let begins = statement.is(at, "SETTINGS")
-            || (statement.is(at, "SETTING") && at > 0 && statement.is(at - 1, "MODIFY"));
-        if !begins || statement.is_qualified(at) {
+        let modifies = at > 0 && statement.is_any(at - 1, &["MODIFY", "RESET"]);
+        let is_word = statement.is(at, "SETTINGS") || (statement.is(at, "SETTING") && modifies);
+        if !is_word || statement.is_qualified(at) || !begins_clause(statement, at) {
             continue;
         }
-        let mut next = at + 1;
-        while statement.name(next).is_some() && statement.punct(next + 1, b'=') {
-            let name = String::from_utf8_lossy(statement.name(next).unwrap_or_default()).into_owned();
-            let is_of_table = of_tables
-                && (TABLES.contains(&name.as_str())
-                    || (rules.identity == Identity::Owner && is_of_further_engine(&name, rules)));
-            let end = value_end(statement, next + 2);
-            if !is_of_table {
-                setting(&name, &value(statement, next + 2, end), rules.identity, rules.limits)?;
-            }
-            if !statement.punct(end, b',') {
-                break;
-            }
-            next = end + 1;
+        if statement.is(at - usize::from(at > 0), "RESET") {
+            return Err(refused("RESET SETTING is not served"));
         }
+        clause(statement, at + 1, rules)?;
     }
     Ok(())
+}
+
+/// Whether a name follows that is no clause's word: then it is no column called `settings`.
+fn begins_clause(statement: &Tokens<'_>, at: usize) -> bool {
+    const ELSEWHERE: [&str; 22] = [
+        "AND", "AS", "ASC", "BETWEEN", "DESC", "ELSE", "END", "FORMAT", "FROM", "GROUP", "HAVING", "IN",
+        "IS", "LIKE", "LIMIT", "NOT", "OR", "ORDER", "THEN", "UNION", "WHEN", "WHERE",
+    ];
+    let operates = statement
+        .tokens
+        .get(at + 2)
+        .is_none_or(|next| matches!(next.kind, Kind::Operator | Kind::Punct(b'=' | b',')));
+    // `limit` is a setting, too.
+    statement.name(at + 1).is_some() && (operates || !statement.is_any(at + 1, &ELSEWHERE))
+}
+
+fn clause(statement: &Tokens<'_>, first: usize, rules: &Rules<'_>) -> Result<(), Exception> {
+    let of_tables = statement.is_any(0, &["CREATE", "ALTER"]);
+    let unusual = || refused("Settings are written name = value, name = value, with plain values");
+    let mut at = first;
+    loop {
+        let name = statement.name(at).ok_or_else(unusual)?;
+        let name = String::from_utf8_lossy(name).into_owned();
+        if !statement.punct(at + 1, b'=') {
+            return Err(unusual());
+        }
+        let sign = usize::from(statement.punct(at + 2, b'-') || statement.punct(at + 2, b'+'));
+        let token = statement.tokens.get(at + 2 + sign).ok_or_else(unusual)?;
+        let spelled = &statement.text[token.span.clone()];
+        let value = match token.kind {
+            Kind::Number => String::from_utf8_lossy(spelled).into_owned(),
+            Kind::Text if sign == 0 => String::from_utf8_lossy(&spelled[1..spelled.len() - 1]).into_owned(),
+            Kind::Word
+                if sign == 0
+                    && [&b"true"[..], b"false"].iter().any(|word| spelled.eq_ignore_ascii_case(word)) =>
+            {
+                String::from_utf8_lossy(spelled).into_owned()
+            }
+            _ => return Err(unusual()),
+        };
+        let is_of_table = of_tables
+            && (TABLES.contains(&name.as_str())
+                || (rules.identity == Identity::Owner && is_of_further_engine(&name, rules)));
+        if let Some(most) = maximum(&name, rules.identity, rules.limits) {
+            let is_plain =
+                value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0') && sign == 0;
+            if !is_plain
+                || value.parse::<u64>().is_ok_and(|value| value > most)
+                || value.parse::<u64>().is_err()
+            {
+                return Err(refused(&format!("Setting {name} can be 1 to {most} here")));
+            }
+        } else if !is_of_table {
+            setting(&name, &value, rules.identity)?;
+        }
+        at += 3 + sign;
+        if !statement.punct(at, b',') {
+            break;
+        }
+        at += 1;
+    }
+    let ends = at >= statement.len() || statement.punct(at, b')') || statement.is_any(at, &FOLLOWING);
+    if ends { Ok(()) } else { Err(unusual()) }
 }
 
 /// `kafka_…` where trials may use `Kafka`.
 fn is_of_further_engine(name: &str, rules: &Rules<'_>) -> bool {
     rules.further_engines.iter().any(|engine| name.starts_with(&format!("{}_", engine.to_ascii_lowercase())))
-}
-
-/// The token behind a value: a comma, the end of a subquery, or the next clause's word. A number with a
-/// point is three tokens.
-fn value_end(statement: &Tokens<'_>, value: usize) -> usize {
-    let depth = statement.tokens.get(value).map_or(0, |token| token.depth);
-    let ends = |at: &usize| {
-        let is_outside = statement.depth(*at) < depth;
-        let is_next = statement.depth(*at) == depth
-            && (statement.punct(*at, b',')
-                || statement.word(*at).is_some() && !statement.punct(at - 1, b'.'));
-        is_outside || is_next
-    };
-    (value + 1..statement.len()).find(ends).unwrap_or(statement.len())
-}
-
-/// The text of a value, quotes taken off.
-fn value(statement: &Tokens<'_>, from: usize, to: usize) -> String {
-    let (Some(first), Some(last)) = (statement.tokens.get(from), statement.tokens.get(to.saturating_sub(1)))
-    else {
-        return String::new();
-    };
-    let text = String::from_utf8_lossy(&statement.text[first.span.start..last.span.end]);
-    match first.kind {
-        Kind::Text => text.trim_matches('\'').to_owned(),
-        _ => text.into_owned(),
-    }
 }

@@ -6,23 +6,29 @@ use crate::engine::Exception;
 use crate::rights::Identity;
 
 /// Tables of `system` for everybody.
-const EVERYBODY: [&str; 22] = [
+const EVERYBODY: [&str; 28] = [
     "aggregate_function_combinators",
     "build_options",
+    "clusters",
     "collations",
     "columns",
     "contributors",
+    "current_roles",
     "data_skipping_indices",
     "data_type_families",
     "database_engines",
     "databases",
+    "dictionaries",
+    "enabled_roles",
     "formats",
     "functions",
     "keywords",
+    "licenses",
     "merge_tree_settings",
     "numbers",
     "numbers_mt",
     "one",
+    "projections",
     "settings",
     "table_engines",
     "table_functions",
