@@ -4,8 +4,15 @@ use super::Failed;
 use crate::faults::idle::{self, Flood};
 use crate::faults::{Absence, Brokers, FaultError, Ground, Outcome, aggregator, edge, find_whence, kafka};
 use clap::{Args, Subcommand};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Other clients of the scenario `idle`.
+const CLIENTS: usize = 32;
 
 #[derive(Debug, Args)]
 pub(super) struct FaultsArgs {
@@ -130,7 +137,8 @@ async fn flood(ground: &Ground, floods: Vec<Flood>, segment: &str) -> Result<Exi
     for (n, flood) in floods.into_iter().enumerate() {
         let ground = Ground { dir: ground.dir.join(n.to_string()), ..ground.clone() };
         std::fs::create_dir_all(&ground.dir)?;
-        let came = idle::run(&ground, flood, &["--journal-segment", segment]).await?;
+        let came =
+            idle::run(&ground, Path::new("/proc/self/exe"), flood, &["--journal-segment", segment]).await?;
         print!("{came}");
         is_right &= came.is_right();
     }

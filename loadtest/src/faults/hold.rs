@@ -10,7 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that are opened again, at most, before a pause.
-const AGAIN_AT_ONCE: usize = 200;
+const AGAIN_AT_ONCE: usize = 50;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Holds so many connections to `to` from the networks `127.100.FIRST.0/24` on, in turn, until it is killed.

@@ -24,6 +24,7 @@ use hyper::{
 use std::{
     cell::{Cell, RefCell},
     fmt,
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -36,8 +37,6 @@ use tokio::{
 const NAME: &str = "up";
 /// Connections of one process: it has a limit of descriptors, too.
 const OF_PROCESS: usize = 10_500;
-/// Other clients, each with a connection that it keeps and, every fourth time, one of its own.
-const CLIENTS: usize = 32;
 const FRESH_ONE_IN: u64 = 4;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_millis(200);
@@ -54,6 +53,8 @@ pub struct Flood {
     pub connections: usize,
     /// Networks (/24) that they come from.
     pub networks: usize,
+    /// Other clients, each with a connection that it keeps and, every fourth time, one of its own.
+    pub clients: usize,
     /// How long clicks are measured before, and again while they are there.
     pub phase: Duration,
 }
@@ -132,11 +133,16 @@ impl fmt::Display for Came {
     }
 }
 
-/// Plays one.
+/// Plays one. `holder` is the program `whence-loadtest`, which holds the strangers' connections.
 ///
 /// # Errors
 /// If it cannot be played to its end; harm is an outcome.
-pub async fn run(ground: &Ground, flood: Flood, arguments: &[&str]) -> Result<Came, FaultError> {
+pub async fn run(
+    ground: &Ground,
+    holder: &Path,
+    flood: Flood,
+    arguments: &[&str],
+) -> Result<Came, FaultError> {
     let mut roles = Roles::new(&ground.whence, &ground.dir)?;
     let listen = ["--edge-listen", "127.0.0.1:0", "--api-listen", "127.0.0.1:0"];
     let unused = ["--clickhouse-listen", "127.0.0.1:0", "--console-listen", "127.0.0.1:0"];
@@ -158,11 +164,11 @@ pub async fn run(ground: &Ground, flood: Flood, arguments: &[&str]) -> Result<Ca
         ..Clicks::new(&edge)
     };
 
-    let before = clicks.measured(ground.rate, flood.phase).await;
-    let strangers = Strangers::start(&edge, flood).await?;
+    let before = clicks.measured(ground.rate, flood).await;
+    let strangers = Strangers::start(holder, &edge, flood).await?;
     let probes = Probes::default();
     let during = tokio::select! {
-        during = clicks.measured(ground.rate, flood.phase) => during,
+        during = clicks.measured(ground.rate, flood) => during,
         () = probes.ask(&admin, &api, &bearer) => unreachable!("it asks until it is dropped"),
     };
     let lost = roles.counter(NAME, "whence_clicks_lost_total").await?;
@@ -216,14 +222,14 @@ impl Clicks {
     }
 
     /// Follows the link so often a second, whatever answers take, and measures from the moment of being due.
-    async fn measured(&self, rate: f64, phase: Duration) -> Percentiles {
+    async fn measured(&self, rate: f64, Flood { phase, clients, .. }: Flood) -> Percentiles {
         let latency = RefCell::new(Latency::default());
         let until = Instant::now() + phase;
-        let every = Duration::from_secs_f64(CLIENTS as f64 / rate);
+        let every = Duration::from_secs_f64(clients as f64 / rate);
         let client = async |n: usize| {
             let mut ticks = interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
-            ticks.reset_after(every.mul_f64(n as f64 / CLIENTS as f64));
+            ticks.reset_after(every.mul_f64(n as f64 / clients as f64));
             let mut kept = None;
             for number in 0.. {
                 let due = ticks.tick().await;
@@ -240,7 +246,7 @@ impl Clicks {
                 }
             }
         };
-        let clients: Vec<_> = (0..CLIENTS).map(|n| Box::pin(client(n))).collect();
+        let clients: Vec<_> = (0..clients).map(|n| Box::pin(client(n))).collect();
         all(clients).await;
         latency.take().percentiles()
     }
@@ -317,8 +323,8 @@ struct Strangers(Vec<(Child, usize)>);
 
 impl Strangers {
     /// Starts them, and waits until each has connected as often as it is to.
-    async fn start(edge: &Target, flood: Flood) -> Result<Strangers, FaultError> {
-        let failed = |source| FaultError::File { path: "/proc/self/exe".into(), source };
+    async fn start(holder: &Path, edge: &Target, flood: Flood) -> Result<Strangers, FaultError> {
+        let failed = |source| FaultError::File { path: holder.to_owned(), source };
         let processes = flood.connections.div_ceil(OF_PROCESS);
         let mut strangers = Vec::new();
         for n in 0..processes {
@@ -326,7 +332,7 @@ impl Strangers {
             // One network is one for all of them.
             let networks = (flood.networks / processes).max(1);
             let first = if flood.networks == 1 { 0 } else { n * networks };
-            let mut command = Command::new("/proc/self/exe");
+            let mut command = Command::new(holder);
             command.args(["hold", &edge.address.to_string()]);
             command.args([connections, first, networks].map(|number| number.to_string()));
             let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn();
