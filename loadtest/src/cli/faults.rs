@@ -108,6 +108,7 @@ pub(super) async fn run(args: FaultsArgs) -> Result<ExitCode, Failed> {
                 descriptors,
                 connections,
                 networks,
+                clients: CLIENTS,
                 phase,
             })
         });
