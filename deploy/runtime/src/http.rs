@@ -53,7 +53,7 @@ pub struct Limits {
     pub name: &'static str,
     /// Connections at a time.
     pub connections_max: usize,
-    /// The part of them that one network may have, in percent.
+    /// A network's share of them, in percent: see [`seats`](crate::seats).
     pub share_percent: usize,
     /// Names by which it may be called where it listens on loopback, beside addresses and `localhost`.
     pub hosts: Vec<String>,

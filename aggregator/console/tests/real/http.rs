@@ -46,13 +46,17 @@ impl Access for Keys {
         match headers.get("authorization").map(|key| key.as_bytes()) {
             Some(b"Bearer reader") => Ok(()),
             Some(b"Bearer sender") => Err(Problem::new(Code::Forbidden, "the key lacks reports:read")),
+            Some(b"Bearer guesser") => Err(Problem::limited("too often", 7)),
             Some(b"Bearer early") => Err(Problem::new(Code::Busy, "the registry is not read yet")),
             _ => Err(Problem::new(Code::Unauthorized, "there is no such key")),
         }
     }
 
-    fn unproved(&self, _: &HeaderMap, _: IpAddr) -> Result<(), Problem> {
-        Ok(())
+    fn unproved(&self, headers: &HeaderMap, _: IpAddr) -> Result<(), Problem> {
+        match headers.get("authorization").map(|key| key.as_bytes()) {
+            Some(b"Bearer guesser") => Err(Problem::limited("too often", 7)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -73,7 +77,7 @@ impl Console {
             client,
             identity: IdentityHasher::new(&[2; 32]),
             access: Arc::new(Keys),
-            connections_percent: 100,
+            connections_percent: 25,
             proxies: Vec::new(),
             hosts: Vec::new(),
         };
@@ -207,6 +211,7 @@ async fn every_refusal_is_as_the_document_says() {
         ("sender", "GET", "status", "", 403),
         ("early", "GET", "lineage/1", "", 503),
         ("reader", "GET", "nothing", "", 404),
+        ("guesser", "GET", "funnel", "", 429),
         ("reader", "POST", "funnel", "", 405),
         ("reader", "GET", "lineage", "", 405),
         ("reader", "POST", "lineage", "{}", 422),
