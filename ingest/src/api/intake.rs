@@ -30,6 +30,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use whence_journal::{CommitError, GroupCommit};
 use whence_runtime::health::Component;
+use whence_runtime::seldom;
 use whence_schemas::{event, subject::IdentityHasher, token::KeyRing};
 
 /// Records of one append: a large batch takes its place among others in pieces.
@@ -141,16 +142,12 @@ impl Intake {
                     Ok(())
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        events = count,
-                        "events refused"
-                    );
+                    seldom!(warn, error = &error as &dyn std::error::Error, events = count, "events refused");
                     self.readiness.failed(&error);
                     Err(Problem::from(&error))
                 }
                 Err(_elapsed) => {
-                    tracing::warn!(events = count, "events not synced in time");
+                    seldom!(warn, events = count, "events not synced in time");
                     self.readiness.stalled();
                     Err(Problem::new(Code::Journal, "the disk did not answer in time"))
                 }

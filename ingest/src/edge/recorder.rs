@@ -11,7 +11,7 @@ use std::{
 };
 
 use whence_journal::{AppendError, JournalConfig, OpenError, Writer, disk_usage};
-use whence_runtime::health::Component;
+use whence_runtime::{health::Component, seldom};
 
 use super::record::ClickRecord;
 
@@ -154,7 +154,7 @@ impl Recorder {
     pub fn tick(&mut self) {
         if let Err(error) = self.writer.roll_older_than(self.segment_age) {
             let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "cannot close a journal's segment for its age");
+            seldom!(warn, error, "cannot close a journal's segment for its age");
         }
         let has_hope = match &self.trouble {
             None => return,
