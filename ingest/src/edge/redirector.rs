@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
-use hyper::{HeaderMap, Method, Uri, header::HeaderValue};
+use hyper::{HeaderMap, Method, Uri, Version, header::HeaderValue};
 use rand::{Rng, rngs::StdRng};
 use whence_schemas::{
     event::{Mode, Verdict},
@@ -35,6 +35,8 @@ pub struct Request<'a> {
     pub method: &'a Method,
     /// Its target.
     pub uri: &'a Uri,
+    /// The protocol's version.
+    pub version: Version,
     /// Its headers, whose memory the answer takes over.
     pub headers: HeaderMap,
     /// Who connected.

@@ -33,6 +33,7 @@ use super::{
     answer::Answer,
     meters::HAND_OVER_EVERY,
     places::{Order, Place, Places},
+    redirector::Request as Asked,
     stream::{ClientStream, FirstRead, Listener, first_read},
     worker::Worker,
 };
@@ -229,7 +230,8 @@ impl Core {
             let (head, _body) = request.into_parts();
             core.places.heard_from(seat);
             let mut worker = core.worker.borrow_mut();
-            ready(Ok(worker.answer(&head.method, &head.uri, head.headers, peer)))
+            let (method, uri, version, headers) = (&head.method, &head.uri, head.version, head.headers);
+            ready(Ok(worker.answer(Asked { method, uri, version, headers, peer })))
         })
     }
 }

@@ -1,9 +1,9 @@
 //! One core's work: from a request's head to its answer's head. Knows nothing of sockets.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-use hyper::{HeaderMap, Method, StatusCode, Uri};
+use hyper::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
 use rand::rngs::StdRng;
 use whence_schemas::{time::UnixMs, token::KeyRing};
@@ -98,9 +98,9 @@ impl Worker {
 
     /// Answers a request. HEAD is answered as GET would be, token included: programs that resolve links
     /// ask by HEAD and open what they are told.
-    pub fn answer(&mut self, method: &Method, uri: &Uri, headers: HeaderMap, peer: IpAddr) -> Answer {
+    pub fn answer(&mut self, request: Request<'_>) -> Answer {
         let started = self.meters().is_timed().then(Instant::now);
-        let (outcome, answer) = self.judge_and_answer(Request { method, uri, headers, peer });
+        let (outcome, answer) = self.judge_and_answer(request);
         self.meters().answered(outcome);
         if let Some(started) = started {
             self.meters().took(started.elapsed());
@@ -113,7 +113,7 @@ impl Worker {
             return (Outcome::Method, answer::page(StatusCode::METHOD_NOT_ALLOWED, request.headers));
         }
         let Worker { links, redirector, target } = self;
-        let Ok(target) = target::read(request.uri, &request.headers, target) else {
+        let Ok(target) = target::read(request.uri, request.version, &request.headers, target) else {
             return (Outcome::BadRequest, answer::page(StatusCode::BAD_REQUEST, request.headers));
         };
         // What needs no link is done while memory brings the link.

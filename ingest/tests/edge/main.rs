@@ -4,6 +4,7 @@
 
 mod clicks;
 mod harness;
+mod hosts;
 mod lifecycle;
 mod limits;
 mod open_redirect;
