@@ -6,6 +6,7 @@
 //! | [`config`] | settings, and why an edge does not start |
 //! | `start`, `server`, `stream` | threads and sockets |
 //! | `fold` | the hash of caches |
+//! | `heads` | what clients send unencoded, encoded before it is parsed |
 //! | `places` | places for connections |
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
 //! | [`target`], [`query`], [`proxies`], [`visitor`], [`verdict`] | what a request says |
@@ -31,6 +32,7 @@ pub mod agents;
 pub mod answer;
 pub mod config;
 mod fold;
+mod heads;
 pub mod links;
 pub mod meters;
 mod places;

@@ -18,7 +18,7 @@ use std::{
 
 use hyper::{
     Request,
-    body::Incoming,
+    body::{Body, Incoming},
     server::conn::http1,
     service::{Service, service_fn},
 };
@@ -30,11 +30,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer::Answer,
+    answer::{self, Answer},
     meters::HAND_OVER_EVERY,
     places::{Order, Place, Places},
     redirector::Request as Asked,
-    stream::{ClientStream, FirstRead, Listener, first_read},
+    stream::{ClientStream, Listener, PlainWire, ReadMemory, read_memory},
     worker::Worker,
 };
 
@@ -82,7 +82,7 @@ pub(super) async fn serve(
         places: Places::new(limits.connections_max, limits.head_timeout),
         http: http(limits),
         worker: RefCell::new(worker),
-        memory: first_read(),
+        memory: read_memory(),
     });
     let ticking = [spawn_local(tick(Rc::clone(&core))), spawn_local(step(Rc::clone(&core)))];
     let stopped = shutdown.run_until_cancelled(accept(&listener, &core)).await;
@@ -113,7 +113,7 @@ struct Core {
     places: Rc<Places>,
     http: http1::Builder,
     worker: RefCell<Worker>,
-    memory: FirstRead,
+    memory: ReadMemory,
 }
 
 async fn tick(core: Rc<Core>) {
@@ -183,7 +183,7 @@ impl Core {
 
     async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
         let connection = self.http.serve_connection(
-            ClientStream::new(stream, Rc::clone(&self.memory)),
+            ClientStream::new(PlainWire::new(stream), Rc::clone(&self.memory)),
             self.service(peer, place.seat()),
         );
         let mut connection = pin!(connection);
@@ -227,11 +227,16 @@ impl Core {
     > + use<> {
         let core = Rc::clone(self);
         service_fn(move |request: Request<Incoming>| {
-            let (head, _body) = request.into_parts();
+            let (head, body) = request.into_parts();
             core.places.heard_from(seat);
             let mut worker = core.worker.borrow_mut();
             let (method, uri, version, headers) = (&head.method, &head.uri, head.version, head.headers);
-            ready(Ok(worker.answer(Asked { method, uri, version, headers, peer })))
+            let mut answer = worker.answer(Asked { method, uri, version, headers, peer });
+            if !body.is_end_stream() {
+                // Where the next request begins is known only while there are no bodies.
+                answer::end(&mut answer);
+            }
+            ready(Ok(answer))
         })
     }
 }

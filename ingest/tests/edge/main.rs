@@ -11,5 +11,6 @@ mod open_redirect;
 mod passing;
 mod refusal;
 mod registry;
+mod targets;
 mod visitors;
 mod wire;
