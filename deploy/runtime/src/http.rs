@@ -7,6 +7,8 @@
 //! hides an overload.
 
 mod body;
+mod parting;
+mod refusal;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use body::{BodyError, Full, empty, full, read_body};
+pub use refusal::Refusal;
+
+use parting::Parting;
 
 /// After a failed `accept` (usually: out of file descriptors) there is nothing to do but wait for a
 /// connection to end. The length is arbitrary.
@@ -188,7 +193,9 @@ async fn serve_connection<H, F, B>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(limits.head_bytes_max)
-        .serve_connection(TokioIo::new(stream), service);
+        // A client that has ended its side may wait for the answer (RFC 9112, 9.6).
+        .half_close(true)
+        .serve_connection(TokioIo::new(Parting::new(stream, shutdown.clone())), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -206,6 +213,9 @@ async fn serve_connection<H, F, B>(
         }
     };
     if let Err(error) = ended {
+        if let Some(refusal) = Refusal::of(&error) {
+            meters.head_refused(refusal);
+        }
         // Clients that vanish or talk nonsense are daily life.
         tracing::debug!(listener = limits.name, %error, "connection ended early");
     }
@@ -246,6 +256,13 @@ impl Meters {
     fn opened(&self) -> Open {
         self.open.increment(1.0);
         Open(self.open.clone())
+    }
+
+    fn head_refused(&self, refusal: Refusal) {
+        metrics::counter!(
+            "whence_http_heads_refused_total", "listener" => self.name, "reason" => refusal.word()
+        )
+        .increment(1);
     }
 
     fn answered(&self, status: u16, took: Duration) {

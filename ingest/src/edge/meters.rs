@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
+use whence_runtime::http::Refusal;
 use whence_schemas::event::Verdict;
 
 /// How often a core hands its counts over; a scrape is late by at most this.
@@ -63,6 +64,7 @@ pub struct Meters {
     connections: Gauge,
     /// Of this core, as the gauge knows it.
     connections_shown: usize,
+    heads_refused: [Counter; Refusal::ALL.len()],
     /// Connections that found no place.
     pub connections_refused: Counter,
     /// Connections that were closed because no request came in time.
@@ -105,6 +107,9 @@ impl Meters {
             requests_to_timed: 0,
             connections: metrics::gauge!("whence_edge_connections"),
             connections_shown: 0,
+            heads_refused: Refusal::ALL.map(
+                |refusal| metrics::counter!("whence_edge_heads_refused_total", "reason" => refusal.word()),
+            ),
             connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
             connections_silent: metrics::counter!("whence_edge_connections_silent_total"),
             accept_errors: metrics::counter!("whence_edge_accept_errors_total"),
@@ -114,6 +119,11 @@ impl Meters {
     /// A request was answered.
     pub fn answered(&mut self, outcome: Outcome) {
         self.requests[outcome as usize].count += 1;
+    }
+
+    /// The parser refused a request.
+    pub fn refused(&mut self, refusal: Refusal) {
+        self.heads_refused[refusal as usize].increment(1);
     }
 
     /// A click is in the journal.
@@ -173,6 +183,7 @@ fn describe() {
         "whence_edge_handling_duration_seconds",
         "Time from a request's head to its answer's head, of one request in 64"
     );
+    describe_counter!("whence_edge_heads_refused_total", "Requests that the HTTP parser refused, by reason");
     describe_gauge!("whence_edge_connections", "Open connections");
     describe_counter!(
         "whence_edge_connections_refused_total",

@@ -28,6 +28,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
+use whence_runtime::http::Refusal;
 
 use super::{
     answer::{self, Answer},
@@ -209,6 +210,9 @@ impl Core {
             connection.as_mut().poll(context)
         });
         if let Err(error) = ended.await {
+            if let Some(reason) = Refusal::of(&error) {
+                self.worker.borrow_mut().meters().refused(reason);
+            }
             // Clients that vanish or talk nonsense are daily life.
             tracing::debug!(%error, "connection ended early");
         }

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -18,7 +18,10 @@ use whence_ingest::edge::{
     AddressHasher, Clock, CookieConfig, EdgeConfig, EdgeHandle, LinkTable, Parts, Stopped, TableLimits, start,
 };
 use whence_journal::{Payload, Reader};
-use whence_runtime::health::Health;
+use whence_runtime::{
+    health::Health,
+    telemetry::{BuildInfo, Metrics},
+};
 use whence_schemas::{
     event::{self, Click, ConsentMode, Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
     time::UnixMs,
@@ -71,6 +74,7 @@ impl Edge {
 
     /// As [`Edge::start`], with other settings.
     pub fn start_with(change: impl FnOnce(&mut EdgeConfig)) -> Edge {
+        metrics();
         let dir = TempDir::new().unwrap();
         let mut config = config(dir.path());
         change(&mut config);
@@ -214,6 +218,21 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// The process's counter of this name with exactly these labels, counted by all edges of all tests.
+pub fn counted(name: &str, labels: &str) -> u64 {
+    let series = format!("{name}{{{labels}}} ");
+    let text = metrics().render();
+    text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or_default()
+}
+
+fn metrics() -> &'static Metrics {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    METRICS.get_or_init(|| {
+        let build = BuildInfo { version: "0", revision: "0", role: "test" };
+        Metrics::install(build).unwrap()
+    })
 }
 
 /// An answer.

@@ -133,6 +133,10 @@ fn describe() {
         "Connections cut because they did not finish in the time to drain"
     );
     describe_counter!("whence_http_accept_errors_total", "Failed accepts of a listener");
+    describe_counter!(
+        "whence_http_heads_refused_total",
+        "Requests that the HTTP parser refused, by listener and reason"
+    );
     describe_counter!("whence_http_requests_total", "Answered requests by listener and status");
     describe_histogram!(
         "whence_http_request_duration_seconds",
