@@ -106,7 +106,10 @@ fn http(limits: Limits) -> http1::Builder {
     // request. `pipeline_flush` stays off: with
     // it, hyper 1.12 goes on answering a client that takes no answers, and keeps them all in memory.
     // Without a body there is one piece to write, and nothing to gather.
-    http.header_read_timeout(None).max_buf_size(limits.head_bytes_max).half_close(false).writev(false);
+    // With `half_close`, hyper does not look for the client's end before it has answered: a client that has
+    // ended its side may wait for the answer (RFC 9112, 9.6). It costs nothing; a client that is gone
+    // altogether is noticed when the answer is written.
+    http.header_read_timeout(None).max_buf_size(limits.head_bytes_max).half_close(true).writev(false);
     http
 }
 

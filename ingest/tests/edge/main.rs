@@ -8,6 +8,7 @@ mod hosts;
 mod lifecycle;
 mod limits;
 mod open_redirect;
+mod parting;
 mod passing;
 mod refusal;
 mod registry;
