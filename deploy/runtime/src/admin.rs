@@ -24,6 +24,9 @@ crate::settings! {
     }
 }
 
+/// A handful of scrapers and probes; more is a mistake somewhere. Nobody else's connections take these places.
+pub const CONNECTIONS_MAX: usize = 32;
+
 /// The exposition format's own type, with the version Prometheus asks for.
 const EXPOSITION: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -35,8 +38,7 @@ pub async fn serve(
     metrics: Metrics,
     shutdown: CancellationToken,
 ) -> Drained {
-    // A handful of scrapers and probes; more is a mistake somewhere.
-    let limits = Limits { connections_max: 64, ..Limits::named("admin") };
+    let limits = Limits { connections_max: CONNECTIONS_MAX, ..Limits::named("admin") };
     let handler = move |request: Request<Incoming>| {
         let response = answer(request.method(), request.uri().path(), &health, &metrics);
         std::future::ready(response)

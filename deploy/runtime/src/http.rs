@@ -3,11 +3,14 @@
 //!
 //! Every connection holds one of a fixed number of places and lives a bounded time: the time to read a
 //! request's head (also the keep-alive idle time), the age after which it is asked to close, the time it
-//! then has left. A client over the limit gets a 503 and is counted, so that the kernel's backlog never
-//! hides an overload.
+//! then has left. Where there is no place left, or none in the share of its network, an idle connection is
+//! closed for a new one (see [`seats`](crate::seats)). Where all are being answered, a client gets a 503 and
+//! is counted, so that the kernel's backlog never hides an overload.
 
 mod body;
+mod noticed;
 mod parting;
+mod places;
 mod refusal;
 
 use std::convert::Infallible;
@@ -21,13 +24,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::{descriptors, seldom};
+use places::{Place, Places};
+
 pub use body::{BodyError, Full, empty, full, read_body};
+pub use noticed::Noticed;
 pub use refusal::Refusal;
 
 use parting::Parting;
@@ -41,12 +48,16 @@ const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
 /// What one listener allows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Limits {
     /// The listener's name, a label of its metrics.
     pub name: &'static str,
     /// Connections at a time.
     pub connections_max: usize,
+    /// The part of them that one network may have, in percent.
+    pub share_percent: usize,
+    /// Networks of proxies: these have no share, and none of their connections is closed for another one.
+    pub proxies: Vec<IpNet>,
     /// Time for a request's head, and for the silence between two requests of a connection.
     pub head_timeout: Duration,
     /// Bytes of a request's head, and of the read buffer. hyper's minimum is 8192.
@@ -59,12 +70,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits for a listener that few people know of: 1,000 connections, heads of 16 KiB within 10 s,
-    /// connections of 10 minutes, 5 s to drain.
+    /// Limits for a listener that few people know of: 1,000 connections, a quarter of them for one network, heads
+    /// of 16 KiB within 10 s, connections of 10 minutes, 5 s to drain.
     pub const fn named(name: &'static str) -> Self {
         Self {
             name,
             connections_max: 1_000,
+            share_percent: 25,
+            proxies: Vec::new(),
             head_timeout: Duration::from_secs(10),
             head_bytes_max: 16 << 10,
             connection_age_max: Duration::from_secs(600),
@@ -108,7 +121,8 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let meters = Meters::of(limits.name);
-    let places = Arc::new(Semaphore::new(limits.connections_max));
+    let places = Places::new(limits.connections_max, limits.share_percent);
+    let limits = Arc::new(limits);
     let connections = TaskTracker::new();
     // Cancelling it drops what is left of every connection.
     let cut = CancellationToken::new();
@@ -122,20 +136,28 @@ where
             Ok(accepted) => accepted,
             Err(error) => {
                 meters.accept_errors.increment(1);
-                tracing::warn!(listener = limits.name, %error, "accept failed");
+                seldom!(warn, listener = limits.name, %error, "accept failed");
+                if descriptors::are_exhausted(&error) {
+                    places.make_room();
+                }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+        let Some(place) = places.seat(places::guest(peer.ip(), &limits.proxies)).await else {
             refuse(&stream, &meters);
             continue;
         };
-        let connection =
-            serve_connection(stream, Peer(peer), limits, handler.clone(), shutdown.clone(), meters.clone());
+        let connection = serve_connection(
+            stream,
+            (Peer(peer), Arc::new(place)),
+            Arc::clone(&limits),
+            handler.clone(),
+            shutdown.clone(),
+            meters.clone(),
+        );
         let cut = cut.clone();
         connections.spawn(async move {
-            let _place: OwnedSemaphorePermit = place;
             cut.run_until_cancelled_owned(connection).await;
         });
     }
@@ -160,8 +182,8 @@ where
 
 async fn serve_connection<H, F, B>(
     stream: TcpStream,
-    peer: Peer,
-    limits: Limits,
+    (peer, place): (Peer, Arc<Place>),
+    limits: Arc<Limits>,
     handler: H,
     shutdown: CancellationToken,
     meters: Meters,
@@ -178,27 +200,48 @@ async fn serve_connection<H, F, B>(
         tracing::debug!(listener = limits.name, %error, "cannot set TCP_NODELAY");
     }
     let requests = meters.clone();
+    let seated = Arc::clone(&place);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        seated.served();
         let started = Instant::now();
         let answer = handler(request);
-        let meters = requests.clone();
+        let (meters, seated) = (requests.clone(), Arc::clone(&seated));
         async move {
             let response = answer.await;
+            seated.heard();
             meters.answered(response.status().as_u16(), started.elapsed());
             Ok::<_, Infallible>(response)
         }
     });
+    let noticing = {
+        let place = Arc::clone(&place);
+        move || place.begun()
+    };
+    let parting = Parting::new(stream, shutdown.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(limits.head_bytes_max)
         // A client that has ended its side may wait for the answer (RFC 9112, 9.6).
         .half_close(true)
-        .serve_connection(TokioIo::new(Parting::new(stream, shutdown.clone())), service);
+        .serve_connection(Noticed::new(TokioIo::new(parting), noticing), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
+        // First, so that a request that has arrived already is answered whatever comes next.
+        biased;
         ended = connection.as_mut() => ended,
+        () = place.told.cancelled() => {
+            meters.displaced.increment(1);
+            // A request may have come since it was the one to go.
+            match place.is_served() {
+                true => {
+                    connection.as_mut().graceful_shutdown();
+                    ended_within(limits.drain_timeout, connection, &meters).await
+                }
+                false => Ok(()),
+            }
+        }
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             // The accept loop cuts all connections at one deadline and counts them.
@@ -206,10 +249,7 @@ async fn serve_connection<H, F, B>(
         }
         () = sleep(limits.connection_age_max) => {
             connection.as_mut().graceful_shutdown();
-            timeout(limits.drain_timeout, connection).await.unwrap_or_else(|_| {
-                meters.cut.increment(1);
-                Ok(())
-            })
+            ended_within(limits.drain_timeout, connection, &meters).await
         }
     };
     if let Err(error) = ended {
@@ -219,6 +259,17 @@ async fn serve_connection<H, F, B>(
         // Clients that vanish or talk nonsense are daily life.
         tracing::debug!(listener = limits.name, %error, "connection ended early");
     }
+}
+
+async fn ended_within<C: Future<Output = hyper::Result<()>>>(
+    limit: Duration,
+    connection: C,
+    meters: &Meters,
+) -> hyper::Result<()> {
+    timeout(limit, connection).await.unwrap_or_else(|_| {
+        meters.cut.increment(1);
+        Ok(())
+    })
 }
 
 /// Best effort: the socket is dropped right after, and a client that has already written may see a reset
@@ -236,6 +287,7 @@ struct Meters {
     name: &'static str,
     open: metrics::Gauge,
     refused: metrics::Counter,
+    displaced: metrics::Counter,
     cut: metrics::Counter,
     accept_errors: metrics::Counter,
     duration: metrics::Histogram,
@@ -247,6 +299,7 @@ impl Meters {
             name,
             open: metrics::gauge!("whence_http_connections", "listener" => name),
             refused: metrics::counter!("whence_http_connections_refused_total", "listener" => name),
+            displaced: metrics::counter!("whence_http_connections_displaced_total", "listener" => name),
             cut: metrics::counter!("whence_http_connections_cut_total", "listener" => name),
             accept_errors: metrics::counter!("whence_http_accept_errors_total", "listener" => name),
             duration: metrics::histogram!("whence_http_request_duration_seconds", "listener" => name),

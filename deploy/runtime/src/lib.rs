@@ -6,6 +6,10 @@
 //! | [`telemetry`] | logs on stderr, the Prometheus recorder, `build_info`, process metrics |
 //! | [`health`] | named readiness with reasons, liveness by heartbeat |
 //! | [`http`] | a bounded HTTP/1 server for plain listeners |
+//! | [`descriptors`] | the limit of open files, and that all places fit it |
+//! | [`seats`] | who has a listener's places, and who goes when there are none left |
+//! | [`shares`] | what one network may take of what is there for all |
+//! | [`mod@seldom`] | log lines that an outsider can cause, once in ten seconds |
 //! | [`admin`] | `/livez`, `/readyz` and `/metrics` over [`http`] |
 //! | [`shutdown`] | signals to a token, then named stages in order, each under a deadline |
 //!
@@ -13,8 +17,12 @@
 //! everything that runs and imports nothing of whence.
 
 pub mod admin;
+pub mod descriptors;
 pub mod health;
 pub mod http;
+pub mod seats;
+pub mod seldom;
 pub mod settings;
+pub mod shares;
 pub mod shutdown;
 pub mod telemetry;

@@ -129,6 +129,10 @@ fn describe() {
         "Connections answered 503 because the listener was full"
     );
     describe_counter!(
+        "whence_http_connections_displaced_total",
+        "Idle connections closed so that a new one had a place"
+    );
+    describe_counter!(
         "whence_http_connections_cut_total",
         "Connections cut because they did not finish in the time to drain"
     );

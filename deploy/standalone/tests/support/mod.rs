@@ -11,7 +11,7 @@ pub mod hooks;
 mod http;
 
 use std::fs::{self, File};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -79,6 +79,17 @@ impl Role {
 
     /// The same with further variables, such as [`clock::OtherClock`] gives.
     pub fn start_in(environment: Environment, data: &Path, arguments: &[&str]) -> Self {
+        Self::spawn(whence().envs(environment), data, arguments)
+    }
+
+    /// The same, in a process that may have so many descriptors (soft, hard).
+    pub fn start_limited(descriptors: (u64, u64), data: &Path, arguments: &[&str]) -> Self {
+        let mut command = whence();
+        limit_descriptors(&mut command, descriptors);
+        Self::spawn(&mut command, data, arguments)
+    }
+
+    fn spawn(command: &mut Command, data: &Path, arguments: &[&str]) -> Self {
         fs::create_dir_all(data).unwrap();
         let log = |name: &str| File::options().create(true).append(true).open(data.join(name)).unwrap();
         let (role, rest) = arguments.split_first().expect("a role");
@@ -95,8 +106,7 @@ impl Role {
             "clickhouse" => &["--clickhouse-listen", "--admin-listen"],
             _ => &["--admin-listen"],
         };
-        let child = whence()
-            .envs(environment)
+        let child = command
             .arg(role)
             .arg("--data")
             .arg(data)
@@ -294,6 +304,20 @@ pub fn ask_api(base: &str, key: &str, method: &str, path: &str, body: &Value) ->
 pub fn count(url: &str, sql: &str) -> Option<u64> {
     let answer = ask(url, "POST", "/?database=whence", &[], sql);
     (answer.status == 200).then(|| answer.body.trim().parse().unwrap_or_else(|_| panic!("{}", answer.body)))
+}
+
+/// Has a command's process run with so many descriptors (soft, hard) at most.
+pub fn limit_descriptors(command: &mut Command, (soft, hard): (u64, u64)) {
+    let limit = libc::rlimit { rlim_cur: soft, rlim_max: hard };
+    let set = move || {
+        // SAFETY: a plain system call on a value of this frame.
+        match unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(set) };
 }
 
 /// Sends a signal.
