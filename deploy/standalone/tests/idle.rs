@@ -41,7 +41,8 @@ fn idle(count: usize, networks: usize, to: SocketAddr) -> Vec<TcpStream> {
 /// Follows a link so often, on connections of so many clicks each; returns how often it was redirected.
 fn clicks(whence: &Role, count: usize, each: usize) -> usize {
     let edge = authority(&whence.address("edge"));
-    let request = b"GET /x HTTP/1.1\r\nhost: go.example\r\nuser-agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\r\n";
+    let request =
+        b"GET /x HTTP/1.1\r\nhost: go.example\r\nuser-agent: Mozilla/5.0 (X11; Linux x86_64)\r\n\r\n";
     let mut redirected = 0;
     for _ in 0..count / each {
         let Some(mut stream) = connect_from([127, 0, 0, 1], edge) else { continue };
@@ -49,7 +50,8 @@ fn clicks(whence: &Role, count: usize, each: usize) -> usize {
         let mut answers = BufReader::new(stream.try_clone().unwrap());
         for _ in 0..each {
             let mut line = String::new();
-            if stream.write_all(request).is_err() || !answers.read_line(&mut line).is_ok_and(|read| read > 0) {
+            if stream.write_all(request).is_err() || !answers.read_line(&mut line).is_ok_and(|read| read > 0)
+            {
                 break;
             }
             redirected += usize::from(line.starts_with("HTTP/1.1 302"));

@@ -1,16 +1,18 @@
 //! How an edge is set up, and why it may not start.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{agents::AgentListError, visitor::CookieConfig};
+use super::{agents::AgentListError, tls::CertificateStore, visitor::CookieConfig};
 
 /// An edge's settings.
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
     /// Where to listen; port 0 lets the system choose one for all threads.
     pub listen: SocketAddr,
+    /// Where to listen for TLS, and the certificates that are shown there.
+    pub secure: Option<SecureConfig>,
     /// Threads, each with a listener and a journal of its own; as many as there are cores.
     pub threads: usize,
     /// The journals are `clicks-0`, `clicks-1`, … in here, one for each thread.
@@ -40,6 +42,15 @@ pub struct EdgeConfig {
     pub agents_path: Option<PathBuf>,
 }
 
+/// How TLS is spoken.
+#[derive(Clone, Debug)]
+pub struct SecureConfig {
+    /// Where to listen; port 0 lets the system choose one for all threads.
+    pub listen: SocketAddr,
+    /// The certificates.
+    pub certificates: Arc<CertificateStore>,
+}
+
 impl EdgeConfig {
     /// Sensible settings for `listen` and `journal_dir`: a thread for each core, segments of 16 MiB
     /// or an hour, 8 GiB in all, heads of 16 KiB within 15 s, 20,000 connections a thread, 10 s to drain.
@@ -47,6 +58,7 @@ impl EdgeConfig {
     pub fn new(listen: SocketAddr, journal_dir: impl Into<PathBuf>) -> EdgeConfig {
         EdgeConfig {
             listen,
+            secure: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             journal_dir: journal_dir.into(),
             segment_bytes: 16 << 20,
@@ -99,6 +111,9 @@ pub enum EdgeError {
     /// A journal cannot be opened.
     #[error("cannot open the click journal")]
     Journal(#[from] whence_journal::OpenError),
+    /// TLS cannot be spoken.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
     /// The system gives no randomness.
     #[error("the system gives no random numbers")]
     Random(#[source] rand::rngs::SysError),

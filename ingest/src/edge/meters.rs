@@ -9,6 +9,8 @@ use metrics::{Counter, Gauge, Histogram};
 use whence_runtime::http::Refusal;
 use whence_schemas::event::Verdict;
 
+use super::http2::Ended;
+
 /// How often a core hands its counts over; a scrape is late by at most this.
 pub const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
 /// One request in so many is timed: two clock readings cost more than all the counting.
@@ -65,6 +67,11 @@ pub struct Meters {
     /// Of this core, as the gauge knows it.
     connections_shown: usize,
     heads_refused: [Counter; Refusal::ALL.len()],
+    http2_ended: [Counter; Ended::ALL.len()],
+    /// TLS handshakes that took too long.
+    pub handshakes_slow: Counter,
+    /// TLS handshakes that failed otherwise.
+    pub handshakes_failed: Counter,
     /// Connections that found no place.
     pub connections_refused: Counter,
     /// Connections that were closed because no request came in time.
@@ -110,6 +117,10 @@ impl Meters {
             heads_refused: Refusal::ALL.map(
                 |refusal| metrics::counter!("whence_edge_heads_refused_total", "reason" => refusal.word()),
             ),
+            http2_ended: Ended::ALL
+                .map(|ended| metrics::counter!("whence_edge_http2_ended_total", "reason" => ended.word())),
+            handshakes_slow: handshakes("too_slow"),
+            handshakes_failed: handshakes("failed"),
             connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
             connections_silent: metrics::counter!("whence_edge_connections_silent_total"),
             accept_errors: metrics::counter!("whence_edge_accept_errors_total"),
@@ -124,6 +135,11 @@ impl Meters {
     /// The parser refused a request.
     pub fn refused(&mut self, refusal: Refusal) {
         self.heads_refused[refusal as usize].increment(1);
+    }
+
+    /// A connection of HTTP/2 was ended for what its client did.
+    pub fn http2_ended(&mut self, ended: Ended) {
+        self.http2_ended[ended as usize].increment(1);
     }
 
     /// A click is in the journal.
@@ -170,6 +186,10 @@ impl Default for Meters {
     }
 }
 
+fn handshakes(reason: &'static str) -> Counter {
+    metrics::counter!("whence_edge_handshakes_failed_total", "reason" => reason)
+}
+
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_counter!("whence_edge_requests_total", "Answered requests by outcome");
@@ -184,6 +204,26 @@ fn describe() {
         "Time from a request's head to its answer's head, of one request in 64"
     );
     describe_counter!("whence_edge_heads_refused_total", "Requests that the HTTP parser refused, by reason");
+    describe_counter!(
+        "whence_edge_http2_ended_total",
+        "Connections of HTTP/2 that were ended for what their client did, by reason"
+    );
+    describe_counter!(
+        "whence_edge_handshakes_failed_total",
+        "TLS handshakes that came to nothing, by reason"
+    );
+    describe_counter!(
+        "whence_edge_certificates_missing_total",
+        "TLS handshakes for a name that no certificate is for"
+    );
+    describe_counter!(
+        "whence_edge_certificates_broken_total",
+        "Looks at certificates that found one unusable"
+    );
+    describe_gauge!(
+        "whence_edge_certificates_expire_in_seconds",
+        "Time until the first of all certificates ends; below 0 since then"
+    );
     describe_gauge!("whence_edge_connections", "Open connections");
     describe_counter!(
         "whence_edge_connections_refused_total",

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [`links`] | the link table, fed by registry records |
 //! | [`config`] | settings, and why an edge does not start |
-//! | `start`, `server`, `stream` | threads and sockets |
+//! | `start`, `server`, `connection`, `stream` | threads and sockets |
+//! | [`tls`], `http2` | certificates, and what protocols a client may speak over TLS |
 //! | `fold` | the hash of caches |
 //! | `heads` | what clients send unencoded, encoded before it is parsed |
 //! | `places` | places for connections |
@@ -23,16 +24,17 @@
 //! - No address, cookie or agent of a visitor is in a record, a log line or a metric.
 //! - A request costs no more than its head, whatever it says: all that it is compared with is bounded.
 //!
-//! Deliberately absent: TLS and HTTP/2 (a proxy's or load balancer's work), request bodies, any wait
-//! between a request and its answer.
+//! Deliberately absent: HTTP/2 without TLS, request bodies, any wait between a request and its answer.
 
 pub mod address;
 pub mod agent_cache;
 pub mod agents;
 pub mod answer;
 pub mod config;
+mod connection;
 mod fold;
 mod heads;
+mod http2;
 pub mod links;
 pub mod meters;
 mod places;
@@ -45,12 +47,13 @@ mod server;
 mod start;
 mod stream;
 pub mod target;
+pub mod tls;
 pub mod verdict;
 pub mod visitor;
 pub mod worker;
 
 pub use address::AddressHasher;
-pub use config::{EdgeConfig, EdgeError};
+pub use config::{EdgeConfig, EdgeError, SecureConfig};
 pub use links::{LinkTable, TableLimits};
 pub use start::{EdgeHandle, Parts, Stopped, start};
 pub use visitor::CookieConfig;

@@ -41,6 +41,8 @@ pub struct Request<'a> {
     pub headers: HeaderMap,
     /// Who connected.
     pub peer: IpAddr,
+    /// Whether it came over TLS.
+    pub is_secure: bool,
 }
 
 /// Who makes a request, as it goes into a record.
@@ -132,8 +134,8 @@ impl Redirector {
         asker: &Asker,
         request: Request<'_>,
     ) -> Answer {
-        let Request { uri, headers, .. } = request;
-        let (visitor, cookie) = self.visitor(rules, asker.judgement.0, &headers);
+        let Request { uri, headers, is_secure, .. } = request;
+        let (visitor, cookie) = self.visitor(rules, asker.judgement.0, &headers, is_secure);
         let query = uri.query().unwrap_or_default();
         let (channel, channel_number) = channel(link, rules, query);
         let version = link.version.max(rules.version);
@@ -195,6 +197,7 @@ impl Redirector {
         rules: &ProgramRules,
         verdict: Verdict,
         headers: &HeaderMap,
+        is_https: bool,
     ) -> (u64, Option<HeaderValue>) {
         if !rules.has_cookie || visitor::objects(headers) {
             return (0, None);
@@ -203,7 +206,7 @@ impl Redirector {
             Some(id) => (self.day.visitor(&rules.id, &id), None),
             None if verdict == Verdict::Human => {
                 let id = visitor::mint(&mut self.random);
-                (self.day.visitor(&rules.id, &id), Some(self.shared.cookie.set(&id)))
+                (self.day.visitor(&rules.id, &id), Some(self.shared.cookie.set(&id, is_https)))
             }
             None => (0, None),
         }

@@ -7,35 +7,26 @@
 use std::{
     cell::RefCell,
     convert::Infallible,
-    future::{Ready, poll_fn, ready},
     io::{self, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
-    pin::pin,
+    net::{SocketAddr, TcpStream},
     rc::Rc,
-    task::Poll,
     time::Duration,
 };
 
-use hyper::{
-    Request,
-    body::{Body, Incoming},
-    server::conn::http1,
-    service::{Service, service_fn},
-};
+use hyper::server::conn::{http1, http2};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     task::{JoinHandle, coop::consume_budget, spawn_local},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use whence_runtime::http::Refusal;
 
 use super::{
-    answer::{self, Answer},
+    http2::{LocalExecutor, http2},
     meters::HAND_OVER_EVERY,
-    places::{Order, Place, Places},
-    redirector::Request as Asked,
-    stream::{ClientStream, Listener, PlainWire, ReadMemory, read_memory},
+    places::Places,
+    stream::{Door, Listeners, ReadMemory, read_memory},
     worker::Worker,
 };
 
@@ -74,22 +65,26 @@ pub(super) fn listen(address: SocketAddr, unacknowledged_max: Duration) -> io::R
 
 /// Serves on this thread's runtime until `shutdown`, then drains. Returns how many connections were cut.
 pub(super) async fn serve(
-    listener: Listener,
+    listeners: Listeners,
+    secure: Option<TlsAcceptor>,
     limits: Limits,
     worker: Worker,
     shutdown: CancellationToken,
 ) -> usize {
     let core = Rc::new(Core {
         places: Places::new(limits.connections_max, limits.head_timeout),
-        http: http(limits),
+        http1: http1(limits),
+        http2: http2(limits.head_bytes_max),
+        secure,
+        limits,
         worker: RefCell::new(worker),
         memory: read_memory(),
     });
     let ticking = [spawn_local(tick(Rc::clone(&core))), spawn_local(step(Rc::clone(&core)))];
-    let stopped = shutdown.run_until_cancelled(accept(&listener, &core)).await;
+    let stopped = shutdown.run_until_cancelled(accept(&listeners, &core)).await;
     debug_assert!(stopped.is_none(), "accepting does not end by itself");
-    core.welcome_waiting(&listener);
-    drop(listener);
+    core.welcome_waiting(&listeners);
+    drop(listeners);
     core.places.drain();
     let is_empty = timeout(limits.drain_timeout, core.places.emptied()).await.is_ok();
     let left = if is_empty { 0 } else { core.places.taken() };
@@ -100,7 +95,7 @@ pub(super) async fn serve(
     left
 }
 
-fn http(limits: Limits) -> http1::Builder {
+fn http1(limits: Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The time for a head is the places' business. `max_headers` stays as it is: setting it allocates on every
     // request. `pipeline_flush` stays off: with
@@ -113,11 +108,15 @@ fn http(limits: Limits) -> http1::Builder {
     http
 }
 
-struct Core {
-    places: Rc<Places>,
-    http: http1::Builder,
-    worker: RefCell<Worker>,
-    memory: ReadMemory,
+/// What the connections of one core have in common.
+pub(super) struct Core {
+    pub(super) places: Rc<Places>,
+    pub(super) http1: http1::Builder,
+    pub(super) http2: http2::Builder<LocalExecutor>,
+    pub(super) secure: Option<TlsAcceptor>,
+    pub(super) limits: Limits,
+    pub(super) worker: RefCell<Worker>,
+    pub(super) memory: ReadMemory,
 }
 
 async fn tick(core: Rc<Core>) {
@@ -141,12 +140,12 @@ async fn step(core: Rc<Core>) {
     }
 }
 
-async fn accept(listener: &Listener, core: &Rc<Core>) -> Infallible {
+async fn accept(listeners: &Listeners, core: &Rc<Core>) -> Infallible {
     loop {
         // Those who are there already get their turns during a flood of newcomers, too.
         consume_budget().await;
-        match listener.accept().await {
-            Ok((stream, peer)) => core.welcome(stream, peer),
+        match listeners.accept().await {
+            Ok((stream, peer, door)) => core.welcome(stream, peer, door),
             Err(error) => {
                 core.worker.borrow_mut().meters().accept_errors.increment(1);
                 tracing::warn!(%error, "accept failed");
@@ -158,10 +157,10 @@ async fn accept(listener: &Listener, core: &Rc<Core>) -> Infallible {
 
 impl Core {
     /// Who has connected already is answered still: as many as can have waited.
-    fn welcome_waiting(self: &Rc<Self>, listener: &Listener) {
+    fn welcome_waiting(self: &Rc<Self>, listeners: &Listeners) {
         for _ in 0..BACKLOG {
-            match listener.accept_waiting() {
-                Ok((stream, peer)) => self.welcome(stream, peer),
+            match listeners.accept_waiting() {
+                Ok((stream, peer, door)) => self.welcome(stream, peer, door),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Others than this one may be there still.
                 Err(_) => self.worker.borrow_mut().meters().accept_errors.increment(1),
@@ -169,81 +168,27 @@ impl Core {
         }
     }
 
-    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        match self.places.take() {
-            Some(place) => drop(spawn_local(Rc::clone(self).connection(stream, peer.ip(), place))),
-            None => self.refuse(stream),
+    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
+        match (self.places.take(), door) {
+            (None, _) => self.refuse(stream, door),
+            (Some(place), Door::Plain) => {
+                drop(spawn_local(Rc::clone(self).plain(stream, peer.ip(), place)));
+            }
+            (Some(place), Door::Secure) => {
+                drop(spawn_local(Rc::clone(self).secure(stream, peer.ip(), place)));
+            }
         }
     }
 
     /// Best effort: the socket is dropped right after, and a client that has already written may see a
     /// reset instead of the answer. Both tell it to come back later.
-    fn refuse(&self, mut stream: TcpStream) {
+    fn refuse(&self, mut stream: TcpStream, door: Door) {
         self.worker.borrow_mut().meters().connections_refused.increment(1);
-        if let Err(error) = stream.write(REFUSAL) {
+        // A client of TLS would not understand it, and a handshake is what there is no place for.
+        if door == Door::Plain
+            && let Err(error) = stream.write(REFUSAL)
+        {
             tracing::debug!(%error, "cannot answer a refused connection");
         }
-    }
-
-    async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
-        let connection = self.http.serve_connection(
-            ClientStream::new(PlainWire::new(stream), Rc::clone(&self.memory)),
-            self.service(peer, place.seat()),
-        );
-        let mut connection = pin!(connection);
-        let (mut is_told, mut is_heard) = (false, false);
-        let ended = poll_fn(|context| {
-            match place.order(context) {
-                Order::GoOn => {}
-                Order::Drain if is_told => {}
-                Order::Drain => {
-                    // Told before its first turn, hyper would close it with its request unread.
-                    if !is_heard && let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                        return Poll::Ready(ended);
-                    }
-                    is_told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                Order::Leave => {
-                    self.worker.borrow_mut().meters().connections_silent.increment(1);
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            is_heard = true;
-            connection.as_mut().poll(context)
-        });
-        if let Err(error) = ended.await {
-            if let Some(reason) = Refusal::of(&error) {
-                self.worker.borrow_mut().meters().refused(reason);
-            }
-            // Clients that vanish or talk nonsense are daily life.
-            tracing::debug!(%error, "connection ended early");
-        }
-    }
-
-    /// The answer is there as soon as the request's head is: nothing is awaited in between.
-    fn service(
-        self: &Rc<Self>,
-        peer: IpAddr,
-        seat: usize,
-    ) -> impl Service<
-        Request<Incoming>,
-        Response = Answer,
-        Error = Infallible,
-        Future = Ready<Result<Answer, Infallible>>,
-    > + use<> {
-        let core = Rc::clone(self);
-        service_fn(move |request: Request<Incoming>| {
-            let (head, body) = request.into_parts();
-            core.places.heard_from(seat);
-            let mut worker = core.worker.borrow_mut();
-            let (method, uri, version, headers) = (&head.method, &head.uri, head.version, head.headers);
-            let mut answer = worker.answer(Asked { method, uri, version, headers, peer });
-            if !body.is_end_stream() {
-                // Where the next request begins is known only while there are no bodies.
-                answer::end(&mut answer);
-            }
-            ready(Ok(answer))
-        })
     }
 }

@@ -70,6 +70,56 @@ impl Listener {
     }
 }
 
+/// Which listener a connection came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Plain HTTP.
+    Plain,
+    /// TLS.
+    Secure,
+}
+
+/// A core's listeners.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Plain HTTP.
+    pub plain: Listener,
+    /// TLS.
+    pub secure: Option<Listener>,
+}
+
+impl Listeners {
+    /// The next connection of any of them. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// As `accept(2)`.
+    pub async fn accept(&self) -> io::Result<(PlainStream, SocketAddr, Door)> {
+        let (accepted, door) = match &self.secure {
+            None => (self.plain.accept().await, Door::Plain),
+            // In an order that changes by chance: a flood of one kind does not hide the other.
+            Some(secure) => tokio::select! {
+                accepted = self.plain.accept() => (accepted, Door::Plain),
+                accepted = secure.accept() => (accepted, Door::Secure),
+            },
+        };
+        accepted.map(|(stream, peer)| (stream, peer, door))
+    }
+
+    /// The next connection that waits already.
+    ///
+    /// # Errors
+    /// As [`Listener::accept_waiting`].
+    pub fn accept_waiting(&self) -> io::Result<(PlainStream, SocketAddr, Door)> {
+        let plain = self.plain.accept_waiting().map(|(stream, peer)| (stream, peer, Door::Plain));
+        match (plain, &self.secure) {
+            (Err(error), Some(secure)) if error.kind() == io::ErrorKind::WouldBlock => {
+                secure.accept_waiting().map(|(stream, peer)| (stream, peer, Door::Secure))
+            }
+            (plain, _) => plain,
+        }
+    }
+}
+
 /// Memory for reads, one for all connections of a core.
 pub type ReadMemory = Rc<RefCell<[u8; READ_BYTES]>>;
 

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod certificates;
 mod clicks;
+mod floods;
 mod harness;
 mod hosts;
 mod lifecycle;
@@ -12,6 +14,8 @@ mod parting;
 mod passing;
 mod refusal;
 mod registry;
+mod secure;
 mod targets;
+mod tls_support;
 mod visitors;
 mod wire;

@@ -1,0 +1,191 @@
+//! One connection from its first byte to its last: over plain TCP or TLS, by HTTP/1 or HTTP/2, in its place.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, poll_fn, ready},
+    net::{IpAddr, TcpStream},
+    pin::{Pin, pin},
+    rc::Rc,
+    task::Poll,
+};
+
+use hyper::{
+    Request, Version,
+    body::{Body, Incoming},
+    header::CONNECTION,
+    service::{Service, service_fn},
+};
+use tokio::io::AsyncWriteExt as _;
+use whence_runtime::http::Refusal;
+
+use super::{
+    answer::{self, Answer},
+    http2::{Ended, Frames, Silence},
+    places::{Order, Place},
+    redirector::Request as Asked,
+    server::Core,
+    stream::{ClientStream, PlainWire},
+    tls::{
+        HTTP_2,
+        store::CHALLENGE_PROTOCOL,
+        wire::{Begun, TlsWire},
+    },
+};
+
+/// What all requests of a connection have in common.
+struct Visit {
+    peer: IpAddr,
+    seat: usize,
+    is_secure: bool,
+    silence: Option<Silence>,
+}
+
+impl Core {
+    pub(super) async fn plain(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+        let stream = ClientStream::new(PlainWire::new(stream), Rc::clone(&self.memory));
+        let visit = Visit { peer, seat: place.seat(), is_secure: false, silence: None };
+        let connection = pin!(self.http1.serve_connection(stream, self.service(visit)));
+        let ended = self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
+        self.note_http1(ended);
+    }
+
+    pub(super) async fn secure(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+        let Some(acceptor) = &self.secure else { return };
+        let stream = match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(error) => return tracing::debug!(%error, "cannot register a connection"),
+        };
+        // A handshake is silence: what it may take is the place's business.
+        let handshake = acceptor.accept(Begun::new(stream, Vec::new()));
+        let mut stream = match within(&place, handshake).await {
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => {
+                self.worker.borrow_mut().meters().handshakes_failed.increment(1);
+                return tracing::debug!(%error, "handshake failed");
+            }
+            None => return self.worker.borrow_mut().meters().handshakes_slow.increment(1),
+        };
+        let mut visit = Visit { peer, seat: place.seat(), is_secure: true, silence: None };
+        match stream.get_ref().1.alpn_protocol() {
+            Some(HTTP_2) => {
+                let silence = Silence::new(self.limits.head_bytes_max);
+                visit.silence = Some(silence.clone());
+                let frames = Frames::new(TlsWire(stream), Rc::clone(&self.memory), silence.clone());
+                let connection = pin!(self.http2.serve_connection(frames, self.service(visit)));
+                let ended =
+                    self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
+                self.note_http2(ended, &silence);
+            }
+            // The handshake was the answer (RFC 8737, 3).
+            Some(CHALLENGE_PROTOCOL) => drop(within(&place, stream.shutdown()).await),
+            _ => {
+                let stream = ClientStream::new(TlsWire(stream), Rc::clone(&self.memory));
+                let connection = pin!(self.http1.serve_connection(stream, self.service(visit)));
+                let ended =
+                    self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
+                self.note_http1(ended);
+            }
+        }
+    }
+
+    /// Serves a connection as long as its place says. `finish` tells it to take no further requests.
+    async fn attend<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        place: &Place,
+        mut connection: Pin<&mut C>,
+        finish: impl Fn(Pin<&mut C>),
+    ) -> hyper::Result<()> {
+        let (mut is_told, mut is_heard) = (false, false);
+        poll_fn(|context| {
+            match place.order(context) {
+                Order::GoOn => {}
+                Order::Drain if is_told => {}
+                Order::Drain => {
+                    // Told before its first turn, hyper would close it with its request unread.
+                    if !is_heard && let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                        return Poll::Ready(ended);
+                    }
+                    is_told = true;
+                    finish(connection.as_mut());
+                }
+                Order::Leave => {
+                    self.worker.borrow_mut().meters().connections_silent.increment(1);
+                    // Its protocol may have a farewell, for which there is one turn.
+                    finish(connection.as_mut());
+                    let _ = connection.as_mut().poll(context);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            is_heard = true;
+            connection.as_mut().poll(context)
+        })
+        .await
+    }
+
+    fn note_http1(&self, ended: hyper::Result<()>) {
+        if let Err(error) = ended {
+            if let Some(refusal) = Refusal::of(&error) {
+                self.worker.borrow_mut().meters().refused(refusal);
+            }
+            // Clients that vanish or talk nonsense are daily life.
+            tracing::debug!(%error, "connection ended early");
+        }
+    }
+
+    fn note_http2(&self, ended: hyper::Result<()>, silence: &Silence) {
+        if let Err(error) = ended {
+            if let Some(ended) = Ended::of(&error, silence) {
+                self.worker.borrow_mut().meters().http2_ended(ended);
+            }
+            tracing::debug!(%error, "connection ended early");
+        }
+    }
+
+    /// The answer is there as soon as the request's head is: nothing is awaited in between.
+    fn service(
+        self: &Rc<Self>,
+        visit: Visit,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Answer,
+        Error = Infallible,
+        Future = Ready<Result<Answer, Infallible>>,
+    > + use<> {
+        let core = Rc::clone(self);
+        service_fn(move |request: Request<Incoming>| {
+            let Visit { peer, seat, is_secure, silence } = &visit;
+            let (head, body) = request.into_parts();
+            core.places.heard_from(*seat);
+            if let Some(silence) = silence {
+                silence.end();
+            }
+            let mut worker = core.worker.borrow_mut();
+            let mut answer = worker.answer(Asked {
+                method: &head.method,
+                uri: &head.uri,
+                version: head.version,
+                headers: head.headers,
+                peer: *peer,
+                is_secure: *is_secure,
+            });
+            if head.version >= Version::HTTP_2 {
+                // A stream is not a connection, and has no such header (RFC 9113, 8.2.2).
+                answer.headers_mut().remove(CONNECTION);
+            } else if !body.is_end_stream() {
+                // Where the next request begins is known only while there are no bodies.
+                answer::end(&mut answer);
+            }
+            ready(Ok(answer))
+        })
+    }
+}
+
+/// What `future` gives, unless its place was silent for too long before.
+async fn within<F: Future>(place: &Place, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| match place.order(context) {
+        Order::Leave => Poll::Ready(None),
+        Order::GoOn | Order::Drain => future.as_mut().poll(context).map(Some),
+    })
+    .await
+}
