@@ -30,6 +30,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::seats::Guest;
 use crate::{descriptors, seldom};
 use places::{Place, Places};
 
@@ -144,7 +145,7 @@ where
                 continue;
             }
         };
-        let Some(place) = places.seat(places::guest(peer.ip(), &limits.proxies)).await else {
+        let Some(place) = places.seat(Guest::of(peer.ip(), &limits.proxies)).await else {
             refuse(&stream, &meters);
             continue;
         };

@@ -9,6 +9,9 @@
 //! is kept here for it.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::shares::Prefix;
 
@@ -24,6 +27,18 @@ pub enum Guest {
     Of(Prefix),
     /// A proxy that is configured as one.
     Proxy,
+}
+
+impl Guest {
+    /// Whom a connection from `peer` counts for, where these are the networks of proxies.
+    #[must_use]
+    pub fn of(peer: IpAddr, proxies: &[IpNet]) -> Self {
+        let peer = peer.to_canonical();
+        match proxies.iter().any(|network| network.contains(&peer)) {
+            true => Self::Proxy,
+            false => Self::Of(Prefix::of(peer)),
+        }
+    }
 }
 
 /// Whether a newcomer can sit down.

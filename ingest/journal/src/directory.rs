@@ -4,14 +4,17 @@
 //! ```text
 //! lock                            held by the writer; holds the last incarnation, in hexadecimal
 //! next.blank                      the next segment, allocated and not yet part of the log
+//! held.blank                      an open file without bytes, for the one after
 //! <incarnation>-<offset>.seg      the log, in the order of its names
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+
+use rustix::fs::Dir;
 
 use crate::disk::Disk;
 use crate::layout::{HEADER_BYTES, SegmentName};
@@ -20,6 +23,8 @@ use crate::position::{Incarnation, Position};
 const LOCK: &str = "lock";
 /// The allocated segment that is not part of the log yet.
 pub(crate) const BLANK: &str = "next.blank";
+/// The file for the segment after, open and empty.
+pub(crate) const HELD: &str = "held.blank";
 
 /// The segments of `dir` in the order of the log. A directory that does not exist has none.
 pub(crate) fn segments(dir: &Path) -> io::Result<Vec<SegmentName>> {
@@ -33,6 +38,29 @@ pub(crate) fn segments(dir: &Path) -> io::Result<Vec<SegmentName>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// A directory that is kept open, so that looking into it needs no descriptor.
+#[derive(Debug)]
+pub(crate) struct OpenDirectory {
+    path: PathBuf,
+    entries: Dir,
+}
+
+impl OpenDirectory {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), entries: Dir::new(File::open(path)?)? })
+    }
+
+    /// As [`disk_usage`].
+    pub(crate) fn usage(&mut self) -> io::Result<DiskUsage> {
+        self.entries.rewind();
+        let mut names = Vec::new();
+        for entry in &mut self.entries {
+            names.extend(entry?.file_name().to_str().ok().and_then(SegmentName::parse));
+        }
+        usage_of(&self.path, names)
+    }
 }
 
 /// Makes `dir` and what is missing above it, so that a power cut leaves it there.
@@ -61,8 +89,12 @@ pub struct DiskUsage {
 /// # Errors
 /// When the directory cannot be listed. A segment that goes meanwhile is not an error.
 pub fn disk_usage(dir: &Path) -> io::Result<DiskUsage> {
+    usage_of(dir, segments(dir)?)
+}
+
+fn usage_of(dir: &Path, names: Vec<SegmentName>) -> io::Result<DiskUsage> {
     let mut usage = DiskUsage::default();
-    let names = segments(dir)?.into_iter().map(|name| name.file_name());
+    let names = names.into_iter().map(|name| name.file_name());
     for file_name in names.chain([BLANK.to_owned()]) {
         match fs::metadata(dir.join(file_name)) {
             Ok(metadata) => {

@@ -21,10 +21,13 @@ use crate::error::{CommitError, OpenError};
 use crate::frame::frame_bytes;
 use crate::metrics;
 use crate::position::Position;
+use crate::segment::Extent;
 use crate::writer::{JournalConfig, SyncTask, Visibility, Writer};
 
 /// Between tries to reopen a journal that failed.
 const REOPEN_RETRY: Duration = Duration::from_millis(100);
+/// Of so many tries one is logged: one in ten seconds.
+const REOPEN_TRIES_A_LINE: u32 = 100;
 /// Between looks at a segment's age while nothing is appended, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -181,7 +184,7 @@ impl Shared {
             let outcome = task.run();
             metrics::synced_in(started.elapsed());
             match outcome {
-                Ok(()) => self.succeed(waiters, through),
+                Ok(full) => self.succeed(waiters, through, full),
                 Err(error) => self.fail(waiters, error),
             }
         }
@@ -219,12 +222,12 @@ impl Shared {
         })
     }
 
-    fn succeed(&self, waiters: Vec<Waiter>, through: Position) {
+    fn succeed(&self, waiters: Vec<Waiter>, through: Position, full: Vec<Extent>) {
         {
             let mut state = self.lock();
             state.waiting_bytes -= waiters.iter().map(|waiter| waiter.bytes).sum::<usize>();
             let writer = state.writer.as_mut().expect("only a failure takes the writer away");
-            writer.settle(through.offset);
+            writer.settle(through.offset, full);
         }
         waiters.into_iter().for_each(|waiter| waiter.answer(Ok(())));
     }
@@ -247,7 +250,7 @@ impl Shared {
     }
 
     fn reopen(&self) {
-        loop {
+        for tries in 0_u32.. {
             let config = self.config.journal.clone();
             match Writer::open_with(config, Visibility::Synced, Arc::clone(&self.disk)) {
                 Ok(writer) => {
@@ -255,9 +258,14 @@ impl Shared {
                     self.lock().writer = Some(writer);
                     return;
                 }
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "cannot reopen the journal");
+                Err(error) if tries % REOPEN_TRIES_A_LINE == 0 => {
+                    tracing::error!(
+                        tries,
+                        error = &error as &dyn std::error::Error,
+                        "cannot reopen the journal"
+                    );
                 }
+                Err(_) => {}
             }
             let open = |state: &mut State| !state.is_closed;
             let waited = self.wake.wait_timeout_while(self.lock(), REOPEN_RETRY, open);

@@ -4,6 +4,9 @@
 //! Allocating waits for the file system's journal, faulting 16 MiB in takes some ten milliseconds and
 //! unmapping them half of one: on an event loop these would be pauses that visitors feel. Knows nothing
 //! of records.
+//!
+//! A segment never fails for lack of a descriptor: the next one's is there already, and the one after's is
+//! held ([`Held`]) before it is needed. Where the process has none left, a finished segment's is exchanged for it.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,9 +15,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::directory::disk_usage;
+use crate::directory::OpenDirectory;
 use crate::disk::{Disk, is_full};
-use crate::segment::{Blank, Extent};
+use crate::segment::{Blank, Extent, Held};
 
 /// How long a refusal stands before the disk is asked again: long enough that a full disk costs a
 /// busy writer nothing, short enough that nobody notices when there is room again.
@@ -59,12 +62,52 @@ pub(crate) struct Plan {
     pub(crate) disk: Arc<dyn Disk>,
 }
 
-impl Plan {
-    fn blank(&self) -> Result<Blank, NoBlank> {
-        if disk_usage(&self.dir)?.bytes + self.segment_bytes as u64 > self.quota_bytes {
+/// What the thread has.
+#[derive(Debug)]
+struct Workshop {
+    plan: Plan,
+    directory: OpenDirectory,
+    held: Option<Held>,
+}
+
+impl Workshop {
+    fn new(plan: Plan) -> io::Result<Self> {
+        let directory = OpenDirectory::open(&plan.dir)?;
+        let held = Some(Held::open(&plan.dir)?);
+        Ok(Self { plan, directory, held })
+    }
+
+    fn blank(&mut self) -> Result<Blank, NoBlank> {
+        let Plan { dir, segment_bytes, quota_bytes, prefault, disk } = &self.plan;
+        if self.directory.usage()?.bytes + *segment_bytes as u64 > *quota_bytes {
             return Err(NoBlank::Quota);
         }
-        Ok(Blank::create(&self.dir, self.segment_bytes, self.prefault, &*self.disk)?)
+        let held = self.held.take().map_or_else(|| Held::open(dir), Ok)?;
+        match held.fill(*segment_bytes, *prefault, &**disk) {
+            Ok(blank) => {
+                self.hold();
+                Ok(blank)
+            }
+            Err((error, held)) => {
+                self.held = held;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Cuts a sealed segment, and lets its descriptor go: for the one that is held, if none is.
+    fn finish(&mut self, extent: Extent) {
+        finish(&extent);
+        self.hold();
+        drop(extent);
+        self.hold();
+    }
+
+    fn hold(&mut self) {
+        if self.held.is_none() {
+            // Tried again with every job.
+            self.held = Held::open(&self.plan.dir).ok();
+        }
     }
 }
 
@@ -97,12 +140,13 @@ impl Preparer {
     pub(crate) fn start(plan: Plan) -> io::Result<Self> {
         let (jobs, queue) = sync_channel(JOBS);
         let (ready, blanks) = sync_channel(1);
+        let mut workshop = Workshop::new(plan)?;
         let run = move || {
             for job in queue {
                 match job {
                     // The writer asks for one at a time, so the answer always has its place.
-                    Job::Prepare => drop(ready.try_send(plan.blank())),
-                    Job::Finish(extent) => finish(&extent),
+                    Job::Prepare => drop(ready.try_send(workshop.blank())),
+                    Job::Finish(extent) => workshop.finish(extent),
                 }
             }
         };

@@ -17,13 +17,56 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::directory::BLANK;
+use crate::directory::{BLANK, HELD};
 use crate::disk::Disk;
 use crate::frame::{Checksum, FRAME_HEADER_BYTES, complete_frame, frame_bytes};
 use crate::layout::{
     HEADER_BYTES, HEADER_FIELDS_BYTES, SegmentHeader, SegmentName, TAIL_AT, Tail, TailCodec, USED_AT,
 };
 use crate::mapping::Mapping;
+
+/// An open file without bytes, for a segment to come: whatever happens to the process's descriptors until
+/// then, that segment has its own.
+#[derive(Debug)]
+pub(crate) struct Held {
+    dir: PathBuf,
+    file: File,
+}
+
+impl Held {
+    /// Opens it. It is in nobody's way: it takes no disk and is not part of the log.
+    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(true).open(dir.join(HELD))?;
+        Ok(Held { dir: dir.to_owned(), file })
+    }
+
+    /// Allocates and maps `bytes` (a multiple of the page), and faults its pages in if told to. What a
+    /// failed try took of the disk is given back, and so is the file.
+    pub(crate) fn fill(
+        self,
+        bytes: usize,
+        prefault: bool,
+        disk: &dyn Disk,
+    ) -> Result<Blank, (io::Error, Option<Self>)> {
+        let (held, path) = (self.dir.join(HELD), self.dir.join(BLANK));
+        let filled = fs::rename(&held, &path).and_then(|()| {
+            disk.allocate(&self.file, bytes as u64)?;
+            let mapping = Mapping::new(&self.file, bytes)?;
+            if prefault {
+                mapping.prefault()?;
+            }
+            Ok(mapping)
+        });
+        match filled {
+            Ok(mapping) => Ok(Blank { path, file: self.file, mapping }),
+            Err(error) => {
+                let given_back = self.file.set_len(0).and_then(|()| fs::rename(&path, &held));
+                Err((error, given_back.ok().map(|()| self)))
+            }
+        }
+    }
+}
 
 /// A file of a segment's size that is not part of the log yet.
 #[derive(Debug)]
@@ -34,28 +77,6 @@ pub(crate) struct Blank {
 }
 
 impl Blank {
-    /// Allocates and maps `bytes` (a multiple of the page), and faults its pages in if told to. What a
-    /// failed try made is removed.
-    pub(crate) fn create(dir: &Path, bytes: usize, prefault: bool, disk: &dyn Disk) -> io::Result<Self> {
-        let path = dir.join(BLANK);
-        let made = Self::create_at(&path, bytes, prefault, disk);
-        if made.is_err() {
-            // Best effort: the next try truncates whatever is left.
-            let _ = fs::remove_file(&path);
-        }
-        made
-    }
-
-    fn create_at(path: &Path, bytes: usize, prefault: bool, disk: &dyn Disk) -> io::Result<Self> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
-        disk.allocate(&file, bytes as u64)?;
-        let mapping = Mapping::new(&file, bytes)?;
-        if prefault {
-            mapping.prefault()?;
-        }
-        Ok(Blank { path: path.to_owned(), file, mapping })
-    }
-
     /// Writes the header and gives the file its name: from here on readers see it.
     ///
     /// The header comes first, so a segment with a name has a header, whenever the process dies.

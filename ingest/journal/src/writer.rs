@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::directory::{self, BLANK, WriterLock, segments, trim};
+use crate::directory::{self, BLANK, HELD, WriterLock, segments, trim};
 use crate::disk::{Disk, OsDisk};
 use crate::error::{AppendError, OpenError};
 use crate::frame::frame_bytes;
@@ -63,6 +63,8 @@ pub struct Writer {
     begun: Option<Instant>,
     preparer: Preparer,
     disk: Arc<dyn Disk>,
+    /// The directory, open: to sync it no descriptor is needed.
+    opened: Arc<File>,
     /// Full segments that the next sync must cover; only with [`Visibility::Synced`].
     rolled: Vec<Extent>,
     /// Everything below is synced.
@@ -107,6 +109,7 @@ impl Writer {
             prefault: visibility == Visibility::Appended,
             disk: Arc::clone(&disk),
         };
+        let opened = Arc::new(File::open(&dir)?);
         let mut writer = Writer {
             dir,
             incarnation: Incarnation::mint(previous),
@@ -117,6 +120,7 @@ impl Writer {
             begun: None,
             preparer: Preparer::start(plan)?,
             disk,
+            opened,
             rolled: Vec::new(),
             synced: 0,
             is_dir_dirty: false,
@@ -252,16 +256,22 @@ impl Writer {
             Visibility::Synced => Ok(self.sync_task()),
         };
         let synced = task.and_then(|task| task.run());
-        match &synced {
-            Ok(()) => self.settle(self.next_position().offset),
-            Err(_) => self.has_failed = true,
+        match synced {
+            Ok(full) => {
+                self.settle(self.next_position().offset, full);
+                Ok(())
+            }
+            Err(error) => {
+                self.has_failed = true;
+                Err(error)
+            }
         }
-        synced
     }
 
-    /// Takes note that every record below `offset` is on the disk.
-    pub(crate) fn settle(&mut self, offset: u64) {
+    /// Takes note that every record below `offset` is on the disk, and what of it stands in full segments.
+    pub(crate) fn settle(&mut self, offset: u64, full: Vec<Extent>) {
         self.synced = offset;
+        full.into_iter().for_each(|full| self.preparer.finish(full));
     }
 
     /// Syncs the segments that were rolled and given up since the last sync. Opening them again
@@ -286,7 +296,7 @@ impl Writer {
         SyncTask {
             rolled: std::mem::take(&mut self.rolled),
             active: self.active.as_ref().map(Active::extent),
-            dir: std::mem::take(&mut self.is_dir_dirty).then(|| self.dir.clone()),
+            dir: std::mem::take(&mut self.is_dir_dirty).then(|| Arc::clone(&self.opened)),
             disk: Arc::clone(&self.disk),
         }
     }
@@ -305,16 +315,20 @@ impl Drop for Writer {
             finish(&active.extent());
         }
         self.preparer.stop();
-        // Best effort: the next writer removes it too.
-        let _ = fs::remove_file(self.dir.join(BLANK));
+        // Best effort: the next writer removes them too.
+        for name in [BLANK, HELD] {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
     }
 }
 
 /// Brings a directory into the state a new incarnation expects, and returns the last one in it.
 fn tidy(dir: &std::path::Path) -> io::Result<Option<Incarnation>> {
-    match fs::remove_file(dir.join(BLANK)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    for name in [BLANK, HELD] {
+        match fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
     }
     let names = segments(dir)?;
     for (at, name) in names.iter().enumerate() {
@@ -332,26 +346,25 @@ fn tidy(dir: &std::path::Path) -> io::Result<Option<Incarnation>> {
 pub(crate) struct SyncTask {
     rolled: Vec<Extent>,
     active: Option<Extent>,
-    dir: Option<PathBuf>,
+    dir: Option<Arc<File>>,
     disk: Arc<dyn Disk>,
 }
 
 impl SyncTask {
-    /// Syncs, and publishes what is then on the disk. After an error nothing is published that was
-    /// not before the failing file.
-    pub(crate) fn run(self) -> io::Result<()> {
+    /// Syncs, and publishes what is then on the disk; returns the full segments. After an error nothing is
+    /// published that was not before the failing file.
+    pub(crate) fn run(self) -> io::Result<Vec<Extent>> {
         if let Some(dir) = self.dir {
-            self.disk.sync_dir(&File::open(dir)?)?;
+            self.disk.sync_dir(&dir)?;
         }
         for full in &self.rolled {
             self.disk.sync_file(full.segment.file())?;
             full.publish(true);
-            finish(full);
         }
         if let Some(active) = &self.active {
             self.disk.sync_file(active.segment.file())?;
             active.publish(false);
         }
-        Ok(())
+        Ok(self.rolled)
     }
 }

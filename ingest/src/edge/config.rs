@@ -31,6 +31,9 @@ pub struct EdgeConfig {
     pub head_timeout: Duration,
     /// Connections at a time, for each thread.
     pub connections_max: usize,
+    /// The part of them that one network (/24 or /48) may have, in percent; beyond it its own longest idle
+    /// connection is closed for its next one.
+    pub connections_share_percent: usize,
     /// Time for the connections that are open when the edge stops.
     pub drain_timeout: Duration,
     /// Networks of proxies whose `X-Forwarded-For` counts; empty: the client is who connects.
@@ -67,6 +70,7 @@ impl EdgeConfig {
             head_bytes_max: 16 << 10,
             head_timeout: Duration::from_secs(15),
             connections_max: 20_000,
+            connections_share_percent: 25,
             drain_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
             cookie: CookieConfig::default(),

@@ -16,12 +16,12 @@ use hyper::{
     service::{Service, service_fn},
 };
 use tokio::io::AsyncWriteExt as _;
-use whence_runtime::http::Refusal;
+use whence_runtime::http::{Noticed, Refusal};
 
 use super::{
     answer::{self, Answer},
     http2::{Ended, Frames, Silence},
-    places::{Order, Place},
+    places::{Order, Place, Why},
     redirector::Request as Asked,
     server::Core,
     stream::{ClientStream, PlainWire},
@@ -43,6 +43,7 @@ struct Visit {
 impl Core {
     pub(super) async fn plain(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
         let stream = ClientStream::new(PlainWire::new(stream), Rc::clone(&self.memory));
+        let stream = Noticed::new(stream, self.noticing(&place));
         let visit = Visit { peer, seat: place.seat(), is_secure: false, silence: None };
         let connection = pin!(self.http1.serve_connection(stream, self.service(visit)));
         let ended = self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
@@ -71,6 +72,7 @@ impl Core {
                 let silence = Silence::new(self.limits.head_bytes_max);
                 visit.silence = Some(silence.clone());
                 let frames = Frames::new(TlsWire(stream), Rc::clone(&self.memory), silence.clone());
+                let frames = Noticed::new(frames, self.noticing(&place));
                 let connection = pin!(self.http2.serve_connection(frames, self.service(visit)));
                 let ended =
                     self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
@@ -80,12 +82,20 @@ impl Core {
             Some(CHALLENGE_PROTOCOL) => drop(within(&place, stream.shutdown()).await),
             _ => {
                 let stream = ClientStream::new(TlsWire(stream), Rc::clone(&self.memory));
+                let stream = Noticed::new(stream, self.noticing(&place));
                 let connection = pin!(self.http1.serve_connection(stream, self.service(visit)));
                 let ended =
                     self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
                 self.note_http1(ended);
             }
         }
+    }
+
+    /// What tells the place that something has begun on its connection. A handshake has not: who is slow at it is
+    /// idle.
+    fn noticing(&self, place: &Place) -> impl Fn() + use<> {
+        let (places, seat) = (Rc::clone(&self.places), place.seat());
+        move || places.begun(seat)
     }
 
     /// Serves a connection as long as its place says. `finish` tells it to take no further requests.
@@ -108,8 +118,18 @@ impl Core {
                     is_told = true;
                     finish(connection.as_mut());
                 }
-                Order::Leave => {
-                    self.worker.borrow_mut().meters().connections_silent.increment(1);
+                Order::Leave(why) => {
+                    // What has arrived already is answered still.
+                    if !is_heard && let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                        return Poll::Ready(ended);
+                    }
+                    {
+                        let mut worker = self.worker.borrow_mut();
+                        match why {
+                            Why::Silent => worker.meters().connections_silent.increment(1),
+                            Why::Displaced => worker.meters().connections_displaced.increment(1),
+                        }
+                    }
                     // Its protocol may have a farewell, for which there is one turn.
                     finish(connection.as_mut());
                     let _ = connection.as_mut().poll(context);
@@ -184,7 +204,7 @@ impl Core {
 async fn within<F: Future>(place: &Place, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match place.order(context) {
-        Order::Leave => Poll::Ready(None),
+        Order::Leave(_) => Poll::Ready(None),
         Order::GoOn | Order::Drain => future.as_mut().poll(context).map(Some),
     })
     .await

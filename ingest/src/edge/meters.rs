@@ -76,6 +76,8 @@ pub struct Meters {
     pub connections_refused: Counter,
     /// Connections that were closed because no request came in time.
     pub connections_silent: Counter,
+    /// Idle connections that were closed for newcomers.
+    pub connections_displaced: Counter,
     /// Failed accepts.
     pub accept_errors: Counter,
 }
@@ -123,6 +125,7 @@ impl Meters {
             handshakes_failed: handshakes("failed"),
             connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
             connections_silent: metrics::counter!("whence_edge_connections_silent_total"),
+            connections_displaced: metrics::counter!("whence_edge_connections_displaced_total"),
             accept_errors: metrics::counter!("whence_edge_accept_errors_total"),
         }
     }
@@ -228,6 +231,10 @@ fn describe() {
     describe_counter!(
         "whence_edge_connections_refused_total",
         "Connections answered 503 because the core had no place"
+    );
+    describe_counter!(
+        "whence_edge_connections_displaced_total",
+        "Idle connections closed so that a new one had a place"
     );
     describe_counter!(
         "whence_edge_connections_silent_total",

@@ -6,6 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, Uri, Version, header::HeaderValue};
+use ipnet::IpNet;
 use rand::{Rng, rngs::StdRng};
 use whence_schemas::{
     event::{Mode, Verdict},
@@ -100,6 +101,12 @@ impl Redirector {
         let day = shared.hasher.keys_at(shared.clock.now());
         let keys = Cache::new(Arc::clone(&shared.keys));
         Redirector { shared, keys, agents, recorder, random, day, meters: Meters::new(), passed: Vec::new() }
+    }
+
+    /// Networks of proxies.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> &[IpNet] {
+        &self.shared.trusted_proxies
     }
 
     /// What is due once a second.

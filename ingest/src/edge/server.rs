@@ -21,6 +21,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use whence_runtime::{descriptors, seats::Guest, seldom};
 
 use super::{
     http2::{LocalExecutor, http2},
@@ -43,6 +44,8 @@ const REFUSAL: &[u8] =
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) connections_max: usize,
+    /// The part of them that one network may have.
+    pub(super) share_percent: usize,
     pub(super) head_bytes_max: usize,
     pub(super) head_timeout: Duration,
     pub(super) drain_timeout: Duration,
@@ -72,18 +75,20 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) -> usize {
     let core = Rc::new(Core {
-        places: Places::new(limits.connections_max, limits.head_timeout),
+        places: Places::new(limits.connections_max, limits.share_percent, limits.head_timeout),
         http1: http1(limits),
         http2: http2(limits.head_bytes_max),
         secure,
         limits,
         worker: RefCell::new(worker),
         memory: read_memory(),
+        newcomer: RefCell::default(),
     });
     let ticking = [spawn_local(tick(Rc::clone(&core))), spawn_local(step(Rc::clone(&core)))];
     let stopped = shutdown.run_until_cancelled(accept(&listeners, &core)).await;
     debug_assert!(stopped.is_none(), "accepting does not end by itself");
-    core.welcome_waiting(&listeners);
+    core.seat_newcomer().await;
+    core.welcome_waiting(&listeners).await;
     drop(listeners);
     core.places.drain();
     let is_empty = timeout(limits.drain_timeout, core.places.emptied()).await.is_ok();
@@ -117,6 +122,8 @@ pub(super) struct Core {
     pub(super) limits: Limits,
     pub(super) worker: RefCell<Worker>,
     pub(super) memory: ReadMemory,
+    /// Accepted, and without a seat yet.
+    newcomer: RefCell<Option<(TcpStream, SocketAddr, Door)>>,
 }
 
 async fn tick(core: Rc<Core>) {
@@ -145,10 +152,13 @@ async fn accept(listeners: &Listeners, core: &Rc<Core>) -> Infallible {
         // Those who are there already get their turns during a flood of newcomers, too.
         consume_budget().await;
         match listeners.accept().await {
-            Ok((stream, peer, door)) => core.welcome(stream, peer, door),
+            Ok((stream, peer, door)) => core.welcome(stream, peer, door).await,
             Err(error) => {
                 core.worker.borrow_mut().meters().accept_errors.increment(1);
-                tracing::warn!(%error, "accept failed");
+                seldom!(warn, %error, "accept failed");
+                if descriptors::are_exhausted(&error) {
+                    core.places.make_room();
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -157,10 +167,10 @@ async fn accept(listeners: &Listeners, core: &Rc<Core>) -> Infallible {
 
 impl Core {
     /// Who has connected already is answered still: as many as can have waited.
-    fn welcome_waiting(self: &Rc<Self>, listeners: &Listeners) {
+    async fn welcome_waiting(self: &Rc<Self>, listeners: &Listeners) {
         for _ in 0..BACKLOG {
             match listeners.accept_waiting() {
-                Ok((stream, peer, door)) => self.welcome(stream, peer, door),
+                Ok((stream, peer, door)) => self.welcome(stream, peer, door).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Others than this one may be there still.
                 Err(_) => self.worker.borrow_mut().meters().accept_errors.increment(1),
@@ -168,15 +178,21 @@ impl Core {
         }
     }
 
-    fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
-        match (self.places.take(), door) {
+    async fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
+        self.newcomer.replace(Some((stream, peer, door)));
+        self.seat_newcomer().await;
+    }
+
+    /// Dropping the future loses none: who has no seat yet is the newcomer still.
+    async fn seat_newcomer(self: &Rc<Self>) {
+        let Some(peer) = self.newcomer.borrow().as_ref().map(|(_, peer, _)| peer.ip()) else { return };
+        let guest = Guest::of(peer, self.worker.borrow().trusted_proxies());
+        let place = self.places.seat(guest).await;
+        let Some((stream, _, door)) = self.newcomer.take() else { return };
+        match (place, door) {
             (None, _) => self.refuse(stream, door),
-            (Some(place), Door::Plain) => {
-                drop(spawn_local(Rc::clone(self).plain(stream, peer.ip(), place)));
-            }
-            (Some(place), Door::Secure) => {
-                drop(spawn_local(Rc::clone(self).secure(stream, peer.ip(), place)));
-            }
+            (Some(place), Door::Plain) => drop(spawn_local(Rc::clone(self).plain(stream, peer, place))),
+            (Some(place), Door::Secure) => drop(spawn_local(Rc::clone(self).secure(stream, peer, place))),
         }
     }
 

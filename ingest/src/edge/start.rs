@@ -162,6 +162,7 @@ pub fn start(
     let mut handle = EdgeHandle { local_addr, secure_addr, stop: stop.clone(), cores: Vec::new() };
     let limits = Limits {
         connections_max: config.connections_max,
+        share_percent: config.connections_share_percent,
         head_bytes_max: config.head_bytes_max,
         head_timeout: config.head_timeout,
         drain_timeout: config.drain_timeout,

@@ -91,6 +91,12 @@ impl Worker {
         &mut self.redirector.meters
     }
 
+    /// Networks of proxies.
+    #[must_use]
+    pub fn trusted_proxies(&self) -> &[IpNet] {
+        self.redirector.trusted_proxies()
+    }
+
     /// What is due once a second.
     pub fn tick(&mut self) {
         self.redirector.tick();

@@ -134,6 +134,16 @@ impl Edge {
         stream
     }
 
+    /// A connection from the network `127.NETWORK.0.0/24`.
+    pub fn connect_from(&self, network: u8) -> TcpStream {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, network, 0, 1], 0)).into()).unwrap();
+        socket.connect(&self.address.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
     /// Sends these bytes on a connection of their own and reads the answer to them.
     pub fn send(&self, request: &[u8]) -> Reply {
         let mut stream = self.connect();

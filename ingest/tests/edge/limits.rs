@@ -100,22 +100,3 @@ fn a_head_that_does_not_end_and_a_silent_connection_are_closed() {
     assert_eq!(read_to_end(&mut idle), "");
     assert_eq!(edge.clicks().len(), 1);
 }
-
-#[test]
-fn connections_without_a_place_are_told_so_and_places_come_back() {
-    let edge = Edge::start_with(|config| config.connections_max = 2);
-    let mut seated = [edge.connect(), edge.connect()];
-    for stream in &mut seated {
-        stream.write_all(get("/abc", &[]).as_bytes()).unwrap();
-        assert_eq!(Reply::read(stream, false).status(), 302);
-    }
-    let mut third = edge.connect();
-    let text = read_to_end(&mut third);
-    assert!(text.starts_with("HTTP/1.1 503 ") && text.contains("retry-after: 1\r\n"), "{text}");
-    drop(seated);
-    eventually("a place again", || {
-        let mut stream = edge.connect();
-        let sent = stream.write_all(get("/abc", &["Connection: close"]).as_bytes());
-        sent.is_ok() && read_to_end(&mut stream).starts_with("HTTP/1.1 302 ")
-    });
-}

@@ -12,6 +12,7 @@ mod limits;
 mod open_redirect;
 mod parting;
 mod passing;
+mod places;
 mod refusal;
 mod registry;
 mod secure;

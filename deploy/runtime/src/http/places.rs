@@ -1,16 +1,13 @@
 //! The places of one listener whose connections run on many threads.
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::seats::{Guest, Seating, Seats};
-use crate::shares::Prefix;
 
 /// Whoever is told to leave does so in its next turn. A newcomer that waits longer than this for it is refused:
 /// the threads have no time for it either.
@@ -103,15 +100,5 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.places.lock().leave(self.seat);
         self.places.left.notify_one();
-    }
-}
-
-/// Whom a connection from this address counts for.
-#[must_use]
-pub(super) fn guest(address: IpAddr, proxies: &[IpNet]) -> Guest {
-    let address = address.to_canonical();
-    match proxies.iter().any(|network| network.contains(&address)) {
-        true => Guest::Proxy,
-        false => Guest::Of(Prefix::of(address)),
     }
 }
