@@ -4,7 +4,7 @@
 //! ```text
 //! lock                            held by the writer; holds the last incarnation, in hexadecimal
 //! next.blank                      the next segment, allocated and not yet part of the log
-//! held.blank                      an open file without bytes, for the one after
+//! held-1.blank, held-2.blank      open files without bytes, for those after
 //! <incarnation>-<offset>.seg      the log, in the order of its names
 //! ```
 
@@ -23,8 +23,8 @@ use crate::position::{Incarnation, Position};
 const LOCK: &str = "lock";
 /// The allocated segment that is not part of the log yet.
 pub(crate) const BLANK: &str = "next.blank";
-/// The file for the segment after, open and empty.
-pub(crate) const HELD: &str = "held.blank";
+/// Files for segments after that, open and empty.
+pub(crate) const HELD: [&str; 2] = ["held-1.blank", "held-2.blank"];
 
 /// The segments of `dir` in the order of the log. A directory that does not exist has none.
 pub(crate) fn segments(dir: &Path) -> io::Result<Vec<SegmentName>> {

@@ -5,8 +5,8 @@
 //! unmapping them half of one: on an event loop these would be pauses that visitors feel. Knows nothing
 //! of records.
 //!
-//! A segment never fails for lack of a descriptor: the next one's is there already, and the one after's is
-//! held ([`Held`]) before it is needed. Where the process has none left, a finished segment's is exchanged for it.
+//! A segment never fails for lack of a descriptor: the next one's is there already, and those of the ones after
+//! are held ([`Held`]) before they are needed. Where the process has none left, a finished segment's is exchanged.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::directory::OpenDirectory;
+use crate::directory::{HELD, OpenDirectory};
 use crate::disk::{Disk, is_full};
 use crate::segment::{Blank, Extent, Held};
 
@@ -67,13 +67,14 @@ pub(crate) struct Plan {
 struct Workshop {
     plan: Plan,
     directory: OpenDirectory,
-    held: Option<Held>,
+    /// As many as there are names in [`HELD`], where there are descriptors for them.
+    held: Vec<Held>,
 }
 
 impl Workshop {
     fn new(plan: Plan) -> io::Result<Self> {
         let directory = OpenDirectory::open(&plan.dir)?;
-        let held = Some(Held::open(&plan.dir)?);
+        let held = HELD.into_iter().map(|name| Held::open(&plan.dir, name)).collect::<Result<_, _>>()?;
         Ok(Self { plan, directory, held })
     }
 
@@ -82,14 +83,14 @@ impl Workshop {
         if self.directory.usage()?.bytes + *segment_bytes as u64 > *quota_bytes {
             return Err(NoBlank::Quota);
         }
-        let held = self.held.take().map_or_else(|| Held::open(dir), Ok)?;
+        let held = self.held.pop().map_or_else(|| Held::open(dir, HELD[0]), Ok)?;
         match held.fill(*segment_bytes, *prefault, &**disk) {
             Ok(blank) => {
                 self.hold();
                 Ok(blank)
             }
             Err((error, held)) => {
-                self.held = held;
+                self.held.extend(held);
                 Err(error.into())
             }
         }
@@ -103,11 +104,11 @@ impl Workshop {
         self.hold();
     }
 
+    /// What does not succeed is tried again with every job.
     fn hold(&mut self) {
-        if self.held.is_none() {
-            // Tried again with every job.
-            self.held = Held::open(&self.plan.dir).ok();
-        }
+        let is_missing = |name: &&str| self.held.iter().all(|held| held.name() != *name);
+        let missing: Vec<_> = HELD.into_iter().filter(is_missing).collect();
+        self.held.extend(missing.into_iter().map_while(|name| Held::open(&self.plan.dir, name).ok()));
     }
 }
 

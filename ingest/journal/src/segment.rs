@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::directory::{BLANK, HELD};
+use crate::directory::BLANK;
 use crate::disk::Disk;
 use crate::frame::{Checksum, FRAME_HEADER_BYTES, complete_frame, frame_bytes};
 use crate::layout::{
@@ -30,15 +30,20 @@ use crate::mapping::Mapping;
 #[derive(Debug)]
 pub(crate) struct Held {
     dir: PathBuf,
+    name: &'static str,
     file: File,
 }
 
 impl Held {
-    /// Opens it. It is in nobody's way: it takes no disk and is not part of the log.
-    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
+    /// Opens it by this name. It is in nobody's way: it takes no disk and is not part of the log.
+    pub(crate) fn open(dir: &Path, name: &'static str) -> io::Result<Self> {
         let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(true).open(dir.join(HELD))?;
-        Ok(Held { dir: dir.to_owned(), file })
+        let file = options.read(true).write(true).create(true).truncate(true).open(dir.join(name))?;
+        Ok(Held { dir: dir.to_owned(), name, file })
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Allocates and maps `bytes` (a multiple of the page), and faults its pages in if told to. What a
@@ -49,7 +54,7 @@ impl Held {
         prefault: bool,
         disk: &dyn Disk,
     ) -> Result<Blank, (io::Error, Option<Self>)> {
-        let (held, path) = (self.dir.join(HELD), self.dir.join(BLANK));
+        let (held, path) = (self.dir.join(self.name), self.dir.join(BLANK));
         let filled = fs::rename(&held, &path).and_then(|()| {
             disk.allocate(&self.file, bytes as u64)?;
             let mapping = Mapping::new(&self.file, bytes)?;
@@ -102,8 +107,9 @@ impl Blank {
 pub(crate) struct Segment {
     pub(crate) name: SegmentName,
     tail: TailCodec,
-    file: File,
     mapping: Mapping,
+    /// Dropped last: whoever wants its descriptor has not to wait for the unmapping then.
+    file: File,
 }
 
 impl Segment {

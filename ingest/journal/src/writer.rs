@@ -316,7 +316,7 @@ impl Drop for Writer {
         }
         self.preparer.stop();
         // Best effort: the next writer removes them too.
-        for name in [BLANK, HELD] {
+        for name in HELD.into_iter().chain([BLANK]) {
             let _ = fs::remove_file(self.dir.join(name));
         }
     }
@@ -324,7 +324,7 @@ impl Drop for Writer {
 
 /// Brings a directory into the state a new incarnation expects, and returns the last one in it.
 fn tidy(dir: &std::path::Path) -> io::Result<Option<Incarnation>> {
-    for name in [BLANK, HELD] {
+    for name in HELD.into_iter().chain([BLANK]) {
         match fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

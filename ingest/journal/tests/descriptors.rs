@@ -17,6 +17,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig, Writer};
 
 const RECORD: &[u8] = &[7; 1000];
+/// Of a listener that has no descriptor for a newcomer.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Takes every descriptor that there is, as a flood of connections does.
@@ -76,11 +78,11 @@ fn segments_follow_each_other_when_the_process_has_no_descriptor_left() {
     let is_over = Over(AtomicBool::new(false));
     let records = 10 * SEGMENT_BYTES as usize / RECORD.len();
     thread::scope(|scope| {
-        // What becomes free is taken at once.
+        // What becomes free is taken, as by listeners that pause when there is none.
         scope.spawn(|| {
             while !is_over.0.load(Ordering::Relaxed) {
                 take_all(&mut taken);
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(ACCEPT_PAUSE);
             }
         });
         let _over = OverAtTheEnd(&is_over);
