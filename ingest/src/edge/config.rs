@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{agents::AgentListError, tls::CertificateStore, visitor::CookieConfig};
+use super::{agents::AgentListError, proxies::ForwardedHeader, tls::CertificateStore, visitor::CookieConfig};
 
 /// An edge's settings.
 #[derive(Clone, Debug)]
@@ -36,8 +36,12 @@ pub struct EdgeConfig {
     pub connections_share_percent: usize,
     /// Time for the connections that are open when the edge stops.
     pub drain_timeout: Duration,
-    /// Networks of proxies whose `X-Forwarded-For` counts; empty: the client is who connects.
+    /// Networks of proxies whose headers on forwarded clients count; empty: the client is who connects.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header that they write.
+    pub forwarded_header: ForwardedHeader,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// The visitor cookie, for programs that have it.
     pub cookie: CookieConfig,
     /// A list of user agents to be used instead of the built-in one: lines of a tag, a tab and a regular
@@ -73,6 +77,8 @@ impl EdgeConfig {
             connections_share_percent: 25,
             drain_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
+            proxy_protocol_from: Vec::new(),
             cookie: CookieConfig::default(),
             agents_path: None,
         }

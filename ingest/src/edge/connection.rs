@@ -22,9 +22,10 @@ use super::{
     answer::{self, Answer},
     http2::{Ended, Frames, Silence},
     places::{Order, Place, Why},
+    proxy_header::{self, ProxyRefusal},
     redirector::Request as Asked,
     server::Core,
-    stream::{ClientStream, PlainWire},
+    stream::{ClientStream, PlainWire, Wire},
     tls::{
         HTTP_2,
         store::CHALLENGE_PROTOCOL,
@@ -42,22 +43,30 @@ struct Visit {
 
 impl Core {
     pub(super) async fn plain(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
-        let stream = ClientStream::new(PlainWire::new(stream), Rc::clone(&self.memory));
-        let stream = Noticed::new(stream, self.noticing(&place));
-        let visit = Visit { peer, seat: place.seat(), is_secure: false, silence: None };
-        let connection = pin!(self.http1.serve_connection(stream, self.service(visit)));
-        let ended = self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
-        self.note_http1(ended);
+        if self.is_introduced(peer) {
+            return Box::pin(self.introduced(stream, peer, place)).await;
+        }
+        self.http1(ClientStream::new(PlainWire::new(stream), Rc::clone(&self.memory)), peer, false, &place)
+            .await;
+    }
+
+    /// A plain connection of a proxy that says whom it is for.
+    async fn introduced(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+        let Some((stream, peer, read)) = self.introduction(stream, peer, &place).await else { return };
+        let stream = ClientStream::begun(PlainWire::registered(stream), Rc::clone(&self.memory), read);
+        self.http1(stream, peer, false, &place).await;
     }
 
     pub(super) async fn secure(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
         let Some(acceptor) = &self.secure else { return };
-        let stream = match tokio::net::TcpStream::from_std(stream) {
-            Ok(stream) => stream,
-            Err(error) => return tracing::debug!(%error, "cannot register a connection"),
+        let begun = if self.is_introduced(peer) {
+            self.introduction(stream, peer, &place).await
+        } else {
+            registered(stream).map(|stream| (stream, peer, Vec::new()))
         };
+        let Some((stream, peer, read)) = begun else { return };
         // A handshake is silence: what it may take is the place's business.
-        let handshake = acceptor.accept(Begun::new(stream, Vec::new()));
+        let handshake = acceptor.accept(Begun::new(stream, read));
         let mut stream = match within(&place, handshake).await {
             Some(Ok(stream)) => stream,
             Some(Err(error)) => {
@@ -66,13 +75,13 @@ impl Core {
             }
             None => return self.worker.borrow_mut().meters().handshakes_slow.increment(1),
         };
-        let mut visit = Visit { peer, seat: place.seat(), is_secure: true, silence: None };
         match stream.get_ref().1.alpn_protocol() {
             Some(HTTP_2) => {
                 let silence = Silence::new(self.limits.head_bytes_max);
-                visit.silence = Some(silence.clone());
                 let frames = Frames::new(TlsWire(stream), Rc::clone(&self.memory), silence.clone());
                 let frames = Noticed::new(frames, self.noticing(&place));
+                let visit =
+                    Visit { peer, seat: place.seat(), is_secure: true, silence: Some(silence.clone()) };
                 let connection = pin!(self.http2.serve_connection(frames, self.service(visit)));
                 let ended =
                     self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
@@ -82,11 +91,50 @@ impl Core {
             Some(CHALLENGE_PROTOCOL) => drop(within(&place, stream.shutdown()).await),
             _ => {
                 let stream = ClientStream::new(TlsWire(stream), Rc::clone(&self.memory));
-                let stream = Noticed::new(stream, self.noticing(&place));
-                let connection = pin!(self.http1.serve_connection(stream, self.service(visit)));
-                let ended =
-                    self.attend(&place, connection, |connection| connection.graceful_shutdown()).await;
-                self.note_http1(ended);
+                self.http1(stream, peer, true, &place).await;
+            }
+        }
+    }
+
+    async fn http1<W: Wire>(
+        self: &Rc<Self>,
+        stream: ClientStream<W>,
+        peer: IpAddr,
+        is_secure: bool,
+        place: &Place,
+    ) {
+        let stream = Noticed::new(stream, self.noticing(place));
+        let visit = Visit { peer, seat: place.seat(), is_secure, silence: None };
+        let connection = pin!(self.http1.serve_connection(stream, self.service(visit)));
+        let ended = self.attend(place, connection, |connection| connection.graceful_shutdown()).await;
+        if let Err(error) = ended {
+            if let Some(refusal) = Refusal::of(&error) {
+                self.worker.borrow_mut().meters().refused(refusal);
+            }
+            // Clients that vanish or talk nonsense are daily life.
+            tracing::debug!(%error, "connection ended early");
+        }
+    }
+
+    /// Whether this peer says whom it is for.
+    fn is_introduced(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.introducing.iter().any(|network| network.contains(&peer))
+    }
+
+    /// Reads whom a connection is for, and what has come behind that.
+    async fn introduction(
+        &self,
+        stream: TcpStream,
+        peer: IpAddr,
+        place: &Place,
+    ) -> Option<(tokio::net::TcpStream, IpAddr, Vec<u8>)> {
+        let mut stream = registered(stream)?;
+        match within(place, proxy_header::read(&mut stream, peer)).await.flatten() {
+            Some((address, read)) => Some((stream, address, read)),
+            None => {
+                ProxyRefusal::Missing.count();
+                None
             }
         }
     }
@@ -142,16 +190,6 @@ impl Core {
         .await
     }
 
-    fn note_http1(&self, ended: hyper::Result<()>) {
-        if let Err(error) = ended {
-            if let Some(refusal) = Refusal::of(&error) {
-                self.worker.borrow_mut().meters().refused(refusal);
-            }
-            // Clients that vanish or talk nonsense are daily life.
-            tracing::debug!(%error, "connection ended early");
-        }
-    }
-
     fn note_http2(&self, ended: hyper::Result<()>, silence: &Silence) {
         if let Err(error) = ended {
             if let Some(ended) = Ended::of(&error, silence) {
@@ -198,6 +236,11 @@ impl Core {
             ready(Ok(answer))
         })
     }
+}
+
+fn registered(stream: TcpStream) -> Option<tokio::net::TcpStream> {
+    let registered = tokio::net::TcpStream::from_std(stream);
+    registered.inspect_err(|error| tracing::debug!(%error, "cannot register a connection")).ok()
 }
 
 /// What `future` gives, unless its place was silent for too long before.

@@ -208,6 +208,10 @@ fn describe() {
     );
     describe_counter!("whence_edge_heads_refused_total", "Requests that the HTTP parser refused, by reason");
     describe_counter!(
+        "whence_edge_proxy_headers_refused_total",
+        "Connections with a header of the PROXY protocol that may not have one, or without one that must, by reason"
+    );
+    describe_counter!(
         "whence_edge_http2_ended_total",
         "Connections of HTTP/2 that were ended for what their client did, by reason"
     );

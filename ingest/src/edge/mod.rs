@@ -10,6 +10,7 @@
 //! | `heads` | what clients send unencoded, encoded before it is parsed |
 //! | `places` | places for connections |
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
+//! | `proxy_header` | whom a proxy connects for |
 //! | [`target`], [`query`], [`proxies`], [`visitor`], [`verdict`] | what a request says |
 //! | [`agents`], [`agent_cache`] | what user agents are |
 //! | [`address`] | hashes of addresses and visitors |
@@ -39,6 +40,7 @@ pub mod links;
 pub mod meters;
 mod places;
 pub mod proxies;
+mod proxy_header;
 pub mod query;
 pub mod record;
 pub mod recorder;
@@ -55,6 +57,7 @@ pub mod worker;
 pub use address::AddressHasher;
 pub use config::{EdgeConfig, EdgeError, SecureConfig};
 pub use links::{LinkTable, TableLimits};
+pub use proxies::ForwardedHeader;
 pub use start::{EdgeHandle, Parts, Stopped, start};
 pub use visitor::CookieConfig;
 pub use worker::Clock;

@@ -42,7 +42,7 @@ pub struct Request<'a> {
     pub headers: HeaderMap,
     /// Who connected.
     pub peer: IpAddr,
-    /// Whether it came over TLS.
+    /// Whether this connection is one of TLS.
     pub is_secure: bool,
 }
 
@@ -57,6 +57,8 @@ pub struct Asker {
     pub judgement: Judgement,
     /// The client's address.
     pub address: AddressHashes,
+    /// Whether the client spoke https.
+    pub is_https: bool,
 }
 
 impl Asker {
@@ -105,8 +107,14 @@ impl Redirector {
 
     /// Networks of proxies.
     #[must_use]
-    pub fn trusted_proxies(&self) -> &[IpNet] {
-        &self.shared.trusted_proxies
+    pub fn proxies(&self) -> &[IpNet] {
+        &self.shared.proxies
+    }
+
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn proxy_protocol_from(&self) -> &Arc<[IpNet]> {
+        &self.shared.proxy_protocol_from
     }
 
     /// What is due once a second.
@@ -127,10 +135,17 @@ impl Redirector {
         if !self.day.are_of(at) {
             self.day = self.shared.hasher.keys_at(at);
         }
-        let client = proxies::client(request.peer, &request.headers, &self.shared.trusted_proxies);
+        let Shared { trusted_proxies, forwarded_header, .. } = &self.shared;
+        let origin = proxies::origin(request.peer, &request.headers, trusted_proxies, *forwarded_header);
         let mut random = [0; 10];
         self.random.fill_bytes(&mut random);
-        Asker { at, id: ClickId::mint(at, &random), judgement, address: self.day.address(client) }
+        Asker {
+            at,
+            id: ClickId::mint(at, &random),
+            judgement,
+            address: self.day.address(origin.address),
+            is_https: origin.is_https.unwrap_or(request.is_secure),
+        }
     }
 
     /// Records a click on a link that may be followed, and answers it.
@@ -141,8 +156,8 @@ impl Redirector {
         asker: &Asker,
         request: Request<'_>,
     ) -> Answer {
-        let Request { uri, headers, is_secure, .. } = request;
-        let (visitor, cookie) = self.visitor(rules, asker.judgement.0, &headers, is_secure);
+        let Request { uri, headers, .. } = request;
+        let (visitor, cookie) = self.visitor(rules, asker.judgement.0, &headers, asker.is_https);
         let query = uri.query().unwrap_or_default();
         let (channel, channel_number) = channel(link, rules, query);
         let version = link.version.max(rules.version);

@@ -10,10 +10,12 @@ use std::{
     io::{self, Write as _},
     net::{SocketAddr, TcpStream},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use hyper::server::conn::{http1, http2};
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     task::{JoinHandle, coop::consume_budget, spawn_local},
@@ -80,6 +82,7 @@ pub(super) async fn serve(
         http2: http2(limits.head_bytes_max),
         secure,
         limits,
+        introducing: Arc::clone(worker.proxy_protocol_from()),
         worker: RefCell::new(worker),
         memory: read_memory(),
         newcomer: RefCell::default(),
@@ -120,6 +123,8 @@ pub(super) struct Core {
     pub(super) http2: http2::Builder<LocalExecutor>,
     pub(super) secure: Option<TlsAcceptor>,
     pub(super) limits: Limits,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub(super) introducing: Arc<[IpNet]>,
     pub(super) worker: RefCell<Worker>,
     pub(super) memory: ReadMemory,
     /// Accepted, and without a seat yet.
@@ -186,7 +191,7 @@ impl Core {
     /// Dropping the future loses none: who has no seat yet is the newcomer still.
     async fn seat_newcomer(self: &Rc<Self>) {
         let Some(peer) = self.newcomer.borrow().as_ref().map(|(_, peer, _)| peer.ip()) else { return };
-        let guest = Guest::of(peer, self.worker.borrow().trusted_proxies());
+        let guest = Guest::of(peer, self.worker.borrow().proxies());
         let place = self.places.seat(guest).await;
         let Some((stream, _, door)) = self.newcomer.take() else { return };
         match (place, door) {

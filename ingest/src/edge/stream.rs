@@ -25,7 +25,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::heads::Heads;
+use super::{
+    heads::Heads,
+    proxy_header::{self, ProxyRefusal},
+};
 
 /// Bytes a read takes; what a client sends beyond is read later.
 const READ_BYTES: usize = 4096;
@@ -165,6 +168,16 @@ impl<W: Wire> ClientStream<W> {
         ClientStream { wire, memory, heads, rest, is_read: false, is_told: false, lingered: 0 }
     }
 
+    /// A connection of which `read` was read before.
+    #[must_use]
+    pub fn begun(wire: W, memory: ReadMemory, read: Vec<u8>) -> ClientStream<W> {
+        let mut stream = ClientStream::new(wire, memory);
+        if !stream.heads.pass(&read, &mut stream.rest) {
+            stream.rest = read;
+        }
+        stream
+    }
+
     /// Whether all that the client has sent belongs to requests that ended.
     fn is_heard_out(&self) -> bool {
         self.is_read || self.heads.are_complete() && self.rest.is_empty()
@@ -183,6 +196,10 @@ impl<W: Wire> Read for ClientStream<W> {
             let most = memory.len().min(buffer.remaining());
             let count = ready!(wire.poll_read(context, &mut memory[..most]))?;
             *is_read = count == 0;
+            if heads.are_complete() && proxy_header::is_header(&memory[..count]) {
+                // The parser refuses it.
+                ProxyRefusal::Untrusted.count();
+            }
             if !heads.pass(&memory[..count], rest) {
                 buffer.put_slice(&memory[..count]);
                 return Poll::Ready(Ok(()));
@@ -261,6 +278,12 @@ impl PlainWire {
         PlainWire(State::Plain(stream, Wish::Read))
     }
 
+    /// The connection of this socket, which is registered.
+    #[must_use]
+    pub fn registered(stream: TcpStream) -> PlainWire {
+        PlainWire(State::Registered(stream))
+    }
+
     /// What can be done without registering; `None` if nothing can.
     fn read_unregistered(
         &mut self,
@@ -284,7 +307,7 @@ impl PlainWire {
         }
     }
 
-    fn registered(&mut self) -> io::Result<Pin<&mut TcpStream>> {
+    fn register(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if let State::Plain(..) = self.0
             && let State::Plain(stream, _) = std::mem::replace(&mut self.0, State::Gone)
         {
@@ -305,7 +328,7 @@ impl Wire for PlainWire {
             return done;
         }
         let mut buffer = ReadBuf::new(memory);
-        ready!(self.registered()?.poll_read(context, &mut buffer))?;
+        ready!(self.register()?.poll_read(context, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
@@ -316,7 +339,7 @@ impl Wire for PlainWire {
                 done => return Poll::Ready(done),
             }
         }
-        self.registered()?.poll_write(context, bytes)
+        self.register()?.poll_write(context, bytes)
     }
 
     fn poll_flush(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {

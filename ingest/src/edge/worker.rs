@@ -14,6 +14,7 @@ use super::{
     answer::{self, Answer},
     links::{LinkCache, LinkTable, ProgramRules, SETS},
     meters::{Meters, Outcome},
+    proxies::ForwardedHeader,
     recorder::Recorder,
     redirector::{Redirector, Request},
     target::{self, KEY_BYTES_MAX},
@@ -61,8 +62,14 @@ pub struct Shared {
     pub keys: Arc<ArcSwap<KeyRing>>,
     /// The secret that addresses are hashed with.
     pub hasher: AddressHasher,
-    /// Networks whose `X-Forwarded-For` counts.
+    /// Networks whose headers on forwarded clients count.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// The header that they write.
+    pub forwarded_header: ForwardedHeader,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol_from: Arc<[IpNet]>,
+    /// All networks of proxies.
+    pub proxies: Arc<[IpNet]>,
     /// The visitor cookie.
     pub cookie: VisitorCookie,
     /// The time.
@@ -86,6 +93,12 @@ impl Worker {
         Worker { links, redirector, target: String::with_capacity(KEY_BYTES_MAX) }
     }
 
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn proxy_protocol_from(&self) -> &Arc<[IpNet]> {
+        self.redirector.proxy_protocol_from()
+    }
+
     /// The core's counts.
     pub fn meters(&mut self) -> &mut Meters {
         &mut self.redirector.meters
@@ -93,8 +106,8 @@ impl Worker {
 
     /// Networks of proxies.
     #[must_use]
-    pub fn trusted_proxies(&self) -> &[IpNet] {
-        self.redirector.trusted_proxies()
+    pub fn proxies(&self) -> &[IpNet] {
+        self.redirector.proxies()
     }
 
     /// What is due once a second.

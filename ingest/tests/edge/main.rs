@@ -13,6 +13,7 @@ mod open_redirect;
 mod parting;
 mod passing;
 mod places;
+mod proxied;
 mod refusal;
 mod registry;
 mod secure;

@@ -12,19 +12,23 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use crate::edge::stream::Wire;
+use crate::edge::{
+    proxy_header::{self, ProxyRefusal},
+    stream::Wire,
+};
 
 /// A socket and what was read from it already.
 #[derive(Debug)]
 pub struct Begun {
     stream: TcpStream,
     read: Vec<u8>,
+    is_first: bool,
 }
 
 impl Begun {
     /// `read` comes first.
     pub fn new(stream: TcpStream, read: Vec<u8>) -> Begun {
-        Begun { stream, read }
+        Begun { stream, read, is_first: true }
     }
 }
 
@@ -35,7 +39,13 @@ impl AsyncRead for Begun {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.read.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(context, buffer);
+            let before = buffer.filled().len();
+            let done = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+            if std::mem::take(&mut self.is_first) && proxy_header::is_header(&buffer.filled()[before..]) {
+                // It is no handshake.
+                ProxyRefusal::Untrusted.count();
+            }
+            return Poll::Ready(done);
         }
         let count = self.read.len().min(buffer.remaining());
         buffer.put_slice(&self.read[..count]);
