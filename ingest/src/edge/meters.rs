@@ -33,9 +33,11 @@ pub enum Outcome {
     BadRequest,
     /// 405, neither GET nor HEAD.
     Method,
+    /// A certificate authority's challenge.
+    Challenge,
 }
 
-const OUTCOMES: [(Outcome, &str); 7] = [
+const OUTCOMES: [(Outcome, &str); 8] = [
     (Outcome::Redirected, "redirected"),
     (Outcome::Fallback, "fallback"),
     (Outcome::Gone, "gone"),
@@ -43,6 +45,7 @@ const OUTCOMES: [(Outcome, &str); 7] = [
     (Outcome::Robots, "robots"),
     (Outcome::BadRequest, "bad_request"),
     (Outcome::Method, "method"),
+    (Outcome::Challenge, "challenge"),
 ];
 
 const VERDICTS: [Verdict; 7] = [

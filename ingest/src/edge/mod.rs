@@ -5,6 +5,7 @@
 //! | [`links`] | the link table, fed by registry records |
 //! | [`config`] | settings, and why an edge does not start |
 //! | `start`, `server`, `connection`, `stream` | threads and sockets |
+//! | [`acme`] | certificates from an authority |
 //! | [`tls`], `http2` | certificates, and what protocols a client may speak over TLS |
 //! | `fold` | the hash of caches |
 //! | `heads` | what clients send unencoded, encoded before it is parsed |
@@ -27,6 +28,7 @@
 //!
 //! Deliberately absent: HTTP/2 without TLS, request bodies, any wait between a request and its answer.
 
+pub mod acme;
 pub mod address;
 pub mod agent_cache;
 pub mod agents;

@@ -117,6 +117,12 @@ impl Redirector {
         &self.shared.proxy_protocol_from
     }
 
+    /// What a certificate authority is answered that asks for this token.
+    #[must_use]
+    pub fn challenge(&self, token: &str) -> Option<String> {
+        self.shared.certificates.as_ref()?.answer(token)
+    }
+
     /// What is due once a second.
     pub fn tick(&mut self) {
         self.meters.hand_over();

@@ -195,6 +195,7 @@ fn shared(config: &EdgeConfig, parts: &Parts) -> Result<Shared, EdgeError> {
         hasher: parts.hasher.clone(),
         trusted_proxies: config.trusted_proxies.as_slice().into(),
         forwarded_header: config.forwarded_header,
+        certificates: config.secure.as_ref().map(|secure| Arc::clone(&secure.certificates)),
         proxies: [&*config.trusted_proxies, &*config.proxy_protocol_from].concat().into(),
         proxy_protocol_from: config.proxy_protocol_from.as_slice().into(),
         cookie: VisitorCookie::new(&config.cookie).ok_or(EdgeError::CookieName)?,

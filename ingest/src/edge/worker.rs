@@ -18,8 +18,12 @@ use super::{
     recorder::Recorder,
     redirector::{Redirector, Request},
     target::{self, KEY_BYTES_MAX},
+    tls::CertificateStore,
     visitor::VisitorCookie,
 };
+
+/// Where a certificate authority looks for a proof (RFC 8555, 8.3).
+const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 /// Where the time comes from; read once for each request.
 #[derive(Clone)]
@@ -68,6 +72,8 @@ pub struct Shared {
     pub forwarded_header: ForwardedHeader,
     /// Networks whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol_from: Arc<[IpNet]>,
+    /// What a certificate authority is answered, where certificates are ordered from one.
+    pub certificates: Option<Arc<CertificateStore>>,
     /// All networks of proxies.
     pub proxies: Arc<[IpNet]>,
     /// The visitor cookie.
@@ -157,7 +163,13 @@ impl Worker {
             "/favicon.ico" => {
                 return (Outcome::NotFound, answer::page(StatusCode::NOT_FOUND, request.headers));
             }
-            _ => {}
+            path => {
+                if let Some(token) = path.strip_prefix(CHALLENGE_PATH)
+                    && let Some(text) = redirector.challenge(token)
+                {
+                    return (Outcome::Challenge, answer::plain(text, request.headers));
+                }
+            }
         }
         // What has not the form of a code, and what nobody answers for, is nobody's click.
         if let Some(link) = target.link

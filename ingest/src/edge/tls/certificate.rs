@@ -1,6 +1,6 @@
 //! One certificate chain with its key, and the names that it is for. Pure.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{ops::Not as _, sync::Arc, time::SystemTime};
 
 use rustls::{
     InconsistentKeys,
@@ -29,6 +29,8 @@ pub struct Certificate {
     pub key: Arc<CertifiedKey>,
     /// The DNS names that it is for, in lower case; `*.` stands for one label.
     pub names: Vec<String>,
+    /// When it begins.
+    pub begins_at: SystemTime,
     /// When it ends.
     pub ends_at: SystemTime,
 }
@@ -69,29 +71,31 @@ impl Certificate {
         let own = chain.first().ok_or(CertificateError::Chain(None))?;
         let own = X509::from_der(own).map_err(CertificateError::Form)?;
         let names = names(&own)?;
-        let ends_at = own.tbs_certificate().validity().not_after.to_system_time();
+        let validity = own.tbs_certificate().validity();
+        let (begins_at, ends_at) =
+            (validity.not_before.to_system_time(), validity.not_after.to_system_time());
         let key = PrivateKeyDer::from_pem_slice(key).map_err(CertificateError::Key)?;
-        Certificate::of(chain, &key, names, ends_at)
+        Ok(Certificate { key: Certificate::of(chain, &key)?, names, begins_at, ends_at })
     }
 
-    /// The certificate of parts whose names and end are known.
-    ///
-    /// # Errors
-    /// The key cannot be used with the chain.
-    pub fn of(
+    fn of(
         chain: Vec<CertificateDer<'static>>,
         key: &PrivateKeyDer<'static>,
-        names: Vec<String>,
-        ends_at: SystemTime,
-    ) -> Result<Certificate, CertificateError> {
+    ) -> Result<Arc<CertifiedKey>, CertificateError> {
         let key = any_supported_type(key).map_err(CertificateError::KeyKind)?;
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
-            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(rustls::Error::InconsistentKeys(_)) => return Err(CertificateError::KeyMismatch),
-            Err(error) => return Err(CertificateError::KeyKind(error)),
+            Ok(()) | Err(rustls::Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(Arc::new(key)),
+            Err(rustls::Error::InconsistentKeys(_)) => Err(CertificateError::KeyMismatch),
+            Err(error) => Err(CertificateError::KeyKind(error)),
         }
-        Ok(Certificate { key: Arc::new(key), names, ends_at })
+    }
+
+    /// Whether a new one should be had: a third of its time is left.
+    #[must_use]
+    pub fn is_due(&self, now: SystemTime) -> bool {
+        let lifetime = self.ends_at.duration_since(self.begins_at).unwrap_or_default();
+        self.ends_at.duration_since(now).is_ok_and(|left| left > lifetime / 3).not()
     }
 }
 

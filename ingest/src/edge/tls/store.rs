@@ -26,6 +26,8 @@ pub struct CertificateStore {
     sources: Mutex<Sources>,
     /// Certificates that prove to an authority that a name is answered here.
     challenges: ArcSwap<HashMap<String, Arc<CertifiedKey>>>,
+    /// What proves it to one that asks over plain http, by its tokens.
+    answers: ArcSwap<HashMap<String, String>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +59,17 @@ impl CertificateStore {
     /// Replaces the certificates that are shown to an authority.
     pub fn put_challenges(&self, challenges: HashMap<String, Arc<CertifiedKey>>) {
         self.challenges.store(Arc::new(challenges));
+    }
+
+    /// Replaces what an authority is answered over plain http.
+    pub fn put_answers(&self, answers: HashMap<String, String>) {
+        self.answers.store(Arc::new(answers));
+    }
+
+    /// What an authority is answered that asks for this token.
+    #[must_use]
+    pub fn answer(&self, token: &str) -> Option<String> {
+        self.answers.load().get(token).cloned()
     }
 
     fn change(&self, change: impl FnOnce(&mut Sources)) {
