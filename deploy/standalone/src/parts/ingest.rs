@@ -17,13 +17,14 @@ use whence_ingest::webhooks::NamedSecrets;
 use whence_journal::GroupCommit;
 use whence_runtime::shutdown::Shutdown;
 
+use super::certificates::Certificates;
 use super::registry::Opened;
 use super::{follow, journals};
 use crate::addresses::url;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::secrets::Secrets;
-use crate::settings::{EdgeSettings, JournalSettings};
+use crate::settings::{EdgeSettings, JournalSettings, ProxySettings, TlsSettings};
 
 /// Without these a process is no use to visitors: clicks can be recorded, and links are known.
 pub const REQUIRED: &[&str] = &["edge.journal", LINKS];
@@ -33,6 +34,10 @@ const LINKS: &str = "edge.links";
 pub struct Parts<'a> {
     /// The edge's settings.
     pub edge: &'a EdgeSettings,
+    /// TLS and its certificates.
+    pub tls: &'a TlsSettings,
+    /// Whose word on forwarded clients counts.
+    pub proxies: &'a ProxySettings,
     /// The API's settings.
     pub api: &'a ApiSettings,
     /// The journals' settings.
@@ -72,17 +77,23 @@ impl Ingest {
         follow::links(registry.shared(), is_known.clone(), &links, shown, followers.clone());
 
         let keys = Arc::new(ArcSwap::from_pointee(parts.secrets.keys.clone()));
+        let certificates = Certificates::open(parts.tls, process)?;
         let edge_parts = edge::Parts {
-            links,
+            links: Arc::clone(&links),
             keys: Arc::clone(&keys),
             hasher: parts.secrets.addresses.clone(),
             clock: Clock::system(),
             health: Some(process.health.clone()),
         };
-        let config = parts.edge.config(parts.journals, root.clone());
+        let secure = parts.tls.secure(certificates.store());
+        let config = parts.edge.config(parts.journals, parts.proxies, secure, root.clone());
         // Stopped by its stage, after the operator's port has said so; not by the signal.
         let edge = edge::start(&config, &edge_parts, &CancellationToken::new())?;
-        process.book.note(|addresses| addresses.edge = Some(url(edge.local_addr())))?;
+        process.book.note(|addresses| {
+            addresses.edge = Some(url(edge.local_addr()));
+            addresses.edge_tls = edge.secure_addr().map(|address| format!("https://{address}"));
+        })?;
+        certificates.keep(&links, process, &followers)?;
 
         let journal = open_journal(parts.journals, journals::conversions(&root)).await?;
         end_former_journals(root).await?;

@@ -1,6 +1,7 @@
 //! The parts of a process. Each is started with settings, shows its health, and adds its stage to the end.
 
 pub mod aggregation;
+pub mod certificates;
 pub mod console;
 pub mod dimensions;
 pub mod engine;

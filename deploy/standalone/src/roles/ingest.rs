@@ -40,6 +40,8 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
     let registry = Opened::kafka(cluster.clone(), &process).await?;
     let parts = ingest::Parts {
         edge: &settings.edge,
+        tls: &settings.tls,
+        proxies: &settings.proxies,
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,

@@ -55,6 +55,8 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
     };
     let parts = ingest::Parts {
         edge: &settings.edge,
+        tls: &settings.tls,
+        proxies: &settings.proxies,
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use whence_ingest::edge::{CookieConfig, EdgeConfig};
+use whence_ingest::edge::{CookieConfig, EdgeConfig, ForwardedHeader, SecureConfig};
 use whence_journal::GroupCommitConfig;
 use whence_journal::JournalConfig;
 use whence_runtime::settings::ByteSize;
@@ -50,8 +50,6 @@ whence_runtime::settings! {
         pub edge_head_timeout: Duration = "15s" in Duration::from_secs(1)..=Duration::from_secs(600),
         /// Time for open connections to finish when the edge stops.
         pub edge_drain_timeout: Duration = "10s" in Duration::ZERO..=Duration::from_secs(300),
-        /// Networks of proxies whose `X-Forwarded-For` counts; none: the client is who connects.
-        pub trusted_proxies: Vec<Network>,
         /// Name of the visitor cookie.
         pub cookie_name: String = "whence_visitor",
         /// How long browsers keep the visitor cookie.
@@ -60,6 +58,26 @@ whence_runtime::settings! {
         pub cookie_secure: bool = "true",
         /// List of user agents in place of the built-in one: lines of a tag, a tab, a regular expression.
         pub agents_file: Option<PathBuf>,
+    }
+}
+
+whence_runtime::settings! {
+    /// Proxies
+    pub struct ProxySettings {
+        /// Networks of proxies whose header on forwarded clients counts; none: the client is who connects.
+        pub trusted_proxies: Vec<Network>,
+        /// The header that they write; the other one is the client's own and does not count.
+        pub trusted_proxies_header: ForwardedHeader = "x-forwarded-for",
+        /// Networks whose connections to the edge begin with a header of the PROXY protocol, version 1 or 2; without it
+        /// they are refused, and with it everybody else is.
+        pub proxy_protocol_from: Vec<Network>,
+    }
+}
+
+impl ProxySettings {
+    /// The networks whose headers count.
+    pub fn networks(&self) -> Vec<IpNet> {
+        self.trusted_proxies.iter().map(|network| network.0).collect()
     }
 }
 
@@ -90,11 +108,17 @@ whence_runtime::settings! {
 
 impl EdgeSettings {
     /// The edge's own form, with the journals in `journal_dir`.
-    pub fn config(&self, journals: &JournalSettings, journal_dir: PathBuf) -> EdgeConfig {
+    pub fn config(
+        &self,
+        journals: &JournalSettings,
+        proxies: &ProxySettings,
+        secure: Option<SecureConfig>,
+        journal_dir: PathBuf,
+    ) -> EdgeConfig {
         EdgeConfig {
             listen: self.edge_listen,
+            secure,
             threads: threads(self.edge_threads),
-            journal_dir,
             segment_bytes: journals.journal_segment.as_u64(),
             segment_age: journals.journal_segment_age,
             quota_bytes: journals.click_journal_quota.as_u64(),
@@ -102,13 +126,16 @@ impl EdgeSettings {
             head_timeout: self.edge_head_timeout,
             connections_max: self.edge_connections_max,
             drain_timeout: self.edge_drain_timeout,
-            trusted_proxies: self.trusted_proxies.iter().map(|network| network.0).collect(),
+            trusted_proxies: proxies.networks(),
+            forwarded_header: proxies.trusted_proxies_header,
+            proxy_protocol_from: proxies.proxy_protocol_from.iter().map(|network| network.0).collect(),
             cookie: CookieConfig {
                 name: self.cookie_name.clone(),
                 max_age: self.cookie_max_age,
                 is_secure: self.cookie_secure,
             },
             agents_path: self.agents_file.clone(),
+            ..EdgeConfig::new(self.edge_listen, journal_dir)
         }
     }
 }

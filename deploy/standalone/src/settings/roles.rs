@@ -8,8 +8,8 @@ use whence_runtime::telemetry::LogSettings;
 
 use super::{
     AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
-    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, SecretsSettings, ShipSettings,
-    TopicSettings,
+    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, SecretsSettings,
+    ShipSettings, TlsSettings, TopicSettings,
 };
 
 whence_runtime::compose! {
@@ -18,6 +18,8 @@ whence_runtime::compose! {
         pub process: ProcessSettings,
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
+        pub tls: TlsSettings,
+        pub proxies: ProxySettings,
         pub api: ApiSettings,
         pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
@@ -40,6 +42,8 @@ whence_runtime::compose! {
         pub process: ProcessSettings,
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
+        pub tls: TlsSettings,
+        pub proxies: ProxySettings,
         pub api: ApiSettings,
         pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
@@ -180,13 +184,15 @@ whence_runtime::compose! {
 
 fn up_fits_together(up: &UpSettings) -> Vec<String> {
     let sizes = up.journals.mistakes(up.edge.edge_threads);
-    [sizes, up.webhooks.mistakes(), up.clickhouse.mistakes(), up.kafka.mistakes()].concat()
+    [sizes, up.tls.mistakes(&up.kafka), up.webhooks.mistakes(), up.clickhouse.mistakes(), up.kafka.mistakes()]
+        .concat()
 }
 
 fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
     let sizes = ingest.journals.mistakes(ingest.edge.edge_threads);
     [
         sizes,
+        ingest.tls.mistakes(&ingest.kafka),
         ingest.webhooks.mistakes(),
         ingest.kafka.mistakes(),
         needs_kafka(&ingest.kafka),

@@ -78,6 +78,7 @@ impl Keeper {
         }
         self.beyond = beyond;
         metrics::gauge!("whence_edge_acme_hosts_beyond").set(beyond as f64);
+        self.store.show_expiry();
         let before = self.held.len();
         self.held.retain(|host, _| hosts.contains(host));
         self.failed.retain(|host, _| hosts.contains(host));

@@ -15,7 +15,7 @@ mod state;
 
 use std::{io, path::PathBuf};
 
-pub use keeper::{Keeper, hosts_to_order};
+pub use keeper::{HOSTS_MAX, Keeper, hosts_to_order};
 
 whence_runtime::choice! {
     /// How it is proved that a host is answered here.

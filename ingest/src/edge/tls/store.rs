@@ -83,6 +83,11 @@ impl CertificateStore {
         let default = default.as_ref().map(|one| Arc::clone(&one.key));
         let ends_first_at = all().map(|one| one.ends_at).min();
         self.table.store(Arc::new(Table { by_name, default, ends_first_at }));
+        self.show_expiry();
+    }
+
+    /// Shows when the first of all certificates ends; to be called now and then.
+    pub fn show_expiry(&self) {
         if let Some(left) = self.left_seconds(SystemTime::now()) {
             metrics::gauge!("whence_edge_certificates_expire_in_seconds").set(left);
         }
