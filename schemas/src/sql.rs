@@ -78,6 +78,7 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "counts_taken_back",
         text: include_str!("../sql/0024_counts_taken_back.sql"),
     },
+    Migration { number: 25, name: "click_requests", text: include_str!("../sql/0025_click_requests.sql") },
 ];
 
 impl Migration {

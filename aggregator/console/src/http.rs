@@ -17,10 +17,16 @@ mod openapi;
 mod problem;
 mod route;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use clickhouse::Client;
 use hyper::HeaderMap;
+use ipnet::IpNet;
 use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use whence_runtime::http::{Drained, Limits, serve_http};
@@ -46,11 +52,18 @@ whence_runtime::settings! {
 
 /// Who may read what.
 pub trait Access: Send + Sync {
-    /// Looks at the headers of a question about a program.
+    /// Looks at the headers of a question about a program, and at who has connected.
     ///
     /// # Errors
-    /// [`Code::Unauthorized`], [`Code::Forbidden`], or [`Code::Busy`] where that can't be told yet.
-    fn check(&self, headers: &HeaderMap, program: &str) -> Result<(), Problem>;
+    /// [`Code::Unauthorized`], [`Code::Forbidden`], [`Code::Limited`] where the network has used up its share of
+    /// requests that prove nothing, or [`Code::Busy`] where that can't be told yet.
+    fn check(&self, headers: &HeaderMap, peer: IpAddr, program: &str) -> Result<(), Problem>;
+
+    /// A request that needs no key, or leads nowhere.
+    ///
+    /// # Errors
+    /// [`Code::Limited`], as above.
+    fn unproved(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem>;
 }
 
 /// What the console works with.
@@ -61,6 +74,10 @@ pub struct Parts {
     pub identity: IdentityHasher,
     /// Who may ask.
     pub access: Arc<dyn Access>,
+    /// The part of the connections that one network may have, in percent.
+    pub connections_percent: usize,
+    /// Networks of proxies, whose connections are never closed for others.
+    pub proxies: Vec<IpNet>,
 }
 
 struct Console {
@@ -104,7 +121,12 @@ pub async fn start(
     );
     let listener = TcpListener::bind(settings.console_listen).await?;
     let local_addr = listener.local_addr()?;
-    let limits = Limits { connections_max: settings.console_connections_max, ..Limits::named("console") };
+    let limits = Limits {
+        connections_max: settings.console_connections_max,
+        share_percent: parts.connections_percent,
+        proxies: parts.proxies,
+        ..Limits::named("console")
+    };
     let patience = settings.console_question_timeout;
     let console = Arc::new(Console {
         client: reader(parts.client, patience),

@@ -41,6 +41,7 @@ pub(super) fn row(range: &BlockRange, record: &Record) -> Result<ClickRow, Refus
         visitor: click.visitor,
         address: click.address,
         prefix: click.prefix,
+        requests: click.requests.max(1),
         live,
         sign: 1,
         incarnation: range.incarnation,

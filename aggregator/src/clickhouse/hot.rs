@@ -165,6 +165,7 @@ mod tests {
             visitor: number,
             address: number + 1,
             prefix: number + 2,
+            requests: 1,
             live: true,
             sign: 1,
             incarnation: Incarnation(Uuid::nil()),

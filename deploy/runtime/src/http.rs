@@ -8,6 +8,7 @@
 //! is counted, so that the kernel's backlog never hides an overload.
 
 mod body;
+pub mod forwarded;
 mod noticed;
 mod parting;
 mod places;

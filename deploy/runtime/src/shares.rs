@@ -12,11 +12,15 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::{DashMap, Entry};
+use hyper::HeaderMap;
+use ipnet::IpNet;
 
+use crate::http::forwarded::{self, ForwardedHeader};
 use crate::seldom::Seldom;
 
 crate::settings! {
@@ -38,6 +42,52 @@ crate::settings! {
         ///
         /// What is beyond is no click of its own: every ten seconds one record holds how many there were.
         pub share_unknown_codes: u32 = "300" in 1..=1_000_000,
+    }
+}
+
+impl ShareSettings {
+    /// The shares of those who call, for all listeners of a process that people and programs call with a key.
+    #[must_use]
+    pub fn callers(&self, proxies: Vec<IpNet>, forwarded_header: ForwardedHeader) -> Callers {
+        Callers {
+            connections_percent: self.share_connections_percent,
+            proxies,
+            forwarded_header,
+            wrong_keys: Arc::new(Share::per_minute("wrong_keys", self.share_wrong_keys)),
+            unproved: Arc::new(Share::per_minute("unproved_requests", self.share_unproved_requests)),
+        }
+    }
+}
+
+/// What callers of a network share: one for all listeners of a process. Clones are handles to the same.
+#[derive(Clone, Debug)]
+pub struct Callers {
+    /// The part of a listener's connections that one network may have, in percent.
+    pub connections_percent: usize,
+    /// Networks of proxies.
+    pub proxies: Vec<IpNet>,
+    /// The header in which they say whom they forward.
+    pub forwarded_header: ForwardedHeader,
+    /// Requests with a key that is none.
+    pub wrong_keys: Arc<Share>,
+    /// Requests that prove nothing.
+    pub unproved: Arc<Share>,
+}
+
+impl Callers {
+    /// The network of who sends a request; behind a configured proxy, of whom it forwards.
+    #[must_use]
+    pub fn network_of(&self, peer: IpAddr, headers: &HeaderMap) -> Prefix {
+        Prefix::of(forwarded::origin(peer, headers, &self.proxies, self.forwarded_header).address)
+    }
+}
+
+impl Default for Callers {
+    /// The shares that nobody has set, and no proxy.
+    fn default() -> Self {
+        crate::settings::defaults::<ShareSettings>()
+            .expect("all have defaults")
+            .callers(Vec::new(), ForwardedHeader::XForwardedFor)
     }
 }
 
@@ -63,6 +113,15 @@ impl Prefix {
         }
     }
 
+    /// The network's first address.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        match self.0 & IPV4 {
+            0 => Ipv6Addr::from_bits(u128::from(self.0) << 80).into(),
+            _ => Ipv4Addr::from_bits((self.0 as u32) << 8).into(),
+        }
+    }
+
     #[cfg(test)]
     pub(crate) const fn test(number: u64) -> Self {
         Self(number)
@@ -71,9 +130,9 @@ impl Prefix {
 
 impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 & IPV4 {
-            0 => write!(f, "{}/48", Ipv6Addr::from_bits(u128::from(self.0) << 80)),
-            _ => write!(f, "{}/24", Ipv4Addr::from_bits((self.0 as u32) << 8)),
+        match self.address() {
+            IpAddr::V4(v4) => write!(f, "{v4}/24"),
+            IpAddr::V6(v6) => write!(f, "{v6}/48"),
         }
     }
 }

@@ -18,6 +18,7 @@ use whence_ingest::edge::tls::FolderError;
 use whence_ingest::registry::embedded;
 use whence_ingest::ship::ShipError;
 use whence_ingest::topics::TopicsError;
+use whence_runtime::descriptors::TooFew;
 use whence_runtime::settings::Mistakes;
 use whence_runtime::telemetry::TelemetryError;
 
@@ -37,6 +38,9 @@ pub enum Failure {
     /// The threads or signals of the process could not be had.
     #[error("cannot start the process")]
     Process(#[source] io::Error),
+    /// What the settings want does not fit the limit of open files.
+    #[error(transparent)]
+    Descriptors(#[from] TooFew),
     /// The data folder can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),

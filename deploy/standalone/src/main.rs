@@ -18,6 +18,7 @@ mod addresses;
 mod call;
 mod cli;
 mod data_dir;
+mod descriptors;
 mod failure;
 mod parts;
 mod process;

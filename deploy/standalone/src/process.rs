@@ -9,6 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use whence_runtime::admin;
+use whence_runtime::descriptors;
 use whence_runtime::health::Health;
 use whence_runtime::http::Drained;
 use whence_runtime::settings::Warning;
@@ -54,6 +55,8 @@ pub struct Process {
     pub stop: CancellationToken,
     /// Where it answers.
     pub book: AddressBook,
+    /// Files and sockets that it may have open.
+    pub descriptors: u64,
     settings: ProcessSettings,
     admin: JoinHandle<Drained>,
     admin_stop: CancellationToken,
@@ -72,11 +75,12 @@ pub fn run(
     start_logs(&settings.log)?;
     install_panic_hook();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let descriptors = descriptors::raise().map_err(Failure::Process)?;
     let data = DataDir::open(&settings.data.data)?;
     let metrics = Metrics::install(BuildInfo { version: VERSION, revision: REVISION, role: role.name })?;
     let runtime = runtime(settings.workers.workers)?;
     let ended = runtime.block_on(async move {
-        let process = Process::start(role, settings, data, metrics).await?;
+        let process = Process::start(role, settings, data, metrics, descriptors).await?;
         Box::pin(main(process)).await
     });
     runtime.shutdown_timeout(LEFTOVERS);
@@ -95,6 +99,7 @@ impl Process {
         settings: ProcessSettings,
         data: DataDir,
         metrics: Metrics,
+        descriptors: u64,
     ) -> Result<Self, Failure> {
         let stop = on_signals().map_err(Failure::Process)?;
         let health = role.required.map_or_else(Health::new, Health::requiring);
@@ -113,9 +118,10 @@ impl Process {
             revision = REVISION,
             data = %data.path().display(),
             admin = %local,
+            descriptors,
             "starting"
         );
-        Ok(Self { data, health, stop, book, settings, admin, admin_stop })
+        Ok(Self { data, health, stop, book, descriptors, settings, admin, admin_stop })
     }
 
     /// Waits until every component is ready, then says so on standard output and in the file of addresses.

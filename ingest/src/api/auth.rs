@@ -10,6 +10,7 @@ use hyper::{HeaderMap, header::AUTHORIZATION};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use whence_runtime::shares::{Callers, Prefix};
 
 /// Bytes of a key that are looked at: longer ones are none.
 const KEY_BYTES_MAX: usize = 512;
@@ -181,6 +182,20 @@ pub fn authenticate(
     let program = (!stored.program.is_empty()).then(|| stored.program.clone());
     let scopes = Scope::ALL.into_iter().filter(|scope| stored.scopes.iter().any(|word| word == scope.word()));
     Ok(Caller { program, scopes: scopes.collect() })
+}
+
+/// What to answer a request with whose key was refused with `problem`. Right keys are never asked for here:
+/// what others of a network have tried takes nothing from them.
+#[must_use]
+pub fn refused(callers: &Callers, headers: &HeaderMap, network: Prefix, problem: Problem) -> Problem {
+    if problem.code != Code::Unauthorized {
+        return problem;
+    }
+    let share = if headers.contains_key(AUTHORIZATION) { &callers.wrong_keys } else { &callers.unproved };
+    match share.take(network) {
+        Ok(()) => problem,
+        Err(beyond) => problem.limited(beyond),
+    }
 }
 
 /// The hash that is kept of a key.

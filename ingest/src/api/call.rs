@@ -10,10 +10,14 @@ use http_body_util::BodyExt;
 use hyper::{
     HeaderMap,
     body::{Body as _, Incoming},
+    http::request::Parts,
 };
 use std::time::Duration;
 use tokio::{sync::SemaphorePermit, time::timeout};
-use whence_runtime::http::{BodyError, read_body};
+use whence_runtime::{
+    http::{BodyError, read_body},
+    shares::Prefix,
+};
 
 /// A body that takes longer is given up: callers are servers, not phones.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,13 +34,16 @@ pub(super) struct Call {
     pub query: Option<String>,
     /// The headers.
     pub headers: HeaderMap,
+    /// From which network.
+    pub network: Prefix,
     body: Incoming,
 }
 
 impl Call {
     /// A request of this caller, its body not read yet.
-    pub(super) fn new(caller: Caller, query: Option<String>, headers: HeaderMap, body: Incoming) -> Call {
-        Call { caller, query, headers, body }
+    pub(super) fn new(caller: Caller, network: Prefix, head: Parts, body: Incoming) -> Call {
+        let query = head.uri.query().map(str::to_owned);
+        Call { caller, query, headers: head.headers, network, body }
     }
 
     /// Bytes that the body is to have, where that is declared.

@@ -65,6 +65,7 @@ use whence_runtime::{
     health::Health,
     http::{Drained, Limits, serve_http},
     settings::{ByteSize, Secret},
+    shares::Callers,
 };
 use whence_schemas::{subject::IdentityHasher, token::KeyRing};
 
@@ -143,6 +144,8 @@ pub struct Parts {
     pub clock: Clock,
     /// Gets the component `api.journal`.
     pub health: Health,
+    /// What one network may take of what is there for all callers.
+    pub callers: Callers,
 }
 
 struct Api {
@@ -154,6 +157,7 @@ struct Api {
     room: Semaphore,
     /// A part of its own for senders that have proved nothing: they can take no place from callers with a key.
     unproved_room: Semaphore,
+    callers: Callers,
     webhooks: webhooks::Webhooks,
 }
 
@@ -188,7 +192,12 @@ pub async fn start(
     let disposable = DisposableDomains::read(settings.disposable_domains_file.as_deref())?;
     let listener = TcpListener::bind(settings.api_listen).await?;
     let local_addr = listener.local_addr()?;
-    let limits = Limits { connections_max: settings.api_connections_max, ..Limits::named("api") };
+    let limits = Limits {
+        connections_max: settings.api_connections_max,
+        share_percent: parts.callers.connections_percent,
+        proxies: parts.callers.proxies.clone(),
+        ..Limits::named("api")
+    };
     let room = Semaphore::new(Api::room_for(settings.api_bodies_bytes_max.as_usize()));
     let unproved_bytes_max = (settings.api_bodies_bytes_max.as_usize() / UNPROVED_SHARE)
         .max(settings.api_body_bytes_max.as_usize());
@@ -205,8 +214,8 @@ pub async fn start(
         readiness: JournalReadiness::open(parts.health.component("api.journal")),
     };
     let webhooks = webhooks::Webhooks { secrets: parts.secrets, letters: Default::default() };
-    let (registry, admin) = (parts.registry, parts.admin);
-    let api = Arc::new(Api { settings, registry, admin, intake, room, unproved_room, webhooks });
+    let (registry, admin, callers) = (parts.registry, parts.admin, parts.callers);
+    let api = Arc::new(Api { settings, registry, admin, intake, room, unproved_room, callers, webhooks });
     let serving = tokio::spawn({
         let shutdown = shutdown.clone();
         async move {

@@ -9,7 +9,10 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
 use std::fmt::Display;
 use whence_journal::CommitError;
-use whence_runtime::http::{BodyError, Full, full};
+use whence_runtime::{
+    http::{BodyError, Full, full},
+    shares::Beyond,
+};
 use whence_schemas::token::TokenError;
 
 /// Field errors of one event or record that are reported; the rest is left out.
@@ -106,6 +109,8 @@ codes! {
     Registry = "registry_unavailable", SERVICE_UNAVAILABLE, "Changes can't be stored at the moment";
     /// A source of webhooks names secrets that this process was not given.
     SecretMissing = "secret_missing", SERVICE_UNAVAILABLE, "The source's secret is not known here";
+    /// The network has used up its share of requests that prove nothing.
+    Limited = "too_many_requests", TOO_MANY_REQUESTS, "Too many such requests from this network";
     /// As much is being worked on as may be.
     Busy = "busy", SERVICE_UNAVAILABLE, "Too much is being worked on";
 }
@@ -169,13 +174,15 @@ pub struct Problem {
     pub results: Vec<Value>,
     /// The methods of a path that was asked with another one.
     allow: Option<&'static str>,
+    /// Seconds after which to try again, where the code does not say.
+    retry_after_s: Option<u32>,
 }
 
 impl Problem {
     /// A problem with no field to blame.
     pub fn new(code: Code, detail: impl Display) -> Problem {
         let detail = detail.to_string();
-        Problem { code, detail, errors: Vec::new(), results: Vec::new(), allow: None }
+        Problem { code, detail, errors: Vec::new(), results: Vec::new(), allow: None, retry_after_s: None }
     }
 
     /// These fields are wrong (at least one). What cannot be mended by waiting comes first.
@@ -202,6 +209,19 @@ impl Problem {
         Problem { allow: Some(allow), ..Problem::new(Code::Method, detail) }
     }
 
+    /// The caller's network has used up its share of requests that end with this problem.
+    #[must_use]
+    pub fn limited(&self, beyond: Beyond) -> Problem {
+        let retry_after_s = Some(beyond.retry_after_s);
+        Problem { retry_after_s, ..Problem::new(Code::Limited, &self.detail) }
+    }
+
+    /// Seconds after which to try again.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u32> {
+        self.retry_after_s.or(self.code.retry_after_s())
+    }
+
     /// The answer to the caller.
     #[must_use]
     pub fn response(&self) -> Response<Full> {
@@ -217,7 +237,7 @@ impl Problem {
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        if let Some(seconds) = self.code.retry_after_s() {
+        if let Some(seconds) = self.retry_after_s() {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         response

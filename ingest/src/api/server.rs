@@ -13,7 +13,10 @@ use super::{
 };
 use hyper::{Method, Request, Response, Uri, body::Incoming};
 use std::sync::Arc;
-use whence_runtime::http::Full;
+use whence_runtime::{
+    http::{Full, Peer},
+    shares::Prefix,
+};
 
 /// Answers a request.
 pub(super) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Full> {
@@ -25,20 +28,37 @@ pub(super) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
 
 async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>, Problem> {
     let (head, body) = request.into_parts();
-    let route =
-        Route::of(head.uri.path()).ok_or_else(|| Problem::new(Code::NotFound, "there is no such path"))?;
+    let peer = head.extensions.get::<Peer>().expect("every request has its peer").0.ip();
+    let network = api.callers.network_of(peer, &head.headers);
+    let Some(route) = Route::of(head.uri.path()) else {
+        return Err(api.unproved(network, Problem::new(Code::NotFound, "there is no such path")));
+    };
     if route.is_public() {
-        return described(&head.method, &route);
+        let nothing_proved = Problem::new(Code::Unauthorized, "the description was asked for too often");
+        return match api.callers.unproved.take(network) {
+            Ok(()) => described(&head.method, &route),
+            Err(beyond) => Err(nothing_proved.limited(beyond)),
+        };
     }
-    let query = head.uri.query().map(str::to_owned);
+    let (method, uri) = (head.method.clone(), head.uri.clone());
     if let Route::Webhook(program, _) | Route::Postback(program) = &route {
         // A provider has no key: its delivery proves itself.
-        let call = Call::new(Caller::of(program, &[]), query, head.headers, body);
-        return deliver(api, &head.method, &head.uri, &route, call).await;
+        let call = Call::new(Caller::of(program, &[]), network, head, body);
+        return deliver(api, &method, &uri, &route, call).await;
     }
-    let caller = auth::authenticate(&head.headers, api.registry.as_ref(), &api.admin)?;
-    let call = Call::new(caller, query, head.headers, body);
-    dispatch(api, &head.method, route, call).await
+    let caller = auth::authenticate(&head.headers, api.registry.as_ref(), &api.admin);
+    let caller = caller.map_err(|problem| auth::refused(&api.callers, &head.headers, network, problem))?;
+    dispatch(api, &method, route, Call::new(caller, network, head, body)).await
+}
+
+impl Api {
+    /// What to answer a request with that has proved nothing and ends with `problem`.
+    pub(super) fn unproved(&self, network: Prefix, problem: Problem) -> Problem {
+        match self.callers.unproved.take(network) {
+            Ok(()) => problem,
+            Err(beyond) => problem.limited(beyond),
+        }
+    }
 }
 
 async fn deliver(
@@ -55,7 +75,7 @@ async fn deliver(
         ("GET", Route::Postback(program)) => {
             webhooks::receive(api, "GET", uri, call, program, webhooks::POSTBACK).await
         }
-        (_, route) => Err(Problem::method(route.methods())),
+        (_, route) => Err(api.unproved(call.network, Problem::method(route.methods()))),
     }
 }
 

@@ -8,10 +8,12 @@ use http_body_util::Full;
 use hyper::{
     HeaderMap, Response, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE,
-        X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+        SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
     },
 };
+
+use whence_runtime::shares::Beyond;
 
 /// What the edge answers with.
 pub type Answer = Response<Full<Bytes>>;
@@ -58,6 +60,15 @@ pub fn page(status: StatusCode, mut headers: HeaderMap) -> Answer {
         }
     };
     answer(status, headers, Bytes::from_static(text))
+}
+
+/// 429: this was asked for too often.
+#[must_use]
+pub fn limited(beyond: Beyond, mut headers: HeaderMap) -> Answer {
+    headers.clear();
+    headers.insert(RETRY_AFTER, beyond.retry_after_s.into());
+    headers.insert(CACHE_CONTROL, const { HeaderValue::from_static("private, no-store") });
+    answer(StatusCode::TOO_MANY_REQUESTS, headers, Bytes::new())
 }
 
 /// Link previews are wanted: they make people click. Everything else that asks has nothing to find here.

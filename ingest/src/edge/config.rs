@@ -4,7 +4,9 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{agents::AgentListError, proxies::ForwardedHeader, tls::CertificateStore, visitor::CookieConfig};
+use whence_runtime::http::forwarded::ForwardedHeader;
+
+use super::{agents::AgentListError, tls::CertificateStore, visitor::CookieConfig};
 
 /// An edge's settings.
 #[derive(Clone, Debug)]
@@ -34,6 +36,8 @@ pub struct EdgeConfig {
     /// The part of them that one network (/24 or /48) may have, in percent; beyond it its own longest idle
     /// connection is closed for its next one.
     pub connections_share_percent: usize,
+    /// Unknown codes that one network may ask for in a minute; more are answered 429 and recorded as a count.
+    pub unknown_codes_per_minute: u32,
     /// Time for the connections that are open when the edge stops.
     pub drain_timeout: Duration,
     /// Networks of proxies whose headers on forwarded clients count; empty: the client is who connects.
@@ -75,6 +79,7 @@ impl EdgeConfig {
             head_timeout: Duration::from_secs(15),
             connections_max: 20_000,
             connections_share_percent: 25,
+            unknown_codes_per_minute: 300,
             drain_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::XForwardedFor,

@@ -13,7 +13,9 @@
 //! after a request with one, so that what follows is never read as a request. A head that the parser reads
 //! differently is one that it refuses, and with it the connection.
 
-use memchr::memchr;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 /// Follows the heads of one connection.
 #[derive(Debug, Default)]
@@ -48,11 +50,19 @@ impl Heads {
         let (mut at, mut copied) = (0, 0);
         while let Some(&byte) = bytes.get(at) {
             self.0 = match (self.0, byte) {
-                (At::Line, _) => match memchr(b'\n', &bytes[at..]) {
-                    None => break,
-                    Some(length) => {
-                        at += length;
-                        At::LineStart
+                (At::Line, _) => match empty_line(&bytes[at..]) {
+                    Some(end) => {
+                        at += end;
+                        At::Between
+                    }
+                    None => {
+                        // The rest of a head is looked through as a whole: line by line costs five times as much.
+                        self.0 = match &bytes[at..] {
+                            [.., b'\n'] => At::LineStart,
+                            [.., b'\n', b'\r'] => At::EmptyLine,
+                            _ => At::Line,
+                        };
+                        break;
                     }
                 },
                 (At::LineStart, b'\r') => At::EmptyLine,
@@ -87,6 +97,15 @@ impl Heads {
         }
         copied > 0
     }
+}
+
+/// Where the first empty line ends: the place of its LF.
+fn empty_line(bytes: &[u8]) -> Option<usize> {
+    static CRLF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\n\r\n"));
+    static LF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\n\n"));
+    let crlf = CRLF.find(bytes).map(|at| at + 2);
+    let lf = LF.find(&bytes[..crlf.unwrap_or(bytes.len())]).map(|at| at + 1);
+    lf.or(crlf)
 }
 
 /// Whether the byte may stand in a target as it is. Space ends it and a line's end its line; other control

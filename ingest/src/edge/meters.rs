@@ -35,9 +35,11 @@ pub enum Outcome {
     Method,
     /// A certificate authority's challenge.
     Challenge,
+    /// 429, an unknown code beyond the share of its network.
+    Limited,
 }
 
-const OUTCOMES: [(Outcome, &str); 8] = [
+const OUTCOMES: [(Outcome, &str); 9] = [
     (Outcome::Redirected, "redirected"),
     (Outcome::Fallback, "fallback"),
     (Outcome::Gone, "gone"),
@@ -46,6 +48,7 @@ const OUTCOMES: [(Outcome, &str); 8] = [
     (Outcome::BadRequest, "bad_request"),
     (Outcome::Method, "method"),
     (Outcome::Challenge, "challenge"),
+    (Outcome::Limited, "limited"),
 ];
 
 const VERDICTS: [Verdict; 7] = [
@@ -248,6 +251,10 @@ fn describe() {
         "Connections closed because no request came, or no answer was taken, in time"
     );
     describe_counter!("whence_edge_accept_errors_total", "Failed accepts");
+    describe_counter!(
+        "whence_edge_unknown_codes_limited_total",
+        "Requests for unknown codes answered 429 because their network had used up its share, by host"
+    );
     describe_counter!(
         "whence_edge_agent_cache_resets_total",
         "Times a core forgot its user agents because they were too many"

@@ -12,8 +12,9 @@
 //! | `places` | places for connections |
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
 //! | `proxy_header` | whom a proxy connects for |
-//! | [`target`], [`query`], [`proxies`], [`visitor`], [`verdict`] | what a request says |
+//! | [`target`], [`query`], [`visitor`], [`verdict`] | what a request says |
 //! | [`agents`], [`agent_cache`] | what user agents are |
+//! | `limited`, `majority` | requests beyond a network's share, and a network that makes most of them |
 //! | [`address`] | hashes of addresses and visitors |
 //! | [`record`], [`recorder`] | a click's bytes, and their way into the journal |
 //! | [`answer`] | heads and pages |
@@ -23,7 +24,9 @@
 //!
 //! - A redirect that left the edge is a click in the journal, or a counted loss.
 //! - Where a redirect goes is stored; a request adds parameters at most, and never the token's.
-//! - No address, cookie or agent of a visitor is in a record, a log line or a metric.
+//! - No address, cookie or agent of a visitor is in a record, a log line or a metric. Of a network that makes most
+//!   requests or has used up a share its /24 or /48 is logged, now and then.
+//! - A link that may be followed is followed, whoever asks and however often.
 //! - A request costs no more than its head, whatever it says: all that it is compared with is bounded.
 //!
 //! Deliberately absent: HTTP/2 without TLS, request bodies, any wait between a request and its answer.
@@ -38,10 +41,11 @@ mod connection;
 mod fold;
 mod heads;
 mod http2;
+mod limited;
 pub mod links;
+mod majority;
 pub mod meters;
 mod places;
-pub mod proxies;
 mod proxy_header;
 pub mod query;
 pub mod record;
@@ -59,7 +63,6 @@ pub mod worker;
 pub use address::AddressHasher;
 pub use config::{EdgeConfig, EdgeError, SecureConfig};
 pub use links::{LinkTable, TableLimits};
-pub use proxies::ForwardedHeader;
 pub use start::{EdgeHandle, Parts, Stopped, start};
 pub use visitor::CookieConfig;
 pub use worker::Clock;

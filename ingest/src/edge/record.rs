@@ -35,6 +35,8 @@ pub struct ClickRecord<'a> {
     pub address: u64,
     /// Keyed hash of its /24 or /48; 0: none.
     pub prefix: u64,
+    /// How many requests it stands for; 0: one.
+    pub requests: u64,
 }
 
 /// The fields that every click on a link shares, encoded.
@@ -78,6 +80,7 @@ const REASON: u8 = 10 << 3 | 2;
 const VISITOR: u8 = 11 << 3 | 1;
 const ADDRESS: u8 = 12 << 3 | 1;
 const PREFIX: u8 = 13 << 3 | 1;
+const REQUESTS: u8 = 14 << 3;
 
 const ID_BYTES: usize = 16;
 /// Channels and reasons have at most 64 bytes and verdicts are below 128, so that one byte says each.
@@ -94,6 +97,7 @@ impl ClickRecord<'_> {
             + 2
             + text_len(self.reason.word())
             + 9 * hashes.iter().filter(|hash| **hash != 0).count()
+            + if self.requests == 0 { 0 } else { 1 + varint_len(self.requests) }
             + self.resolved.len()
     }
 
@@ -113,6 +117,10 @@ impl ClickRecord<'_> {
                 out.put(&[tag]);
                 out.put(&hash.to_le_bytes());
             }
+        }
+        if self.requests != 0 {
+            out.put(&[REQUESTS]);
+            out.varint(self.requests);
         }
         out.put(self.resolved);
         debug_assert_eq!(out.at, out.bytes.len(), "a record fills what it asked for");
@@ -167,7 +175,7 @@ mod tests {
         #[test]
         fn every_click_decodes_to_what_was_written(
             random: [u8; 10], channel in "[a-z]{0,32}", registry_version: u64, reason in 0..Reason::ALL.len(),
-            hashes: [u64; 3], is_hashed: [bool; 3], referrer in "[!-~]{0,64}", destination in "[!-~]{0,2048}",
+            requests: u64, hashes: [u64; 3], is_hashed: [bool; 3], referrer in "[!-~]{0,64}", destination in "[!-~]{0,2048}",
         ) {
             let at = |n: usize| if is_hashed[n] { hashes[n] } else { 0 };
             let resolved = resolved_part("demo", &referrer, "go.example/a", &destination, Mode::Test);
@@ -175,6 +183,7 @@ mod tests {
             let record = ClickRecord {
                 id, resolved: &resolved.bytes, channel: &channel, registry_version, verdict: Verdict::Preview,
                 reason: Reason::ALL[reason], visitor: at(0), address: at(1), prefix: at(2),
+                requests,
             };
             let mut bytes = vec![0xee; record.encoded_len()];
             record.write(&mut bytes);
@@ -182,7 +191,7 @@ mod tests {
                 id: id.0.as_bytes().to_vec().into(), mode: Mode::Test.into(), program: "demo".into(),
                 referrer, link: "go.example/a".into(), channel, destination, registry_version,
                 verdict: Verdict::Preview.into(), reason: Reason::ALL[reason].word().into(),
-                visitor: at(0), address: at(1), prefix: at(2),
+                visitor: at(0), address: at(1), prefix: at(2), requests,
             };
             prop_assert_eq!(bytes.len(), expected.encoded_len(), "no field is written twice");
             prop_assert!(resolved.bytes[resolved.link_at..].starts_with(b"go.example/a"));

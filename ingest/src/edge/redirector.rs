@@ -1,13 +1,17 @@
 //! From a link to its answer: who asks, the click into the journal, the token, the landing address. The
 //! click is in the journal before there is an answer.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, Uri, Version, header::HeaderValue};
 use ipnet::IpNet;
 use rand::{Rng, rngs::StdRng};
+use whence_runtime::{
+    http::forwarded,
+    shares::{Beyond, Prefix},
+};
 use whence_schemas::{
     event::{Mode, Verdict},
     ids::{ChannelNumber, ClickId},
@@ -19,9 +23,11 @@ use super::{
     address::{AddressHashes, DayKeys},
     agent_cache::AgentCache,
     answer::{self, Answer},
+    limited::Limited,
     links::{ProgramRules, ResolvedLink},
+    majority::Majority,
     meters::Meters,
-    proxies, query,
+    query,
     record::{self, ClickRecord},
     recorder::Recorder,
     verdict::{self, Judgement, Reason},
@@ -59,6 +65,8 @@ pub struct Asker {
     pub address: AddressHashes,
     /// Whether the client spoke https.
     pub is_https: bool,
+    /// Its network.
+    pub network: Prefix,
 }
 
 impl Asker {
@@ -77,6 +85,7 @@ impl Asker {
             visitor: 0,
             address,
             prefix,
+            requests: 0,
         }
     }
 }
@@ -90,6 +99,8 @@ pub struct Redirector {
     recorder: Recorder,
     random: StdRng,
     day: DayKeys,
+    limited: Limited,
+    majority: Majority,
     /// The core's counts.
     pub meters: Meters,
     /// Parameters to be passed on; kept for its memory.
@@ -102,7 +113,18 @@ impl Redirector {
     pub fn new(shared: Shared, agents: AgentCache, recorder: Recorder, random: StdRng) -> Redirector {
         let day = shared.hasher.keys_at(shared.clock.now());
         let keys = Cache::new(Arc::clone(&shared.keys));
-        Redirector { shared, keys, agents, recorder, random, day, meters: Meters::new(), passed: Vec::new() }
+        Redirector {
+            shared,
+            keys,
+            agents,
+            recorder,
+            random,
+            day,
+            limited: Limited::default(),
+            majority: Majority::default(),
+            meters: Meters::new(),
+            passed: Vec::new(),
+        }
     }
 
     /// Networks of proxies.
@@ -125,8 +147,29 @@ impl Redirector {
 
     /// What is due once a second.
     pub fn tick(&mut self) {
+        let limited = self.limited.due();
+        self.record_all_limited(limited);
+        if let Some((network, percent)) = self.majority.due() {
+            self.shared.majority.tell(network, percent, &self.shared.trusted_proxies);
+        }
         self.meters.hand_over();
         self.recorder.tick();
+    }
+
+    /// What is due when there are no more requests.
+    pub fn finish(&mut self) {
+        let limited = self.limited.all();
+        self.record_all_limited(limited);
+    }
+
+    fn record_all_limited(&mut self, limited: HashMap<Box<str>, u64>) {
+        let links = Arc::clone(&self.shared.links);
+        for (host, requests) in limited {
+            // A program that has given the host up meanwhile has lost nothing.
+            if let Some(program) = links.program_of_host(&host) {
+                self.record_limited(&host, &program.rules(), requests);
+            }
+        }
     }
 
     /// What the request is.
@@ -142,14 +185,17 @@ impl Redirector {
             self.day = self.shared.hasher.keys_at(at);
         }
         let Shared { trusted_proxies, forwarded_header, .. } = &self.shared;
-        let origin = proxies::origin(request.peer, &request.headers, trusted_proxies, *forwarded_header);
+        let origin = forwarded::origin(request.peer, &request.headers, trusted_proxies, *forwarded_header);
         let mut random = [0; 10];
         self.random.fill_bytes(&mut random);
+        let network = Prefix::of(origin.address);
+        self.majority.note(network);
         Asker {
             at,
             id: ClickId::mint(at, &random),
             judgement,
             address: self.day.address(origin.address),
+            network,
             is_https: origin.is_https.unwrap_or(request.is_secure),
         }
     }
@@ -187,10 +233,44 @@ impl Redirector {
     }
 
     /// Records a click on `link` (`host/code`), of which the registry knows only the host.
-    pub fn record_unknown(&mut self, link: &str, rules: &ProgramRules, asker: &Asker) {
+    ///
+    /// # Errors
+    /// If the network has used up its share of these: it is then no click of its own, but counted.
+    pub fn record_unknown(
+        &mut self,
+        link: &str,
+        host: &str,
+        rules: &ProgramRules,
+        asker: &Asker,
+    ) -> Result<(), Beyond> {
+        if let Err(beyond) = self.shared.unknown_codes.take(asker.network) {
+            self.limited.count(host);
+            return Err(beyond);
+        }
         let resolved = record::resolved_part(&rules.id, "", link, "", Mode::Live);
         let judgement = (Verdict::Inactive, Reason::UnknownLink);
         self.record(&asker.click(judgement, &resolved.bytes, rules.version));
+        Ok(())
+    }
+
+    /// Records how many requests on a host were beyond their network's share: one record for all of them.
+    fn record_limited(&mut self, host: &str, rules: &ProgramRules, requests: u64) {
+        let resolved = record::resolved_part(&rules.id, "", &format!("{host}/"), "", Mode::Live);
+        let at = self.shared.clock.now();
+        let mut random = [0; 10];
+        self.random.fill_bytes(&mut random);
+        self.record(&ClickRecord {
+            id: ClickId::mint(at, &random),
+            resolved: &resolved.bytes,
+            channel: "",
+            registry_version: rules.version,
+            verdict: Verdict::Inactive,
+            reason: Reason::UnknownLinkLimited,
+            visitor: 0,
+            address: 0,
+            prefix: 0,
+            requests,
+        });
     }
 
     fn record(&mut self, click: &ClickRecord<'_>) {

@@ -99,7 +99,7 @@ pub(super) async fn serve(
     ticking.iter().for_each(JoinHandle::abort);
     let mut worker = core.worker.borrow_mut();
     worker.meters().show_connections(0);
-    worker.tick();
+    worker.finish();
     left
 }
 

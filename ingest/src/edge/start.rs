@@ -16,7 +16,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use whence_journal::JournalConfig;
-use whence_runtime::health::Health;
+use whence_runtime::{health::Health, shares::Share};
 use whence_schemas::token::KeyRing;
 
 use super::{
@@ -198,6 +198,8 @@ fn shared(config: &EdgeConfig, parts: &Parts) -> Result<Shared, EdgeError> {
         certificates: config.secure.as_ref().map(|secure| Arc::clone(&secure.certificates)),
         proxies: [&*config.trusted_proxies, &*config.proxy_protocol_from].concat().into(),
         proxy_protocol_from: config.proxy_protocol_from.as_slice().into(),
+        unknown_codes: Arc::new(Share::per_minute("unknown_codes", config.unknown_codes_per_minute)),
+        majority: Arc::default(),
         cookie: VisitorCookie::new(&config.cookie).ok_or(EdgeError::CookieName)?,
         clock: parts.clock.clone(),
     })

@@ -75,6 +75,8 @@ reasons! {
     ListedAgent = "listed_agent",
     /// Inactive: no such code on this host.
     UnknownLink = "unknown_link",
+    /// Inactive: requests for such codes that were beyond their network's share; the record says how many.
+    UnknownLinkLimited = "unknown_link_limited",
     /// Inactive: the link is switched off.
     LinkDisabled = "link_disabled",
     /// Inactive: its time is over.

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use hyper::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
 use rand::rngs::StdRng;
+use whence_runtime::{http::forwarded::ForwardedHeader, shares::Share};
 use whence_schemas::{time::UnixMs, token::KeyRing};
 
 use super::{
@@ -13,8 +14,8 @@ use super::{
     agent_cache::AgentCache,
     answer::{self, Answer},
     links::{LinkCache, LinkTable, ProgramRules, SETS},
+    majority::Told,
     meters::{Meters, Outcome},
-    proxies::ForwardedHeader,
     recorder::Recorder,
     redirector::{Redirector, Request},
     target::{self, KEY_BYTES_MAX},
@@ -76,6 +77,10 @@ pub struct Shared {
     pub certificates: Option<Arc<CertificateStore>>,
     /// All networks of proxies.
     pub proxies: Arc<[IpNet]>,
+    /// What of unknown codes each network may ask for.
+    pub unknown_codes: Arc<Share>,
+    /// Tells of a network that makes most of the requests.
+    pub majority: Arc<Told>,
     /// The visitor cookie.
     pub cookie: VisitorCookie,
     /// The time.
@@ -118,6 +123,12 @@ impl Worker {
 
     /// What is due once a second.
     pub fn tick(&mut self) {
+        self.redirector.tick();
+    }
+
+    /// What is due when there are no more requests.
+    pub fn finish(&mut self) {
+        self.redirector.finish();
         self.redirector.tick();
     }
 
@@ -176,8 +187,10 @@ impl Worker {
             && let Some(program) = links.table().program_of_host(target.host)
         {
             let rules = program.rules();
-            redirector.record_unknown(link, &rules, &asker);
-            return away(&rules, StatusCode::NOT_FOUND, request.headers);
+            return match redirector.record_unknown(link, target.host, &rules, &asker) {
+                Ok(()) => away(&rules, StatusCode::NOT_FOUND, request.headers),
+                Err(beyond) => (Outcome::Limited, answer::limited(beyond, request.headers)),
+            };
         }
         (Outcome::NotFound, answer::page(StatusCode::NOT_FOUND, request.headers))
     }

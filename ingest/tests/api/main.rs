@@ -16,4 +16,5 @@ mod leads;
 mod node;
 mod qualifications;
 mod requests;
+mod shares;
 mod webhooks;

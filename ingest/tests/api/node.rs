@@ -29,6 +29,7 @@ use whence_journal::{Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk
 use whence_runtime::{
     health::Health,
     settings::{self, ByteSize},
+    shares::Callers,
 };
 use whence_schemas::{
     event::{self, Event},
@@ -122,6 +123,11 @@ impl Node {
     /// A node with the programs `demo` (referrer `ann`, link `go.example/abc` on `email`) and `other`
     /// (`bob`, `go.example/xyz`).
     pub async fn start_with(change: impl FnOnce(&mut ApiSettings)) -> Node {
+        Node::start_for(change, Callers::default()).await
+    }
+
+    /// A node with these shares of its callers' networks.
+    pub async fn start_for(change: impl FnOnce(&mut ApiSettings), callers: Callers) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings::defaults::<ApiSettings>().unwrap();
         settings.api_listen = "127.0.0.1:0".parse().unwrap();
@@ -159,6 +165,7 @@ impl Node {
             admin,
             clock,
             health: health.clone(),
+            callers,
         };
         let shutdown = CancellationToken::new();
         let handle = api::start(settings, parts, shutdown.clone()).await.unwrap();
@@ -225,7 +232,11 @@ impl Node {
 
     /// Sends bytes and reads to the end of the connection, which the answer must say.
     pub async fn send_raw(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        self.send_on(TcpStream::connect(self.address).await.unwrap(), request).await
+    }
+
+    /// The same on this connection.
+    pub async fn send_on(&self, mut stream: TcpStream, request: &[u8]) -> Answer {
         let (mut reader, mut writer) = stream.split();
         let mut answer = Vec::new();
         // A body that is refused unread may break the connection after the answer.

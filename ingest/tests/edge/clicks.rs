@@ -43,6 +43,7 @@ fn a_click_carries_what_it_resolved_to() {
         visitor: 0,
         address: click.address,
         prefix: click.prefix,
+        requests: 0,
     };
     assert_eq!(click, expected);
     assert!(click.address != 0 && click.prefix != 0 && click.address != click.prefix);

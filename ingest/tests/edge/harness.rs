@@ -172,6 +172,13 @@ impl Edge {
         block_on(self.handle.stop())
     }
 
+    /// Stops it and returns its folder.
+    pub fn stop_keeping(self) -> TempDir {
+        let Edge { dir, handle, .. } = self;
+        let _ = block_on(handle.stop());
+        dir
+    }
+
     /// Waits for the edge to end by itself.
     pub fn join(self) -> Stopped {
         block_on(self.handle.join())

@@ -18,6 +18,7 @@ mod proxied;
 mod refusal;
 mod registry;
 mod secure;
+mod shares;
 mod targets;
 mod tls_support;
 mod visitors;

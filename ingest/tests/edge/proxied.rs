@@ -6,7 +6,8 @@ use std::{
     net::TcpStream,
     time::Duration,
 };
-use whence_ingest::edge::{EdgeConfig, ForwardedHeader};
+use whence_ingest::edge::EdgeConfig;
+use whence_runtime::http::forwarded::ForwardedHeader;
 use whence_schemas::event::{Click, ConsentMode, Program};
 
 const CLIENT: &str = "203.0.113.9";

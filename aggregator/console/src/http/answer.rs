@@ -1,6 +1,6 @@
 //! From a request to an answer: path, key, method, parameters, question, in this order.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use hyper::{
     Request, Response,
@@ -9,7 +9,7 @@ use hyper::{
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
-use whence_runtime::http::{Full, full, read_body};
+use whence_runtime::http::{Full, Peer, full, read_body};
 use whence_schemas::{ids::ProgramId, subject::AliasKind};
 
 use super::{
@@ -30,10 +30,17 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) async fn answer(console: Arc<Console>, request: Request<Incoming>) -> Response<Full> {
-    if request.uri().path() == openapi::PATH {
+    let path = request.uri().path();
+    let route = Route::of(path);
+    if route.is_none()
+        && let Err(problem) = console.access.unproved(request.headers(), peer(&request))
+    {
+        return problem.response();
+    }
+    if path == openapi::PATH {
         return openapi::answer(request.method());
     }
-    let Some(route) = Route::of(request.uri().path()) else {
+    let Some(route) = route else {
         return Problem::new(Code::NotFound, "there is no such path").response();
     };
     let call = route.call();
@@ -45,9 +52,14 @@ pub(super) async fn answer(console: Arc<Console>, request: Request<Incoming>) ->
     response
 }
 
+fn peer(request: &Request<Incoming>) -> IpAddr {
+    request.extensions().get::<Peer>().expect("every request has its peer").0.ip()
+}
+
 async fn handle(console: &Console, route: Route, request: Request<Incoming>) -> Result<Value, Problem> {
+    let peer = peer(&request);
     let (head, body) = request.into_parts();
-    console.access.check(&head.headers, route.program.as_str())?;
+    console.access.check(&head.headers, peer, route.program.as_str())?;
     if head.method.as_str() != route.method() {
         return Err(Problem::method(route.method()));
     }

@@ -26,6 +26,8 @@ pub enum Code {
     Body,
     /// A parameter or field cannot be.
     Invalid,
+    /// The network has used up its share of requests that prove nothing.
+    Limited,
     /// As much is being asked as may be, or it can't be told yet who asks.
     Busy,
     /// ClickHouse does not answer.
@@ -53,6 +55,11 @@ impl Code {
             Code::Invalid => {
                 ("invalid", StatusCode::UNPROCESSABLE_ENTITY, "A parameter has an impossible value")
             }
+            Code::Limited => (
+                "too_many_requests",
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many such requests from this network",
+            ),
             Code::Busy => ("busy", StatusCode::SERVICE_UNAVAILABLE, "Too much is being worked on"),
             Code::Unavailable => (
                 "clickhouse_unavailable",
@@ -72,12 +79,20 @@ pub struct Problem {
     /// What exactly, in words; never a value of the request.
     pub detail: String,
     allow: Option<&'static str>,
+    /// Seconds after which to try again.
+    retry_after_s: Option<u32>,
 }
 
 impl Problem {
     /// A problem of this kind.
     pub fn new(code: Code, detail: impl Display) -> Problem {
-        Problem { code, detail: detail.to_string(), allow: None }
+        let is_for_later = code.parts().1 == StatusCode::SERVICE_UNAVAILABLE;
+        Problem { code, detail: detail.to_string(), allow: None, retry_after_s: is_for_later.then_some(1) }
+    }
+
+    /// The network has used up its share.
+    pub fn limited(detail: impl Display, retry_after_s: u32) -> Problem {
+        Problem { retry_after_s: Some(retry_after_s), ..Problem::new(Code::Limited, detail) }
     }
 
     /// The path takes this method only.
@@ -107,8 +122,8 @@ impl Problem {
         if let Some(allow) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(allow));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(RETRY_AFTER, seconds.into());
         }
         response
     }

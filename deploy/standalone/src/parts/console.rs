@@ -1,5 +1,6 @@
 //! The console, and who may ask it: holders of API keys with the scope `reports:read`, and of the admin key.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use hyper::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use whence_console::http::{self, Access, Code, ConsoleHandle, ConsoleSettings, Parts, Problem};
 use whence_ingest::api::AdminKey;
-use whence_ingest::api::auth::{Scope, authenticate};
+use whence_ingest::api::auth::{Scope, authenticate, refused};
 use whence_ingest::registry::Registry;
+use whence_runtime::shares::{Callers, Prefix};
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::subject::IdentityHasher;
 
@@ -21,20 +23,36 @@ pub struct Keys {
     pub registry: Arc<dyn Registry>,
     /// May do everything.
     pub admin: AdminKey,
+    /// What one network may take of what is there for all callers.
+    pub callers: Callers,
+}
+
+impl Keys {
+    fn network(&self, headers: &HeaderMap, peer: IpAddr) -> Prefix {
+        self.callers.network_of(peer, headers)
+    }
 }
 
 impl Access for Keys {
-    fn check(&self, headers: &HeaderMap, program: &str) -> Result<(), Problem> {
+    fn check(&self, headers: &HeaderMap, peer: IpAddr, program: &str) -> Result<(), Problem> {
         let caller = authenticate(headers, self.registry.as_ref(), &self.admin);
+        let caller =
+            caller.map_err(|problem| refused(&self.callers, headers, self.network(headers, peer), problem));
         let checked = caller.and_then(|caller| caller.require_in(Scope::ReportsRead, program));
         checked.map_err(|problem| {
             let code = match problem.code.status().as_u16() {
                 401 => Code::Unauthorized,
                 403 => Code::Forbidden,
+                429 => return Problem::limited(&problem.detail, problem.retry_after_s().unwrap_or(1)),
                 _ => Code::Busy,
             };
             Problem::new(code, problem.detail)
         })
+    }
+
+    fn unproved(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
+        let taken = self.callers.unproved.take(self.network(headers, peer));
+        taken.map_err(|beyond| Problem::limited("this was asked for too often", beyond.retry_after_s))
     }
 }
 
@@ -56,7 +74,8 @@ impl Console {
         keys: Keys,
     ) -> Result<Self, Failure> {
         let stop = CancellationToken::new();
-        let parts = Parts { client, identity, access: Arc::new(keys) };
+        let (connections_percent, proxies) = (keys.callers.connections_percent, keys.callers.proxies.clone());
+        let parts = Parts { client, identity, access: Arc::new(keys), connections_percent, proxies };
         let address = settings.console_listen;
         let handle = http::start(settings, parts, stop.clone()).await.map_err(|source| Failure::Listen {
             address,

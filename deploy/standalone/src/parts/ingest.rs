@@ -15,6 +15,7 @@ use whence_ingest::edge::{self, Clock, EdgeHandle, LinkTable, TableLimits};
 use whence_ingest::registry::wall_clock;
 use whence_ingest::webhooks::NamedSecrets;
 use whence_journal::GroupCommit;
+use whence_runtime::shares::{Callers, ShareSettings};
 use whence_runtime::shutdown::Shutdown;
 
 use super::certificates::Certificates;
@@ -36,10 +37,14 @@ pub struct Parts<'a> {
     pub edge: &'a EdgeSettings,
     /// TLS and its certificates.
     pub tls: &'a TlsSettings,
-    /// Whose word on forwarded clients counts.
-    pub proxies: &'a ProxySettings,
     /// The API's settings.
     pub api: &'a ApiSettings,
+    /// Whose word on forwarded clients counts.
+    pub proxies: &'a ProxySettings,
+    /// What one network may take of what is there for all.
+    pub shares: &'a ShareSettings,
+    /// The same of those who call with a key.
+    pub callers: Callers,
     /// The journals' settings.
     pub journals: &'a JournalSettings,
     /// Token keys and hashing secrets.
@@ -86,7 +91,8 @@ impl Ingest {
             health: Some(process.health.clone()),
         };
         let secure = parts.tls.secure(certificates.store());
-        let config = parts.edge.config(parts.journals, parts.proxies, secure, root.clone());
+        let Parts { journals, proxies, shares, .. } = parts;
+        let config = parts.edge.config(journals, proxies, shares, secure, root.clone());
         // Stopped by its stage, after the operator's port has said so; not by the signal.
         let edge = edge::start(&config, &edge_parts, &CancellationToken::new())?;
         process.book.note(|addresses| {
@@ -108,6 +114,7 @@ impl Ingest {
             admin: parts.admin,
             clock: wall_clock(),
             health: process.health.clone(),
+            callers: parts.callers,
         };
         let address = parts.api.api_listen;
         let api = api::start(parts.api.clone(), api_parts, api_stop.clone())

@@ -9,6 +9,7 @@ use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_runtime::settings;
 
 use super::keys;
+use crate::descriptors::{Limit, fit_aggregate};
 use crate::failure::Failure;
 use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::registry::Opened;
@@ -31,6 +32,8 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = loaded.settings;
     let role = Role { name: "aggregate", required: None };
     process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
+        let limit = Limit { descriptors: process.descriptors, effective: &loaded.effective };
+        fit_aggregate(&settings, limit)?;
         serve(&settings, process).await
     })
 }

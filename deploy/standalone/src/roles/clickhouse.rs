@@ -6,9 +6,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use whence_clickhouse_embedded::{EngineLimits, ServerConfig, ServerLimits, listener, metrics, serve};
-use whence_runtime::settings;
 use whence_runtime::shutdown::on_signals;
 use whence_runtime::telemetry::{install_panic_hook, start_logs};
+use whence_runtime::{descriptors, settings};
 
 use crate::addresses::url;
 use crate::failure::{Failure, chain};
@@ -47,6 +47,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 fn supervised(settings: &ClickHouseRoleSettings, config: ServerConfig) -> Result<(), Failure> {
     start_logs(&settings.process.log)?;
     install_panic_hook();
+    descriptors::raise().map_err(Failure::Process)?;
     process::runtime(settings.process.workers.workers)?.block_on(async {
         let stop = on_signals().map_err(Failure::Process)?;
         let listener = listen(settings)?;

@@ -6,6 +6,7 @@ use whence_ingest::api::AdminKey;
 use whence_runtime::settings;
 
 use super::keys;
+use crate::descriptors::{Limit, fit_console};
 use crate::failure::Failure;
 use crate::parts::console::{Console, Keys};
 use crate::parts::registry::Opened;
@@ -25,9 +26,11 @@ pub fn command() -> Command {
 /// Settings are wrong, or a part can't be started.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let loaded = load::<ConsoleRoleSettings>(flags)?;
-    let settings = loaded.settings;
+    let mut settings = loaded.settings;
     let role = Role { name: "console", required: None };
     process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
+        let limit = Limit { descriptors: process.descriptors, effective: &loaded.effective };
+        fit_console(&mut settings, limit)?;
         serve(&settings, process).await
     })
 }
@@ -42,7 +45,8 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);
     tokio::spawn(store::watch(client.clone(), component, followers.clone()));
-    let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys() };
+    let callers = settings.proxies.callers(&settings.shares);
+    let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys(), callers };
     let console = Console::start(&settings.console, client, secrets.identity, keys).await?;
     process.book.note(|addresses| addresses.console = Some(console.url()))?;
     process.announce().await?;

@@ -14,6 +14,7 @@ use whence_ingest::registry::Registry;
 use whence_ingest::topics::Cluster;
 use whence_ingest::webhooks::NamedSecrets;
 use whence_runtime::settings::Effective;
+use whence_runtime::shares::Callers;
 use whence_runtime::shutdown::Shutdown;
 
 use crate::addresses::url;
@@ -43,6 +44,8 @@ pub struct Surroundings<'a> {
     pub registry: &'a Arc<dyn Registry>,
     /// Into the journal of the conversions.
     pub outbox: &'a JournalOutbox,
+    /// What one network may take of what is there for all callers.
+    pub callers: &'a Callers,
 }
 
 /// The parts, as far as they are up.
@@ -97,7 +100,11 @@ impl Facts {
         tokio::spawn(store::watch(client.clone(), component, self.followers.clone()));
         dimensions::start(&client, around.registry, &process.health, &self.followers);
 
-        let keys = Keys { registry: Arc::clone(around.registry), admin: around.admin.clone() };
+        let keys = Keys {
+            registry: Arc::clone(around.registry),
+            admin: around.admin.clone(),
+            callers: around.callers.clone(),
+        };
         let identity = around.secrets.identity.clone();
         let console = Console::start(&settings.console, client.clone(), identity, keys).await?;
         process.book.note(|addresses| addresses.console = Some(console.url()))?;

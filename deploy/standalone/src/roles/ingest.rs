@@ -6,6 +6,7 @@ use clap::{ArgMatches, Command};
 use whence_runtime::settings;
 
 use super::keys;
+use crate::descriptors::{Limit, fit_ingest};
 use crate::failure::Failure;
 use crate::parts::ingest::{self, Ingest};
 use crate::parts::journals;
@@ -26,9 +27,11 @@ pub fn command() -> Command {
 /// Settings are wrong, or a part can't be started.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let loaded = load::<IngestSettings>(flags)?;
-    let settings = loaded.settings;
+    let mut settings = loaded.settings;
     let role = Role { name: "ingest", required: Some(ingest::REQUIRED) };
     process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
+        let limit = Limit { descriptors: process.descriptors, effective: &loaded.effective };
+        fit_ingest(&mut settings, limit)?;
         serve(&settings, process).await
     })
 }
@@ -42,6 +45,8 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
         edge: &settings.edge,
         tls: &settings.tls,
         proxies: &settings.proxies,
+        shares: &settings.shares,
+        callers: settings.proxies.callers(&settings.shares),
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,

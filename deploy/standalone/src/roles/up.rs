@@ -14,6 +14,7 @@ use whence_runtime::shutdown::Shutdown;
 
 use super::facts::{Facts, Surroundings};
 use super::keys;
+use crate::descriptors::{Limit, fit_up};
 use crate::failure::Failure;
 use crate::parts::engine;
 use crate::parts::ingest::{self, Ingest};
@@ -33,13 +34,14 @@ pub fn command() -> Command {
 /// Settings are wrong, or a part can't be started.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let loaded = load::<UpSettings>(flags)?;
-    let (settings, effective) = (loaded.settings, loaded.effective);
+    let (mut settings, effective) = (loaded.settings, loaded.effective);
     if settings.clickhouse.clickhouse_url.is_none() {
         // Said before anything else is done.
         engine::library(&settings.engine)?;
     }
     let role = Role { name: "up", required: Some(ingest::REQUIRED) };
     process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
+        fit_up(&mut settings, Limit { descriptors: process.descriptors, effective: &effective })?;
         up(&settings, &effective, process).await
     })
 }
@@ -53,10 +55,13 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         None => Opened::embedded(&process).await?,
         Some(cluster) => Opened::kafka(cluster, &process).await?,
     };
+    let callers = settings.proxies.callers(&settings.shares);
     let parts = ingest::Parts {
         edge: &settings.edge,
         tls: &settings.tls,
         proxies: &settings.proxies,
+        shares: &settings.shares,
+        callers: callers.clone(),
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,
@@ -75,6 +80,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         admin: &admin,
         registry: &registry.registry,
         outbox: &outbox,
+        callers: &callers,
     };
     let stop = process.stop.clone();
     // Whatever there is of it when the process is to stop is stopped in order.

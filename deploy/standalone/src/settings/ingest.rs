@@ -6,10 +6,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use whence_ingest::edge::{CookieConfig, EdgeConfig, ForwardedHeader, SecureConfig};
+use whence_ingest::edge::{CookieConfig, EdgeConfig, SecureConfig};
 use whence_journal::GroupCommitConfig;
 use whence_journal::JournalConfig;
+use whence_runtime::http::forwarded::ForwardedHeader;
 use whence_runtime::settings::ByteSize;
+use whence_runtime::shares::{Callers, ShareSettings};
 
 use super::threads;
 
@@ -79,6 +81,11 @@ impl ProxySettings {
     pub fn networks(&self) -> Vec<IpNet> {
         self.trusted_proxies.iter().map(|network| network.0).collect()
     }
+
+    /// The shares of callers, by whom these proxies forward.
+    pub fn callers(&self, shares: &ShareSettings) -> Callers {
+        shares.callers(self.networks(), self.trusted_proxies_header)
+    }
 }
 
 whence_runtime::settings! {
@@ -112,6 +119,7 @@ impl EdgeSettings {
         &self,
         journals: &JournalSettings,
         proxies: &ProxySettings,
+        shares: &ShareSettings,
         secure: Option<SecureConfig>,
         journal_dir: PathBuf,
     ) -> EdgeConfig {
@@ -125,6 +133,8 @@ impl EdgeSettings {
             head_bytes_max: self.edge_head_bytes_max.as_usize(),
             head_timeout: self.edge_head_timeout,
             connections_max: self.edge_connections_max,
+            connections_share_percent: shares.share_connections_percent,
+            unknown_codes_per_minute: shares.share_unknown_codes,
             drain_timeout: self.edge_drain_timeout,
             trusted_proxies: proxies.networks(),
             forwarded_header: proxies.trusted_proxies_header,

@@ -4,6 +4,7 @@ use whence_console::http::ConsoleSettings;
 use whence_ingest::api::ApiSettings;
 use whence_ingest::webhooks::WebhookSecretsSettings;
 use whence_outbound::DeliverySettings;
+use whence_runtime::shares::ShareSettings;
 use whence_runtime::telemetry::LogSettings;
 
 use super::{
@@ -19,8 +20,9 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
         pub tls: TlsSettings,
-        pub proxies: ProxySettings,
         pub api: ApiSettings,
+        pub proxies: ProxySettings,
+        pub shares: ShareSettings,
         pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
         pub aggregator: AggregatorSettings,
@@ -43,8 +45,9 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
         pub tls: TlsSettings,
-        pub proxies: ProxySettings,
         pub api: ApiSettings,
+        pub proxies: ProxySettings,
+        pub shares: ShareSettings,
         pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
         pub kafka: KafkaSettings,
@@ -83,6 +86,8 @@ whence_runtime::compose! {
         pub process: ProcessSettings,
         pub secrets: SecretsSettings,
         pub console: ConsoleSettings,
+        pub proxies: ProxySettings,
+        pub shares: ShareSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
         pub kafka: KafkaSettings,

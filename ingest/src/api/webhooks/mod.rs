@@ -40,7 +40,11 @@ use hyper::{
 use letters::{Letter, Letters};
 use serde_json::{Value, json};
 use std::{borrow::Cow, fmt::Display, sync::Arc};
-use whence_runtime::http::{Full, full};
+use whence_runtime::{
+    http::{Full, full},
+    seldom,
+    shares::Prefix,
+};
 use whence_schemas::event::WebhookSource;
 
 /// The source of a program that answers for postbacks.
@@ -75,10 +79,11 @@ pub(super) async fn receive(
     program: &str,
     id: &str,
 ) -> Result<Response<Full>, Problem> {
-    let source = known_source(api, program, id)?;
+    let network = call.network;
+    let source = known_source(api, program, id).map_err(|problem| api.unproved(network, problem))?;
     let provider = Provider::of(&source.provider)
         .filter(|provider| (*provider == Provider::Postback) == (method == "GET"))
-        .ok_or_else(|| Problem::new(Code::NotFound, "there is no such source"))?;
+        .ok_or_else(|| api.unproved(network, Problem::new(Code::NotFound, "there is no such source")))?;
     let (headers, query) = (call.headers.clone(), call.query.clone());
     let head = Delivery {
         method,
@@ -89,7 +94,8 @@ pub(super) async fn receive(
         now: (api.intake.clock)(),
     };
     let declared = call.declared_bytes().unwrap_or(0);
-    let mut received = Received { api, source: &source, provider, delivery: head, body_bytes: declared };
+    let mut received =
+        Received { api, source: &source, provider, network, delivery: head, body_bytes: declared };
     // Who can prove nothing is not listened to.
     let secrets = received.secrets()?;
     if !provider.is_signed(&received.delivery, &source) {
@@ -139,6 +145,7 @@ struct Received<'a> {
     api: &'a Api,
     source: &'a WebhookSource,
     provider: Provider,
+    network: Prefix,
     delivery: Delivery<'a>,
     /// Its body's size, or while that is unread what is declared.
     body_bytes: usize,
@@ -195,8 +202,12 @@ impl<'a> Received<'a> {
 
     async fn refused(&self, refusal: Refusal) -> Problem {
         self.count(refusal.tag());
-        self.note(refusal.tag()).await;
-        Problem::new(Code::Unproved, refusal)
+        let problem = self.api.unproved(self.network, Problem::new(Code::Unproved, refusal));
+        // Who has used up a share gets no letter either.
+        if problem.code == Code::Unproved {
+            self.note(refusal.tag()).await;
+        }
+        problem
     }
 
     /// Translates events and takes what they become.
@@ -251,7 +262,8 @@ impl<'a> Received<'a> {
         tally.unusable.push(why);
         self.count_event("unusable");
         // The detail names fields, never values.
-        tracing::warn!(
+        seldom!(
+            warn,
             program = self.source.program,
             source = self.source.id,
             why,

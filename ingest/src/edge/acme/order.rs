@@ -130,8 +130,8 @@ fn show(
 async fn refusal(order: &mut Order) -> String {
     let mut authorizations = order.authorizations();
     while let Some(Ok(authorization)) = authorizations.next().await {
-        let problems = authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
-        if let Some(problem) = problems.last() {
+        let mut problems = authorization.challenges.iter().filter_map(|challenge| challenge.error.as_ref());
+        if let Some(problem) = problems.next_back() {
             return problem.to_string();
         }
     }

@@ -22,6 +22,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::Sha256;
+use whence_runtime::shares::Callers;
 use whence_schemas::event::{Event, event::Body};
 
 /// The secret of every source here, under the name `main`; `other` is another one.
@@ -32,7 +33,12 @@ pub const ORGANIZATION: &str = "00D5g000004abcdEAA";
 
 /// A node with a source for every provider that has built-in rules, named like its provider.
 pub async fn node() -> Node {
-    let node = Node::start().await;
+    node_for(Callers::default()).await
+}
+
+/// The same with these shares of its callers' networks.
+pub async fn node_for(callers: Callers) -> Node {
+    let node = Node::start_for(|_| {}, callers).await;
     for provider in ["stripe", "hubspot", "intercom", "shopify", "postback"] {
         put(&node, provider, json!({"provider": provider, "secrets": ["main"]})).await;
     }

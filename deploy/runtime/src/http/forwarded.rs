@@ -17,7 +17,7 @@ const HOPS_MAX: usize = 16;
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-whence_runtime::choice! {
+crate::choice! {
     /// What proxies write about whom they forward.
     pub enum ForwardedHeader {
         /// `X-Forwarded-For` and `X-Forwarded-Proto`.
