@@ -6,10 +6,17 @@
 
 #![allow(clippy::unwrap_used)] // a test's helpers fail the test
 
-use std::{path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
 use tempfile::TempDir;
 use whence_loadtest::faults::{
-    Absence, Brokers, FaultError, Ground, Outcome, aggregator, edge, find_whence, kafka, outcome::Place,
+    Absence, Brokers, FaultError, Ground, Outcome, aggregator, edge, find_whence,
+    idle::{self, Flood},
+    kafka,
+    outcome::Place,
 };
 
 /// One at a time: each is half a dozen processes, and a load besides.
@@ -57,4 +64,22 @@ fn redirects_go_on_without_a_broker_and_are_counted_once_when_it_is_back() {
         play(async |ground| kafka::run(&ground, script, Absence::Kill, Duration::from_secs(5)).await);
     let outage = outcome.outage.unwrap();
     assert!(outage.answered > 0 && outage.unanswered == 0, "{outcome}");
+}
+
+#[test]
+fn idle_connections_of_strangers_cost_the_others_no_click_and_no_listener() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let whence = find_whence().unwrap_or_else(|error| panic!("{error}"));
+    let holder = Path::new(env!("CARGO_BIN_EXE_whence-loadtest"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for (descriptors, connections, networks) in [(256, 600, 1), (1024, 1_500, 200)] {
+        let dir = TempDir::with_prefix("whence-faults.").unwrap();
+        let ground =
+            Ground { whence: whence.clone(), dir: dir.path().to_owned(), clicks: 0, rate: 500.0, seed: 7 };
+        let flood = Flood { descriptors, connections, networks, clients: 6, phase: Duration::from_secs(8) };
+        let came =
+            runtime.block_on(idle::run(&ground, holder, flood, &["--journal-segment", "1MiB"])).unwrap();
+        println!("{came}");
+        assert!(came.is_unharmed() && came.answered > 6_000 && came.held > 0, "{came}");
+    }
 }

@@ -56,7 +56,7 @@ pub struct Limits {
     pub name: &'static str,
     /// Connections at a time.
     pub connections_max: usize,
-    /// The part of them that one network may have, in percent.
+    /// A network's share of them, in percent: see [`seats`](crate::seats).
     pub share_percent: usize,
     /// Networks of proxies: these have no share, and none of their connections is closed for another one.
     pub proxies: Vec<IpNet>,

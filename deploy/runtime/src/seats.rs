@@ -1,8 +1,10 @@
 //! Who sits on a listener's places: how many each network has, and who goes when there are none left.
 //!
 //! A newcomer always has a place while somebody can go for it. That is the connection that has been silent
-//! longest of those without a request in progress; where the newcomer's network has used up its share, the
-//! one of these that is its network's own. A proxy's connections count for no network, and none of them goes.
+//! longest of those without a request in progress. A network may have more than its share while more than one
+//! share is free; after that one of those goes that are of the network with the most. So what is left of the
+//! places is there for others, however many requests of one network are in progress. A proxy's connections
+//! count for no network, and none of them goes.
 //! Whoever is to go is told by the listener, which then seats the newcomer.
 //!
 //! Pure: it knows no socket, no clock and no task. What a listener keeps of a connection (`T`: how to tell it)
@@ -131,9 +133,12 @@ impl<T> Seats<T> {
     /// A place for `guest`, of whose connection `kept` is kept.
     pub fn take(&mut self, guest: Guest, kept: T) -> Seating {
         if let Guest::Of(network) = guest
-            && self.held.get(&network).is_some_and(|held| *held >= self.share_max)
+            && let Some(held) = self.held.get(&network)
+            && *held >= self.share_max
+            && self.places_max - self.taken() <= self.share_max
         {
-            return self.room(Some(network));
+            let most = self.held.iter().max_by_key(|(_, held)| **held).filter(|(_, most)| *most > held);
+            return self.room(Some(most.map_or(network, |(most, _)| *most)));
         }
         let seat = match self.free.pop() {
             Some(seat) => seat,
@@ -367,17 +372,20 @@ mod tests {
     }
 
     #[test]
-    fn a_network_beyond_its_share_makes_room_with_its_own() {
+    fn a_network_beyond_its_share_leaves_a_share_free_and_makes_room_with_its_own() {
         let mut seats = Seats::new(8, 25);
         let other = seat(seats.take(B, ()));
-        let own = [seat(seats.take(A, ())), seat(seats.take(A, ()))];
+        let own: Vec<_> = (0..5).map(|_| seat(seats.take(A, ()))).collect();
         assert_eq!(gone(&mut seats, A), Some(own[0]), "although there are free places, and an older one");
-        assert_eq!(seats.taken(), 3);
-        seats.served(own[0]);
-        seats.served(own[1]);
-        assert_eq!(gone(&mut seats, A), None, "others keep theirs");
-        seats.leave(own[1]);
-        assert_eq!(seat(seats.take(A, ())), own[1]);
+        assert_eq!(seats.taken(), 6);
+        for n in &own {
+            seats.served(*n);
+        }
+        assert_eq!(gone(&mut seats, A), None, "what is free is for others");
+        let others = [seat(seats.take(B, ())), seat(seats.take(nth(0), ()))];
+        seats.heard(own[3]);
+        assert_eq!(seats.take(B, ()), Seating::After(own[3]), "the network with the most gives");
+        seats.leave(others[1]);
         seats.leave(other);
     }
 

@@ -26,10 +26,11 @@ use crate::seldom::Seldom;
 crate::settings! {
     /// Shares of one network
     pub struct ShareSettings {
-        /// Part of a listener's connections that one network (/24 of IPv4, /48 of IPv6) may have, in percent.
+        /// Part of a listener's connections, in percent, that is kept free of networks (/24 of IPv4, /48 of IPv6)
+        /// which have that many already.
         ///
-        /// Beyond it the network's own longest idle connection is closed for its next one. The networks of
-        /// `trusted-proxies` have no share, and none of their connections is closed.
+        /// Beyond it a network's next connection costs an idle one of the network that has the most. The networks
+        /// of `trusted-proxies` have no share, and none of their connections is closed.
         pub share_connections_percent: usize = "25" in 1..=100,
         /// Wrong API keys that one network may send in a minute; more are answered 429.
         ///
@@ -62,7 +63,7 @@ impl ShareSettings {
 /// What callers of a network share: one for all listeners of a process. Clones are handles to the same.
 #[derive(Clone, Debug)]
 pub struct Callers {
-    /// The part of a listener's connections that one network may have, in percent.
+    /// A network's share of a listener's connections, in percent.
     pub connections_percent: usize,
     /// Networks of proxies.
     pub proxies: Vec<IpNet>,

@@ -33,8 +33,7 @@ pub struct EdgeConfig {
     pub head_timeout: Duration,
     /// Connections at a time, for each thread.
     pub connections_max: usize,
-    /// The part of them that one network (/24 or /48) may have, in percent; beyond it its own longest idle
-    /// connection is closed for its next one.
+    /// A network's share of them (/24 or /48), in percent: a network that has it leaves as much free for others.
     pub connections_share_percent: usize,
     /// Unknown codes that one network may ask for in a minute; more are answered 429 and recorded as a count.
     pub unknown_codes_per_minute: u32,

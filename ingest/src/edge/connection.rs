@@ -243,7 +243,7 @@ fn registered(stream: TcpStream) -> Option<tokio::net::TcpStream> {
     registered.inspect_err(|error| tracing::debug!(%error, "cannot register a connection")).ok()
 }
 
-/// What `future` gives, unless its place was silent for too long before.
+/// What `future` gives, unless the place is to be left before: for its silence, or for a newcomer.
 async fn within<F: Future>(place: &Place, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match place.order(context) {

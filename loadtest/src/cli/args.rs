@@ -68,6 +68,18 @@ pub(super) enum Command {
     },
     /// Start everything, kill some of it under load, and compare.
     Faults(super::faults::FaultsArgs),
+    /// Holds idle connections; what `faults idle` starts.
+    #[command(hide = true)]
+    Hold {
+        /// Where to.
+        to: std::net::SocketAddr,
+        /// How many.
+        connections: usize,
+        /// The first network.
+        first: usize,
+        /// How many networks.
+        networks: usize,
+    },
 }
 
 /// Where whence is.

@@ -1,10 +1,18 @@
 //! `whence-loadtest faults SCENARIO`: starts everything itself, breaks it, and compares.
 
 use super::Failed;
+use crate::faults::idle::{self, Flood};
 use crate::faults::{Absence, Brokers, FaultError, Ground, Outcome, aggregator, edge, find_whence, kafka};
 use clap::{Args, Subcommand};
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 use tokio::signal::unix::{SignalKind, signal};
+
+/// Other clients of the scenario `idle`.
+const CLIENTS: usize = 32;
 
 #[derive(Debug, Args)]
 pub(super) struct FaultsArgs {
@@ -30,6 +38,24 @@ pub(super) struct FaultsArgs {
 /// What goes wrong.
 #[derive(Debug, Subcommand)]
 enum Scenario {
+    /// `whence up` alone, with few file descriptors: strangers connect and say nothing.
+    Idle {
+        /// Limits of file descriptors (soft and hard), each tried in turn.
+        #[arg(long, env = "WHENCE_LOADTEST_DESCRIPTORS", value_delimiter = ',', default_values_t = [1024, 20_000])]
+        descriptors: Vec<u64>,
+        /// Idle connections from one network.
+        #[arg(long, env = "WHENCE_LOADTEST_IDLE_OF_ONE", default_value_t = 10_000)]
+        idle_of_one: usize,
+        /// Idle connections from 200 networks.
+        #[arg(long, env = "WHENCE_LOADTEST_IDLE_OF_MANY", default_value_t = 21_000)]
+        idle_of_many: usize,
+        /// Seconds that clicks are measured before, and again while strangers are there.
+        #[arg(long, env = "WHENCE_LOADTEST_PHASE_S", default_value_t = 20)]
+        phase_s: u64,
+        /// Size of a journal's file.
+        #[arg(long, env = "WHENCE_LOADTEST_SEGMENT", default_value = "1MiB")]
+        journal_segment: String,
+    },
     /// `whence up` alone: the whole process is killed at random moments.
     Edge {
         /// Kills.
@@ -74,6 +100,23 @@ pub(super) async fn run(args: FaultsArgs) -> Result<ExitCode, Failed> {
     let ground = Ground { whence, dir: path.clone(), clicks: args.clicks, rate: args.rate, seed: args.seed };
     eprintln!("data and logs are in {}", path.display());
     // What was started ends with the scenario's future.
+    if let Scenario::Idle { descriptors, idle_of_one, idle_of_many, phase_s, journal_segment } = args.scenario
+    {
+        let phase = Duration::from_secs(phase_s);
+        let floods = descriptors.into_iter().flat_map(|descriptors| {
+            [(idle_of_one, 1), (idle_of_many, 200)].map(|(connections, networks)| Flood {
+                descriptors,
+                connections,
+                networks,
+                clients: CLIENTS,
+                phase,
+            })
+        });
+        return tokio::select! {
+            played = Box::pin(flood(&ground, floods.collect(), &journal_segment)) => played,
+            () = interrupted() => Err("interrupted".into()),
+        };
+    }
     let played = tokio::select! {
         played = Box::pin(play(args.scenario, &ground)) => played.map_err(Failed::from),
         () = interrupted() => Err("interrupted".into()),
@@ -87,8 +130,25 @@ pub(super) async fn run(args: FaultsArgs) -> Result<ExitCode, Failed> {
     Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+async fn flood(ground: &Ground, floods: Vec<Flood>, segment: &str) -> Result<ExitCode, Failed> {
+    let machine = std::thread::available_parallelism().map_or(1, usize::from);
+    println!("{machine} cores, shared with the clients and the strangers; {} clicks a second", ground.rate);
+    println!("command: {}", std::env::args().collect::<Vec<_>>().join(" "));
+    let mut is_right = true;
+    for (n, flood) in floods.into_iter().enumerate() {
+        let ground = Ground { dir: ground.dir.join(n.to_string()), ..ground.clone() };
+        std::fs::create_dir_all(&ground.dir)?;
+        let came =
+            idle::run(&ground, Path::new("/proc/self/exe"), flood, &["--journal-segment", segment]).await?;
+        print!("{came}");
+        is_right &= came.is_right();
+    }
+    Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 async fn play(scenario: Scenario, ground: &Ground) -> Result<Outcome, FaultError> {
     match scenario {
+        Scenario::Idle { .. } => unreachable!("it has no outcome of that kind"),
         Scenario::Edge { kills } => edge::run(ground, kills).await,
         Scenario::Aggregator { kills, brokers, script } => {
             let brokers = brokers.map_or(Brokers::Script(script.kafka_script), Brokers::Running);

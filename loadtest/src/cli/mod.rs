@@ -73,6 +73,10 @@ pub async fn run(cli: Cli) -> Result<ExitCode, Failed> {
             check_ledger(&ledger, &check, Some(&measured)).await
         }
         Command::Faults(args) => faults::run(args).await,
+        Command::Hold { to, connections, first, networks } => {
+            crate::faults::hold::hold(to, connections, (first, networks), |held| println!("{held}"));
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -23,7 +23,8 @@ pub async fn run(ground: &Ground, kills: u32) -> Result<Outcome, FaultError> {
     let addresses: [String; 3] = std::array::from_fn(|_| free_address());
     let [edge, api, clickhouse] = addresses.each_ref().map(String::as_str);
     let listen = ["--edge-listen", edge, "--api-listen", api, "--clickhouse-listen", clickhouse];
-    let unused = ["--console-listen", "127.0.0.1:0"];
+    // The load has wrong keys on purpose, more than one network may send.
+    let unused = ["--console-listen", "127.0.0.1:0", "--share-wrong-keys", "1000000"];
     // Small blocks, so that kills find some open.
     let blocks = ["--linger", "200ms", "--block-records-max", "2000"];
     roles.add(NAME, "up", &[&listen[..], &unused, &blocks].concat())?;

@@ -118,16 +118,21 @@ pub(super) async fn until_answered(progress: &Progress, wanted: u64) -> Result<(
     }
 }
 
-/// Waits until everything is stored, and compares.
-pub(super) async fn judge(ledger: &Ledger, clickhouse: &str, is_lossy: bool) -> Result<Verdict, FaultError> {
-    let programs = ledger.header.world.programs.iter().map(|program| program.id.clone()).collect();
+/// ClickHouse, as far as it holds these programs.
+pub(super) fn store_of(clickhouse: &str, programs: Vec<String>) -> Store {
     let address = StoreAddress {
         url: clickhouse.to_owned(),
         database: "whence".into(),
         user: "default".into(),
         password: String::new(),
     };
-    let store = Store::new(&address, programs);
+    Store::new(&address, programs)
+}
+
+/// Waits until everything is stored, and compares.
+pub(super) async fn judge(ledger: &Ledger, clickhouse: &str, is_lossy: bool) -> Result<Verdict, FaultError> {
+    let programs = ledger.header.world.programs.iter().map(|program| program.id.clone()).collect();
+    let store = store_of(clickhouse, programs);
     let patience = Patience {
         deadline: Duration::from_secs(600),
         standstill: Duration::from_secs(60),

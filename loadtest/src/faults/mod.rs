@@ -5,6 +5,7 @@
 //! | [`edge`] | scenario: all of `whence up` is killed, again and again |
 //! | [`aggregator`] | scenario: aggregators are killed in the middle of blocks |
 //! | [`kafka`] | scenario: the broker is away for a while |
+//! | [`idle`], [`hold`] | scenario: strangers connect and say nothing |
 //! | `load` | sends the load while a scenario acts, and judges what is stored |
 //! | [`blocks`] | where in a block a process stands, from its log |
 //! | `apart` | the roles over Kafka, each in its own process |
@@ -21,6 +22,8 @@ pub mod blocks;
 mod broker;
 pub mod edge;
 mod fleet;
+pub mod hold;
+pub mod idle;
 pub mod kafka;
 mod load;
 pub mod outcome;

@@ -57,7 +57,7 @@ pub(super) struct Noted {
     pub edge: Option<String>,
     pub api: Option<String>,
     pub clickhouse: Option<String>,
-    admin: Option<String>,
+    pub admin: Option<String>,
 }
 
 /// Until when a start is waited for.
@@ -102,6 +102,29 @@ impl Roles {
         let member = Member {
             name: name.to_owned(),
             program: self.whence.clone(),
+            arguments: own.chain(arguments.iter().map(Into::into)).collect(),
+            environment: Vec::new(),
+            ready: None,
+        };
+        Ok(self.fleet.add(member)?)
+    }
+
+    /// The same, with so many file descriptors (soft and hard).
+    pub fn add_limited(
+        &mut self,
+        name: &str,
+        role: &str,
+        descriptors: u64,
+        arguments: &[&str],
+    ) -> Result<(), FaultError> {
+        let data = self.data(name).into_os_string();
+        let limit = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+        let shell = ["-c".into(), limit.into(), self.whence.clone().into_os_string()].into_iter();
+        let own = shell.chain([role.into(), "--data".into(), data]);
+        let own = own.chain(["--admin-listen", "127.0.0.1:0"].iter().map(Into::into));
+        let member = Member {
+            name: name.to_owned(),
+            program: "/bin/sh".into(),
             arguments: own.chain(arguments.iter().map(Into::into)).collect(),
             environment: Vec::new(),
             ready: None,
