@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpStream},
     sync::Arc,
     time::Duration,
 };
@@ -42,12 +42,20 @@ impl Answer {
 struct Keys;
 
 impl Access for Keys {
-    fn check(&self, headers: &HeaderMap, _: &str) -> Result<(), Problem> {
+    fn check(&self, headers: &HeaderMap, _: IpAddr, _: &str) -> Result<(), Problem> {
         match headers.get("authorization").map(|key| key.as_bytes()) {
             Some(b"Bearer reader") => Ok(()),
             Some(b"Bearer sender") => Err(Problem::new(Code::Forbidden, "the key lacks reports:read")),
+            Some(b"Bearer guesser") => Err(Problem::limited("too often", 7)),
             Some(b"Bearer early") => Err(Problem::new(Code::Busy, "the registry is not read yet")),
             _ => Err(Problem::new(Code::Unauthorized, "there is no such key")),
+        }
+    }
+
+    fn unproved(&self, headers: &HeaderMap, _: IpAddr) -> Result<(), Problem> {
+        match headers.get("authorization").map(|key| key.as_bytes()) {
+            Some(b"Bearer guesser") => Err(Problem::limited("too often", 7)),
+            _ => Ok(()),
         }
     }
 }
@@ -65,7 +73,10 @@ impl Console {
             console_questions_max: 2,
             console_question_timeout: Duration::from_secs(60),
         };
-        let parts = Parts { client, identity: IdentityHasher::new(&[2; 32]), access: Arc::new(Keys) };
+        let (connections_percent, proxies) = (25, Vec::new());
+        let access = Arc::new(Keys);
+        let identity = IdentityHasher::new(&[2; 32]);
+        let parts = Parts { client, identity, access, connections_percent, proxies };
         let stop = CancellationToken::new();
         Console { handle: start(&settings, parts, stop.clone()).await.unwrap(), stop }
     }
@@ -196,6 +207,7 @@ async fn every_refusal_is_as_the_document_says() {
         ("sender", "GET", "status", "", 403),
         ("early", "GET", "lineage/1", "", 503),
         ("reader", "GET", "nothing", "", 404),
+        ("guesser", "GET", "funnel", "", 429),
         ("reader", "POST", "funnel", "", 405),
         ("reader", "GET", "lineage", "", 405),
         ("reader", "POST", "lineage", "{}", 422),
