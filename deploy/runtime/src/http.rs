@@ -8,8 +8,11 @@
 //! is counted, so that the kernel's backlog never hides an overload.
 
 mod body;
+pub mod forwarded;
 mod noticed;
+mod parting;
 mod places;
+mod refusal;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -31,12 +34,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::seats::Guest;
-use crate::site::{Refusal, Site};
+use crate::site::{self, Site};
 use crate::{descriptors, seldom};
 use places::{Place, Places};
 
 pub use body::{BodyError, Full, empty, full, read_body};
 pub use noticed::Noticed;
+pub use refusal::Refusal;
+
+use parting::Parting;
 
 /// After a failed `accept` (usually: out of file descriptors) there is nothing to do but wait for a
 /// connection to end. The length is arbitrary.
@@ -227,11 +233,14 @@ async fn serve_connection<H, F, B>(
         let place = Arc::clone(&place);
         move || place.begun()
     };
+    let parting = Parting::new(stream, shutdown.clone());
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head_timeout)
         .max_buf_size(limits.head_bytes_max)
-        .serve_connection(Noticed::new(TokioIo::new(stream), noticing), service);
+        // A client that has ended its side may wait for the answer (RFC 9112, 9.6).
+        .half_close(true)
+        .serve_connection(Noticed::new(TokioIo::new(parting), noticing), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         // First, so that a request that has arrived already is answered whatever comes next.
@@ -259,6 +268,9 @@ async fn serve_connection<H, F, B>(
         }
     };
     if let Err(error) = ended {
+        if let Some(refusal) = Refusal::of(&error) {
+            meters.head_refused(refusal);
+        }
         // Clients that vanish or talk nonsense are daily life.
         tracing::debug!(listener = limits.name, %error, "connection ended early");
     }
@@ -314,13 +326,20 @@ impl Meters {
         Open(self.open.clone())
     }
 
-    fn turned_away(&self, refusal: Refusal) -> Response<Full> {
+    fn turned_away(&self, refusal: site::Refusal) -> Response<Full> {
         let reason = refusal.label();
         metrics::counter!("whence_http_requests_turned_away_total", "listener" => self.name, "reason" => reason)
             .increment(1);
         let mut response = Response::new(full(refusal.text()));
         *response.status_mut() = refusal.status();
         response
+    }
+
+    fn head_refused(&self, refusal: Refusal) {
+        metrics::counter!(
+            "whence_http_heads_refused_total", "listener" => self.name, "reason" => refusal.word()
+        )
+        .increment(1);
     }
 
     fn answered(&self, status: u16, took: Duration) {

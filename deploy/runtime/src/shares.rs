@@ -17,8 +17,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::{DashMap, Entry};
+use hyper::HeaderMap;
 use ipnet::IpNet;
 
+use crate::http::forwarded::{self, ForwardedHeader};
 use crate::seldom::Seldom;
 
 crate::settings! {
@@ -47,11 +49,12 @@ crate::settings! {
 impl ShareSettings {
     /// The shares of those who call, for all listeners of a process that people and programs call with a key.
     #[must_use]
-    pub fn callers(&self, proxies: Vec<IpNet>) -> Callers {
+    pub fn callers(&self, proxies: Vec<IpNet>, forwarded_header: ForwardedHeader) -> Callers {
         Callers {
             connections_percent: self.share_connections_percent,
             proxies,
             hosts: Vec::new(),
+            forwarded_header,
             wrong_keys: Arc::new(Share::per_minute("wrong_keys", self.share_wrong_keys)),
             unproved: Arc::new(Share::per_minute("unproved_requests", self.share_unproved_requests)),
         }
@@ -67,6 +70,8 @@ pub struct Callers {
     pub proxies: Vec<IpNet>,
     /// Names by which a listener on loopback may be called, beside addresses and `localhost`.
     pub hosts: Vec<String>,
+    /// The header in which they say whom they forward.
+    pub forwarded_header: ForwardedHeader,
     /// Requests with a key that is none.
     pub wrong_keys: Arc<Share>,
     /// Requests that prove nothing.
@@ -80,12 +85,20 @@ impl Callers {
         self.hosts = hosts.to_vec();
         self
     }
+
+    /// The network of who sends a request; behind a configured proxy, of whom it forwards.
+    #[must_use]
+    pub fn network_of(&self, peer: IpAddr, headers: &HeaderMap) -> Prefix {
+        Prefix::of(forwarded::origin(peer, headers, &self.proxies, self.forwarded_header).address)
+    }
 }
 
 impl Default for Callers {
     /// The shares that nobody has set, and no proxy.
     fn default() -> Self {
-        crate::settings::defaults::<ShareSettings>().expect("all have defaults").callers(Vec::new())
+        crate::settings::defaults::<ShareSettings>()
+            .expect("all have defaults")
+            .callers(Vec::new(), ForwardedHeader::XForwardedFor)
     }
 }
 

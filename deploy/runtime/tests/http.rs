@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use whence_runtime::http::{BodyError, Drained, Full, Limits, Peer, empty, full, read_body, serve_http};
+use whence_runtime::telemetry::{BuildInfo, Metrics};
 
 /// Long enough for a loaded machine; no test passes by waiting for it.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -106,6 +107,18 @@ async fn exchange(server: &Server, request: &str) -> String {
     rest(&mut stream).await
 }
 
+/// As [`exchange`], by a client that writes on for a while after its answer is there, and reads it only then.
+async fn exchange_stubbornly(server: &Server, request: &str) -> String {
+    let mut stream = server.connect().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.readable().await.unwrap();
+    for _ in 0..20 {
+        stream.write_all(b"more").await.expect("no reset");
+    }
+    stream.shutdown().await.expect("no reset");
+    rest(&mut stream).await
+}
+
 #[tokio::test]
 async fn a_request_sees_its_peer_and_a_connection_is_kept() {
     let server = Server::start(Limits::named("test")).await;
@@ -160,11 +173,83 @@ async fn a_head_that_never_ends_and_an_idle_connection_are_closed() {
 }
 
 #[tokio::test]
-async fn a_head_that_is_too_large_is_refused() {
+async fn a_head_that_is_too_large_gets_its_answer_however_much_of_it_comes() {
     let server = Server::start(Limits { head_bytes_max: 8192, ..Limits::named("test") }).await;
-    let request = format!("GET /peer HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(10_000));
-    let answer = exchange(&server, &request).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    for bytes in [8192, 10_000, 100_000, 500_000] {
+        for request in [
+            format!("GET /peer HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(bytes)),
+            format!("GET /{} HTTP/1.1\r\nhost: h\r\n\r\n", "y".repeat(bytes)),
+            "y".repeat(bytes),
+        ] {
+            let answer = exchange_stubbornly(&server, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 431 "), "{bytes} {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_gets_its_answer_however_much_of_it_comes() {
+    let server = Server::start(Limits::named("test")).await;
+    for bytes in [9, 100_000, 500_000] {
+        let body = "y".repeat(bytes);
+        let request = format!("POST /body HTTP/1.1\r\ncontent-length: {bytes}\r\n\r\n{body}");
+        let answer = exchange_stubbornly(&server, &request).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{bytes} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_client_that_never_stops_writing_is_cut() {
+    let server = Server::start(Limits { connections_max: 1, ..Limits::named("test") }).await;
+    let mut stream = server.connect().await;
+    let mut written = 0;
+    let chunk = [b'y'; 4096];
+    while timeout(DEADLINE, stream.write_all(&chunk)).await.expect("cut, not stuck").is_ok() {
+        written += chunk.len();
+        assert!(written < 16 << 20, "taken from a client that was refused");
+    }
+    assert_eq!(server.drained().await, Drained { cut: 0 });
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_after_its_request_is_answered() {
+    let server = Server::start(Limits::named("test")).await;
+    for _ in 0..200 {
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200 OK"));
+    }
+    let mut stream = server.connect().await;
+    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    server.begun.notified().await;
+    stream.shutdown().await.unwrap();
+    // The server has had the time to see the end.
+    assert!(exchange(&server, "GET /peer HTTP/1.1\r\nconnection: close\r\n\r\n").await.contains("200 OK"));
+    server.release.notify_one();
+    assert!(rest(&mut stream).await.ends_with("released"));
+}
+
+#[tokio::test]
+async fn refusals_by_the_parser_are_counted_by_reason() {
+    let build = BuildInfo { version: "0", revision: "0", role: "test" };
+    let metrics = Metrics::install(build).expect("the only test that does");
+    let limits = Limits { head_timeout: Duration::from_millis(50), ..Limits::named("counted") };
+    let server = Server::start(limits).await;
+    for (reason, request) in [
+        ("head_too_large", "y".repeat(20_000)),
+        ("malformed", "GET /<> HTTP/1.1\r\n\r\n".to_owned()),
+        ("http2_preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()),
+        ("too_slow", "GET /peer HTT".to_owned()),
+    ] {
+        exchange(&server, &request).await;
+        let line = format!("whence_http_heads_refused_total{{listener=\"counted\",reason=\"{reason}\"}} 1");
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while !metrics.render().contains(&line) {
+            assert!(tokio::time::Instant::now() < deadline, "{line}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
 
 #[tokio::test]

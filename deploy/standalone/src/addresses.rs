@@ -24,6 +24,9 @@ pub struct Addresses {
     /// Where links are answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edge: Option<String>,
+    /// Where links are answered over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edge_tls: Option<String>,
     /// Where events and registry calls are taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
@@ -69,10 +72,11 @@ impl AddressBook {
     /// # Errors
     /// The writer's.
     pub fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let Addresses { role, edge, api, console, clickhouse, admin, .. } = &self.addresses;
+        let Addresses { role, edge, edge_tls, api, console, clickhouse, admin, .. } = &self.addresses;
         writeln!(out, "whence {role} is ready")?;
         let lines = [
             ("links", edge),
+            ("links, TLS", edge_tls),
             ("events API", api),
             ("console", console),
             ("ClickHouse", clickhouse),

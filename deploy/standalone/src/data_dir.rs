@@ -7,6 +7,7 @@
 //! admin-key       the API key that may do everything, unless it is given
 //! registry.redb   programs, referrers, links, API keys (one machine)
 //! registry.snapshot  the same, as last seen in Kafka
+//! acme/           account and certificates of a certificate authority, where they are ordered from one
 //! journal/        clicks-0, clicks-1, … and conversions
 //! clickhouse/     the embedded engine
 //! clickhouse-password, clickhouse-reader-password  its accounts, unless they are given
@@ -118,6 +119,11 @@ impl DataDir {
     /// The registry as last seen in Kafka.
     pub fn registry_snapshot(&self) -> PathBuf {
         self.path.join("registry.snapshot")
+    }
+
+    /// What a certificate authority gave.
+    pub fn acme(&self) -> PathBuf {
+        self.path.join("acme")
     }
 
     /// The journals.

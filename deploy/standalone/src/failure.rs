@@ -14,6 +14,8 @@ use whence_console::ask::AskError;
 use whence_console::replay::ReplayError;
 use whence_ingest::api::AdminKeyError;
 use whence_ingest::edge::EdgeError;
+use whence_ingest::edge::acme::AcmeError;
+use whence_ingest::edge::tls::FolderError;
 use whence_ingest::registry::embedded;
 use whence_ingest::ship::ShipError;
 use whence_ingest::topics::TopicsError;
@@ -68,6 +70,12 @@ pub enum Failure {
     /// The edge did not start.
     #[error("cannot start the edge")]
     Edge(#[from] EdgeError),
+    /// The edge's certificates can't be had.
+    #[error("cannot use the certificates")]
+    Certificates(#[from] FolderError),
+    /// A certificate authority's certificates can't be kept.
+    #[error("cannot order certificates")]
+    Acme(#[from] AcmeError),
     /// A journal can't be opened.
     #[error("cannot open the journal of conversions")]
     Journal(#[from] whence_journal::OpenError),

@@ -69,7 +69,7 @@ impl Generator {
         let output = Command::new("wrk")
             .args(["-t1", "-c64", "-d", &format!("{}s", self.duration.as_secs()), "-s"])
             .arg(self.dir.path().join(mode.word()))
-            .args([&format!("http://127.0.0.1:{}/", server.port), "--", "7"])
+            .args([&format!("{}://127.0.0.1:{}/", server.scheme, server.port), "--", "7"])
             .output()
             .expect("wrk is installed");
         server.finish_work();

@@ -10,7 +10,9 @@
 //! - *edge-ship*: the same without the shipper;
 //! - *edge+thp*: the same with `GLIBC_TUNABLES=glibc.malloc.hugetlb=1`: links asked for at random are paid
 //!   for in misses of the address translation as much as of the caches;
-//! - *nginx*: `return 302` with an access log, as many workers as the others have threads.
+//! - *nginx*: `return 302` with an access log, as many workers as the others have threads;
+//! - *edge-tls*, *nginx-tls*: *edge-ship* and *nginx* over TLS 1.3 with one certificate (ECDSA, P-256), HTTP/1.1. With
+//!   `Connection: close` each request is a whole handshake.
 //!
 //! Servers are processes of their own, asked in turn, keep-alive and `Connection: close`. The generator
 //! shares the cores with them and takes a whole one, so requests a second flatter slow servers: CPU per
@@ -34,7 +36,7 @@ use std::time::Duration;
 const THREADS: usize = 2;
 const LINKS: usize = 100_000;
 /// What is compared.
-const NAMES: [&str; 5] = ["bare", "edge", "edge-ship", "edge+thp", "nginx"];
+const NAMES: [&str; 7] = ["bare", "edge", "edge-ship", "edge+thp", "nginx", "edge-tls", "nginx-tls"];
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -49,13 +51,15 @@ fn main() {
     let broker = broker::Broker::start();
     let address = broker.address.as_str();
     servers::make_topics(address);
-    let [bare, edge, no_ship, thp, nginx] = NAMES;
+    let [bare, edge, no_ship, thp, nginx, edge_tls, nginx_tls] = NAMES;
     let mut servers: Vec<Server> = [
         Server::child(bare, None),
         Server::child(edge, Some(address)),
         Server::child(no_ship, None),
         Server::child(thp, Some(address)),
         Server::nginx(nginx),
+        Server::child(edge_tls, None),
+        Server::nginx(nginx_tls),
     ]
     .into_iter()
     .flatten()

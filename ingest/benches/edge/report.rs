@@ -48,6 +48,8 @@ pub fn table(samples: &[Sample]) {
         let cpu = |server: &str| median(samples, server, mode, |sample| sample.cpu_us_per_request);
         for server in NAMES {
             let (Some(own_rate), Some(own_cpu)) = (rate(server), cpu(server)) else { continue };
+            // TLS is compared with TLS.
+            let nginx = if server.ends_with("-tls") { "nginx-tls" } else { "nginx" };
             let ratio = |own: f64, other: Option<f64>| {
                 other.map_or("-".into(), |other| format!("{:.2}", own / other))
             };
@@ -55,9 +57,9 @@ pub fn table(samples: &[Sample]) {
                 "{:<12}{server:<10}{own_rate:>12.0}{:>10}{:>10}{own_cpu:>10.2}{:>10}{:>10}{:>14.2}",
                 mode.word(),
                 ratio(own_rate, rate("bare")),
-                ratio(own_rate, rate("nginx")),
+                ratio(own_rate, rate(nginx)),
                 ratio(own_cpu, cpu("bare")),
-                ratio(own_cpu, cpu("nginx")),
+                ratio(own_cpu, cpu(nginx)),
                 median(samples, server, mode, |sample| sample.shipping_us_per_request).unwrap_or_default(),
             );
         }

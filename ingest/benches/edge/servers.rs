@@ -15,7 +15,10 @@ use std::{
 };
 use tokio_util::sync::CancellationToken;
 use whence_ingest::{
-    edge::{AddressHasher, Clock, EdgeConfig, LinkTable, Parts, TableLimits, start},
+    edge::{
+        AddressHasher, Clock, EdgeConfig, LinkTable, Parts, SecureConfig, TableLimits, start,
+        tls::{CertificateFolder, CertificateStore},
+    },
     ship::{self, JournalSource, ShipConfig},
     topics::{Cluster, TopicPlan, ensure_topics},
 };
@@ -33,11 +36,14 @@ use super::{LINKS, THREADS};
 pub const CHILD: &str = "--child";
 /// Where a child's shipper finds Kafka; without it none is started.
 const BROKERS: &str = "EDGE_BENCH_BROKERS";
+/// Set: a child answers over TLS, with the certificate in its directory.
+const TLS: &str = "EDGE_BENCH_TLS";
 const NGINX: &str = "/usr/sbin/nginx";
 
 /// A running server.
 pub struct Server {
     pub name: &'static str,
+    pub scheme: &'static str,
     pub port: u16,
     /// Of all processes that answer.
     pub pids: Vec<u32>,
@@ -49,8 +55,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// This program as the server `name`: bare, edge, edge with a shipper to these brokers, or edge with
-    /// huge pages.
+    /// This program as the server `name`: bare, edge, edge with a shipper to these brokers, edge with
+    /// huge pages, or edge over TLS.
     pub fn child(name: &'static str, brokers: Option<&str>) -> Option<Server> {
         let dir = tempfile::TempDir::new().expect("a directory");
         let this = std::env::current_exe().expect("this program");
@@ -63,6 +69,11 @@ impl Server {
         if name.ends_with("+thp") {
             command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
         }
+        let scheme = scheme(name);
+        if scheme == "https" {
+            put_certificate(dir.path());
+            command.env(TLS, "1");
+        }
         command.args([CHILD, name.split(['+', '-']).next().unwrap_or(name)]);
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a child");
         let mut line = String::new();
@@ -71,7 +82,7 @@ impl Server {
         let port = line.trim().parse().expect("a port");
         let stdin = process.stdin.take();
         let (pids, stdout) = (vec![process.id()], Some(stdout));
-        Some(Server { name, port, pids, process, stdin, stdout, _dir: dir })
+        Some(Server { name, scheme, port, pids, process, stdin, stdout, _dir: dir })
     }
 
     /// Waits until the server has done all work of the requests that it answered.
@@ -90,6 +101,13 @@ impl Server {
         let dir = tempfile::TempDir::new().expect("a directory");
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let (ssl, certificate) = match scheme(name) {
+            "https" => {
+                put_certificate(dir.path());
+                (" ssl", "ssl_certificate tls.crt; ssl_certificate_key tls.key;")
+            }
+            _ => ("", ""),
+        };
         let config = format!(
             "daemon off; worker_processes {THREADS}; pid nginx.pid; error_log stderr crit; user root;
              events {{ worker_connections 4096; }}
@@ -97,7 +115,7 @@ impl Server {
                  access_log access.log combined;
                  keepalive_requests 1000000000;
                  server {{
-                     listen 127.0.0.1:{port} reuseport backlog=4096;
+                     listen 127.0.0.1:{port}{ssl} reuseport backlog=4096; {certificate}
                      location / {{ return 302 {LOCATION}; }}
                  }}
              }}"
@@ -114,14 +132,29 @@ impl Server {
             std::thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(pids.len(), THREADS, "nginx has its workers");
-        Some(Server { name, port, pids, process, stdin: None, stdout: None, _dir: dir })
+        let scheme = scheme(name);
+        Some(Server { name, scheme, port, pids, process, stdin: None, stdout: None, _dir: dir })
     }
+}
+
+fn scheme(name: &str) -> &'static str {
+    if name.ends_with("-tls") { "https" } else { "http" }
+}
+
+/// A certificate and its key, as `tls.crt` and `tls.key`.
+fn put_certificate(dir: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let key = dir.join("tls.key");
+    std::fs::write(dir.join("tls.crt"), made.cert.pem()).expect("a file");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("a file");
+    std::fs::set_permissions(key, std::fs::Permissions::from_mode(0o600)).expect("a mode");
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         // nginx stops its workers when it is asked to, not when it is killed.
-        if self.name == "nginx" {
+        if self.name.starts_with("nginx") {
             let _ = Command::new("kill").arg(self.process.id().to_string()).status();
         } else {
             let _ = self.process.kill();
@@ -205,9 +238,15 @@ fn edge() {
         clock: Clock::system(),
         health: None,
     };
-    let config = EdgeConfig { threads: THREADS, ..EdgeConfig::new(([127, 0, 0, 1], 0).into(), &*dir) };
+    let secure = std::env::var_os(TLS).map(|_| {
+        let certificates = Arc::new(CertificateStore::default());
+        CertificateFolder::open(dir.as_str().into(), Arc::clone(&certificates), None).expect("a certificate");
+        SecureConfig { listen: ([127, 0, 0, 1], 0).into(), certificates }
+    });
+    let config =
+        EdgeConfig { threads: THREADS, secure, ..EdgeConfig::new(([127, 0, 0, 1], 0).into(), &*dir) };
     let edge = start(&config, &parts, &CancellationToken::new()).expect("an edge");
-    let port = edge.local_addr().port();
+    let port = edge.secure_addr().unwrap_or(edge.local_addr()).port();
     let journals = (0..THREADS).map(|index| std::path::Path::new(&dir).join(format!("clicks-{index}")));
     let Ok(brokers) = std::env::var(BROKERS) else {
         for dir in journals {

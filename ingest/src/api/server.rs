@@ -11,9 +11,7 @@ use super::{
     route::Route,
     webhooks,
 };
-use crate::edge::proxies;
-use hyper::{Method, Request, Response, Uri, body::Incoming, http::request::Parts};
-use ipnet::IpNet;
+use hyper::{Method, Request, Response, Uri, body::Incoming};
 use std::sync::Arc;
 use whence_runtime::{
     http::{Full, Peer},
@@ -30,7 +28,8 @@ pub(super) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Respons
 
 async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>, Problem> {
     let (head, body) = request.into_parts();
-    let network = network_of(&head, &api.callers.proxies);
+    let peer = head.extensions.get::<Peer>().expect("every request has its peer").0.ip();
+    let network = api.callers.network_of(peer, &head.headers);
     let Some(route) = Route::of(head.uri.path()) else {
         return Err(api.unproved(network, Problem::new(Code::NotFound, "there is no such path")));
     };
@@ -51,12 +50,6 @@ async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>,
     let caller = auth::authenticate(&head.headers, api.registry.as_ref(), &api.admin, &api.key_uses, now);
     let caller = caller.map_err(|problem| auth::refused(&api.callers, &head.headers, network, problem))?;
     dispatch(api, &method, route, Call::new(caller, network, head, body)).await
-}
-
-/// The network of who sends the request; behind a configured proxy, of whom it forwards.
-fn network_of(head: &Parts, proxies: &[IpNet]) -> Prefix {
-    let peer = head.extensions.get::<Peer>().expect("every request has its peer").0.ip();
-    Prefix::of(proxies::client(peer, &head.headers, proxies))
 }
 
 impl Api {

@@ -98,6 +98,19 @@ pub fn robots(mut headers: HeaderMap) -> Answer {
     answer(StatusCode::OK, headers, Bytes::from_static(ROBOTS.as_bytes()))
 }
 
+/// A text.
+#[must_use]
+pub fn plain(text: String, mut headers: HeaderMap) -> Answer {
+    headers.clear();
+    headers.insert(CONTENT_TYPE, const { HeaderValue::from_static("text/plain") });
+    answer(StatusCode::OK, headers, Bytes::from(text))
+}
+
+/// Has the connection closed after this answer.
+pub fn end(answer: &mut Answer) {
+    answer.headers_mut().insert(CONNECTION, const { HeaderValue::from_static("close") });
+}
+
 fn answer(status: StatusCode, headers: HeaderMap, body: Bytes) -> Answer {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;

@@ -1,16 +1,20 @@
 //! How an edge is set up, and why it may not start.
 
-use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{agents::AgentListError, visitor::CookieConfig};
+use whence_runtime::http::forwarded::ForwardedHeader;
+
+use super::{agents::AgentListError, tls::CertificateStore, visitor::CookieConfig};
 
 /// An edge's settings.
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
     /// Where to listen; port 0 lets the system choose one for all threads.
     pub listen: SocketAddr,
+    /// Where to listen for TLS, and the certificates that are shown there.
+    pub secure: Option<SecureConfig>,
     /// Threads, each with a listener and a journal of its own; as many as there are cores.
     pub threads: usize,
     /// The journals are `clicks-0`, `clicks-1`, … in here, one for each thread.
@@ -35,13 +39,26 @@ pub struct EdgeConfig {
     pub unknown_codes_per_minute: u32,
     /// Time for the connections that are open when the edge stops.
     pub drain_timeout: Duration,
-    /// Networks of proxies whose `X-Forwarded-For` counts; empty: the client is who connects.
+    /// Networks of proxies whose headers on forwarded clients count; empty: the client is who connects.
     pub trusted_proxies: Vec<IpNet>,
+    /// The header that they write.
+    pub forwarded_header: ForwardedHeader,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// The visitor cookie, for programs that have it.
     pub cookie: CookieConfig,
     /// A list of user agents to be used instead of the built-in one: lines of a tag, a tab and a regular
     /// expression.
     pub agents_path: Option<PathBuf>,
+}
+
+/// How TLS is spoken.
+#[derive(Clone, Debug)]
+pub struct SecureConfig {
+    /// Where to listen; port 0 lets the system choose one for all threads.
+    pub listen: SocketAddr,
+    /// The certificates.
+    pub certificates: Arc<CertificateStore>,
 }
 
 impl EdgeConfig {
@@ -51,6 +68,7 @@ impl EdgeConfig {
     pub fn new(listen: SocketAddr, journal_dir: impl Into<PathBuf>) -> EdgeConfig {
         EdgeConfig {
             listen,
+            secure: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             journal_dir: journal_dir.into(),
             segment_bytes: 16 << 20,
@@ -63,6 +81,8 @@ impl EdgeConfig {
             unknown_codes_per_minute: 300,
             drain_timeout: Duration::from_secs(10),
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::XForwardedFor,
+            proxy_protocol_from: Vec::new(),
             cookie: CookieConfig::default(),
             agents_path: None,
         }
@@ -105,6 +125,9 @@ pub enum EdgeError {
     /// A journal cannot be opened.
     #[error("cannot open the click journal")]
     Journal(#[from] whence_journal::OpenError),
+    /// TLS cannot be spoken.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
     /// The system gives no randomness.
     #[error("the system gives no random numbers")]
     Random(#[source] rand::rngs::SysError),

@@ -175,6 +175,12 @@ impl LinkTable {
         self.links.get(key.as_bytes()).map(|link| Arc::clone(&link.key().0))
     }
 
+    /// The hosts that programs list, in no order.
+    #[must_use]
+    pub fn program_hosts(&self) -> Vec<String> {
+        self.hosts.iter().map(|entry| entry.key().to_string()).collect()
+    }
+
     /// The program that answers for what is unknown on this host.
     #[must_use]
     pub fn program_of_host(&self, host: &str) -> Option<Arc<ProgramPlace>> {

@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram};
+use whence_runtime::http::Refusal;
 use whence_schemas::event::Verdict;
+
+use super::http2::Ended;
 
 /// How often a core hands its counts over; a scrape is late by at most this.
 pub const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
@@ -30,11 +33,13 @@ pub enum Outcome {
     BadRequest,
     /// 405, neither GET nor HEAD.
     Method,
+    /// A certificate authority's challenge.
+    Challenge,
     /// 429, an unknown code beyond the share of its network.
     Limited,
 }
 
-const OUTCOMES: [(Outcome, &str); 8] = [
+const OUTCOMES: [(Outcome, &str); 9] = [
     (Outcome::Redirected, "redirected"),
     (Outcome::Fallback, "fallback"),
     (Outcome::Gone, "gone"),
@@ -42,6 +47,7 @@ const OUTCOMES: [(Outcome, &str); 8] = [
     (Outcome::Robots, "robots"),
     (Outcome::BadRequest, "bad_request"),
     (Outcome::Method, "method"),
+    (Outcome::Challenge, "challenge"),
     (Outcome::Limited, "limited"),
 ];
 
@@ -66,6 +72,12 @@ pub struct Meters {
     connections: Gauge,
     /// Of this core, as the gauge knows it.
     connections_shown: usize,
+    heads_refused: [Counter; Refusal::ALL.len()],
+    http2_ended: [Counter; Ended::ALL.len()],
+    /// TLS handshakes that took too long.
+    pub handshakes_slow: Counter,
+    /// TLS handshakes that failed otherwise.
+    pub handshakes_failed: Counter,
     /// Connections that found no place.
     pub connections_refused: Counter,
     /// Connections that were closed because no request came in time.
@@ -110,6 +122,13 @@ impl Meters {
             requests_to_timed: 0,
             connections: metrics::gauge!("whence_edge_connections"),
             connections_shown: 0,
+            heads_refused: Refusal::ALL.map(
+                |refusal| metrics::counter!("whence_edge_heads_refused_total", "reason" => refusal.word()),
+            ),
+            http2_ended: Ended::ALL
+                .map(|ended| metrics::counter!("whence_edge_http2_ended_total", "reason" => ended.word())),
+            handshakes_slow: handshakes("too_slow"),
+            handshakes_failed: handshakes("failed"),
             connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
             connections_silent: metrics::counter!("whence_edge_connections_silent_total"),
             connections_displaced: metrics::counter!("whence_edge_connections_displaced_total"),
@@ -120,6 +139,16 @@ impl Meters {
     /// A request was answered.
     pub fn answered(&mut self, outcome: Outcome) {
         self.requests[outcome as usize].count += 1;
+    }
+
+    /// The parser refused a request.
+    pub fn refused(&mut self, refusal: Refusal) {
+        self.heads_refused[refusal as usize].increment(1);
+    }
+
+    /// A connection of HTTP/2 was ended for what its client did.
+    pub fn http2_ended(&mut self, ended: Ended) {
+        self.http2_ended[ended as usize].increment(1);
     }
 
     /// A click is in the journal.
@@ -166,6 +195,10 @@ impl Default for Meters {
     }
 }
 
+fn handshakes(reason: &'static str) -> Counter {
+    metrics::counter!("whence_edge_handshakes_failed_total", "reason" => reason)
+}
+
 fn describe() {
     use metrics::{describe_counter, describe_gauge, describe_histogram};
     describe_counter!("whence_edge_requests_total", "Answered requests by outcome");
@@ -178,6 +211,31 @@ fn describe() {
     describe_histogram!(
         "whence_edge_handling_duration_seconds",
         "Time from a request's head to its answer's head, of one request in 64"
+    );
+    describe_counter!("whence_edge_heads_refused_total", "Requests that the HTTP parser refused, by reason");
+    describe_counter!(
+        "whence_edge_proxy_headers_refused_total",
+        "Connections with a header of the PROXY protocol that may not have one, or without one that must, by reason"
+    );
+    describe_counter!(
+        "whence_edge_http2_ended_total",
+        "Connections of HTTP/2 that were ended for what their client did, by reason"
+    );
+    describe_counter!(
+        "whence_edge_handshakes_failed_total",
+        "TLS handshakes that came to nothing, by reason"
+    );
+    describe_counter!(
+        "whence_edge_certificates_missing_total",
+        "TLS handshakes for a name that no certificate is for"
+    );
+    describe_counter!(
+        "whence_edge_certificates_broken_total",
+        "Looks at certificates that found one unusable"
+    );
+    describe_gauge!(
+        "whence_edge_certificates_expire_in_seconds",
+        "Time until the first of all certificates ends; below 0 since then"
     );
     describe_gauge!("whence_edge_connections", "Open connections");
     describe_counter!(

@@ -4,11 +4,15 @@
 //! |---|---|
 //! | [`links`] | the link table, fed by registry records |
 //! | [`config`] | settings, and why an edge does not start |
-//! | `start`, `server`, `stream` | threads and sockets |
+//! | `start`, `server`, `connection`, `stream` | threads and sockets |
+//! | [`acme`] | certificates from an authority |
+//! | [`tls`], `http2` | certificates, and what protocols a client may speak over TLS |
 //! | `fold` | the hash of caches |
+//! | `heads` | what clients send unencoded, encoded before it is parsed |
 //! | `places` | places for connections |
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
-//! | [`target`], [`query`], [`proxies`], [`visitor`], [`verdict`] | what a request says |
+//! | `proxy_header` | whom a proxy connects for |
+//! | [`target`], [`query`], [`visitor`], [`verdict`] | what a request says |
 //! | [`agents`], [`agent_cache`] | what user agents are |
 //! | `limited`, `majority` | requests beyond a network's share, and a network that makes most of them |
 //! | [`address`] | hashes of addresses and visitors |
@@ -25,21 +29,24 @@
 //! - A link that may be followed is followed, whoever asks and however often.
 //! - A request costs no more than its head, whatever it says: all that it is compared with is bounded.
 //!
-//! Deliberately absent: TLS and HTTP/2 (a proxy's or load balancer's work), request bodies, any wait
-//! between a request and its answer.
+//! Deliberately absent: HTTP/2 without TLS, request bodies, any wait between a request and its answer.
 
+pub mod acme;
 pub mod address;
 pub mod agent_cache;
 pub mod agents;
 pub mod answer;
 pub mod config;
+mod connection;
 mod fold;
+mod heads;
+mod http2;
 mod limited;
 pub mod links;
 mod majority;
 pub mod meters;
 mod places;
-pub mod proxies;
+mod proxy_header;
 pub mod query;
 pub mod record;
 pub mod recorder;
@@ -48,12 +55,13 @@ mod server;
 mod start;
 mod stream;
 pub mod target;
+pub mod tls;
 pub mod verdict;
 pub mod visitor;
 pub mod worker;
 
 pub use address::AddressHasher;
-pub use config::{EdgeConfig, EdgeError};
+pub use config::{EdgeConfig, EdgeError, SecureConfig};
 pub use links::{LinkTable, TableLimits};
 pub use start::{EdgeHandle, Parts, Stopped, start};
 pub use visitor::CookieConfig;

@@ -5,10 +5,13 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
-use hyper::{HeaderMap, Method, Uri, header::HeaderValue};
+use hyper::{HeaderMap, Method, Uri, Version, header::HeaderValue};
 use ipnet::IpNet;
 use rand::{Rng, rngs::StdRng};
-use whence_runtime::shares::{Beyond, Prefix};
+use whence_runtime::{
+    http::forwarded,
+    shares::{Beyond, Prefix},
+};
 use whence_schemas::{
     event::{Mode, Verdict},
     ids::{ChannelNumber, ClickId},
@@ -24,7 +27,7 @@ use super::{
     links::{ProgramRules, ResolvedLink},
     majority::Majority,
     meters::Meters,
-    proxies, query,
+    query,
     record::{self, ClickRecord},
     recorder::Recorder,
     verdict::{self, Judgement, Reason},
@@ -39,10 +42,14 @@ pub struct Request<'a> {
     pub method: &'a Method,
     /// Its target.
     pub uri: &'a Uri,
+    /// The protocol's version.
+    pub version: Version,
     /// Its headers, whose memory the answer takes over.
     pub headers: HeaderMap,
     /// Who connected.
     pub peer: IpAddr,
+    /// Whether this connection is one of TLS.
+    pub is_secure: bool,
 }
 
 /// Who makes a request, as it goes into a record.
@@ -56,6 +63,8 @@ pub struct Asker {
     pub judgement: Judgement,
     /// The client's address.
     pub address: AddressHashes,
+    /// Whether the client spoke https.
+    pub is_https: bool,
     /// Its network.
     pub network: Prefix,
 }
@@ -120,8 +129,20 @@ impl Redirector {
 
     /// Networks of proxies.
     #[must_use]
-    pub fn trusted_proxies(&self) -> &[IpNet] {
-        &self.shared.trusted_proxies
+    pub fn proxies(&self) -> &[IpNet] {
+        &self.shared.proxies
+    }
+
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn proxy_protocol_from(&self) -> &Arc<[IpNet]> {
+        &self.shared.proxy_protocol_from
+    }
+
+    /// What a certificate authority is answered that asks for this token.
+    #[must_use]
+    pub fn challenge(&self, token: &str) -> Option<String> {
+        self.shared.certificates.as_ref()?.answer(token)
     }
 
     /// What is due once a second.
@@ -163,13 +184,20 @@ impl Redirector {
         if !self.day.are_of(at) {
             self.day = self.shared.hasher.keys_at(at);
         }
-        let client = proxies::client(request.peer, &request.headers, &self.shared.trusted_proxies);
+        let Shared { trusted_proxies, forwarded_header, .. } = &self.shared;
+        let origin = forwarded::origin(request.peer, &request.headers, trusted_proxies, *forwarded_header);
         let mut random = [0; 10];
         self.random.fill_bytes(&mut random);
-        let network = Prefix::of(client);
+        let network = Prefix::of(origin.address);
         self.majority.note(network);
-        let (id, address) = (ClickId::mint(at, &random), self.day.address(client));
-        Asker { at, id, judgement, address, network }
+        Asker {
+            at,
+            id: ClickId::mint(at, &random),
+            judgement,
+            address: self.day.address(origin.address),
+            network,
+            is_https: origin.is_https.unwrap_or(request.is_secure),
+        }
     }
 
     /// Records a click on a link that may be followed, and answers it.
@@ -181,7 +209,7 @@ impl Redirector {
         request: Request<'_>,
     ) -> Answer {
         let Request { uri, headers, .. } = request;
-        let (visitor, cookie) = self.visitor(rules, asker.judgement.0, &headers);
+        let (visitor, cookie) = self.visitor(rules, asker.judgement.0, &headers, asker.is_https);
         let query = uri.query().unwrap_or_default();
         let (channel, channel_number) = channel(link, rules, query);
         let version = link.version.max(rules.version);
@@ -277,6 +305,7 @@ impl Redirector {
         rules: &ProgramRules,
         verdict: Verdict,
         headers: &HeaderMap,
+        is_https: bool,
     ) -> (u64, Option<HeaderValue>) {
         if !rules.has_cookie || visitor::objects(headers) {
             return (0, None);
@@ -285,7 +314,7 @@ impl Redirector {
             Some(id) => (self.day.visitor(&rules.id, &id), None),
             None if verdict == Verdict::Human => {
                 let id = visitor::mint(&mut self.random);
-                (self.day.visitor(&rules.id, &id), Some(self.shared.cookie.set(&id)))
+                (self.day.visitor(&rules.id, &id), Some(self.shared.cookie.set(&id, is_https)))
             }
             None => (0, None),
         }

@@ -7,34 +7,29 @@
 use std::{
     cell::RefCell,
     convert::Infallible,
-    future::{Ready, poll_fn, ready},
     io::{self, Write as _},
-    net::{IpAddr, SocketAddr, TcpStream},
-    pin::pin,
+    net::{SocketAddr, TcpStream},
     rc::Rc,
-    task::Poll,
+    sync::Arc,
     time::Duration,
 };
 
-use hyper::{
-    Request,
-    body::Incoming,
-    server::conn::http1,
-    service::{Service, service_fn},
-};
+use hyper::server::conn::{http1, http2};
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     task::{JoinHandle, coop::consume_budget, spawn_local},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use whence_runtime::{descriptors, http::Noticed, seats::Guest, seldom};
+use whence_runtime::{descriptors, seats::Guest, seldom};
 
 use super::{
-    answer::Answer,
+    http2::{LocalExecutor, http2},
     meters::HAND_OVER_EVERY,
-    places::{Order, Place, Places, Why},
-    stream::{ClientStream, FirstRead, Listener, first_read},
+    places::Places,
+    stream::{Door, Listeners, ReadMemory, read_memory},
     worker::Worker,
 };
 
@@ -75,24 +70,29 @@ pub(super) fn listen(address: SocketAddr, unacknowledged_max: Duration) -> io::R
 
 /// Serves on this thread's runtime until `shutdown`, then drains. Returns how many connections were cut.
 pub(super) async fn serve(
-    listener: Listener,
+    listeners: Listeners,
+    secure: Option<TlsAcceptor>,
     limits: Limits,
     worker: Worker,
     shutdown: CancellationToken,
 ) -> usize {
     let core = Rc::new(Core {
         places: Places::new(limits.connections_max, limits.share_percent, limits.head_timeout),
-        http: http(limits),
+        http1: http1(limits),
+        http2: http2(limits.head_bytes_max),
+        secure,
+        limits,
+        introducing: Arc::clone(worker.proxy_protocol_from()),
         worker: RefCell::new(worker),
-        memory: first_read(),
+        memory: read_memory(),
         newcomer: RefCell::default(),
     });
     let ticking = [spawn_local(tick(Rc::clone(&core))), spawn_local(step(Rc::clone(&core)))];
-    let stopped = shutdown.run_until_cancelled(accept(&listener, &core)).await;
+    let stopped = shutdown.run_until_cancelled(accept(&listeners, &core)).await;
     debug_assert!(stopped.is_none(), "accepting does not end by itself");
     core.seat_newcomer().await;
-    core.welcome_waiting(&listener).await;
-    drop(listener);
+    core.welcome_waiting(&listeners).await;
+    drop(listeners);
     core.places.drain();
     let is_empty = timeout(limits.drain_timeout, core.places.emptied()).await.is_ok();
     let left = if is_empty { 0 } else { core.places.taken() };
@@ -103,23 +103,32 @@ pub(super) async fn serve(
     left
 }
 
-fn http(limits: Limits) -> http1::Builder {
+fn http1(limits: Limits) -> http1::Builder {
     let mut http = http1::Builder::new();
     // The time for a head is the places' business. `max_headers` stays as it is: setting it allocates on every
     // request. `pipeline_flush` stays off: with
     // it, hyper 1.12 goes on answering a client that takes no answers, and keeps them all in memory.
     // Without a body there is one piece to write, and nothing to gather.
-    http.header_read_timeout(None).max_buf_size(limits.head_bytes_max).half_close(false).writev(false);
+    // With `half_close`, hyper does not look for the client's end before it has answered: a client that has
+    // ended its side may wait for the answer (RFC 9112, 9.6). It costs nothing; a client that is gone
+    // altogether is noticed when the answer is written.
+    http.header_read_timeout(None).max_buf_size(limits.head_bytes_max).half_close(true).writev(false);
     http
 }
 
-struct Core {
-    places: Rc<Places>,
-    http: http1::Builder,
-    worker: RefCell<Worker>,
-    memory: FirstRead,
+/// What the connections of one core have in common.
+pub(super) struct Core {
+    pub(super) places: Rc<Places>,
+    pub(super) http1: http1::Builder,
+    pub(super) http2: http2::Builder<LocalExecutor>,
+    pub(super) secure: Option<TlsAcceptor>,
+    pub(super) limits: Limits,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub(super) introducing: Arc<[IpNet]>,
+    pub(super) worker: RefCell<Worker>,
+    pub(super) memory: ReadMemory,
     /// Accepted, and without a seat yet.
-    newcomer: RefCell<Option<(TcpStream, SocketAddr)>>,
+    newcomer: RefCell<Option<(TcpStream, SocketAddr, Door)>>,
 }
 
 async fn tick(core: Rc<Core>) {
@@ -143,12 +152,12 @@ async fn step(core: Rc<Core>) {
     }
 }
 
-async fn accept(listener: &Listener, core: &Rc<Core>) -> Infallible {
+async fn accept(listeners: &Listeners, core: &Rc<Core>) -> Infallible {
     loop {
         // Those who are there already get their turns during a flood of newcomers, too.
         consume_budget().await;
-        match listener.accept().await {
-            Ok((stream, peer)) => core.welcome(stream, peer).await,
+        match listeners.accept().await {
+            Ok((stream, peer, door)) => core.welcome(stream, peer, door).await,
             Err(error) => {
                 core.worker.borrow_mut().meters().accept_errors.increment(1);
                 seldom!(warn, %error, "accept failed");
@@ -163,10 +172,10 @@ async fn accept(listener: &Listener, core: &Rc<Core>) -> Infallible {
 
 impl Core {
     /// Who has connected already is answered still: as many as can have waited.
-    async fn welcome_waiting(self: &Rc<Self>, listener: &Listener) {
+    async fn welcome_waiting(self: &Rc<Self>, listeners: &Listeners) {
         for _ in 0..BACKLOG {
-            match listener.accept_waiting() {
-                Ok((stream, peer)) => self.welcome(stream, peer).await,
+            match listeners.accept_waiting() {
+                Ok((stream, peer, door)) => self.welcome(stream, peer, door).await,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // Others than this one may be there still.
                 Err(_) => self.worker.borrow_mut().meters().accept_errors.increment(1),
@@ -174,93 +183,33 @@ impl Core {
         }
     }
 
-    async fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        self.newcomer.replace(Some((stream, peer)));
+    async fn welcome(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, door: Door) {
+        self.newcomer.replace(Some((stream, peer, door)));
         self.seat_newcomer().await;
     }
 
     /// Dropping the future loses none: who has no seat yet is the newcomer still.
     async fn seat_newcomer(self: &Rc<Self>) {
-        let Some(peer) = self.newcomer.borrow().as_ref().map(|(_, peer)| *peer) else { return };
-        let guest = Guest::of(peer.ip(), self.worker.borrow().trusted_proxies());
+        let Some(peer) = self.newcomer.borrow().as_ref().map(|(_, peer, _)| peer.ip()) else { return };
+        let guest = Guest::of(peer, self.worker.borrow().proxies());
         let place = self.places.seat(guest).await;
-        let Some((stream, _)) = self.newcomer.take() else { return };
-        match place {
-            Some(place) => drop(spawn_local(Rc::clone(self).connection(stream, peer.ip(), place))),
-            None => self.refuse(stream),
+        let Some((stream, _, door)) = self.newcomer.take() else { return };
+        match (place, door) {
+            (None, _) => self.refuse(stream, door),
+            (Some(place), Door::Plain) => drop(spawn_local(Rc::clone(self).plain(stream, peer, place))),
+            (Some(place), Door::Secure) => drop(spawn_local(Rc::clone(self).secure(stream, peer, place))),
         }
     }
 
     /// Best effort: the socket is dropped right after, and a client that has already written may see a
     /// reset instead of the answer. Both tell it to come back later.
-    fn refuse(&self, mut stream: TcpStream) {
+    fn refuse(&self, mut stream: TcpStream, door: Door) {
         self.worker.borrow_mut().meters().connections_refused.increment(1);
-        if let Err(error) = stream.write(REFUSAL) {
+        // A client of TLS would not understand it, and a handshake is what there is no place for.
+        if door == Door::Plain
+            && let Err(error) = stream.write(REFUSAL)
+        {
             tracing::debug!(%error, "cannot answer a refused connection");
         }
-    }
-
-    async fn connection(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
-        let seat = place.seat();
-        let noticing = {
-            let places = Rc::clone(&self.places);
-            move || places.begun(seat)
-        };
-        let stream = Noticed::new(ClientStream::new(stream, Rc::clone(&self.memory)), noticing);
-        let connection = self.http.serve_connection(stream, self.service(peer, seat));
-        let mut connection = pin!(connection);
-        let (mut is_told, mut is_heard) = (false, false);
-        let ended = poll_fn(|context| {
-            match place.order(context) {
-                Order::GoOn => {}
-                Order::Drain if is_told => {}
-                Order::Drain => {
-                    // Told before its first turn, hyper would close it with its request unread.
-                    if !is_heard && let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                        return Poll::Ready(ended);
-                    }
-                    is_told = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                Order::Leave(why) => {
-                    // What has arrived already is answered still.
-                    if !is_heard && let Poll::Ready(ended) = connection.as_mut().poll(context) {
-                        return Poll::Ready(ended);
-                    }
-                    let mut worker = self.worker.borrow_mut();
-                    match why {
-                        Why::Silent => worker.meters().connections_silent.increment(1),
-                        Why::Displaced => worker.meters().connections_displaced.increment(1),
-                    }
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            is_heard = true;
-            connection.as_mut().poll(context)
-        });
-        if let Err(error) = ended.await {
-            // Clients that vanish or talk nonsense are daily life.
-            tracing::debug!(%error, "connection ended early");
-        }
-    }
-
-    /// The answer is there as soon as the request's head is: nothing is awaited in between.
-    fn service(
-        self: &Rc<Self>,
-        peer: IpAddr,
-        seat: usize,
-    ) -> impl Service<
-        Request<Incoming>,
-        Response = Answer,
-        Error = Infallible,
-        Future = Ready<Result<Answer, Infallible>>,
-    > + use<> {
-        let core = Rc::clone(self);
-        service_fn(move |request: Request<Incoming>| {
-            let (head, _body) = request.into_parts();
-            core.places.heard_from(seat);
-            let mut worker = core.worker.borrow_mut();
-            ready(Ok(worker.answer(&head.method, &head.uri, head.headers, peer)))
-        })
     }
 }

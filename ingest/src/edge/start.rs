@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     sync::{Arc, mpsc},
     thread::JoinHandle,
 };
@@ -13,6 +13,7 @@ use tokio::{
     runtime::{Builder, LocalOptions},
     sync::oneshot,
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use whence_journal::JournalConfig;
 use whence_runtime::{health::Health, shares::Share};
@@ -22,11 +23,12 @@ use super::{
     address::AddressHasher,
     agent_cache::{AGENTS_MAX, AgentCache},
     agents::AgentList,
-    config::{EdgeConfig, EdgeError},
+    config::{EdgeConfig, EdgeError, SecureConfig},
     links::LinkTable,
     recorder::{JournalHealth, Recorder},
     server::{self, Limits},
-    stream::Listener,
+    stream::{Listener, Listeners},
+    tls,
     visitor::VisitorCookie,
     worker::{Clock, Shared, Worker},
 };
@@ -55,6 +57,7 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct EdgeHandle {
     local_addr: SocketAddr,
+    secure_addr: Option<SocketAddr>,
     stop: CancellationToken,
     cores: Vec<Running>,
 }
@@ -80,6 +83,12 @@ impl EdgeHandle {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where the edge listens for TLS.
+    #[must_use]
+    pub fn secure_addr(&self) -> Option<SocketAddr> {
+        self.secure_addr
     }
 
     /// Stops the edge: it takes no more connections, lets requests in hand finish, and returns no later
@@ -129,7 +138,12 @@ pub fn start(
 ) -> Result<EdgeHandle, EdgeError> {
     let shared = shared(config, parts)?;
     let agents = Arc::new(agent_list(config)?);
-    let (local_addr, listeners) = listeners(config)?;
+    let (local_addr, listeners) = listeners(config.listen, config)?;
+    let secure = config.secure.as_ref().map(|secure| door(secure, config)).transpose()?;
+    let (secure_addr, acceptor, secure_listeners) = secure.map_or_else(
+        || (None, None, Vec::new()),
+        |(address, acceptor, listeners)| (Some(address), Some(acceptor), listeners),
+    );
     let health = JournalHealth::new(parts.health.as_ref().map(|health| health.component(COMPONENT)));
     let workers: Vec<Worker> = (0..config.threads)
         .map(|index| {
@@ -145,7 +159,7 @@ pub fn start(
         .collect::<Result<_, EdgeError>>()?;
     health.opened();
     let stop = shutdown.child_token();
-    let mut handle = EdgeHandle { local_addr, stop: stop.clone(), cores: Vec::new() };
+    let mut handle = EdgeHandle { local_addr, secure_addr, stop: stop.clone(), cores: Vec::new() };
     let limits = Limits {
         connections_max: config.connections_max,
         share_percent: config.connections_share_percent,
@@ -153,11 +167,18 @@ pub fn start(
         head_timeout: config.head_timeout,
         drain_timeout: config.drain_timeout,
     };
-    for (index, (listener, worker)) in listeners.into_iter().zip(workers).enumerate() {
+    let mut secure_listeners = secure_listeners.into_iter();
+    for (index, (plain, worker)) in listeners.into_iter().zip(workers).enumerate() {
+        let doors = Doors { plain, secure: secure_listeners.next(), acceptor: acceptor.clone() };
         // An error drops the handle, which stops the threads that run already.
-        handle.cores.push(run(index, listener, limits, worker, stop.clone()).map_err(EdgeError::Thread)?);
+        handle.cores.push(run(index, doors, limits, worker, stop.clone()).map_err(EdgeError::Thread)?);
     }
-    tracing::info!(address = %local_addr, threads = config.threads, "the edge answers links");
+    tracing::info!(
+        address = %local_addr,
+        tls = secure_addr.map(tracing::field::display),
+        threads = config.threads,
+        "the edge answers links"
+    );
     Ok(handle)
 }
 
@@ -173,6 +194,10 @@ fn shared(config: &EdgeConfig, parts: &Parts) -> Result<Shared, EdgeError> {
         keys: Arc::clone(&parts.keys),
         hasher: parts.hasher.clone(),
         trusted_proxies: config.trusted_proxies.as_slice().into(),
+        forwarded_header: config.forwarded_header,
+        certificates: config.secure.as_ref().map(|secure| Arc::clone(&secure.certificates)),
+        proxies: [&*config.trusted_proxies, &*config.proxy_protocol_from].concat().into(),
+        proxy_protocol_from: config.proxy_protocol_from.as_slice().into(),
         unknown_codes: Arc::new(Share::per_minute("unknown_codes", config.unknown_codes_per_minute)),
         majority: Arc::default(),
         cookie: VisitorCookie::new(&config.cookie).ok_or(EdgeError::CookieName)?,
@@ -199,9 +224,28 @@ fn journal(config: &EdgeConfig, index: usize) -> JournalConfig {
     }
 }
 
+/// Where a core takes connections.
+struct Doors {
+    plain: TcpListener,
+    secure: Option<TcpListener>,
+    acceptor: Option<TlsAcceptor>,
+}
+
+/// What TLS needs: one configuration for all cores, so that each resumes the others' sessions.
+fn door(
+    secure: &SecureConfig,
+    config: &EdgeConfig,
+) -> Result<(SocketAddr, TlsAcceptor, Vec<TcpListener>), EdgeError> {
+    let tls = tls::server_config(Arc::clone(&secure.certificates)).map_err(EdgeError::Tls)?;
+    let (address, listeners) = listeners(secure.listen, config)?;
+    Ok((address, tls.into(), listeners))
+}
+
 /// As many listeners as threads at one address; the first chooses the port.
-fn listeners(config: &EdgeConfig) -> Result<(SocketAddr, Vec<std::net::TcpListener>), EdgeError> {
-    let mut address = config.listen;
+fn listeners(
+    mut address: SocketAddr,
+    config: &EdgeConfig,
+) -> Result<(SocketAddr, Vec<TcpListener>), EdgeError> {
     let mut listeners = Vec::with_capacity(config.threads);
     for _ in 0..config.threads {
         let listener = server::listen(address, config.head_timeout);
@@ -216,7 +260,7 @@ fn listeners(config: &EdgeConfig) -> Result<(SocketAddr, Vec<std::net::TcpListen
 
 fn run(
     index: usize,
-    listener: std::net::TcpListener,
+    doors: Doors,
     limits: Limits,
     worker: Worker,
     stop: CancellationToken,
@@ -230,10 +274,15 @@ fn run(
             Err(error) => return drop(started.send(Err(error))),
         };
         let cut = runtime.block_on(async move {
-            match Listener::new(listener) {
-                Ok(listener) => {
+            let Doors { plain, secure, acceptor } = doors;
+            let registered = Listener::new(plain).and_then(|plain| {
+                let secure = secure.map(Listener::new).transpose()?;
+                Ok(Listeners { plain, secure })
+            });
+            match registered {
+                Ok(listeners) => {
                     let _ = started.send(Ok(()));
-                    server::serve(listener, limits, worker, stop).await
+                    server::serve(listeners, acceptor, limits, worker, stop).await
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));

@@ -4,6 +4,10 @@
 //! accepted, and its answer fits the send buffer: such a connection is read, answered and closed without
 //! ever being registered for events. Only who makes the edge wait is registered. Nor is a connection
 //! half-closed before it is closed, as hyper does: for a plain socket, closing sends the same FIN.
+//!
+//! All that is read passes through [`Heads`]. A connection that ends with a head unread (the parser refuses it,
+//! or a body follows that nobody reads) is half-closed and read out for a while: closing it at once would make
+//! the system send a reset, which takes the answer away from a client that still writes.
 
 use std::{
     cell::RefCell,
@@ -11,19 +15,25 @@ use std::{
     net::{SocketAddr, TcpStream as PlainStream},
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
-use rustix::net::{SocketFlags, acceptfrom_with};
+use rustix::net::{Shutdown, SocketFlags, acceptfrom_with, shutdown};
 use tokio::{
-    io::{Interest, unix::AsyncFd},
+    io::{AsyncRead as _, AsyncWrite as _, Interest, ReadBuf, unix::AsyncFd},
     net::TcpStream,
 };
 
-/// Bytes a first read takes; what a client sends beyond is read later.
-const FIRST_READ_BYTES: usize = 4096;
+use super::{
+    heads::Heads,
+    proxy_header::{self, ProxyRefusal},
+};
+
+/// Bytes a read takes; what a client sends beyond is read later.
+const READ_BYTES: usize = 4096;
+/// Bytes that are read out of a connection that is to end. A client that has more to say gets its reset.
+const LINGER_BYTES_MAX: usize = 1 << 20;
 
 /// A listener whose connections are not registered for events.
 #[derive(Debug)]
@@ -63,68 +73,232 @@ impl Listener {
     }
 }
 
-/// Memory for first reads, one for all connections of a core.
-pub type FirstRead = Rc<RefCell<[u8; FIRST_READ_BYTES]>>;
-
-/// Memory for first reads.
-#[must_use]
-pub fn first_read() -> FirstRead {
-    Rc::new(RefCell::new([0; FIRST_READ_BYTES]))
+/// Which listener a connection came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Plain HTTP.
+    Plain,
+    /// TLS.
+    Secure,
 }
 
-/// What a connection that is not registered does when it is to read.
+/// A core's listeners.
 #[derive(Debug)]
-enum Wish {
-    /// Read into this memory.
-    Read(FirstRead),
-    /// Nothing, but once more: hyper looks for the end of a connection between request and answer, and most
-    /// connections have ended before they are asked again.
-    Wait,
-    /// Wait for events.
-    Register,
+pub struct Listeners {
+    /// Plain HTTP.
+    pub plain: Listener,
+    /// TLS.
+    pub secure: Option<Listener>,
+}
+
+impl Listeners {
+    /// The next connection of any of them. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// As `accept(2)`.
+    pub async fn accept(&self) -> io::Result<(PlainStream, SocketAddr, Door)> {
+        let (accepted, door) = match &self.secure {
+            None => (self.plain.accept().await, Door::Plain),
+            // In an order that changes by chance: a flood of one kind does not hide the other.
+            Some(secure) => tokio::select! {
+                accepted = self.plain.accept() => (accepted, Door::Plain),
+                accepted = secure.accept() => (accepted, Door::Secure),
+            },
+        };
+        accepted.map(|(stream, peer)| (stream, peer, door))
+    }
+
+    /// The next connection that waits already.
+    ///
+    /// # Errors
+    /// As [`Listener::accept_waiting`].
+    pub fn accept_waiting(&self) -> io::Result<(PlainStream, SocketAddr, Door)> {
+        let plain = self.plain.accept_waiting().map(|(stream, peer)| (stream, peer, Door::Plain));
+        match (plain, &self.secure) {
+            (Err(error), Some(secure)) if error.kind() == io::ErrorKind::WouldBlock => {
+                secure.accept_waiting().map(|(stream, peer)| (stream, peer, Door::Secure))
+            }
+            (plain, _) => plain,
+        }
+    }
+}
+
+/// Memory for reads, one for all connections of a core.
+pub type ReadMemory = Rc<RefCell<[u8; READ_BYTES]>>;
+
+/// Memory for reads.
+#[must_use]
+pub fn read_memory() -> ReadMemory {
+    Rc::new(RefCell::new([0; READ_BYTES]))
+}
+
+/// What bytes come over.
+pub trait Wire: Unpin {
+    /// Reads into `memory`; 0 is the end.
+    fn poll_read(&mut self, context: &mut Context<'_>, memory: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Writes some of `bytes`.
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+    /// Gives what was written to the system.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Tells the other end that nothing more will be written.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Whether the other end has to be told before the connection is closed.
+    const HAS_FAREWELL: bool;
 }
 
 /// A client's connection.
 #[derive(Debug)]
-pub struct ClientStream(State);
+pub struct ClientStream<W> {
+    wire: W,
+    memory: ReadMemory,
+    heads: Heads,
+    /// What the reader had no room for.
+    rest: Vec<u8>,
+    /// The client has written all it will.
+    is_read: bool,
+    is_told: bool,
+    lingered: usize,
+}
+
+impl<W: Wire> ClientStream<W> {
+    /// The connection over this wire.
+    #[must_use]
+    pub fn new(wire: W, memory: ReadMemory) -> ClientStream<W> {
+        let (heads, rest) = (Heads::default(), Vec::new());
+        ClientStream { wire, memory, heads, rest, is_read: false, is_told: false, lingered: 0 }
+    }
+
+    /// A connection of which `read` was read before.
+    #[must_use]
+    pub fn begun(wire: W, memory: ReadMemory, read: Vec<u8>) -> ClientStream<W> {
+        let mut stream = ClientStream::new(wire, memory);
+        if !stream.heads.pass(&read, &mut stream.rest) {
+            stream.rest = read;
+        }
+        stream
+    }
+
+    /// Whether all that the client has sent belongs to requests that ended.
+    fn is_heard_out(&self) -> bool {
+        self.is_read || self.heads.are_complete() && self.rest.is_empty()
+    }
+}
+
+impl<W: Wire> Read for ClientStream<W> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        mut buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let ClientStream { wire, memory, heads, rest, is_read, .. } = &mut *self;
+        if rest.is_empty() {
+            let mut memory = memory.borrow_mut();
+            let most = memory.len().min(buffer.remaining());
+            let count = ready!(wire.poll_read(context, &mut memory[..most]))?;
+            *is_read = count == 0;
+            if heads.are_complete() && proxy_header::is_header(&memory[..count]) {
+                // The parser refuses it.
+                ProxyRefusal::Untrusted.count();
+            }
+            if !heads.pass(&memory[..count], rest) {
+                buffer.put_slice(&memory[..count]);
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let count = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..count]);
+        rest.drain(..count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<W: Wire> Write for ClientStream<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.wire.poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.poll_flush(context)
+    }
+
+    /// Ready when the connection may be closed. How long that may take is the place's business.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_heard_out = self.is_heard_out();
+        let ClientStream { wire, memory, is_told, lingered, .. } = &mut *self;
+        if !*is_told && (W::HAS_FAREWELL || !is_heard_out) {
+            ready!(wire.poll_end(context))?;
+            *is_told = true;
+        }
+        if is_heard_out {
+            return Poll::Ready(Ok(()));
+        }
+        let mut memory = memory.borrow_mut();
+        while *lingered < LINGER_BYTES_MAX {
+            match ready!(wire.poll_read(context, &mut memory[..])) {
+                Ok(0) | Err(_) => break,
+                Ok(count) => *lingered += count,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A plain connection.
+#[derive(Debug)]
+pub struct PlainWire(State);
 
 #[derive(Debug)]
 enum State {
     /// Not registered.
     Plain(PlainStream, Wish),
-    Registered(TokioIo<TcpStream>),
+    Registered(TcpStream),
     /// Could not be registered.
     Gone,
 }
 
-impl ClientStream {
+/// What a connection that is not registered does when it is to read.
+#[derive(Debug)]
+enum Wish {
+    Read,
+    /// Nothing, but once more: hyper looks for the next request right after an answer, and most connections
+    /// have ended before they are asked again.
+    Wait,
+    /// Wait for events.
+    Register,
+}
+
+impl PlainWire {
     /// The connection of this socket, which does not block.
     #[must_use]
-    pub fn new(stream: PlainStream, memory: FirstRead) -> ClientStream {
-        ClientStream(State::Plain(stream, Wish::Read(memory)))
+    pub fn new(stream: PlainStream) -> PlainWire {
+        PlainWire(State::Plain(stream, Wish::Read))
+    }
+
+    /// The connection of this socket, which is registered.
+    #[must_use]
+    pub fn registered(stream: TcpStream) -> PlainWire {
+        PlainWire(State::Registered(stream))
     }
 
     /// What can be done without registering; `None` if nothing can.
     fn read_unregistered(
         &mut self,
         context: &mut Context<'_>,
-        buffer: &mut ReadBufCursor<'_>,
-    ) -> Option<Poll<io::Result<()>>> {
+        memory: &mut [u8],
+    ) -> Option<Poll<io::Result<usize>>> {
         let State::Plain(stream, wish) = &mut self.0 else { return None };
         match std::mem::replace(wish, Wish::Register) {
-            Wish::Read(memory) => {
-                let mut memory = memory.borrow_mut();
-                let most = memory.len().min(buffer.remaining());
-                match stream.read(&mut memory[..most]) {
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-                    Err(error) => Some(Poll::Ready(Err(error))),
-                    Ok(count) => {
-                        buffer.put_slice(&memory[..count]);
-                        *wish = Wish::Wait;
-                        Some(Poll::Ready(Ok(())))
-                    }
+            Wish::Read => match stream.read(memory) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                done => {
+                    *wish = Wish::Wait;
+                    Some(Poll::Ready(done))
                 }
-            }
+            },
             Wish::Wait => {
                 context.waker().wake_by_ref();
                 Some(Poll::Pending)
@@ -133,11 +307,11 @@ impl ClientStream {
         }
     }
 
-    fn registered(&mut self) -> io::Result<Pin<&mut TokioIo<TcpStream>>> {
+    fn register(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         if let State::Plain(..) = self.0
             && let State::Plain(stream, _) = std::mem::replace(&mut self.0, State::Gone)
         {
-            self.0 = State::Registered(TokioIo::new(TcpStream::from_std(stream)?));
+            self.0 = State::Registered(TcpStream::from_std(stream)?);
         }
         match &mut self.0 {
             State::Registered(stream) => Ok(Pin::new(stream)),
@@ -146,40 +320,38 @@ impl ClientStream {
     }
 }
 
-impl Read for ClientStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        mut buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.read_unregistered(context, &mut buffer) {
-            Some(done) => done,
-            None => self.registered()?.poll_read(context, buffer),
-        }
-    }
-}
+impl Wire for PlainWire {
+    const HAS_FAREWELL: bool = false;
 
-impl Write for ClientStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_read(&mut self, context: &mut Context<'_>, memory: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(done) = self.read_unregistered(context, memory) {
+            return done;
+        }
+        let mut buffer = ReadBuf::new(memory);
+        ready!(self.register()?.poll_read(context, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if let State::Plain(stream, _) = &mut self.0 {
             match stream.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
             }
         }
-        self.registered()?.poll_write(context, bytes)
+        self.register()?.poll_write(context, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // A socket keeps nothing back.
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_end(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(match &self.0 {
+            State::Plain(stream, _) => shutdown(stream, Shutdown::Write).map_err(io::Error::from),
+            State::Registered(stream) => shutdown(stream, Shutdown::Write).map_err(io::Error::from),
+            State::Gone => Ok(()),
+        })
     }
 }

@@ -1,7 +1,10 @@
 //! Which link a request asks for: `host/code` from the request target and the `Host` header. Pure, and
 //! without allocating: the key of a look-up is put together in memory of the caller's.
 
-use hyper::{HeaderMap, Uri, header::HOST};
+use std::{fmt::Write as _, net::Ipv6Addr};
+
+use hyper::{HeaderMap, Uri, Version, header::HOST, http::uri::Scheme};
+use memchr::memchr;
 use whence_schemas::ids::{LinkCode, LinkHost};
 
 /// Bytes of the longest `host/code`.
@@ -10,10 +13,10 @@ pub const KEY_BYTES_MAX: usize = LinkHost::MAX_LEN + 1 + LinkCode::MAX_LEN;
 /// Why a request is for no host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// No `Host` and no address in the request line.
+    /// No `Host` where there must be one.
     #[error("no host")]
     Missing,
-    /// Several `Host` headers: two readers could choose differently (RFC 9112, 3.2).
+    /// Several hosts: two readers could choose differently (RFC 9112, 3.2).
     #[error("more than one host")]
     Several,
     /// Not the form of a link's host.
@@ -32,38 +35,118 @@ pub struct Target<'t> {
 
 /// Reads the target; `text` holds it and is kept by the caller for its memory.
 ///
+/// A request names its host once and in one way: a second `Host`, one that is no host and, from HTTP/1.1 on, a
+/// missing one are refused even where the address in the target would do (RFC 9112, 3.2). Over HTTP/2 the
+/// address takes the header's place, and a header that differs from it is refused (RFC 9113, 8.3.1).
+///
 /// # Errors
 /// See [`TargetError`]; all of them are the client's fault.
-pub fn read<'t>(uri: &Uri, headers: &HeaderMap, text: &'t mut String) -> Result<Target<'t>, TargetError> {
+pub fn read<'t>(
+    uri: &Uri,
+    version: Version,
+    headers: &HeaderMap,
+    text: &'t mut String,
+) -> Result<Target<'t>, TargetError> {
     let mut hosts = headers.get_all(HOST).iter();
     let header = hosts.next();
     if hosts.next().is_some() {
         return Err(TargetError::Several);
     }
-    // The address in an absolute request line outdoes the header (RFC 9112, 3.2.2).
-    let host = match (uri.authority(), header) {
-        (Some(authority), _) => authority.as_str(),
-        (None, Some(header)) => header.to_str().map_err(|_| TargetError::Malformed)?,
-        (None, None) => return Err(TargetError::Missing),
-    };
     text.clear();
-    put_host(host, text)?;
+    match (uri.authority(), header) {
+        (None, Some(header)) => put_host(header.as_bytes(), text)?,
+        (None, None) => return Err(TargetError::Missing),
+        (Some(authority), header) => {
+            let is_web =
+                uri.scheme().is_some_and(|scheme| *scheme == Scheme::HTTP || *scheme == Scheme::HTTPS);
+            if !is_web {
+                return Err(TargetError::Malformed);
+            }
+            match header {
+                Some(header) => put_host(header.as_bytes(), text)?,
+                None if version == Version::HTTP_11 => return Err(TargetError::Missing),
+                None => {}
+            }
+            let header_len = text.len();
+            put_host(authority.as_str().as_bytes(), text)?;
+            let (named, outdoing) = text.split_at(header_len);
+            if version >= Version::HTTP_2 && header.is_some() && named != outdoing {
+                return Err(TargetError::Several);
+            }
+            // The address in the target outdoes the header (RFC 9112, 3.2.2).
+            text.drain(..header_len);
+        }
+    }
     let host_len = text.len();
     let is_link = put_code(uri.path(), text);
     Ok(Target { host: &text[..host_len], link: is_link.then_some(&**text) })
 }
 
-/// Puts the host in its one form.
-fn put_host(host: &str, text: &mut String) -> Result<(), TargetError> {
-    let host = host.strip_suffix(":80").or_else(|| host.strip_suffix(":443")).unwrap_or(host);
-    let host = host.strip_suffix('.').unwrap_or(host);
-    // `_`, `@` and `%` are among what a link's host has not.
-    let is_host_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b':' | b'[' | b']');
-    if host.is_empty() || host.len() > LinkHost::MAX_LEN || !host.bytes().all(is_host_byte) {
+/// Appends the host in its one form.
+fn put_host(host: &[u8], text: &mut String) -> Result<(), TargetError> {
+    let start = text.len();
+    let name_len = match host {
+        [b'[', ..] => memchr(b']', host).ok_or(TargetError::Malformed)? + 1,
+        _ => memchr(b':', host).unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at(name_len);
+    let port = match rest {
+        [] => None,
+        [b':', digits @ ..] => port(digits)?,
+        _ => return Err(TargetError::Malformed),
+    };
+    if name.starts_with(b"[") {
+        put_literal(name, text)?;
+    } else {
+        put_name(name, text)?;
+    }
+    if let Some(port) = port {
+        // Writing to a text does not fail.
+        let _ = write!(text, ":{port}");
+    }
+    if text.len() - start > LinkHost::MAX_LEN {
         return Err(TargetError::Malformed);
     }
-    text.push_str(host);
-    text.make_ascii_lowercase();
+    Ok(())
+}
+
+/// The port, where it is not one that a scheme has by itself. Leading zeros and no digits at all are allowed
+/// (RFC 3986, 3.2.3).
+fn port(digits: &[u8]) -> Result<Option<u16>, TargetError> {
+    let mut port: u16 = 0;
+    for digit in digits {
+        let value = digit.is_ascii_digit().then(|| u16::from(digit - b'0'));
+        let next = value.and_then(|value| port.checked_mul(10)?.checked_add(value));
+        port = next.ok_or(TargetError::Malformed)?;
+    }
+    match port {
+        0 if !digits.is_empty() => Err(TargetError::Malformed),
+        0 | 80 | 443 => Ok(None),
+        port => Ok(Some(port)),
+    }
+}
+
+/// Appends a name or an IPv4 address, in lower case and without the dot that stands for the root.
+fn put_name(name: &[u8], text: &mut String) -> Result<(), TargetError> {
+    let name = name.strip_suffix(b".").unwrap_or(name);
+    // `_`, `@` and `%` are among what a link's host has not.
+    let is_name_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+    let has_empty_label =
+        name.is_empty() || name[0] == b'.' || name.ends_with(b".") || name.windows(2).any(|two| two == b"..");
+    if has_empty_label || name.len() > LinkHost::MAX_LEN || !name.iter().all(is_name_byte) {
+        return Err(TargetError::Malformed);
+    }
+    text.extend(name.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
+    Ok(())
+}
+
+/// Appends an IPv6 address in brackets in its one form (RFC 5952). A zone is the sender's own business, and
+/// no part of it.
+fn put_literal(literal: &[u8], text: &mut String) -> Result<(), TargetError> {
+    let inner = str::from_utf8(&literal[1..literal.len() - 1]).map_err(|_| TargetError::Malformed)?;
+    let address: Ipv6Addr = inner.parse().map_err(|_| TargetError::Malformed)?;
+    // Writing to a text does not fail.
+    let _ = write!(text, "[{address}]");
     Ok(())
 }
 
@@ -91,7 +174,7 @@ mod tests {
         for host in hosts {
             headers.append(HOST, HeaderValue::from_bytes(host).unwrap());
         }
-        look(read(&uri.parse().unwrap(), &headers, &mut String::from("before")))
+        look(read(&uri.parse().unwrap(), Version::HTTP_10, &headers, &mut String::from("before")))
     }
 
     #[test]
@@ -133,6 +216,19 @@ mod tests {
     }
 
     #[test]
+    fn two_names_of_one_host_are_one_over_http_2_and_two_names_are_refused() {
+        let over = |header: &'static str| {
+            let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(header))]);
+            let uri = "https://go.example/a".parse().unwrap();
+            read(&uri, Version::HTTP_2, &headers, &mut String::new())
+                .map(|target| target.host == "go.example")
+        };
+        assert_eq!(over("GO.example.:443"), Ok(true));
+        assert_eq!(over("evil.example"), Err(TargetError::Several));
+        assert_eq!(over("go.example:80:80"), Err(TargetError::Malformed));
+    }
+
+    #[test]
     fn an_absolute_target_outdoes_the_header() {
         with("http://go.example/a", &[b"evil.example"], |target| {
             assert_eq!(target.unwrap().link, Some("go.example/a"));
@@ -161,7 +257,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert(HOST, HeaderValue::from_str(&host).unwrap());
             let mut buffer = String::new();
-            if let Ok(target) = read(&uri, &headers, &mut buffer) {
+            if let Ok(target) = read(&uri, Version::HTTP_11, &headers, &mut buffer) {
                 prop_assert!(target.host.parse::<LinkHost>().is_ok());
                 if let Some(link) = target.link {
                     let code = link.strip_prefix(target.host).and_then(|rest| rest.strip_prefix('/'));

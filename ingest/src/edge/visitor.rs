@@ -44,8 +44,8 @@ impl Default for CookieConfig {
 pub struct VisitorCookie {
     /// `name=`
     start: String,
-    /// The attributes, from the first `;`.
-    attributes: String,
+    /// The attributes, from the first `;`: over plain http, over https.
+    attributes: [String; 2],
 }
 
 impl VisitorCookie {
@@ -57,9 +57,11 @@ impl VisitorCookie {
             return None;
         }
         // Lax: the cookie must come with a visit from another site, which every click on a link is.
-        let secure = if config.is_secure { "; Secure" } else { "" };
         let max_age_s = config.max_age.as_secs();
-        let attributes = format!("; Max-Age={max_age_s}; Path=/; HttpOnly; SameSite=Lax{secure}");
+        let attributes = [config.is_secure, true].map(|is_secure| {
+            let secure = if is_secure { "; Secure" } else { "" };
+            format!("; Max-Age={max_age_s}; Path=/; HttpOnly; SameSite=Lax{secure}")
+        });
         Some(VisitorCookie { start: format!("{}=", config.name), attributes })
     }
 
@@ -73,11 +75,12 @@ impl VisitorCookie {
             .find_map(|value| VisitorId::try_from(value).ok().filter(is_id))
     }
 
-    /// The header that sets it.
+    /// The header that sets it. What was given over https never goes over http again.
     #[must_use]
-    pub fn set(&self, id: &VisitorId) -> HeaderValue {
-        let mut text = Vec::with_capacity(self.start.len() + VALUE_LEN + self.attributes.len());
-        for part in [self.start.as_bytes(), id, self.attributes.as_bytes()] {
+    pub fn set(&self, id: &VisitorId, is_https: bool) -> HeaderValue {
+        let attributes = &self.attributes[usize::from(is_https)];
+        let mut text = Vec::with_capacity(self.start.len() + VALUE_LEN + attributes.len());
+        for part in [self.start.as_bytes(), id, attributes.as_bytes()] {
             text.extend_from_slice(part);
         }
         HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).expect("a checked name and plain ASCII")
@@ -147,11 +150,14 @@ mod tests {
     fn the_cookie_is_first_party_and_out_of_scripts_reach() {
         let config = CookieConfig { name: "v".into(), max_age: Duration::from_secs(60), is_secure: false };
         let cookie = VisitorCookie::new(&config).unwrap();
-        let set = cookie.set(b"0123456789abcdef0123456789abcdef");
+        let set = cookie.set(b"0123456789abcdef0123456789abcdef", false);
         let expected = "v=0123456789abcdef0123456789abcdef; Max-Age=60; Path=/; HttpOnly; SameSite=Lax";
         assert_eq!(set, expected);
         let secure = VisitorCookie::new(&CookieConfig { is_secure: true, ..config }).unwrap();
-        assert_eq!(secure.set(b"0123456789abcdef0123456789abcdef"), format!("{expected}; Secure"));
+        for (cookie, is_https) in [(&secure, false), (&secure, true), (&cookie, true)] {
+            let set = cookie.set(b"0123456789abcdef0123456789abcdef", is_https);
+            assert_eq!(set, format!("{expected}; Secure"));
+        }
     }
 
     #[test]

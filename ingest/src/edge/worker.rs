@@ -1,12 +1,12 @@
 //! One core's work: from a request's head to its answer's head. Knows nothing of sockets.
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-use hyper::{HeaderMap, Method, StatusCode, Uri};
+use hyper::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
 use rand::rngs::StdRng;
-use whence_runtime::shares::Share;
+use whence_runtime::{http::forwarded::ForwardedHeader, shares::Share};
 use whence_schemas::{time::UnixMs, token::KeyRing};
 
 use super::{
@@ -19,8 +19,12 @@ use super::{
     recorder::Recorder,
     redirector::{Redirector, Request},
     target::{self, KEY_BYTES_MAX},
+    tls::CertificateStore,
     visitor::VisitorCookie,
 };
+
+/// Where a certificate authority looks for a proof (RFC 8555, 8.3).
+const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
 
 /// Where the time comes from; read once for each request.
 #[derive(Clone)]
@@ -63,8 +67,16 @@ pub struct Shared {
     pub keys: Arc<ArcSwap<KeyRing>>,
     /// The secret that addresses are hashed with.
     pub hasher: AddressHasher,
-    /// Networks whose `X-Forwarded-For` counts.
+    /// Networks whose headers on forwarded clients count.
     pub trusted_proxies: Arc<[IpNet]>,
+    /// The header that they write.
+    pub forwarded_header: ForwardedHeader,
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    pub proxy_protocol_from: Arc<[IpNet]>,
+    /// What a certificate authority is answered, where certificates are ordered from one.
+    pub certificates: Option<Arc<CertificateStore>>,
+    /// All networks of proxies.
+    pub proxies: Arc<[IpNet]>,
     /// What of unknown codes each network may ask for.
     pub unknown_codes: Arc<Share>,
     /// Tells of a network that makes most of the requests.
@@ -92,6 +104,12 @@ impl Worker {
         Worker { links, redirector, target: String::with_capacity(KEY_BYTES_MAX) }
     }
 
+    /// Networks whose connections begin with a header of the PROXY protocol.
+    #[must_use]
+    pub fn proxy_protocol_from(&self) -> &Arc<[IpNet]> {
+        self.redirector.proxy_protocol_from()
+    }
+
     /// The core's counts.
     pub fn meters(&mut self) -> &mut Meters {
         &mut self.redirector.meters
@@ -99,8 +117,8 @@ impl Worker {
 
     /// Networks of proxies.
     #[must_use]
-    pub fn trusted_proxies(&self) -> &[IpNet] {
-        self.redirector.trusted_proxies()
+    pub fn proxies(&self) -> &[IpNet] {
+        self.redirector.proxies()
     }
 
     /// What is due once a second.
@@ -116,9 +134,9 @@ impl Worker {
 
     /// Answers a request. HEAD is answered as GET would be, token included: programs that resolve links
     /// ask by HEAD and open what they are told.
-    pub fn answer(&mut self, method: &Method, uri: &Uri, headers: HeaderMap, peer: IpAddr) -> Answer {
+    pub fn answer(&mut self, request: Request<'_>) -> Answer {
         let started = self.meters().is_timed().then(Instant::now);
-        let (outcome, answer) = self.judge_and_answer(Request { method, uri, headers, peer });
+        let (outcome, answer) = self.judge_and_answer(request);
         self.meters().answered(outcome);
         if let Some(started) = started {
             self.meters().took(started.elapsed());
@@ -131,7 +149,7 @@ impl Worker {
             return (Outcome::Method, answer::page(StatusCode::METHOD_NOT_ALLOWED, request.headers));
         }
         let Worker { links, redirector, target } = self;
-        let Ok(target) = target::read(request.uri, &request.headers, target) else {
+        let Ok(target) = target::read(request.uri, request.version, &request.headers, target) else {
             return (Outcome::BadRequest, answer::page(StatusCode::BAD_REQUEST, request.headers));
         };
         // What needs no link is done while memory brings the link.
@@ -156,7 +174,13 @@ impl Worker {
             "/favicon.ico" => {
                 return (Outcome::NotFound, answer::page(StatusCode::NOT_FOUND, request.headers));
             }
-            _ => {}
+            path => {
+                if let Some(token) = path.strip_prefix(CHALLENGE_PATH)
+                    && let Some(text) = redirector.challenge(token)
+                {
+                    return (Outcome::Challenge, answer::plain(text, request.headers));
+                }
+            }
         }
         // What has not the form of a code, and what nobody answers for, is nobody's click.
         if let Some(link) = target.link

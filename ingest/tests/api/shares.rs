@@ -8,13 +8,14 @@ use serde_json::json;
 use std::net::SocketAddr;
 use tokio::net::TcpSocket;
 use whence_runtime::{
+    http::forwarded::ForwardedHeader,
     settings,
     shares::{Callers, ShareSettings},
 };
 
 fn callers(pairs: &[(&str, &str)]) -> Callers {
     let proxies = vec!["127.9.0.0/16".parse().unwrap()];
-    settings::from_pairs::<ShareSettings>(pairs).unwrap().callers(proxies)
+    settings::from_pairs::<ShareSettings>(pairs).unwrap().callers(proxies, ForwardedHeader::XForwardedFor)
 }
 
 /// Asks from the network `127.NETWORK.0.0/24`.

@@ -5,7 +5,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -18,7 +18,10 @@ use whence_ingest::edge::{
     AddressHasher, Clock, CookieConfig, EdgeConfig, EdgeHandle, LinkTable, Parts, Stopped, TableLimits, start,
 };
 use whence_journal::{Payload, Reader};
-use whence_runtime::health::Health;
+use whence_runtime::{
+    health::Health,
+    telemetry::{BuildInfo, Metrics},
+};
 use whence_schemas::{
     event::{self, Click, ConsentMode, Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
     time::UnixMs,
@@ -43,6 +46,8 @@ pub struct Edge {
     pub shutdown: CancellationToken,
     pub dir: TempDir,
     pub address: SocketAddr,
+    /// Where TLS is spoken.
+    pub secure: Option<SocketAddr>,
     handle: EdgeHandle,
     version: AtomicU64,
 }
@@ -71,6 +76,7 @@ impl Edge {
 
     /// As [`Edge::start`], with other settings.
     pub fn start_with(change: impl FnOnce(&mut EdgeConfig)) -> Edge {
+        metrics();
         let dir = TempDir::new().unwrap();
         let mut config = config(dir.path());
         change(&mut config);
@@ -94,9 +100,10 @@ impl Edge {
             health: Some(health.clone()),
         };
         let handle = start(&config, &parts, &shutdown).unwrap();
-        let address = handle.local_addr();
+        let (address, secure) = (handle.local_addr(), handle.secure_addr());
         let version = AtomicU64::new(1);
-        let edge = Edge { table, keys, health, now_ms, gate, shutdown, dir, address, handle, version };
+        let edge =
+            Edge { table, keys, health, now_ms, gate, shutdown, dir, address, secure, handle, version };
         edge.put_program(demo());
         edge.put_link(abc());
         edge
@@ -178,8 +185,8 @@ impl Edge {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
 /// A GET request.
@@ -233,6 +240,26 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// The process's counter of this name with exactly these labels, counted by all edges of all tests.
+pub fn counted(name: &str, labels: &str) -> u64 {
+    let series = format!("{name}{{{labels}}} ");
+    let text = rendered();
+    text.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok()).unwrap_or_default()
+}
+
+/// All metrics of the process.
+pub fn rendered() -> String {
+    metrics().render()
+}
+
+fn metrics() -> &'static Metrics {
+    static METRICS: OnceLock<Metrics> = OnceLock::new();
+    METRICS.get_or_init(|| {
+        let build = BuildInfo { version: "0", revision: "0", role: "test" };
+        Metrics::install(build).unwrap()
+    })
+}
+
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {
@@ -242,7 +269,7 @@ pub struct Reply {
 
 impl Reply {
     /// Reads one answer.
-    pub fn read(stream: &mut TcpStream, is_head: bool) -> Reply {
+    pub fn read(stream: &mut impl Read, is_head: bool) -> Reply {
         let (mut bytes, mut buffer) = (Vec::new(), [0; 4096]);
         loop {
             if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {

@@ -2,15 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod acme;
+mod certificates;
 mod clicks;
+mod floods;
 mod harness;
+mod hosts;
 mod lifecycle;
 mod limits;
 mod open_redirect;
+mod parting;
 mod passing;
 mod places;
+mod proxied;
 mod refusal;
 mod registry;
+mod secure;
 mod shares;
+mod targets;
+mod tls_support;
 mod visitors;
 mod wire;

@@ -141,6 +141,10 @@ fn describe() {
         "Requests to a local listener by a foreign name or another site's page, by reason"
     );
     describe_counter!("whence_http_accept_errors_total", "Failed accepts of a listener");
+    describe_counter!(
+        "whence_http_heads_refused_total",
+        "Requests that the HTTP parser refused, by listener and reason"
+    );
     describe_counter!("whence_http_requests_total", "Answered requests by listener and status");
     describe_histogram!(
         "whence_http_request_duration_seconds",

@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use whence_console::http::{self, Access, Code, ConsoleHandle, ConsoleSettings, Parts, Problem};
 use whence_ingest::api::auth::{Scope, authenticate, refused};
 use whence_ingest::api::{AdminKey, KeyUses};
-use whence_ingest::edge::proxies;
 use whence_ingest::registry::Registry;
 use whence_outbound::machine_time;
 use whence_runtime::shares::{Callers, Prefix};
@@ -33,7 +32,7 @@ pub struct Keys {
 
 impl Keys {
     fn network(&self, headers: &HeaderMap, peer: IpAddr) -> Prefix {
-        Prefix::of(proxies::client(peer, headers, &self.callers.proxies))
+        self.callers.network_of(peer, headers)
     }
 }
 

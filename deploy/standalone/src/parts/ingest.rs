@@ -20,13 +20,14 @@ use whence_runtime::shares::{Callers, ShareSettings};
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::outgoing::Reach;
 
+use super::certificates::Certificates;
 use super::registry::Opened;
 use super::{follow, journals};
 use crate::addresses::url;
 use crate::failure::Failure;
 use crate::process::Process;
 use crate::secrets::Secrets;
-use crate::settings::{EdgeSettings, JournalSettings, ProxySettings};
+use crate::settings::{EdgeSettings, JournalSettings, ProxySettings, TlsSettings};
 
 /// Without these a process is no use to visitors: clicks can be recorded, and links are known.
 pub const REQUIRED: &[&str] = &["edge.journal", LINKS];
@@ -36,9 +37,11 @@ const LINKS: &str = "edge.links";
 pub struct Parts<'a> {
     /// The edge's settings.
     pub edge: &'a EdgeSettings,
+    /// TLS and its certificates.
+    pub tls: &'a TlsSettings,
     /// The API's settings.
     pub api: &'a ApiSettings,
-    /// Networks of proxies.
+    /// Whose word on forwarded clients counts.
     pub proxies: &'a ProxySettings,
     /// What one network may take of what is there for all.
     pub shares: &'a ShareSettings,
@@ -85,17 +88,24 @@ impl Ingest {
         follow::links(registry.shared(), is_known.clone(), &links, shown, followers.clone());
 
         let keys = Arc::new(ArcSwap::from_pointee(parts.secrets.keys.clone()));
+        let certificates = Certificates::open(parts.tls, process)?;
         let edge_parts = edge::Parts {
-            links,
+            links: Arc::clone(&links),
             keys: Arc::clone(&keys),
             hasher: parts.secrets.addresses.clone(),
             clock: Clock::system(),
             health: Some(process.health.clone()),
         };
-        let config = parts.edge.config(parts.journals, parts.proxies, parts.shares, root.clone());
+        let secure = parts.tls.secure(certificates.store());
+        let Parts { journals, proxies, shares, .. } = parts;
+        let config = parts.edge.config(journals, proxies, shares, secure, root.clone());
         // Stopped by its stage, after the operator's port has said so; not by the signal.
         let edge = edge::start(&config, &edge_parts, &CancellationToken::new())?;
-        process.book.note(|addresses| addresses.edge = Some(url(edge.local_addr())))?;
+        process.book.note(|addresses| {
+            addresses.edge = Some(url(edge.local_addr()));
+            addresses.edge_tls = edge.secure_addr().map(|address| format!("https://{address}"));
+        })?;
+        certificates.keep(&links, process, &followers)?;
 
         let journal = open_journal(parts.journals, journals::conversions(&root)).await?;
         end_former_journals(root).await?;

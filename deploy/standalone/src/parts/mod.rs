@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod aggregation;
+pub mod certificates;
 pub mod console;
 pub mod dimensions;
 pub mod engine;

@@ -52,8 +52,7 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     let uses = Arc::new(KeyUses::default());
     let written = (Arc::clone(&uses), Arc::clone(&registry.registry), followers.clone());
     tokio::spawn(async move { written.0.write(written.1.as_ref(), written.2).await });
-    let callers =
-        settings.shares.callers(settings.proxies.networks()).called(&settings.process.site.allowed_hosts);
+    let callers = settings.proxies.callers(&settings.shares).called(&settings.process.site.allowed_hosts);
     let keys = Keys { registry: registry.registry.clone(), admin: AdminKey::nobodys(), uses, callers };
     let console = Console::start(&settings.console, client, secrets.identity, keys).await?;
     process.book.note(|addresses| addresses.console = Some(console.url()))?;

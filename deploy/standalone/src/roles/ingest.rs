@@ -43,12 +43,10 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
     let registry = Opened::kafka(cluster.clone(), &process).await?;
     let parts = ingest::Parts {
         edge: &settings.edge,
+        tls: &settings.tls,
         proxies: &settings.proxies,
         shares: &settings.shares,
-        callers: settings
-            .shares
-            .callers(settings.proxies.networks())
-            .called(&settings.process.site.allowed_hosts),
+        callers: settings.proxies.callers(&settings.shares).called(&settings.process.site.allowed_hosts),
         api: &settings.api,
         journals: &settings.journals,
         secrets: &secrets,

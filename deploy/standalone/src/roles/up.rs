@@ -57,10 +57,10 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         None => Opened::embedded(&process).await?,
         Some(cluster) => Opened::kafka(cluster, &process).await?,
     };
-    let callers =
-        settings.shares.callers(settings.proxies.networks()).called(&settings.process.site.allowed_hosts);
+    let callers = settings.proxies.callers(&settings.shares).called(&settings.process.site.allowed_hosts);
     let parts = ingest::Parts {
         edge: &settings.edge,
+        tls: &settings.tls,
         proxies: &settings.proxies,
         shares: &settings.shares,
         callers: callers.clone(),

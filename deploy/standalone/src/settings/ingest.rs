@@ -6,11 +6,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use whence_ingest::edge::{CookieConfig, EdgeConfig};
+use whence_ingest::edge::{CookieConfig, EdgeConfig, SecureConfig};
 use whence_journal::GroupCommitConfig;
 use whence_journal::JournalConfig;
+use whence_runtime::http::forwarded::ForwardedHeader;
 use whence_runtime::settings::ByteSize;
-use whence_runtime::shares::ShareSettings;
+use whence_runtime::shares::{Callers, ShareSettings};
 
 use super::threads;
 
@@ -65,15 +66,25 @@ whence_runtime::settings! {
 whence_runtime::settings! {
     /// Proxies
     pub struct ProxySettings {
-        /// Networks of proxies whose `X-Forwarded-For` counts; none: the client is who connects.
+        /// Networks of proxies whose header on forwarded clients counts; none: the client is who connects.
         pub trusted_proxies: Vec<Network>,
+        /// The header that they write; the other one is the client's own and does not count.
+        pub trusted_proxies_header: ForwardedHeader = "x-forwarded-for",
+        /// Networks whose connections to the edge begin with a header of the PROXY protocol, version 1 or 2; without it
+        /// they are refused, and with it everybody else is.
+        pub proxy_protocol_from: Vec<Network>,
     }
 }
 
 impl ProxySettings {
-    /// The networks.
+    /// The networks whose headers count.
     pub fn networks(&self) -> Vec<IpNet> {
         self.trusted_proxies.iter().map(|network| network.0).collect()
+    }
+
+    /// The shares of callers, by whom these proxies forward.
+    pub fn callers(&self, shares: &ShareSettings) -> Callers {
+        shares.callers(self.networks(), self.trusted_proxies_header)
     }
 }
 
@@ -109,12 +120,13 @@ impl EdgeSettings {
         journals: &JournalSettings,
         proxies: &ProxySettings,
         shares: &ShareSettings,
+        secure: Option<SecureConfig>,
         journal_dir: PathBuf,
     ) -> EdgeConfig {
         EdgeConfig {
             listen: self.edge_listen,
+            secure,
             threads: threads(self.edge_threads),
-            journal_dir,
             segment_bytes: journals.journal_segment.as_u64(),
             segment_age: journals.journal_segment_age,
             quota_bytes: journals.click_journal_quota.as_u64(),
@@ -125,12 +137,15 @@ impl EdgeSettings {
             unknown_codes_per_minute: shares.share_unknown_codes,
             drain_timeout: self.edge_drain_timeout,
             trusted_proxies: proxies.networks(),
+            forwarded_header: proxies.trusted_proxies_header,
+            proxy_protocol_from: proxies.proxy_protocol_from.iter().map(|network| network.0).collect(),
             cookie: CookieConfig {
                 name: self.cookie_name.clone(),
                 max_age: self.cookie_max_age,
                 is_secure: self.cookie_secure,
             },
             agents_path: self.agents_file.clone(),
+            ..EdgeConfig::new(self.edge_listen, journal_dir)
         }
     }
 }

@@ -7,6 +7,7 @@ mod ingest;
 mod kafka;
 mod machine;
 mod roles;
+mod tls;
 
 pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings};
 pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
@@ -18,12 +19,14 @@ pub use roles::{
     TrySettings, UpSettings,
 };
 
+pub use tls::TlsSettings;
+
 use clap::ArgMatches;
 use whence_runtime::settings::{self, Catalogue, Environment, Group, Loaded, Mistakes};
 
 /// Every setting of every command, and the variables that scripts and tests read.
 pub fn catalogue() -> Catalogue {
-    const OTHERS: [&str; 13] = [
+    const OTHERS: [&str; 14] = [
         "WHENCE_CACHE",
         "WHENCE_CLICKHOUSE_BIN",
         "WHENCE_CLICKHOUSE_LISTENER_FD",
@@ -34,6 +37,7 @@ pub fn catalogue() -> Catalogue {
         "WHENCE_KAFKA_WAIT",
         "WHENCE_REVISION",
         "WHENCE_TEST_KAFKA_BROKERS",
+        "WHENCE_TEST_PEBBLE",
         "WHENCE_UPDATE_README",
         "WHENCE_UPDATE_SCHEMAS",
         "WHENCE_URL",

@@ -10,7 +10,7 @@ use whence_runtime::telemetry::LogSettings;
 use super::{
     AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
     EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, SecretsSettings,
-    ShipSettings, TopicSettings,
+    ShipSettings, TlsSettings, TopicSettings,
 };
 
 whence_runtime::compose! {
@@ -19,6 +19,7 @@ whence_runtime::compose! {
         pub process: ProcessSettings,
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
+        pub tls: TlsSettings,
         pub api: ApiSettings,
         pub proxies: ProxySettings,
         pub shares: ShareSettings,
@@ -44,6 +45,7 @@ whence_runtime::compose! {
         pub process: ProcessSettings,
         pub secrets: SecretsSettings,
         pub edge: EdgeSettings,
+        pub tls: TlsSettings,
         pub api: ApiSettings,
         pub proxies: ProxySettings,
         pub shares: ShareSettings,
@@ -195,6 +197,7 @@ fn up_fits_together(up: &UpSettings) -> Vec<String> {
     let engine = up.engine.mistakes(&up.account);
     [
         sizes,
+        up.tls.mistakes(&up.kafka),
         up.webhooks.mistakes(),
         up.clickhouse.mistakes(),
         up.account.mistakes(),
@@ -212,6 +215,7 @@ fn ingest_fits_together(ingest: &IngestSettings) -> Vec<String> {
     let sizes = ingest.journals.mistakes(ingest.edge.edge_threads);
     [
         sizes,
+        ingest.tls.mistakes(&ingest.kafka),
         ingest.webhooks.mistakes(),
         ingest.kafka.mistakes(),
         needs_kafka(&ingest.kafka),
