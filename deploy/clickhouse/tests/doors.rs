@@ -35,7 +35,7 @@ fn ask(engine: &Engine, who: Who, sql: &str) -> Answer {
 /// Says how many so far, with `--nocapture`.
 fn tell(what: &str) {
     let [tried, refused] = [0, 1].map(|at| TRIED[at].load(Ordering::Relaxed));
-    println!("{what}: {tried} statements tried by now, {refused} of them refused");
+    eprintln!("{what}: {tried} statements tried by now, {refused} of them refused");
 }
 
 fn refused(engine: &Engine, who: Who, sql: &str) -> bool {

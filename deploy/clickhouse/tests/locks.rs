@@ -3,6 +3,8 @@
 //!
 //! One test, for a process can open one engine.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
 use std::path::Path;
 
 use whence_clickhouse_embedded::confine::{Confined, Reach, confine};

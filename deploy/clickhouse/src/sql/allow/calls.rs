@@ -322,10 +322,19 @@ fn may_be_called(statement: &Tokens<'_>, at: usize, name: &[u8], quoted: bool, r
     [&WORDS[..], &TYPES, &TABLE_FUNCTIONS].iter().any(|list| is_one_of(name, list))
         // `CODEC(ZSTD(3))`, `INDEX i … TYPE set(100)`, `PROJECTION p (SELECT …)`, `ADD INDEX i (…)`.
         || is_one_of(name, &CODECS_AND_INDEXES)
-        || before(&["PROJECTION", "INDEX", "CONSTRAINT"])
+        || names_a_part(statement, at)
             && !rules.catalogue.has(name)
             && !rules.catalogue.has_table_function(name)
         || is_common_table(statement, at)
+}
+
+/// `PROJECTION [IF NOT EXISTS] name (…)`, a part of a table that is made.
+fn names_a_part(statement: &Tokens<'_>, at: usize) -> bool {
+    let word = at.checked_sub(1).map(|before| match at >= 4 && statement.are(at - 3, &["IF", "NOT", "EXISTS"]) {
+        true => at - 4,
+        false => before,
+    });
+    word.is_some_and(|word| statement.is_any(word, &["PROJECTION", "INDEX", "CONSTRAINT"]))
 }
 
 /// `WITH name(column, …) AS (`, a definition and no call.
