@@ -43,4 +43,4 @@ pub mod testing;
 
 pub use config::{Account, ScratchLimits, ServerConfig, ServerLimits};
 pub use engine::EngineLimits;
-pub use http::{ServeError, serve};
+pub use http::{ServeError, serve, serve_and_tell};

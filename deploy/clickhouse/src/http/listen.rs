@@ -62,9 +62,23 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
+    serve_and_tell(config, listener, shutdown, || ()).await
+}
+
+/// The same, and calls `opened` once the engine is open: a confined process cannot connect to itself to ask.
+///
+/// # Errors
+/// As for [`serve`].
+pub async fn serve_and_tell(
+    config: ServerConfig,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+    opened: impl FnOnce() + Send,
+) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
     let server = Arc::new(open(config, address).await?);
     tracing::info!(%address, version = server.engine.version(), "clickhouse engine is listening");
+    opened();
     let ending = CancellationToken::new();
     let mut helpers = vec![tokio::spawn(Arc::clone(&server.scratch).keep(ending.clone()))];
     if let Some(stream) = pulse::inherited() {

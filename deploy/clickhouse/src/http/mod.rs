@@ -19,4 +19,4 @@ mod request;
 mod server;
 mod text;
 
-pub use listen::{ServeError, serve};
+pub use listen::{ServeError, serve, serve_and_tell};

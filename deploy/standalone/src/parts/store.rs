@@ -118,13 +118,3 @@ async fn ask(client: &Client) -> Result<(), String> {
 fn is_missing(text: &str) -> bool {
     ["Code: 81.", "Code: 60."].iter().any(|code| text.contains(code))
 }
-
-/// Waits until something answers at `url`, and shows that.
-pub async fn answers(url: String, component: Component) {
-    let client = Client::default().with_url(url);
-    // Unauthenticated, like a load balancer's: that it refuses is an answer, too.
-    while let Err(clickhouse::error::Error::Network(_)) = client.query("SELECT 1").fetch_one::<u8>().await {
-        tokio::time::sleep(BACKOFF_MIN).await;
-    }
-    component.ready();
-}

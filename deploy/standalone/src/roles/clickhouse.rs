@@ -5,11 +5,12 @@ use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::net::TcpListener;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use whence_clickhouse_embedded::confine::{self, Confined, Reach};
 use whence_clickhouse_embedded::rights::Databases;
 use whence_clickhouse_embedded::{
-    EngineLimits, ScratchLimits, ServerConfig, ServerLimits, listener, metrics, serve,
+    EngineLimits, ScratchLimits, ServerConfig, ServerLimits, listener, metrics, serve, serve_and_tell,
 };
 use whence_runtime::shutdown::on_signals;
 use whence_runtime::telemetry::{install_panic_hook, start_logs};
@@ -86,16 +87,20 @@ async fn alone(
     let address = listener.local_addr().map_err(Failure::Process)?;
     process.book.note(|addresses| addresses.clickhouse = Some(url(address)))?;
     let serving_stop = CancellationToken::new();
-    let mut serving = tokio::spawn(serve(config, listener, serving_stop.clone()));
     let component = process.health.component(store::COMPONENT);
-    let answers = store::answers(url(address), component);
+    let (opened, answers) = oneshot::channel();
+    let tell = move || {
+        component.ready();
+        let _ = opened.send(());
+    };
+    let mut serving = tokio::spawn(serve_and_tell(config, listener, serving_stop.clone(), tell));
     let stop = process.stop.clone();
     tokio::select! {
         ended = &mut serving => {
             // Before it was asked to: a start that failed, as a rule.
             return end_with(ended.expect("the server does not panic").map_err(Failure::from));
         }
-        () = answers => process.announce().await?,
+        Ok(()) = answers => process.announce().await?,
         () = stop.cancelled() => {}
     }
     tokio::select! {

@@ -330,10 +330,11 @@ fn may_be_called(statement: &Tokens<'_>, at: usize, name: &[u8], quoted: bool, r
 
 /// `PROJECTION [IF NOT EXISTS] name (…)`, a part of a table that is made.
 fn names_a_part(statement: &Tokens<'_>, at: usize) -> bool {
-    let word = at.checked_sub(1).map(|before| match at >= 4 && statement.are(at - 3, &["IF", "NOT", "EXISTS"]) {
-        true => at - 4,
-        false => before,
-    });
+    let word =
+        at.checked_sub(1).map(|before| match at >= 4 && statement.are(at - 3, &["IF", "NOT", "EXISTS"]) {
+            true => at - 4,
+            false => before,
+        });
     word.is_some_and(|word| statement.is_any(word, &["PROJECTION", "INDEX", "CONSTRAINT"]))
 }
 
