@@ -154,13 +154,13 @@ fn is_followed_link(method: &Method, headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    fn check(site: &Site, method: Method, headers: &[(&str, &str)]) -> Result<(), Refusal> {
+    fn check(site: &Site, method: &Method, headers: &[(&str, &str)]) -> Result<(), Refusal> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             let name: hyper::header::HeaderName = name.parse().unwrap();
             map.append(name, value.parse().unwrap());
         }
-        site.check(&method, &Uri::from_static("/"), &map)
+        site.check(method, &Uri::from_static("/"), &map)
     }
 
     fn local() -> Site {
@@ -180,7 +180,7 @@ mod tests {
             "api.shop.example",
             "API.shop.example:443",
         ] {
-            assert_eq!(check(&local(), Method::POST, &[("host", host)]), Ok(()), "{host}");
+            assert_eq!(check(&local(), &Method::POST, &[("host", host)]), Ok(()), "{host}");
         }
         for host in [
             "evil.example:8123",
@@ -196,13 +196,13 @@ mod tests {
             "user@localhost",
             "[::1",
         ] {
-            assert_eq!(check(&local(), Method::POST, &[("host", host)]), Err(Refusal::Host), "{host}");
+            assert_eq!(check(&local(), &Method::POST, &[("host", host)]), Err(Refusal::Host), "{host}");
         }
-        assert_eq!(check(&local(), Method::GET, &[]), Ok(()), "a probe that speaks HTTP/1.0");
+        assert_eq!(check(&local(), &Method::GET, &[]), Ok(()), "a probe that speaks HTTP/1.0");
         let page = [("origin", "https://evil.example")];
-        assert_eq!(check(&local(), Method::GET, &page), Err(Refusal::CrossSite));
+        assert_eq!(check(&local(), &Method::GET, &page), Err(Refusal::CrossSite));
         let two = [("host", "localhost"), ("host", "evil.example")];
-        assert_eq!(check(&local(), Method::GET, &two), Err(Refusal::Host));
+        assert_eq!(check(&local(), &Method::GET, &two), Err(Refusal::Host));
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
             ("origin", "http://localhost:8123"),
             ("origin", "null"),
         ] {
-            let refused = check(&local(), Method::POST, &[host, header]);
+            let refused = check(&local(), &Method::POST, &[host, header]);
             assert_eq!(refused, Err(Refusal::CrossSite), "{header:?}");
         }
         for header in [
@@ -224,7 +224,7 @@ mod tests {
             ("sec-fetch-site", "none"),
             ("origin", "http://127.0.0.1:8123"),
         ] {
-            assert_eq!(check(&local(), Method::POST, &[host, header]), Ok(()), "{header:?}");
+            assert_eq!(check(&local(), &Method::POST, &[host, header]), Ok(()), "{header:?}");
         }
     }
 
@@ -237,18 +237,18 @@ mod tests {
             ("sec-fetch-mode", "navigate"),
             ("sec-fetch-dest", "document"),
         ];
-        assert_eq!(check(&pages, Method::GET, &headers), Ok(()));
-        assert_eq!(check(&local(), Method::GET, &headers), Err(Refusal::CrossSite));
-        assert_eq!(check(&pages, Method::POST, &headers), Err(Refusal::CrossSite));
+        assert_eq!(check(&pages, &Method::GET, &headers), Ok(()));
+        assert_eq!(check(&local(), &Method::GET, &headers), Err(Refusal::CrossSite));
+        assert_eq!(check(&pages, &Method::POST, &headers), Err(Refusal::CrossSite));
         let mut framed = headers;
         framed[3] = ("sec-fetch-dest", "iframe");
-        assert_eq!(check(&pages, Method::GET, &framed), Err(Refusal::CrossSite));
+        assert_eq!(check(&pages, &Method::GET, &framed), Err(Refusal::CrossSite));
     }
 
     #[test]
     fn a_listener_of_the_network_leaves_names_to_the_network() {
         let public = Site { is_local: false, ..local() };
         let headers = [("host", "anything.example"), ("sec-fetch-site", "cross-site")];
-        assert_eq!(check(&public, Method::POST, &headers), Ok(()));
+        assert_eq!(check(&public, &Method::POST, &headers), Ok(()));
     }
 }
