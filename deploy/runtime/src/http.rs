@@ -111,7 +111,7 @@ pub struct Drained {
 /// no later than `drain_timeout` after that.
 ///
 /// On loopback, requests by a foreign name or by a page of another site are refused before `handler` sees
-/// them (see [`site`](crate::site)).
+/// them (see [`site`]).
 ///
 /// `handler` answers one request; it finds the [`Peer`] in the extensions. A panic in it ends its
 /// connection only. It must bound its own work and the body it reads ([`read_body`]).

@@ -46,9 +46,22 @@ fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
+/// Starts of Pebble before its test fails.
+const STARTS_MAX: usize = 5;
+
 impl Pebble {
     /// An authority that looks for proofs at these ports of whatever host; `None` where there is no Pebble.
+    ///
+    /// Its ports are free when they are chosen, and another test may be faster: then it is begun anew.
     fn start(http: u16, tls: u16) -> Option<Pebble> {
+        (0..STARTS_MAX).find_map(|_| Self::try_start(http, tls)?.ok()).or_else(|| {
+            assert!(std::env::var_os("WHENCE_TEST_PEBBLE").is_none(), "Pebble does not listen");
+            None
+        })
+    }
+
+    /// `None` where there is no Pebble, an error if one of its programs has ended.
+    fn try_start(http: u16, tls: u16) -> Option<Result<Pebble, ()>> {
         let Some(programs) = std::env::var_os("WHENCE_TEST_PEBBLE") else {
             eprintln!("WHENCE_TEST_PEBBLE is not set: nothing is tested here");
             return None;
@@ -85,11 +98,13 @@ impl Pebble {
             .spawn()
             .unwrap();
         let children = vec![names, authority];
-        let pebble = Pebble { directory: format!("https://{listen}/dir"), root, _dir: dir, children };
-        eventually("Pebble listens", || {
-            TcpStream::connect(listen).is_ok() && TcpStream::connect(dns_management).is_ok()
+        let mut pebble = Pebble { directory: format!("https://{listen}/dir"), root, _dir: dir, children };
+        let mut has_ended = false;
+        eventually("Pebble listens or has ended", || {
+            has_ended = pebble.children.iter_mut().any(|child| !matches!(child.try_wait(), Ok(None)));
+            has_ended || TcpStream::connect(listen).is_ok() && TcpStream::connect(dns_management).is_ok()
         });
-        Some(pebble)
+        Some(if has_ended { Err(()) } else { Ok(pebble) })
     }
 
     fn config(&self, dir: &Path, challenge: ChallengeKind) -> AcmeConfig {

@@ -89,7 +89,7 @@ pub async fn deliver(node: &Node, provider: &str, headers: &[&str], body: &str) 
             vec![format!("stripe-signature: t={at},v1={},v1={signature},v0=00", "0".repeat(64))]
         }
         "hubspot" => {
-            let uri = format!("POSThttps://api{path}");
+            let uri = format!("POSThttps://localhost{path}");
             let at = now_ms.to_string();
             let signature = STANDARD.encode(sha256(&[uri.as_bytes(), body.as_bytes(), at.as_bytes()]));
             vec![format!("x-hubspot-signature-v3: {signature}"), format!("x-hubspot-request-timestamp: {at}")]
