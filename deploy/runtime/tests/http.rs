@@ -178,7 +178,7 @@ async fn a_head_that_is_too_large_gets_its_answer_however_much_of_it_comes() {
     for bytes in [8192, 10_000, 100_000, 500_000] {
         for request in [
             format!("GET /peer HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(bytes)),
-            format!("GET /{} HTTP/1.1\r\nhost: h\r\n\r\n", "y".repeat(bytes)),
+            format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "y".repeat(bytes)),
             "y".repeat(bytes),
         ] {
             let answer = exchange_stubbornly(&server, &request).await;
@@ -216,12 +216,12 @@ async fn a_client_that_ends_its_side_after_its_request_is_answered() {
     let server = Server::start(Limits::named("test")).await;
     for _ in 0..200 {
         let mut stream = server.connect().await;
-        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        stream.write_all(b"GET /peer HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         stream.shutdown().await.unwrap();
         assert!(rest(&mut stream).await.starts_with("HTTP/1.1 200 OK"));
     }
     let mut stream = server.connect().await;
-    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     server.begun.notified().await;
     stream.shutdown().await.unwrap();
     // The server has had the time to see the end.

@@ -111,7 +111,7 @@ async fn who_has_begun_to_ask_goes_after_the_idle_ones() {
     assert!(idle.ask().await.is_some(), "what came before is read by now");
     assert!(server.connect(3).await.ask().await.is_some());
     assert_eq!(idle.answer().await, None);
-    slow.send("st: h\r\n\r\n").await;
+    slow.send("st: localhost\r\n\r\n").await;
     assert!(slow.answer().await.is_some());
 }
 
