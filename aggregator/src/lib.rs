@@ -8,6 +8,7 @@
 //! | [`click`] | a block of click records becomes `clicks` and `rejects` | through [`store`] |
 //! | [`conversion`] | a block of conversion records becomes `leads`, `qualifications`, … | through [`store`] |
 //! | [`reward`] | what conversions earn becomes `rewards`; timers for what is due | through [`store`] |
+//! | [`standing`] | how each partition of the process does | none |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
 //!
 //! Architecture invariant: the loop and everything it calls know no tokio, rdkafka or ClickHouse
@@ -29,5 +30,6 @@ pub mod position;
 pub mod refusal;
 pub mod reward;
 pub mod source;
+pub mod standing;
 pub mod store;
 pub mod work;

@@ -128,7 +128,8 @@ impl Counters {
                 counter!("whence_insert_retries_total", "table" => table).increment(1);
                 tracing::debug!(%partition, table, "insert tried again");
             }
-            Progress::Committed { range, dedup } => {
+            Progress::Idle => {}
+            Progress::Committed { range, dedup, .. } => {
                 self.committed(range.end - range.first, dedup);
                 tracing::debug!(%partition, first = range.first, end = range.end, "block committed");
             }

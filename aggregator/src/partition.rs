@@ -133,7 +133,11 @@ pub enum Progress {
         range: BlockRange,
         /// What deduplication did (clicks).
         dedup: DedupTally,
+        /// Whether it had all records that there were when it was closed.
+        had_all: bool,
     },
+    /// There were no more records when the loop looked.
+    Idle,
 }
 
 /// The loop's caches, by stream.
@@ -273,7 +277,12 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             State::Clicks(dedup) => dedup.take_tally(),
             State::Conversions(_) => DedupTally::default(),
         };
-        (self.watch)(Progress::Committed { range: *range, dedup });
+        let bytes =
+            || records.iter().filter_map(|record| record.payload.as_ref()).map(Bytes::len).sum::<usize>();
+        let is_full =
+            records.len() >= self.settings.block_records_max || bytes() >= self.settings.block_bytes_max;
+        let had_all = !is_full && self.ahead.is_empty();
+        (self.watch)(Progress::Committed { range: *range, dedup, had_all });
         Ok(())
     }
 
@@ -293,6 +302,9 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             }
             let chunk = self.read(room, wait).await?;
             if chunk.records.is_empty() {
+                if records.is_empty() {
+                    (self.watch)(Progress::Idle);
+                }
                 continue;
             }
             if incarnation.is_some_and(|of_block| of_block != chunk.incarnation) {

@@ -8,6 +8,7 @@ use crate::{
     position::{Commit, Partition},
     reward::sweep::{Outbox, Sweeper},
     source::{Chunk, Source, SourceError, Start},
+    standing::Seat,
     store::{Store, StoreError},
 };
 use futures_util::future::BoxFuture;
@@ -96,7 +97,7 @@ async fn work_and_tell<Src: Source, Sto: Store>(
     stored: &watch::Sender<Option<Commit>>,
 ) {
     let partition = source.partition();
-    let (clock, watch) = (MachineClock::default(), Watch::new(partition));
+    let (clock, watch, seat) = (MachineClock::default(), Watch::new(partition), Seat::take(partition));
     let mut backoff = BACKOFF_FIRST;
     loop {
         let blocks_before = watch.blocks();
@@ -105,6 +106,7 @@ async fn work_and_tell<Src: Source, Sto: Store>(
         let told = |progress| {
             tell(stored, progress);
             observe(progress);
+            seat.progress(progress);
         };
         let worked = PartitionLoop::new(source, store, &clock, settings, keys.clone(), told);
         let error = tokio::select! {
@@ -118,7 +120,7 @@ async fn work_and_tell<Src: Source, Sto: Store>(
         if watch.blocks() > blocks_before {
             backoff = BACKOFF_FIRST;
         }
-        report(partition, &error, backoff);
+        seat.failed(report(partition, &error, backoff), &chain(&error));
         tokio::select! {
             () = stop.after_block.cancelled() => break,
             () = tokio::time::sleep(backoff) => {}
@@ -177,7 +179,8 @@ fn wall_clock() -> UnixMs {
     UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-fn report(partition: Partition, error: &LoopError, backoff: Duration) {
+/// Says it, and whether a person has to mend something first.
+fn report(partition: Partition, error: &LoopError, backoff: Duration) -> bool {
     let kind = match error {
         LoopError::Source(SourceError::Fatal(_))
         | LoopError::Store(StoreError::Fatal(_))
@@ -195,6 +198,7 @@ fn report(partition: Partition, error: &LoopError, backoff: Duration) {
         }
         _ => tracing::warn!(%partition, error, ?backoff, "partition starts again from its last commit"),
     }
+    kind == "fatal"
 }
 
 /// A source that gives no more records once told to stop; commits still go through.

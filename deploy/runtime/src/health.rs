@@ -8,6 +8,7 @@
 //! failure of another one makes it *degraded*, which is shown and alarming, and takes no traffic away. A
 //! redirector whose Kafka is away still redirects and records; taken out of service for it, it would not.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,15 +29,22 @@ struct Inner {
     /// The names that decide; `None`: all.
     required: Option<&'static [&'static str]>,
     draining: AtomicBool,
-    /// Names are literals of the program, so their number is bounded by its text.
-    components: Mutex<BTreeMap<&'static str, State>>,
+    /// Names are literals of the program and partitions that it owns, so their number is bounded by these.
+    components: Mutex<BTreeMap<Name, State>>,
     /// Bounded by the number of live tasks: a heartbeat leaves with its handle.
     heartbeats: Mutex<BTreeMap<u64, Beat>>,
     heartbeat_id_next: AtomicU64,
 }
 
-/// `None` is ready.
-type State = Option<String>;
+type Name = Cow<'static, str>;
+
+#[derive(Debug)]
+struct State {
+    /// `None` is ready.
+    reason: Option<String>,
+    /// When it became so.
+    since: Instant,
+}
 
 #[derive(Debug)]
 struct Beat {
@@ -55,6 +63,8 @@ pub struct ComponentReport {
     pub ready: bool,
     /// Whether the process is not ready without it.
     pub required: bool,
+    /// For how many seconds it has been so.
+    pub seconds: u64,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -110,7 +120,7 @@ impl Health {
     pub fn requiring(names: &'static [&'static str]) -> Self {
         let health = Self::with(Some(names));
         for name in names {
-            let _ = health.component(name);
+            let _ = health.component(*name);
         }
         health
     }
@@ -132,11 +142,12 @@ impl Health {
     ///
     /// Two callers with one name share one state and would overwrite each other: name the role as well
     /// (`ingest.kafka`, `aggregator.kafka`).
-    pub fn component(&self, name: &'static str) -> Component {
+    pub fn component(&self, name: impl Into<Name>) -> Component {
+        let name = name.into();
         let mut components = lock(&self.inner.components);
-        components.entry(name).or_insert_with(|| {
-            record(name, false);
-            Some("starting".to_owned())
+        components.entry(name.clone()).or_insert_with(|| {
+            record(&name, false);
+            State { reason: Some("starting".to_owned()), since: Instant::now() }
         });
         drop(components);
         Component { name, inner: Arc::clone(&self.inner) }
@@ -165,10 +176,11 @@ impl Health {
         let components: Vec<ComponentReport> = lock(&self.inner.components)
             .iter()
             .map(|(name, state)| ComponentReport {
-                name: (*name).to_owned(),
-                ready: state.is_none(),
-                required: self.inner.required.is_none_or(|names| names.contains(name)),
-                reason: state.clone(),
+                name: name.clone().into_owned(),
+                ready: state.reason.is_none(),
+                required: self.inner.required.is_none_or(|names| names.contains(&&**name)),
+                seconds: state.since.elapsed().as_secs(),
+                reason: state.reason.clone(),
             })
             .collect();
         Readiness {
@@ -204,7 +216,7 @@ impl Inner {
 /// A handle to one component's readiness; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Component {
-    name: &'static str,
+    name: Name,
     inner: Arc<Inner>,
 }
 
@@ -219,19 +231,29 @@ impl Component {
         self.set(Some(reason.into()));
     }
 
+    /// The component is no longer this process's.
+    pub fn remove(self) {
+        lock(&self.inner.components).remove(&self.name);
+        // A gauge can't be taken back, and what is somebody else's is no trouble here.
+        record(&self.name, true);
+    }
+
     /// Logs changes only: a component may report its state on every turn of a loop.
-    fn set(&self, state: State) {
+    fn set(&self, reason: Option<String>) {
         let mut components = lock(&self.inner.components);
-        let known = components.entry(self.name).or_default();
-        if *known == state {
+        let Some(known) = components.get_mut(&self.name).filter(|known| known.reason != reason) else {
             return;
+        };
+        if known.reason.is_some() != reason.is_some() {
+            known.since = Instant::now();
         }
-        known.clone_from(&state);
+        known.reason.clone_from(&reason);
         // Still under the lock, so that the gauge and the log end with the last state.
-        record(self.name, state.is_none());
-        match state {
-            None => tracing::info!(component = self.name, "component is ready"),
-            Some(reason) => tracing::warn!(component = self.name, reason, "component is not ready"),
+        record(&self.name, reason.is_none());
+        let component = &*self.name;
+        match reason {
+            None => tracing::info!(component, "component is ready"),
+            Some(reason) => tracing::warn!(component, reason, "component is not ready"),
         }
     }
 }
@@ -259,8 +281,8 @@ impl Drop for Heartbeat {
     }
 }
 
-fn record(name: &'static str, ready: bool) {
-    metrics::gauge!("whence_component_ready", "component" => name).set(if ready { 1.0 } else { 0.0 });
+fn record(name: &Name, ready: bool) {
+    metrics::gauge!("whence_component_ready", "component" => name.clone()).set(if ready { 1.0 } else { 0.0 });
 }
 
 /// No code panics while it holds one of these locks; if some ever does, the maps are still whole.
@@ -309,6 +331,31 @@ mod tests {
         assert!(!health.readiness().degraded);
         health.component("journal").not_ready("the disk is full");
         assert!(!health.readiness().ready);
+    }
+
+    #[test]
+    fn a_component_that_was_removed_says_nothing_more() {
+        let health = Health::new();
+        let partition = health.component(format!("aggregator.clicks-{}", 3));
+        let another = partition.clone();
+        assert!(!health.readiness().ready);
+        partition.remove();
+        assert!(health.readiness().ready);
+        another.not_ready("by whoever had it");
+        assert!(health.readiness().ready && health.readiness().components.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn how_long_it_has_been_so_is_told_whatever_the_reason_is() {
+        let health = Health::new();
+        let store = health.component("store");
+        store.not_ready("no answer");
+        advance(Duration::from_secs(5)).await;
+        store.not_ready("no answer yet");
+        advance(Duration::from_secs(2)).await;
+        assert_eq!(health.readiness().components[0].seconds, 7);
+        store.ready();
+        assert_eq!(health.readiness().components[0].seconds, 0);
     }
 
     #[test]

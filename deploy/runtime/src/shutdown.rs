@@ -3,7 +3,8 @@
 //! The first SIGTERM or SIGINT cancels a token; the parts of the process that take in work watch it. Then
 //! `main` runs the stages of a [`Shutdown`] in order (stop taking work, drain, flush, say goodbye). A stage
 //! that takes too long is abandoned with a warning, because an orchestrator kills after its own grace
-//! period anyway and the later stages deserve their turn. A second signal exits at once.
+//! period anyway and the later stages deserve their turn. A second signal exits at once, if it comes a second or
+//! more after the first.
 
 use std::io;
 use std::pin::Pin;
@@ -23,8 +24,12 @@ crate::settings! {
     }
 }
 
-/// A token that the first SIGTERM or SIGINT cancels. The second ends the process with 128 + the signal's
-/// number.
+/// Signals within this time of the first are the same wish: a supervisor signals the process and then its whole
+/// group, a person presses Ctrl-C in a terminal that also tells the parent.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
+/// A token that the first SIGTERM or SIGINT cancels. The next one that comes more than a second later ends the
+/// process with 128 + the signal's number.
 ///
 /// # Errors
 /// If the handlers cannot be installed.
@@ -48,9 +53,19 @@ pub fn on_signals() -> io::Result<CancellationToken> {
 
 async fn watch(mut next: impl AsyncFnMut() -> SignalKind, token: CancellationToken, exit: impl FnOnce(i32)) {
     let first = next().await.as_raw_value();
-    tracing::info!(signal = first, "stopping; a second signal exits at once");
+    tracing::info!(signal = first, "stopping; another signal, a second from now or later, exits at once");
     token.cancel();
-    let second = next().await.as_raw_value();
+    let since = Instant::now();
+    let second = loop {
+        let signal = next().await.as_raw_value();
+        if since.elapsed() >= ONE_WISH {
+            break signal;
+        }
+        tracing::info!(
+            signal,
+            "the same wish again; a signal that comes a second after the first exits at once"
+        );
+    };
     tracing::warn!(signal = second, "second signal, exiting without finishing the shutdown");
     exit(128 + second);
 }
@@ -199,8 +214,8 @@ mod tests {
         assert!(report.is_clean());
     }
 
-    #[tokio::test]
-    async fn the_first_signal_cancels_and_the_second_exits() {
+    #[tokio::test(start_paused = true)]
+    async fn the_first_signal_cancels_and_one_of_a_second_later_exits() {
         let (signals, mut received) = mpsc::channel(2);
         let token = CancellationToken::new();
         let code = Arc::new(AtomicI32::new(0));
@@ -212,8 +227,13 @@ mod tests {
 
         signals.send(SignalKind::interrupt()).await.unwrap();
         token.cancelled().await;
-        assert_eq!(code.load(Ordering::SeqCst), 0);
+        for _ in 0..5 {
+            signals.send(SignalKind::terminate()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+        assert!(!watching.is_finished() && code.load(Ordering::SeqCst) == 0, "one wish");
 
+        tokio::time::sleep(Duration::from_millis(300)).await;
         signals.send(SignalKind::terminate()).await.unwrap();
         watching.await.unwrap();
         assert_eq!(code.load(Ordering::SeqCst), 128 + 15);

@@ -1,6 +1,7 @@
 //! The folder of a process: what is where in it, and that one process at a time has it.
 //!
 //! ```text
+//! contents        what must be here: what was made here once and is gone is an error
 //! lock            held while a process has the folder; holds its process id
 //! addresses.json  where the process answers, while it runs
 //! secrets.toml    token keys and hashing secrets, unless they are given
@@ -12,6 +13,8 @@
 //! clickhouse/     the embedded engine
 //! clickhouse-password, clickhouse-reader-password  its accounts, unless they are given
 //! ```
+
+mod contents;
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -57,6 +60,19 @@ pub enum DataDirError {
         /// Its process id, as far as it is known.
         holder: String,
     },
+    /// Parts of it are gone.
+    #[error(
+        "the data folder {folder} lacks {parts}, which was made in it and holds what can't be made again: put it back \
+         from a copy; or, if what was in it may be lost, take its line out of {note} and start again"
+    )]
+    Missing {
+        /// The folder.
+        folder: PathBuf,
+        /// What is missing.
+        parts: String,
+        /// The file that says so.
+        note: PathBuf,
+    },
 }
 
 /// The folder, locked for as long as this lives.
@@ -93,12 +109,20 @@ impl DataDir {
             Refusal::Io(source) => DataDirError::Io { path: lock_path, source },
         })?;
         close(&path)?;
+        contents::check(&path)?;
         Ok(Self { path, _lock: lock })
     }
 
     /// The folder itself, absolute.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Notes which parts are there by now: from here on they must be.
+    pub fn note_contents(&self) {
+        if let Err(error) = contents::note(&self.path) {
+            tracing::warn!(%error, "cannot note what is in the data folder; a part that is lost will not be missed");
+        }
     }
 
     /// Where the process answers.

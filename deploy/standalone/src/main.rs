@@ -30,5 +30,8 @@ mod tools;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // A file that may not grow (RLIMIT_FSIZE) is an error to answer, like a full disk, and no death.
+    // SAFETY: ignoring a signal runs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
     cli::main(std::env::args_os())
 }

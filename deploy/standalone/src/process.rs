@@ -146,6 +146,7 @@ impl Process {
             }
         }
         self.book.note(|addresses| addresses.ready = true)?;
+        self.data.note_contents();
         if let Err(error) = self.book.print(&mut io::stdout().lock()) {
             tracing::warn!(%error, "nobody reads standard output");
         }

@@ -1,25 +1,29 @@
 //! The registry of one machine: a redb file. Each write is one transaction, synced before it is answered.
 
-use super::{
-    CHANGES_MAX, Change, Clock, EntryKey, Outcomes, Registry, RegistryError, RegistryState, Shared, check,
-};
+mod file;
+
+use super::{CHANGES_MAX, Change, Clock, Outcomes, Registry, RegistryError, RegistryState, Shared, check};
+use file::File;
 use futures_util::future::BoxFuture;
-use redb::{Database, ReadableTable, TableDefinition};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
-use tokio::sync::Mutex;
-use whence_schemas::event::{self, DecodeError, RegistryEntry};
+use tokio::sync::{Mutex, watch};
+use whence_schemas::event::{DecodeError, RegistryEntry};
 
-/// [`EntryKey`] as text → the newest entry of that record.
-const ENTRIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("entries");
+/// How long a file that failed is left alone: opening it reads all of it.
+const REST: Duration = Duration::from_secs(1);
 
 /// Why the file can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// redb refuses it: damaged, locked by another process, or not readable.
-    #[error("cannot open the registry file {path}")]
+    #[error(
+        "cannot use the registry file {path}: if it is damaged, put back a copy of it, or move it away to begin \
+         without programs and links"
+    )]
     Database {
         /// The file.
         path: PathBuf,
@@ -50,11 +54,28 @@ pub enum OpenError {
 }
 
 /// The registry in a redb file. One process at a time: the file is locked.
+///
+/// A file that failed in a write (a full disk) is opened anew, by the next write or by
+/// [`EmbeddedRegistry::reopen`], at most once a second; links are answered as they were meanwhile.
 pub struct EmbeddedRegistry {
-    database: Arc<Mutex<Database>>,
+    store: Arc<Mutex<Store>>,
     shared: Arc<Shared>,
     clock: Clock,
+    trouble: watch::Receiver<Option<String>>,
 }
+
+struct Store {
+    path: PathBuf,
+    /// None: it failed, and it is not known whether the last write is in it.
+    file: Option<File>,
+    failed: Option<Instant>,
+    trouble: watch::Sender<Option<String>>,
+}
+
+/// The file failed a moment ago, and was not asked again.
+#[derive(Debug, thiserror::Error)]
+#[error("the registry file failed a moment ago: {0}")]
+struct Resting(String);
 
 impl EmbeddedRegistry {
     /// Opens the file at `path`, or creates it, and reads all of it. Blocks.
@@ -62,54 +83,96 @@ impl EmbeddedRegistry {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(path: &Path, clock: Clock) -> Result<EmbeddedRegistry, OpenError> {
-        let database =
-            |source: redb::Error| OpenError::Database { path: path.to_owned(), source: source.into() };
-        let file = Database::create(path).map_err(|error| database(error.into()))?;
-        let records = read_records(&file).map_err(database)?;
-        let mut entries = Vec::with_capacity(records.len());
-        for (key, record) in records {
-            let entry = event::decode::<RegistryEntry>(&record).map_err(|source| OpenError::Entry {
-                path: path.to_owned(),
-                key,
-                source,
-            })?;
-            entries.push(Arc::new(entry));
-        }
-        entries.sort_unstable_by_key(|entry| entry.version);
+        let (file, entries) = file::open(path)?;
         let mut state = RegistryState::default();
         for entry in entries {
             let inconsistent = |source| OpenError::Inconsistent { path: path.to_owned(), source };
             state.apply(entry).map_err(inconsistent)?;
         }
+        let (sender, trouble) = watch::channel(None);
+        let store = Store { path: path.to_owned(), file: Some(file), failed: None, trouble: sender };
         let shared = Arc::new(Shared::starting_at(state));
-        Ok(EmbeddedRegistry { database: Arc::new(Mutex::new(file)), shared, clock })
+        Ok(EmbeddedRegistry { store: Arc::new(Mutex::new(store)), shared, clock, trouble })
+    }
+
+    /// Why nothing can be written; `None` while all is well.
+    #[must_use]
+    pub fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.trouble.clone()
+    }
+
+    /// Has another look at a file that failed, without a write.
+    pub async fn reopen(&self) {
+        let mut store = Arc::clone(&self.store).lock_owned().await;
+        if store.file.is_some() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        // What became of it is shown.
+        drop(tokio::task::spawn_blocking(move || store.ready(&shared).map(drop)).await);
     }
 }
 
-fn read_records(file: &Database) -> Result<Vec<(String, Vec<u8>)>, redb::Error> {
-    let transaction = file.begin_write()?;
-    let mut records = Vec::new();
-    for record in transaction.open_table(ENTRIES)?.iter()? {
-        let (key, value) = record?;
-        records.push((key.value().to_owned(), value.value().to_owned()));
+impl Store {
+    /// The file, opened anew where it failed: then the state gets what was written without anybody knowing.
+    fn ready(&mut self, shared: &Shared) -> Result<&File, RegistryError> {
+        if self.file.is_none() {
+            if self.failed.is_some_and(|failed| failed.elapsed() < REST) {
+                let why = self.trouble.borrow().clone().unwrap_or_default();
+                return Err(RegistryError::store(Resting(why)));
+            }
+            self.failed = Some(Instant::now());
+            match self.open_again(shared) {
+                Ok(file) => self.file = Some(file),
+                Err(error) => {
+                    self.trouble.send_replace(Some(told(&*error)));
+                    return Err(RegistryError::Store(error));
+                }
+            }
+            tracing::info!("the registry file takes changes again");
+            self.trouble.send_replace(None);
+        }
+        Ok(self.file.as_ref().expect("opened just now if there was none"))
     }
-    // Creates the table in a new file.
-    transaction.commit()?;
-    Ok(records)
-}
 
-fn write_entries(file: &Database, entries: &[Arc<RegistryEntry>]) -> Result<(), redb::Error> {
-    let transaction = file.begin_write()?;
-    {
-        let mut table = transaction.open_table(ENTRIES)?;
-        for entry in entries {
-            let key = EntryKey::of(entry).expect("staged entries hold a record").to_string();
-            table.insert(key.as_str(), event::encode(entry.as_ref()).as_ref())?;
+    fn open_again(&self, shared: &Shared) -> Result<File, Box<dyn std::error::Error + Send + Sync>> {
+        let (file, entries) = file::open(&self.path)?;
+        let known = shared.read().version();
+        let found = entries.last().map_or(0, |entry| entry.version);
+        if found < known {
+            return Err(format!(
+                "the registry file has changes up to {found}, and up to {known} were made: it was exchanged; stop \
+                 this process and put the right one back"
+            )
+            .into());
+        }
+        let unknown: Vec<_> = entries.into_iter().filter(|entry| entry.version > known).collect();
+        shared.apply(unknown);
+        Ok(file)
+    }
+
+    fn write(&mut self, entries: &[Arc<RegistryEntry>]) -> Result<(), RegistryError> {
+        let file = self.file.take().expect("made ready before");
+        match file.write(entries) {
+            Ok(()) => {
+                self.file = Some(file);
+                Ok(())
+            }
+            Err(error) => {
+                drop(file);
+                self.failed = Some(Instant::now());
+                tracing::error!(error = told(&error), "the registry file takes no changes");
+                self.trouble.send_replace(Some(told(&error)));
+                Err(RegistryError::store(error))
+            }
         }
     }
-    // redb's default durability: on disk when this returns.
-    transaction.commit()?;
-    Ok(())
+}
+
+/// An error with its causes.
+fn told(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl Registry for EmbeddedRegistry {
@@ -119,14 +182,15 @@ impl Registry for EmbeddedRegistry {
             if changes.len() > CHANGES_MAX {
                 return Err(RegistryError::TooMany(changes.len()));
             }
-            let database = Arc::clone(&self.database).lock_owned().await;
+            let mut store = Arc::clone(&self.store).lock_owned().await;
             let (shared, now) = (Arc::clone(&self.shared), (self.clock)());
             // The blocking task owns the lock: a caller that goes away cannot come between the file and
             // the state.
             let written = tokio::task::spawn_blocking(move || {
+                store.ready(&shared)?;
                 let staged = check::stage(&shared.read(), &changes, now);
                 if !staged.entries.is_empty() {
-                    write_entries(&database, &staged.entries).map_err(RegistryError::store)?;
+                    store.write(&staged.entries)?;
                     shared.apply(staged.entries);
                 }
                 Ok(staged.outcomes)

@@ -6,6 +6,7 @@ use whence_ingest::registry::{
     CHANGES_MAX, Change, ChangeError, Registry, RegistryError,
     embedded::{EmbeddedRegistry, OpenError},
 };
+use whence_schemas::event::{self, RegistryEntry};
 
 fn open(path: &Path) -> Result<EmbeddedRegistry, OpenError> {
     EmbeddedRegistry::open(path, Arc::new(|| NOW))
@@ -105,4 +106,75 @@ async fn a_caller_who_goes_away_leaves_file_and_state_in_step() {
     let shown = registry.shared().read().entries_after(0, usize::MAX);
     drop(registry);
     assert_eq!(open(&path).unwrap().shared().read().entries_after(0, usize::MAX), shown);
+}
+
+/// A file of some size, and what is in it.
+async fn written(path: &Path) -> Vec<Arc<RegistryEntry>> {
+    let registry = open(path).unwrap();
+    registry.write(demo_changes()).await.unwrap();
+    let links = (0..300).map(|n| Change::CreateLink(link("demo", "go.example", &format!("link{n}"), "ann")));
+    registry.write(links.collect()).await.unwrap();
+    let read = registry.shared().read();
+    read.entries_after(0, usize::MAX)
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused_or_whole_and_never_a_panic() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.redb");
+    let entries = written(&path).await;
+    let whole = std::fs::read(&path).unwrap();
+    let mut outcomes = [0, 0];
+    let mut try_with = |bytes: &[u8], what: &str| {
+        std::fs::write(&path, bytes).unwrap();
+        let is_whole = match open(&path) {
+            Ok(registry) => {
+                assert_eq!(registry.shared().read().entries_after(0, usize::MAX), entries, "{what}");
+                true
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("registry.redb"), "{what}: {error}");
+                false
+            }
+        };
+        outcomes[usize::from(is_whole)] += 1;
+    };
+    // A prime step visits every place within a page sooner or later.
+    for at in (0..whole.len()).step_by(4099).chain(0..512) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        try_with(&bytes, &format!("byte {at}"));
+    }
+    for at in (4096..whole.len()).step_by(9 * 4096) {
+        let mut bytes = whole.clone();
+        bytes[at..at + 4096].fill(0);
+        try_with(&bytes, &format!("page at {at}"));
+        try_with(&whole[..at], &format!("cut at {at}"));
+    }
+    assert!(outcomes[0] > 50 && outcomes[1] > 50, "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn each_byte_of_a_record_is_guarded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("registry.redb");
+    let entries = written(&path).await;
+    let whole = std::fs::read(&path).unwrap();
+    // Where a record's bytes are, in whichever page redb has them.
+    let record = event::encode(entries[entries.len() / 2].as_ref());
+    let places: Vec<usize> = whole
+        .windows(record.len())
+        .enumerate()
+        .filter(|(_, at)| *at == &record[..])
+        .map(|(at, _)| at)
+        .collect();
+    assert!(!places.is_empty());
+    let mut refused = 0;
+    for offset in (0..record.len()).step_by(3) {
+        let mut bytes = whole.clone();
+        places.iter().for_each(|place| bytes[place + offset] ^= 1);
+        std::fs::write(&path, &bytes).unwrap();
+        refused += usize::from(open(&path).is_err());
+    }
+    assert_eq!(refused, record.len().div_ceil(3));
 }

@@ -13,4 +13,5 @@ pub mod kafka;
 pub mod outbound;
 pub mod registry;
 pub mod shipper;
+pub mod standing;
 pub mod store;

@@ -21,6 +21,8 @@ use crate::process::Process;
 const COMPONENT: &str = "registry";
 /// How far the snapshot may be behind. It is only read by a process that starts without Kafka.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+/// How often a registry file that failed is looked at.
+const REOPEN_EVERY: Duration = Duration::from_secs(2);
 
 /// An open registry.
 pub struct Opened {
@@ -48,9 +50,11 @@ impl Opened {
             links = counts.links,
             "registry opened"
         );
-        process.health.component(COMPONENT).ready();
+        let registry = Arc::new(registry);
+        let stop = CancellationToken::new();
+        let shown = show_file(Arc::clone(&registry), process.health.component(COMPONENT), stop.clone());
         let (_, is_known) = watch::channel(true);
-        Ok(Self { registry: Arc::new(registry), is_known, stop: CancellationToken::new(), tasks: Vec::new() })
+        Ok(Self { registry, is_known, stop, tasks: vec![tokio::spawn(shown)] })
     }
 
     /// The topic in Kafka, which need not be there: then the snapshot is what is known.
@@ -92,6 +96,29 @@ async fn restored(path: PathBuf) -> RegistryState {
         Err(error) => {
             tracing::error!(error = chain(&error), "the registry's snapshot is left out");
             RegistryState::default()
+        }
+    }
+}
+
+/// Shows whether the file takes changes, and asks one again that did not.
+async fn show_file(registry: Arc<EmbeddedRegistry>, component: Component, stop: CancellationToken) {
+    let mut trouble = registry.trouble();
+    loop {
+        let reason = trouble.borrow_and_update().clone();
+        let changed = match &reason {
+            None => {
+                component.ready();
+                stop.run_until_cancelled(trouble.changed()).await.is_some()
+            }
+            Some(reason) => {
+                component.not_ready(format!("changes of programs and links are refused: {reason}"));
+                let slept = stop.run_until_cancelled(tokio::time::sleep(REOPEN_EVERY)).await.is_some();
+                registry.reopen().await;
+                slept
+            }
+        };
+        if !changed {
+            return;
         }
     }
 }

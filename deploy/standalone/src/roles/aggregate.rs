@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::parts::accounts::{self, Login};
 use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::registry::Opened;
-use crate::parts::{dimensions, kafka, outbound, store};
+use crate::parts::{dimensions, kafka, outbound, standing, store};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -62,6 +62,7 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         tokio::spawn(store::watch(client.clone(), component, followers.clone()));
         dimensions::start(&client, &registry.registry, &health, &followers);
         whence_aggregator::metrics::describe();
+        tokio::spawn(standing::watch(health.clone(), followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),

@@ -24,7 +24,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::console::{Console, Keys};
 use crate::parts::journals::{self, Journal};
 use crate::parts::shipper::{self, Shipper};
-use crate::parts::{dimensions, engine, kafka, outbound, store};
+use crate::parts::{dimensions, engine, kafka, outbound, standing, store};
 use crate::process::Process;
 use crate::secrets::Secrets;
 use crate::settings::UpSettings;
@@ -114,6 +114,7 @@ impl Facts {
         self.console = Some(console);
 
         whence_aggregator::metrics::describe();
+        tokio::spawn(standing::watch(process.health.clone(), self.followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),
@@ -213,6 +214,7 @@ async fn clickhouse(
                 engine::start(Arc::new(call), &settings.engine, process.limit(), &component).await?;
             let address = started.address();
             *slot = Some(started);
+            process.data.note_contents();
             url(address)
         }
     };

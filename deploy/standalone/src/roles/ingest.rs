@@ -57,6 +57,7 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
         registry: &registry,
     };
     let ingest = Ingest::start(parts, &mut process).await?;
+    process.data.note_contents();
     let journals = journals::find(&process.data.journals())
         .map_err(|source| Failure::File { path: process.data.journals(), source })?;
     let config = settings.ship.config(cluster, &settings.journals);

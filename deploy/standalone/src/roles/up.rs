@@ -74,6 +74,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
         registry: &registry,
     };
     let ingest = Ingest::start(parts, &mut process).await?;
+    process.data.note_contents();
 
     let outbox = ingest.outbox();
     let surroundings = Surroundings {

@@ -1,0 +1,46 @@
+//! Readiness of the aggregator's partitions, each a component of its own while this process works it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use metrics::{Unit, describe_gauge, gauge};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use whence_aggregator::position::Partition;
+use whence_aggregator::standing;
+use whence_runtime::health::{Component, Health};
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Shows each partition as a component `aggregator.clicks-3`, until `stop`.
+pub async fn watch(health: Health, stop: CancellationToken) {
+    describe_gauge!(
+        "whence_partition_behind_seconds",
+        Unit::Seconds,
+        "Time since all records of a partition were stored: how far it is behind"
+    );
+    let mut shown: BTreeMap<Partition, Component> = BTreeMap::new();
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let found = standing::partitions();
+        let is_gone = |partition: &Partition| found.iter().all(|standing| standing.partition != *partition);
+        for (_, component) in shown.extract_if(.., |partition, _| is_gone(partition)) {
+            component.remove();
+        }
+        for standing in found {
+            let Partition { stream, number } = standing.partition;
+            let component = shown
+                .entry(standing.partition)
+                .or_insert_with(|| health.component(format!("aggregator.{}-{number}", stream.word())));
+            match standing.trouble {
+                None => component.ready(),
+                Some(reason) => component.not_ready(reason),
+            }
+            if let Some(behind) = standing.behind {
+                let labels = [("stream", stream.word().to_owned()), ("partition", number.to_string())];
+                gauge!("whence_partition_behind_seconds", &labels).set(behind.as_secs_f64());
+            }
+        }
+    }
+}

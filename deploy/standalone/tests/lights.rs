@@ -1,0 +1,223 @@
+//! What a process says of itself while something is broken: each light is put out by the fault, and comes back when the
+//! fault is gone.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{Role, ask_api, count, run, until};
+use tempfile::tempdir;
+
+/// One component as readiness has it.
+fn component(whence: &Role, name: &str) -> Value {
+    let (_, readiness) = whence.readiness();
+    let components = readiness["components"].as_array().unwrap();
+    components.iter().find(|component| component["name"] == name).cloned().unwrap_or(Value::Null)
+}
+
+/// Waits until a component is not ready; its reason.
+fn reason(whence: &Role, name: &str) -> String {
+    until(&format!("{name} is not ready"), || component(whence, name)["reason"].as_str().map(str::to_owned))
+}
+
+fn until_well(whence: &Role, name: &str) {
+    until(&format!("{name} is ready"), || (component(whence, name)["ready"] == true).then_some(()));
+}
+
+/// No file of this process may grow beyond so many bytes from now on: to it, a full disk.
+fn limit_files(pid: i32, bytes: u64) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both point to a limit of this function's.
+    let read = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, std::ptr::null(), &mut limit) };
+    limit.rlim_cur = bytes.min(limit.rlim_max);
+    // SAFETY: the same.
+    let set = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut()) };
+    assert_eq!((read, set), (0, 0));
+}
+
+const UNLIMITED: u64 = u64::MAX;
+
+#[test]
+fn a_registry_on_a_full_disk_says_so_and_takes_changes_when_there_is_room() {
+    let dir = tempdir().unwrap();
+    let whence = Role::up(dir.path());
+    let key = fs::read_to_string(dir.path().join("admin-key")).unwrap();
+    whence.set_up_world(&key);
+    let token = whence.click("x");
+    assert!(!token.is_empty());
+    let create = |code: &str| {
+        let body = json!({ "host": "go.example", "code": code, "referrer": "ann", "channel": "email",
+            "destination": "https://shop.example/" });
+        ask_api(&whence.address("api"), &key, "POST", "/v1/programs/p/links", &body).status
+    };
+    limit_files(whence.pid(), fs::metadata(dir.path().join("registry.redb")).unwrap().len());
+    let mut created = Vec::new();
+    let refused = (0..20_000).find(|n| {
+        let code = format!("full{n}");
+        let status = create(&code);
+        assert!(matches!(status, 201 | 503), "{status}");
+        if status == 201 {
+            created.push(code);
+        }
+        status == 503
+    });
+    assert!(refused.is_some(), "the file never had to grow");
+    assert!(reason(&whence, "registry").contains("changes of programs and links are refused"));
+    // Links go on, and stay as they were.
+    whence.click("x");
+    limit_files(whence.pid(), UNLIMITED);
+    until_well(&whence, "registry");
+    assert_eq!(create("roomy"), 201);
+    created.push("roomy".into());
+    assert!(whence.stop().success());
+
+    let whence = Role::up(dir.path());
+    for code in created {
+        let path = format!("/v1/programs/p/links/go.example/{code}");
+        assert_eq!(ask_api(&whence.address("api"), &key, "GET", &path, &json!(null)).status, 200, "{code}");
+    }
+}
+
+#[test]
+fn a_partition_that_cannot_insert_says_so_and_nothing_is_lost() {
+    let dir = tempdir().unwrap();
+    let whence = Role::start(dir.path(), &["up", "--insert-tries-max", "2"]);
+    whence.until_ready();
+    whence.set_up_world(&fs::read_to_string(dir.path().join("admin-key")).unwrap());
+    whence.click("x");
+    let stored = |expected: u64| {
+        until("the clicks are stored", || {
+            (count(&whence.address("clickhouse"), "SELECT count() FROM clicks")? == expected).then_some(())
+        });
+    };
+    stored(1);
+    let partitions = || -> Vec<String> {
+        let (_, readiness) = whence.readiness();
+        let components = readiness["components"].as_array().unwrap().iter();
+        let names = components.map(|component| component["name"].as_str().unwrap().to_owned());
+        names.filter(|name| name.starts_with("aggregator.clicks-")).collect()
+    };
+    assert!(!partitions().is_empty());
+    for partition in partitions() {
+        until_well(&whence, &partition);
+    }
+    limit_files(whence.engine_pid(), 0);
+    whence.click("y");
+    until("a partition is in trouble", || {
+        let names = partitions();
+        names.iter().find_map(|name| component(&whence, name)["reason"].as_str().map(str::to_owned))
+    });
+    assert_eq!(whence.readiness().1["degraded"], true);
+    limit_files(whence.engine_pid(), UNLIMITED);
+    for partition in partitions() {
+        until_well(&whence, &partition);
+    }
+    stored(2);
+}
+
+/// What `whence up` says when it doesn't start.
+fn refusal(data: &Path) -> String {
+    let ended = run(&["up", "--data", data.to_str().unwrap(), "--admin-listen", "127.0.0.1:0"]);
+    assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
+    String::from_utf8_lossy(&ended.stderr).into_owned()
+}
+
+#[test]
+fn a_part_of_the_folder_that_is_gone_is_an_error_until_somebody_says_that_it_may_be_lost() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let whence = Role::up(&data);
+    whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    assert!(whence.stop().success());
+    let note = fs::read_to_string(data.join("contents")).unwrap();
+    let parts: Vec<&str> = note.lines().filter(|line| !line.starts_with('#')).collect();
+    for part in ["registry.redb", "secrets.toml", "admin-key", "clickhouse/store", "journal/conversions"] {
+        assert!(parts.contains(&part), "{note}");
+    }
+    for part in &parts {
+        let (there, away) = (data.join(part), dir.path().join("away"));
+        fs::rename(&there, &away).unwrap();
+        let said = refusal(&data);
+        assert!(said.contains(&format!("lacks {part}")) && said.contains("put it back"), "{part}: {said}");
+        assert!(!there.exists(), "{part} was made anew");
+        fs::rename(&away, &there).unwrap();
+    }
+    let whence = Role::up(&data);
+    assert_eq!(whence.click("x").is_empty(), false);
+    assert!(whence.stop().success());
+
+    fs::remove_file(data.join("registry.redb")).unwrap();
+    fs::write(data.join("contents"), note.replace("registry.redb\n", "")).unwrap();
+    let whence = Role::up(&data);
+    assert!(
+        fs::read_to_string(data.join("contents")).unwrap().contains("registry.redb"),
+        "it is expected again"
+    );
+    assert!(whence.stop().success());
+}
+
+#[test]
+fn a_journal_whose_unread_file_was_removed_stands_still_and_says_which() {
+    let dir = tempdir().unwrap();
+    let data = dir.path();
+    // Without ClickHouse nothing is read: an address that nobody listens on.
+    let away = [
+        "up",
+        "--clickhouse-url",
+        "http://127.0.0.1:9",
+        "--journal-segment",
+        "1MiB",
+        "--journal-segment-age",
+        "1s",
+    ];
+    let whence = Role::start(data, &away);
+    whence.until_edge();
+    whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    let segments = || -> Vec<std::path::PathBuf> {
+        let journals = fs::read_dir(data.join("journal")).unwrap().flatten();
+        let clicks = journals.filter(|entry| entry.file_name().to_string_lossy().starts_with("clicks-"));
+        let files = clicks.flat_map(|entry| fs::read_dir(entry.path()).unwrap().flatten());
+        let mut files: Vec<_> = files.map(|file| file.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|end| end == "seg"));
+        files.sort();
+        files
+    };
+    let clicked = until("a journal of three files", || {
+        whence.click("x");
+        let files = segments();
+        let of = |file: &std::path::PathBuf| file.parent().unwrap().to_owned();
+        let middle = files.windows(3).find(|three| of(&three[0]) == of(&three[2]))?[1].clone();
+        Some(middle)
+    });
+    whence.kill();
+    fs::remove_file(&clicked).unwrap();
+    let whence = Role::start(data, &["up"]);
+    let name = clicked.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+    let said = until("the partition stands still", || {
+        let (_, readiness) = whence.noted_readiness()?;
+        let components = readiness["components"].as_array()?;
+        let component =
+            components.iter().find(|component| component["name"] == format!("aggregator.{name}"))?;
+        component["reason"].as_str().filter(|reason| reason.contains("were removed")).map(str::to_owned)
+    });
+    assert!(said.contains("stands still until this is mended"), "{said}");
+}
+
+#[test]
+fn two_signals_within_a_moment_are_one_wish() {
+    let dir = tempdir().unwrap();
+    let whence = Role::up(dir.path());
+    whence.set_up_world(&fs::read_to_string(dir.path().join("admin-key")).unwrap());
+    whence.click("x");
+    let pid = whence.pid().to_string();
+    for _ in 0..3 {
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+    let ended = whence.ended();
+    assert!(ended.success(), "{ended}");
+}
