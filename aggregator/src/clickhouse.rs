@@ -143,6 +143,7 @@ impl Store for ClickHouseStore {
             Rows::Rewards(rows) => self.send(token, rows).await,
             Rows::RewardEvents(rows) => self.send(token, rows).await,
             Rows::Rejects(rows) => self.send(token, rows).await,
+            Rows::Blocks(rows) => self.send(token, rows).await,
         }
     }
 

@@ -88,6 +88,8 @@ pub struct Looked {
 pub struct Processed {
     /// Rows by table, in the order in which the tables are inserted.
     pub tables: Vec<Rows>,
+    /// What stands of the block's looks at clicks, for the account.
+    pub looks: Rows,
     /// Events whose personal columns are to be blank once the tables are stored.
     pub erased: Vec<EventName>,
 }
@@ -106,10 +108,10 @@ impl Looked {
         store: &S,
     ) -> Result<Processed, StoreError> {
         let Looked { mut tables, rejects, erased, rewards } = self;
-        let earned = rewards.into_rows(range, &tables, &mut state.spent, store).await?;
+        let (earned, looks) = rewards.into_rows(range, &tables, &mut state.spent, store).await?;
         tables.extend(earned);
         tables.push(Rows::Rejects(rejects));
-        Ok(Processed { tables, erased })
+        Ok(Processed { tables, looks: Rows::ClickEvidence(looks), erased })
     }
 }
 

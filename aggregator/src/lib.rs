@@ -8,6 +8,7 @@
 //! | [`click`] | a block of click records becomes `clicks` and `rejects` | through [`store`] |
 //! | [`conversion`] | a block of conversion records becomes `leads`, `qualifications`, … | through [`store`] |
 //! | [`reward`] | what conversions earn becomes `rewards`; timers for what is due | through [`store`] |
+//! | [`account`] | whether what is stored adds up with the account of the blocks | ClickHouse |
 //! | [`standing`] | how each partition of the process does | none |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
 //!
@@ -16,6 +17,7 @@
 //! becomes depends only on its records and on what was stored by positions before it, so that a
 //! replay of the block sends the same rows under the same tokens.
 
+pub mod account;
 mod causes;
 pub mod click;
 pub mod clickhouse;

@@ -251,23 +251,29 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
     /// From an intended block to a committed one.
     async fn finish(&mut self, range: &BlockRange, records: &[Record]) -> Result<(), LoopError> {
         let PartitionLoop { store, clock, settings, state, watch, .. } = self;
+        let mut looks = None;
         let (tables, erased) = match state {
             State::Clicks(dedup) => (click::process(range, records, dedup, *store).await?, Vec::new()),
             State::Conversions(state) => {
                 let mut looked = conversion::look(range, records, state, *store).await?;
                 // What was found of clicks depends on the moment: it is the first table, and all that follows
                 // from it is made of what stands there, whichever try stored it.
-                let looks = looked.take_looks();
-                if !looks.is_empty() {
-                    insert(*store, *clock, settings, watch, range, &looks).await?;
+                let found = looked.take_looks();
+                if !found.is_empty() {
+                    insert(*store, *clock, settings, watch, range, &found).await?;
                 }
-                let Processed { tables, erased } = looked.into_rows(range, state, *store).await?;
+                let Processed { tables, looks: stands, erased } =
+                    looked.into_rows(range, state, *store).await?;
+                looks = Some(stands);
                 (tables, erased)
             }
         };
         for rows in tables.iter().filter(|rows| !rows.is_empty()) {
             insert(*store, *clock, settings, watch, range, rows).await?;
         }
+        // Last of the block: what it says is stored. Of the looks it counts what stands, which may be of another try.
+        let account = Rows::account(range, looks.iter().chain(&tables));
+        insert(*store, *clock, settings, watch, range, &account).await?;
         if !erased.is_empty() {
             // Last, and again by a replay: it changes no column that anything is decided by.
             store.erase(&erased).await?;

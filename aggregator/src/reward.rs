@@ -178,15 +178,15 @@ impl Looked {
     }
 
     /// The rows of `reward_terms`, `rewards` and `reward_events`, in this order. What was found of clicks is
-    /// read back: another owner may have stored other rows under this block's token.
+    /// read back, and returned beside them: another owner may have stored other rows under this block's token.
     pub async fn into_rows<S: Store>(
         mut self,
         range: &BlockRange,
         made: &[Rows],
         spent: &mut Spent,
         store: &S,
-    ) -> Result<Vec<Rows>, StoreError> {
-        self.evidence.read_back(range, store).await?;
+    ) -> Result<(Vec<Rows>, Vec<ClickEvidenceRow>), StoreError> {
+        let stands = self.evidence.read_back(range, store).await?;
         let policy = |about: &About| self.book.policy(&about.program, about.qualification);
         let policies = self.about.iter().filter_map(|about| Some((about, policy(about)?)));
         let policies: Vec<_> = policies.collect();
@@ -213,7 +213,7 @@ impl Looked {
         settle(&mut book, u64::MAX);
         let lines = book.into_lines();
         spent.apply(&lines);
-        Ok(vec![Rows::RewardTerms(terms), Rows::Rewards(lines), Rows::RewardEvents(events)])
+        Ok((vec![Rows::RewardTerms(terms), Rows::Rewards(lines), Rows::RewardEvents(events)], stands))
     }
 }
 

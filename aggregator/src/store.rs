@@ -8,13 +8,18 @@ mod reward;
 pub use evidence::{ClickedFrom, EvidenceStore, FoundClick, Origin, PersonClick, SeenReferrer};
 pub use reward::{DueReward, LeadTimes, RewardStore, RewardSum, RewardUsage};
 
-use crate::position::{Horizon, InsertToken, Partition};
-use std::{collections::HashSet, future::Future};
+use crate::position::{BlockRange, Horizon, InsertToken, Partition};
+use std::{
+    collections::{BTreeMap, HashSet},
+    future::Future,
+};
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
     rows::{
-        ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
-        QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
+        BlockRow, ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow,
+        ParticipantRow, QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row,
+        ShareRow, SubjectKeyRow,
+        account::{self, Sums},
     },
     subject::SubjectKey,
     time::UnixMs,
@@ -26,6 +31,8 @@ macro_rules! rows {
         #[derive(Clone, Debug, PartialEq)]
         pub enum Rows {
             $(#[doc = $doc] $kind(Vec<$row>),)*
+            /// `blocks`: the account of the others.
+            Blocks(Vec<BlockRow>),
         }
 
         impl Rows {
@@ -34,6 +41,7 @@ macro_rules! rows {
             pub fn len(&self) -> usize {
                 match self {
                     $(Rows::$kind(rows) => rows.len(),)*
+                    Rows::Blocks(rows) => rows.len(),
                 }
             }
 
@@ -42,6 +50,15 @@ macro_rules! rows {
             pub fn table(&self) -> &'static str {
                 match self {
                     $(Rows::$kind(_) => $row::TABLE,)*
+                    Rows::Blocks(_) => BlockRow::TABLE,
+                }
+            }
+
+            /// What they add to the account, by month: records, rows, positions; nothing for the account itself.
+            fn sums(&self) -> BTreeMap<u32, Sums> {
+                match self {
+                    $(Rows::$kind(rows) => account::sums(rows),)*
+                    Rows::Blocks(_) => BTreeMap::new(),
                 }
             }
         }
@@ -66,6 +83,15 @@ rows! {
 }
 
 impl Rows {
+    /// The account of a block's tables.
+    #[must_use]
+    pub fn account<'a>(range: &BlockRange, tables: impl IntoIterator<Item = &'a Rows>) -> Rows {
+        let Partition { stream, number } = range.partition;
+        let tables = tables.into_iter().map(|rows| (rows.table(), rows.sums()));
+        let place = (stream.word(), number, range.incarnation);
+        Rows::Blocks(BlockRow::of(place, (range.first, range.end), tables))
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -8,12 +8,14 @@
 //! caused it. `revision` is 0 on the row of the record itself and counts the corrections after it; a
 //! row with `sign` -1 takes back an earlier one and copies every dimension of it.
 
+pub mod account;
 pub mod column;
 mod conversions;
 mod reward;
 mod tables;
 mod touch;
 
+pub use account::{Accounted, BlockRow};
 pub use column::{Column, Evidence, Lc};
 pub use conversions::{DisqualificationRow, ErasureRow, IdentifyRow, ParticipantRow, ShareRow};
 pub use reward::{ClickEvidenceRow, RewardEventRow, RewardRow, RewardState, RewardTermsRow};

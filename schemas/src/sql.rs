@@ -79,6 +79,7 @@ pub const MIGRATIONS: &[Migration] = &[
         text: include_str!("../sql/0024_counts_taken_back.sql"),
     },
     Migration { number: 25, name: "click_requests", text: include_str!("../sql/0025_click_requests.sql") },
+    Migration { number: 26, name: "blocks", text: include_str!("../sql/0026_blocks.sql") },
 ];
 
 impl Migration {

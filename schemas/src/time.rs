@@ -49,6 +49,13 @@ impl UnixMs {
         i32::try_from(self.0.div_euclid(DAY_MS)).unwrap_or(i32::MAX)
     }
 
+    /// Year and month (UTC): 202601. ClickHouse: `toYYYYMM`.
+    #[must_use]
+    pub fn month(self) -> u32 {
+        let (year, month, _) = date(self.0.div_euclid(DAY_MS));
+        u32::try_from(year * 100 + month).unwrap_or(0)
+    }
+
     /// As RFC 3339 text in UTC with milliseconds: `2026-01-31T12:00:00.000Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {

@@ -126,7 +126,8 @@ pub async fn set_tables(
     topology: &Topology,
     settings: TableSettings,
 ) -> Result<(), MigrateError> {
-    const TABLES: [&str; 21] = [
+    const TABLES: [&str; 22] = [
+        "blocks",
         "clicks",
         "leads",
         "qualifications",

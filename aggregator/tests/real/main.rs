@@ -5,6 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
+mod account;
 mod consistent;
 mod conversions;
 mod events;

@@ -19,8 +19,9 @@ use whence_aggregator::{
 use whence_schemas::{
     ids::{ClickId, Incarnation},
     rows::{
-        ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
-        QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
+        BlockRow, ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow,
+        ParticipantRow, QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row,
+        ShareRow, SubjectKeyRow,
     },
     sql::Topology,
     topics::Stream,
@@ -58,6 +59,7 @@ async fn every_row_type_agrees_with_its_table_column_by_column() {
     columns_agree::<RewardRow>(&world).await;
     columns_agree::<RewardEventRow>(&world).await;
     columns_agree::<RejectRow>(&world).await;
+    columns_agree::<BlockRow>(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,17 @@
 
 use crate::{
     evidence, rewards,
-    rollup::{Group, Sums, groups},
+    rollup::{self, Group, groups},
     world::World,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use whence_aggregator::{position::Partition, store::Rows};
 use whence_schemas::{
     ids::{EventId, Incarnation},
+    rows::{
+        BlockRow,
+        account::{self, Sums},
+    },
     topics::Stream,
 };
 
@@ -17,6 +21,7 @@ type Place = (Partition, Incarnation, u64);
 /// The first difference found, in words.
 pub fn check(world: &World) -> Result<(), String> {
     every_record_is_one_fact_or_reject(world)?;
+    the_account_adds_up(world)?;
     every_event_is_one_fact(world)?;
     credit_is_as_made(world)?;
     what_is_taken_back_is_what_is_missing(world)?;
@@ -54,6 +59,56 @@ fn every_record_is_one_fact_or_reject(world: &World) -> Result<(), String> {
     match stored.first_key_value() {
         Some((place, _)) => Err(format!("a row of {place:?}, which no record has")),
         None => Ok(()),
+    }
+}
+
+/// Blocks follow each other from the first record to the last, and what they say of each table is what stands there.
+fn the_account_adds_up(world: &World) -> Result<(), String> {
+    let tables = &world.tables;
+    for (partition, log) in &world.logs {
+        for (incarnation, records) in &log.lives {
+            let is_of = |row: &&BlockRow| {
+                (row.stream.0.as_str(), row.partition) == (partition.stream.word(), partition.number)
+                    && row.incarnation == *incarnation
+            };
+            let mut next = records.first().map_or(0, |record| record.offset);
+            let links = tables.blocks.iter().filter(is_of).filter(|row| row.table.0.is_empty());
+            let ranges: BTreeSet<(u64, u64)> = links.clone().map(|row| (row.first.0, row.end.0)).collect();
+            if ranges.len() != links.count() {
+                return Err(format!("a block of {partition} is in the account twice"));
+            }
+            for (first, end) in ranges {
+                if first != next {
+                    return Err(format!("of {partition} a block begins at {first}, not at {next}"));
+                }
+                next = end;
+            }
+            let end = records.last().map_or(0, |record| record.offset + 1);
+            if next != end {
+                return Err(format!("of {partition} the last block ends at {next}, not at {end}"));
+            }
+        }
+    }
+    let mut said: BTreeMap<(String, u32), Sums> = BTreeMap::new();
+    for row in tables.blocks.iter().filter(|row| !row.table.0.is_empty()) {
+        let (records, rows, positions) = said.entry((row.table.0.clone(), row.month)).or_default();
+        *records += row.records.0;
+        *rows += row.rows.0;
+        *positions = positions.wrapping_add(row.positions.0);
+    }
+    let mut stands: BTreeMap<(String, u32), Sums> = BTreeMap::new();
+    macro_rules! add {
+        ($($table:ident),*) => {$(
+            for (month, sums) in account::sums(&tables.$table) {
+                stands.insert((stringify!($table).to_owned(), month), sums);
+            }
+        )*};
+    }
+    add!(clicks, leads, qualifications, disqualifications, identifies, participants, shares, erasures);
+    add!(subject_keys, click_evidence, reward_terms, rewards, reward_events, rejects);
+    match said == stands {
+        true => Ok(()),
+        false => Err(format!("the account says {said:?}, the tables have {stands:?}")),
     }
 }
 
@@ -152,7 +207,7 @@ fn forgotten_persons_are_blank(world: &World) -> Result<(), String> {
 
 fn rollups_equal_raw(world: &World) -> Result<(), String> {
     let tables = &world.tables;
-    let mut raw: BTreeMap<Group, Sums> = BTreeMap::new();
+    let mut raw: BTreeMap<Group, rollup::Sums> = BTreeMap::new();
     for rows in [
         Rows::Clicks(tables.clicks.clone()),
         Rows::Leads(tables.leads.clone()),

@@ -18,7 +18,7 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 20] = [
+const ENTRIES: [Entry; 21] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
@@ -28,6 +28,7 @@ const ENTRIES: [Entry; 20] = [
     Entry { command: tools::topics::command, run: tools::topics::run },
     Entry { command: tools::import::command, run: tools::import::run },
     Entry { command: tools::report::command, run: tools::report::run },
+    Entry { command: tools::verify::command, run: tools::verify::run },
     Entry { command: tools::lineage::command, run: tools::lineage::run },
     Entry { command: tools::status::command, run: tools::status::run },
     Entry { command: tools::replay::command, run: tools::replay::run },

@@ -113,6 +113,9 @@ pub enum Failure {
     /// ClickHouse did not answer a question of the read side.
     #[error(transparent)]
     Ask(#[from] AskError),
+    /// What is stored does not add up; where was told before.
+    #[error("what is stored does not add up in {0} places")]
+    Differs(usize),
     /// What would have been can't be computed.
     #[error(transparent)]
     Replay(#[from] ReplayError),

@@ -8,7 +8,7 @@
 //! | [`process`] | what every role has: folder, signals, health, operator's port, an end in stages |
 //! | [`roles`] | `up`, `ingest`, `aggregate`, `clickhouse`, `console`: which parts run together |
 //! | [`parts`] | one part each: glue between a crate and its surroundings |
-//! | [`tools`] | `migrate`, `topics`, `import`, `report`, `lineage`, `status`, `replay`, `try`, `secrets`, `validate`, … |
+//! | [`tools`] | `migrate`, `topics`, `import`, `report`, `lineage`, `status`, `verify`, `replay`, `try`, `secrets`, `validate`, … |
 //! | [`data_dir`], [`secrets`], [`addresses`] | files of a process |
 //!
 //! Architecture invariant: no logic of whence is here. What a click, a lead or a block is, is decided in

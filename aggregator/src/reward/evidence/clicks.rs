@@ -116,17 +116,22 @@ impl Evidence {
         }
     }
 
-    /// Takes what stands of the block's looks.
-    pub async fn read_back<S: Store>(&mut self, range: &BlockRange, store: &S) -> Result<(), StoreError> {
+    /// Takes what stands of the block's looks, and returns it.
+    pub async fn read_back<S: Store>(
+        &mut self,
+        range: &BlockRange,
+        store: &S,
+    ) -> Result<Vec<ClickEvidenceRow>, StoreError> {
         if self.looked_at.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let leads: Vec<_> = self.looked_at.iter().cloned().collect();
-        for row in store.click_evidence_of(range, &leads).await? {
-            self.see(Some(row.offset), row);
+        let stands = store.click_evidence_of(range, &leads).await?;
+        for row in &stands {
+            self.see(Some(row.offset), row.clone());
         }
         self.in_order();
-        Ok(())
+        Ok(stands)
     }
 
     fn in_order(&mut self) {

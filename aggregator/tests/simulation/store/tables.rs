@@ -10,8 +10,9 @@ use whence_aggregator::{position::InsertToken, store::Rows};
 use whence_schemas::{
     ids::{EventId, Incarnation},
     rows::{
-        ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
-        QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, ShareRow, SubjectKeyRow,
+        BlockRow, ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow,
+        ParticipantRow, QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, ShareRow,
+        SubjectKeyRow,
     },
     time::{HOUR_MS, UnixMs},
 };
@@ -41,6 +42,7 @@ pub struct Tables {
     pub reward_events: Vec<RewardEventRow>,
     pub rewards_daily: BTreeMap<rewards::Group, (i64, i64)>,
     pub rejects: Vec<RejectRow>,
+    pub blocks: Vec<BlockRow>,
     pub funnel_hourly: BTreeMap<Group, Sums>,
     tokens: BTreeMap<(&'static str, i64), VecDeque<InsertToken>>,
     sent: HashMap<InsertToken, Vec<Rows>>,
@@ -99,6 +101,8 @@ impl Tables {
             Rows::Rewards(rows) => self.rewards.extend(of(rows, month, |row| row.received_at)),
             Rows::RewardEvents(rows) => self.reward_events.extend(of(rows, month, |row| row.received_at)),
             Rows::Rejects(rows) => self.rejects.extend(of(rows, month, |row| row.received_at)),
+            // Has no month of the simulation's own.
+            Rows::Blocks(rows) => self.blocks.extend(rows.iter().cloned()),
         }
     }
 
@@ -165,6 +169,7 @@ pub(super) fn months(rows: &Rows) -> Vec<i64> {
         Rows::Rewards(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::RewardEvents(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Rejects(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Blocks(_) => vec![0],
     };
     months.sort_unstable();
     months.dedup();

@@ -18,6 +18,7 @@ mod table;
 pub mod topics;
 pub mod trial;
 pub mod validate;
+pub mod verify;
 pub mod version;
 
 use std::io::{self, Write};

@@ -1,0 +1,153 @@
+//! The positions of all rows against the account, and each record against the rows that stand for it.
+//!
+//! Sums are made by ClickHouse, in groups of which there are few; single records are looked at only in slices that do
+//! not add up.
+
+use super::{Accounted, Difference, PLACE, TABLES, quick};
+use clickhouse::{Client, Row, error::Error};
+use serde::Deserialize;
+
+/// Records of a slice.
+const SLICE: u64 = 1_000_000;
+/// Records that are named, at most.
+const NAMED_MAX: usize = 100;
+
+/// What [`quick`] finds, and: rows of the months `from..=to` (202611) that are others than those that were stored, and
+/// records that stand in no row or in several.
+///
+/// # Errors
+/// ClickHouse's.
+pub async fn deep(client: &Client, months: (u32, u32)) -> Result<Vec<Difference>, Error> {
+    let mut found = quick(client, &[]).await?;
+    for accounted in &TABLES {
+        found.extend(exchanged(client, accounted, months).await?);
+    }
+    for slice in slices(client).await? {
+        if found.iter().filter(|difference| matches!(difference, Difference::Record { .. })).count()
+            >= NAMED_MAX
+        {
+            break;
+        }
+        found.extend(records(client, &slice).await?);
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+#[derive(Row, Deserialize)]
+struct ExchangedRow {
+    place: String,
+    month: u32,
+    said: i64,
+    stands: i64,
+}
+
+/// Partitions and months of a table whose rows have other positions than were stored.
+async fn exchanged(
+    client: &Client,
+    accounted: &Accounted,
+    (from, to): (u32, u32),
+) -> Result<Vec<Difference>, Error> {
+    let Accounted { table, at, stream, .. } = accounted;
+    // Rows beyond the account's end are of a block that is under way.
+    let sql = format!(
+        "SELECT {PLACE} AS place, month, sum(said_rows) AS said, sum(row_count) AS stands FROM ( \
+         SELECT toString(stream) AS stream, partition, incarnation, month, rows AS said_rows, positions AS said_positions, \
+         toInt64(0) AS row_count, toUInt64(0) AS row_positions FROM blocks \
+         WHERE table = '{table}' AND month BETWEEN {from} AND {to} \
+         UNION ALL \
+         SELECT toString({stream}) AS stream, partition, incarnation, toYYYYMM({at}) AS month, toInt64(0), toUInt64(0), \
+         toInt64(count()), sum(sipHash64(offset)) FROM {table} \
+         LEFT JOIN (SELECT toString(stream) AS of_stream, partition AS of_partition, incarnation AS of_incarnation, \
+         max(end) AS account_end FROM blocks GROUP BY blocks.stream, blocks.partition, blocks.incarnation) AS ends \
+         ON toString({stream}) = of_stream AND partition = of_partition AND incarnation = of_incarnation \
+         WHERE offset < account_end AND toYYYYMM({at}) BETWEEN {from} AND {to} \
+         GROUP BY stream, partition, incarnation, month) \
+         GROUP BY stream, partition, incarnation, month \
+         HAVING said != stands OR sum(said_positions) != sum(row_positions) ORDER BY place, month"
+    );
+    let rows: Vec<ExchangedRow> = client.query(&sql).fetch_all().await?;
+    let differences = rows.into_iter().map(|row| {
+        let ExchangedRow { place, month, said, stands } = row;
+        let table = (*table).to_owned();
+        match said == stands {
+            true => Difference::Exchanged { table, month, place },
+            false => Difference::Rows { table: format!("{table}, {place}"), month, said, stands },
+        }
+    });
+    Ok(differences.collect())
+}
+
+#[derive(Row, Deserialize)]
+struct Slice {
+    stream: String,
+    partition: u32,
+    incarnation: String,
+    first: u64,
+    end: u64,
+}
+
+/// Each row that stands for a record: its stream, place and table.
+fn record_rows(filter: &str) -> String {
+    let selects: Vec<String> = TABLES
+        .iter()
+        .filter_map(|Accounted { table, stream, is_record, .. }| {
+            let is_record = (*is_record)?;
+            Some(format!(
+                "SELECT toString({stream}) AS stream, partition, incarnation, offset, '{table}' AS table FROM {table} \
+                 WHERE {is_record} AND {filter}"
+            ))
+        })
+        .collect();
+    selects.join(" UNION ALL ")
+}
+
+/// Runs of records of which not each stands in one row.
+async fn slices(client: &Client) -> Result<Vec<Slice>, Error> {
+    let rows = record_rows("1");
+    // What is missing altogether has no rows: hence from the account's ends.
+    let sql = format!(
+        "WITH ends AS (SELECT toString(stream) AS stream, partition, incarnation, max(blocks.end) AS account_end \
+         FROM blocks GROUP BY blocks.stream, blocks.partition, blocks.incarnation), \
+         wanted AS (SELECT stream, partition, incarnation, account_end, \
+         arrayJoin(range(0, account_end, {SLICE})) AS begin FROM ends), \
+         sums AS (SELECT stream, partition, incarnation, intDiv(offset, {SLICE}) * {SLICE} AS begin, count() AS rows, \
+         sum(sipHash64(offset)) AS positions, min(offset) AS least, max(offset) AS most FROM ({rows}) \
+         GROUP BY stream, partition, incarnation, begin) \
+         SELECT wanted.stream AS stream, wanted.partition AS partition, toString(wanted.incarnation) AS incarnation, \
+         wanted.begin AS first, least(wanted.begin + {SLICE}, account_end) AS end \
+         FROM wanted LEFT JOIN sums ON wanted.stream = sums.stream AND wanted.partition = sums.partition \
+         AND wanted.incarnation = sums.incarnation AND wanted.begin = sums.begin \
+         WHERE rows != end - first OR least != first OR most != end - 1 ORDER BY stream, partition, incarnation, first"
+    );
+    client.query(&sql).fetch_all().await
+}
+
+#[derive(Row, Deserialize)]
+struct RecordRow {
+    offset: u64,
+    rows: u64,
+    tables: String,
+}
+
+/// Records of a slice that stand in no row or in several.
+async fn records(client: &Client, slice: &Slice) -> Result<Vec<Difference>, Error> {
+    let Slice { stream, partition, incarnation, first, end } = slice;
+    let rows = record_rows(&format!(
+        "partition = {partition} AND incarnation = toUUID('{incarnation}') AND offset >= {first} AND offset < {end}"
+    ));
+    let sql = format!(
+        "SELECT offset, sum(is_row) AS rows, arrayStringConcat(arraySort(groupUniqArrayIf(table, is_row = 1)), ', ') AS tables \
+         FROM (SELECT offset, toString(table) AS table, toUInt64(1) AS is_row FROM ({rows}) WHERE stream = '{stream}' \
+         UNION ALL SELECT {first} + number, '', toUInt64(0) FROM numbers({end} - {first})) \
+         GROUP BY offset HAVING rows != 1 ORDER BY offset LIMIT {NAMED_MAX}"
+    );
+    let found: Vec<RecordRow> = client.query(&sql).fetch_all().await?;
+    let place = format!("{stream} {partition} of {incarnation}");
+    let named = found.into_iter().map(|row| {
+        let RecordRow { offset, rows, tables } = row;
+        Difference::Record { place: place.clone(), offset, rows, tables }
+    });
+    Ok(named.collect())
+}

@@ -1,0 +1,94 @@
+//! `whence verify`: whether what is stored adds up, and where it does not.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use whence_aggregator::account::{Committed, deep, quick};
+use whence_journal::{Checkpoint, Stored};
+use whence_runtime::settings;
+use whence_schemas::time;
+
+use crate::failure::Failure;
+use crate::parts::accounts::OWNER_PASSWORD;
+use crate::parts::journals;
+use crate::settings::{MigrateSettings, load};
+
+/// `whence verify`
+pub fn command() -> Command {
+    let about =
+        "Holds ClickHouse's tables against the account of what was stored; ends with 1 where they differ";
+    let deep = Arg::new("deep")
+        .long("deep")
+        .action(ArgAction::SetTrue)
+        .help("Read the positions of all rows, too, and name records that stand in no row or in several");
+    let month = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("MONTH")
+            .requires("deep")
+            .value_parser(|text: &str| {
+                let first = time::parse(&format!("{text}-01T00:00:00Z"));
+                first.map(time::UnixMs::month).ok_or("expected a month such as 2026-01")
+            })
+            .help(help)
+    };
+    let from = month("from", "With --deep: the first month to read");
+    let to = month("to", "With --deep: the last month to read");
+    settings::command::<MigrateSettings>(Command::new("verify").about(about)).args([deep, from, to])
+}
+
+/// Looks and says.
+///
+/// # Errors
+/// ClickHouse does not answer, or something does not add up.
+pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
+    let settings = load::<MigrateSettings>(flags)?.settings;
+    let client = super::client(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
+    let committed = committed(&settings.data.data.join("journal"))?;
+    let month = |name: &str, default: u32| flags.get_one::<u32>(name).copied().unwrap_or(default);
+    let found = super::ask(&settings.log, async {
+        let mut found = quick(&client, &committed).await?;
+        if flags.get_flag("deep") {
+            found.extend(deep(&client, (month("from", 0), month("to", u32::MAX))).await?);
+            found.sort();
+            found.dedup();
+        }
+        Ok(found)
+    })?;
+    let mut text = String::new();
+    for difference in &found {
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "{difference}");
+    }
+    let partitions = committed.len();
+    let _ = match found.len() {
+        0 => writeln!(text, "what is stored adds up; {partitions} journals' places were compared"),
+        count => writeln!(text, "{count} differences"),
+    };
+    super::print(&text)?;
+    match found.len() {
+        0 => Ok(()),
+        count => Err(Failure::Differs(count)),
+    }
+}
+
+/// What the journals of a data folder say is stored; none where there are none.
+fn committed(journals: &Path) -> Result<Vec<Committed>, Failure> {
+    let failed = |source| Failure::File { path: journals.to_owned(), source };
+    if !journals.exists() {
+        return Ok(Vec::new());
+    }
+    let mut committed = Vec::new();
+    for journal in journals::find(journals).map_err(failed)? {
+        if let Stored::Intact(checkpoint) = Checkpoint::load(&journal.checkpoint()).map_err(failed)? {
+            committed.push(Committed {
+                stream: journal.partition.stream.word().to_owned(),
+                partition: journal.partition.number,
+                incarnation: uuid::Uuid::from_u128(checkpoint.position.incarnation.0).to_string(),
+                next: checkpoint.position.offset,
+            });
+        }
+    }
+    Ok(committed)
+}
