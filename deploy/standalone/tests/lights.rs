@@ -221,3 +221,59 @@ fn two_signals_within_a_moment_are_one_wish() {
     let ended = whence.ended();
     assert!(ended.success(), "{ended}");
 }
+
+#[test]
+fn rows_that_were_lost_are_seen_by_the_process_and_by_verify() {
+    let dir = tempdir().unwrap();
+    let flags = ["up", "--verify-every", "1s"];
+    let whence = Role::start(dir.path(), &flags);
+    whence.until_ready();
+    whence.set_up_world(&fs::read_to_string(dir.path().join("admin-key")).unwrap());
+    let verify = || {
+        let ended = run(&["verify", "--deep", "--data", dir.path().to_str().unwrap()]);
+        (ended.status.code(), String::from_utf8_lossy(&ended.stdout).into_owned())
+    };
+    let clicks = "SELECT count() FROM clicks";
+    for number in 1..=20 {
+        whence.click("x");
+        until("the click is stored", || (count(&whence.address("clickhouse"), clicks)? == number).then_some(()));
+    }
+    let (code, said) = verify();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("what is stored adds up"), "{said}");
+    until_well(&whence, "aggregator.account");
+
+    // One part of the table is gone, as after a disk's fault: the engine knows nothing of it.
+    assert!(whence.stop().success());
+    let parts = parts_of(&dir.path().join("clickhouse/store/store"), "visitor");
+    assert!(!parts.is_empty());
+    fs::remove_dir_all(&parts[0]).unwrap();
+    let whence = Role::start(dir.path(), &flags);
+    let said = until("the account differs", || {
+        let (_, readiness) = whence.noted_readiness()?;
+        let components = readiness["components"].as_array()?;
+        let account = components.iter().find(|component| component["name"] == "aggregator.account")?;
+        account["reason"].as_str().map(str::to_owned)
+    });
+    assert!(said.contains("rows were stored"), "{said}");
+    let (code, said) = verify();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("clicks 2") && said.contains("stands in no row"), "{said}");
+    assert!(whence.counter("whence_account_differences") >= 1);
+}
+
+/// Folders of parts that have a column of this name: those of one table.
+fn parts_of(store: &Path, column: &str) -> Vec<std::path::PathBuf> {
+    let children = |folder: &Path| -> Vec<std::path::PathBuf> {
+        fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    let tables = children(store).into_iter().flat_map(|prefix| children(&prefix));
+    let parts = tables.flat_map(|table| children(&table));
+    let has = |part: &std::path::PathBuf| {
+        let columns = fs::read_to_string(part.join("columns.txt")).unwrap_or_default();
+        columns.contains(&format!("`{column}`")) && columns.contains("`destination`")
+    };
+    let mut parts: Vec<_> = parts.filter(has).collect();
+    parts.sort();
+    parts
+}

@@ -1,5 +1,6 @@
 //! The parts of a process. Each is started with settings, shows its health, and adds its stage to the end.
 
+pub mod account;
 pub mod accounts;
 pub mod aggregation;
 pub mod certificates;

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::parts::accounts::{self, Login};
 use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::registry::Opened;
-use crate::parts::{dimensions, kafka, outbound, standing, store};
+use crate::parts::{account, dimensions, kafka, outbound, standing, store};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -63,6 +63,9 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         dimensions::start(&client, &registry.registry, &health, &followers);
         whence_aggregator::metrics::describe();
         tokio::spawn(standing::watch(health.clone(), followers.clone()));
+        let component = health.component(account::COMPONENT);
+        let every = settings.aggregator.verify_every;
+        tokio::spawn(account::watch(client.clone(), None, every, component, followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),

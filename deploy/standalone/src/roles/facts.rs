@@ -24,7 +24,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::console::{Console, Keys};
 use crate::parts::journals::{self, Journal};
 use crate::parts::shipper::{self, Shipper};
-use crate::parts::{dimensions, engine, kafka, outbound, standing, store};
+use crate::parts::{account, dimensions, engine, kafka, outbound, standing, store};
 use crate::process::Process;
 use crate::secrets::Secrets;
 use crate::settings::UpSettings;
@@ -115,6 +115,10 @@ impl Facts {
 
         whence_aggregator::metrics::describe();
         tokio::spawn(standing::watch(process.health.clone(), self.followers.clone()));
+        let journals_read = cluster.is_none().then(|| process.data.journals());
+        let component = process.health.component(account::COMPONENT);
+        let every = settings.aggregator.verify_every;
+        tokio::spawn(account::watch(client.clone(), journals_read, every, component, self.followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),

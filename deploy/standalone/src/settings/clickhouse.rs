@@ -102,6 +102,8 @@ whence_runtime::settings! {
         /// Stored clicks that a process keeps in memory (about 0.1 KB each), so that the leads that follow on them
         /// ask ClickHouse for nothing. 0: none.
         pub hot_clicks_max: usize = "1800000" in 0..=100_000_000,
+        /// How often stored rows are held against the account of what was stored.
+        pub verify_every: Duration = "5m" in Duration::from_secs(1)..=Duration::from_secs(86_400),
         /// Where commits are lost (an expired or renamed consumer group, a removed checkpoint), go on behind what
         /// is stored instead of standing still. For one start: of a block that was in flight a part may lack.
         pub resume_behind_stored: bool = "false",

@@ -1,17 +1,15 @@
 //! `whence verify`: whether what is stored adds up, and where it does not.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use whence_aggregator::account::{Committed, deep, quick};
-use whence_journal::{Checkpoint, Stored};
+use whence_aggregator::account::{deep, quick};
 use whence_runtime::settings;
 use whence_schemas::time;
 
 use crate::failure::Failure;
+use crate::parts::account::committed;
 use crate::parts::accounts::OWNER_PASSWORD;
-use crate::parts::journals;
 use crate::settings::{MigrateSettings, load};
 
 /// `whence verify`
@@ -71,24 +69,4 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         0 => Ok(()),
         count => Err(Failure::Differs(count)),
     }
-}
-
-/// What the journals of a data folder say is stored; none where there are none.
-fn committed(journals: &Path) -> Result<Vec<Committed>, Failure> {
-    let failed = |source| Failure::File { path: journals.to_owned(), source };
-    if !journals.exists() {
-        return Ok(Vec::new());
-    }
-    let mut committed = Vec::new();
-    for journal in journals::find(journals).map_err(failed)? {
-        if let Stored::Intact(checkpoint) = Checkpoint::load(&journal.checkpoint()).map_err(failed)? {
-            committed.push(Committed {
-                stream: journal.partition.stream.word().to_owned(),
-                partition: journal.partition.number,
-                incarnation: uuid::Uuid::from_u128(checkpoint.position.incarnation.0).to_string(),
-                next: checkpoint.position.offset,
-            });
-        }
-    }
-    Ok(committed)
 }

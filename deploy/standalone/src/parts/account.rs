@@ -1,0 +1,86 @@
+//! Holds what is stored against its account now and then, and shows what differs.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clickhouse::Client;
+use metrics::{Unit, describe_gauge, gauge};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use whence_aggregator::account::{Committed, quick};
+use whence_journal::{Checkpoint, Stored};
+use whence_runtime::health::Component;
+
+use super::journals;
+use crate::failure::{Failure, chain};
+
+/// The name of the account's component in readiness.
+pub const COMPONENT: &str = "aggregator.account";
+/// Differences whose text is shown; `whence verify` tells all.
+const SHOWN_MAX: usize = 3;
+
+/// Looks every so often, until `stop`. `journals`: the folder of this machine's, whose places are compared, too.
+pub async fn watch(
+    client: Client,
+    journals: Option<PathBuf>,
+    every: Duration,
+    component: Component,
+    stop: CancellationToken,
+) {
+    describe_gauge!(
+        "whence_account_differences",
+        Unit::Count,
+        "Places in which stored rows differ from the account of what was stored"
+    );
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    component.ready();
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let looked = async {
+            let committed = match &journals {
+                None => Vec::new(),
+                Some(folder) => committed(folder)?,
+            };
+            Ok::<_, Failure>(quick(&client, &committed).await?)
+        };
+        match stop.run_until_cancelled(looked).await {
+            None => return,
+            Some(Ok(found)) => {
+                gauge!("whence_account_differences").set(found.len() as f64);
+                let shown: Vec<String> = found.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
+                match found.len() {
+                    0 => component.ready(),
+                    count => component.not_ready(format!(
+                        "stored rows differ from their account in {count} places (`whence verify` tells all): {}",
+                        shown.join("; ")
+                    )),
+                }
+            }
+            // That it is away is said by the component of ClickHouse.
+            Some(Err(error)) => tracing::debug!(error = chain(&error), "the account can't be looked at"),
+        }
+    }
+}
+
+/// What the journals of a folder say is stored; none where there are none.
+///
+/// # Errors
+/// The folder or a checkpoint can't be read.
+pub fn committed(folder: &Path) -> Result<Vec<Committed>, Failure> {
+    let failed = |source| Failure::File { path: folder.to_owned(), source };
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let mut committed = Vec::new();
+    for journal in journals::find(folder).map_err(failed)? {
+        if let Stored::Intact(checkpoint) = Checkpoint::load(&journal.checkpoint()).map_err(failed)? {
+            committed.push(Committed {
+                stream: journal.partition.stream.word().to_owned(),
+                partition: journal.partition.number,
+                incarnation: uuid::Uuid::from_u128(checkpoint.position.incarnation.0).to_string(),
+                next: checkpoint.position.offset,
+            });
+        }
+    }
+    Ok(committed)
+}
