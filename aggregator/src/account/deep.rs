@@ -68,7 +68,8 @@ async fn exchanged(
          HAVING said != stands OR sum(said_positions) != sum(row_positions) ORDER BY place, month"
     );
     let rows: Vec<ExchangedRow> = client.query(&sql).fetch_all().await?;
-    let differences = rows.into_iter().map(|row| {
+    let rows = rows.into_iter().filter(|row| !accounted.may_have_more || row.stands < row.said);
+    let differences = rows.map(|row| {
         let ExchangedRow { place, month, said, stands } = row;
         let table = (*table).to_owned();
         match said == stands {
@@ -106,20 +107,29 @@ fn record_rows(filter: &str) -> String {
 /// Runs of records of which not each stands in one row.
 async fn slices(client: &Client) -> Result<Vec<Slice>, Error> {
     let rows = record_rows("1");
-    // What is missing altogether has no rows: hence from the account's ends.
+    // What is missing altogether has no rows: hence from the account's ends. Each offset once means that there are as
+    // many as there should be, with the sums of the numbers and of their squares that a run has.
+    let squares = |end: &str| {
+        format!("intDiv((toUInt256({end}) - 1) * {end} * (2 * toUInt256({end}) - 1), toUInt256(6))")
+    };
     let sql = format!(
         "WITH ends AS (SELECT toString(stream) AS stream, partition, incarnation, max(blocks.end) AS account_end \
          FROM blocks GROUP BY blocks.stream, blocks.partition, blocks.incarnation), \
-         wanted AS (SELECT stream, partition, incarnation, account_end, \
-         arrayJoin(range(0, account_end, {SLICE})) AS begin FROM ends), \
+         wanted AS (SELECT stream, partition, incarnation, arrayJoin(range(0, account_end, {SLICE})) AS begin, \
+         least(begin + {SLICE}, account_end) AS stop FROM ends), \
          sums AS (SELECT stream, partition, incarnation, intDiv(offset, {SLICE}) * {SLICE} AS begin, count() AS rows, \
-         sum(sipHash64(offset)) AS positions, min(offset) AS least, max(offset) AS most FROM ({rows}) \
-         GROUP BY stream, partition, incarnation, begin) \
+         sum(toUInt256(offset)) AS numbers, sum(toUInt256(offset) * offset) AS squares FROM ({rows}) AS found \
+         INNER JOIN (SELECT stream AS of_stream, partition AS of_partition, incarnation AS of_incarnation, account_end \
+         FROM ends) AS known ON stream = of_stream AND partition = of_partition AND incarnation = of_incarnation \
+         WHERE offset < account_end GROUP BY stream, partition, incarnation, begin) \
          SELECT wanted.stream AS stream, wanted.partition AS partition, toString(wanted.incarnation) AS incarnation, \
-         wanted.begin AS first, least(wanted.begin + {SLICE}, account_end) AS end \
+         wanted.begin AS first, stop AS end \
          FROM wanted LEFT JOIN sums ON wanted.stream = sums.stream AND wanted.partition = sums.partition \
          AND wanted.incarnation = sums.incarnation AND wanted.begin = sums.begin \
-         WHERE rows != end - first OR least != first OR most != end - 1 ORDER BY stream, partition, incarnation, first"
+         WHERE rows != stop - first OR numbers != intDiv(toUInt256(stop - first) * (first + stop - 1), toUInt256(2)) \
+         OR squares != {} - if(first = 0, toUInt256(0), {}) ORDER BY stream, partition, incarnation, first",
+        squares("stop"),
+        squares("first")
     );
     client.query(&sql).fetch_all().await
 }

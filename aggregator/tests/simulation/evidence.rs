@@ -17,7 +17,7 @@ use whence_aggregator::{
 use whence_schemas::{
     event::Verdict,
     ids::{ClickId, EventId, Incarnation},
-    rows::{ClickEvidenceRow, ClickRow, RewardRow},
+    rows::{ClickEvidenceRow, ClickRow, RewardRow, Row},
     time::UnixMs,
 };
 
@@ -147,7 +147,8 @@ fn hash(row: &ClickEvidenceRow, origin: Origin) -> u64 {
     }
 }
 
-/// The rows without what an erasure blanks: by that nothing is decided.
+/// The rows without what an erasure blanks, by which nothing is decided, and without the account of looks, which says what
+/// stood at the moment.
 pub fn without_personal(rows: &Rows) -> Rows {
     let mut rows = rows.clone();
     macro_rules! blank {
@@ -164,6 +165,9 @@ pub fn without_personal(rows: &Rows) -> Rows {
         Disqualifications: lead, keys;
         Identifies: lead, keys;
         Participants: keys;
+    }
+    if let Rows::Blocks(rows) = &mut rows {
+        rows.retain(|row| row.table.0 != ClickEvidenceRow::TABLE);
     }
     rows
 }

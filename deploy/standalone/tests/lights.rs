@@ -236,7 +236,9 @@ fn rows_that_were_lost_are_seen_by_the_process_and_by_verify() {
     let clicks = "SELECT count() FROM clicks";
     for number in 1..=20 {
         whence.click("x");
-        until("the click is stored", || (count(&whence.address("clickhouse"), clicks)? == number).then_some(()));
+        until("the click is stored", || {
+            (count(&whence.address("clickhouse"), clicks)? == number).then_some(())
+        });
     }
     let (code, said) = verify();
     assert_eq!(code, Some(0), "{said}");
