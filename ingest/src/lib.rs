@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod edge;
+mod host;
 pub mod hosts;
 pub mod registry;
 pub mod ship;

@@ -38,7 +38,7 @@ use whence_aggregator::{
     work::{Stop, work, work_and_sweep},
 };
 use whence_clickhouse_embedded::testing::EngineProcess;
-use whence_journal::{Checkpoint, GroupCommit, GroupCommitConfig, JournalConfig, Position, Stored};
+use whence_journal::{Checkpoint, GroupCommit, GroupCommitConfig, JournalConfig, Position, Quota, Stored};
 use whence_schemas::topics::Stream;
 
 fn number(name: &str, default: u64) -> u64 {
@@ -189,7 +189,7 @@ fn settings_block(settings: &LoopSettings) -> u64 {
 
 fn journal(dir: &Path) -> GroupCommitConfig {
     GroupCommitConfig {
-        journal: JournalConfig { dir: dir.to_owned(), segment_bytes: 16 << 20, quota_bytes: 4 << 30 },
+        journal: JournalConfig { dir: dir.to_owned(), segment_bytes: 16 << 20, quota: Quota::bytes(4 << 30) },
         waiting_bytes_max: 16 << 20,
         segment_age: Duration::MAX,
     }

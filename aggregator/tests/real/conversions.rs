@@ -13,7 +13,7 @@ use whence_aggregator::{
     position::Partition,
     work::{Stop, work},
 };
-use whence_journal::{JournalConfig, Writer};
+use whence_journal::{JournalConfig, Quota, Writer};
 use whence_schemas::{
     event::{Disqualification, Erasure, Identify, Participant, Share, Subject, event::Body},
     ids::EventId,
@@ -62,7 +62,7 @@ impl Node {
     async fn new() -> Node {
         let world = World::new().await;
         let dir = world.dir.path().join("conversions");
-        let config = JournalConfig { dir: dir.clone(), segment_bytes: 1 << 20, quota_bytes: 1 << 30 };
+        let config = JournalConfig { dir: dir.clone(), segment_bytes: 1 << 20, quota: Quota::bytes(1 << 30) };
         let journal = Writer::open(config).unwrap();
         let source = JournalSource::new(JournalSettings {
             checkpoint: dir.with_extension("checkpoint"),

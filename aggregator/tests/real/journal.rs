@@ -12,11 +12,12 @@ use whence_aggregator::{
     position::Partition,
     work::{Stop, work},
 };
-use whence_journal::{Checkpoint, JournalConfig, Stored, Writer, disk_usage, retire};
+use whence_journal::{Checkpoint, JournalConfig, Quota, Stored, Writer, disk_usage, retire};
 use whence_schemas::topics::Stream;
 
 fn writer(dir: &Path) -> Writer {
-    Writer::open(JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota_bytes: 1 << 30 }).unwrap()
+    Writer::open(JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota: Quota::bytes(1 << 30) })
+        .unwrap()
 }
 
 fn settings() -> LoopSettings {

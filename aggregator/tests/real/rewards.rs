@@ -13,7 +13,7 @@ use whence_aggregator::{
     position::Partition,
     work::{Stop, work, work_and_sweep},
 };
-use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig};
+use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig, Quota};
 use whence_schemas::{
     event::{
         self, AttributionModel, AttributionRule, Disqualification, Event, HistoryCondition, Lead, Mode,
@@ -256,7 +256,7 @@ pub fn journal(world: &World) -> (PathBuf, Arc<GroupCommit>) {
 
 pub fn config(dir: &Path) -> GroupCommitConfig {
     GroupCommitConfig {
-        journal: JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota_bytes: 1 << 30 },
+        journal: JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota: Quota::bytes(1 << 30) },
         waiting_bytes_max: 1 << 20,
         segment_age: Duration::MAX,
     }

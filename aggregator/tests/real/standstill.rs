@@ -14,7 +14,7 @@ use whence_aggregator::{
     store::RewardStore as _,
     work::{MachineClock, Stop, work},
 };
-use whence_journal::{JournalConfig, Writer};
+use whence_journal::{JournalConfig, Quota, Writer};
 use whence_schemas::{
     event::{Erasure, Identify, Participant, Subject, event::Body},
     time::UnixMs,
@@ -34,7 +34,7 @@ fn settings(resume_behind_stored: bool) -> LoopSettings {
 }
 
 fn append(dir: &Path, records: impl Iterator<Item = Bytes>) {
-    let config = JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota_bytes: 1 << 30 };
+    let config = JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 20, quota: Quota::bytes(1 << 30) };
     let mut writer = Writer::open(config).unwrap();
     for record in records {
         writer.append(&record).unwrap();

@@ -627,38 +627,6 @@ fn the_reader_reads_everything_and_changes_nothing_of_the_owners() {
 }
 
 #[test]
-fn the_readers_tables_are_bounded_in_size_number_and_age() {
-    let engine = Engine::start_with(&[
-        "--scratch-bytes-max",
-        "3000000",
-        "--scratch-tables-max",
-        "2",
-        "--scratch-seconds-max",
-        "3",
-    ]);
-    let make = |name: &str| format!("CREATE TABLE scratch.{name} (n UInt64) ENGINE = MergeTree ORDER BY n");
-    assert_eq!(engine.read("/", &make("a")).status, 200);
-    // A statement that would never end is ended once it has passed the bound; what came after is refused.
-    let endless = "INSERT INTO scratch.a SELECT sipHash64(number) FROM numbers(100000000000)";
-    let full = engine.read("/", endless);
-    assert_eq!(full.code(), Some(201), "{}", full.text());
-    let refused = engine.read("/", "INSERT INTO scratch.a VALUES (1)");
-    assert_eq!(refused.code(), Some(201), "{}", refused.text());
-    assert!(refused.text().contains("drop tables"), "{}", refused.text());
-    let tables = || engine.read("/", "SELECT count() FROM system.tables WHERE database = 'scratch'").text();
-    support::eventually("what nobody changes is dropped", || tables() == "0\n");
-    for name in ["b", "c"] {
-        let made = engine.read("/", &make(name));
-        assert_eq!(made.status, 200, "{}", made.text());
-    }
-    assert_eq!(engine.read("/", &make("d")).code(), Some(201));
-    support::eventually("there is room for a view again", || {
-        engine.read("/", "CREATE VIEW scratch.v AS SELECT 1").status == 200
-    });
-    support::eventually("a view goes, too", || tables() == "0\n");
-}
-
-#[test]
 fn nobody_asks_without_credentials_and_no_page_of_another_site_does() {
     let engine = engine();
     let address = engine.process.address();
@@ -697,41 +665,6 @@ fn nobody_asks_without_credentials_and_no_page_of_another_site_does() {
 }
 
 #[test]
-fn a_readers_heavy_statements_stop_neither_inserts_nor_lookups_of_the_owner() {
-    let engine = Engine::start_with(&["--reader-queries-max", "2", "--reader-memory-bytes-max", "200000000"]);
-    engine.query("CREATE TABLE whence.t (n UInt64) ENGINE = MergeTree ORDER BY n");
-    let engine = &engine;
-    let running = || {
-        engine.query("SELECT count() FROM system.processes WHERE query LIKE '%heavy%' AND query NOT LIKE '%processes%'")
-    };
-    std::thread::scope(|scope| {
-        let heavy: Vec<_> = (0..16)
-            .map(|_| {
-                scope.spawn(move || {
-                    engine.read(
-                        "/?max_execution_time=20",
-                        "SELECT 'heavy', sum(sipHash64(number)) FROM numbers(1000000000000)",
-                    )
-                })
-            })
-            .collect();
-        support::eventually("two of them run", || running() == "2");
-        for n in 0..50 {
-            assert_eq!(
-                engine.post("/?query=INSERT+INTO+whence.t+FORMAT+CSV", &[], n.to_string().as_bytes()).status,
-                200
-            );
-            assert_eq!(engine.query("SELECT count() FROM whence.t"), (n + 1).to_string());
-        }
-        assert_eq!(running(), "2", "no more than two at a time, and they still run");
-        let greedy = engine.read("/", "SELECT length(groupArray(toString(number))) FROM numbers(1000000000)");
-        let outcomes: Vec<_> = heavy.into_iter().map(|heavy| heavy.join().unwrap().code()).collect();
-        assert!(outcomes.iter().all(|code| matches!(code, Some(159 | 202))), "{outcomes:?}");
-        assert!(matches!(greedy.code(), Some(241 | 202)), "{}", greedy.text());
-    });
-}
-
-#[test]
 fn the_roles_for_a_real_server_are_statements_that_the_engine_can_read() {
     use whence_clickhouse_embedded::rights::{Databases, ReaderLimits, script};
 
@@ -753,48 +686,6 @@ fn the_roles_for_a_real_server_are_statements_that_the_engine_can_read() {
             assert!(!script.contains(refused), "{refused}");
         }
     }
-}
-
-#[test]
-fn what_is_deep_or_long_ends_with_an_answer_and_not_with_the_server() {
-    let engine = engine();
-    let tables: Vec<String> = (0..1000).map(|at| format!("(SELECT 1) t{at}")).collect();
-    for sql in [
-        format!("SELECT 1 FROM {}", tables.join(", ")),
-        format!("SELECT {}1{}", "(".repeat(20_000), ")".repeat(20_000)),
-        format!("SELECT {}", (0..40_000).map(|at| format!("${at}$ ")).collect::<String>()),
-        format!("SELECT 1 {}", "SETTINGS limit=(".repeat(15_000)),
-        format!("SELECT '{}'", "x".repeat(300_000)),
-        format!("SELECT {}", "-".repeat(100_000)),
-        format!("SELECT {}1", "NOT ".repeat(50_000)),
-    ] {
-        let answer = ask(&engine, Who::Reader, &sql);
-        assert!(answer.status >= 400 || answer.complete, "{}", &sql[..40]);
-        assert_eq!(ask(&engine, Who::Reader, "SELECT 1").text(), "1\n", "after {}", &sql[..40]);
-    }
-}
-
-#[test]
-fn a_readers_bodies_take_no_memory_of_the_owners() {
-    use std::io::Write as _;
-
-    let engine = engine();
-    engine.query("CREATE TABLE whence.t (n UInt64) ENGINE = MergeTree ORDER BY n");
-    let own = basic("reader", engine.process.reader_password());
-    let held: Vec<_> = (0..64)
-        .map(|_| {
-            let mut stream = support::connect(engine.process.address());
-            let head = format!("POST / HTTP/1.1\r\nhost: localhost\r\nauthorization: {own}\r\ncontent-length: 33554432\r\n\r\nS");
-            stream.write_all(head.as_bytes()).unwrap();
-            stream
-        })
-        .collect();
-    for n in 0..20 {
-        assert_eq!(engine.query("SELECT 1"), "1");
-        let target = "/?query=INSERT+INTO+whence.t+FORMAT+CSV";
-        assert_eq!(engine.post(target, &[], n.to_string().as_bytes()).status, 200);
-    }
-    drop(held);
 }
 
 #[test]

@@ -226,6 +226,14 @@ mod tests {
         ] {
             assert_eq!(check(&local(), &Method::POST, &[host, header]), Ok(()), "{header:?}");
         }
+        for name in ["origin", "sec-fetch-site"] {
+            let own = if name == "origin" { "http://127.0.0.1:8123" } else { "same-origin" };
+            for two in [[own, "https://evil.example"], ["https://evil.example", own]] {
+                let headers = [host, (name, two[0]), (name, two[1])];
+                let refused = check(&local(), &Method::POST, &headers);
+                assert_eq!(refused, Err(Refusal::CrossSite), "{two:?}");
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,8 @@
 mod support;
 
 use std::fs;
+use std::io::Read;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -155,4 +157,65 @@ fn a_secret_without_a_program_is_refused_with_how_to_rename_it() {
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("line 2 says no program: rename it to PROGRAM/NAME="), "{said}");
     assert!(!said.contains("0123456789abcdef"), "{said}");
+}
+
+/// A terminal without a person.
+struct Terminal {
+    master: fs::File,
+    slave: OwnedFd,
+}
+
+impl Terminal {
+    fn open() -> Terminal {
+        let (mut master, mut slave) = (0, 0);
+        let nothing = std::ptr::null_mut();
+        // SAFETY: writes two descriptors, which nobody else owns, and no name; settings and size are optional.
+        let outcome =
+            unsafe { libc::openpty(&mut master, &mut slave, nothing, nothing.cast(), nothing.cast()) };
+        assert_eq!(outcome, 0);
+        // SAFETY: they were opened just now.
+        unsafe { Terminal { master: fs::File::from_raw_fd(master), slave: OwnedFd::from_raw_fd(slave) } }
+    }
+
+    /// What is written to it, until that has `end`.
+    fn until(&mut self, end: &str) -> String {
+        let mut text = String::new();
+        while !text.contains(end) {
+            let mut piece = [0; 256];
+            let length = self.master.read(&mut piece).unwrap();
+            text += str::from_utf8(&piece[..length]).unwrap();
+        }
+        text
+    }
+}
+
+#[test]
+fn the_admin_key_is_shown_on_a_terminal_and_nowhere_else() {
+    let dir = tempdir().unwrap();
+    let mut terminal = Terminal::open();
+    let slave = terminal.slave.as_raw_fd();
+    let (seen, unseen) = (dir.path().join("seen"), dir.path().join("unseen"));
+    let whence = Role::start_with(&seen, &["up"], |command| {
+        // SAFETY: between fork and exec; dup2 is async-signal-safe, and the terminal outlives the start.
+        unsafe {
+            command.pre_exec(move || match libc::dup2(slave, 1) {
+                -1 => Err(std::io::Error::last_os_error()),
+                _ => Ok(()),
+            })
+        };
+    });
+    let text = terminal.until("admin-key");
+    let shown = text.split_once("shown this once: ").unwrap().1.lines().next().unwrap().trim();
+    assert_eq!(shown, fs::read_to_string(seen.join("admin-key")).unwrap().trim());
+    whence.until_ready();
+    whence.set_up_world(shown);
+    assert!(whence.stop().success());
+
+    let whence = Role::up(&unseen);
+    let key = fs::read_to_string(unseen.join("admin-key")).unwrap();
+    for text in [whence.printed(), whence.log()] {
+        assert!(!text.contains(key.trim()), "{text}");
+    }
+    assert!(whence.printed().contains("it is in"), "{}", whence.printed());
+    assert!(whence.stop().success());
 }

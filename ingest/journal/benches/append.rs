@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use whence_journal::{JournalConfig, Position, Reader, Writer, retire};
+use whence_journal::{JournalConfig, Position, Quota, Reader, Writer, retire};
 
 const ROUNDS: usize = 9;
 /// Twelve segments of 16 MiB, so that rolling is in the figures.
@@ -120,7 +120,7 @@ fn write_per_record(dir: &Path) -> Cost {
 
 fn writer(dir: &Path) -> Writer {
     let dir = dir.join("journal");
-    Writer::open(JournalConfig { dir, segment_bytes: SEGMENT_BYTES, quota_bytes: 1 << 40 }).unwrap()
+    Writer::open(JournalConfig { dir, segment_bytes: SEGMENT_BYTES, quota: Quota::bytes(1 << 40) }).unwrap()
 }
 
 fn journal_append(dir: &Path) -> Cost {

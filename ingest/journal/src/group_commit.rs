@@ -32,7 +32,7 @@ const REOPEN_TRIES_A_LINE: u32 = 100;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A journal, and how much may wait for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct GroupCommitConfig {
     /// The journal.
     pub journal: JournalConfig,

@@ -9,6 +9,7 @@
 //! | [`Reader`] | reads in order, also while it is written, also what is damaged |
 //! | [`Checkpoint`] | a reader's place, kept in a file |
 //! | [`retire`], [`disk_usage`] | what is no longer needed, and what there is |
+//! | [`Quota`] | how much there may be, in one journal or in several |
 //! | [`Disk`] | the calls that can fail, to make them fail in tests |
 //! | [`describe_metrics`] | what is counted, and what it means |
 //!
@@ -24,7 +25,7 @@
 //! - A record that [`GroupCommit::append`] resolved for is on the disk.
 //! - A damaged record is reported at its own position; what is around it is read. Nothing is made up.
 //! - An offset is never used twice: every opening is a new [`Incarnation`].
-//! - Everything is bounded: the directory by its quota, a read by its limits, what waits for a sync by
+//! - Everything is bounded: the directories by their quota, a read by its limits, what waits for a sync by
 //!   its bytes. A journal at its limit refuses, and counts that.
 //!
 //! # Deliberately absent
@@ -45,6 +46,7 @@ mod mapping;
 mod metrics;
 mod position;
 mod prepare;
+mod quota;
 mod reader;
 mod record;
 mod resync;
@@ -58,6 +60,7 @@ pub use error::{AppendError, CommitError, OpenError};
 pub use group_commit::{GroupCommit, GroupCommitConfig};
 pub use metrics::describe_metrics;
 pub use position::{Incarnation, Position};
+pub use quota::Quota;
 pub use reader::{ReadError, Reader};
 pub use record::{Payload, ReadOutcome, Record};
 pub use writer::{JournalConfig, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Visibility, Writer};

@@ -15,8 +15,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::directory::{HELD, OpenDirectory};
+use crate::directory::HELD;
 use crate::disk::{Disk, is_full};
+use crate::quota::Quota;
 use crate::segment::{Blank, Extent, Held};
 
 /// How long a refusal stands before the disk is asked again: long enough that a full disk costs a
@@ -55,7 +56,7 @@ impl From<io::Error> for NoBlank {
 pub(crate) struct Plan {
     pub(crate) dir: PathBuf,
     pub(crate) segment_bytes: usize,
-    pub(crate) quota_bytes: u64,
+    pub(crate) quota: Quota,
     /// Fault pages in ahead. It makes them dirty, so the first sync of a segment would write all of
     /// them: not for a journal that syncs.
     pub(crate) prefault: bool,
@@ -66,25 +67,25 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 struct Workshop {
     plan: Plan,
-    directory: OpenDirectory,
     /// As many as there are names in [`HELD`], where there are descriptors for them.
     held: Vec<Held>,
 }
 
 impl Workshop {
     fn new(plan: Plan) -> io::Result<Self> {
-        let directory = OpenDirectory::open(&plan.dir)?;
+        plan.quota.count(&plan.dir)?;
         let held = HELD.into_iter().map(|name| Held::open(&plan.dir, name)).collect::<Result<_, _>>()?;
-        Ok(Self { plan, directory, held })
+        Ok(Self { plan, held })
     }
 
     fn blank(&mut self) -> Result<Blank, NoBlank> {
-        let Plan { dir, segment_bytes, quota_bytes, prefault, disk } = &self.plan;
-        if self.directory.usage()?.bytes + *segment_bytes as u64 > *quota_bytes {
-            return Err(NoBlank::Quota);
-        }
-        let held = self.held.pop().map_or_else(|| Held::open(dir, HELD[0]), Ok)?;
-        match held.fill(*segment_bytes, *prefault, &**disk) {
+        let Plan { dir, segment_bytes, quota, prefault, disk } = &self.plan;
+        let held = &mut self.held;
+        let filled = quota.within(*segment_bytes as u64, || {
+            let held = held.pop().map_or_else(|| Held::open(dir, HELD[0]), Ok)?;
+            Ok::<_, io::Error>(held.fill(*segment_bytes, *prefault, &**disk))
+        })?;
+        match filled.ok_or(NoBlank::Quota)?? {
             Ok(blank) => {
                 self.hold();
                 Ok(blank)

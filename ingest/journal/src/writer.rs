@@ -17,6 +17,7 @@ use crate::layout::{HEADER_BYTES, SegmentHeader, SegmentName};
 use crate::metrics;
 use crate::position::{Incarnation, Position};
 use crate::prepare::{Plan, Preparer, WAIT, finish};
+use crate::quota::Quota;
 use crate::segment::{Active, Blank, Extent};
 
 /// The least a segment may be: a header page and a page of records.
@@ -28,7 +29,7 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 const OPEN_WAIT: Duration = Duration::from_secs(10);
 
 /// Where a journal is and how large it may grow.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct JournalConfig {
     /// The journal's own directory; made if it is missing. One journal per directory.
     pub dir: PathBuf,
@@ -36,9 +37,9 @@ pub struct JournalConfig {
     /// [`SEGMENT_BYTES_MAX`]. Also the limit of a record, less a page and a frame. 16 MiB serves
     /// well: smaller segments are retired sooner, larger ones roll less often.
     pub segment_bytes: u64,
-    /// The most all segments together may take. A journal needs room for two: the one being written
-    /// and the next.
-    pub quota_bytes: u64,
+    /// The most all segments together may take, of this journal and of those that share the bound. A journal
+    /// needs room for two: the one being written and the next.
+    pub quota: Quota,
 }
 
 /// When a reader may see a record.
@@ -96,7 +97,7 @@ impl Writer {
         visibility: Visibility,
         disk: Arc<dyn Disk>,
     ) -> Result<Self, OpenError> {
-        let JournalConfig { dir, segment_bytes, quota_bytes } = config;
+        let JournalConfig { dir, segment_bytes, quota } = config;
         directory::create(&dir, &*disk)?;
         let Some(lock) = WriterLock::take(&dir)? else { return Err(OpenError::Locked(dir)) };
         let previous = tidy(&dir)?.max(lock.last_incarnation()?);
@@ -105,7 +106,7 @@ impl Writer {
         let plan = Plan {
             dir: dir.clone(),
             segment_bytes,
-            quota_bytes,
+            quota,
             prefault: visibility == Visibility::Appended,
             disk: Arc::clone(&disk),
         };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::*;
-use whence_journal::{GroupCommit, GroupCommitConfig, Position, Writer, retire};
+use whence_journal::{GroupCommit, GroupCommitConfig, Position, Quota, Writer, retire};
 
 const PERSON: &[u8] = b"the keyed hash of a person";
 
@@ -50,8 +50,11 @@ fn a_segment_is_closed_for_its_age_only_and_only_with_records() {
 fn a_quota_without_room_puts_the_closing_off_and_costs_no_record() {
     let dir = tempfile::tempdir().unwrap();
     let quota_bytes = 2 * SEGMENT_BYTES - 1;
-    let mut writer =
-        Writer::open(whence_journal::JournalConfig { quota_bytes, ..config(dir.path()) }).unwrap();
+    let mut writer = Writer::open(whence_journal::JournalConfig {
+        quota: Quota::bytes(quota_bytes),
+        ..config(dir.path())
+    })
+    .unwrap();
     for _ in 0..20 {
         writer.append(PERSON).unwrap();
         assert!(!writer.roll_older_than(Duration::ZERO).unwrap());

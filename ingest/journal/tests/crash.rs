@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use common::{crash_image, intact, open, read_all};
-use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig, Position, Writer};
+use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig, Position, Quota, Writer};
 
 /// After how many answers each child is killed: at once, within a segment, after several.
 const KILL_AFTER: [usize; 10] = [1, 2, 3, 17, 100, 400, 1_000, 3_000, 6_000, 12_000];
@@ -33,7 +33,7 @@ fn main() {
 }
 
 fn config(dir: &Path) -> JournalConfig {
-    JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 16, quota_bytes: 1 << 30 }
+    JournalConfig { dir: dir.to_owned(), segment_bytes: 1 << 16, quota: Quota::bytes(1 << 30) }
 }
 
 fn payload(offset: u64) -> Vec<u8> {

@@ -17,6 +17,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig, Writer};
 
 const RECORD: &[u8] = &[7; 1000];
+/// What a segment is by default.
+const LARGE_SEGMENT_BYTES: u64 = 16 << 20;
 /// Of a listener that has no descriptor for a newcomer.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -58,10 +60,11 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 #[test]
 fn segments_follow_each_other_when_the_process_has_no_descriptor_left() {
-    let (clicks, conversions, aged) =
-        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let [clicks, conversions, aged, large] = std::array::from_fn(|_| tempfile::tempdir().unwrap());
     let mut writer = Writer::open(config(clicks.path())).unwrap();
     let mut old = Writer::open(JournalConfig { segment_bytes: 1 << 20, ..config(aged.path()) }).unwrap();
+    let mut large_writer =
+        Writer::open(JournalConfig { segment_bytes: LARGE_SEGMENT_BYTES, ..config(large.path()) }).unwrap();
     let journal = JournalConfig { ..config(conversions.path()) };
     let group = GroupCommit::open(GroupCommitConfig {
         journal,
@@ -77,6 +80,7 @@ fn segments_follow_each_other_when_the_process_has_no_descriptor_left() {
 
     let is_over = Over(AtomicBool::new(false));
     let records = 10 * SEGMENT_BYTES as usize / RECORD.len();
+    let large_records = 3 * LARGE_SEGMENT_BYTES as usize / RECORD.len();
     thread::scope(|scope| {
         // What becomes free is taken, as by listeners that pause when there is none.
         scope.spawn(|| {
@@ -89,6 +93,9 @@ fn segments_follow_each_other_when_the_process_has_no_descriptor_left() {
         for _ in 0..records {
             writer.append(RECORD).unwrap();
             block_on(group.append(&[RECORD])).unwrap();
+        }
+        for _ in 0..large_records {
+            large_writer.append(RECORD).unwrap();
         }
         old.append(RECORD).unwrap();
         let deadline = Instant::now() + DEADLINE;
@@ -103,5 +110,7 @@ fn segments_follow_each_other_when_the_process_has_no_descriptor_left() {
         assert!(segment_files(dir.path()).len() >= 10);
         assert_eq!(read_all(dir.path()).len(), records);
     }
+    assert!(segment_files(large.path()).len() >= 3);
+    assert_eq!(read_all(large.path()).len(), large_records);
     assert_eq!(segment_files(aged.path()).len(), 2);
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use whence_journal::{
-    CommitError, Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk, Position, Reader,
+    CommitError, Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk, Position, Quota, Reader,
 };
 
 /// A disk whose syncs wait for permission, are counted, and fail as told.
@@ -75,7 +75,7 @@ struct Fixture {
 fn fixture(waiting_bytes_max: usize, quota_bytes: u64) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let disk = Arc::new(StubbornDisk::default());
-    let journal = JournalConfig { quota_bytes, ..config(dir.path()) };
+    let journal = JournalConfig { quota: Quota::bytes(quota_bytes), ..config(dir.path()) };
     let config = GroupCommitConfig { journal, waiting_bytes_max, segment_age: Duration::MAX };
     let commits = GroupCommit::open_with(config, Arc::<StubbornDisk>::clone(&disk)).unwrap();
     Fixture { dir, disk, commits }

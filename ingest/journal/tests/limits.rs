@@ -5,13 +5,15 @@ mod common;
 
 use std::fs::File;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::*;
 use whence_journal::{
-    AppendError, Disk, JournalConfig, OpenError, OsDisk, Position, Visibility, Writer, disk_usage, retire,
+    AppendError, Disk, JournalConfig, OpenError, OsDisk, Position, Quota, Visibility, Writer, disk_usage,
+    retire,
 };
 
 #[test]
@@ -52,7 +54,8 @@ fn a_directory_that_had_to_be_made_is_synced_into_its_parents() {
 fn a_reached_quota_refuses_and_retiring_frees_it() {
     let dir = tempfile::tempdir().unwrap();
     let quota_bytes = 3 * SEGMENT_BYTES;
-    let mut writer = Writer::open(JournalConfig { quota_bytes, ..config(dir.path()) }).unwrap();
+    let mut writer =
+        Writer::open(JournalConfig { quota: Quota::bytes(quota_bytes), ..config(dir.path()) }).unwrap();
     let mut accepted = 0;
     let refusal = loop {
         match writer.append(&[1; 1100]) {
@@ -73,10 +76,33 @@ fn a_reached_quota_refuses_and_retiring_frees_it() {
 }
 
 #[test]
+fn of_journals_with_one_bound_the_busy_one_takes_what_the_others_leave() {
+    let root = tempfile::tempdir().unwrap();
+    let [busy, quiet, former] = ["busy", "quiet", "former"].map(|name| root.path().join(name));
+    open(&former).append(&[1; 1100]).unwrap();
+    let quota = Quota::bytes(12 * SEGMENT_BYTES);
+    quota.count(&former).unwrap();
+    let shared = |dir: &Path| Writer::open(JournalConfig { quota: quota.clone(), ..config(dir) }).unwrap();
+    let (mut writer, mut other) = (shared(&busy), shared(&quiet));
+    other.append(&[1; 1100]).unwrap();
+    while writer.append(&[2; 1100]).is_ok() {}
+    let taken = |dir: &Path| disk_usage(dir).unwrap().bytes;
+    let all: u64 = [&busy, &quiet, &former].map(|dir| taken(dir)).iter().sum();
+    assert!(taken(&busy) >= 9 * SEGMENT_BYTES, "{} of {all}", taken(&busy));
+    assert!(all <= 12 * SEGMENT_BYTES, "{all}");
+    assert!(!quota.has_room(SEGMENT_BYTES).unwrap());
+    while other.append(&[1; 1100]).is_ok() {}
+    let read = read_all(&busy);
+    retire(&busy, read[read.len() - 1].next(), Duration::ZERO).unwrap();
+    eventually("what one gives back is the other's", || other.append(&[1; 1100]).ok());
+    assert!(quota.has_room(SEGMENT_BYTES).unwrap());
+}
+
+#[test]
 fn room_made_before_it_is_needed_is_used() {
     let dir = tempfile::tempdir().unwrap();
     let mut writer =
-        Writer::open(JournalConfig { quota_bytes: 2 * SEGMENT_BYTES, ..config(dir.path()) }).unwrap();
+        Writer::open(JournalConfig { quota: Quota::bytes(2 * SEGMENT_BYTES), ..config(dir.path()) }).unwrap();
     for number in 0..100 {
         // Halfway through its second segment the journal asks for a third, which the quota refuses;
         // by the time it is needed the first is gone.
@@ -92,7 +118,8 @@ fn a_journal_without_room_opens_and_takes_records_when_there_is() {
     open(dir.path()).append(&[1; 3000]).unwrap();
     let unread = open(dir.path()).append(&[2; 3000]).unwrap();
     let quota_bytes = disk_usage(dir.path()).unwrap().bytes + SEGMENT_BYTES - 1;
-    let mut writer = Writer::open(JournalConfig { quota_bytes, ..config(dir.path()) }).unwrap();
+    let mut writer =
+        Writer::open(JournalConfig { quota: Quota::bytes(quota_bytes), ..config(dir.path()) }).unwrap();
     assert!(matches!(writer.append(b"refused"), Err(AppendError::QuotaReached)));
     assert_eq!(retire(dir.path(), unread, Duration::ZERO).unwrap().segments, 1);
     let taken = eventually("room after retiring", || writer.append(b"taken").ok());

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use common::*;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use whence_journal::{JournalConfig, Reader, Writer, describe_metrics};
+use whence_journal::{JournalConfig, Quota, Reader, Writer, describe_metrics};
 
 /// Counts in memory; gauges and histograms are not looked at here.
 #[derive(Default)]
@@ -51,7 +51,7 @@ fn refusals_are_counted_by_reason() {
     let counts = Counts::default();
     metrics::with_local_recorder(&counts, || {
         let mut writer =
-            Writer::open(JournalConfig { quota_bytes: SEGMENT_BYTES, ..config(dir.path()) }).unwrap();
+            Writer::open(JournalConfig { quota: Quota::bytes(SEGMENT_BYTES), ..config(dir.path()) }).unwrap();
         writer.append(&[0; 9000]).unwrap_err();
         writer.append(&[0; 3000]).unwrap();
         writer.append(&[0; 3000]).unwrap_err();

@@ -1,12 +1,15 @@
 //! `sync` reaches the segments of a range, and only needs those to be there.
 
-use whence_journal::{JournalConfig, SEGMENT_BYTES_MIN, Writer, sync};
+use whence_journal::{JournalConfig, Quota, SEGMENT_BYTES_MIN, Writer, sync};
 
 #[test]
 fn a_range_over_several_segments_is_synced_and_a_retired_or_foreign_one_is_no_error() {
     let dir = tempfile::tempdir().unwrap();
-    let config =
-        JournalConfig { dir: dir.path().to_owned(), segment_bytes: SEGMENT_BYTES_MIN, quota_bytes: 1 << 30 };
+    let config = JournalConfig {
+        dir: dir.path().to_owned(),
+        segment_bytes: SEGMENT_BYTES_MIN,
+        quota: Quota::bytes(1 << 30),
+    };
     let mut writer = Writer::open(config).unwrap();
     let first = writer.append(&[1; 1000]).unwrap();
     let last = (0..500).map(|_| writer.append(&[2; 1000]).unwrap()).last().unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use common::*;
-use whence_journal::{JournalConfig, Reader, Writer};
+use whence_journal::{JournalConfig, Quota, Reader, Writer};
 
 /// A payload that says which it is, of a length that depends on it.
 fn payload(number: u64) -> Vec<u8> {
@@ -48,7 +48,8 @@ fn a_reader_on_another_thread_sees_every_record_whole_and_in_order() {
 fn retiring_beside_a_living_writer_and_reader_disturbs_neither() {
     const RECORDS: u64 = 50_000;
     let dir = tempfile::tempdir().unwrap();
-    let config = JournalConfig { segment_bytes: 1 << 16, quota_bytes: 8 << 16, dir: dir.path().to_owned() };
+    let config =
+        JournalConfig { segment_bytes: 1 << 16, quota: Quota::bytes(8 << 16), dir: dir.path().to_owned() };
     let mut writer = Writer::open(config).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -2,7 +2,6 @@
 //! same, the loss is counted, logged and shown in readiness.
 
 use std::{
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use whence_journal::{AppendError, JournalConfig, OpenError, Writer, disk_usage};
+use whence_journal::{AppendError, JournalConfig, OpenError, Quota, Writer};
 use whence_runtime::{health::Component, seldom};
 
 use super::record::ClickRecord;
@@ -64,10 +63,9 @@ impl JournalHealth {
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer,
-    dir: PathBuf,
     segment_bytes: u64,
     segment_age: Duration,
-    quota_bytes: u64,
+    quota: Quota,
     health: JournalHealth,
     trouble: Option<Trouble>,
 }
@@ -91,9 +89,9 @@ impl Recorder {
         segment_age: Duration,
         health: JournalHealth,
     ) -> Result<Recorder, OpenError> {
-        let JournalConfig { dir, segment_bytes, quota_bytes } = config.clone();
+        let (segment_bytes, quota) = (config.segment_bytes, config.quota.clone());
         let writer = Writer::open(config)?;
-        Ok(Recorder { writer, dir, segment_bytes, segment_age, quota_bytes, health, trouble: None })
+        Ok(Recorder { writer, segment_bytes, segment_age, quota, health, trouble: None })
     }
 
     /// Puts a click into the journal; `false` if it is lost. When this returns `true` the click survives
@@ -159,9 +157,7 @@ impl Recorder {
         let has_hope = match &self.trouble {
             None => return,
             Some(trouble) if trouble.reason == AppendError::QuotaReached.tag() => {
-                let room =
-                    disk_usage(&self.dir).map(|usage| usage.bytes + self.segment_bytes <= self.quota_bytes);
-                room.unwrap_or(false)
+                self.quota.has_room(self.segment_bytes).unwrap_or(false)
             }
             Some(trouble) => trouble.last.elapsed() >= DOUBT,
         };

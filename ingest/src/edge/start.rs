@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use whence_journal::JournalConfig;
+use whence_journal::{JournalConfig, OpenError, Quota};
 use whence_runtime::{health::Health, shares::Share};
 use whence_schemas::token::KeyRing;
 
@@ -145,9 +145,11 @@ pub fn start(
         |(address, acceptor, listeners)| (Some(address), Some(acceptor), listeners),
     );
     let health = JournalHealth::new(parts.health.as_ref().map(|health| health.component(COMPONENT)));
+    let quota = quota(config).map_err(OpenError::from)?;
     let workers: Vec<Worker> = (0..config.threads)
         .map(|index| {
-            let recorder = Recorder::open(journal(config, index), config.segment_age, health.clone())?;
+            let recorder =
+                Recorder::open(journal(config, &quota, index), config.segment_age, health.clone())?;
             let random = StdRng::try_from_rng(&mut SysRng).map_err(EdgeError::Random)?;
             Ok(Worker::new(
                 shared.clone(),
@@ -216,12 +218,33 @@ fn agent_list(config: &EdgeConfig) -> Result<AgentList, EdgeError> {
     }
 }
 
-fn journal(config: &EdgeConfig, index: usize) -> JournalConfig {
+/// The journal of a core; its folder's name, with the number behind it.
+const JOURNAL: &str = "clicks-";
+
+fn journal(config: &EdgeConfig, quota: &Quota, index: usize) -> JournalConfig {
     JournalConfig {
-        dir: config.journal_dir.join(format!("clicks-{index}")),
+        dir: config.journal_dir.join(format!("{JOURNAL}{index}")),
         segment_bytes: config.segment_bytes,
-        quota_bytes: config.quota_bytes / config.threads as u64,
+        quota: quota.clone(),
     }
+}
+
+/// One bound for the journals of all cores, so that a busy one loses nothing while others have room; what cores of
+/// before have left counts too.
+fn quota(config: &EdgeConfig) -> io::Result<Quota> {
+    let quota = Quota::bytes(config.quota_bytes);
+    let entries = match fs::read_dir(&config.journal_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(quota),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_journal = entry.file_name().to_str().is_some_and(|name| name.starts_with(JOURNAL));
+        if is_journal && entry.file_type()?.is_dir() {
+            quota.count(&entry.path())?;
+        }
+    }
+    Ok(quota)
 }
 
 /// Where a core takes connections.

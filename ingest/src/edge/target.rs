@@ -1,10 +1,8 @@
 //! Which link a request asks for: `host/code` from the request target and the `Host` header. Pure, and
 //! without allocating: the key of a look-up is put together in memory of the caller's.
 
-use std::{fmt::Write as _, net::Ipv6Addr};
-
+use crate::host::{self, NotAHost};
 use hyper::{HeaderMap, Uri, Version, header::HOST, http::uri::Scheme};
-use memchr::memchr;
 use whence_schemas::ids::{LinkCode, LinkHost};
 
 /// Bytes of the longest `host/code`.
@@ -22,6 +20,12 @@ pub enum TargetError {
     /// Not the form of a link's host.
     #[error("not a host")]
     Malformed,
+}
+
+impl From<NotAHost> for TargetError {
+    fn from(NotAHost: NotAHost) -> Self {
+        TargetError::Malformed
+    }
 }
 
 /// What a request asks for.
@@ -54,7 +58,7 @@ pub fn read<'t>(
     }
     text.clear();
     match (uri.authority(), header) {
-        (None, Some(header)) => put_host(header.as_bytes(), text)?,
+        (None, Some(header)) => host::put(header.as_bytes(), text)?,
         (None, None) => return Err(TargetError::Missing),
         (Some(authority), header) => {
             let is_web =
@@ -63,12 +67,12 @@ pub fn read<'t>(
                 return Err(TargetError::Malformed);
             }
             match header {
-                Some(header) => put_host(header.as_bytes(), text)?,
+                Some(header) => host::put(header.as_bytes(), text)?,
                 None if version == Version::HTTP_11 => return Err(TargetError::Missing),
                 None => {}
             }
             let header_len = text.len();
-            put_host(authority.as_str().as_bytes(), text)?;
+            host::put(authority.as_str().as_bytes(), text)?;
             let (named, outdoing) = text.split_at(header_len);
             if version >= Version::HTTP_2 && header.is_some() && named != outdoing {
                 return Err(TargetError::Several);
@@ -80,74 +84,6 @@ pub fn read<'t>(
     let host_len = text.len();
     let is_link = put_code(uri.path(), text);
     Ok(Target { host: &text[..host_len], link: is_link.then_some(&**text) })
-}
-
-/// Appends the host in its one form.
-fn put_host(host: &[u8], text: &mut String) -> Result<(), TargetError> {
-    let start = text.len();
-    let name_len = match host {
-        [b'[', ..] => memchr(b']', host).ok_or(TargetError::Malformed)? + 1,
-        _ => memchr(b':', host).unwrap_or(host.len()),
-    };
-    let (name, rest) = host.split_at(name_len);
-    let port = match rest {
-        [] => None,
-        [b':', digits @ ..] => port(digits)?,
-        _ => return Err(TargetError::Malformed),
-    };
-    if name.starts_with(b"[") {
-        put_literal(name, text)?;
-    } else {
-        put_name(name, text)?;
-    }
-    if let Some(port) = port {
-        // Writing to a text does not fail.
-        let _ = write!(text, ":{port}");
-    }
-    if text.len() - start > LinkHost::MAX_LEN {
-        return Err(TargetError::Malformed);
-    }
-    Ok(())
-}
-
-/// The port, where it is not one that a scheme has by itself. Leading zeros and no digits at all are allowed
-/// (RFC 3986, 3.2.3).
-fn port(digits: &[u8]) -> Result<Option<u16>, TargetError> {
-    let mut port: u16 = 0;
-    for digit in digits {
-        let value = digit.is_ascii_digit().then(|| u16::from(digit - b'0'));
-        let next = value.and_then(|value| port.checked_mul(10)?.checked_add(value));
-        port = next.ok_or(TargetError::Malformed)?;
-    }
-    match port {
-        0 if !digits.is_empty() => Err(TargetError::Malformed),
-        0 | 80 | 443 => Ok(None),
-        port => Ok(Some(port)),
-    }
-}
-
-/// Appends a name or an IPv4 address, in lower case and without the dot that stands for the root.
-fn put_name(name: &[u8], text: &mut String) -> Result<(), TargetError> {
-    let name = name.strip_suffix(b".").unwrap_or(name);
-    // `_`, `@` and `%` are among what a link's host has not.
-    let is_name_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
-    let has_empty_label =
-        name.is_empty() || name[0] == b'.' || name.ends_with(b".") || name.windows(2).any(|two| two == b"..");
-    if has_empty_label || name.len() > LinkHost::MAX_LEN || !name.iter().all(is_name_byte) {
-        return Err(TargetError::Malformed);
-    }
-    text.extend(name.iter().map(|byte| char::from(byte.to_ascii_lowercase())));
-    Ok(())
-}
-
-/// Appends an IPv6 address in brackets in its one form (RFC 5952). A zone is the sender's own business, and
-/// no part of it.
-fn put_literal(literal: &[u8], text: &mut String) -> Result<(), TargetError> {
-    let inner = str::from_utf8(&literal[1..literal.len() - 1]).map_err(|_| TargetError::Malformed)?;
-    let address: Ipv6Addr = inner.parse().map_err(|_| TargetError::Malformed)?;
-    // Writing to a text does not fail.
-    let _ = write!(text, "[{address}]");
-    Ok(())
 }
 
 /// Puts `/code`, if the path is one. One slash at the end is passed over: mail programs and people add it.

@@ -27,7 +27,7 @@ use whence_ingest::{
     registry::{Registry, embedded::EmbeddedRegistry},
     webhooks::NamedSecrets,
 };
-use whence_journal::{Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk, Payload, Reader};
+use whence_journal::{Disk, GroupCommit, GroupCommitConfig, JournalConfig, OsDisk, Payload, Quota, Reader};
 use whence_runtime::{
     health::Health,
     settings::{self, ByteSize},
@@ -174,7 +174,7 @@ impl Node {
             journal: JournalConfig {
                 dir: dir.path().join("conversions"),
                 segment_bytes: 1 << 20,
-                quota_bytes: 64 << 20,
+                quota: Quota::bytes(64 << 20),
             },
             waiting_bytes_max: 8 << 20,
             segment_age: std::time::Duration::MAX,

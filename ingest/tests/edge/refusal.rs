@@ -1,7 +1,8 @@
 //! A disk that refuses: visitors are served, the loss is counted and shown.
 
 use crate::harness::*;
-use whence_journal::retire;
+use std::io::Write;
+use whence_journal::{disk_usage, retire};
 
 fn is_ready(edge: &Edge) -> bool {
     edge.health.readiness().ready
@@ -31,6 +32,25 @@ fn a_full_journal_costs_clicks_and_no_visitor() {
     let readiness = edge.health.readiness();
     let journal = readiness.components.iter().find(|component| component.name == "edge.journal").unwrap();
     assert_eq!(journal.reason.as_deref(), Some("clicks are lost: quota"));
+}
+
+#[test]
+fn a_busy_core_loses_nothing_while_there_is_room_in_the_quota_of_all() {
+    let edge = Edge::start_with(|config| {
+        config.threads = 4;
+        config.segment_bytes = 8192;
+        config.quota_bytes = 16 * 8192;
+    });
+    // All of them go to one core.
+    let mut stream = edge.connect();
+    while is_ready(&edge) {
+        stream.write_all(get("/abc", &[]).as_bytes()).unwrap();
+        assert_eq!(Reply::read(&mut stream, false).status(), 302);
+    }
+    let taken =
+        (0..4).map(|index| disk_usage(&edge.dir.path().join(format!("clicks-{index}"))).unwrap().bytes);
+    let (busiest, all) = taken.fold((0, 0), |(most, all), one| (most.max(one), all + one));
+    assert!(busiest >= 10 * 8192 && all <= 16 * 8192, "{busiest} of {all}");
 }
 
 #[test]

@@ -125,8 +125,26 @@ fn a_host_is_named_in_the_form_of_requests() {
         "new.example:443",
         "new.example/a",
         "b\u{fc}cher.example",
+        ".new.example",
+        "new..example",
+        "new.example.:8080",
+        "new.example:",
+        "new.example:0",
+        "new.example:08080",
+        "new.example:65536",
+        "new.example:80:80",
+        "[::1",
+        "[::1]8080",
+        "[0::1]",
+        "[::1%eth0]",
     ] {
         assert_eq!(refused(&state, &claim("demo", host, "admin")), ("invalid", "host".into()), "{host}");
+    }
+    for host in
+        ["new.example", "new.example:8080", "[::1]", "[2001:db8::1]:8443", "192.0.2.1:8080", "localhost"]
+    {
+        let claimed = state.check(&claim("demo", host, "admin"));
+        assert!(claimed.is_ok(), "{host}: {claimed:?}");
     }
     assert_eq!(refused(&state, &claim("nobody", "new.example", "admin")).0, "not_found");
 }

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use whence_ingest::ship::{self, JournalSource, ShipConfig, ShipHandle, ShipReport};
 use whence_ingest::topics::Cluster;
-use whence_journal::{Checkpoint, JournalConfig, Stored, Writer};
+use whence_journal::{Checkpoint, JournalConfig, Quota, Stored, Writer};
 use whence_runtime::health::Health;
 use whence_runtime::telemetry::{BuildInfo, Metrics};
 use whence_schemas::event::{self, Click, Event};
@@ -82,8 +82,11 @@ impl Source {
     /// A new incarnation, as after a restart.
     pub fn reopen(&mut self) {
         self.close();
-        let config =
-            JournalConfig { dir: self.dir.clone(), segment_bytes: self.segment_bytes, quota_bytes: 1 << 30 };
+        let config = JournalConfig {
+            dir: self.dir.clone(),
+            segment_bytes: self.segment_bytes,
+            quota: Quota::bytes(1 << 30),
+        };
         self.writer = Some(Writer::open(config).unwrap());
     }
 

@@ -92,6 +92,11 @@ fn command() -> Command {
             "reader-memory-bytes-max",
             "Memory of all statements of user `reader` together, in bytes",
         ))
+        .arg(number("reader-seconds-max", "Seconds of one statement of user `reader`"))
+        .arg(number(
+            "idle-seconds-max",
+            "Seconds that a client may pause while it sends a body or takes a result",
+        ))
         .arg(number("scratch-bytes-max", "Size of all tables in the database `scratch`, in bytes"))
         .arg(number("scratch-tables-max", "Tables and views in the database `scratch`"))
         .arg(number("scratch-seconds-max", "Seconds after its last change when a table there is dropped"))
@@ -157,6 +162,8 @@ fn config(arguments: &ArgMatches) -> Result<ServerConfig, Failure> {
     }
     limits.reader_memory_bytes_max =
         number("reader-memory-bytes-max").unwrap_or(limits.reader_memory_bytes_max);
+    limits.reader_seconds_max = number("reader-seconds-max").unwrap_or(limits.reader_seconds_max);
+    limits.idle_max = number("idle-seconds-max").map_or(limits.idle_max, Duration::from_secs);
     limits.scratch.bytes_max = number("scratch-bytes-max").unwrap_or(limits.scratch.bytes_max);
     limits.scratch.tables_max = number("scratch-tables-max").unwrap_or(limits.scratch.tables_max);
     limits.scratch.age_max =

@@ -14,7 +14,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::position::Partition;
 use whence_journal::{
-    Checkpoint, JournalConfig, OpenError, Reader, SEGMENT_BYTES_MIN, Stored, Writer, disk_usage, retire,
+    Checkpoint, JournalConfig, OpenError, Quota, Reader, SEGMENT_BYTES_MIN, Stored, Writer, disk_usage,
+    retire,
 };
 use whence_schemas::topics::Stream;
 
@@ -72,7 +73,7 @@ pub fn find(root: &Path) -> io::Result<Vec<Journal>> {
 pub fn end_former(root: &Path) -> Result<(), OpenError> {
     for journal in find(root)? {
         let segment_bytes = SEGMENT_BYTES_MIN;
-        match Writer::open(JournalConfig { dir: journal.dir, segment_bytes, quota_bytes: u64::MAX }) {
+        match Writer::open(JournalConfig { dir: journal.dir, segment_bytes, quota: Quota::bytes(u64::MAX) }) {
             // It has its writer.
             Ok(_) | Err(OpenError::Locked(_)) => {}
             Err(error) => return Err(error),

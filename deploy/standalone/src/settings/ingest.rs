@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use whence_ingest::edge::{CookieConfig, EdgeConfig, SecureConfig};
 use whence_journal::GroupCommitConfig;
-use whence_journal::JournalConfig;
+use whence_journal::{JournalConfig, Quota};
 use whence_runtime::http::forwarded::ForwardedHeader;
 use whence_runtime::settings::ByteSize;
 use whence_runtime::shares::{Callers, ShareSettings};
@@ -157,7 +157,7 @@ impl JournalSettings {
             journal: JournalConfig {
                 dir,
                 segment_bytes: self.journal_segment.as_u64(),
-                quota_bytes: self.conversion_journal_quota.as_u64(),
+                quota: Quota::bytes(self.conversion_journal_quota.as_u64()),
             },
             waiting_bytes_max: self.conversion_waiting_max.as_usize(),
             segment_age: self.journal_segment_age,

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use whence_journal::{JournalConfig, Payload, Position, Reader, Record, Writer};
+use whence_journal::{JournalConfig, Payload, Position, Quota, Reader, Record, Writer};
 
 /// The header page of a segment, as the format says.
 pub const HEADER_BYTES: u64 = 4096;
@@ -19,7 +19,7 @@ pub fn frame_bytes(len: usize) -> u64 {
 }
 
 pub fn config(dir: &Path) -> JournalConfig {
-    JournalConfig { dir: dir.to_owned(), segment_bytes: SEGMENT_BYTES, quota_bytes: 1 << 30 }
+    JournalConfig { dir: dir.to_owned(), segment_bytes: SEGMENT_BYTES, quota: Quota::bytes(1 << 30) }
 }
 
 pub fn open(dir: &Path) -> Writer {

@@ -167,9 +167,13 @@ pub(super) fn host(host: &str) -> Result<(), ChangeError> {
 /// A host in the one form that the edge reads out of requests: another would never be found.
 fn link_host(host: &str) -> Result<(), String> {
     host.parse::<LinkHost>().map_err(|error| error.to_string())?;
-    match [".", ":80", ":443"].into_iter().find(|end| host.ends_with(end)) {
-        Some(end) => Err(format!("must not end in {end:?}: requests are looked up without")),
-        None => Ok(()),
+    let mut read = String::new();
+    match crate::host::put(host.as_bytes(), &mut read) {
+        Ok(()) if read == host => Ok(()),
+        Ok(()) => Err(format!("must be written {read:?}, as requests are looked up")),
+        Err(_) => {
+            Err("must be a host name or an address, with a port or without, that a request can name".into())
+        }
     }
 }
 

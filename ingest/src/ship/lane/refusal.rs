@@ -68,7 +68,7 @@ mod tests {
     use super::super::*;
     use crate::topics::Cluster;
     use std::fs;
-    use whence_journal::{JournalConfig, Writer};
+    use whence_journal::{JournalConfig, Quota, Writer};
 
     const TOO_LARGE: RDKafkaErrorCode = RDKafkaErrorCode::MessageSizeTooLarge;
 
@@ -90,8 +90,11 @@ mod tests {
     #[test]
     fn a_refused_record_that_cannot_be_kept_is_not_passed_over() {
         let dir = tempfile::tempdir().unwrap();
-        let config =
-            JournalConfig { dir: dir.path().to_owned(), segment_bytes: 1 << 16, quota_bytes: 1 << 20 };
+        let config = JournalConfig {
+            dir: dir.path().to_owned(),
+            segment_bytes: 1 << 16,
+            quota: Quota::bytes(1 << 20),
+        };
         let mut writer = Writer::open(config).unwrap();
         for record in [b"first", b"wrong", b"third", b"large"] {
             writer.append(record).unwrap();
@@ -129,8 +132,11 @@ mod tests {
     #[test]
     fn what_is_sent_anew_need_not_be_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let config =
-            JournalConfig { dir: dir.path().to_owned(), segment_bytes: 1 << 16, quota_bytes: 1 << 20 };
+        let config = JournalConfig {
+            dir: dir.path().to_owned(),
+            segment_bytes: 1 << 16,
+            quota: Quota::bytes(1 << 20),
+        };
         Writer::open(config).unwrap().append(b"large").unwrap();
         fs::write(dir.path().join("refused"), "").unwrap();
         let (mut lane, now, mut tickets) = (lane(dir.path()), Instant::now(), Vec::new());
