@@ -36,7 +36,7 @@ pub fn command() -> Command {
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let loaded = load::<UpSettings>(flags)?;
     let (mut settings, effective) = (loaded.settings, loaded.effective);
-    if settings.clickhouse.clickhouse_url.is_none() {
+    if settings.clickhouse.clickhouse_url.is_empty() {
         // Said before anything else is done.
         engine::library(&settings.engine)?;
     }
