@@ -9,7 +9,7 @@ use clickhouse::error::Error;
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 use tokio::time::timeout;
-use whence_aggregator::servers::{Servers, Trouble};
+use whence_aggregator::servers::{ServerUrl, Servers, Trouble, trouble};
 use whence_clickhouse_embedded::rights::quoted;
 use whence_schemas::sql::{MIGRATIONS, Topology};
 
@@ -41,7 +41,7 @@ impl Need {
                 "ALTER COLUMN",
                 "ALTER INDEX",
                 "ALTER PROJECTION",
-                "ALTER SETTINGS",
+                "ALTER MODIFY SETTING",
                 "ALTER VIEW MODIFY QUERY",
             ],
             Self::Write => &["SELECT", "INSERT", "ALTER UPDATE"],
@@ -106,7 +106,7 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
     let Some((_, client)) = reached.first() else { return findings };
     match topology {
         Topology::Cluster { name } => findings.add(format!("cluster {name}"), cluster(client, name).await),
-        Topology::Single if reached.len() > 1 => findings.add("addresses", same_server(&reached).await),
+        Topology::Single if reached.len() > 1 => findings.add("addresses", same_server(&reached, &servers.login().database).await),
         Topology::Single => {}
     }
     let database = &servers.login().database;
@@ -187,11 +187,15 @@ async fn cluster(client: &Client, name: &str) -> Result<String, Trouble> {
     Err(Trouble { text, is_final: true })
 }
 
-/// Several addresses without a cluster lead to one server: nothing copies between two.
-async fn same_server(reached: &[(&whence_aggregator::servers::ServerUrl, Client)]) -> Result<String, Trouble> {
+/// Several addresses without a cluster lead to one server: nothing copies between two, whose tables have identities of
+/// their own.
+async fn same_server(reached: &[(&ServerUrl, Client)], database: &str) -> Result<String, Trouble> {
+    let sql = format!(
+        "SELECT toString(uuid) FROM system.tables WHERE database = '{database}' AND name = 'whence_migrations'"
+    );
     let mut first = None;
     for (url, client) in reached {
-        let id = one::<String>(client, "SELECT toString(serverUUID())").await?;
+        let id = said(timeout(ANSWER_MAX, client.query(&sql).fetch_optional::<String>()).await)?;
         match &first {
             None => first = Some((url, id)),
             Some((_, known)) if *known == id => {}
@@ -241,7 +245,7 @@ where
 
 fn said<T>(answered: Result<Result<T, Error>, tokio::time::error::Elapsed>) -> Result<T, Trouble> {
     match answered {
-        Ok(answered) => answered.map_err(|error| whence_aggregator::servers::trouble(&error)),
+        Ok(answered) => answered.map_err(|error| trouble(&error)),
         Err(_) => Err(Trouble {
             text: format!("it does not answer within {} s", ANSWER_MAX.as_secs()),
             is_final: false,
