@@ -4,14 +4,13 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
-use rdkafka::TopicPartitionList;
 
 use crate::cluster::Cluster;
-use crate::describe::{DescribeError, Operation, describe_while};
+use crate::describe::{DescribeError, Described, Operation, describe_while, group_operations};
 use crate::trouble::{Heard, Trouble};
 
 /// What clients will need.
@@ -44,84 +43,124 @@ impl ClientContext for Listening {
 
 impl ConsumerContext for Listening {}
 
+/// A client that asks, and hears what stands in the way of an answer.
+pub struct Listener {
+    consumer: BaseConsumer<Listening>,
+    brokers: String,
+}
+
+impl Listener {
+    /// A client of this cluster.
+    ///
+    /// # Errors
+    /// librdkafka does not accept its properties.
+    pub fn new(cluster: &Cluster) -> Result<Listener, KafkaError> {
+        Listener::of_group(cluster, "whence")
+    }
+
+    fn of_group(cluster: &Cluster, group: &str) -> Result<Listener, KafkaError> {
+        // Never joined: librdkafka wants a name to ask for what a group has committed.
+        let own = [("group.id", group), ("enable.auto.commit", "false")];
+        let consumer =
+            BaseConsumer::from_config_and_context(&cluster.client(&[], &own), Listening::default())?;
+        Ok(Listener { consumer, brokers: cluster.brokers.clone() })
+    }
+
+    /// Asks for a topic. Blocks until it is answered, something is heard that waiting does not mend, or `patience` is
+    /// over.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn describe(&self, topic: &str, patience: Duration) -> Result<Described, AskError> {
+        let heard = &self.consumer.context().0;
+        let is_enough = || {
+            // Serves the callbacks.
+            let _ = self.consumer.poll(Duration::ZERO);
+            heard.last().is_some_and(|trouble| !trouble.may_heal)
+        };
+        // SAFETY: the consumer outlives the call.
+        let described =
+            unsafe { describe_while(self.consumer.client().native_ptr(), topic, patience, is_enough) };
+        match described {
+            Err(DescribeError::NoAnswer(_)) => Err(AskError::Silence(self.silence(patience))),
+            answered => {
+                heard.worked();
+                answered.map_err(AskError::Topic)
+            }
+        }
+    }
+
+    fn silence(&self, patience: Duration) -> Trouble {
+        self.consumer.context().0.last().unwrap_or_else(|| {
+            Trouble::passing(format!("no broker of {} has answered within {patience:?}", self.brokers))
+        })
+    }
+}
+
+/// Why a topic is not described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// Nobody answered, for this reason as far as it was heard.
+    Silence(Trouble),
+    /// What was answered.
+    Topic(DescribeError),
+}
+
+impl AskError {
+    /// What to say of it.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            AskError::Silence(trouble) => trouble.clone(),
+            AskError::Topic(error) => error.trouble(),
+        }
+    }
+}
+
 /// Tries all of it, for `patience` at most in each of up to three steps. Blocks. What is wrong; empty: nothing.
 #[must_use]
 pub fn attempt(cluster: &Cluster, needs: &Needs, patience: Duration) -> Vec<Trouble> {
-    let group = needs.group.as_deref().unwrap_or("whence");
-    let own = [("group.id", group), ("enable.auto.commit", "false")];
-    let consumer = match consumer(&cluster.client(&[], &own)) {
-        Ok(consumer) => consumer,
+    let listener = match Listener::of_group(cluster, needs.group.as_deref().unwrap_or("whence")) {
+        Ok(listener) => listener,
         Err(error) => return vec![Trouble::lasting(cluster.said(&error))],
     };
     let mut troubles = Vec::new();
     for (topic, operations) in &needs.topics {
-        match try_topic(&consumer, topic, operations, patience) {
-            Ok(missing) => troubles.extend(missing),
-            Err(DescribeError::NotThere(_)) if needs.makes_topics => {}
-            // Nobody answers: nothing else would be answered either.
-            Err(DescribeError::NoAnswer(_)) => {
-                let silent = || {
-                    let brokers = &cluster.brokers;
-                    Trouble::passing(format!("no broker of {brokers} has answered within {patience:?}"))
-                };
-                return vec![consumer.context().0.last().unwrap_or_else(silent)];
-            }
-            Err(error) => troubles.push(error.trouble()),
+        match listener.describe(topic, patience) {
+            Ok(described) => troubles.extend(missing(topic, operations, &described)),
+            Err(AskError::Topic(DescribeError::NotThere(_))) if needs.makes_topics => {}
+            // Nothing else would be answered either.
+            Err(AskError::Silence(trouble)) => return vec![trouble],
+            Err(AskError::Topic(error)) => troubles.push(error.trouble()),
         }
     }
-    if let (Some(group), Some((topic, _))) = (&needs.group, needs.topics.first()) {
-        troubles.extend(try_group(&consumer, group, topic, patience));
-    }
-    if let Some(id) = &needs.transactional_id {
-        troubles.extend(try_transactions(cluster, id, patience));
-    }
+    troubles.extend(needs.group.iter().filter_map(|group| try_group(&listener, group, patience)));
+    troubles.extend(needs.transactional_id.iter().filter_map(|id| try_transactions(cluster, id, patience)));
     troubles
 }
 
-fn consumer(config: &ClientConfig) -> Result<BaseConsumer<Listening>, KafkaError> {
-    BaseConsumer::from_config_and_context(config, Listening::default())
-}
-
-fn try_topic(
-    consumer: &BaseConsumer<Listening>,
-    topic: &str,
-    operations: &[Operation],
-    patience: Duration,
-) -> Result<Vec<Trouble>, DescribeError> {
-    let heard = &consumer.context().0;
-    let is_enough = || {
-        // Serves the callbacks.
-        let _ = consumer.poll(Duration::ZERO);
-        heard.last().is_some_and(|trouble| !trouble.may_heal)
-    };
-    // SAFETY: the consumer outlives the call.
-    let described = unsafe { describe_while(consumer.client().native_ptr(), topic, patience, is_enough) }?;
-    heard.clear();
+fn missing(topic: &str, operations: &[Operation], described: &Described) -> Vec<Trouble> {
     let missing = operations.iter().filter(|operation| !described.allowed.contains(operation));
-    let missing = missing.map(|operation| {
+    let told = missing.map(|operation| {
         let word = operation.word();
         Trouble::lasting(format!("the user may not use the topic {topic}, an ACL is missing: {word} on it"))
     });
-    Ok(missing.collect())
+    told.collect()
 }
 
-/// What the group has committed may be seen by whoever may see the group; to join it more is needed, and to join is to
-/// take partitions away from others: so far the group alone is asked.
-fn try_group(
-    consumer: &BaseConsumer<Listening>,
-    group: &str,
-    topic: &str,
-    patience: Duration,
-) -> Option<Trouble> {
-    let mut list = TopicPartitionList::new();
-    list.add_partition(topic, 0);
-    let error = consumer.committed_offsets(list, patience).err()?;
-    Some(match error.rdkafka_error_code() {
-        Some(RDKafkaErrorCode::GroupAuthorizationFailed) => Trouble::lasting(format!(
+fn try_group(listener: &Listener, group: &str, patience: Duration) -> Option<Trouble> {
+    // SAFETY: the consumer outlives the call.
+    let allowed = unsafe { group_operations(listener.consumer.client().native_ptr(), group, patience) };
+    match allowed {
+        Ok(allowed) if allowed.contains(&Operation::Read) => None,
+        Ok(_) => Some(Trouble::lasting(format!(
             "the user may not use the consumer group {group}, an ACL is missing: Read on it"
-        )),
-        _ => Trouble::passing(format!("the consumer group {group} does not answer: {error}")),
-    })
+        ))),
+        Err(Some(said)) => {
+            Some(Trouble::passing(format!("the consumer group {group} can't be described: {said}")))
+        }
+        Err(None) => Some(listener.silence(patience)),
+    }
 }
 
 fn try_transactions(cluster: &Cluster, id: &str, patience: Duration) -> Option<Trouble> {

@@ -45,7 +45,11 @@ impl Cluster {
         // A broker that comes back is noticed within seconds, not after the default's ten.
         client.set("reconnect.backoff.ms", "100").set("reconnect.backoff.max.ms", "2000");
         for (name, value) in defaults {
-            debug_assert_eq!(class(name), Some(Class::Free), "{name}: what an operator can't change is whence's own");
+            debug_assert_eq!(
+                class(name),
+                Some(Class::Free),
+                "{name}: what an operator can't change is whence's own"
+            );
             client.set(*name, *value);
         }
         for (name, value) in &self.properties {
@@ -71,14 +75,17 @@ impl Cluster {
             KafkaError::ClientCreation(said) => said.clone(),
             other => other.to_string(),
         };
-        let quoted = self.properties.iter().filter(|(name, value)| value.len() >= QUOTED_MIN && is_secret(name));
+        let quoted =
+            self.properties.iter().filter(|(name, value)| value.len() >= QUOTED_MIN && is_secret(name));
         quoted.fold(said.trim_end().to_owned(), |said, (_, value)| said.replace(value.as_str(), "…"))
     }
 }
 
 /// Whether a property's value is one that only its owner may know.
 fn is_secret(name: &str) -> bool {
-    ["password", "secret", "passphrase", ".pem", "sasl.oauthbearer.config"].iter().any(|part| name.contains(part))
+    ["password", "secret", "passphrase", ".pem", "sasl.oauthbearer.config"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 /// Values may be secrets: only the properties' names are shown.

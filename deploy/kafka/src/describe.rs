@@ -1,10 +1,15 @@
 //! Asks brokers about a topic: rdkafka's safe interface has no call for its id nor for what the user may do.
 
-use std::ffi::{CStr, CString, c_char};
-use std::time::{Duration, Instant};
+mod ask;
+
+use std::ffi::CString;
+use std::time::Duration;
 
 use rdkafka_sys as sys;
+use sys::rd_kafka_resp_err_t as Code;
 use uuid::Uuid;
+
+use ask::{Unanswered, ask, owned};
 
 use crate::trouble::Trouble;
 
@@ -84,6 +89,20 @@ pub enum DescribeError {
 }
 
 impl DescribeError {
+    fn of(topic: &str, unanswered: Unanswered) -> DescribeError {
+        let topic = topic.to_owned();
+        match unanswered {
+            Unanswered::Silence => DescribeError::NoAnswer(topic),
+            Unanswered::Error(Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART, _) => {
+                DescribeError::NotThere(topic)
+            }
+            Unanswered::Error(Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, _) => {
+                DescribeError::Denied(topic)
+            }
+            Unanswered::Error(_, text) => DescribeError::Refused { topic, text },
+        }
+    }
+
     /// What to say of it.
     #[must_use]
     pub fn trouble(&self) -> Trouble {
@@ -91,24 +110,6 @@ impl DescribeError {
         Trouble { text: self.to_string(), may_heal }
     }
 }
-
-/// Frees what librdkafka made when it goes out of scope.
-struct Owned<T>(*mut T, unsafe extern "C" fn(*mut T));
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        // SAFETY: the pointer came from librdkafka's constructor that this destructor belongs to, is not
-        // null (checked where it was made) and is freed only here.
-        unsafe { (self.1)(self.0) }
-    }
-}
-
-fn owned<T>(pointer: *mut T, free: unsafe extern "C" fn(*mut T)) -> Option<Owned<T>> {
-    (!pointer.is_null()).then_some(Owned(pointer, free))
-}
-
-/// Between looks for an answer while the caller wants to hear what else its client says.
-const STEP: Duration = Duration::from_millis(50);
 
 /// Asks for the topic through this live client, until `timeout` is over or `is_enough` says that it is, which is asked
 /// every 50 ms. Blocks.
@@ -122,33 +123,25 @@ pub unsafe fn describe_while(
     client: *mut sys::rd_kafka_t,
     topic: &str,
     timeout: Duration,
-    mut is_enough: impl FnMut() -> bool,
+    is_enough: impl FnMut() -> bool,
 ) -> Result<Described, DescribeError> {
-    let no_answer = || DescribeError::NoAnswer(topic.to_owned());
-    let name = CString::new(topic).map_err(|_| no_answer())?;
-    let deadline = Instant::now() + timeout;
-    // SAFETY: `client` is valid by the caller's promise; every pointer made here is checked, owned and outlives its use;
-    // results are read while their event is alive.
+    let error = |unanswered| DescribeError::of(topic, unanswered);
+    let name = CString::new(topic).map_err(|_| DescribeError::NoAnswer(topic.to_owned()))?;
+    // SAFETY: `client` is valid by the caller's promise; the names outlive the call, which copies them, and are freed
+    // once; the answer is read while its event is alive.
     unsafe {
-        let queue = owned(sys::rd_kafka_queue_new(client), sys::rd_kafka_queue_destroy).ok_or_else(no_answer)?;
         let mut names = [name.as_ptr()];
         let topics = owned(
             sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len()),
             sys::rd_kafka_TopicCollection_destroy,
         )
-        .ok_or_else(no_answer)?;
-        let options = options(client, timeout).ok_or_else(no_answer)?;
-        sys::rd_kafka_DescribeTopics(client, topics.0, options.0, queue.0);
-        let event = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let step = i32::try_from(left.min(STEP).as_millis()).unwrap_or(i32::MAX);
-            match owned(sys::rd_kafka_queue_poll(queue.0, step), sys::rd_kafka_event_destroy) {
-                Some(event) => break event,
-                None if left.is_zero() || is_enough() => return Err(no_answer()),
-                None => {}
-            }
-        };
-        read(event.0, topic)
+        .ok_or_else(|| error(Unanswered::Silence))?;
+        let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let event = ask(client, operation, timeout, is_enough, |options, queue| {
+            sys::rd_kafka_DescribeTopics(client, topics.0, options, queue);
+        });
+        let event = event.map_err(error)?;
+        known(read(event.0).map_err(error)?, topic)
     }
 }
 
@@ -169,59 +162,21 @@ pub unsafe fn describe(
 }
 
 /// # Safety
-/// `client` must be valid.
-unsafe fn options(
-    client: *mut sys::rd_kafka_t,
-    timeout: Duration,
-) -> Option<Owned<sys::rd_kafka_AdminOptions_t>> {
-    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).max(1);
-    // SAFETY: the options are checked, and used before they are freed; with a length of 0 nothing is written.
-    unsafe {
-        let made = sys::rd_kafka_AdminOptions_new(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS);
-        let options = owned(made, sys::rd_kafka_AdminOptions_destroy)?;
-        let mut said = [0 as c_char; 1];
-        sys::rd_kafka_AdminOptions_set_request_timeout(options.0, timeout_ms, said.as_mut_ptr(), said.len());
-        let error = sys::rd_kafka_AdminOptions_set_include_authorized_operations(options.0, 1);
-        drop(owned(error, sys::rd_kafka_error_destroy));
-        Some(options)
-    }
-}
-
-/// # Safety
-/// `event` must be alive and an answer to DescribeTopics with this one topic.
-unsafe fn read(event: *mut sys::rd_kafka_event_t, topic: &str) -> Result<Described, DescribeError> {
-    use sys::rd_kafka_resp_err_t as Code;
-    let no_answer = || DescribeError::NoAnswer(topic.to_owned());
-    let refused = |code: Code, text: *const c_char| match code {
-        Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART => DescribeError::NotThere(topic.to_owned()),
-        Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => DescribeError::Denied(topic.to_owned()),
-        Code::RD_KAFKA_RESP_ERR__TIMED_OUT => DescribeError::NoAnswer(topic.to_owned()),
-        _ => {
-            // SAFETY: librdkafka's strings end with a zero and live as long as their event.
-            let text = (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned());
-            DescribeError::Refused { topic: topic.to_owned(), text: text.unwrap_or_else(|| "unknown".into()) }
-        }
-    };
+/// `event` must be alive and an answer to DescribeTopics with one topic.
+unsafe fn read(event: *mut sys::rd_kafka_event_t) -> Result<Described, Unanswered> {
     // SAFETY: by the caller's promise; what is read is checked for null.
     unsafe {
-        let code = sys::rd_kafka_event_error(event);
-        if code != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(refused(code, sys::rd_kafka_event_error_string(event)));
-        }
         let result = sys::rd_kafka_event_DescribeTopics_result(event);
         if result.is_null() {
-            return Err(no_answer());
+            return Err(Unanswered::Silence);
         }
         let mut count = 0;
         let described = sys::rd_kafka_DescribeTopics_result_topics(result, &mut count);
         if count == 0 || described.is_null() {
-            return Err(no_answer());
+            return Err(Unanswered::Silence);
         }
         let description = *described;
-        let error = sys::rd_kafka_TopicDescription_error(description);
-        if !error.is_null() && sys::rd_kafka_error_code(error) != Code::RD_KAFKA_RESP_ERR_NO_ERROR {
-            return Err(refused(sys::rd_kafka_error_code(error), sys::rd_kafka_error_string(error)));
-        }
+        refused(sys::rd_kafka_TopicDescription_error(description))?;
         let id = sys::rd_kafka_TopicDescription_topic_id(description);
         let id = if id.is_null() {
             Uuid::nil()
@@ -230,7 +185,7 @@ unsafe fn read(event: *mut sys::rd_kafka_event_t, topic: &str) -> Result<Describ
             let low = sys::rd_kafka_Uuid_least_significant_bits(id) as u64;
             Uuid::from_u64_pair(high, low)
         };
-        let (mut partitions, mut operations) = (0, 0);
+        let mut partitions = 0;
         let infos = sys::rd_kafka_TopicDescription_partitions(description, &mut partitions);
         let copies = (0..if infos.is_null() { 0 } else { partitions }).map(|index| {
             let mut copies = 0;
@@ -238,12 +193,90 @@ unsafe fn read(event: *mut sys::rd_kafka_event_t, topic: &str) -> Result<Describ
             copies
         });
         let copies = copies.min().unwrap_or(0);
-        let allowed = sys::rd_kafka_TopicDescription_authorized_operations(description, &mut operations);
-        let allowed = (0..if allowed.is_null() { 0 } else { operations })
-            .filter_map(|index| Operation::of(*allowed.add(index)))
-            .collect();
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        known(Described { id, partitions: count(partitions), copies: count(copies), allowed }, topic)
+        let mut count = 0;
+        let allowed = sys::rd_kafka_TopicDescription_authorized_operations(description, &mut count);
+        let narrow = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Ok(Described {
+            id,
+            partitions: narrow(partitions),
+            copies: narrow(copies),
+            allowed: operations(allowed, count),
+        })
+    }
+}
+
+/// # Safety
+/// `error` must be alive, or null.
+unsafe fn refused(error: *const sys::rd_kafka_error_t) -> Result<(), Unanswered> {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        if error.is_null() || sys::rd_kafka_error_code(error) == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Ok(());
+        }
+        Err(ask::refusal(sys::rd_kafka_error_code(error), ask::text(sys::rd_kafka_error_string(error))))
+    }
+}
+
+/// # Safety
+/// So many operations must be there, or the pointer be null.
+unsafe fn operations(allowed: *const sys::rd_kafka_AclOperation_t, count: usize) -> Vec<Operation> {
+    let count = if allowed.is_null() { 0 } else { count };
+    // SAFETY: by the caller's promise.
+    (0..count).filter_map(|index| Operation::of(unsafe { *allowed.add(index) })).collect()
+}
+
+/// What this user may do with a consumer group, which need not be there. Waits as [`describe_while`] does.
+///
+/// # Safety
+/// As [`describe_while`].
+///
+/// # Errors
+/// `None`: nobody answered in time; else what was answered.
+pub unsafe fn group_operations(
+    client: *mut sys::rd_kafka_t,
+    group: &str,
+    timeout: Duration,
+) -> Result<Vec<Operation>, Option<String>> {
+    let name = CString::new(group).map_err(|_| None)?;
+    let read = |event: *mut sys::rd_kafka_event_t| {
+        // SAFETY: the event is alive and an answer to DescribeConsumerGroups; what is read is checked for null.
+        unsafe {
+            let result = sys::rd_kafka_event_DescribeConsumerGroups_result(event);
+            if result.is_null() {
+                return Err(Unanswered::Silence);
+            }
+            let mut count = 0;
+            let groups = sys::rd_kafka_DescribeConsumerGroups_result_groups(result, &mut count);
+            if count == 0 || groups.is_null() {
+                return Err(Unanswered::Silence);
+            }
+            let description = *groups;
+            refused(sys::rd_kafka_ConsumerGroupDescription_error(description))?;
+            let mut count = 0;
+            let allowed =
+                sys::rd_kafka_ConsumerGroupDescription_authorized_operations(description, &mut count);
+            Ok(operations(allowed, count))
+        }
+    };
+    let mut names = [name.as_ptr()];
+    let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
+    // SAFETY: `client` is valid by the caller's promise; the name outlives the call, which copies it.
+    let answer = unsafe {
+        ask(
+            client,
+            operation,
+            timeout,
+            || false,
+            |options, queue| {
+                sys::rd_kafka_DescribeConsumerGroups(client, names.as_mut_ptr(), names.len(), options, queue);
+            },
+        )
+    };
+    match answer.and_then(|event| read(event.0)) {
+        Ok(allowed) => Ok(allowed),
+        Err(Unanswered::Error(Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, _)) => Ok(Vec::new()),
+        Err(Unanswered::Error(_, text)) => Err(Some(text)),
+        Err(Unanswered::Silence) => Err(None),
     }
 }
 
@@ -261,7 +294,10 @@ mod tests {
         let of = |id| Described { id, partitions: 1, copies: 1, allowed: Vec::new() };
         assert!(known(of(Uuid::from_u128(1)), "t").is_ok());
         let refused = known(of(Uuid::nil()), "t").unwrap_err();
-        assert_eq!(refused.to_string(), "the brokers give the topic t no id: whence needs Kafka 2.8 or newer");
+        assert_eq!(
+            refused.to_string(),
+            "the brokers give the topic t no id: whence needs Kafka 2.8 or newer"
+        );
         assert!(!refused.trouble().may_heal);
     }
 }

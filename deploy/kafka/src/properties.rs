@@ -36,7 +36,8 @@ const QUEUE: &str = "set ship-records-max and ship-bytes-max";
 const SESSION: &str = "set kafka-session-timeout";
 const CODE: &str = "it takes a function or an object, not a text";
 const VERSIONS: &str = "brokers tell their versions themselves";
-const NO_KERBEROS: &str = "this build has no Kerberos; it has PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER";
+const NO_KERBEROS: &str =
+    "this build has no Kerberos; it has PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 and OAUTHBEARER";
 
 /// Every property that librdkafka 2.12 knows, hidden ones that do harm included.
 const CLASSES: &[(&str, Class)] = &[
@@ -84,7 +85,10 @@ const CLASSES: &[(&str, Class)] = &[
     ("enable.metrics.push", Free),
     ("enable.partition.eof", Owned("the registry is read by it, and nothing else")),
     ("enable.random.seed", Free),
-    ("enable.sasl.oauthbearer.unsecure.jwt", Owned("set sasl.oauthbearer.method=oidc: tokens are signed, and renewed")),
+    (
+        "enable.sasl.oauthbearer.unsecure.jwt",
+        Owned("set sasl.oauthbearer.method=oidc: tokens are signed, and renewed"),
+    ),
     ("enable.sparse.connections", Owned("the registry's writes wait for it")),
     ("enable.ssl.certificate.verification", Free),
     ("enabled_events", Owned("whence takes the events that it needs")),
@@ -349,7 +353,10 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_property_is_told_by_its_number_and_a_name_that_comes_twice() {
-        assert_eq!(parse("\n# a\nacks = 1 \n x = a=b").unwrap(), [("acks", "1"), ("x", "a=b")].map(|(a, b)| (a.into(), b.into())));
+        assert_eq!(
+            parse("\n# a\nacks = 1 \n x = a=b").unwrap(),
+            [("acks", "1"), ("x", "a=b")].map(|(a, b)| (a.into(), b.into()))
+        );
         let wrong = parse("a=1\nsecret\na=2\n=3").unwrap_err();
         assert_eq!(wrong, ["line 2 must be `name=value`", "a is given twice", "line 4 must be `name=value`"]);
     }

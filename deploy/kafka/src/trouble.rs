@@ -39,7 +39,9 @@ impl Trouble {
         let has = |words: &str| reason.to_ascii_lowercase().contains(words);
         match code {
             Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
-                if has("mechanism") && (has("unsupported") || has("not enabled") || has("supported mechanisms")) {
+                if has("mechanism")
+                    && (has("unsupported") || has("not enabled") || has("supported mechanisms"))
+                {
                     return Trouble::lasting(format!("kafka does not know this sasl.mechanism: {reason}"));
                 }
                 // A broker that restarts, or has not read its users yet, cuts the handshake off.
@@ -114,46 +116,100 @@ fn tidy(reason: &str) -> String {
     said
 }
 
-/// The trouble of a client's connections as its callbacks last told it, for others to see.
+/// What stands between a client and its brokers, as its callbacks last told it, for others to see.
 #[derive(Clone, Debug, Default)]
-pub struct Heard(Arc<Mutex<Option<Trouble>>>);
+pub struct Heard(Arc<Mutex<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Of its connections: over once a broker answers.
+    connections: Option<Trouble>,
+    /// Of what it asks for: over once it is given.
+    work: Option<Trouble>,
+}
 
 impl Heard {
-    fn lock(&self) -> MutexGuard<'_, Option<Trouble>> {
+    fn lock(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a client's `error` callback was given. That all brokers are down is only a sum: what it is made of says more.
+    /// What a client's `error` callback was given.
     pub fn error(&self, error: &KafkaError, reason: &str) {
-        let Some(trouble) = Trouble::of(error, reason) else { return };
-        let mut last = self.lock();
-        let is_sum = error.rdkafka_error_code() == Some(Code::AllBrokersDown);
-        // A connection that could not be made says nothing of what has been said before about its password.
+        if let Some(code) = error.rdkafka_error_code() {
+            self.code(code, reason);
+        }
+    }
+
+    /// The same by its code.
+    pub fn code(&self, code: Code, reason: &str) {
+        let trouble = Trouble::of_code(code, reason);
+        if is_of_work(code) {
+            self.lock().work = Some(trouble);
+            return;
+        }
+        let last = &mut self.lock().connections;
+        // That all brokers are down is a sum: what it is made of says more.
+        let is_sum = code == Code::AllBrokersDown && last.is_some();
+        // A connection that could not be made says nothing of what has been said before about a password.
         let is_weaker = trouble.may_heal && last.as_ref().is_some_and(|last| !last.may_heal);
-        if !(is_sum && last.is_some() || is_weaker) {
+        if !is_sum && !is_weaker {
             *last = Some(trouble);
         }
     }
 
-    /// What a client's `stats` callback was given: how many brokers answer. Some: there is no trouble any more.
+    /// What a client's `stats` callback was given: how many brokers answer.
     pub fn statistics(&self, statistics: &Statistics) -> usize {
         let up = brokers_up(statistics);
         if up > 0 {
-            self.clear();
+            self.connected();
         }
         up
     }
 
-    /// Something was answered.
-    pub fn clear(&self) {
-        *self.lock() = None;
+    /// A broker answers.
+    pub fn connected(&self) {
+        self.lock().connections = None;
     }
 
-    /// The trouble now, if there is one.
+    /// What was asked for is not given.
+    pub fn stuck(&self, trouble: Trouble) {
+        self.lock().work = Some(trouble);
+    }
+
+    /// What was asked for was given.
+    pub fn worked(&self) {
+        *self.lock() = Told::default();
+    }
+
+    /// The trouble now, if there is one: that of the connections first.
     #[must_use]
     pub fn last(&self) -> Option<Trouble> {
-        self.lock().clone()
+        let told = self.lock();
+        told.connections.clone().or_else(|| told.work.clone())
     }
+
+    /// The trouble of what is asked for.
+    #[must_use]
+    pub fn work(&self) -> Option<Trouble> {
+        self.lock().work.clone()
+    }
+}
+
+fn is_of_work(code: Code) -> bool {
+    use Code::{
+        ClusterAuthorizationFailed, GroupAuthorizationFailed, TopicAuthorizationFailed,
+        TransactionalIdAuthorizationFailed, UnknownPartition, UnknownTopic, UnknownTopicOrPartition,
+    };
+    matches!(
+        code,
+        TopicAuthorizationFailed
+            | GroupAuthorizationFailed
+            | ClusterAuthorizationFailed
+            | TransactionalIdAuthorizationFailed
+            | UnknownTopic
+            | UnknownTopicOrPartition
+            | UnknownPartition
+    )
 }
 
 /// Brokers that this client is connected with. Those that it was told to begin with and the coordinator of its group

@@ -33,7 +33,9 @@ fn mistake(name: &str, value: &str) -> String {
 fn tls_sasl_and_every_compression_are_built_in() {
     let features = ClientConfig::new().create_native_config().unwrap().get("builtin.features").unwrap();
     let features: Vec<&str> = features.split(',').map(str::trim).collect();
-    for feature in ["ssl", "sasl_plain", "sasl_scram", "sasl_oauthbearer", "oidc", "gzip", "snappy", "lz4", "zstd"] {
+    for feature in
+        ["ssl", "sasl_plain", "sasl_scram", "sasl_oauthbearer", "oidc", "gzip", "snappy", "lz4", "zstd"]
+    {
         assert!(features.contains(&feature), "{feature} is not among {features:?}");
     }
 }
@@ -51,7 +53,9 @@ fn what_is_whences_own_is_refused_by_name_whatever_its_value() {
     for name in listed() {
         let said = mistake(&name, "1");
         match class(&name).unwrap() {
-            Class::Owned(why) => assert_eq!(said, format!("{name} is whence's own and can't be given: {why}")),
+            Class::Owned(why) => {
+                assert_eq!(said, format!("{name} is whence's own and can't be given: {why}"))
+            }
             Class::Lacking(what) => assert_eq!(said, format!("{name} can't be used: {what}")),
             Class::Free | Class::AtLeast(_) => assert!(!said.contains("whence's own and"), "{said}"),
         }
@@ -86,7 +90,11 @@ fn what_is_wrong_is_told_by_name_and_never_by_value() {
         ("security.protocol", secret, "security.protocol does not take this value"),
         ("socket.timeout.ms", secret, "socket.timeout.ms does not take this value"),
         ("socket.timeout.ms", "1", "socket.timeout.ms: its value is outside allowed range 10..300000"),
-        ("message.max.bytes", "5000", "message.max.bytes must be 1000000 or more: whence's own records would be refused"),
+        (
+            "message.max.bytes",
+            "5000",
+            "message.max.bytes must be 1000000 or more: whence's own records would be refused",
+        ),
         ("sasl.mechanism", "GSSAPI", "sasl.mechanism can't be GSSAPI: this build has no Kerberos"),
         ("ssl.truststore.location", secret, "ssl.truststore.location: Java TrustStores are not supported"),
         ("sasl.jaas.config", secret, "sasl.jaas.config: Java JAAS configuration is not supported"),

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::parts::accounts::{self, Login};
 use crate::parts::console::{Console, Keys};
 use crate::parts::registry::Opened;
-use crate::parts::store;
+use crate::parts::{kafka, store};
 use crate::process::{self, Process, Role};
 use crate::settings::{ConsoleRoleSettings, load};
 
@@ -45,6 +45,7 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     let url = accounts::bare(given);
     process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
     let client = store::client(&url, &Login::given(&settings.account, Some(given)));
+    kafka::judge(&settings.kafka, kafka::CONSOLE, &process);
     let registry = Opened::kafka(cluster, &process).await?;
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);
