@@ -69,6 +69,9 @@ pub enum Failure {
     /// librdkafka does not accept its properties.
     #[error("the settings of the kafka client are not valid")]
     Kafka(#[from] rdkafka::error::KafkaError),
+    /// Kafka has not what the role needs, and waiting does not mend it.
+    #[error("kafka: {0}")]
+    Brokers(String),
     /// The edge did not start.
     #[error("cannot start the edge")]
     Edge(#[from] EdgeError),

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::parts::accounts;
 use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::contact::Need;
+use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
 use crate::parts::{dimensions, kafka, outbound, store};
 use crate::process::{self, Process, Role};
@@ -51,7 +52,10 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     process.book.note(|addresses| addresses.clickhouse = Some(store::shown(&servers)))?;
     let health = process.health.clone();
     let followers = CancellationToken::new();
-    tokio::spawn(kafka::watch(&cluster, health.component("aggregator.kafka"), followers.clone())?);
+    let group = settings.kafka.group(&cluster);
+    kafka::judge(&settings.kafka, kafka::AGGREGATE, &process);
+    let shown = Shown::new(health.component(kafka::GROUP), &process);
+    tokio::spawn(kafka::watch(&cluster, group.heard.clone(), shown, followers.clone())?);
     // Followed from the start: names are there when the tables are.
     let registry = Opened::kafka(cluster.clone(), &process).await?;
     let following = Arc::clone(registry.registry.shared());
@@ -83,7 +87,7 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(secrets.keys),
         };
-        aggregation = Some(Aggregation::over_kafka(settings.kafka.group(&cluster), &tools));
+        aggregation = Some(Aggregation::over_kafka(group, &tools));
         process.announce().await?;
         stop.cancelled().await;
     }

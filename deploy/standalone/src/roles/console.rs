@@ -14,7 +14,7 @@ use crate::parts::accounts;
 use crate::parts::console::{Console, Keys};
 use crate::parts::contact::Need;
 use crate::parts::registry::Opened;
-use crate::parts::store;
+use crate::parts::{kafka, store};
 use crate::process::{self, Process, Role};
 use crate::settings::{ConsoleRoleSettings, load};
 
@@ -48,6 +48,7 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     process.book.note(|addresses| addresses.clickhouse = Some(store::shown(&servers)))?;
     store::refuse_what_lasts(&servers, &settings.clickhouse.topology(), Need::Read).await?;
     let client = servers.any();
+    kafka::judge(&settings.kafka, kafka::CONSOLE, &process);
     let registry = Opened::kafka(cluster, &process).await?;
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);

@@ -12,8 +12,8 @@ use whence_aggregator::servers::Servers;
 use whence_clickhouse_embedded::supervise::Supervisor;
 use whence_ingest::api::{AdminKey, KeyUses};
 use whence_ingest::registry::Registry;
-use whence_ingest::topics::Cluster;
 use whence_ingest::webhooks::NamedSecrets;
+use whence_kafka::Cluster;
 use whence_runtime::settings::Effective;
 use whence_runtime::shares::Callers;
 use whence_runtime::shutdown::Shutdown;
@@ -25,6 +25,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::console::{Console, Keys};
 use crate::parts::contact::Need;
 use crate::parts::journals::{self, Journal};
+use crate::parts::kafka::Shown;
 use crate::parts::shipper::{self, Shipper};
 use crate::parts::{dimensions, engine, kafka, outbound, store};
 use crate::process::Process;
@@ -132,7 +133,12 @@ impl Facts {
             keys: Arc::new(around.secrets.keys.clone()),
         };
         self.aggregation = Some(match &cluster {
-            Some(cluster) => Aggregation::over_kafka(settings.kafka.group(cluster), &tools),
+            Some(cluster) => {
+                let group = settings.kafka.group(cluster);
+                let shown = Shown::new(process.health.component(kafka::GROUP), process);
+                tokio::spawn(kafka::watch(cluster, group.heard.clone(), shown, self.followers.clone())?);
+                Aggregation::over_kafka(group, &tools)
+            }
             None => Aggregation::over_journals(journals, grace, around.outbox, &tools),
         });
         Ok(())
@@ -180,7 +186,7 @@ async fn ship(
     let component = process.health.component(shipper::COMPONENT);
     kafka::ensure_until_done(cluster, &settings.topics.plan(), &component).await;
     let config = settings.ship.config(cluster.clone(), &settings.journals);
-    *slot = Some(Shipper::start(config, journals.to_vec(), &process.health)?);
+    *slot = Some(Shipper::start(config, journals.to_vec(), process)?);
     Ok(())
 }
 
