@@ -100,6 +100,22 @@ pub enum Failure {
     /// There is no engine.
     #[error(transparent)]
     NoEngine(#[from] NoEngine),
+    /// The library is no engine.
+    #[error("clickhouse-engine: {path} is no engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine")]
+    BadEngine {
+        /// The library.
+        path: PathBuf,
+        /// What the loader said.
+        why: String,
+    },
+    /// What a role needs can't be had.
+    #[error("{} of what {role} needs can't be had:\n  {}", wrong.len(), wrong.join("\n  "))]
+    Unfit {
+        /// The command.
+        role: String,
+        /// What is wrong, a sentence each.
+        wrong: Vec<String>,
+    },
     /// The engine did not start.
     #[error("cannot start the embedded clickhouse")]
     Engine(#[from] SuperviseError),

@@ -50,24 +50,22 @@ pub async fn prepare(
     Ok(ran)
 }
 
-/// The same until it has succeeded. Meanwhile `component` says why it has not.
-pub async fn prepare_until_done(
-    client: &Client,
-    clickhouse: &ClickHouseSettings,
-    database: &str,
-    component: &Component,
-) {
+/// The same until it has succeeded. Meanwhile `component` says what is in the way.
+pub async fn prepare_until_done(servers: &Servers, clickhouse: &ClickHouseSettings, component: &Component) {
+    let (client, database) = (servers.any(), &servers.login().database);
     let mut backoff = BACKOFF_MIN;
     loop {
-        match prepare(client, clickhouse, database).await {
-            Ok(ran) if ran.is_empty() => return,
-            Ok(ran) => return tracing::info!(?ran, "migrations ran"),
-            Err(error) => {
-                let error = chain(&error);
-                tracing::warn!(error, ?backoff, "the tables are not ready");
-                component.not_ready(error);
-            }
-        }
+        let obstacle = contact(servers, &clickhouse.topology(), Need::Migrate).await.obstacle(servers);
+        let why = match obstacle {
+            Some(obstacle) => obstacle.text,
+            None => match prepare(&client, clickhouse, database).await {
+                Ok(ran) if ran.is_empty() => return,
+                Ok(ran) => return tracing::info!(?ran, "migrations ran"),
+                Err(error) => chain(&error),
+            },
+        };
+        tracing::warn!(why, ?backoff, "the tables are not ready");
+        component.not_ready(why);
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }

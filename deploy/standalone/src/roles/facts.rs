@@ -224,7 +224,6 @@ async fn clickhouse(
         // Once: links are answered already, and what turns up later is shown and waited for.
         store::refuse_what_lasts(&servers, &settings.clickhouse.topology(), Need::Migrate).await?;
     }
-    let database = &servers.login().database;
-    store::prepare_until_done(&servers.any(), &settings.clickhouse, database, &component).await;
+    store::prepare_until_done(&servers, &settings.clickhouse, &component).await;
     Ok(Ready { servers, reader })
 }
