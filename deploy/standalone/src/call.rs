@@ -156,7 +156,9 @@ mod tests {
         for base in ["http://127.0.0.1:8080", "https://api.example/whence/", "http://[::1]:1"] {
             at(base).unwrap_or_else(|error| panic!("{base}: {error}"));
         }
-        for base in ["api.example", "ftp://api.example", "http://ann:hunter2@api", "http://a/?x=1", "", "http://"] {
+        for base in
+            ["api.example", "ftp://api.example", "http://ann:hunter2@api", "http://a/?x=1", "", "http://"]
+        {
             let error = at(base).unwrap_err();
             assert!(matches!(error, CallError::Address) && !error.to_string().contains("hunter2"), "{base}");
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use whence_aggregator::clickhouse::migrate::MigrateError;
-use whence_aggregator::servers::Trouble;
+use whence_aggregator::servers::{Trouble, trouble};
 use whence_clickhouse_embedded::ServeError;
 use whence_clickhouse_embedded::library::NoEngine;
 use whence_clickhouse_embedded::passwords::PasswordError;
@@ -101,7 +101,9 @@ pub enum Failure {
     #[error(transparent)]
     NoEngine(#[from] NoEngine),
     /// The library is no engine.
-    #[error("clickhouse-engine: {path} is no engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine")]
+    #[error(
+        "clickhouse-engine: {path} is no engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine"
+    )]
     BadEngine {
         /// The library.
         path: PathBuf,
@@ -135,8 +137,8 @@ pub enum Failure {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// ClickHouse did not answer a question.
-    #[error("clickhouse did not answer")]
-    ClickHouse(#[from] clickhouse::error::Error),
+    #[error("clickhouse did not answer: {0}")]
+    ClickHouse(Trouble),
     /// ClickHouse did not answer a question of the read side.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -189,6 +191,12 @@ pub enum Failure {
     /// The process stopped, but not in order; the log says which stage.
     #[error("the stop was not clean")]
     Unclean,
+}
+
+impl From<clickhouse::error::Error> for Failure {
+    fn from(error: clickhouse::error::Error) -> Self {
+        Self::ClickHouse(trouble(&error))
+    }
 }
 
 /// An error and its causes in one line; a cause that its effect has quoted already is not repeated.

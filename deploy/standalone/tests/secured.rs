@@ -83,9 +83,18 @@ fn everything_works_over_https_with_a_dead_address_before_it() {
     let proxy = store.proxy(own.leaf("localhost"), Some(&own));
     let [certificate, key] = own.identity();
     let url = format!("{},{}", nobody(), proxy.url("localhost"));
-    let mut given: Vec<String> =
-        ["--clickhouse-url", &url, "--clickhouse-ca-file", &own.file(), "--clickhouse-certificate-file",
-         &certificate, "--clickhouse-key-file", &key].map(str::to_owned).into();
+    let mut given: Vec<String> = [
+        "--clickhouse-url",
+        &url,
+        "--clickhouse-ca-file",
+        &own.file(),
+        "--clickhouse-certificate-file",
+        &certificate,
+        "--clickhouse-key-file",
+        &key,
+    ]
+    .map(str::to_owned)
+    .into();
     given.extend(store.owner());
     let given = strs(&given);
     let (done, text) = said(&[&["migrate"], &given[..]].concat());
@@ -97,7 +106,8 @@ fn everything_works_over_https_with_a_dead_address_before_it() {
     for _ in 0..20 {
         up.click("y");
     }
-    let lead = json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "touches": [{ "token": token }] });
+    let lead =
+        json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "touches": [{ "token": token }] });
     up.call("POST", "/v1/events", &lead);
     let count = |sql: &str, wanted| store.engine.until_count(sql, wanted);
     count("SELECT count() FROM clicks", 21);
@@ -133,19 +143,38 @@ fn what_is_wrong_with_a_server_is_said_by_migrate_validate_and_up() {
     let plain = trusted.url("localhost").replace("https", "http");
     let secure = store.bare().replace("http", "https");
     let cases: [(&str, &str, &str, &str, &[&str]); 9] = [
-        ("authority", &strange.url("localhost"), &right, "default", &["unknown issuer", "clickhouse-ca-file"]),
+        (
+            "authority",
+            &strange.url("localhost"),
+            &right,
+            "default",
+            &["unknown issuer", "clickhouse-ca-file"],
+        ),
         ("host", &elsewhere.url("localhost"), &right, "default", &["localhost", "db.example"]),
         ("host", &trusted.url("127.0.0.1"), &right, "default", &["127.0.0.1", "localhost"]),
-        ("client", &wanting.url("localhost"), &right, "default", &["client certificate", "clickhouse-key-file"]),
+        (
+            "client",
+            &wanting.url("localhost"),
+            &right,
+            "default",
+            &["client certificate", "clickhouse-key-file"],
+        ),
         ("no TLS", &secure, &right, "default", &["speaks no TLS", "http://"]),
         ("TLS", &plain, &right, "default", &["https://"]),
-        ("password", &trusted.url("localhost"), &wrong, "default", &["authentication failed", "clickhouse-password"]),
+        (
+            "password",
+            &trusted.url("localhost"),
+            &wrong,
+            "default",
+            &["authentication failed", "clickhouse-password"],
+        ),
         ("right", &trusted.url("localhost"), &reader, "reader", &["lacks", "INSERT", "--grants"]),
         ("expired", &expired.url("localhost"), &right, "default", &["has expired", "renew"]),
     ];
     for (index, (name, url, password, user, words)) in cases.into_iter().enumerate() {
         let ca = own.file();
-        let mut given = vec!["--clickhouse-url", url, "--clickhouse-user", user, "--clickhouse-password-file", password];
+        let mut given =
+            vec!["--clickhouse-url", url, "--clickhouse-user", user, "--clickhouse-password-file", password];
         if url.starts_with("https") {
             given.extend(["--clickhouse-ca-file", &ca]);
         }
@@ -162,7 +191,8 @@ fn what_is_wrong_with_a_server_is_said_by_migrate_validate_and_up() {
             let reason = until("readiness says what clickhouse lacks", || {
                 let (_, readiness) = up.noted_readiness()?;
                 let components = readiness["components"].as_array()?.clone();
-                let clickhouse = components.into_iter().find(|component| component["name"] == "clickhouse")?;
+                let clickhouse =
+                    components.into_iter().find(|component| component["name"] == "clickhouse")?;
                 clickhouse["reason"].as_str().filter(|reason| *reason != "starting").map(str::to_owned)
             });
             assert!(words.iter().all(|word| reason.contains(word)), "{reason}");
@@ -194,10 +224,9 @@ fn a_cluster_of_several_shards_and_an_unknown_one_are_refused_by_name() {
     let url = store.bare();
     let secrets = store.place("secrets.toml");
     assert!(run(&["secrets", "new", &secrets]).status.success());
-    for (cluster, words) in [
-        ("two", ["two has 2 shards", "one shard"]),
-        ("three", ["no cluster of the name three", "one, two"]),
-    ] {
+    for (cluster, words) in
+        [("two", ["two has 2 shards", "one shard"]), ("three", ["no cluster of the name three", "one, two"])]
+    {
         let mut given = vec!["--clickhouse-url", &url, "--clickhouse-cluster", cluster];
         given.extend(strs(&owner));
         let kafka = ["--kafka-brokers", "127.0.0.1:1", "--secrets-file", &secrets];
@@ -276,11 +305,15 @@ fn files_of_certificates_that_cannot_be_used_end_every_command_with_their_name()
         (vec!["--clickhouse-ca-file", &missing], "missing.pem"),
         (vec!["--clickhouse-ca-file", &words], "no certificate"),
         (vec!["--clickhouse-certificate-file", &certificate], "both or neither"),
-        (vec!["--clickhouse-certificate-file", &certificate, "--clickhouse-key-file", &words], "no private key"),
+        (
+            vec!["--clickhouse-certificate-file", &certificate, "--clickhouse-key-file", &words],
+            "no private key",
+        ),
         (vec!["--clickhouse-certificate-file", &certificate, "--clickhouse-key-file", &exposed], "chmod 600"),
     ] {
         for command in [&["migrate"] as &[&str], &["validate", "up"], &["report", "funnel"], &["up"]] {
-            let output = whence().current_dir(dir.path()).args([command, &url, &given[..]].concat()).output().unwrap();
+            let output =
+                whence().current_dir(dir.path()).args([command, &url, &given[..]].concat()).output().unwrap();
             let text = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(1), "{command:?} {given:?}: {text}");
             assert!(text.contains(word) && !text.contains("hunter2"), "{command:?} {given:?}: {text}");

@@ -67,9 +67,13 @@ impl Samples {
             "allowed-hosts" => one("ops.shop.example"),
             "secrets-file" => vec![self.path("secrets.toml")],
             "agents-file" => vec![self.file("agents", "bot\tMybot")],
-            "edge-tls-listen" => [one("127.0.0.1:0"), vec!["--tls-certificates".into(), self.path("certificates")]].concat(),
+            "edge-tls-listen" => {
+                [one("127.0.0.1:0"), vec!["--tls-certificates".into(), self.path("certificates")]].concat()
+            }
             "tls-certificates" => [vec![self.path("certificates")], self.tls()].concat(),
-            "acme-directory" => [one("https://ca.example/directory"), self.tls(), one("--acme-accept-terms")].concat(),
+            "acme-directory" => {
+                [one("https://ca.example/directory"), self.tls(), one("--acme-accept-terms")].concat()
+            }
             "acme-contact" => one("mailto:ops@shop.example"),
             "acme-hosts" => one("go.shop.example"),
             "acme-root-file" => vec![self.authority.file()],
@@ -96,7 +100,9 @@ impl Samples {
             "clickhouse-password-file" | "clickhouse-reader-password-file" => {
                 vec![self.file(flag, "a password of the tests, 0123456789")]
             }
-            "clickhouse-engine" => vec![std::env::var("WHENCE_CLICKHOUSE_ENGINE").expect("the engine is set")],
+            "clickhouse-engine" => {
+                vec![std::env::var("WHENCE_CLICKHOUSE_ENGINE").expect("the engine is set")]
+            }
             "kafka-brokers" => one("127.0.0.1:1"),
             "kafka-prefix" => one("ours."),
             "kafka-properties-file" => vec![self.file("properties", "client.id=tests")],
@@ -145,22 +151,24 @@ fn every_setting_that_is_named_builds_a_role_or_is_taken_by_a_tool() {
     for Setting { flag, default } in settings() {
         let value = default.map_or_else(|| samples.of(&flag), |default| vec![default]);
         let given = [vec![format!("--{flag}")], value].concat();
-        let joined = |mut given: Vec<String>| {
-            // A switch takes its value behind `=`.
-            given[0] = format!("{}={}", given[0], given.remove(1));
-            given
+        // A switch takes its value behind `=`.
+        let joined = |given: Vec<String>| {
+            let first = format!("{}={}", given[0], given[1]);
+            [vec![first], given[2..].to_vec()].concat()
         };
         let role = roles.iter().find(|(_, flags)| flags.contains(&flag));
         if let Some((role, _)) = role {
             let needed = samples.needed(role, &given);
-            let checked = whence().args(["validate", role]).args(joined(given)).args(needed).output().unwrap();
+            let checked =
+                whence().args(["validate", role]).args(joined(given)).args(needed).output().unwrap();
             let text = String::from_utf8(checked.stderr).unwrap();
             assert!(checked.status.success(), "validate {role} --{flag}: {text}");
         } else {
             let tool = TOOLS.iter().find(|tool| flags_of(tool[0]).contains(&flag));
             let tool = tool.unwrap_or_else(|| panic!("--{flag} is of no command that is known here"));
             let mut command = whence();
-            let output = command.current_dir(samples.dir.path()).args(*tool).args(joined(given)).output().unwrap();
+            let output =
+                command.current_dir(samples.dir.path()).args(*tool).args(joined(given)).output().unwrap();
             let text = String::from_utf8(output.stderr).unwrap();
             let is_taken = ["wrong", "unexpected", "invalid value"].iter().all(|word| !text.contains(word));
             assert!(is_taken, "{tool:?} --{flag}: {text}");

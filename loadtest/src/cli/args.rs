@@ -2,7 +2,10 @@
 
 use crate::{
     drive::DriveSettings,
-    oracle::{store::{Roots, StoreAddress}, wait::Patience},
+    oracle::{
+        store::{Roots, StoreAddress},
+        wait::Patience,
+    },
     plan::{arrivals::Rhythm, clicks::ClickMix, stories::StoryMix},
     world::WorldSize,
 };

@@ -73,15 +73,16 @@ impl Findings {
         let count = servers.urls().len();
         let (reached, rest) = self.0.split_at(count.min(self.0.len()));
         let troubles = |findings: &[Finding]| -> Vec<(String, Trouble)> {
-            let wrong = findings.iter().filter_map(|finding| {
-                Some((finding.what.clone(), finding.outcome.as_ref().err()?.clone()))
-            });
+            let wrong = findings
+                .iter()
+                .filter_map(|finding| Some((finding.what.clone(), finding.outcome.as_ref().err()?.clone())));
             wrong.collect()
         };
         let away = troubles(reached);
         if away.len() == count {
             let is_final = away.iter().all(|(_, trouble)| trouble.is_final);
-            let texts: Vec<String> = away.iter().map(|(what, trouble)| format!("{what}: {trouble}")).collect();
+            let texts: Vec<String> =
+                away.iter().map(|(what, trouble)| format!("{what}: {trouble}")).collect();
             return Some(Trouble { text: texts.join("; "), is_final });
         }
         let mut rest = troubles(rest);
@@ -97,7 +98,8 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
     for (index, url) in servers.urls().iter().enumerate() {
         // Whence's own database may not be there yet.
         let client = servers.one(index).with_database("default");
-        let version = one::<String>(&client, "SELECT version()").await.map(|version| format!("ClickHouse {version}"));
+        let version =
+            one::<String>(&client, "SELECT version()").await.map(|version| format!("ClickHouse {version}"));
         if version.is_ok() {
             reached.push((url, client));
         }
@@ -106,7 +108,9 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
     let Some((_, client)) = reached.first() else { return findings };
     match topology {
         Topology::Cluster { name } => findings.add(format!("cluster {name}"), cluster(client, name).await),
-        Topology::Single if reached.len() > 1 => findings.add("addresses", same_server(&reached, &servers.login().database).await),
+        Topology::Single if reached.len() > 1 => {
+            findings.add("addresses", same_server(&reached, &servers.login().database).await)
+        }
         Topology::Single => {}
     }
     let database = &servers.login().database;
@@ -123,7 +127,8 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
             }),
         ),
         (_, Ok(true)) => {
-            findings.add(format!("tables of {database}"), tables(&client.clone().with_database(database)).await);
+            findings
+                .add(format!("tables of {database}"), tables(&client.clone().with_database(database)).await);
         }
     }
     let missing = missing_rights(client, database, need).await;
@@ -174,7 +179,8 @@ async fn cluster(client: &Client, name: &str) -> Result<String, Trouble> {
     let text = match shards {
         1 => return Ok(format!("1 shard, {replicas} replicas")),
         0 => {
-            let known = client.query("SELECT DISTINCT cluster FROM system.clusters ORDER BY cluster LIMIT 20");
+            let known =
+                client.query("SELECT DISTINCT cluster FROM system.clusters ORDER BY cluster LIMIT 20");
             let known = said(timeout(ANSWER_MAX, known.fetch_all::<String>()).await)?;
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             format!("clickhouse-cluster: the server knows no cluster of the name {name} (it knows: {known})")

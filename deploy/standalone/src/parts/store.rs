@@ -6,7 +6,7 @@ use clickhouse::Client;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, set_tables};
-use whence_aggregator::servers::{Login, ServerUrl, Servers};
+use whence_aggregator::servers::{Login, ServerUrl, Servers, describe_metrics};
 use whence_runtime::health::Component;
 use whence_runtime::tls::{self, TlsError};
 use whence_schemas::sql::Topology;
@@ -26,7 +26,11 @@ pub const COMPONENT: &str = "clickhouse";
 ///
 /// # Errors
 /// Files of certificates or keys can't be used.
-pub fn servers(urls: Vec<ServerUrl>, login: Login, settings: &ClickHouseSettings) -> Result<Servers, TlsError> {
+pub fn servers(
+    urls: Vec<ServerUrl>,
+    login: Login,
+    settings: &ClickHouseSettings,
+) -> Result<Servers, TlsError> {
     Ok(Servers::new(urls, login, tls::client(&settings.tls())?))
 }
 
@@ -104,6 +108,7 @@ pub async fn refuse_what_lasts(servers: &Servers, topology: &Topology, need: Nee
 
 /// Keeps `component` true to whether ClickHouse answers and has this version's tables, until `stop`.
 pub async fn watch(servers: Servers, component: Component, stop: CancellationToken) {
+    describe_metrics();
     let client = servers.any();
     let mut ticks = interval(ASK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -7,8 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use whence_clickhouse_embedded::engine;
 use whence_clickhouse_embedded::confine::{self, Confined, Reach};
+use whence_clickhouse_embedded::engine;
 use whence_clickhouse_embedded::rights::Databases;
 use whence_clickhouse_embedded::{
     EngineLimits, ScratchLimits, ServerConfig, ServerLimits, listener, metrics, serve, serve_and_tell,

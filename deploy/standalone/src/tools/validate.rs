@@ -49,10 +49,12 @@ pub fn command() -> Command {
         .default_value("up")
         .value_parser(PossibleValuesParser::new(ROLES))
         .help("The command whose settings are checked");
-    let connect = Arg::new(CONNECT).long(CONNECT).action(ArgAction::SetTrue).help(
-        "Try what the role connects to, too: servers, certificates, passwords, rights, tables, topics",
-    );
-    let about = "Checks settings, builds what a role would build, and prints them as they apply, secrets masked";
+    let connect = Arg::new(CONNECT)
+        .long(CONNECT)
+        .action(ArgAction::SetTrue)
+        .help("Try what the role connects to, too: servers, certificates, passwords, rights, tables, topics");
+    let about =
+        "Checks settings, builds what a role would build, and prints them as they apply, secrets masked";
     settings::command::<Every>(Command::new("validate").about(about)).args([role, connect])
 }
 
@@ -106,7 +108,11 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn run<G: Group>(&self, loaded: &Loaded<G>, parts: &dyn for<'g> Fn(&'g G) -> Parts<'g>) -> Result<(), Failure> {
+    fn run<G: Group>(
+        &self,
+        loaded: &Loaded<G>,
+        parts: &dyn for<'g> Fn(&'g G) -> Parts<'g>,
+    ) -> Result<(), Failure> {
         super::print(&shown(loaded))?;
         // What is found is printed; what clients log meanwhile is not asked for.
         start_logs(&LogSettings { log: "error".to_owned(), ..settings::defaults()? })?;
@@ -141,7 +147,10 @@ impl Check<'_> {
             if self.connects && troubles.is_empty() && !settings.kafka_brokers.is_empty() {
                 troubles = kafka::attempt(settings, clients, PATIENCE).await;
                 if troubles.is_empty() {
-                    seen.row(vec![settings.kafka_brokers.join(","), "topics and rights are there".to_owned()]);
+                    seen.row(vec![
+                        settings.kafka_brokers.join(","),
+                        "topics and rights are there".to_owned(),
+                    ]);
                 }
             }
             wrong.extend(troubles);
