@@ -11,6 +11,7 @@
 //! | [`account`] | whether what is stored adds up with the account of the blocks | ClickHouse |
 //! | [`standing`] | how each partition of the process does | none |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
+//! | [`servers`] | ClickHouse's servers, one or several, over TCP or TLS: every client of them is made here | clients |
 //!
 //! Architecture invariant: the loop and everything it calls know no tokio, rdkafka or ClickHouse
 //! client; the simulation in `tests/simulation` runs the very loop that the binary runs. What a block
@@ -31,6 +32,7 @@ pub mod partition;
 pub mod position;
 pub mod refusal;
 pub mod reward;
+pub mod servers;
 pub mod source;
 pub mod standing;
 pub mod store;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use whence_aggregator::clickhouse::migrate::MigrateError;
+use whence_aggregator::servers::{Trouble, trouble};
 use whence_clickhouse_embedded::ServeError;
 use whence_clickhouse_embedded::library::NoEngine;
 use whence_clickhouse_embedded::passwords::PasswordError;
@@ -23,6 +24,7 @@ use whence_runtime::descriptors::TooFew;
 use whence_runtime::private::PrivateError;
 use whence_runtime::settings::Mistakes;
 use whence_runtime::telemetry::TelemetryError;
+use whence_runtime::tls::TlsError;
 
 use crate::call::CallError;
 use crate::data_dir::DataDirError;
@@ -67,6 +69,9 @@ pub enum Failure {
     /// librdkafka does not accept its properties.
     #[error("the settings of the kafka client are not valid")]
     Kafka(#[from] rdkafka::error::KafkaError),
+    /// Kafka has not what the role needs, and waiting does not mend it.
+    #[error("kafka: {0}")]
+    Brokers(String),
     /// The edge did not start.
     #[error("cannot start the edge")]
     Edge(#[from] EdgeError),
@@ -95,6 +100,24 @@ pub enum Failure {
     /// There is no engine.
     #[error(transparent)]
     NoEngine(#[from] NoEngine),
+    /// The library is no engine.
+    #[error(
+        "clickhouse-engine: {path} is no engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine"
+    )]
+    BadEngine {
+        /// The library.
+        path: PathBuf,
+        /// What the loader said.
+        why: String,
+    },
+    /// What a role needs can't be had.
+    #[error("{} of what {role} needs can't be had:\n  {}", wrong.len(), wrong.join("\n  "))]
+    Unfit {
+        /// The command.
+        role: String,
+        /// What is wrong, a sentence each.
+        wrong: Vec<String>,
+    },
     /// The engine did not start.
     #[error("cannot start the embedded clickhouse")]
     Engine(#[from] SuperviseError),
@@ -107,9 +130,15 @@ pub enum Failure {
     /// The topics could not be made.
     #[error(transparent)]
     Topics(#[from] TopicsError),
+    /// ClickHouse can't be used as the settings have it.
+    #[error("clickhouse can't be used: {0}")]
+    Unusable(#[from] Trouble),
+    /// Files of certificates or keys can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// ClickHouse did not answer a question.
-    #[error("clickhouse did not answer")]
-    ClickHouse(#[from] clickhouse::error::Error),
+    #[error("clickhouse did not answer: {0}")]
+    ClickHouse(Trouble),
     /// ClickHouse did not answer a question of the read side.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -165,6 +194,12 @@ pub enum Failure {
     /// The process stopped, but not in order; the log says which stage.
     #[error("the stop was not clean")]
     Unclean,
+}
+
+impl From<clickhouse::error::Error> for Failure {
+    fn from(error: clickhouse::error::Error) -> Self {
+        Self::ClickHouse(trouble(&error))
+    }
 }
 
 /// An error and its causes in one line; a cause that its effect has quoted already is not repeated.
