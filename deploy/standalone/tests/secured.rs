@@ -206,6 +206,51 @@ fn what_is_wrong_with_a_server_is_said_by_migrate_validate_and_up() {
     }
 }
 
+#[test]
+fn tools_call_the_api_and_the_edge_over_https() {
+    let (own, other) = (Authority::new("own"), Authority::new("other"));
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let up = Role::up(&data);
+    let proxies = ["edge", "api"].map(|part| Proxy::before(&up.address(part), own.leaf("localhost"), None));
+    let [edge, api] = proxies.each_ref().map(|proxy| proxy.url("localhost"));
+    let parts = ["try", "p", "--data", data.to_str().unwrap(), "--edge-url", &edge, "--api-url", &api];
+    up.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    let (done, text) = said(&[&parts[..], &["--call-ca-file", &own.file()]].concat());
+    assert!(done && text.contains("no trace in the funnel"), "{text}");
+    let asked = ["validate", "try", "--connect", "--data", data.to_str().unwrap(), "--api-url", &api];
+    let (done, text) = said(&[&asked[..], &["--call-ca-file", &own.file()]].concat());
+    assert!(done && text.contains("knows the key"), "{text}");
+    let (done, text) = said(&[&asked[..], &["--call-ca-file", &other.file()]].concat());
+    assert!(!done && text.contains("unknown issuer"), "{text}");
+    let key = dir.path().join("key");
+    write_private(&key, "whk_nobodys");
+    let wrong = ["--call-ca-file", &own.file(), "--api-key-file", key.to_str().unwrap()];
+    let (done, text) = said(&[&asked[..], &wrong].concat());
+    assert!(!done && text.contains("does not know this key"), "{text}");
+    for (given, words) in [
+        (vec!["--call-ca-file".to_owned(), other.file()], ["unknown issuer", "call-ca-file"]),
+        (
+            vec!["--api-url".to_owned(), api.replace("localhost", "127.0.0.1")],
+            ["unknown issuer", "call-ca-file"],
+        ),
+        (vec!["--api-url".to_owned(), nobody()], ["connection refused", "does not answer"]),
+        (
+            vec!["--api-url".to_owned(), "https://ann:hunter2@localhost".to_owned()],
+            ["not an address", "password"],
+        ),
+    ] {
+        let mut all: Vec<&str> = parts[..6].to_vec();
+        if given[0] != "--api-url" {
+            all.extend(["--api-url", &api]);
+        }
+        all.extend(strs(&given));
+        let (done, text) = said(&all);
+        assert!(!done && words.iter().all(|word| text.contains(word)), "{given:?}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
 /// Clusters of one replica a shard, of which there are so many.
 fn clusters(data: &Path) {
     let folder = data.join("clickhouse/engine/config.d");
