@@ -90,6 +90,16 @@ impl Listener {
         }
     }
 
+    /// How many brokers there are.
+    ///
+    /// # Errors
+    /// None has answered within `patience`.
+    pub fn brokers(&self, patience: Duration) -> Result<i32, KafkaError> {
+        // Of no topic in particular: all are told that the user may see, and none is made.
+        let metadata = self.consumer.fetch_metadata(None, patience)?;
+        Ok(i32::try_from(metadata.brokers().len()).unwrap_or(i32::MAX))
+    }
+
     fn silence(&self, patience: Duration) -> Trouble {
         self.consumer.context().0.last().unwrap_or_else(|| {
             Trouble::passing(format!("no broker of {} has answered within {patience:?}", self.brokers))

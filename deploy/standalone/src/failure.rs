@@ -110,6 +110,12 @@ pub enum Failure {
     /// The topics could not be made.
     #[error(transparent)]
     Topics(#[from] TopicsError),
+    /// Topics are not as planned; each difference has been told.
+    #[error("{topics} topics are not as planned: nothing is changed that is there")]
+    TopicsDiffer {
+        /// How many.
+        topics: usize,
+    },
     /// ClickHouse did not answer a question.
     #[error("clickhouse did not answer")]
     ClickHouse(#[from] clickhouse::error::Error),

@@ -76,6 +76,15 @@ pub fn build(settings: &KafkaSettings, clients: &[Client]) -> Vec<String> {
     troubles
 }
 
+/// That they can be built: said before anything else is done.
+///
+/// # Errors
+/// They can't.
+pub fn built(settings: &KafkaSettings, clients: &[Client]) -> Result<(), Failure> {
+    let troubles = build(settings, clients);
+    if troubles.is_empty() { Ok(()) } else { Err(Failure::Brokers(troubles.join("; "))) }
+}
+
 fn build_one(settings: &KafkaSettings, cluster: &Cluster, client: Client) -> Result<(), KafkaError> {
     match client {
         Client::Shipper => ship::try_client(&ShipConfig::new(cluster.clone())),
@@ -138,10 +147,14 @@ fn needs(settings: &KafkaSettings, clients: &[Client]) -> Needs {
     needs
 }
 
-/// Tries until all is there, while the process goes on starting; what waiting can't mend ends it. Kafka need not be
-/// there.
-pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Process) {
-    let Some(cluster) = settings.cluster() else { return };
+/// Builds these clients, and tries until all that they need is there, while the process goes on starting; what waiting
+/// can't mend ends it. Kafka need not be there.
+///
+/// # Errors
+/// A client can't be built.
+pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Process) -> Result<(), Failure> {
+    let Some(cluster) = settings.cluster() else { return Ok(()) };
+    built(settings, clients)?;
     let (needs, ending, stop) = (needs(settings, clients), process.ending.clone(), process.stop.clone());
     let judged = async move {
         loop {
@@ -161,6 +174,7 @@ pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Pro
         }
     };
     tokio::spawn(async move { stop.run_until_cancelled(judged).await });
+    Ok(())
 }
 
 /// Makes the topics that are missing, however long Kafka takes to be there; `component` says what it waits

@@ -45,7 +45,7 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     let url = accounts::bare(given);
     process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
     let client = store::client(&url, &Login::given(&settings.account, Some(given)));
-    kafka::judge(&settings.kafka, kafka::CONSOLE, &process);
+    kafka::judge(&settings.kafka, kafka::CONSOLE, &process)?;
     let registry = Opened::kafka(cluster, &process).await?;
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);

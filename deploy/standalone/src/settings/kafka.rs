@@ -43,7 +43,7 @@ whence_runtime::settings! {
         pub clicks_partitions: i32 = "8" in 1..=1000,
         /// Partitions of the conversions, fixed when the topic is made; a program is in one of them.
         pub conversions_partitions: i32 = "4" in 1..=1000,
-        /// Copies of each record; none: the brokers' default.
+        /// Copies of each record; none: three, or as many as there are brokers. A write waits for all but one.
         pub topic_replication: Option<i32>,
         /// How long records stay: longer than the longest outage of the aggregators.
         pub topic_retention: Duration = "7d" in Duration::from_secs(3600)..,

@@ -9,6 +9,7 @@ pub mod brokers;
 pub mod clock;
 pub mod hooks;
 mod http;
+pub mod secured;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
