@@ -71,7 +71,11 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
     ]
     .concat());
     let table = String::from_utf8(checked.stdout).unwrap();
-    assert!(table.contains("left as it is, 3 were planned") && table.contains("as planned"), "{table}");
+    assert!(table.contains("left as it is: partitions is 2, 3 is planned"), "{table}");
+    assert!(table.contains("as planned") && table.contains("One copy of each record"), "{table}");
+    let error = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{error}");
+    assert!(error.contains("1 topics are not as planned"), "{error}");
 
     let clickhouse = shared.clickhouse();
     let url = clickhouse.address("clickhouse");

@@ -38,7 +38,10 @@ impl Ingest {
     fn start(&self, brokers: &str, properties: &str) -> Role {
         let given = ["ingest", "--secrets-file", &self.secrets, "--api-admin-key-file", &self.key];
         let bus = ["--kafka-brokers", brokers, "--kafka-properties-file", properties];
-        Role::start(&self.dir.path().join("ingest"), &[&given[..], &bus, &["--ship-drain-timeout", "0s"]].concat())
+        Role::start(
+            &self.dir.path().join("ingest"),
+            &[&given[..], &bus, &["--ship-drain-timeout", "0s"]].concat(),
+        )
     }
 
     fn aggregate(&self, brokers: &str, properties: &str) -> Role {
@@ -115,8 +118,18 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         ("ca", tls, vec![("ssl.ca.location", Some(other_ca))], untrusted),
         ("no-ca", tls, vec![("ssl.ca.location", None)], untrusted),
         ("file", tls, vec![("ssl.ca.location", missing.to_str())], "ssl.ca.location"),
-        ("plaintext", tls, vec![("security.protocol", Some("plaintext"))], "look at security.protocol and the port"),
-        ("no-tls", tls, vec![("security.protocol", Some("sasl_plaintext"))], "look at security.protocol and the port"),
+        (
+            "plaintext",
+            tls,
+            vec![("security.protocol", Some("plaintext"))],
+            "look at security.protocol and the port",
+        ),
+        (
+            "no-tls",
+            tls,
+            vec![("security.protocol", Some("sasl_plaintext"))],
+            "look at security.protocol and the port",
+        ),
         ("tls", &plain, vec![], "speaks no tls there, look at security.protocol and the port"),
         ("host", &foreign.address, vec![("ssl.ca.location", foreign_ca.to_str())], "is for another host"),
     ] {
@@ -155,12 +168,20 @@ fn each_permission_that_lacks_is_named_and_one_taken_from_a_running_edge_is_wait
     let on_topics = |operation: &'static str| [&["--operation", operation][..], &TOPICS].concat();
 
     without(&on_topics("Create"), &|| {
-        tool_says(brokers, &properties, "the user may not make the topic whence.clicks, an ACL is missing: Create on it");
+        tool_says(
+            brokers,
+            &properties,
+            "the user may not make the topic whence.clicks, an ACL is missing: Create on it",
+        );
     });
     let made = run(&["topics", "--kafka-brokers", brokers, "--kafka-properties-file", &properties]);
     assert!(made.status.success(), "{made:?}");
     without(&on_topics("DescribeConfigs"), &|| {
-        tool_says(brokers, &properties, "the settings of the topic whence.clicks, an ACL is missing: DescribeConfigs on it");
+        tool_says(
+            brokers,
+            &properties,
+            "the settings of the topic whence.clicks, an ACL is missing: DescribeConfigs on it",
+        );
     });
     without(&on_topics("Write"), &|| {
         let said = "the user may not use the topic whence.clicks, an ACL is missing: Write on it";
@@ -175,10 +196,20 @@ fn each_permission_that_lacks_is_named_and_one_taken_from_a_running_edge_is_wait
         ends_saying(ingest.aggregate(brokers, &properties), said, "hunter2");
     });
     without(&["--operation", "Write", "--transactional-id", "whence.registry"], &|| {
-        let said = "the user may not use the transactional id whence.registry, an ACL is missing: Write on it";
+        let said =
+            "the user may not use the transactional id whence.registry, an ACL is missing: Write on it";
         ends_saying(ingest.start(brokers, &properties), said, "hunter2");
     });
-    let all = ["--operation", "Read", "--operation", "Write", "--operation", "Create", "--operation", "DescribeConfigs"];
+    let all = [
+        "--operation",
+        "Read",
+        "--operation",
+        "Write",
+        "--operation",
+        "Create",
+        "--operation",
+        "DescribeConfigs",
+    ];
     without(&[&all[..], &TOPICS].concat(), &|| {
         // Not to be taken for a topic that is not there.
         let said = "the user may not see the topic whence.clicks, an ACL is missing: Describe on it";
@@ -197,7 +228,9 @@ fn each_permission_that_lacks_is_named_and_one_taken_from_a_running_edge_is_wait
     });
     running.click("z");
     secured.permit("--add", &on_topics("Write"));
-    until("all arrives once it is given back", || (!running.readiness().1.to_string().contains("ACL")).then_some(()));
+    until("all arrives once it is given back", || {
+        (!running.readiness().1.to_string().contains("ACL")).then_some(())
+    });
     let log = running.log();
     assert!(running.stop().success(), "{log}");
 }
@@ -277,10 +310,12 @@ fn token_endpoint() -> String {
                 }
             }
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-            let claims = json!({ "sub": "whence", "iat": now - 10, "exp": now + 600, "iss": "test", "aud": "kafka" });
+            let claims =
+                json!({ "sub": "whence", "iat": now - 10, "exp": now + 600, "iss": "test", "aud": "kafka" });
             let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
             let token = format!("{}.{}.", part(&json!({ "alg": "none" })), part(&claims));
-            let body = json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }).to_string();
+            let body =
+                json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }).to_string();
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
             let _ = write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         }

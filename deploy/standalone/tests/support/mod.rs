@@ -97,6 +97,13 @@ impl Role {
         Self::spawn(&mut command, data, arguments)
     }
 
+    /// The same, with a socket that listens at `edge` handed over for the edge.
+    pub fn start_handed(edge: &str, data: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../dev/hand-over"));
+        command.arg(edge).arg(env!("CARGO_BIN_EXE_whence")).env("LISTEN_FDNAMES", "edge").stdin(Stdio::null());
+        Self::spawn(&mut command, data, arguments)
+    }
+
     /// The same, in a process that may have so many descriptors (soft, hard).
     pub fn start_limited(descriptors: (u64, u64), data: &Path, arguments: &[&str]) -> Self {
         let mut command = whence();

@@ -18,7 +18,8 @@ impl Secured {
     pub fn start() -> Secured {
         let dir = tempdir().unwrap();
         let mut secured = Secured { dir, brokers: String::new() };
-        let started = secured.kafka("up", &["--secure", "--port", "0", "--controller-port", "0", "--wait", "120"]);
+        let started =
+            secured.kafka("up", &["--secure", "--port", "0", "--controller-port", "0", "--wait", "120"]);
         assert!(started.status.success(), "{started:?}");
         secured.brokers = String::from_utf8(started.stdout).unwrap().trim().to_owned();
         secured
