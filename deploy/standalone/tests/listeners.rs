@@ -52,7 +52,8 @@ fn a_second_process_at_an_address_ends_with_a_sentence_and_the_first_one_answers
             }
             answered
         });
-        for (flag, name) in [("--edge-listen", "edge"), ("--api-listen", "api"), ("--admin-listen", "admin")] {
+        for (flag, name) in [("--edge-listen", "edge"), ("--api-listen", "api"), ("--admin-listen", "admin")]
+        {
             let address = first.address(name);
             let address = address.strip_prefix("http://").unwrap();
             let data = ground.dir.path().join("second");

@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
 use support::brokers::brokers;
-use support::secured::{Secured, write_properties};
+use support::secured::Secured;
 use support::{Role, run, until, write_private};
 
 /// What `ingest` is started with, in a folder of its own.

@@ -13,7 +13,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
 use whence_ingest::registry::kafka::{KafkaRegistry, KafkaRegistryConfig};
 use whence_ingest::ship::{self, ShipConfig};
-use whence_ingest::topics::{TopicPlan, ensure_topics};
+use whence_ingest::topics::{TopicPlan, TopicsError, ensure_topics};
 use whence_kafka::attempt::{self, Needs};
 use whence_kafka::describe::Operation;
 use whence_kafka::{Cluster, Trouble};
@@ -180,11 +180,22 @@ pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Pro
 
 /// Makes the topics that are missing, however long Kafka takes to be there; `component` says what it waits
 /// for.
-pub async fn ensure_until_done(cluster: &Cluster, plan: &TopicPlan, component: &Component) {
+///
+/// # Errors
+/// What waiting can't mend, such as a missing permission.
+pub async fn ensure_until_done(
+    cluster: &Cluster,
+    plan: &TopicPlan,
+    component: &Component,
+) -> Result<(), Failure> {
     while let Err(error) = ensure_topics(cluster, plan, ANSWER_MAX).await {
+        if let TopicsError::Trouble(Trouble { may_heal: false, .. }) | TopicsError::Client(_) = error {
+            return Err(error.into());
+        }
         let error = chain(&error);
         tracing::warn!(error, "the topics are not ready");
         component.not_ready(error);
         tokio::time::sleep(BACKOFF).await;
     }
+    Ok(())
 }

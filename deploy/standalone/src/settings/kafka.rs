@@ -23,8 +23,7 @@ whence_runtime::settings! {
         pub kafka_prefix: Option<String>,
         /// Further properties of librdkafka, such as `security.protocol`: one `name=value` a line.
         pub kafka_properties: Option<Secret>,
-        /// Name of the aggregators' consumer group, which kafka-prefix is put before unless one is given; by default
-        /// `whence-aggregator`.
+        /// Name of the aggregators' consumer group; none: `whence-aggregator` behind `kafka-prefix`.
         pub kafka_group: Option<String>,
         /// Name of this member of the group, kept over restarts, which then cost no rebalance; none: a new
         /// one each time.

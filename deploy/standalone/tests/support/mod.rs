@@ -100,7 +100,11 @@ impl Role {
     /// The same, with a socket that listens at `edge` handed over for the edge.
     pub fn start_handed(edge: &str, data: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../dev/hand-over"));
-        command.arg(edge).arg(env!("CARGO_BIN_EXE_whence")).env("LISTEN_FDNAMES", "edge").stdin(Stdio::null());
+        command
+            .arg(edge)
+            .arg(env!("CARGO_BIN_EXE_whence"))
+            .env("LISTEN_FDNAMES", "edge")
+            .stdin(Stdio::null());
         Self::spawn(&mut command, data, arguments)
     }
 

@@ -1,7 +1,7 @@
 //! How a role's clients stand to Kafka while the process runs, in readiness.
 
 use rdkafka::error::KafkaError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_kafka::attempt::Listener;
@@ -16,30 +16,36 @@ use crate::process::{Ending, Process};
 /// Between looks whether it is all there.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// One broker of several may be the only one with a wrong certificate: so long the others have to answer.
+const GRACE: Duration = Duration::from_secs(3);
+
 /// Shows a client's trouble, and ends the process where it can't be mended by waiting and nothing has worked yet:
 /// what has worked before is shown and waited for, since redirects go on without it.
 pub struct Shown {
     component: Component,
     ending: Ending,
     has_worked: bool,
+    lasting_since: Option<Instant>,
 }
 
 impl Shown {
     /// Shows it there.
     pub fn new(component: Component, process: &Process) -> Shown {
-        Shown { component, ending: process.ending.clone(), has_worked: false }
+        Shown { component, ending: process.ending.clone(), has_worked: false, lasting_since: None }
     }
 
     /// It works.
     pub fn works(&mut self) {
-        self.has_worked = true;
+        (self.has_worked, self.lasting_since) = (true, None);
         self.component.ready();
     }
 
     /// It does not, for this reason; `otherwise` where none has been heard.
     pub fn waits(&mut self, trouble: Option<Trouble>, otherwise: &str) {
         let Some(trouble) = trouble else { return self.component.not_ready(otherwise) };
-        if !trouble.may_heal && !self.has_worked {
+        if trouble.may_heal {
+            self.lasting_since = None;
+        } else if self.lasting_since.get_or_insert_with(Instant::now).elapsed() >= GRACE && !self.has_worked {
             // Once is enough.
             self.has_worked = true;
             self.ending.fail(Failure::Brokers(trouble.text.clone()));
@@ -72,7 +78,9 @@ pub fn watch(
             let Ok((returned, found)) = asked.await else { return };
             client = returned;
             match found.err().or_else(|| group.last()) {
-                None => shown.works(),
+                None if group.has_begun() => shown.works(),
+                // It may be one member more than there are partitions.
+                None => shown.component.ready(),
                 trouble => shown.waits(trouble, ""),
             }
         }
