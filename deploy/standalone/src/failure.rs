@@ -136,6 +136,12 @@ pub enum Failure {
     /// Files of certificates or keys can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Topics are not as planned; each difference has been told.
+    #[error("{topics} topics are not as planned: nothing is changed that is there")]
+    TopicsDiffer {
+        /// How many.
+        topics: usize,
+    },
     /// ClickHouse did not answer a question.
     #[error("clickhouse did not answer: {0}")]
     ClickHouse(Trouble),

@@ -1,322 +1,329 @@
-//! ClickHouse over https and at several addresses: the embedded engine behind a proxy that terminates TLS, and what is
-//! said at the start, by `validate --connect` and in readiness when it can't be used.
+//! Roles and a secured broker: each way in, and what is said of each way that does not lead there.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
 
 mod support;
 
-use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::json;
-use support::proxy::{Authority, Proxy};
-use support::{Role, run, until, whence, write_private};
-use tempfile::{TempDir, tempdir};
+use support::brokers::brokers;
+use support::secured::Secured;
+use support::{Role, run, until, write_private};
 
-/// An engine, and the passwords of its users.
-struct Store {
-    engine: Role,
-    dir: TempDir,
+/// What `ingest` is started with, in a folder of its own.
+struct Ingest {
+    secrets: String,
+    key: String,
+    dir: tempfile::TempDir,
 }
 
-impl Store {
-    fn start() -> Self {
-        Self::with(|_| ())
+impl Ingest {
+    fn new() -> Ingest {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+        let (secrets, key) = (path("secrets.toml"), path("admin"));
+        assert!(run(&["secrets", "new", &secrets]).status.success());
+        write_private(Path::new(&key), "an admin key that nobody can guess, 0123456789");
+        Ingest { secrets, key, dir }
     }
 
-    /// With a further file of the engine's own settings.
-    fn with(prepare: impl FnOnce(&Path)) -> Self {
-        let dir = tempdir().unwrap();
-        let data = dir.path().join("engine");
-        prepare(&data);
-        let engine = Role::start(&data, &["clickhouse"]);
-        engine.until_ready();
-        Self { engine, dir }
+    fn start(&self, brokers: &str, properties: &str) -> Role {
+        let given = ["ingest", "--secrets-file", &self.secrets, "--api-admin-key-file", &self.key];
+        let bus = ["--kafka-brokers", brokers, "--kafka-properties-file", properties];
+        Role::start(
+            &self.dir.path().join("ingest"),
+            &[&given[..], &bus, &["--ship-drain-timeout", "0s"]].concat(),
+        )
     }
 
-    fn url(&self) -> String {
-        self.engine.address("clickhouse")
-    }
-
-    fn bare(&self) -> String {
-        format!("http://{}", self.url().rsplit('@').next().unwrap())
-    }
-
-    /// The file with the password of this user.
-    fn password(&self, file: &str) -> String {
-        self.engine.data().join(file).to_str().unwrap().to_owned()
-    }
-
-    fn owner(&self) -> [String; 2] {
-        ["--clickhouse-password-file".to_owned(), self.password("clickhouse-password")]
-    }
-
-    fn proxy(&self, leaf: support::proxy::Leaf, clients: Option<&Authority>) -> Proxy {
-        Proxy::before(&self.url(), leaf, clients)
-    }
-
-    fn place(&self, name: &str) -> String {
-        self.dir.path().join(name).to_str().unwrap().to_owned()
+    fn aggregate(&self, brokers: &str, properties: &str) -> Role {
+        let given = ["aggregate", "--secrets-file", &self.secrets, "--clickhouse-url", "http://127.0.0.1:1"];
+        let bus = ["--kafka-brokers", brokers, "--kafka-properties-file", properties];
+        Role::start(&self.dir.path().join("aggregate"), &[&given[..], &bus].concat())
     }
 }
 
-fn nobody() -> String {
-    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+/// The role ends by itself with this among its last words, and with no secret.
+fn ends_saying(role: Role, said: &str, secret: &str) {
+    let data = role.data().to_owned();
+    let status = role.ended();
+    let log = std::fs::read_to_string(data.join("stderr")).unwrap();
+    let last = log.lines().last().unwrap_or_default();
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(last.contains(said), "{said:?} is not in {last:?}");
+    assert!(!log.contains(secret), "{log}");
+    std::fs::remove_file(data.join("stderr")).unwrap();
 }
 
-/// Runs a command with these arguments; whether it succeeded, and all that it said.
-fn said(arguments: &[&str]) -> (bool, String) {
-    let output = run(arguments);
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(text).unwrap())
-}
-
-fn strs(owned: &[String]) -> Vec<&str> {
-    owned.iter().map(String::as_str).collect()
+/// A tool fails and says this.
+fn tool_says(brokers: &str, properties: &str, said: &str) {
+    let output = run(&["topics", "--kafka-brokers", brokers, "--kafka-properties-file", properties]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(said), "{said:?} is not in {text:?}");
 }
 
 #[test]
-fn everything_works_over_https_with_a_dead_address_before_it() {
-    let own = Authority::new("own");
-    let store = Store::start();
-    let proxy = store.proxy(own.leaf("localhost"), Some(&own));
-    let [certificate, key] = own.identity();
-    let url = format!("{},{}", nobody(), proxy.url("localhost"));
-    let mut given: Vec<String> = [
-        "--clickhouse-url",
-        &url,
-        "--clickhouse-ca-file",
-        &own.file(),
-        "--clickhouse-certificate-file",
-        &certificate,
-        "--clickhouse-key-file",
-        &key,
-    ]
-    .map(str::to_owned)
-    .into();
-    given.extend(store.owner());
-    let given = strs(&given);
-    let (done, text) = said(&[&["migrate"], &given[..]].concat());
-    assert!(done && text.contains("migrations ran"), "{text}");
-    let up = Role::start(&store.dir.path().join("up"), &[&["up"], &given[..]].concat());
-    up.until_ready();
-    up.set_up_world(&fs::read_to_string(up.data().join("admin-key")).unwrap());
-    let token = up.click("x");
-    for _ in 0..20 {
-        up.click("y");
-    }
-    let lead =
-        json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "touches": [{ "token": token }] });
-    up.call("POST", "/v1/events", &lead);
-    let count = |sql: &str, wanted| store.engine.until_count(sql, wanted);
-    count("SELECT count() FROM clicks", 21);
-    count("SELECT count() FROM leads WHERE evidence = 'token' AND referrer = 'ann'", 1);
-    count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
-    assert!(up.counter("whence_clickhouse_server_failures_total") > 0);
-    for tool in [
-        &["report", "funnel"] as &[&str],
-        &["status", "p"],
-        &["lineage", "p", "bob", "--secrets-file", up.data().join("secrets.toml").to_str().unwrap()],
+fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
+    let secured = Secured::start();
+    let ingest = Ingest::new();
+    let (tls, secret) = (secured.brokers.as_str(), "no-password-of-theirs");
+    let good = secured.properties_with("good", &[]);
+    let (_, issuer) = authority(2);
+
+    // Every way in.
+    let tokens = token_endpoint();
+    for (name, changes) in [
+        ("scram-512", vec![]),
+        ("scram-256", vec![("sasl.mechanism", Some("SCRAM-SHA-256"))]),
+        ("plain", vec![("sasl.mechanism", Some("PLAIN"))]),
+        (
+            "oauthbearer",
+            vec![
+                ("sasl.mechanism", Some("OAUTHBEARER")),
+                ("sasl.username", None),
+                ("sasl.password", None),
+                ("sasl.oauthbearer.method", Some("oidc")),
+                ("sasl.oauthbearer.client.id", Some("whence")),
+                ("sasl.oauthbearer.client.secret", Some("s3cr3t")),
+                ("sasl.oauthbearer.token.endpoint.url", Some(tokens.as_str())),
+            ],
+        ),
     ] {
-        let (done, text) = said(&[tool, &given[..]].concat());
-        assert!(done && !text.contains("did not answer"), "{tool:?}: {text}");
+        let properties = secured.properties_with(name, &changes);
+        let made = run(&["topics", "--kafka-brokers", tls, "--kafka-properties-file", &properties]);
+        assert!(made.status.success(), "{name}: {made:?}");
     }
-    let (done, text) = said(&[&["validate", "up", "--connect"], &given[..]].concat());
-    assert!(!done && text.contains("connection refused") && text.contains("ClickHouse 2"), "{text}");
-    assert!(up.stop().success());
+
+    // What can't be mended by waiting ends a start, and a tool.
+    let other_ca = secured.path("other-ca.pem");
+    std::fs::write(&other_ca, issuer.pem()).unwrap();
+    let (other_ca, missing) = (other_ca.to_str().unwrap(), secured.path("missing.pem"));
+    let (plain, _) = brokers("secured");
+    let foreign = pretender("other.example", 2);
+    let foreign_ca = secured.path("foreign-ca.pem");
+    std::fs::write(&foreign_ca, &foreign.ca).unwrap();
+    let untrusted = "is of nobody that is trusted, look at ssl.ca.location";
+    for (name, brokers, changes, said) in [
+        ("password", tls, vec![("sasl.password", Some(secret))], "kafka refuses the user or the password"),
+        ("user", tls, vec![("sasl.username", Some("nobody"))], "kafka refuses the user or the password"),
+        ("ca", tls, vec![("ssl.ca.location", Some(other_ca))], untrusted),
+        ("no-ca", tls, vec![("ssl.ca.location", None)], untrusted),
+        ("file", tls, vec![("ssl.ca.location", missing.to_str())], "ssl.ca.location"),
+        ("host", &foreign.address, vec![("ssl.ca.location", foreign_ca.to_str())], "is for another host"),
+    ] {
+        let properties = secured.properties_with(name, &changes);
+        ends_saying(ingest.start(brokers, &properties), said, secret);
+        tool_says(brokers, &properties, said);
+    }
+
+    // What may be over, or be mended elsewhere, is waited for, and shown.
+    let old = pretender("localhost", -1);
+    let old_ca = secured.path("old-ca.pem");
+    std::fs::write(&old_ca, &old.ca).unwrap();
+    let other = "a kafka broker speaks another protocol there, look at security.protocol and the port";
+    for (name, brokers, changes, said) in [
+        (
+            "expired",
+            &*old.address,
+            ("ssl.ca.location", old_ca.to_str()),
+            "certificate of a kafka broker has expired",
+        ),
+        ("plaintext", tls, ("security.protocol", Some("plaintext")), other),
+        ("no-tls", tls, ("security.protocol", Some("sasl_plaintext")), other),
+        (
+            "tls",
+            &*plain,
+            ("client.id", Some("one")),
+            "a kafka broker speaks no tls there, look at security.protocol",
+        ),
+    ] {
+        let properties = secured.properties_with(name, &[changes]);
+        tool_says(brokers, &properties, said);
+        let waiting = ingest.start(brokers, &properties);
+        until_reason(&waiting, said);
+        assert!(waiting.stop().success());
+    }
+    let works = ingest.start(tls, &good);
+    works.until_ready();
+    let log = works.log();
+    assert!(works.stop().success(), "{log}");
 }
 
 #[test]
-fn what_is_wrong_with_a_server_is_said_by_migrate_validate_and_up() {
-    let (own, other) = (Authority::new("own"), Authority::new("other"));
-    let store = Store::start();
-    let trusted = store.proxy(own.leaf("localhost"), None);
-    let strange = store.proxy(other.leaf("localhost"), None);
-    let expired = store.proxy(own.expired("localhost"), None);
-    let elsewhere = store.proxy(own.leaf("db.example"), None);
-    let wanting = store.proxy(own.leaf("localhost"), Some(&own));
-    let wrong = store.place("wrong");
-    write_private(Path::new(&wrong), "hunter2");
-    let right = store.password("clickhouse-password");
-    let reader = store.password("clickhouse-reader-password");
-    let plain = trusted.url("localhost").replace("https", "http");
-    let secure = store.bare().replace("http", "https");
-    let cases: [(&str, &str, &str, &str, &[&str]); 9] = [
-        (
-            "authority",
-            &strange.url("localhost"),
-            &right,
-            "default",
-            &["unknown issuer", "clickhouse-ca-file"],
-        ),
-        ("host", &elsewhere.url("localhost"), &right, "default", &["localhost", "db.example"]),
-        ("host", &trusted.url("127.0.0.1"), &right, "default", &["127.0.0.1", "localhost"]),
-        (
-            "client",
-            &wanting.url("localhost"),
-            &right,
-            "default",
-            &["client certificate", "clickhouse-key-file"],
-        ),
-        ("no TLS", &secure, &right, "default", &["speaks no TLS", "http://"]),
-        ("TLS", &plain, &right, "default", &["https://"]),
-        (
-            "password",
-            &trusted.url("localhost"),
-            &wrong,
-            "default",
-            &["authentication failed", "clickhouse-password"],
-        ),
-        ("right", &trusted.url("localhost"), &reader, "reader", &["lacks", "INSERT", "--grants"]),
-        ("expired", &expired.url("localhost"), &right, "default", &["has expired", "renew"]),
+fn each_permission_that_lacks_is_named_and_one_taken_from_a_running_edge_is_waited_for() {
+    const TOPICS: [&str; 4] = ["--topic", "whence.", "--resource-pattern-type", "prefixed"];
+    let secured = Secured::start();
+    let ingest = Ingest::new();
+    let properties = secured.properties_with("good", &[]);
+    let brokers = secured.brokers.as_str();
+    let without = |what: &[&str], look: &dyn Fn()| {
+        secured.permit("--remove", what);
+        look();
+        secured.permit("--add", what);
+    };
+    let on_topics = |operation: &'static str| [&["--operation", operation][..], &TOPICS].concat();
+
+    without(&on_topics("Create"), &|| {
+        tool_says(
+            brokers,
+            &properties,
+            "the user may not make the topic whence.clicks, an ACL is missing: Create on it",
+        );
+    });
+    let made = run(&["topics", "--kafka-brokers", brokers, "--kafka-properties-file", &properties]);
+    assert!(made.status.success(), "{made:?}");
+    without(&on_topics("DescribeConfigs"), &|| {
+        tool_says(
+            brokers,
+            &properties,
+            "the settings of the topic whence.clicks, an ACL is missing: DescribeConfigs on it",
+        );
+    });
+    without(&on_topics("Write"), &|| {
+        let said = "the user may not use the topic whence.clicks, an ACL is missing: Write on it";
+        ends_saying(ingest.start(brokers, &properties), said, "hunter2");
+    });
+    without(&on_topics("Read"), &|| {
+        let said = "the user may not use the topic whence.clicks, an ACL is missing: Read on it";
+        ends_saying(ingest.aggregate(brokers, &properties), said, "hunter2");
+    });
+    without(&["--operation", "Read", "--group", "whence-aggregator"], &|| {
+        let said = "the user may not use the consumer group whence-aggregator, an ACL is missing: Read on it";
+        ends_saying(ingest.aggregate(brokers, &properties), said, "hunter2");
+    });
+    without(&["--operation", "Write", "--transactional-id", "whence.registry"], &|| {
+        let said =
+            "the user may not use the transactional id whence.registry, an ACL is missing: Write on it";
+        ends_saying(ingest.start(brokers, &properties), said, "hunter2");
+    });
+    let all = [
+        "--operation",
+        "Read",
+        "--operation",
+        "Write",
+        "--operation",
+        "Create",
+        "--operation",
+        "DescribeConfigs",
     ];
-    for (index, (name, url, password, user, words)) in cases.into_iter().enumerate() {
-        let ca = own.file();
-        let mut given =
-            vec!["--clickhouse-url", url, "--clickhouse-user", user, "--clickhouse-password-file", password];
-        if url.starts_with("https") {
-            given.extend(["--clickhouse-ca-file", &ca]);
-        }
-        for command in [&["migrate"] as &[&str], &["validate", "migrate", "--connect"]] {
-            let (done, text) = said(&[command, &given[..]].concat());
-            assert!(!done, "{name} {command:?}: {text}");
-            for word in words {
-                assert!(text.contains(word), "{name} {command:?}: no {word} in {text}");
-            }
-            assert!(!text.contains("hunter2"), "{text}");
-        }
-        let up = Role::start(&store.dir.path().join(format!("up{index}")), &[&["up"], &given[..]].concat());
-        if name == "expired" {
-            let reason = until("readiness says what clickhouse lacks", || {
-                let (_, readiness) = up.noted_readiness()?;
-                let components = readiness["components"].as_array()?.clone();
-                let clickhouse =
-                    components.into_iter().find(|component| component["name"] == "clickhouse")?;
-                clickhouse["reason"].as_str().filter(|reason| *reason != "starting").map(str::to_owned)
+    without(&[&all[..], &TOPICS].concat(), &|| {
+        // Not to be taken for a topic that is not there.
+        let said = "the user may not see the topic whence.clicks, an ACL is missing: Describe on it";
+        ends_saying(ingest.start(brokers, &properties), said, "hunter2");
+    });
+
+    let running = ingest.start(brokers, &properties);
+    running.until_ready();
+    let key = std::fs::read_to_string(&ingest.key).unwrap();
+    running.set_up_world(&key);
+    running.click("x");
+    secured.permit("--remove", &on_topics("Write"));
+    until("the loss of the permission shows", || {
+        running.click("y");
+        running.readiness().1.to_string().contains("an ACL is missing").then_some(())
+    });
+    running.click("z");
+    secured.permit("--add", &on_topics("Write"));
+    until("all arrives once it is given back", || {
+        (!running.readiness().1.to_string().contains("ACL")).then_some(())
+    });
+    let log = running.log();
+    assert!(running.stop().success(), "{log}");
+}
+
+/// Waits until readiness says this.
+fn until_reason(role: &Role, said: &str) {
+    until(&format!("readiness says {said:?}"), || {
+        let (_, readiness) = role.noted_readiness()?;
+        readiness.to_string().contains(said).then_some(())
+    });
+}
+
+/// An authority whose certificates end in so many days.
+fn authority(days: i64) -> (KeyPair, CertifiedIssuer<'static, KeyPair>) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, format!("an authority of {days} days"));
+    let key = KeyPair::generate().unwrap();
+    (KeyPair::generate().unwrap(), CertifiedIssuer::self_signed(params, key).unwrap())
+}
+
+/// Somebody who listens with a certificate of its own authority, and has nothing to say after the handshake.
+struct Pretender {
+    address: String,
+    ca: String,
+}
+
+fn pretender(host: &str, days: i64) -> Pretender {
+    let (key, issuer) = authority(days);
+    let mut params = CertificateParams::new([host.to_owned()]).unwrap();
+    if host == "localhost" {
+        params.subject_alt_names.push(rcgen::SanType::IpAddress([127, 0, 0, 1].into()));
+    }
+    let now = SystemTime::now();
+    let day = std::time::Duration::from_secs(86_400);
+    params.not_before = (now - 10 * day).into();
+    params.not_after = if days < 0 { (now - day).into() } else { (now + 10 * day).into() };
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+    let chain = vec![certificate.der().clone()];
+    let private = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .unwrap();
+    let (listener, config) = (TcpListener::bind("127.0.0.1:0").unwrap(), Arc::new(config));
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (mut stream, config) = (stream.unwrap(), Arc::clone(&config));
+            std::thread::spawn(move || {
+                let mut connection = rustls::ServerConnection::new(config).unwrap();
+                while connection.is_handshaking() && connection.complete_io(&mut stream).is_ok() {}
+                let _ = stream.read(&mut [0; 64]);
             });
-            assert!(words.iter().all(|word| reason.contains(word)), "{reason}");
-            assert!(up.stop().success());
-        } else {
-            let data = up.data().to_owned();
-            assert_eq!(up.ended().code(), Some(1), "{name}");
-            let log = fs::read_to_string(data.join("stderr")).unwrap();
-            assert!(words.iter().all(|word| log.lines().last().unwrap().contains(word)), "{name}: {log}");
         }
-    }
+    });
+    Pretender { address, ca: issuer.pem() }
 }
 
-/// Clusters of one replica a shard, of which there are so many.
-fn clusters(data: &Path) {
-    let folder = data.join("clickhouse/engine/config.d");
-    fs::create_dir_all(&folder).unwrap();
-    let shard = "<shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>";
-    let text = format!(
-        "<clickhouse><remote_servers><one>{shard}</one><two>{shard}{shard}</two></remote_servers></clickhouse>"
-    );
-    write_private(&folder.join("clusters.xml"), &text);
-}
-
-#[test]
-fn a_cluster_of_several_shards_and_an_unknown_one_are_refused_by_name() {
-    let store = Store::with(clusters);
-    let owner = store.owner();
-    let url = store.bare();
-    let secrets = store.place("secrets.toml");
-    assert!(run(&["secrets", "new", &secrets]).status.success());
-    for (cluster, words) in
-        [("two", ["two has 2 shards", "one shard"]), ("three", ["no cluster of the name three", "one, two"])]
-    {
-        let mut given = vec!["--clickhouse-url", &url, "--clickhouse-cluster", cluster];
-        given.extend(strs(&owner));
-        let kafka = ["--kafka-brokers", "127.0.0.1:1", "--secrets-file", &secrets];
-        for command in [&["migrate"] as &[&str], &["validate", "up", "--connect"]] {
-            let (done, text) = said(&[command, &given[..]].concat());
-            assert!(!done && words.iter().all(|word| text.contains(word)), "{command:?}: {text}");
+/// Gives out tokens of the user whence; its address.
+fn token_endpoint() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            // The body is a line of fields, which comes with the head or right behind it.
+            while !String::from_utf8_lossy(&request).contains("grant_type=client_credentials") {
+                match stream.read(&mut buffer) {
+                    Ok(0) | Err(_) => break,
+                    Ok(read) => request.extend_from_slice(&buffer[..read]),
+                }
+            }
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+            let claims =
+                json!({ "sub": "whence", "iat": now - 10, "exp": now + 600, "iss": "test", "aud": "kafka" });
+            let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+            let token = format!("{}.{}.", part(&json!({ "alg": "none" })), part(&claims));
+            let body =
+                json!({ "access_token": token, "token_type": "Bearer", "expires_in": 600 }).to_string();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+            let _ = write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         }
-        for role in ["up", "aggregate", "console"] {
-            let kafka = if role == "up" { &[][..] } else { &kafka[..] };
-            let data = store.dir.path().join(format!("{role}-{cluster}"));
-            let role = Role::start(&data, &[&[role], &given[..], kafka].concat());
-            assert_eq!(role.ended().code(), Some(1));
-            let log = fs::read_to_string(data.join("stderr")).unwrap();
-            assert!(words.iter().all(|word| log.contains(word)), "{log}");
-        }
-    }
-    let mut given = vec!["--clickhouse-url", &url, "--clickhouse-cluster", "one"];
-    given.extend(strs(&owner));
-    let (_, text) = said(&[&["validate", "migrate", "--connect"], &given[..]].concat());
-    assert!(text.contains("1 shard, 1 replicas"), "{text}");
-}
-
-#[test]
-fn two_servers_without_a_cluster_are_refused() {
-    let stores = [Store::start(), Store::start()];
-    for store in &stores {
-        let (done, text) = said(&["migrate", "--clickhouse-url", &store.url()]);
-        assert!(done, "{text}");
-    }
-    // One account for both.
-    let password = fs::read_to_string(stores[0].password("clickhouse-password")).unwrap();
-    let other = stores[1].url();
-    let refused = said(&["migrate", "--clickhouse-url", &format!("{},{other}", stores[0].url())]);
-    assert!(!refused.0 && refused.1.contains("different users or passwords"), "{}", refused.1);
-    assert!(!refused.1.contains(password.trim()));
-    let same = format!("{},{}", stores[0].url(), stores[0].bare());
-    let (done, text) = said(&["validate", "migrate", "--connect", "--clickhouse-url", &same]);
-    assert!(done && text.contains("one server"), "{text}");
-}
-
-#[test]
-fn an_engine_file_that_is_none_ends_the_start_and_validate() {
-    let dir = tempdir().unwrap();
-    let engine = dir.path().join("libchdb.so");
-    fs::write(&engine, "no library").unwrap();
-    let engine = engine.to_str().unwrap();
-    let library = fs::read_dir("/lib/x86_64-linux-gnu").into_iter().flatten().flatten();
-    let other = library.map(|entry| entry.path()).find(|path| path.ends_with("libc.so.6"));
-    let other = other.map(|path| path.to_str().unwrap().to_owned());
-    for engine in [Some(engine), other.as_deref()].into_iter().flatten() {
-        let (done, text) = said(&["validate", "up", "--clickhouse-engine", engine]);
-        assert!(!done && text.contains("is no engine") && text.contains("fetch-engine"), "{text}");
-        let data = dir.path().join("data");
-        let up = Role::start(&data, &["up", "--clickhouse-engine", engine]);
-        assert_eq!(up.ended().code(), Some(1));
-        let log = fs::read_to_string(data.join("stderr")).unwrap();
-        assert!(log.lines().last().unwrap().contains("is no engine"), "{log}");
-        fs::remove_dir_all(data).unwrap();
-    }
-}
-
-#[test]
-fn files_of_certificates_that_cannot_be_used_end_every_command_with_their_name() {
-    let own = Authority::new("own");
-    let dir = tempdir().unwrap();
-    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
-    let (words, missing) = (path("words.pem"), path("missing.pem"));
-    write_private(Path::new(&words), "hunter2");
-    let [certificate, key] = own.identity();
-    let exposed = path("exposed.key");
-    fs::copy(&key, &exposed).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    fs::set_permissions(&exposed, mode).unwrap();
-    let url = ["--clickhouse-url", "https://db.example"];
-    for (given, word) in [
-        (vec!["--clickhouse-ca-file", &missing], "missing.pem"),
-        (vec!["--clickhouse-ca-file", &words], "no certificate"),
-        (vec!["--clickhouse-certificate-file", &certificate], "both or neither"),
-        (
-            vec!["--clickhouse-certificate-file", &certificate, "--clickhouse-key-file", &words],
-            "no private key",
-        ),
-        (vec!["--clickhouse-certificate-file", &certificate, "--clickhouse-key-file", &exposed], "chmod 600"),
-    ] {
-        for command in [&["migrate"] as &[&str], &["validate", "up"], &["report", "funnel"], &["up"]] {
-            let output =
-                whence().current_dir(dir.path()).args([command, &url, &given[..]].concat()).output().unwrap();
-            let text = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(1), "{command:?} {given:?}: {text}");
-            assert!(text.contains(word) && !text.contains("hunter2"), "{command:?} {given:?}: {text}");
-        }
-    }
+    });
+    format!("http://{address}/token")
 }

@@ -5,6 +5,7 @@
 //! | [`edge`] | scenario: all of `whence up` is killed, again and again |
 //! | [`aggregator`] | scenario: aggregators are killed in the middle of blocks |
 //! | [`kafka`] | scenario: the broker is away for a while |
+//! | [`brokers`] | scenario: of three secured brokers one is killed, then two, then each is restarted |
 //! | [`idle`], [`hold`] | scenario: strangers connect and say nothing |
 //! | `load` | sends the load while a scenario acts, and judges what is stored |
 //! | [`blocks`] | where in a block a process stands, from its log |
@@ -20,6 +21,7 @@ pub mod aggregator;
 mod apart;
 pub mod blocks;
 mod broker;
+pub mod brokers;
 pub mod edge;
 mod fleet;
 pub mod hold;

@@ -41,7 +41,6 @@ impl Need {
                 "ALTER COLUMN",
                 "ALTER INDEX",
                 "ALTER PROJECTION",
-                "ALTER MODIFY SETTING",
                 "ALTER VIEW MODIFY QUERY",
             ],
             Self::Write => &["SELECT", "INSERT", "ALTER UPDATE"],

@@ -31,7 +31,11 @@ pub fn servers(
     login: Login,
     settings: &ClickHouseSettings,
 ) -> Result<Servers, TlsError> {
-    Ok(Servers::new(urls, login, tls::client(&settings.tls())?))
+    let tls = match urls.iter().any(ServerUrl::is_https) {
+        true => tls::client(&settings.tls())?,
+        false => tls::unused(),
+    };
+    Ok(Servers::new(urls, login, tls))
 }
 
 /// The addresses as they are noted and shown.

@@ -5,21 +5,26 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::{Method, StatusCode};
+use secrecy::ExposeSecret;
 use whence_outbound::client::Caller;
 use whence_runtime::settings::{self, Group, Loaded};
 use whence_runtime::telemetry::{LogSettings, start_logs};
 
 use super::table::{Align, Table};
+use crate::call::Part;
 use crate::failure::{Failure, chain};
 use crate::parts::contact::{Need, contact};
 use crate::parts::{accounts, engine, kafka, store};
 use crate::process;
 use crate::settings::{
-    AccountSettings, AggregateSettings, ClickHouseRoleSettings, ClickHouseSettings, ConsoleRoleSettings,
-    EngineSettings, IngestSettings, KafkaSettings, MigrateSettings, TopicsSettings, UpSettings, load,
+    AccountSettings, AggregateSettings, CallSettings, ClickHouseRoleSettings, ClickHouseSettings,
+    ConsoleRoleSettings, DataSettings, EngineSettings, IngestSettings, KafkaSettings, MigrateSettings,
+    TopicsSettings, TrySettings, UpSettings, load,
 };
 
-const ROLES: [&str; 7] = ["up", "ingest", "aggregate", "clickhouse", "console", "migrate", "topics"];
+const ROLES: [&str; 8] = ["up", "ingest", "aggregate", "clickhouse", "console", "migrate", "topics", "try"];
 const CONNECT: &str = "connect";
 /// How long one step of a try may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,6 +35,7 @@ whence_runtime::compose! {
         up: UpSettings,
         ingest: IngestSettings,
         aggregate: AggregateSettings,
+        trial: TrySettings,
     }
 }
 
@@ -40,6 +46,7 @@ struct Parts<'a> {
     engine: Option<&'a EngineSettings>,
     kafka: Option<(&'a KafkaSettings, &'static [kafka::Client])>,
     caller: Option<Box<dyn Fn() -> Caller + 'a>>,
+    api: Option<(&'a CallSettings, &'a DataSettings)>,
 }
 
 /// `whence validate`
@@ -71,6 +78,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
             engine: up.clickhouse.clickhouse_url.is_empty().then_some(&up.engine),
             kafka: Some((&up.kafka, kafka::UP)),
             caller: Some(Box::new(|| Caller::new(up.deliveries.call_limits(up.reach.reach())))),
+            api: None,
         }),
         "ingest" => check.run(&load::<IngestSettings>(flags)?, &|ingest| Parts {
             kafka: Some((&ingest.kafka, kafka::INGEST)),
@@ -93,6 +101,11 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         }),
         "migrate" => check.run(&load::<MigrateSettings>(flags)?, &|role| Parts {
             clickhouse: Some((&role.clickhouse, &role.account, Need::Migrate)),
+            ..Parts::default()
+        }),
+        "try" => check.run(&load::<TrySettings>(flags)?, &|trial| Parts {
+            clickhouse: Some((&trial.clickhouse, &trial.account, Need::Read)),
+            api: Some((&trial.call, &trial.data)),
             ..Parts::default()
         }),
         _ => check.run(&load::<TopicsSettings>(flags)?, &|role| Parts {
@@ -142,6 +155,13 @@ impl Check<'_> {
         if let Some(caller) = &parts.caller {
             drop(caller());
         }
+        if let Some((call, data)) = parts.api {
+            match self.api(call, data).await {
+                Ok(Some((address, found))) => seen.row(vec![address, found]),
+                Ok(None) => {}
+                Err(failure) => wrong.push(chain(&failure)),
+            }
+        }
         if let Some((settings, clients)) = parts.kafka {
             let mut troubles = kafka::build(settings, clients);
             if self.connects && troubles.is_empty() && !settings.kafka_brokers.is_empty() {
@@ -177,6 +197,34 @@ impl Check<'_> {
     }
 }
 
+impl Check<'_> {
+    /// The API that tools call, and whether it knows their key; a tool also finds the one of the data folder.
+    async fn api(
+        &self,
+        call: &CallSettings,
+        data: &DataSettings,
+    ) -> Result<Option<(String, String)>, Failure> {
+        if !self.connects && call.api_url.is_none() {
+            return Ok(None);
+        }
+        let address = super::address(call.api_url.as_ref(), "api-url", data, |noted| noted.api)?;
+        let api = Part::at(&address, &call.tls())?;
+        if !self.connects {
+            return Ok(None);
+        }
+        let key = format!("Bearer {}", super::api_key(call, data)?.expose_secret());
+        let wrong = |_| Failure::Usage("api-key has characters that none has".to_owned());
+        let key = HeaderValue::try_from(key).map_err(wrong)?;
+        let answer = api.call(Method::GET, "/v1/programs", &[(AUTHORIZATION, key)], None).await?;
+        match answer.status {
+            StatusCode::UNAUTHORIZED => {
+                Err(Failure::Usage(format!("api-key: the API at {address} does not know this key")))
+            }
+            status => Ok(Some((address, format!("knows the key ({status})")))),
+        }
+    }
+}
+
 fn shown<G>(loaded: &Loaded<G>) -> String {
     let mut table = Table::new(&[("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)]);
     for setting in &loaded.effective {
@@ -198,7 +246,8 @@ mod tests {
         let roles = Catalogue::default()
             .with::<ClickHouseRoleSettings>()
             .with::<MigrateSettings>()
-            .with::<TopicsSettings>();
+            .with::<TopicsSettings>()
+            .with::<TrySettings>();
         for row in roles.rows() {
             assert!(known.rows().contains(row), "{}", row.name);
         }
