@@ -198,13 +198,14 @@ const EVERYBODY: [&str; 170] = [
 const BOUNDED: [&str; 3] = ["max_memory_usage", "max_execution_time", "max_threads"];
 
 /// What the process itself sets besides.
-const OWNER: [&str; 22] = [
+const OWNER: [&str; 23] = [
     "alter_sync",
     "compatibility",
     "deduplicate_blocks_in_dependent_materialized_views",
     "deduplicate_insert",
     "force_primary_key",
     "insert_deduplication_token",
+    "insert_keeper_max_retries",
     "insert_quorum",
     "insert_quorum_parallel",
     "insert_quorum_timeout",
@@ -403,7 +404,10 @@ fn clause(statement: &Tokens<'_>, first: usize, rules: &Rules<'_>) -> Result<(),
     if ends { Ok(()) } else { Err(unusual()) }
 }
 
-/// `kafka_…` where trials may use `Kafka`.
+/// `kafka_…` where trials may use `Kafka`, `replicated_…` where they may use `ReplicatedMergeTree`.
 fn is_of_further_engine(name: &str, rules: &Rules<'_>) -> bool {
+    if rules.replicates() && name.starts_with("replicated_deduplication_window") {
+        return true;
+    }
     rules.further_engines.iter().any(|engine| name.starts_with(&format!("{}_", engine.to_ascii_lowercase())))
 }
