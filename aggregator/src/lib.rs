@@ -9,6 +9,7 @@
 //! | [`conversion`] | a block of conversion records becomes `leads`, `qualifications`, … | through [`store`] |
 //! | [`reward`] | what conversions earn becomes `rewards`; timers for what is due | through [`store`] |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
+//! | [`servers`] | ClickHouse's servers, one or several, over TCP or TLS: every client of them is made here | clients |
 //!
 //! Architecture invariant: the loop and everything it calls know no tokio, rdkafka or ClickHouse
 //! client; the simulation in `tests/simulation` runs the very loop that the binary runs. What a block
@@ -28,6 +29,7 @@ pub mod partition;
 pub mod position;
 pub mod refusal;
 pub mod reward;
+pub mod servers;
 pub mod source;
 pub mod store;
 pub mod work;

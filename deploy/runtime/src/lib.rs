@@ -13,6 +13,7 @@
 //! | [`mod@seldom`] | log lines that an outsider can cause, once in ten seconds |
 //! | [`admin`] | `/livez`, `/readyz` and `/metrics` over [`http`] |
 //! | [`site`] | which web pages may call a local listener |
+//! | [`tls`] | whom a client trusts and who it is, and what went wrong with a connection |
 //! | [`shutdown`] | signals to a token, then named stages in order, each under a deadline |
 //!
 //! Architecture invariant: this crate knows no event, no Kafka and no ClickHouse. It is imported by
@@ -30,3 +31,4 @@ pub mod shares;
 pub mod shutdown;
 pub mod site;
 pub mod telemetry;
+pub mod tls;

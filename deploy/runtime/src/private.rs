@@ -68,6 +68,15 @@ fn check_open(path: &Path, file: &File) -> Result<(), PrivateError> {
     Ok(())
 }
 
+/// The text of a file that holds no secret, of at most `bytes_max`.
+///
+/// # Errors
+/// See [`PrivateError`], of which nothing is exposed.
+pub fn read_open(path: &Path, bytes_max: u64) -> Result<String, PrivateError> {
+    let failed = |source| PrivateError::Io { path: path.to_owned(), source };
+    read_bounded(File::open(path).map_err(failed)?, bytes_max).map_err(failed)
+}
+
 /// The text of a file of at most `bytes_max`.
 ///
 /// # Errors
