@@ -190,6 +190,8 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         let start = self.source.restart().await?;
         let is_sure = matches!(start, Start::Committed(_)) && !self.settings.resume_behind_stored;
         let (Start::Committed(committed) | Start::Uncommitted(committed)) = start;
+        // Whoever had the partition before may have stored what precedes the commit by another way.
+        self.store.catch_up().await?;
         (self.watch)(Progress::Restarted(committed));
         if let Some(end) = committed.intent {
             let range = BlockRange {
@@ -200,7 +202,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             };
             (self.watch)(Progress::Replaying(range));
             let records = self.read_again(&range).await?;
-            self.finish(&range, &records).await?;
+            self.finish(&range, &records, true).await?;
         }
         loop {
             let (range, records) = self.next_block().await?;
@@ -215,7 +217,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                 })
                 .await?;
             (self.watch)(Progress::Intended(range));
-            self.finish(&range, &records).await?;
+            self.finish(&range, &records, false).await?;
         }
     }
 
@@ -244,8 +246,15 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         Ok(true)
     }
 
-    /// From an intended block to a committed one.
-    async fn finish(&mut self, range: &BlockRange, records: &[Record]) -> Result<(), LoopError> {
+    /// From an intended block to a committed one. Of a replayed block a former owner may have stored something by
+    /// another way until now, in place of what is sent under the same token here: it is seen before anything is made
+    /// of it, and before the next block.
+    async fn finish(
+        &mut self,
+        range: &BlockRange,
+        records: &[Record],
+        is_replay: bool,
+    ) -> Result<(), LoopError> {
         let PartitionLoop { store, clock, settings, state, watch, .. } = self;
         let (tables, erased) = match state {
             State::Clicks(dedup) => (click::process(range, records, dedup, *store).await?, Vec::new()),
@@ -256,6 +265,9 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                 let looks = looked.take_looks();
                 if !looks.is_empty() {
                     insert(*store, *clock, settings, watch, range, &looks).await?;
+                    if is_replay {
+                        store.catch_up().await?;
+                    }
                 }
                 let Processed { tables, erased } = looked.into_rows(range, state, *store).await?;
                 (tables, erased)
@@ -263,6 +275,9 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         };
         for rows in tables.iter().filter(|rows| !rows.is_empty()) {
             insert(*store, *clock, settings, watch, range, rows).await?;
+        }
+        if is_replay {
+            store.catch_up().await?;
         }
         if !erased.is_empty() {
             // Last, and again by a replay: it changes no column that anything is decided by.
@@ -370,7 +385,12 @@ async fn insert(
     let (token, table) = (range.token(), rows.table());
     for failed in 0.. {
         match store.insert(&token, rows).await {
-            Ok(()) => break,
+            Ok(()) if failed == 0 => break,
+            // A try that failed may have stored them, by another way.
+            Ok(()) => {
+                store.catch_up().await?;
+                break;
+            }
             Err(StoreError::Retry(_)) if failed + 1 < settings.insert_tries_max => {
                 watch(Progress::InsertRetried { table });
                 clock.sleep(settings.insert_backoff * (1 << failed.min(5))).await;

@@ -12,13 +12,10 @@ mod trouble;
 
 use super::tables::LOOKED_UP;
 use clickhouse::{Client, error::Error};
-use futures_util::{
-    StreamExt as _,
-    future::try_join_all,
-    stream::FuturesUnordered,
-};
+use futures_util::{StreamExt as _, future::try_join_all, stream::FuturesUnordered};
 use metrics::{counter, gauge};
 use std::{
+    collections::BTreeMap,
     future::Future,
     sync::{
         Arc, Mutex, PoisonError,
@@ -84,8 +81,9 @@ struct Inner {
     caught_up: AsyncMutex<Option<(u64, Instant)>>,
     /// Replicas that Keeper knows; 0 before it was asked.
     registered: AtomicU64,
-    /// Since when, and what for, somebody waits.
-    waiting: Mutex<Option<(Instant, String)>>,
+    /// Calls that wait: since when, and what for.
+    waiting: Mutex<BTreeMap<u64, (Instant, String)>>,
+    calls: AtomicU64,
 }
 
 impl From<Client> for Replicas {
@@ -115,6 +113,7 @@ impl Replicas {
             caught_up: AsyncMutex::new(None),
             registered: AtomicU64::new(0),
             waiting: Mutex::default(),
+            calls: AtomicU64::new(0),
         }));
         replicas.show(index);
         replicas
@@ -143,11 +142,17 @@ impl Replicas {
         self.0.registered.load(Ordering::Relaxed)
     }
 
-    /// What somebody waits for in this moment, if it is for longer than `at_least`.
+    /// What somebody has waited for longer than this, and still does.
     #[must_use]
     pub fn waiting_for(&self, at_least: Duration) -> Option<String> {
         let waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.as_ref().filter(|(since, _)| since.elapsed() > at_least).map(|(_, what)| what.clone())
+        let longest = waiting.values().min_by_key(|(since, _)| *since);
+        longest.filter(|(since, _)| since.elapsed() > at_least).map(|(_, what)| what.clone())
+    }
+
+    /// Whether [`Self::call`] has waited for an end of what this error tells, in vain.
+    pub(super) fn has_waited_for(&self, error: &Error) -> bool {
+        !self.0.settings.wait_max.is_zero() && Trouble::of(error).is_some()
     }
 
     /// Changes with each move to another server.
@@ -156,20 +161,9 @@ impl Replicas {
     }
 
     /// The client with what an insert needs, so that it is where one replica's death loses nothing.
-    ///
-    /// Of a single replica `auto` would be a quorum of one, which ClickHouse waits for and never reaches: a replica
-    /// counts when it has fetched the part.
     #[must_use]
     pub fn for_inserts(&self, client: Client) -> Client {
-        if !self.is_cluster() || self.registered() == 1 {
-            return client;
-        }
-        // A quorum that is not there after this is asked for again, under the same token.
-        client
-            .with_setting("insert_quorum", "auto")
-            .with_setting("insert_quorum_parallel", "1")
-            .with_setting("insert_quorum_timeout", "10000")
-            .with_setting("select_sequential_consistency", "0")
+        if self.is_cluster() { quorum(client, self.registered()) } else { client }
     }
 
     /// Asks the server, again and again as long as only waiting helps and no longer than the settings allow, each
@@ -183,6 +177,8 @@ impl Replicas {
     {
         let began = Instant::now();
         let (mut backoff, mut tell_at) = (BACKOFF_FIRST, TELL_EVERY / 2);
+        let call = self.0.calls.fetch_add(1, Ordering::Relaxed);
+        let waiter = Waiter { inner: &self.0, call, since: began };
         let mut pins = self.0.pin.subscribe();
         loop {
             let pin = *pins.borrow_and_update();
@@ -190,10 +186,7 @@ impl Replicas {
             let error = tokio::select! {
                 biased;
                 answer = asked => match answer {
-                    Ok(answer) => {
-                        self.waits_no_more(began);
-                        return Ok(answer);
-                    }
+                    Ok(answer) => return Ok(answer),
                     Err(error) => error,
                 },
                 // Whoever has moved has found out that this one does not answer.
@@ -208,9 +201,9 @@ impl Replicas {
                 }
                 return Err(error);
             }
-            self.waits(began, &error);
             let server = &self.0.names[pin.index];
             let cause = crate::causes::chain(&error);
+            waiter.waits_for(format!("{server}: {cause}"));
             if waited > tell_at {
                 tell_at = waited + TELL_EVERY;
                 tracing::warn!(server, error = cause, ?waited, "waiting for clickhouse");
@@ -250,10 +243,15 @@ impl Replicas {
     async fn sync(&self, client: &Client) -> Result<(), Error> {
         let max = self.0.settings.catch_up_max;
         let client = client.clone().with_setting("receive_timeout", max.as_secs().max(1).to_string());
-        let synced = try_join_all(LOOKED_UP.iter().map(|table| {
-            let client = &client;
-            async move { client.query(&format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT")).execute().await }
-        }));
+        let synced =
+            try_join_all(
+                LOOKED_UP.iter().map(|table| {
+                    let client = &client;
+                    async move {
+                        client.query(&format!("SYSTEM SYNC REPLICA {table} LIGHTWEIGHT")).execute().await
+                    }
+                }),
+            );
         timeout(max + ANSWER_MAX, synced).await.unwrap_or(Err(Error::TimedOut))?;
         let sql = "SELECT toUInt64(max(total_replicas)) FROM system.replicas \
                    WHERE database = currentDatabase() AND table = 'clicks'";
@@ -307,7 +305,9 @@ impl Replicas {
     /// Whether a server answers and takes inserts.
     async fn is_well(&self, index: usize) -> bool {
         let sql = match self.is_cluster() {
-            true => "SELECT toUInt8(count() = 0) FROM system.replicas WHERE database = currentDatabase() AND is_readonly",
+            true => {
+                "SELECT toUInt8(count() = 0) FROM system.replicas WHERE database = currentDatabase() AND is_readonly"
+            }
             false => "SELECT toUInt8(1)",
         };
         let asked = self.0.clients[index].query(sql).fetch_one::<u8>();
@@ -341,18 +341,55 @@ impl Replicas {
             }
         }
     }
+}
 
-    fn waits(&self, since: Instant, error: &Error) {
-        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = waiting.as_ref().map_or(since, |(first, _)| since.min(*first));
-        *waiting = Some((since, crate::causes::chain(error)));
+/// The client with what an insert needs where there are so many replicas (0: nobody knows).
+///
+/// Of a single replica `auto` would be a quorum of one, which ClickHouse waits for and never reaches: a replica counts
+/// when it has fetched the part.
+pub(super) fn quorum(client: Client, registered: u64) -> Client {
+    if registered == 1 {
+        return client;
     }
+    client
+        .with_setting("insert_quorum", "auto")
+        .with_setting("insert_quorum_parallel", "1")
+        // A quorum that is not there after this is asked for again, under the same token.
+        .with_setting("insert_quorum_timeout", "10000")
+}
 
-    fn waits_no_more(&self, began: Instant) {
-        let mut waiting = self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.as_ref().is_some_and(|(since, _)| began <= *since || since.elapsed() > Duration::ZERO) {
-            // Somebody else who still waits says so with their next try.
-            *waiting = None;
-        }
+/// What so many replicas of a cluster can not promise, in words for an operator; `None` for three and more.
+#[must_use]
+pub fn warning(registered: u64) -> Option<&'static str> {
+    match registered {
+        1 => Some(
+            "the cluster has one replica: nothing waits for a copy, and what its disk loses is lost; for facts that \
+             outlive a machine give it two more",
+        ),
+        2 => Some(
+            "the cluster has two replicas: every insert waits for both, so that while one is away nothing is stored and \
+             records wait in Kafka; a third one lets it go on",
+        ),
+        _ => None,
+    }
+}
+
+/// A call that may have to wait. Its entry goes with it, however it ends.
+struct Waiter<'a> {
+    inner: &'a Inner,
+    call: u64,
+    since: Instant,
+}
+
+impl Waiter<'_> {
+    fn waits_for(&self, what: String) {
+        let mut waiting = self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.insert(self.call, (self.since, what));
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        self.inner.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.call);
     }
 }

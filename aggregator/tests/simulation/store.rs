@@ -80,6 +80,10 @@ fn is_before(before: &Horizon, incarnation: Incarnation, partition: u32, offset:
 }
 
 impl Store for MemoryStore {
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        self.before_reading().await
+    }
+
     async fn insert(&self, token: &InsertToken, rows: &Rows) -> Result<(), StoreError> {
         self.0.pause().await;
         self.fail()?;

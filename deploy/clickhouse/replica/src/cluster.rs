@@ -136,7 +136,7 @@ impl Cluster {
         command.args(["keeper", "--data"]).arg(&data).args(["--listen", &self.keeper_address.to_string()]);
         self.keeper = Some(self.spawn("keeper", command));
         let address = self.keeper_address;
-        self.until("keeper", "answers", || TcpStream::connect(address).is_ok());
+        self.until("keeper", "serves", || serves(address).unwrap_or(false));
     }
 
     /// Stops Keeper's time.
@@ -224,6 +224,16 @@ fn pid(child: &Child) -> libc::pid_t {
 fn signal(pid: libc::pid_t, signal: libc::c_int) {
     // SAFETY: a plain system call, to a process that this one started.
     unsafe { libc::kill(pid, signal) };
+}
+
+/// Keeper takes connections a while before it serves.
+fn serves(keeper: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect_timeout(&keeper, Duration::from_secs(1))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"srvr")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer.contains("Mode: standalone"))
 }
 
 fn get(address: SocketAddr, path: &str) -> Option<String> {

@@ -6,7 +6,8 @@ use uuid::Uuid;
 /// A statement for all replicas, or for one whose work the others take over through Keeper.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rewritten {
-    /// Without `ON CLUSTER`, and with one UUID in the place of the macro `{uuid}`.
+    /// Without `ON CLUSTER`. What it makes gets one UUID everywhere: the macro `{uuid}` is made of a table's, and tokens of
+    /// inserts through a view are made of the view's.
     pub sql: String,
     /// Whether each replica runs it.
     pub is_for_all: bool,
@@ -21,7 +22,12 @@ pub fn rewrite(sql: &str, uuid: Uuid) -> Option<Rewritten> {
         Some(quoted) => quoted.find('`')? + 2,
         None => rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len()),
     };
-    let sql = format!("{}{}", &sql[..at], &rest[name..]).replace("{uuid}", &uuid.to_string());
+    let (head, tail) = (&sql[..at], &rest[name..]);
+    let has_uuid = ["CREATE TABLE ", "CREATE VIEW ", "CREATE MATERIALIZED VIEW "];
+    let sql = match has_uuid.iter().any(|words| head.starts_with(words)) {
+        true => format!("{head} UUID '{uuid}'{tail}"),
+        false => format!("{head}{tail}"),
+    };
     // Settings and queries of views are each replica's own; columns, indices and rows go through Keeper.
     let is_own = ["MODIFY SETTING", "MODIFY QUERY"].iter().any(|words| sql.contains(words));
     let is_for_all = is_own || !sql.starts_with("ALTER TABLE");
@@ -38,11 +44,18 @@ mod tests {
     }
 
     #[test]
-    fn each_replica_makes_a_table_at_one_place_in_keeper() {
-        let (sql, is_for_all) =
-            rewritten("CREATE TABLE a ON CLUSTER `main`\n(x) ENGINE = R('/t/{uuid}/{shard}')");
-        assert_eq!(sql, "CREATE TABLE a\n(x) ENGINE = R('/t/00000000-0000-0000-0000-000000000000/{shard}')");
+    fn each_replica_makes_the_same_table_and_the_same_view() {
+        let (sql, is_for_all) = rewritten("CREATE TABLE a ON CLUSTER `main`\n(x) ENGINE = R('/t/{uuid}')");
+        assert_eq!(
+            sql,
+            "CREATE TABLE a UUID '00000000-0000-0000-0000-000000000000'\n(x) ENGINE = R('/t/{uuid}')"
+        );
         assert!(is_for_all);
+        let (sql, _) = rewritten("CREATE MATERIALIZED VIEW a ON CLUSTER `main` TO b AS SELECT 1");
+        assert_eq!(
+            sql,
+            "CREATE MATERIALIZED VIEW a UUID '00000000-0000-0000-0000-000000000000' TO b AS SELECT 1"
+        );
     }
 
     #[test]

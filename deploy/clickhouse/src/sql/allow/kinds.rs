@@ -284,7 +284,8 @@ fn created(statement: &Tokens<'_>, rules: &Rules<'_>, create: usize) -> Result<T
         at += 3;
     }
     let target = target(statement, rules, at)?;
-    if statement.is(target.at + 1, "UUID") {
+    // Where tables have replicas, all of a table have its UUID.
+    if statement.is(target.at + 1, "UUID") && !rules.replicates() {
         return Err(denied("UUID is not served"));
     }
     Ok(target)
