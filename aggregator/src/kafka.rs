@@ -12,6 +12,5 @@ mod context;
 mod group;
 mod outbox;
 mod source;
-mod topic_id;
 
-pub use group::{GroupSettings, run};
+pub use group::{GroupSettings, run, try_clients};

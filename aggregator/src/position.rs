@@ -89,6 +89,13 @@ const METADATA_VERSION: &str = "1";
 #[error("the committed offset's metadata {0:?} was not written by this version of whence")]
 pub struct MetadataError(String);
 
+impl MetadataError {
+    /// Of this text.
+    pub(crate) fn of(metadata: &str) -> MetadataError {
+        MetadataError(metadata.to_owned())
+    }
+}
+
 impl Commit {
     /// The text that is committed beside the offset: `1 INCARNATION END`, END being `-` without an intent.
     #[must_use]

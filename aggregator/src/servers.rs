@@ -14,7 +14,7 @@ mod trouble;
 mod turn;
 mod url;
 
-use clickhouse::Client;
+use clickhouse::{Client, error::Error};
 use connect::Connector;
 use front::Front;
 use rustls::ClientConfig;
@@ -84,6 +84,22 @@ impl Servers {
         }
         let front = Front::new(self.urls.clone(), self.connector.clone(), Arc::clone(&self.turn));
         self.known(Client::with_http_client(front.pool()), front::URL)
+    }
+
+    /// What an error of [`any`](Servers::any) means, and of whom.
+    #[must_use]
+    pub fn say(&self, error: &Error) -> Trouble {
+        let mut found = trouble(error);
+        if let [only] = &self.urls[..] {
+            found.text = format!("{only}: {}", found.text);
+        }
+        found
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn login(&self) -> &Login {
+        &self.login
     }
 
     fn known(&self, client: Client, url: &str) -> Client {

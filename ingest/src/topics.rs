@@ -5,63 +5,15 @@
 //! events to another partition than before. What differs from the plan is therefore reported.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use whence_kafka::Cluster;
 use whence_schemas::topics::{CLICKS, CONVERSIONS, FACTS, REGISTRY};
-
-/// Which Kafka, and how whence's topics are named in it.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Cluster {
-    /// `host:port`, several separated by commas.
-    pub brokers: String,
-    /// Put before every topic name and transactional id, so that several whences can share a cluster.
-    /// Empty as a rule.
-    pub prefix: String,
-    /// Further librdkafka properties, such as `security.protocol`. They win over whence's own.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Cluster {
-    /// The topic of this name in this cluster.
-    #[must_use]
-    pub fn topic(&self, name: &str) -> String {
-        format!("{}{name}", self.prefix)
-    }
-
-    /// Properties for a client of this cluster: `own`, overridden by the operator's.
-    #[must_use]
-    pub fn client(&self, own: &[(&str, &str)]) -> ClientConfig {
-        let mut client = ClientConfig::new();
-        client.set("bootstrap.servers", &self.brokers).set("client.id", "whence");
-        // A broker that comes back is noticed within seconds, not after the default's ten.
-        client.set("reconnect.backoff.ms", "100").set("reconnect.backoff.max.ms", "2000");
-        for (name, value) in own {
-            client.set(*name, *value);
-        }
-        for (name, value) in &self.properties {
-            client.set(name, value);
-        }
-        client
-    }
-}
-
-/// Values may be secrets: only the properties' names are shown.
-impl fmt::Debug for Cluster {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster")
-            .field("brokers", &self.brokers)
-            .field("prefix", &self.prefix)
-            .field("properties", &self.properties.keys().collect::<Vec<_>>())
-            .finish()
-    }
-}
 
 /// How whence's topics should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,7 +250,8 @@ async fn create(
                 })
         })
         .collect();
-    let admin: AdminClient<DefaultClientContext> = cluster.client(&[]).create().map_err(TopicsError::Ask)?;
+    let admin: AdminClient<DefaultClientContext> =
+        cluster.client(&[], &[]).create().map_err(TopicsError::Ask)?;
     let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
     for result in admin.create_topics(&new, &options).await.map_err(TopicsError::Ask)? {
         match result {
@@ -324,7 +277,7 @@ async fn kept_at_most(
         .filter(|topic| streams.contains(&topic.name) && before.contains_key(&topic.name))
         .map(|topic| ResourceSpecifier::Topic(&topic.name))
         .collect();
-    let Ok(admin) = cluster.client(&[]).create::<AdminClient<DefaultClientContext>>() else {
+    let Ok(admin) = cluster.client(&[], &[]).create::<AdminClient<DefaultClientContext>>() else {
         return BTreeMap::new();
     };
     let options = AdminOptions::new().request_timeout(Some(timeout));
@@ -369,7 +322,7 @@ async fn partitions(
     timeout: Duration,
 ) -> Result<BTreeMap<String, i32>, TopicsError> {
     let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
-    let client = cluster.client(&[]);
+    let client = cluster.client(&[], &[]);
     let ask = move || {
         let admin: AdminClient<DefaultClientContext> = client.create()?;
         // All topics at once: asking for one that is missing could create it (`auto.create.topics`).

@@ -14,7 +14,8 @@ use ship_support::{Broker, PATIENCE, brokers, cluster_at};
 use tokio_util::sync::CancellationToken;
 use whence_ingest::registry::kafka::{Following, KafkaRegistry, KafkaRegistryConfig};
 use whence_ingest::registry::{Change, ChangeError, Registry, RegistryError, RegistryState, wall_clock};
-use whence_ingest::topics::{Cluster, TopicPlan, ensure_topics};
+use whence_ingest::topics::{TopicPlan, ensure_topics};
+use whence_kafka::Cluster;
 use whence_schemas::event::{AttributionRule, Link, Program, Referrer};
 use whence_schemas::topics::REGISTRY;
 
@@ -246,7 +247,7 @@ async fn a_snapshot_of_the_topic_is_taken_up_and_one_of_another_is_not() {
 async fn a_topic_that_comes_later_is_followed() {
     let cluster = cluster_at(&brokers());
     let node = Node::start(&cluster);
-    let admin: AdminClient<DefaultClientContext> = cluster.client(&[]).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> = cluster.client(&[], &[]).create().unwrap();
     make_topic(&cluster).await;
     node.is(Following::Current).await;
     assert_eq!(node.write(program("demo")).await, Ok(1));

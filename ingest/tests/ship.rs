@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use ship_support::*;
 use whence_ingest::ship::{Connection, ShipConfig};
-use whence_ingest::topics::{Cluster, Finding, TopicPlan, ensure_topics};
+use whence_ingest::topics::{Finding, TopicPlan, ensure_topics};
+use whence_kafka::Cluster;
 use whence_schemas::topics::Stream;
 
 #[tokio::test]

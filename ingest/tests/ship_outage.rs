@@ -11,7 +11,7 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use ship_support::*;
 use whence_ingest::ship::{Connection, ShipConfig};
-use whence_ingest::topics::Cluster;
+use whence_kafka::Cluster;
 use whence_schemas::topics::Stream;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,31 +6,18 @@ use crate::{
     sign::{SigningKey, sign},
 };
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
-    HeaderMap, Request, StatusCode, Uri,
+    HeaderMap, StatusCode,
     header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT},
 };
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{HttpConnector, dns::Name},
-    },
-    rt::{TokioExecutor, TokioTimer},
+use reqwest::{
+    Client, Response, Url,
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect::Policy,
 };
-use rustls::{ClientConfig, RootCertStore};
-use std::{
-    error::Error,
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-    vec,
-};
-use tower_service::Service;
+use std::{error::Error, io, net::SocketAddr, sync::Arc, time::Duration};
+use url::Host;
+use whence_runtime::tls::{self, TlsFiles};
 use whence_schemas::{
     outgoing::{self, Reach},
     time::UnixMs,
@@ -99,30 +86,32 @@ impl Reply {
 /// Makes requests.
 #[derive(Debug)]
 pub struct Caller {
-    client: Client<HttpsConnector<HttpConnector<NamesWithin>>, Full<Bytes>>,
+    client: Client,
     limits: CallLimits,
 }
 
 impl Caller {
-    /// A client that trusts whom the machine trusts.
+    /// A client that trusts whom the machine trusts, and calls by itself whatever proxies this process's environment
+    /// names: they would be called in place of the address that was looked at.
+    ///
+    /// # Panics
+    /// Never: what it is made of is there.
     #[must_use]
     pub fn new(limits: CallLimits) -> Caller {
-        let names = NamesWithin(limits.reach);
-        let mut http = HttpConnector::new_with_resolver(names);
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(limits.timeout));
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls())
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
+        let tls = tls::client(&TlsFiles::default()).expect("no file is read that could be wrong");
+        let client = Client::builder()
+            .tls_backend_preconfigured(Arc::unwrap_or_clone(tls))
+            .dns_resolver(NamesWithin(limits.reach))
+            .no_proxy()
+            .redirect(Policy::none())
+            .referer(false)
+            .http1_only()
+            .connect_timeout(limits.timeout)
+            .timeout(limits.timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_MAX)
-            .build(https);
+            .build()
+            .expect("the TLS that it is given is rustls's, and nothing else can fail");
         Caller { client, limits }
     }
 
@@ -133,51 +122,51 @@ impl Caller {
         if outgoing::check(url, self.limits.reach).is_err() {
             return Reply::failed("address_refused");
         }
-        let Ok(url) = url.parse::<Uri>() else { return Reply::failed("bad_url") };
+        let Ok(url) = url.parse::<Url>() else { return Reply::failed("bad_url") };
+        // The parser of URLs makes addresses of what others take for a name, such as `0x7f.1`.
+        if !self.limits.covers(&url) {
+            return Reply::failed("address_refused");
+        }
         let headers = headers(keys, id, at, &body);
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = hyper::Method::POST;
-        *request.uri_mut() = url;
-        *request.headers_mut() = headers;
-        match tokio::time::timeout(self.limits.timeout, self.exchange(request)).await {
-            Ok(reply) => reply,
-            Err(_) => Reply::failed("timeout"),
+        match self.client.post(url).headers(headers).body(body).send().await {
+            Ok(response) => self.reply(response).await,
+            Err(error) => Reply::failed(word(&error)),
         }
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>) -> Reply {
-        let response = match self.client.request(request).await {
-            Ok(response) => response,
-            Err(error) => return Reply::failed(word(&error)),
-        };
+    async fn reply(&self, mut response: Response) -> Reply {
         let status = response.status();
         let asked = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
             .then(|| retry_after(response.headers()))
             .flatten();
         // Whatever it says: to have been read is all that is wanted of it.
-        let read = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await;
-        if read.is_err_and(|error| error.is::<LengthLimitError>()) {
-            bound_met("answer_bytes");
+        let mut read = 0;
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => read += chunk.len(),
+                Err(error) if error.is_timeout() => return Reply::failed("timeout"),
+                Ok(None) | Err(_) => break,
+            }
+            if read > BODY_BYTES_MAX {
+                bound_met("answer_bytes");
+                break;
+            }
         }
         let error = if status.is_redirection() { "redirect" } else { "" };
         Reply { status: status.as_u16(), error, asked }
     }
 }
 
-/// TLS with the root certificates of this machine, which its operator keeps up to date and can add to. Without any,
-/// whence works all the same: only calls over https fail.
-fn tls() -> ClientConfig {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        tracing::warn!("this machine has no root certificates: endpoints can't be called over https");
+impl CallLimits {
+    /// Whether an address in the URL may be called; names are looked at when they are resolved.
+    fn covers(&self, url: &Url) -> bool {
+        match url.host() {
+            Some(Host::Ipv4(address)) => self.reach.covers(address.into()),
+            Some(Host::Ipv6(address)) => self.reach.covers(address.into()),
+            Some(Host::Domain(_)) => true,
+            None => false,
+        }
     }
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
 }
 
 /// The headers of a signed message.
@@ -202,7 +191,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// Why no answer came, in a word. The error's own text may name the URL.
-fn word(error: &hyper_util::client::legacy::Error) -> &'static str {
+fn word(error: &reqwest::Error) -> &'static str {
     let mut cause = error.source();
     while let Some(current) = cause {
         let inner = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -214,7 +203,11 @@ fn word(error: &hyper_util::client::legacy::Error) -> &'static str {
         }
         cause = current.source();
     }
-    if error.is_connect() { "connect" } else { "connection" }
+    match () {
+        () if error.is_timeout() => "timeout",
+        () if error.is_connect() => "connect",
+        () => "connection",
+    }
 }
 
 /// All of a name's addresses are of networks that may not be called.
@@ -222,20 +215,13 @@ fn word(error: &hyper_util::client::legacy::Error) -> &'static str {
 #[error("the name's addresses are none of the public Internet")]
 struct Refused;
 
-/// Resolves names as the machine does, and leaves out addresses that may not be called.
+/// Resolves names as the machine does, and leaves out addresses that may not be called. What it gives is what is
+/// called: nobody looks the name up again.
 #[derive(Clone, Copy, Debug)]
 struct NamesWithin(Reach);
 
-impl Service<Name> for NamesWithin {
-    type Response = vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Self::Response>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
+impl Resolve for NamesWithin {
+    fn resolve(&self, name: Name) -> Resolving {
         let NamesWithin(reach) = *self;
         Box::pin(async move {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
@@ -243,8 +229,8 @@ impl Service<Name> for NamesWithin {
             let allowed: Vec<SocketAddr> =
                 found.into_iter().filter(|address| reach.covers(address.ip())).collect();
             match allowed.is_empty() && is_known {
-                true => Err(io::Error::other(Refused)),
-                false => Ok(allowed.into_iter()),
+                true => Err(Refused.into()),
+                false => Ok(Box::new(allowed.into_iter()) as Addrs),
             }
         })
     }
@@ -256,9 +242,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_resolves_to_this_machine_is_refused_whatever_the_name() {
-        let resolve = async |reach| NamesWithin(reach).call("localhost".parse().unwrap()).await;
-        let refused = resolve(Reach::Public).await.unwrap_err();
-        assert!(refused.get_ref().is_some_and(|inner| inner.is::<Refused>()), "{refused}");
+        let resolve = async |reach| NamesWithin(reach).resolve("localhost".parse().unwrap()).await;
+        let refused = resolve(Reach::Public).await.map(|_| ()).unwrap_err();
+        assert!(refused.is::<Refused>(), "{refused}");
         assert!(resolve(Reach::Private).await.unwrap().count() > 0);
+    }
+
+    #[tokio::test]
+    async fn an_address_is_refused_however_it_is_written() {
+        let limits = CallLimits { timeout: Duration::from_secs(5), reach: Reach::Public };
+        let caller = Caller::new(limits);
+        for host in ["127.0.0.1", "0x7f.1", "127.1", "2130706433", "0177.0.0.1", "①②⑦.0.0.1", "[::ffff:127.0.0.1]"]
+        {
+            let url = format!("https://{host}:9/x");
+            let reply = caller.post(&url, &[], "id", UnixMs(0), Bytes::new()).await;
+            assert!(matches!(reply.error, "address_refused" | "bad_url"), "{host}: {reply:?}");
+            let parsed = url.parse::<Url>().map_or(true, |url| !limits.covers(&url));
+            assert!(parsed, "{host} is no address to the URL's parser");
+        }
     }
 }

@@ -8,7 +8,6 @@ use crate::{
     tables::{Tables, Wanted},
 };
 use rdkafka::{
-    ClientConfig,
     error::KafkaError,
     producer::{FutureProducer, FutureRecord},
     util::Timeout,
@@ -17,6 +16,7 @@ use std::time::Duration;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::position::Commit;
+use whence_kafka::Cluster;
 use whence_schemas::event;
 
 /// Messages of one read: so many are produced before any is remembered.
@@ -46,21 +46,19 @@ enum TopicError {
 }
 
 impl FactsTopic {
-    /// A producer for this topic, with these properties of librdkafka.
+    /// A producer for this topic of the cluster.
     ///
     /// # Errors
-    /// librdkafka does not accept them.
-    pub fn new(client: &[(String, String)], topic: String) -> Result<FactsTopic, KafkaError> {
-        let mut config = ClientConfig::new();
-        for (name, value) in client {
-            config.set(name, value);
-        }
-        config
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
+    /// librdkafka does not accept its properties.
+    pub fn new(cluster: &Cluster, topic: String) -> Result<FactsTopic, KafkaError> {
+        let own = [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
             // As Java's default: whoever produces by the same key finds the same partition.
-            .set("partitioner", "murmur2_random")
-            .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
+            ("partitioner", "murmur2_random"),
+            ("message.timeout.ms", &ACKNOWLEDGED_WITHIN.as_millis().to_string()),
+        ];
+        let config = cluster.client(&[("compression.type", "lz4")], &own);
         Ok(FactsTopic { producer: config.create()?, topic })
     }
 

@@ -8,12 +8,15 @@ use rdkafka::{
     types::RDKafkaRespErr,
 };
 use std::sync::Mutex;
+use whence_kafka::Heard;
 
 /// The group member's side of a rebalance.
 pub struct GroupContext {
     pub(super) workers: Workers,
     /// Partitions assigned and paused, for the polling thread to give a queue and a task.
     pub(super) assigned: Mutex<Vec<Assigned>>,
+    /// What keeps the group from being joined, for others to see.
+    pub(super) heard: Heard,
 }
 
 impl ClientContext for GroupContext {
@@ -26,11 +29,12 @@ impl ClientContext for GroupContext {
             lag += of_topic;
         }
         metrics::gauge!("whence_kafka_lag_records").set(lag as f64);
-        let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
+        let up = self.heard.statistics(&statistics);
         metrics::gauge!("whence_kafka_brokers_up").set(up as f64);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.heard.error(&error, reason);
         tracing::warn!(%error, reason, "kafka client error");
     }
 }
@@ -63,6 +67,7 @@ impl GroupContext {
             tracing::error!(%error, "could not take the assigned partitions; the next rebalance tries again");
             return;
         }
+        self.heard.worked();
         metrics::counter!("whence_kafka_rebalances_total", "kind" => "assign").increment(1);
         tracing::info!(partitions = names.len(), "partitions assigned");
         let assigned = names.into_iter().map(|(topic, partition)| Assigned { topic, partition });

@@ -11,25 +11,30 @@ use futures_util::FutureExt as _;
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 use uuid::Uuid;
+use whence_kafka::{Cluster, Heard, Trouble};
 use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
 
 /// A partition whose task panicked is taken up again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// A member that was fenced joins again after this; doubles while it does not last.
+const REJOIN_FIRST: Duration = Duration::from_secs(1);
+const REJOIN_MAX: Duration = Duration::from_secs(30);
+
 /// How to join the group.
 #[derive(Clone, Debug)]
 pub struct GroupSettings {
-    /// librdkafka's settings: `bootstrap.servers`, security and whatever else the operator gives.
-    pub client: Vec<(String, String)>,
+    /// Where Kafka is.
+    pub cluster: Cluster,
     /// The group's name.
     pub group: String,
     /// A name of this member that survives its restart (static membership); empty: none.
@@ -40,6 +45,8 @@ pub struct GroupSettings {
     pub session_timeout: Duration,
     /// A revoked partition's block in flight may take this long to finish; then it is left for replay.
     pub revoke_timeout: Duration,
+    /// What keeps the group from working, for others to see.
+    pub heard: Heard,
 }
 
 impl GroupSettings {
@@ -47,37 +54,40 @@ impl GroupSettings {
     #[must_use]
     pub fn new(brokers: &str) -> GroupSettings {
         GroupSettings {
-            client: vec![("bootstrap.servers".into(), brokers.into())],
+            cluster: Cluster::at(brokers),
             group: "whence-aggregator".into(),
             member: String::new(),
             topics: Stream::ALL.map(|stream| (stream, stream.topic().to_owned())).into(),
             session_timeout: Duration::from_secs(10),
             revoke_timeout: Duration::from_secs(5),
+            heard: Heard::default(),
         }
     }
 
     fn config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("group.id", &self.group)
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
+        let session = self.session_timeout.as_millis();
+        let (session_ms, heartbeat_ms) = (session.to_string(), (session / 5).to_string());
+        let defaults = [
+            ("queued.max.messages.kbytes", "65536"),
+            ("fetch.wait.max.ms", "100"),
+            ("topic.metadata.refresh.interval.ms", "10000"),
+        ];
+        let mut own = vec![
+            ("group.id", &*self.group),
+            ("group.protocol", "classic"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
             // Truncated or recreated topics must be loud.
-            .set("auto.offset.reset", "error")
-            .set("partition.assignment.strategy", "roundrobin")
-            .set("session.timeout.ms", self.session_timeout.as_millis().to_string())
-            .set("heartbeat.interval.ms", (self.session_timeout.as_millis() / 5).to_string())
-            .set("statistics.interval.ms", "10000")
-            .set("queued.max.messages.kbytes", "65536")
-            .set("fetch.wait.max.ms", "100")
-            .set("topic.metadata.refresh.interval.ms", "10000");
+            ("auto.offset.reset", "error"),
+            ("partition.assignment.strategy", "roundrobin"),
+            ("session.timeout.ms", &session_ms),
+            ("heartbeat.interval.ms", &heartbeat_ms),
+            ("statistics.interval.ms", "10000"),
+        ];
         if !self.member.is_empty() {
-            config.set("group.instance.id", &self.member);
+            own.push(("group.instance.id", &self.member));
         }
-        for (name, value) in &self.client {
-            config.set(name, value);
-        }
-        config
+        self.cluster.client(&defaults, &own)
     }
 }
 
@@ -122,13 +132,18 @@ impl Workers {
     }
 }
 
-/// Why the group could not be joined.
+/// Why the group could not be joined, or was left.
 #[derive(Debug, thiserror::Error)]
 pub enum GroupError {
     /// librdkafka refused the settings or the subscription.
     #[error("can't join the consumer group")]
     Kafka(#[from] KafkaError),
-    /// The client can't go on: another member of the same name took its place, for example.
+    /// Another process has joined under this member's name, which counts from then on.
+    #[error(
+        "another process has taken the place of the member {0}: each aggregator needs a kafka-member of its own"
+    )]
+    Fenced(String),
+    /// The client can't go on.
     #[error("the consumer group's client ended: {0}")]
     Fatal(String),
     /// No thread could be had.
@@ -136,9 +151,22 @@ pub enum GroupError {
     Thread(#[from] std::io::Error),
 }
 
+/// Builds the clients that [`run`] would, and gives them up: whether librdkafka accepts their properties.
+///
+/// # Errors
+/// It does not.
+pub fn try_clients(settings: &GroupSettings) -> Result<(), KafkaError> {
+    settings.config().create::<BaseConsumer>()?;
+    let conversions = settings.topics.iter().find(|(stream, _)| *stream == Stream::Conversions);
+    conversions.map_or(Ok(()), |(_, topic)| KafkaOutbox::new(settings, topic).map(drop))
+}
+
 /// Joins the group and works what it is assigned until `stop`; returns when every block in flight is
 /// finished or left; `companion` runs beside each partition of conversions. Must be called within a
 /// multi-threaded runtime.
+///
+/// A member whose name another process has taken joins again: during a restart both are there for a while. Two that
+/// keep the same name take it from each other ever more seldom.
 pub async fn run<S: Store + Clone + 'static>(
     settings: GroupSettings,
     store: S,
@@ -147,18 +175,56 @@ pub async fn run<S: Store + Clone + 'static>(
     keys: Arc<KeyRing>,
     stop: Stop,
 ) -> Result<(), GroupError> {
+    let mut pause = REJOIN_FIRST;
+    loop {
+        let begun = Instant::now();
+        let joined = join(&settings, &store, companion.as_ref(), loop_settings, &keys, &stop).await;
+        let Err(error @ GroupError::Fenced(_)) = joined else { return joined };
+        metrics::counter!("whence_kafka_fenced_total").increment(1);
+        if begun.elapsed() > REJOIN_MAX {
+            pause = REJOIN_FIRST;
+        }
+        tracing::warn!(?pause, "{error}; joining again");
+        settings.heard.stuck(Trouble::passing(error.to_string()));
+        if stop.after_block.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return Ok(());
+        }
+        pause = (pause * 2).min(REJOIN_MAX);
+    }
+}
+
+/// One membership.
+async fn join<S: Store + Clone + 'static>(
+    settings: &GroupSettings,
+    store: &S,
+    companion: Option<&Companion>,
+    loop_settings: LoopSettings,
+    keys: &Arc<KeyRing>,
+    stop: &Stop,
+) -> Result<(), GroupError> {
     let workers = Workers {
         runtime: Handle::current(),
         revoke_timeout: settings.revoke_timeout,
         owned: Arc::default(),
     };
-    let context = GroupContext { workers: workers.clone(), assigned: Mutex::default() };
+    let heard = settings.heard.clone();
+    let context = GroupContext { workers: workers.clone(), assigned: Mutex::default(), heard };
     let consumer: Arc<BaseConsumer<GroupContext>> = Arc::new(settings.config().create_with_context(context)?);
     let topics: Vec<&str> = settings.topics.iter().map(|(_, topic)| topic.as_str()).collect();
     consumer.subscribe(&topics)?;
     let conversions = settings.topics.iter().find(|(stream, _)| *stream == Stream::Conversions);
-    let outbox = conversions.map(|(_, topic)| KafkaOutbox::new(&settings, topic)).transpose()?.map(Arc::new);
-    let member = Member { outbox, companion, settings, consumer, workers, store, loop_settings, keys, stop };
+    let outbox = conversions.map(|(_, topic)| KafkaOutbox::new(settings, topic)).transpose()?.map(Arc::new);
+    let member = Member {
+        outbox,
+        companion: companion.cloned(),
+        settings: settings.clone(),
+        consumer,
+        workers,
+        store: store.clone(),
+        loop_settings,
+        keys: keys.clone(),
+        stop: stop.clone(),
+    };
     let (ended, end) = tokio::sync::oneshot::channel();
     std::thread::Builder::new().name("whence-group".into()).spawn(move || {
         let _ = ended.send(member.poll_until_stopped());
@@ -188,8 +254,15 @@ impl<S: Store + Clone + 'static> Member<S> {
                 None => {}
                 Some(Err(error)) => {
                     tracing::warn!(%error, "polling the consumer group failed");
-                    if let Some((_, reason)) = self.consumer.client().fatal_error() {
-                        ended = Err(GroupError::Fatal(reason));
+                    if let Some((code, reason)) = self.consumer.client().fatal_error() {
+                        ended = Err(match code {
+                            RDKafkaErrorCode::FencedInstanceId => {
+                                GroupError::Fenced(self.settings.member.clone())
+                            }
+                            _ => GroupError::Fatal(reason),
+                        });
+                    } else if let Some(code) = error.rdkafka_error_code() {
+                        self.settings.heard.code(code, &self.settings.group);
                     }
                 }
                 // Paused until it has a queue of its own, no partition gives records here.
@@ -230,6 +303,8 @@ impl<S: Store + Clone + 'static> Member<S> {
             topic,
             partition: Partition { stream, number },
             incarnation: Incarnation(Uuid::nil()),
+            partitions: 0,
+            heard: self.settings.heard.clone(),
             next: 0,
             is_paused: true,
         };

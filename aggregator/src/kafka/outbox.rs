@@ -25,16 +25,14 @@ pub(super) struct KafkaOutbox {
 impl KafkaOutbox {
     /// A producer for this topic of the group's brokers.
     pub fn new(settings: &GroupSettings, topic: &str) -> Result<KafkaOutbox, KafkaError> {
-        let mut config = ClientConfig::new();
-        for (name, value) in &settings.client {
-            config.set(name, value);
-        }
-        config
-            .set("acks", "all")
-            .set("enable.idempotence", "true")
+        let own = [
+            ("acks", "all"),
+            ("enable.idempotence", "true"),
             // As the shipper: a program's timers must reach the partition of the program.
-            .set("partitioner", "murmur2_random")
-            .set("message.timeout.ms", ACKNOWLEDGED_WITHIN.as_millis().to_string());
+            ("partitioner", "murmur2_random"),
+            ("message.timeout.ms", &ACKNOWLEDGED_WITHIN.as_millis().to_string()),
+        ];
+        let config = settings.cluster.client(&[("compression.type", "lz4")], &own);
         let producer = Mutex::new(config.create()?);
         Ok(KafkaOutbox { config, producer, topic: topic.to_owned() })
     }

@@ -1,11 +1,8 @@
 //! One assigned partition as the [`Source`]: its own queue, commits with metadata.
 
-use super::{
-    context::GroupContext,
-    topic_id::{TopicIdError, topic_id},
-};
+use super::context::GroupContext;
 use crate::{
-    position::{Commit, Partition},
+    position::{Commit, MetadataError, Partition},
     source::{Chunk, Record, Source, SourceError, Start},
 };
 use bytes::{Bytes, BytesMut};
@@ -16,6 +13,10 @@ use rdkafka::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
+use whence_kafka::{
+    Heard, Trouble,
+    describe::{DescribeError, Described, describe},
+};
 use whence_schemas::{ids::Incarnation, time::UnixMs};
 
 /// How long a question to the broker may take.
@@ -33,6 +34,10 @@ pub(super) struct PartitionSource {
     pub partition: Partition,
     /// Asked of the broker at every start.
     pub incarnation: Incarnation,
+    /// Partitions of the topic, which each commit says: a key's partition is part of its meaning.
+    pub partitions: u32,
+    /// What keeps partitions from being worked, for others to see.
+    pub heard: Heard,
     /// The offset that must come next.
     pub next: u64,
     pub is_paused: bool,
@@ -44,10 +49,14 @@ enum Fault {
         "the record at offset {wanted} of {topic} is gone (the next is {found}): retention or truncation was faster than this group; `kafka-consumer-groups --reset-offsets` accepts the loss"
     )]
     Gone { topic: String, wanted: u64, found: u64 },
-    #[error("the broker does not tell the topic's id (Kafka 2.8 or newer is needed)")]
-    NoId(#[from] TopicIdError),
+    #[error(transparent)]
+    Topic(#[from] DescribeError),
+    #[error(
+        "the topic {topic} had {before} partitions when its records were last committed and has {now} now, so that a key's later records are in another partition than its earlier ones: make it anew with {before}, once all that is in it has been read"
+    )]
+    Repartitioned { topic: String, before: u32, now: u32 },
     #[error("the committed offset is of another version of whence")]
-    Metadata(#[from] crate::position::MetadataError),
+    Metadata(#[from] MetadataError),
 }
 
 /// Errors that say that this member no longer owns what it commits for.
@@ -76,6 +85,44 @@ impl PartitionSource {
         list
     }
 
+    /// The topic as its brokers describe it, if the group may go on with it.
+    fn described(&self) -> Result<Described, Fault> {
+        // SAFETY: the consumer lives as long as `self`, which outlives this call.
+        Ok(unsafe { describe(self.consumer.client().native_ptr(), &self.topic, BROKER_TIMEOUT) }?)
+    }
+
+    /// That the group's commits are of a topic with as many partitions, whichever of its partitions they are of.
+    fn check_partitions(&self, described: &Described) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::new();
+        for number in 0..described.partitions {
+            list.add_partition(&self.topic, i32::try_from(number).unwrap_or(i32::MAX));
+        }
+        let answer = self.consumer.committed_offsets(list, BROKER_TIMEOUT).map_err(failed)?;
+        let elements = answer.elements_for_topic(&self.topic);
+        let mut counts = elements.iter().filter_map(|element| {
+            let (commit, partitions) = parse(0, element.metadata()).ok()?;
+            partitions.filter(|_| commit.incarnation.0 == described.id)
+        });
+        match counts.find(|before| *before != described.partitions) {
+            None => Ok(()),
+            Some(before) => {
+                let (topic, now) = (self.topic.clone(), described.partitions);
+                Err(self.stuck(Fault::Repartitioned { topic, before, now }))
+            }
+        }
+    }
+
+    /// What somebody has to mend, told to whoever asks how the group does.
+    fn stuck(&self, fault: Fault) -> SourceError {
+        let may_heal = match &fault {
+            Fault::Topic(error) => error.trouble().may_heal,
+            _ => false,
+        };
+        self.heard.stuck(Trouble { text: fault.to_string(), may_heal });
+        let fault = Box::new(fault);
+        if may_heal { SourceError::Retry(fault) } else { SourceError::Fatal(fault) }
+    }
+
     /// What was committed for this incarnation; the beginning where nothing was, or for another one. An offset
     /// without metadata was set by hand, with Kafka's own tools.
     fn committed(&self, incarnation: Incarnation) -> Result<Start, SourceError> {
@@ -87,8 +134,8 @@ impl PartitionSource {
                 tracing::warn!(topic = self.topic, partition = %self.partition, next, "somebody set the group's offset by hand");
                 return Ok(Start::Uncommitted(Commit { incarnation, next, intent: None }));
             }
-            let commit = Commit::from_metadata(next, element[0].metadata())
-                .map_err(|error| SourceError::Fatal(Box::new(Fault::from(error))))?;
+            let (commit, _) =
+                parse(next, element[0].metadata()).map_err(|error| self.stuck(Fault::from(error)))?;
             if commit.incarnation == incarnation {
                 return Ok(Start::Committed(commit));
             }
@@ -113,7 +160,7 @@ impl PartitionSource {
                     continue;
                 }
                 let gone = Fault::Gone { topic: self.topic.clone(), wanted: self.next, found: offset };
-                return Err(SourceError::Fatal(Box::new(gone)));
+                return Err(self.stuck(gone));
             }
             self.next += 1;
             let timestamp = match message.timestamp() {
@@ -124,6 +171,19 @@ impl PartitionSource {
             places.push((offset, timestamp, message.payload().map(|_| arena.len())));
         }
         Ok(cut(arena.freeze(), places))
+    }
+}
+
+/// A commit and how many partitions its topic had, which commits before that was written do not say:
+/// `1 INCARNATION END PARTITIONS`.
+fn parse(next: u64, metadata: &str) -> Result<(Commit, Option<u32>), MetadataError> {
+    let words: Vec<&str> = metadata.split(' ').collect();
+    match words.split_last() {
+        Some((partitions, rest)) if rest.len() == 3 => {
+            let partitions = partitions.parse().map_err(|_| MetadataError::of(metadata))?;
+            Ok((Commit::from_metadata(next, &rest.join(" "))?, Some(partitions)))
+        }
+        _ => Ok((Commit::from_metadata(next, metadata)?, None)),
     }
 }
 
@@ -148,9 +208,9 @@ impl Source for PartitionSource {
 
     async fn restart(&mut self) -> Result<Start, SourceError> {
         tokio::task::block_in_place(|| {
-            // SAFETY: the consumer lives as long as `self`, which outlives this call.
-            let id = unsafe { topic_id(self.consumer.client().native_ptr(), &self.topic, BROKER_TIMEOUT) };
-            self.incarnation = id.map_err(|error| SourceError::Retry(Box::new(Fault::from(error))))?;
+            let described = self.described().map_err(|fault| self.stuck(fault))?;
+            self.check_partitions(&described)?;
+            (self.incarnation, self.partitions) = (Incarnation(described.id), described.partitions);
             let start = self.committed(self.incarnation)?;
             let (Start::Committed(commit) | Start::Uncommitted(commit)) = start;
             let next = i64::try_from(commit.next).expect("Kafka counts offsets with an i64");
@@ -187,7 +247,7 @@ impl Source for PartitionSource {
         {
             let mut element = list.add_partition(&self.topic, self.number());
             element.set_offset(Offset::Offset(next)).map_err(failed)?;
-            element.set_metadata(commit.metadata());
+            element.set_metadata(format!("{} {}", commit.metadata(), self.partitions));
         }
         // In place, not on another thread: a task that is dropped can't leave a commit behind.
         tokio::task::block_in_place(|| self.consumer.commit(&list, CommitMode::Sync)).map_err(failed)
@@ -197,6 +257,19 @@ impl Source for PartitionSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_commit_says_how_many_partitions_there_were_and_one_of_before_does_not() {
+        let id = Incarnation(uuid::Uuid::from_u128(7));
+        let commit = Commit { incarnation: id, next: 3, intent: Some(9) };
+        assert_eq!(parse(3, &format!("{} 8", commit.metadata())), Ok((commit, Some(8))));
+        assert_eq!(parse(3, &commit.metadata()), Ok((commit, None)));
+        for foreign in
+            ["", "1 x - 8", &format!("{} x", commit.metadata()), &format!("{} 8 8", commit.metadata())]
+        {
+            assert!(parse(3, foreign).is_err(), "{foreign:?}");
+        }
+    }
 
     #[test]
     fn records_are_cut_out_of_their_buffer() {

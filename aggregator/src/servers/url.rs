@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 use std::{fmt, str::FromStr};
 use url::Url;
+use whence_runtime::settings::{Invalid, Value};
 
 /// `https://user:password@host:8443/prefix`. Shown without the credentials in it, which are read and taken out.
 /// Without a port it is the scheme's own, 80 or 443; ClickHouse itself listens at 8123 and 8443.
@@ -106,6 +107,22 @@ impl fmt::Display for ServerUrl {
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.bare)
+    }
+}
+
+impl Value for ServerUrl {
+    const PLACEHOLDER: &'static str = "URL";
+
+    fn parse(text: &str) -> Result<ServerUrl, Invalid> {
+        text.parse().map_err(|error: UrlError| Invalid::new(error.to_string()))
+    }
+
+    /// That there is a password is shown.
+    fn render(&self) -> String {
+        match (&self.credentials, self.bare.split_once("://")) {
+            (Some(_), Some((scheme, rest))) => format!("{scheme}://(secret)@{rest}"),
+            _ => self.bare.clone(),
+        }
     }
 }
 

@@ -46,14 +46,14 @@ impl Authority {
     }
 
     pub fn leaf(&self, names: &[&str]) -> Leaf {
-        self.sign(params(names))
+        self.sign(&params(names))
     }
 
     pub fn expired(&self, names: &[&str]) -> Leaf {
         let mut params = params(names);
         params.not_before = date_time_ymd(2020, 1, 1);
         params.not_after = date_time_ymd(2020, 2, 1);
-        self.sign(params)
+        self.sign(&params)
     }
 
     /// A client's certificate and key as files.
@@ -66,7 +66,7 @@ impl Authority {
         (self.put("client.pem", &certificate.pem(), 0o644), key)
     }
 
-    fn sign(&self, params: CertificateParams) -> Leaf {
+    fn sign(&self, params: &CertificateParams) -> Leaf {
         let key = KeyPair::generate().unwrap();
         Leaf { certificate: params.signed_by(&key, &self.issuer).unwrap().der().clone(), key }
     }

@@ -1,40 +1,41 @@
-//! One HTTP call to a part of whence that runs: plain HTTP, a connection of its own, bounded in time and
-//! size.
+//! Calls of parts of whence that run elsewhere: over http or https, bounded in time and size, without following
+//! redirects, and without the proxies of this process's environment.
 
+use std::error::Error;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
-use hyper::client::conn::http1::handshake;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, Url};
 use serde_json::Value;
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use whence_runtime::tls::{self, Names, TlsError, TlsFiles};
 
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(30);
 /// Bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
+/// What words about certificates name.
+const NAMES: Names = Names { authorities: "call-ca-file", identity: None };
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Not an address that can be called.
-    #[error("{0} is not an address such as http://127.0.0.1:8080")]
-    Address(String),
-    /// Nobody listens there, or the connection broke.
-    #[error("{address} does not answer")]
+    /// Not an address that can be called. It is not shown: it may have a password in it.
+    #[error("not an address such as http://127.0.0.1:8080 or https://api.example, without user and password")]
+    Address,
+    /// The authorities of its certificate can't be read.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Nobody listens there, it is not trusted, it took too long, or the connection broke.
+    #[error("{address} does not answer: {why}")]
     Connection {
         /// Who was called.
         address: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Why, and what to do.
+        why: String,
     },
-    /// It took too long.
-    #[error("{0} did not answer within {CALL_MAX:?}")]
-    TimedOut(String),
 }
 
 /// An answer.
@@ -54,58 +55,110 @@ impl Answer {
     }
 }
 
-/// Calls `base`, such as `http://127.0.0.1:8080`, with these headers; `Host` is the base's unless it is
-/// among them.
-///
-/// # Errors
-/// See [`CallError`]. Every status is an answer.
-pub async fn call(
-    base: &str,
-    method: Method,
-    path: &str,
-    headers: &[(HeaderName, HeaderValue)],
-    body: Option<&Value>,
-) -> Result<Answer, CallError> {
-    let address = || CallError::Address(base.to_owned());
-    let uri: Uri = base.parse().map_err(|_| address())?;
-    let authority = uri.authority().filter(|_| uri.scheme_str() == Some("http")).ok_or_else(address)?;
-    let to = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
-    let body_bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-    let mut request = Request::new(Full::new(body_bytes));
-    *request.method_mut() = method;
-    *request.uri_mut() = path.parse().map_err(|_| address())?;
-    let host = HeaderValue::from_str(authority.as_str()).map_err(|_| address())?;
-    request.headers_mut().insert(HOST, host);
-    request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    if body.is_some() {
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+/// A part of whence that can be called.
+#[derive(Debug)]
+pub struct Part {
+    /// Without a `/` at its end.
+    address: String,
+    client: Client,
+}
+
+impl Part {
+    /// The part at `base`, such as `http://127.0.0.1:8080` or `https://api.example/whence`.
+    ///
+    /// # Errors
+    /// It is no such address, or the authorities that it is to be trusted by can't be read.
+    pub fn at(base: &str, files: &TlsFiles) -> Result<Self, CallError> {
+        let url: Url = base.parse().map_err(|_| CallError::Address)?;
+        let is_http = ["http", "https"].contains(&url.scheme()) && url.host().is_some();
+        let is_bare = url.username().is_empty() && url.password().is_none();
+        if !is_http || !is_bare || url.query().is_some() || url.fragment().is_some() {
+            return Err(CallError::Address);
+        }
+        let client = Client::builder()
+            .tls_backend_preconfigured(std::sync::Arc::unwrap_or_clone(tls::client(files)?))
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .timeout(CALL_MAX)
+            .build()
+            .expect("the TLS that it is given is rustls's, and nothing else can fail");
+        Ok(Self { address: url.as_str().trim_end_matches('/').to_owned(), client })
     }
-    for (name, value) in headers {
-        request.headers_mut().insert(name, value.clone());
+
+    /// Calls it with these headers; `Host` is the address's unless it is among them.
+    ///
+    /// # Errors
+    /// See [`CallError`]. Every status is an answer.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+        body: Option<&Value>,
+    ) -> Result<Answer, CallError> {
+        let mut request = self.client.request(method, format!("{}{path}", self.address));
+        if let Some(body) = body {
+            request = request.header(CONTENT_TYPE, "application/json").body(body.to_string());
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let answered = async { read(request.send().await?).await };
+        answered.await.map_err(|error| self.failed(&error))
     }
-    match timeout(CALL_MAX, exchange(to, request)).await {
-        Ok(answered) => answered.map_err(|source| CallError::Connection { address: base.to_owned(), source }),
-        Err(_) => Err(CallError::TimedOut(base.to_owned())),
+
+    fn failed(&self, error: &Failed) -> CallError {
+        let why = match error {
+            Failed::TooLarge => format!("its answer is larger than {ANSWER_BYTES_MAX} bytes"),
+            Failed::Call(error) if error.is_timeout() => {
+                format!("nothing came within {} s", CALL_MAX.as_secs())
+            }
+            Failed::Call(error) => match tls::cause(error, NAMES) {
+                Some(cause) => cause.text,
+                // The error's own text has the URL, its causes have not.
+                None => error.source().map_or_else(|| "the call failed".to_owned(), crate::failure::chain),
+            },
+        };
+        CallError::Connection { address: self.address.clone(), why }
     }
 }
 
-async fn exchange(
-    to: (&str, u16),
-    request: Request<Full<Bytes>>,
-) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = TcpStream::connect(to).await?;
-    let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
-    let exchange = async {
-        let (head, body) = sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
-    };
-    let mut connection = std::pin::pin!(connection);
-    let mut exchange = std::pin::pin!(exchange);
-    tokio::select! {
-        answer = &mut exchange => return answer,
-        ended = &mut connection => ended?,
+enum Failed {
+    Call(reqwest::Error),
+    TooLarge,
+}
+
+impl From<reqwest::Error> for Failed {
+    fn from(error: reqwest::Error) -> Self {
+        Self::Call(error)
     }
-    // The connection has read it all.
-    exchange.await
+}
+
+async fn read(mut response: Response) -> Result<Answer, Failed> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if body.len() + chunk.len() > ANSWER_BYTES_MAX {
+            return Err(Failed::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status: response.status(), headers: response.headers().clone(), body: body.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_a_password_or_without_a_host_are_refused_and_not_shown() {
+        let at = |base: &str| Part::at(base, &TlsFiles::default());
+        for base in ["http://127.0.0.1:8080", "https://api.example/whence/", "http://[::1]:1"] {
+            at(base).unwrap_or_else(|error| panic!("{base}: {error}"));
+        }
+        for base in ["api.example", "ftp://api.example", "http://ann:hunter2@api", "http://a/?x=1", "", "http://"] {
+            let error = at(base).unwrap_err();
+            assert!(matches!(error, CallError::Address) && !error.to_string().contains("hunter2"), "{base}");
+        }
+    }
 }

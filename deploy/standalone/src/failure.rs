@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use whence_aggregator::clickhouse::migrate::MigrateError;
+use whence_aggregator::servers::Trouble;
 use whence_clickhouse_embedded::ServeError;
 use whence_clickhouse_embedded::library::NoEngine;
 use whence_clickhouse_embedded::passwords::PasswordError;
@@ -23,6 +24,7 @@ use whence_runtime::descriptors::TooFew;
 use whence_runtime::private::PrivateError;
 use whence_runtime::settings::Mistakes;
 use whence_runtime::telemetry::TelemetryError;
+use whence_runtime::tls::TlsError;
 
 use crate::call::CallError;
 use crate::data_dir::DataDirError;
@@ -67,6 +69,9 @@ pub enum Failure {
     /// librdkafka does not accept its properties.
     #[error("the settings of the kafka client are not valid")]
     Kafka(#[from] rdkafka::error::KafkaError),
+    /// Kafka has not what the role needs, and waiting does not mend it.
+    #[error("kafka: {0}")]
+    Brokers(String),
     /// The edge did not start.
     #[error("cannot start the edge")]
     Edge(#[from] EdgeError),
@@ -107,6 +112,12 @@ pub enum Failure {
     /// The topics could not be made.
     #[error(transparent)]
     Topics(#[from] TopicsError),
+    /// ClickHouse can't be used as the settings have it.
+    #[error("clickhouse can't be used: {0}")]
+    Unusable(#[from] Trouble),
+    /// Files of certificates or keys can't be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// ClickHouse did not answer a question.
     #[error("clickhouse did not answer")]
     ClickHouse(#[from] clickhouse::error::Error),

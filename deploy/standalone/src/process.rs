@@ -2,6 +2,7 @@
 //! port, and an end in stages. Knows no part of whence.
 
 use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -19,7 +20,7 @@ use whence_runtime::telemetry::{BuildInfo, Metrics, install_panic_hook, start_lo
 
 use crate::addresses::{AddressBook, url};
 use crate::data_dir::DataDir;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::settings::{ProcessSettings, threads};
 
 /// The version of the package.
@@ -46,6 +47,26 @@ pub struct Role {
     pub required: Option<&'static [&'static str]>,
 }
 
+/// Ends the process with a failure, from wherever that is found.
+#[derive(Clone, Default)]
+pub struct Ending {
+    stop: CancellationToken,
+    failure: Arc<Mutex<Option<Failure>>>,
+}
+
+impl Ending {
+    /// The process stops in order, and its command fails with this; the first one counts.
+    pub fn fail(&self, failure: Failure) {
+        tracing::error!(failure = chain(&failure), "this can't be mended by waiting, stopping");
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+        self.stop.cancel();
+    }
+
+    fn take(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// A running process.
 pub struct Process {
     /// Its folder, locked.
@@ -54,6 +75,8 @@ pub struct Process {
     pub health: Health,
     /// Cancelled by the first signal.
     pub stop: CancellationToken,
+    /// For what is found later and can't be mended by waiting.
+    pub ending: Ending,
     /// Where it answers.
     pub book: AddressBook,
     /// Files and sockets that it may have open.
@@ -126,7 +149,8 @@ impl Process {
             descriptors,
             "starting"
         );
-        Ok(Self { data, health, stop, book, descriptors, settings, admin, admin_stop })
+        let ending = Ending { stop: stop.clone(), failure: Arc::default() };
+        Ok(Self { data, health, stop, ending, book, descriptors, settings, admin, admin_stop })
     }
 
     /// Waits until every component is ready, then says so on standard output and in the file of addresses.
@@ -171,13 +195,15 @@ impl Process {
     /// Closes the operator's port, last.
     ///
     /// # Errors
-    /// If a stage did not finish.
+    /// What ended the process, or that a stage did not finish.
     pub async fn finish(self, report: Report) -> Result<(), Failure> {
         self.admin_stop.cancel();
         if let Err(error) = self.admin.await {
             tracing::error!(%error, "the operator's port failed");
         }
-        if report.is_clean() {
+        if let Some(failure) = self.ending.take() {
+            Err(failure)
+        } else if report.is_clean() {
             tracing::info!("stopped");
             Ok(())
         } else {

@@ -20,9 +20,10 @@ use whence_ingest::{
         tls::{CertificateFolder, CertificateStore},
     },
     ship::{self, JournalSource, ShipConfig},
-    topics::{Cluster, TopicPlan, ensure_topics},
+    topics::{TopicPlan, ensure_topics},
 };
 use whence_journal::{Incarnation, Position, retire};
+use whence_kafka::Cluster;
 use whence_runtime::health::Health;
 use whence_schemas::{
     event::{Link, Program, RegistryEntry, registry_entry::Entry},

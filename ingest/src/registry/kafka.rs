@@ -38,11 +38,11 @@ use whence_schemas::topics::REGISTRY;
 use super::{
     CHANGES_MAX, Change, Clock, EntryKey, Outcomes, Registry, RegistryError, RegistryState, Shared, check,
 };
-use crate::topics::Cluster;
 use follow::Follower;
 pub use follow::Following;
 use recent::Nonce;
 use transaction::{Record, Transactions};
+use whence_kafka::{Cluster, Heard};
 
 /// Between two attempts of a writer that was fenced; doubles, and is drawn at random below.
 const BACKOFF: Duration = Duration::from_millis(10);
@@ -101,10 +101,27 @@ impl KafkaRegistry {
         })
     }
 
+    /// Builds the clients that following and writing need, and gives them up: whether librdkafka accepts their
+    /// properties.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn try_clients(config: &KafkaRegistryConfig) -> Result<(), KafkaError> {
+        let topic = config.cluster.topic(REGISTRY);
+        follow::try_client(&config.cluster, &topic)?;
+        Transactions::new(config, topic).try_client()
+    }
+
     /// How the state stands to the topic, and a wake-up when that changes.
     #[must_use]
     pub fn following(&self) -> watch::Receiver<Following> {
         self.follower.following()
+    }
+
+    /// What stands in the way of following, in words.
+    #[must_use]
+    pub fn heard(&self) -> Heard {
+        self.follower.heard()
     }
 }
 

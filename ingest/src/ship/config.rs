@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use whence_schemas::topics::Stream;
 
-use crate::topics::Cluster;
+use whence_kafka::Cluster;
 
 /// How to ship.
 #[derive(Clone, Debug)]

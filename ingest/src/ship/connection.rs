@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use whence_kafka::Heard;
+
 /// How the shipper stands with Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
@@ -18,18 +20,22 @@ pub enum Connection {
 
 /// The connection as the client's callbacks last left it.
 #[derive(Debug)]
-pub(super) struct ConnectionState(AtomicU8);
+pub(super) struct ConnectionState {
+    state: AtomicU8,
+    /// What stands in the way.
+    pub(super) heard: Heard,
+}
 
 impl Default for ConnectionState {
     fn default() -> Self {
         metrics::gauge!("whence_ship_kafka_up").set(0.0);
-        ConnectionState(AtomicU8::new(Connection::Connecting as u8))
+        ConnectionState { state: AtomicU8::new(Connection::Connecting as u8), heard: Heard::default() }
     }
 }
 
 impl ConnectionState {
     pub(super) fn read(&self) -> Connection {
-        match self.0.load(Ordering::Relaxed) {
+        match self.state.load(Ordering::Relaxed) {
             0 => Connection::Connecting,
             1 => Connection::Up,
             _ => Connection::Away,
@@ -38,7 +44,7 @@ impl ConnectionState {
 
     /// Logs changes only, so it may be called with every report.
     pub(super) fn set(&self, now: Connection) {
-        let before = self.0.swap(now as u8, Ordering::Relaxed);
+        let before = self.state.swap(now as u8, Ordering::Relaxed);
         if before == now as u8 {
             return;
         }

@@ -112,6 +112,10 @@ impl Lane {
         &self.dir
     }
 
+    pub(super) fn topic(&self) -> &str {
+        &self.topic
+    }
+
     pub(super) fn window(&self) -> &Window {
         &self.window
     }

@@ -6,6 +6,7 @@
 //! | [`window`] | pure: which records are on their way, how far all have arrived |
 //! | [`fields`] | pure: a record's key and age from its bytes |
 //! | `lane` | one journal: read, key, hand over, checkpoint, retire |
+//! | `layout` | whether the topics are still those that records have gone to |
 //! | `producer` | the Kafka client and its delivery reports |
 //! | `worker` | the loop over all lanes; replaces the client after errors |
 //! | `claim` | one shipper per journal |
@@ -37,6 +38,7 @@ mod connection;
 pub mod fields;
 mod lane;
 mod lane_metrics;
+mod layout;
 mod producer;
 mod refused;
 mod status;
@@ -99,6 +101,14 @@ impl ShipHandle {
     pub async fn finished(self) -> Option<ShipReport> {
         self.report.await.ok()
     }
+}
+
+/// Builds the client that [`start`] would, and gives it up: whether librdkafka accepts its properties.
+///
+/// # Errors
+/// It does not.
+pub fn try_client(config: &ShipConfig) -> Result<(), KafkaError> {
+    producer::Producer::build(config, producer::Pace::Batched, 1, &Arc::default()).map(drop)
 }
 
 /// Starts to ship `journals` on a thread of its own.

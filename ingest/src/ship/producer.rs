@@ -9,7 +9,9 @@
 //! occurrences are in order. Only if a broker rejects a batch for good may records behind it arrive
 //! before it is sent again.
 
+use std::collections::BTreeMap;
 use std::mem;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +22,11 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::statistics::Statistics;
 
+use whence_kafka::Trouble;
+
 use super::config::ShipConfig;
 use super::connection::{Connection, ConnectionState};
+use super::layout;
 use super::window::Ticket;
 
 /// Names a sending to librdkafka: the journal's index in the upper 16 bits, its ticket in the others.
@@ -107,7 +112,11 @@ pub(super) fn is_refusal(code: RDKafkaErrorCode) -> bool {
 pub(super) struct Producer {
     inner: BaseProducer<Context>,
     reports: Arc<ReportBuffer>,
+    partitions: Partitions,
 }
+
+/// Partitions of each topic as the client's statistics last had them.
+type Partitions = Arc<Mutex<BTreeMap<String, u32>>>;
 
 impl Producer {
     pub(super) fn build(
@@ -117,27 +126,33 @@ impl Producer {
         connection: &Arc<ConnectionState>,
     ) -> Result<Producer, KafkaError> {
         let reports = Arc::new(ReportBuffer::default());
-        let context = Context { reports: Arc::clone(&reports), connection: Arc::clone(connection) };
+        let partitions = Partitions::default();
+        let context = Context {
+            reports: Arc::clone(&reports),
+            connection: Arc::clone(connection),
+            partitions: Arc::clone(&partitions),
+        };
         // The windows are the bound; the client's own must only not be reached before them.
         let messages = config.records_in_flight_max.saturating_mul(journals).saturating_add(1000);
         let kilobytes = config.bytes_in_flight_max.saturating_mul(journals) / 1024 + 10 * 1024;
-        let client = config.cluster.client(&[
-            ("acks", "all"),
-            ("enable.idempotence", "true"),
-            // Never: the journal keeps the record anyway, and an expired one would break the order.
-            ("message.timeout.ms", "0"),
-            // Java's default, so that others who produce by key reach the same partitions.
-            ("partitioner", "murmur2_random"),
-            ("compression.type", "lz4"),
-            ("linger.ms", &config.linger.as_millis().to_string()),
-            ("batch.size", "1000000"),
-            ("batch.num.messages", if pace == Pace::Single { "1" } else { "10000" }),
-            ("queue.buffering.max.messages", &messages.min(10_000_000).to_string()),
-            ("queue.buffering.max.kbytes", &kilobytes.min(2_097_151).to_string()),
-            ("statistics.interval.ms", "5000"),
-        ]);
+        let client = config.cluster.client(
+            &[("compression.type", "lz4"), ("batch.size", "1000000")],
+            &[
+                ("acks", "all"),
+                ("enable.idempotence", "true"),
+                // Never: the journal keeps the record anyway, and an expired one would break the order.
+                ("message.timeout.ms", "0"),
+                // Java's default, so that others who produce by key reach the same partitions.
+                ("partitioner", "murmur2_random"),
+                ("linger.ms", &config.linger.as_millis().to_string()),
+                ("batch.num.messages", if pace == Pace::Single { "1" } else { "10000" }),
+                ("queue.buffering.max.messages", &messages.min(10_000_000).to_string()),
+                ("queue.buffering.max.kbytes", &kilobytes.min(2_097_151).to_string()),
+                ("statistics.interval.ms", "5000"),
+            ],
+        );
         let inner = BaseProducer::from_config_and_context(&client, context)?;
-        Ok(Producer { inner, reports })
+        Ok(Producer { inner, reports, partitions })
     }
 
     /// Hands a record to the client, which copies it.
@@ -159,6 +174,18 @@ impl Producer {
     pub(super) fn poll(&self, reports: &mut Reports) {
         self.inner.poll(Duration::ZERO);
         self.reports.take(reports);
+    }
+
+    /// Compares the topic of a journal with what it was; how many partitions it has. Blocks for two seconds at most.
+    pub(super) fn confirm(&self, dir: &Path, topic: &str) -> Result<u32, Trouble> {
+        // SAFETY: the client lives as long as `self`, which outlives this call.
+        unsafe { layout::confirm(self.inner.client().native_ptr(), dir, topic) }
+    }
+
+    /// Whether a topic has got another number of partitions since it was confirmed, as far as this client knows.
+    pub(super) fn partitions_changed(&self, confirmed: &BTreeMap<String, u32>) -> bool {
+        let seen = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        confirmed.iter().any(|(topic, partitions)| seen.get(topic).is_some_and(|seen| seen != partitions))
     }
 
     /// Whether the client has met an error that it cannot go on after.
@@ -204,6 +231,7 @@ impl ReportBuffer {
 struct Context {
     reports: Arc<ReportBuffer>,
     connection: Arc<ConnectionState>,
+    partitions: Partitions,
 }
 
 impl ClientContext for Context {
@@ -213,6 +241,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.connection.heard.error(&error, reason);
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::AllBrokersDown) => self.connection.set(Connection::Away),
             // One connection of several, tried again every two seconds.
@@ -226,12 +255,19 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        let up = statistics.brokers.values().filter(|broker| broker.state == "UP").count();
+        let up = self.connection.heard.statistics(&statistics);
         metrics::gauge!("whence_ship_brokers_up").set(up as f64);
         metrics::gauge!("whence_ship_client_queue_records").set(statistics.msg_cnt as f64);
         if up > 0 {
             self.connection.set(Connection::Up);
         }
+        let counts = statistics.topics.into_iter().map(|(name, topic)| {
+            // Records that have no partition yet wait in one of a negative number.
+            let partitions = topic.partitions.keys().filter(|number| **number >= 0).count();
+            (name, u32::try_from(partitions).unwrap_or(u32::MAX))
+        });
+        *self.partitions.lock().unwrap_or_else(PoisonError::into_inner) =
+            counts.filter(|(_, count)| *count > 0).collect();
     }
 }
 

@@ -6,15 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use whence_journal::Position;
+use whence_kafka::Trouble;
 
 use super::connection::{Connection, ConnectionState};
 
 /// How the shipper stands, at most a second old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShipStatus {
     /// Whether Kafka is there. A shipper without Kafka is degraded, not broken: the edge goes on and the
     /// journals fill, so this alone is no reason to take the process out of service.
     pub connection: Connection,
+    /// What keeps records from arriving, in words: of the connections while no broker answers, else what brokers
+    /// refuse. `None`: nothing does.
+    pub trouble: Option<Trouble>,
     /// Age of the oldest record that was sent and has not arrived; zero if there is none.
     pub oldest_unshipped: Duration,
     /// Records sent and not acknowledged.
@@ -68,8 +72,10 @@ impl Default for Shared {
 
 impl Shared {
     pub(super) fn status(&self) -> ShipStatus {
+        let (connection, heard) = (self.connection.read(), &self.connection.heard);
         ShipStatus {
-            connection: self.connection.read(),
+            connection,
+            trouble: if connection == Connection::Up { heard.work() } else { heard.last() },
             oldest_unshipped: Duration::from_millis(self.oldest_unshipped_ms.load(Ordering::Relaxed)),
             in_flight_records: self.in_flight_records.load(Ordering::Relaxed),
             lag_bytes: self.lag_bytes.load(Ordering::Relaxed),

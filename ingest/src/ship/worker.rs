@@ -4,6 +4,7 @@
 //! gauges up to date. It pauses whenever no lane has a full batch to go on with, so that a trickle of
 //! records costs a turn every few milliseconds and not a core.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use whence_journal::Position;
+use whence_kafka::Trouble;
 use whence_runtime::health::Heartbeat;
 
 use super::config::ShipConfig;
@@ -28,6 +30,8 @@ const EMPTY_POLLS: u32 = 3;
 const REBUILD_BACKOFF_MIN: Duration = Duration::from_millis(100);
 const REBUILD_BACKOFF_MAX: Duration = Duration::from_secs(10);
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
+/// Between looks whether the topics are there.
+const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
 const RETIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// Why the client is to be replaced.
@@ -56,6 +60,9 @@ pub(super) struct Worker {
     config: ShipConfig,
     lanes: Vec<Lane>,
     producer: Option<Producer>,
+    /// Partitions of each topic that this producer has confirmed; empty before it has.
+    confirmed: BTreeMap<String, u32>,
+    confirm_at: Instant,
     pace: Pace,
     /// Per lane: how far single sending goes on, the end of what was sent when a batch was rejected.
     single_until: Vec<Option<Position>>,
@@ -86,6 +93,8 @@ impl Worker {
             config,
             lanes,
             producer: Some(producer),
+            confirmed: BTreeMap::new(),
+            confirm_at: now,
             pace: Pace::Batched,
             reports: Reports::default(),
             connection,
@@ -130,6 +139,9 @@ impl Worker {
         }
         self.leave_single_pace(now);
         self.watch_for_stall(now);
+        if !self.is_confirmed(now) {
+            return false;
+        }
         let Some(producer) = &self.producer else { return false };
         if self.pace == Pace::Single && self.single_until.iter().all(Option::is_none) {
             // Only what is on its way keeps batches from being used again.
@@ -149,6 +161,42 @@ impl Worker {
             return false;
         }
         has_more
+    }
+
+    /// Whether the topics are there and those that records have gone to. Asked before a producer's first record, and
+    /// again when its statistics show another number of partitions.
+    fn is_confirmed(&mut self, now: Instant) -> bool {
+        let Some(producer) = &self.producer else { return false };
+        if !self.confirmed.is_empty() && !producer.partitions_changed(&self.confirmed) {
+            return true;
+        }
+        if now < self.confirm_at {
+            return false;
+        }
+        self.confirmed.clear();
+        let topics = self.lanes.iter().map(|lane| {
+            let partitions = producer.confirm(lane.dir(), lane.topic())?;
+            Ok((lane.topic().to_owned(), partitions))
+        });
+        match topics.collect::<Result<BTreeMap<_, _>, Trouble>>() {
+            Ok(confirmed) => {
+                self.connection.set(Connection::Up);
+                self.connection.heard.worked();
+                self.confirmed = confirmed;
+                true
+            }
+            Err(trouble) => {
+                // The first look finds no connection yet, as a rule.
+                // The first look finds no connection yet, as a rule; what is told once is told.
+                let is_early = self.connection.read() == Connection::Connecting && trouble.may_heal;
+                if !is_early && self.connection.heard.work().as_ref() != Some(&trouble) {
+                    tracing::warn!(trouble = trouble.text, "records stay in the journals");
+                }
+                self.connection.heard.stuck(trouble);
+                self.confirm_at = now + CONFIRM_AGAIN;
+                false
+            }
+        }
     }
 
     /// Takes the reports that have come.
@@ -180,12 +228,14 @@ impl Worker {
             self.progress_at = Instant::now();
             self.backoff = REBUILD_BACKOFF_MIN;
             self.connection.set(Connection::Up);
+            self.connection.heard.worked();
         }
         let mut fault = None;
         for (token, code) in &reports.failed {
             let lane = &mut self.lanes[token.journal()];
             if !is_refusal(*code) {
                 lane.failed(*code);
+                self.connection.heard.code(*code, lane.topic());
                 fault = fault.or(Some(Fault::Failed));
             } else if self.pace == Pace::Single {
                 lane.give_up(token.ticket(), *code, Instant::now());
@@ -230,7 +280,10 @@ impl Worker {
 
     fn build(&mut self) {
         match Producer::build(&self.config, self.pace, self.lanes.len(), &self.connection) {
-            Ok(producer) => self.producer = Some(producer),
+            Ok(producer) => {
+                self.producer = Some(producer);
+                self.confirmed.clear();
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot build a kafka client, trying on");
                 self.rebuild_at = Instant::now() + self.backoff;

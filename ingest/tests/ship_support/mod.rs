@@ -17,8 +17,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use whence_ingest::ship::{self, JournalSource, ShipConfig, ShipHandle, ShipReport};
-use whence_ingest::topics::Cluster;
 use whence_journal::{Checkpoint, JournalConfig, Stored, Writer};
+use whence_kafka::Cluster;
 use whence_runtime::health::Health;
 use whence_runtime::telemetry::{BuildInfo, Metrics};
 use whence_schemas::event::{self, Click, Event};
@@ -45,7 +45,7 @@ pub fn cluster_at(brokers: &str) -> Cluster {
 
 /// Makes the topics of both streams, with these properties.
 pub async fn make_topics(cluster: &Cluster, partitions: i32, properties: &[(&str, &str)]) {
-    let admin: AdminClient<DefaultClientContext> = cluster.client(&[]).create().unwrap();
+    let admin: AdminClient<DefaultClientContext> = cluster.client(&[], &[]).create().unwrap();
     let names = Stream::ALL.map(|stream| cluster.topic(stream.topic()));
     let topics = names.each_ref().map(|name| {
         properties
@@ -197,19 +197,22 @@ pub struct Arrived {
 
 /// The first offset that partition 0 of a stream's topic still has, and the next it will give.
 pub fn ends(cluster: &Cluster, stream: Stream) -> (i64, i64) {
-    let consumer: BaseConsumer = cluster.client(&[("group.id", "test")]).create().unwrap();
+    let consumer: BaseConsumer = cluster.client(&[], &[("group.id", "test")]).create().unwrap();
     consumer.fetch_watermarks(&cluster.topic(stream.topic()), 0, PATIENCE).unwrap()
 }
 
 /// Everything in the topic of a stream, in the order of partitions and offsets.
 pub fn arrived(cluster: &Cluster, stream: Stream) -> Vec<Arrived> {
     let topic = cluster.topic(stream.topic());
-    let client = cluster.client(&[
-        ("group.id", "test"),
-        ("enable.auto.commit", "false"),
-        ("auto.offset.reset", "error"),
-        ("enable.partition.eof", "true"),
-    ]);
+    let client = cluster.client(
+        &[],
+        &[
+            ("group.id", "test"),
+            ("enable.auto.commit", "false"),
+            ("auto.offset.reset", "error"),
+            ("enable.partition.eof", "true"),
+        ],
+    );
     let consumer: BaseConsumer = client.create().unwrap();
     let metadata = consumer.fetch_metadata(Some(&topic), PATIENCE).unwrap();
     let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|p| p.id()).collect();

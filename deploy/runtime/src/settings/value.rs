@@ -209,12 +209,20 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-/// `http://user:password@host` without its userinfo: such addresses are often put into plain settings.
+/// `http://user:password@host` without its userinfo, and several such addresses: they are often put into plain settings.
 pub(super) fn without_userinfo(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://(secret)@{}", &rest[at + 1..]),
-        None => text.to_owned(),
+    let mut parts = text.split("://");
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        shown.push_str("://");
+        let authority_end = part.find(['/', '?', '#', ',']).unwrap_or(part.len());
+        match part[..authority_end].rfind('@') {
+            Some(at) => {
+                shown.push_str("(secret)@");
+                shown.push_str(&part[at + 1..]);
+            }
+            None => shown.push_str(part),
+        }
     }
+    shown
 }

@@ -243,6 +243,9 @@ fn credentials_inside_an_address_are_masked() {
     let loaded = load::<Store>(&["--clickhouse-url", url], &[]).unwrap();
     assert_eq!(loaded.settings.clickhouse_url, url);
     assert_eq!(loaded.effective[0].value, "http://(secret)@db:8123/?x=@");
+    let several = "http://ann:hunter2@a:8123/x@y,https://ann:hunter2@b";
+    let loaded = load::<Store>(&["--clickhouse-url", several], &[]).unwrap();
+    assert_eq!(loaded.effective[0].value, "http://(secret)@a:8123/x@y,https://(secret)@b");
 }
 
 #[test]

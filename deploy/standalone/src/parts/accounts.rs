@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
+use whence_aggregator::servers::{Login, ServerUrl};
 use whence_clickhouse_embedded::{Account, passwords};
 
 use crate::failure::Failure;
@@ -15,51 +15,20 @@ pub const OWNER_PASSWORD: &str = "clickhouse-password";
 /// The reader's.
 pub const READER_PASSWORD: &str = "clickhouse-reader-password";
 
-/// A user of ClickHouse, and whence's database there.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// The user.
-    pub user: String,
-    /// Their password, if they have one.
-    pub password: Option<SecretString>,
-    /// The database.
-    pub database: String,
-}
-
-impl Login {
-    /// The given account; what the settings leave out may be in `url`, as `http://user:password@host`.
-    pub fn given(account: &AccountSettings, url: Option<&str>) -> Self {
-        let mut login = Self {
-            user: account.clickhouse_user.clone(),
-            password: account.clickhouse_password.as_ref().map(copy),
-            database: account.clickhouse_database.clone(),
-        };
-        let credentials = url.and_then(split).and_then(|(_, credentials, _)| credentials.split_once(':'));
-        if login.password.is_none()
-            && let Some((user, password)) = credentials
-        {
-            login.user = decoded(user);
-            login.password = Some(decoded(password).into());
-        }
-        login
+/// The given account; what the settings leave out may be in one of the addresses, as `http://user:password@host`.
+pub fn given(account: &AccountSettings, urls: &[ServerUrl]) -> Login {
+    let mut login = Login {
+        user: account.clickhouse_user.clone(),
+        password: account.clickhouse_password.as_ref().map(copy),
+        database: account.clickhouse_database.clone(),
+    };
+    if login.password.is_none()
+        && let Some((user, password)) = urls.iter().find_map(ServerUrl::credentials)
+    {
+        user.clone_into(&mut login.user);
+        login.password = Some(copy(password));
     }
-}
-
-/// `url` without the credentials in it: it is noted, logged and shown.
-pub fn bare(url: &str) -> String {
-    split(url).map_or_else(|| url.to_owned(), |(scheme, _, rest)| format!("{scheme}://{rest}"))
-}
-
-/// Scheme, credentials and the rest of a URL that has credentials.
-fn split(url: &str) -> Option<(&str, &str, &str)> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = &rest[..rest.find('/').unwrap_or(rest.len())];
-    let at = authority.rfind('@')?;
-    Some((scheme, &rest[..at], &rest[at + 1..]))
-}
-
-fn decoded(text: &str) -> String {
-    percent_decode_str(text).decode_utf8_lossy().into_owned()
+    login
 }
 
 /// The embedded engine's accounts.
@@ -118,16 +87,15 @@ mod tests {
     }
 
     #[test]
-    fn credentials_in_an_address_are_used_and_not_shown() {
-        let url = "https://ann:p%40ss@db.example:8443/x@y";
-        let login = Login::given(&account(), Some(url));
+    fn credentials_in_an_address_are_used_unless_a_password_is_given() {
+        let urls = |text: &str| text.split(',').map(|url| url.parse().unwrap()).collect::<Vec<ServerUrl>>();
+        let with = urls("http://a:8123,https://ann:p%40ss@db.example:8443/x@y");
+        let login = given(&account(), &with);
         assert_eq!(login.user, "ann");
         assert_eq!(login.password.unwrap().expose_secret(), "p@ss");
-        assert_eq!(bare(url), "https://db.example:8443/x@y");
-        assert_eq!(bare("http://db:8123"), "http://db:8123");
-        let mut given = account();
-        given.clickhouse_password = Some("own".to_owned().into());
-        assert_eq!(Login::given(&given, Some(url)).user, "default");
-        assert!(Login::given(&account(), Some("http://db:8123")).password.is_none());
+        let mut own = account();
+        own.clickhouse_password = Some("own".to_owned().into());
+        assert_eq!(given(&own, &with).user, "default");
+        assert!(given(&account(), &urls("http://db:8123")).password.is_none());
     }
 }

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod aggregation;
 pub mod certificates;
 pub mod console;
+pub mod contact;
 pub mod dimensions;
 pub mod engine;
 pub mod follow;

@@ -6,8 +6,8 @@ use clickhouse::Client;
 use tokio::sync::watch;
 use whence_aggregator::work::Companion;
 use whence_ingest::registry::Registry;
-use whence_ingest::topics::Cluster;
 use whence_ingest::webhooks::NamedSecrets;
+use whence_kafka::Cluster;
 use whence_outbound::tables::Tables;
 use whence_outbound::topic::FactsTopic;
 use whence_outbound::{DeliverySettings, Directory, Outbound, machine_time};
@@ -64,12 +64,7 @@ pub struct Parts<'a> {
 /// librdkafka does not accept its properties.
 pub fn companion(parts: Parts<'_>) -> Result<Companion, Failure> {
     whence_outbound::metrics::describe();
-    let topic = parts.cluster.map(|cluster| {
-        let brokers = [("bootstrap.servers".to_owned(), cluster.brokers.clone())];
-        let properties = cluster.properties.iter().map(|(name, value)| (name.clone(), value.clone()));
-        let client: Vec<_> = brokers.into_iter().chain(properties).collect();
-        FactsTopic::new(&client, cluster.topic(FACTS))
-    });
+    let topic = parts.cluster.map(|cluster| FactsTopic::new(cluster, cluster.topic(FACTS)));
     let is_cluster = parts.clickhouse.clickhouse_cluster.is_some();
     let outbound = Outbound {
         settings: parts.settings.clone(),

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use whence_ingest::registry::embedded::EmbeddedRegistry;
 use whence_ingest::registry::kafka::{Following, KafkaRegistry, KafkaRegistryConfig};
 use whence_ingest::registry::{Registry, RegistryState, snapshot, wall_clock};
-use whence_ingest::topics::Cluster;
-use whence_runtime::health::Component;
+use whence_kafka::{Cluster, Heard};
 use whence_runtime::shutdown::Shutdown;
 
+use super::kafka::Shown;
 use crate::failure::{Failure, chain};
 use crate::process::Process;
 
@@ -21,6 +22,9 @@ use crate::process::Process;
 const COMPONENT: &str = "registry";
 /// How far the snapshot may be behind. It is only read by a process that starts without Kafka.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(10);
+
+/// Between looks at what stands in the way of following.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// An open registry.
 pub struct Opened {
@@ -64,7 +68,12 @@ impl Opened {
         let stop = CancellationToken::new();
         let config = KafkaRegistryConfig::new(cluster);
         let registry = KafkaRegistry::start(&config, state, wall_clock(), stop.clone())?;
-        let shown = show(registry.following(), process.health.component(COMPONENT), known, stop.clone());
+        let shown = show(
+            (registry.following(), registry.heard()),
+            Shown::new(process.health.component(COMPONENT), process),
+            known,
+            stop.clone(),
+        );
         let kept = snapshot::keep(Arc::clone(registry.shared()), path, SNAPSHOT_EVERY, stop.clone());
         let tasks = vec![tokio::spawn(shown), tokio::spawn(kept)];
         Ok(Self { registry: Arc::new(registry), is_known, stop, tasks })
@@ -97,27 +106,29 @@ async fn restored(path: PathBuf) -> RegistryState {
 }
 
 async fn show(
-    mut following: watch::Receiver<Following>,
-    component: Component,
+    (mut following, heard): (watch::Receiver<Following>, Heard),
+    mut shown: Shown,
     known: watch::Sender<bool>,
     stop: CancellationToken,
 ) {
     loop {
         match *following.borrow_and_update() {
             Following::Current => {
-                component.ready();
+                shown.works();
                 known.send_replace(true);
             }
-            Following::Starting => component.not_ready("the topic has not been read to its end"),
-            Following::Away => component.not_ready("kafka does not answer; links are as they were"),
-            Following::Diverged => component.not_ready(
+            Following::Starting => shown.waits(heard.last(), "the topic has not been read to its end"),
+            Following::Away => shown.waits(heard.last(), "kafka does not answer; links are as they were"),
+            Following::Diverged => shown.waits(
+                None,
                 "the topic is not the one of the snapshot: if it was made anew on purpose, remove \
                  registry.snapshot from the data folder and start again",
             ),
         }
-        match stop.run_until_cancelled(following.changed()).await {
-            Some(Ok(())) => {}
-            Some(Err(_)) | None => return,
+        // What stands in the way comes without a change.
+        match stop.run_until_cancelled(timeout(LOOK_EVERY, following.changed())).await {
+            Some(Ok(Ok(())) | Err(_)) => {}
+            Some(Ok(Err(_))) | None => return,
         }
     }
 }

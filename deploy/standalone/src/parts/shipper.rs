@@ -5,12 +5,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
-use whence_ingest::ship::{self, Connection, JournalSource, ShipConfig, ShipHandle, ShipReport};
-use whence_runtime::health::{Component, Health};
+use whence_ingest::ship::{self, Connection, JournalSource, ShipConfig, ShipHandle, ShipReport, ShipStatus};
 use whence_runtime::shutdown::Shutdown;
 
 use super::journals::Journal;
+use super::kafka::Shown;
 use crate::failure::Failure;
+use crate::process::Process;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -28,14 +29,18 @@ impl Shipper {
     ///
     /// # Errors
     /// The settings of the client or a checkpoint can't be used. Kafka need not be there.
-    pub fn start(config: ShipConfig, journals: Vec<Journal>, health: &Health) -> Result<Self, Failure> {
+    pub fn start(config: ShipConfig, journals: Vec<Journal>, process: &Process) -> Result<Self, Failure> {
         let stop = CancellationToken::new();
         let sources = journals
             .into_iter()
             .map(|journal| JournalSource { dir: journal.dir, stream: journal.partition.stream })
             .collect();
-        let handle = ship::start(config, sources, health, stop.clone())?;
-        let task = tokio::spawn(watch(handle, health.component(COMPONENT), stop.clone()));
+        let handle = ship::start(config, sources, &process.health, stop.clone())?;
+        let task = tokio::spawn(watch(
+            handle,
+            Shown::new(process.health.component(COMPONENT), process),
+            stop.clone(),
+        ));
         Ok(Self { task, stop })
     }
 
@@ -59,18 +64,20 @@ impl Shipper {
     }
 }
 
-async fn watch(handle: ShipHandle, component: Component, stop: CancellationToken) -> Option<ShipReport> {
+async fn watch(handle: ShipHandle, mut shown: Shown, stop: CancellationToken) -> Option<ShipReport> {
     let mut ticks = interval(LOOK_EVERY);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        show(&component, handle.status().connection);
+        show(&mut shown, handle.status());
     }
     handle.finished().await
 }
 
-fn show(component: &Component, connection: Connection) {
-    match connection {
-        Connection::Connecting => component.not_ready("no broker has answered yet"),
-        Connection::Up => component.ready(),
-        Connection::Away => component.not_ready("no broker answers; records stay in the journals"),
+fn show(shown: &mut Shown, status: ShipStatus) {
+    match status.connection {
+        Connection::Up if status.trouble.is_none() => shown.works(),
+        Connection::Connecting => shown.waits(status.trouble, "no broker has answered yet"),
+        Connection::Up | Connection::Away => {
+            shown.waits(status.trouble, "no broker answers; records stay in the journals");
+        }
     }
 }

@@ -1,34 +1,38 @@
-//! ClickHouse as this process reaches it: the client, the tables, and whether it answers.
+//! ClickHouse as this process reaches it: the servers, the tables, and whether it answers.
 
 use std::time::Duration;
 
 use clickhouse::Client;
-use secrecy::ExposeSecret;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, set_tables};
+use whence_aggregator::servers::{Login, ServerUrl, Servers};
 use whence_runtime::health::Component;
-use whence_schemas::sql::MIGRATIONS;
+use whence_runtime::tls::{self, TlsError};
+use whence_schemas::sql::Topology;
 
-use super::accounts::Login;
-use crate::failure::chain;
+use super::contact::{Need, contact, tables};
+use crate::failure::{Failure, chain};
 use crate::settings::ClickHouseSettings;
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
-const ANSWER_MAX: Duration = Duration::from_secs(10);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
 /// The name of ClickHouse's component in readiness.
 pub const COMPONENT: &str = "clickhouse";
 
-/// A client of the server at `url`.
-pub fn client(url: &str, login: &Login) -> Client {
-    let client = Client::default().with_url(url).with_user(&login.user).with_database(&login.database);
-    match &login.password {
-        Some(password) => client.with_password(password.expose_secret()),
-        None => client,
-    }
+/// The servers at these addresses, as the settings have them.
+///
+/// # Errors
+/// Files of certificates or keys can't be used.
+pub fn servers(urls: Vec<ServerUrl>, login: Login, settings: &ClickHouseSettings) -> Result<Servers, TlsError> {
+    Ok(Servers::new(urls, login, tls::client(&settings.tls())?))
+}
+
+/// The addresses as they are noted and shown.
+pub fn shown(servers: &Servers) -> String {
+    servers.urls().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 /// Brings the database to this version's tables, once; returns the numbers of the migrations that ran.
@@ -69,52 +73,47 @@ pub async fn prepare_until_done(
     }
 }
 
-/// Waits until the tables are there, made by somebody else. Meanwhile `component` says what is missing.
-pub async fn await_tables(client: &Client, component: &Component) {
-    loop {
-        match ask(client).await {
-            Ok(()) => return,
-            Err(reason) => component.not_ready(reason),
+/// Waits until ClickHouse can be used as `need` wants. Meanwhile `component` says what is in the way.
+///
+/// # Errors
+/// Something is in the way that no waiting mends.
+pub async fn await_use(
+    servers: &Servers,
+    topology: &Topology,
+    need: Need,
+    component: &Component,
+) -> Result<(), Failure> {
+    while let Some(obstacle) = contact(servers, topology, need).await.obstacle(servers) {
+        if obstacle.is_final {
+            return Err(obstacle.into());
         }
+        component.not_ready(obstacle.text);
         tokio::time::sleep(ASK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// Whether something that no waiting mends is in the way now; what passes is left to whoever waits.
+///
+/// # Errors
+/// It is.
+pub async fn refuse_what_lasts(servers: &Servers, topology: &Topology, need: Need) -> Result<(), Failure> {
+    match contact(servers, topology, need).await.obstacle(servers) {
+        Some(obstacle) if obstacle.is_final => Err(obstacle.into()),
+        _ => Ok(()),
     }
 }
 
 /// Keeps `component` true to whether ClickHouse answers and has this version's tables, until `stop`.
-pub async fn watch(client: Client, component: Component, stop: CancellationToken) {
+pub async fn watch(servers: Servers, component: Component, stop: CancellationToken) {
+    let client = servers.any();
     let mut ticks = interval(ASK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        match stop.run_until_cancelled(ask(&client)).await {
-            Some(Ok(())) => component.ready(),
-            Some(Err(reason)) => component.not_ready(reason),
+        match stop.run_until_cancelled(tables(&client)).await {
+            Some(Ok(_)) => component.ready(),
+            Some(Err(trouble)) => component.not_ready(trouble.text),
             None => return,
         }
     }
-}
-
-/// Whether the newest migration that ran is the newest this version knows.
-async fn ask(client: &Client) -> Result<(), String> {
-    let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
-    let query = client.query("SELECT max(number) FROM whence_migrations");
-    let newest = match timeout(ANSWER_MAX, query.fetch_one::<u32>()).await {
-        Ok(Ok(newest)) => newest,
-        Ok(Err(clickhouse::error::Error::BadResponse(text))) if is_missing(&text) => 0,
-        Ok(Err(error)) => return Err(chain(&error)),
-        Err(_) => return Err(format!("no answer within {} s", ANSWER_MAX.as_secs())),
-    };
-    match newest.cmp(&known) {
-        std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Less => {
-            Err(format!("the database has migration {newest} of {known}: run `whence migrate`"))
-        }
-        std::cmp::Ordering::Greater => Err(format!(
-            "the database has migration {newest}, this version knows {known}: use the newer whence"
-        )),
-    }
-}
-
-/// Unknown database (81) or table (60).
-fn is_missing(text: &str) -> bool {
-    ["Code: 81.", "Code: 60."].iter().any(|code| text.contains(code))
 }

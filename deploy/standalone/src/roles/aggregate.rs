@@ -12,8 +12,10 @@ use whence_runtime::settings;
 use super::keys;
 use crate::descriptors::{Limit, fit_aggregate};
 use crate::failure::Failure;
-use crate::parts::accounts::{self, Login};
+use crate::parts::accounts;
 use crate::parts::aggregation::{Aggregation, Tools};
+use crate::parts::contact::Need;
+use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
 use crate::parts::{dimensions, kafka, outbound, store};
 use crate::process::{self, Process, Role};
@@ -44,13 +46,16 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     let secrets = keys::secrets(&settings.secrets, &process)?;
     let webhook_secrets = Arc::new(settings.webhooks.named().expect("the settings were checked for them"));
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
-    let given = settings.clickhouse.clickhouse_url.as_deref().expect("the settings were checked for it");
-    let url = accounts::bare(given);
-    process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
-    let client = store::client(&url, &Login::given(&settings.account, Some(given)));
+    let urls = settings.clickhouse.clickhouse_url.clone();
+    let login = accounts::given(&settings.account, &urls);
+    let servers = store::servers(urls, login, &settings.clickhouse)?;
+    process.book.note(|addresses| addresses.clickhouse = Some(store::shown(&servers)))?;
     let health = process.health.clone();
     let followers = CancellationToken::new();
-    tokio::spawn(kafka::watch(&cluster, health.component("aggregator.kafka"), followers.clone())?);
+    let group = settings.kafka.group(&cluster);
+    kafka::judge(&settings.kafka, kafka::AGGREGATE, &process);
+    let shown = Shown::new(health.component(kafka::GROUP), &process);
+    tokio::spawn(kafka::watch(&cluster, group.heard.clone(), shown, followers.clone())?);
     // Followed from the start: names are there when the tables are.
     let registry = Opened::kafka(cluster.clone(), &process).await?;
     let following = Arc::clone(registry.registry.shared());
@@ -58,8 +63,12 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     let component = health.component(store::COMPONENT);
     let stop = process.stop.clone();
     let mut aggregation = None;
-    if stop.run_until_cancelled(store::await_tables(&client, &component)).await.is_some() {
-        tokio::spawn(store::watch(client.clone(), component, followers.clone()));
+    let topology = settings.clickhouse.topology();
+    let usable = store::await_use(&servers, &topology, Need::Write, &component);
+    if let Some(usable) = stop.run_until_cancelled(usable).await {
+        usable?;
+        let client = servers.any();
+        tokio::spawn(store::watch(servers, component, followers.clone()));
         dimensions::start(&client, &registry.registry, &health, &followers);
         whence_aggregator::metrics::describe();
         let companion = outbound::companion(outbound::Parts {
@@ -78,7 +87,7 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(secrets.keys),
         };
-        aggregation = Some(Aggregation::over_kafka(settings.kafka.group(&cluster), &tools));
+        aggregation = Some(Aggregation::over_kafka(group, &tools));
         process.announce().await?;
         stop.cancelled().await;
     }

@@ -10,10 +10,11 @@ use whence_runtime::settings;
 use super::keys;
 use crate::descriptors::{Limit, fit_console};
 use crate::failure::Failure;
-use crate::parts::accounts::{self, Login};
+use crate::parts::accounts;
 use crate::parts::console::{Console, Keys};
+use crate::parts::contact::Need;
 use crate::parts::registry::Opened;
-use crate::parts::store;
+use crate::parts::{kafka, store};
 use crate::process::{self, Process, Role};
 use crate::settings::{ConsoleRoleSettings, load};
 
@@ -41,14 +42,17 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(), Failure> {
     let secrets = keys::secrets(&settings.secrets, &process)?;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
-    let given = settings.clickhouse.clickhouse_url.as_deref().expect("the settings were checked for it");
-    let url = accounts::bare(given);
-    process.book.note(|addresses| addresses.clickhouse = Some(url.clone()))?;
-    let client = store::client(&url, &Login::given(&settings.account, Some(given)));
+    let urls = settings.clickhouse.clickhouse_url.clone();
+    let login = accounts::given(&settings.account, &urls);
+    let servers = store::servers(urls, login, &settings.clickhouse)?;
+    process.book.note(|addresses| addresses.clickhouse = Some(store::shown(&servers)))?;
+    store::refuse_what_lasts(&servers, &settings.clickhouse.topology(), Need::Read).await?;
+    let client = servers.any();
+    kafka::judge(&settings.kafka, kafka::CONSOLE, &process);
     let registry = Opened::kafka(cluster, &process).await?;
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);
-    tokio::spawn(store::watch(client.clone(), component, followers.clone()));
+    tokio::spawn(store::watch(servers, component, followers.clone()));
     let uses = Arc::new(KeyUses::default());
     let written = (Arc::clone(&uses), Arc::clone(&registry.registry), followers.clone());
     tokio::spawn(async move { written.0.write(written.1.as_ref(), written.2).await });

@@ -8,21 +8,24 @@ use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_aggregator::journal::JournalOutbox;
+use whence_aggregator::servers::Servers;
 use whence_clickhouse_embedded::supervise::Supervisor;
 use whence_ingest::api::{AdminKey, KeyUses};
 use whence_ingest::registry::Registry;
-use whence_ingest::topics::Cluster;
 use whence_ingest::webhooks::NamedSecrets;
+use whence_kafka::Cluster;
 use whence_runtime::settings::Effective;
 use whence_runtime::shares::Callers;
 use whence_runtime::shutdown::Shutdown;
 
 use crate::addresses::url;
 use crate::failure::Failure;
-use crate::parts::accounts::{self, Embedded, Login};
+use crate::parts::accounts::{self, Embedded};
 use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::console::{Console, Keys};
+use crate::parts::contact::Need;
 use crate::parts::journals::{self, Journal};
+use crate::parts::kafka::Shown;
 use crate::parts::shipper::{self, Shipper};
 use crate::parts::{dimensions, engine, kafka, outbound, store};
 use crate::process::Process;
@@ -91,15 +94,14 @@ impl Facts {
             tokio::spawn(journals::keep(journals.clone(), grace, self.followers.clone()));
         }
         // Not one after the other: each may be away, and neither waits for the other.
-        let (shipping, client) = tokio::join!(
+        let ((), Ready { servers, reader }) = tokio::try_join!(
             ship(&mut self.shipper, cluster.as_ref(), &journals, settings, process),
             clickhouse(&mut self.engine, around, process),
-        );
-        shipping?;
-        let Ready { url, client, reader } = client?;
-        process.book.note(|addresses| addresses.clickhouse = Some(url))?;
+        )?;
+        process.book.note(|addresses| addresses.clickhouse = Some(store::shown(&servers)))?;
+        let client = servers.any();
         let component = process.health.component(store::COMPONENT);
-        tokio::spawn(store::watch(client.clone(), component, self.followers.clone()));
+        tokio::spawn(store::watch(servers, component, self.followers.clone()));
         dimensions::start(&client, around.registry, &process.health, &self.followers);
 
         let keys = Keys {
@@ -131,7 +133,12 @@ impl Facts {
             keys: Arc::new(around.secrets.keys.clone()),
         };
         self.aggregation = Some(match &cluster {
-            Some(cluster) => Aggregation::over_kafka(settings.kafka.group(cluster), &tools),
+            Some(cluster) => {
+                let group = settings.kafka.group(cluster);
+                let shown = Shown::new(process.health.component(kafka::GROUP), process);
+                tokio::spawn(kafka::watch(cluster, group.heard.clone(), shown, self.followers.clone())?);
+                Aggregation::over_kafka(group, &tools)
+            }
             None => Aggregation::over_journals(journals, grace, around.outbox, &tools),
         });
         Ok(())
@@ -179,18 +186,17 @@ async fn ship(
     let component = process.health.component(shipper::COMPONENT);
     kafka::ensure_until_done(cluster, &settings.topics.plan(), &component).await;
     let config = settings.ship.config(cluster.clone(), &settings.journals);
-    *slot = Some(Shipper::start(config, journals.to_vec(), &process.health)?);
+    *slot = Some(Shipper::start(config, journals.to_vec(), process)?);
     Ok(())
 }
 
 struct Ready {
-    url: String,
-    client: Client,
+    servers: Servers,
     /// For questions of people, which must not take the places of blocks and look-ups.
     reader: Client,
 }
 
-/// A client of the given server, or of the embedded engine, which is started; with the tables in it.
+/// The given servers, or the embedded engine, which is started; with the tables in it.
 async fn clickhouse(
     slot: &mut Option<Supervisor>,
     around: &Surroundings<'_>,
@@ -198,25 +204,27 @@ async fn clickhouse(
 ) -> Result<Ready, Failure> {
     let settings = around.settings;
     let component = process.health.component(store::COMPONENT);
-    let given = settings.clickhouse.clickhouse_url.as_deref();
-    let mut owner = Login::given(&settings.account, given);
+    let mut urls = settings.clickhouse.clickhouse_url.clone();
+    let mut owner = accounts::given(&settings.account, &urls);
     let mut reader = owner.clone();
-    let url = match given {
-        Some(url) => accounts::bare(url),
-        None => {
-            let data = process.data.engine();
-            let accounts = Embedded::ensure(process.data.path(), &settings.account, &settings.engine)?;
-            owner = accounts::login(&accounts.owner, &settings.account);
-            reader = accounts::login(&accounts.reader, &settings.account);
-            let call = engine::Call::new(data, &settings.engine, accounts, around.effective)?;
-            let started =
-                engine::start(Arc::new(call), &settings.engine, process.limit(), &component).await?;
-            let address = started.address();
-            *slot = Some(started);
-            url(address)
-        }
-    };
-    let (client, reader) = (store::client(&url, &owner), store::client(&url, &reader));
-    store::prepare_until_done(&client, &settings.clickhouse, &owner.database, &component).await;
-    Ok(Ready { url, client, reader })
+    let is_given = !urls.is_empty();
+    if !is_given {
+        let data = process.data.engine();
+        let accounts = Embedded::ensure(process.data.path(), &settings.account, &settings.engine)?;
+        owner = accounts::login(&accounts.owner, &settings.account);
+        reader = accounts::login(&accounts.reader, &settings.account);
+        let call = engine::Call::new(data, &settings.engine, accounts, around.effective)?;
+        let started = engine::start(Arc::new(call), &settings.engine, process.limit(), &component).await?;
+        urls.push(url(started.address()).parse().expect("an address with http:// is one"));
+        *slot = Some(started);
+    }
+    let servers = store::servers(urls.clone(), owner, &settings.clickhouse)?;
+    let reader = store::servers(urls, reader, &settings.clickhouse)?.any();
+    if is_given {
+        // Once: links are answered already, and what turns up later is shown and waited for.
+        store::refuse_what_lasts(&servers, &settings.clickhouse.topology(), Need::Migrate).await?;
+    }
+    let database = &servers.login().database;
+    store::prepare_until_done(&servers.any(), &settings.clickhouse, database, &component).await;
+    Ok(Ready { servers, reader })
 }

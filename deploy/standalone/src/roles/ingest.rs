@@ -9,9 +9,9 @@ use super::keys;
 use crate::descriptors::{Limit, fit_ingest};
 use crate::failure::Failure;
 use crate::parts::ingest::{self, Ingest};
-use crate::parts::journals;
 use crate::parts::registry::Opened;
 use crate::parts::shipper::Shipper;
+use crate::parts::{journals, kafka};
 use crate::process::{self, Process, Role};
 use crate::settings::{IngestSettings, load};
 
@@ -40,6 +40,7 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
     let secrets = keys::secrets(&settings.secrets, &process)?;
     let admin = keys::admin_key(&settings.api, &process)?;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
+    kafka::judge(&settings.kafka, kafka::INGEST, &process);
     let registry = Opened::kafka(cluster.clone(), &process).await?;
     let parts = ingest::Parts {
         edge: &settings.edge,
@@ -60,7 +61,7 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
     let journals = journals::find(&process.data.journals())
         .map_err(|source| Failure::File { path: process.data.journals(), source })?;
     let config = settings.ship.config(cluster, &settings.journals);
-    let shipper = Shipper::start(config, journals, &process.health)?;
+    let shipper = Shipper::start(config, journals, &process)?;
     process.announce().await?;
     process.stop.cancelled().await;
 

@@ -17,9 +17,9 @@ use super::facts::{Facts, Surroundings};
 use super::keys;
 use crate::descriptors::{Limit, fit_up};
 use crate::failure::Failure;
-use crate::parts::engine;
 use crate::parts::ingest::{self, Ingest};
 use crate::parts::registry::Opened;
+use crate::parts::{engine, kafka};
 use crate::process::{self, Process, Role};
 use crate::settings::{UpSettings, load};
 
@@ -36,7 +36,7 @@ pub fn command() -> Command {
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let loaded = load::<UpSettings>(flags)?;
     let (mut settings, effective) = (loaded.settings, loaded.effective);
-    if settings.clickhouse.clickhouse_url.is_none() {
+    if settings.clickhouse.clickhouse_url.is_empty() {
         // Said before anything else is done.
         engine::library(&settings.engine)?;
     }
@@ -53,6 +53,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
     let webhook_secrets = Arc::new(settings.webhooks.named().expect("the settings were checked for them"));
     let key_uses = Arc::new(KeyUses::default());
     let mut facts = Facts::new(settings, &process);
+    kafka::judge(&settings.kafka, kafka::UP, &process);
     let registry = match settings.kafka.cluster() {
         None => Opened::embedded(&process).await?,
         Some(cluster) => Opened::kafka(cluster, &process).await?,

@@ -4,21 +4,35 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use whence_aggregator::click::DedupSettings;
 use whence_aggregator::clickhouse::StoreSettings;
 use whence_aggregator::clickhouse::migrate::TableSettings;
 use whence_aggregator::filter::FilterSettings;
 use whence_aggregator::partition::LoopSettings;
+use whence_aggregator::servers::ServerUrl;
 use whence_clickhouse_embedded::Account;
 use whence_runtime::settings::{ByteSize, Secret};
+use whence_runtime::tls::{self, TlsFiles};
 use whence_schemas::sql::Topology;
 
 whence_runtime::settings! {
     /// ClickHouse
     pub struct ClickHouseSettings {
-        /// Address of a ClickHouse server, such as `http://clickhouse:8123`; without one, `whence up` runs
-        /// the embedded engine.
-        pub clickhouse_url: Option<String>,
+        /// Address of a ClickHouse server, such as `https://clickhouse:8443` or `http://clickhouse:8123`; several with
+        /// the same tables, separated by commas, are asked in turn. Without one, `whence up` runs the embedded engine.
+        ///
+        /// A path before ClickHouse's own (`https://host/prefix`) and credentials (`https://user:password@host`) may be
+        /// in it. Without a port it is 443, or 80 with `http://`; ClickHouse itself listens at 8443 and 8123.
+        pub clickhouse_url: Vec<ServerUrl>,
+        /// Certificates of the authorities that ClickHouse's certificate may be signed by, PEM; by default those that
+        /// the machine trusts.
+        pub clickhouse_ca_file: Option<PathBuf>,
+        /// Certificate that whence shows to ClickHouse, PEM, with those between it and an authority; needs
+        /// `clickhouse-key-file`.
+        pub clickhouse_certificate_file: Option<PathBuf>,
+        /// Key of that certificate, PEM. Others than its owner must not be able to read it.
+        pub clickhouse_key_file: Option<PathBuf>,
         /// Name of a replicated cluster in the server's settings; none: one server.
         pub clickhouse_cluster: Option<String>,
         /// Every insert is on the disk before it counts. On by default, but for a cluster.
@@ -132,17 +146,41 @@ impl ClickHouseSettings {
 
     /// What is wrong with them.
     pub fn mistakes(&self) -> Vec<String> {
-        let mut mistakes = Vec::new();
-        if self.clickhouse_cluster.is_some() && self.clickhouse_url.is_none() {
+        let mut mistakes = self.mistakes_of_tls();
+        if self.clickhouse_cluster.is_some() && self.clickhouse_url.is_empty() {
             mistakes.push(
                 "clickhouse-cluster needs clickhouse-url: the embedded engine has no cluster".to_owned(),
             );
         }
-        let schemes = ["http://", "https://"];
-        if let Some(url) = &self.clickhouse_url
-            && !schemes.iter().any(|scheme| url.starts_with(scheme))
+        let mut credentials = self.clickhouse_url.iter().filter_map(ServerUrl::credentials);
+        if let Some((user, password)) = credentials.next()
+            && credentials.any(|other| other.0 != user || other.1.expose_secret() != password.expose_secret())
         {
-            mistakes.push("clickhouse-url must begin with http:// or https://".to_owned());
+            mistakes.push("clickhouse-url: the addresses have different users or passwords".to_owned());
+        }
+        mistakes
+    }
+
+    /// Whom a connection over TLS trusts, and who it says it is.
+    pub fn tls(&self) -> TlsFiles {
+        let identity = self.clickhouse_certificate_file.clone().zip(self.clickhouse_key_file.clone());
+        TlsFiles { authorities: self.clickhouse_ca_file.clone(), identity }
+    }
+
+    fn mistakes_of_tls(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.clickhouse_certificate_file.is_some() != self.clickhouse_key_file.is_some() {
+            let text = "clickhouse-certificate-file and clickhouse-key-file go together: set both or neither";
+            mistakes.push(text.to_owned());
+        }
+        let has_files = self.tls() != TlsFiles::default();
+        let is_plain = !self.clickhouse_url.is_empty() && !self.clickhouse_url.iter().any(ServerUrl::is_https);
+        if has_files && is_plain {
+            let text = "clickhouse-ca-file and clickhouse-certificate-file are for clickhouse-url with https://";
+            mistakes.push(text.to_owned());
+        }
+        if has_files && let Err(error) = tls::client(&self.tls()) {
+            mistakes.push(format!("clickhouse-ca-file, clickhouse-certificate-file or clickhouse-key-file: {error}"));
         }
         mistakes
     }

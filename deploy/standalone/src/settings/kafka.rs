@@ -1,13 +1,13 @@
 //! Settings of Kafka: which, which topics, how to ship and how to consume.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use whence_aggregator::kafka::GroupSettings;
 use whence_ingest::ship::ShipConfig;
-use whence_ingest::topics::{Cluster, TopicPlan};
+use whence_ingest::topics::TopicPlan;
+use whence_kafka::{Cluster, Heard, properties};
 use whence_runtime::private;
 use whence_runtime::settings::{ByteSize, Secret};
 use whence_schemas::topics::Stream;
@@ -23,8 +23,9 @@ whence_runtime::settings! {
         pub kafka_prefix: Option<String>,
         /// Further properties of librdkafka, such as `security.protocol`: one `name=value` a line.
         pub kafka_properties: Option<Secret>,
-        /// Name of the aggregators' consumer group.
-        pub kafka_group: String = "whence-aggregator",
+        /// Name of the aggregators' consumer group, which kafka-prefix is put before unless one is given; by default
+        /// `whence-aggregator`.
+        pub kafka_group: Option<String>,
         /// Name of this member of the group, kept over restarts, which then cost no rebalance; none: a new
         /// one each time.
         pub kafka_member: Option<String>,
@@ -65,12 +66,15 @@ whence_runtime::settings! {
 }
 
 /// Properties that name files with private keys.
-const KEY_FILES: [&str; 2] = ["ssl.key.location", "ssl.keystore.location"];
+const KEY_FILES: [&str; 3] =
+    ["ssl.key.location", "ssl.keystore.location", "sasl.oauthbearer.assertion.private.key.file"];
+/// The consumer group's name, behind the prefix.
+const GROUP: &str = "whence-aggregator";
 
 impl KafkaSettings {
     /// The cluster, if there is one.
     pub fn cluster(&self) -> Option<Cluster> {
-        let properties = self.properties().unwrap_or_default();
+        let properties = self.properties().unwrap_or_default().into_iter().collect();
         (!self.kafka_brokers.is_empty()).then(|| Cluster {
             brokers: self.kafka_brokers.join(","),
             prefix: self.kafka_prefix.clone().unwrap_or_default(),
@@ -78,39 +82,43 @@ impl KafkaSettings {
         })
     }
 
-    fn properties(&self) -> Option<BTreeMap<String, String>> {
-        let Some(text) = &self.kafka_properties else { return Some(BTreeMap::new()) };
-        let lines = text.expose_secret().lines().map(str::trim);
-        lines
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(|line| line.split_once('=').map(|(name, value)| (name.trim().into(), value.trim().into())))
-            .collect()
+    fn properties(&self) -> Result<Vec<(String, String)>, Vec<String>> {
+        self.kafka_properties.as_ref().map_or(Ok(Vec::new()), |text| properties::parse(text.expose_secret()))
     }
 
     /// What is wrong with them.
     pub fn mistakes(&self) -> Vec<String> {
-        let Some(properties) = self.properties() else {
-            return vec!["kafka-properties: every line must be `name=value`".to_owned()];
+        let mistakes = match self.properties() {
+            Err(mistakes) => mistakes,
+            Ok(properties) => {
+                let given = properties.iter().map(|(name, value)| (&**name, &**value));
+                let keys = properties.iter().filter(|(name, _)| KEY_FILES.contains(&name.as_str()));
+                let exposed = keys.filter_map(|(name, path)| {
+                    let error = private::check(Path::new(path)).err()?;
+                    Some(format!("{name}: {error}"))
+                });
+                properties::mistakes(given).into_iter().chain(exposed).collect()
+            }
         };
-        let keys = properties.iter().filter(|(name, _)| KEY_FILES.contains(&name.as_str()));
-        let exposed = keys.filter_map(|(name, path)| {
-            let error = private::check(Path::new(path)).err()?;
-            Some(format!("kafka-properties: {name}: {error}"))
-        });
-        exposed.collect()
+        mistakes.into_iter().map(|mistake| format!("kafka-properties: {mistake}")).collect()
+    }
+
+    /// The aggregators' consumer group: two whences that share a cluster must not share a group.
+    pub fn group_name(&self) -> String {
+        let prefix = self.kafka_prefix.as_deref().unwrap_or_default();
+        self.kafka_group.clone().unwrap_or_else(|| format!("{prefix}{GROUP}"))
     }
 
     /// How to join the consumer group.
     pub fn group(&self, cluster: &Cluster) -> GroupSettings {
-        let properties = cluster.properties.iter().map(|(name, value)| (name.clone(), value.clone()));
-        let brokers = [("bootstrap.servers".to_owned(), cluster.brokers.clone())];
         GroupSettings {
-            client: brokers.into_iter().chain(properties).collect(),
-            group: self.kafka_group.clone(),
+            cluster: cluster.clone(),
+            group: self.group_name(),
             member: self.kafka_member.clone().unwrap_or_default(),
             topics: Stream::ALL.map(|stream| (stream, cluster.topic(stream.topic()))).into(),
             session_timeout: self.kafka_session_timeout,
             revoke_timeout: self.kafka_revoke_timeout,
+            heard: Heard::default(),
         }
     }
 }

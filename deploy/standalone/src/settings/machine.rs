@@ -8,6 +8,7 @@ use whence_runtime::settings::Secret;
 use whence_runtime::shutdown::ShutdownSettings;
 use whence_runtime::site::SiteSettings;
 use whence_runtime::telemetry::LogSettings;
+use whence_runtime::tls::TlsFiles;
 
 whence_runtime::settings! {
     /// Folder
@@ -32,14 +33,24 @@ whence_runtime::settings! {
 whence_runtime::settings! {
     /// Calls of tools
     pub struct CallSettings {
-        /// Where links are answered, such as `http://edge:8080`; by default what the process of the folder
+        /// Where links are answered, such as `https://go.example` or `http://edge:8080`; by default what the process of the folder
         /// has noted.
         pub edge_url: Option<String>,
-        /// Where events are taken, such as `http://api:8081`; by default what the process of the folder has
+        /// Where events are taken, such as `https://api.example` or `http://api:8081`; by default what the process of the folder has
         /// noted.
         pub api_url: Option<String>,
+        /// Certificates of the authorities that those at `edge-url` and `api-url` may be signed by, PEM; by default those
+        /// that the machine trusts.
+        pub call_ca_file: Option<PathBuf>,
         /// API key that tools call with; by default the admin key in the folder.
         pub api_key: Option<Secret>,
+    }
+}
+
+impl CallSettings {
+    /// Whom a call over https trusts.
+    pub fn tls(&self) -> TlsFiles {
+        TlsFiles { authorities: self.call_ca_file.clone(), identity: None }
     }
 }
 

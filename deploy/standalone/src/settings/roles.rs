@@ -239,7 +239,7 @@ fn reads_kafka_and_clickhouse(
     kafka: &KafkaSettings,
     secrets: &SecretsSettings,
 ) -> Vec<String> {
-    let url = required(clickhouse.clickhouse_url.is_none(), "clickhouse-url", "WHENCE_CLICKHOUSE_URL", "");
+    let url = required(clickhouse.clickhouse_url.is_empty(), "clickhouse-url", "WHENCE_CLICKHOUSE_URL", "");
     [
         clickhouse.mistakes(),
         account.mistakes(),

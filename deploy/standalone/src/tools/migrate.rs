@@ -7,6 +7,7 @@ use whence_runtime::settings;
 
 use crate::failure::Failure;
 use crate::parts::accounts::OWNER_PASSWORD;
+use crate::parts::contact::{Need, contact};
 use crate::parts::engine::SCRATCH;
 use crate::parts::store;
 use crate::settings::{MigrateSettings, load};
@@ -34,9 +35,15 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     if flags.get_flag(GRANTS) {
         return super::print(&grants(&settings));
     }
-    let client = super::client(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
-    let database = &settings.account.clickhouse_database;
-    let prepared = async { Ok(store::prepare(&client, &settings.clickhouse, database).await?) };
+    let MigrateSettings { clickhouse, account, data, log: _ } = &settings;
+    let servers = super::servers(clickhouse, account, data, OWNER_PASSWORD)?;
+    let database = &account.clickhouse_database;
+    let prepared = async {
+        if let Some(obstacle) = contact(&servers, &clickhouse.topology(), Need::Migrate).await.obstacle(&servers) {
+            return Err(obstacle.into());
+        }
+        Ok(store::prepare(&servers.any(), clickhouse, database).await?)
+    };
     let ran = super::ask(&settings.log, prepared)?;
     super::print(&match ran.len() {
         0 => format!("{database} is up to date\n"),

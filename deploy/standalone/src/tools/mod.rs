@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use clickhouse::Client;
 use secrecy::{ExposeSecret, SecretString};
+use whence_aggregator::servers::{ServerUrl, Servers};
 use whence_clickhouse_embedded::{Account, passwords};
 use whence_ingest::api::admin_key;
 use whence_runtime::telemetry::{LogSettings, start_logs};
@@ -33,7 +34,7 @@ use whence_schemas::ids::ProgramId;
 use crate::addresses::{self, Addresses};
 use crate::data_dir;
 use crate::failure::Failure;
-use crate::parts::accounts::{self, Login, READER_PASSWORD};
+use crate::parts::accounts::{self, READER_PASSWORD};
 use crate::parts::store;
 use crate::secrets::{Secrets, load};
 use crate::settings::{AccountSettings, CallSettings, ClickHouseSettings, DataSettings, SecretsSettings};
@@ -61,11 +62,15 @@ fn ask<T>(log: &LogSettings, question: impl Future<Output = Result<T, Failure>>)
     runtime.block_on(question)
 }
 
-/// ClickHouse's address: the given one, or what the process of the data folder has noted.
-fn clickhouse_url(clickhouse: &ClickHouseSettings, data: &DataSettings) -> String {
-    let noted = || addresses::read(&data.data.join("addresses.json"))?.clickhouse;
-    let given = clickhouse.clickhouse_url.as_deref().map(accounts::bare);
-    given.or_else(noted).unwrap_or_else(|| ENGINE_DEFAULT.to_owned())
+/// ClickHouse's addresses: the given ones, or what the process of the data folder has noted.
+fn clickhouse_urls(clickhouse: &ClickHouseSettings, data: &DataSettings) -> Vec<ServerUrl> {
+    if !clickhouse.clickhouse_url.is_empty() {
+        return clickhouse.clickhouse_url.clone();
+    }
+    let noted = addresses::read(&data.data.join("addresses.json")).and_then(|noted| noted.clickhouse);
+    let noted = noted.unwrap_or_else(|| ENGINE_DEFAULT.to_owned());
+    let urls: Result<Vec<ServerUrl>, _> = noted.split(',').map(str::parse).collect();
+    urls.unwrap_or_else(|_| vec![ENGINE_DEFAULT.parse().expect("it is an address")])
 }
 
 /// A client for questions that change nothing.
@@ -86,15 +91,25 @@ fn client(
     data: &DataSettings,
     password_file: &str,
 ) -> Result<Client, Failure> {
-    let mut login = Login::given(account, clickhouse.clickhouse_url.as_deref());
+    Ok(servers(clickhouse, account, data, password_file)?.any())
+}
+
+/// The servers of that client.
+fn servers(
+    clickhouse: &ClickHouseSettings,
+    account: &AccountSettings,
+    data: &DataSettings,
+    password_file: &str,
+) -> Result<Servers, Failure> {
+    let mut login = accounts::given(account, &clickhouse.clickhouse_url);
     let kept = data.data.join(password_file);
-    if clickhouse.clickhouse_url.is_none() && login.password.is_none() && kept.exists() {
+    if clickhouse.clickhouse_url.is_empty() && login.password.is_none() && kept.exists() {
         login.password = Some(passwords::read(&kept)?);
         if password_file == READER_PASSWORD {
             Account::READER.clone_into(&mut login.user);
         }
     }
-    Ok(store::client(&clickhouse_url(clickhouse, data), &login))
+    Ok(store::servers(clickhouse_urls(clickhouse, data), login, clickhouse)?)
 }
 
 /// Where a part answers: the given address, or what the process of the data folder has noted.

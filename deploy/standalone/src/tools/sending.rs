@@ -7,7 +7,7 @@ use hyper::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use crate::call::{CallError, call};
+use crate::call::{CallError, Part};
 use crate::failure::{Failure, chain};
 use crate::settings::{CallSettings, DataSettings};
 
@@ -17,7 +17,7 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Where events go, and with which key.
 pub struct Sender {
-    api: String,
+    api: Part,
     authorization: HeaderValue,
 }
 
@@ -36,6 +36,7 @@ impl Sender {
     /// There is no API, or no key that can be sent.
     pub fn new(settings: &CallSettings, data: &DataSettings) -> Result<Self, Failure> {
         let api = super::address(settings.api_url.as_ref(), "api-url", data, |noted| noted.api)?;
+        let api = Part::at(&api, &settings.tls())?;
         let key = super::api_key(settings, data)?;
         let header = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
         let wrong = |_| Failure::Usage("the API key has characters that none has".into());
@@ -50,7 +51,7 @@ impl Sender {
     /// The API can't be called, or refuses.
     pub async fn look(&self, path: &str) -> Result<Option<Value>, Failure> {
         let headers = [(AUTHORIZATION, self.authorization.clone())];
-        let answer = call(&self.api, Method::GET, path, &headers, None).await?;
+        let answer = self.api.call(Method::GET, path, &headers, None).await?;
         match answer.status {
             StatusCode::OK => Ok(Some(answer.json())),
             StatusCode::NOT_FOUND => Ok(None),
@@ -74,10 +75,10 @@ impl Sender {
             let stopped = |why: String| Stopped { first, why };
             let body: Value = waiting.iter().map(|at| events[*at].clone()).collect();
             let headers = [(AUTHORIZATION, self.authorization.clone())];
-            let answer = call(&self.api, Method::POST, "/v1/events", &headers, Some(&body)).await;
+            let answer = self.api.call(Method::POST, "/v1/events", &headers, Some(&body)).await;
             tries += 1;
             let (why, asked) = match answer {
-                Err(error @ CallError::Address(_)) => return Err(stopped(chain(&error))),
+                Err(error @ (CallError::Address | CallError::Tls(_))) => return Err(stopped(chain(&error))),
                 Err(error) => (chain(&error), None),
                 Ok(answer) => {
                     let (status, body) = (answer.status, answer.json());

@@ -11,14 +11,15 @@ use whence_runtime::settings;
 use whence_schemas::ids::ProgramId;
 
 use super::table::{Align, Table};
+use crate::call::Part;
 use crate::failure::Failure;
 use crate::settings::{TrySettings, load};
 
 /// What the steps work with.
 struct Trial {
     program: ProgramId,
-    edge: String,
-    api: String,
+    edge: Part,
+    api: Part,
     key: SecretString,
     client: clickhouse::Client,
     keys: whence_schemas::token::KeyRing,
@@ -71,8 +72,8 @@ fn trial(settings: &TrySettings) -> Result<Trial, Failure> {
     let api = super::address(call.api_url.as_ref(), "api-url", data, |noted| noted.api)?;
     Ok(Trial {
         program: "try".parse().expect("it is a name"),
-        edge,
-        api,
+        edge: Part::at(&edge, &call.tls())?,
+        api: Part::at(&api, &call.tls())?,
         key: super::api_key(call, data)?,
         client: super::reader(&settings.clickhouse, &settings.account, &settings.data)?,
         keys: super::secrets(&settings.secrets, &settings.data)?.keys,

@@ -7,14 +7,15 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use rdkafka::ClientContext;
 use rdkafka::TopicPartitionList;
-use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{Consumer as _, ConsumerContext, StreamConsumer};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::Offset;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use whence_kafka::{Cluster, Heard};
 
 use super::super::{RegistryError, Shared};
 use super::KafkaRegistryConfig;
@@ -57,16 +58,7 @@ impl Follower {
         shutdown: CancellationToken,
     ) -> Result<Follower, KafkaError> {
         let group = format!("{topic}.follower");
-        let client = config.cluster.client(&[
-            // Never joined: the partition is assigned here. librdkafka wants a name all the same.
-            ("group.id", &group),
-            ("enable.auto.commit", "false"),
-            ("isolation.level", "read_committed"),
-            // Loud: the offset is the beginning, or one that was read a moment ago.
-            ("auto.offset.reset", "error"),
-            ("enable.partition.eof", "true"),
-            ("statistics.interval.ms", "1000"),
-        ]);
+        let client = client(&config.cluster, &group);
         let status = Arc::new(Status::default());
         let context = Context { status: Arc::clone(&status) };
         let consumer = StreamConsumer::from_config_and_context(&client, context)?;
@@ -78,6 +70,10 @@ impl Follower {
         let follow = Follow { consumer, history: followed, status: shown, is_short_since: None };
         tokio::spawn(follow.run(shutdown));
         Ok(Follower { history, status })
+    }
+
+    pub(super) fn heard(&self) -> Heard {
+        self.status.heard.clone()
     }
 
     pub(super) fn following(&self) -> watch::Receiver<Following> {
@@ -110,6 +106,26 @@ impl Follower {
     pub(super) fn has_seen(&self, nonce: Nonce) -> bool {
         self.history.has_seen(nonce)
     }
+}
+
+/// Whether librdkafka accepts the consumer's properties.
+pub(super) fn try_client(cluster: &Cluster, topic: &str) -> Result<(), KafkaError> {
+    client(cluster, topic).create::<BaseConsumer>().map(drop)
+}
+
+/// Properties of the consumer.
+fn client(cluster: &Cluster, group: &str) -> ClientConfig {
+    let own = [
+        // Never joined: the partition is assigned here. librdkafka wants a name all the same.
+        ("group.id", group),
+        ("enable.auto.commit", "false"),
+        ("isolation.level", "read_committed"),
+        // Loud: the offset is the beginning, or one that was read a moment ago.
+        ("auto.offset.reset", "error"),
+        ("enable.partition.eof", "true"),
+        ("statistics.interval.ms", "1000"),
+    ];
+    cluster.client(&[], &own)
 }
 
 /// What ended a batch, if something did.
@@ -189,6 +205,9 @@ impl Follow {
     }
 
     fn fail(&self, error: &KafkaError) -> Result<(), Diverged> {
+        if let Some(code) = error.rdkafka_error_code() {
+            self.status.heard.code(code, "the registry's topic");
+        }
         match error.rdkafka_error_code() {
             // What was read a moment ago is not there any more.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
@@ -210,13 +229,18 @@ impl Follow {
 /// The status, set from the task, from writers and from librdkafka's statistics.
 struct Status {
     following: watch::Sender<Following>,
+    heard: Heard,
     has_reached_end: AtomicBool,
 }
 
 impl Default for Status {
     fn default() -> Self {
         metrics::gauge!("whence_registry_current").set(0.0);
-        Status { following: watch::Sender::new(Following::Starting), has_reached_end: AtomicBool::new(false) }
+        Status {
+            following: watch::Sender::new(Following::Starting),
+            heard: Heard::default(),
+            has_reached_end: AtomicBool::new(false),
+        }
     }
 }
 
@@ -242,6 +266,7 @@ impl Status {
 
     fn reached_end(&self) {
         self.has_reached_end.store(true, Ordering::Relaxed);
+        self.heard.worked();
         self.become_now(Following::Current);
     }
 
@@ -273,11 +298,12 @@ impl ClientContext for Context {
 
     /// Errors also come through the messages.
     fn error(&self, error: KafkaError, reason: &str) {
+        self.status.heard.error(&error, reason);
         tracing::debug!(%error, reason, "registry follower's kafka client reports an error");
     }
 
     fn stats(&self, statistics: Statistics) {
-        if statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
+        if self.status.heard.statistics(&statistics) > 0 {
             self.status.brokers_answer();
         }
     }

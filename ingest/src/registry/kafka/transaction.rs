@@ -51,17 +51,19 @@ pub(super) enum Mishap {
 
 impl Transactions {
     pub(super) fn new(config: &KafkaRegistryConfig, topic: String) -> Transactions {
-        let client = config.cluster.client(&[
-            ("transactional.id", &topic),
-            ("transaction.timeout.ms", TRANSACTION_MAX_MS),
-            ("message.timeout.ms", TRANSACTION_MAX_MS),
-            ("acks", "all"),
-            // A write waits for every millisecond of this.
-            ("linger.ms", "0"),
-            ("compression.type", "lz4"),
-            // Sparse connections make the first request wait 50 ms, and opening a transaction 500.
-            ("enable.sparse.connections", "false"),
-        ]);
+        let client = config.cluster.client(
+            &[("compression.type", "lz4")],
+            &[
+                ("transactional.id", &topic),
+                ("transaction.timeout.ms", TRANSACTION_MAX_MS),
+                ("message.timeout.ms", TRANSACTION_MAX_MS),
+                ("acks", "all"),
+                // A write waits for every millisecond of this.
+                ("linger.ms", "0"),
+                // Sparse connections make the first request wait 50 ms, and opening a transaction 500.
+                ("enable.sparse.connections", "false"),
+            ],
+        );
         Transactions {
             client,
             topic,
@@ -69,6 +71,11 @@ impl Transactions {
             #[cfg(test)]
             mishap: None,
         }
+    }
+
+    /// Whether librdkafka accepts the client's properties.
+    pub(super) fn try_client(&self) -> Result<(), KafkaError> {
+        BaseProducer::from_config_and_context(&self.client, Context).map(drop)
     }
 
     /// Whether this process was the writer when it last looked.

@@ -66,15 +66,14 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::super::*;
-    use crate::topics::Cluster;
     use std::fs;
     use whence_journal::{JournalConfig, Writer};
+    use whence_kafka::Cluster;
 
     const TOO_LARGE: RDKafkaErrorCode = RDKafkaErrorCode::MessageSizeTooLarge;
 
     fn lane(dir: &Path) -> Lane {
-        let cluster =
-            Cluster { brokers: "none".into(), prefix: String::new(), properties: Default::default() };
+        let cluster = Cluster::at("none");
         let source = JournalSource { dir: dir.to_owned(), stream: Stream::Clicks };
         Lane::open(source, &ShipConfig::new(cluster)).unwrap()
     }

@@ -147,6 +147,8 @@ pub(super) fn action(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<Action
         () if statement.is(first, "SHOW") => shown(statement, first)?,
         () if statement.is_any(first, &["DESCRIBE", "DESC", "EXISTS"]) => Action::Read,
         () if statement.is(first, "EXPLAIN") => explained(statement)?,
+        // Whether who asks has a right: 1 or 0.
+        () if statement.are(first, &["CHECK", "GRANT"]) => Action::Read,
         () if statement.is(first, "INSERT") => Action::Insert(inserted(statement, rules, first)?),
         () if statement.is(first, "CREATE") => Action::Create(created(statement, rules, first)?),
         () if statement.is(first, "DROP") => Action::Drop(dropped(statement, rules, first)?),

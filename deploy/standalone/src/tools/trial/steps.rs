@@ -12,7 +12,7 @@ use whence_schemas::ids::{ClickId, LinkNumber};
 use whence_schemas::token::PARAMETER;
 
 use super::{Report, Trial};
-use crate::call::{Answer, call};
+use crate::call::Answer;
 use crate::failure::Failure;
 
 /// The referrer of every trial; also the name of its qualification and the start of its lead's id.
@@ -92,7 +92,7 @@ async fn click(trial: &Trial, link: &Link) -> Result<((String, ClickId), String)
     let path = format!("/{}", link.code);
     let deadline = Instant::now() + trial.patience;
     let answer = loop {
-        let answer = call(&trial.edge, Method::GET, &path, &headers, None).await?;
+        let answer = trial.edge.call(Method::GET, &path, &headers, None).await?;
         if answer.status != StatusCode::NOT_FOUND || Instant::now() > deadline {
             break answer;
         }
@@ -220,7 +220,7 @@ async fn api(trial: &Trial, method: Method, path: &str, body: Option<&Value>) ->
     let mut key = HeaderValue::from_str(&bearer)
         .map_err(|_| Failure::Usage("the API key has characters that no key has".to_owned()))?;
     key.set_sensitive(true);
-    Ok(call(&trial.api, method, path, &[(AUTHORIZATION, key)], body).await?)
+    Ok(trial.api.call(method, path, &[(AUTHORIZATION, key)], body).await?)
 }
 
 /// The answer's JSON, if its status is one of these.

@@ -1,0 +1,189 @@
+//! Tries on the brokers what a client will need, and says what is missing. Changes nothing, but for a transactional id:
+//! to open it is the only way to know that one may, and fences whoever writes with it, who then opens it again.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientContext;
+use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer as _};
+
+use crate::cluster::Cluster;
+use crate::describe::{DescribeError, Described, Operation, describe_while, group_operations};
+use crate::trouble::{Heard, Trouble};
+
+/// What clients will need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Topics and what is to be done with each.
+    pub topics: Vec<(String, Vec<Operation>)>,
+    /// A consumer group to be a member of.
+    pub group: Option<String>,
+    /// A transactional id to write with.
+    pub transactional_id: Option<String>,
+    /// Whether topics that are not there are no trouble: they are to be made.
+    pub makes_topics: bool,
+}
+
+/// A consumer's context that remembers what went wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Listening(pub Heard);
+
+impl ClientContext for Listening {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(?level, facility, "librdkafka: {message}");
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "kafka client reports an error");
+        self.0.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Listening {}
+
+/// A client that asks, and hears what stands in the way of an answer.
+pub struct Listener {
+    consumer: BaseConsumer<Listening>,
+    brokers: String,
+}
+
+impl Listener {
+    /// A client of this cluster.
+    ///
+    /// # Errors
+    /// librdkafka does not accept its properties.
+    pub fn new(cluster: &Cluster) -> Result<Listener, KafkaError> {
+        Listener::of_group(cluster, "whence")
+    }
+
+    fn of_group(cluster: &Cluster, group: &str) -> Result<Listener, KafkaError> {
+        // Never joined: librdkafka wants a name to ask for what a group has committed.
+        let own = [("group.id", group), ("enable.auto.commit", "false")];
+        let consumer =
+            BaseConsumer::from_config_and_context(&cluster.client(&[], &own), Listening::default())?;
+        Ok(Listener { consumer, brokers: cluster.brokers.clone() })
+    }
+
+    /// Asks for a topic. Blocks until it is answered, something is heard that waiting does not mend, or `patience` is
+    /// over.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn describe(&self, topic: &str, patience: Duration) -> Result<Described, AskError> {
+        let heard = &self.consumer.context().0;
+        let is_enough = || {
+            // Serves the callbacks.
+            let _ = self.consumer.poll(Duration::ZERO);
+            heard.last().is_some_and(|trouble| !trouble.may_heal)
+        };
+        // SAFETY: the consumer outlives the call.
+        let described =
+            unsafe { describe_while(self.consumer.client().native_ptr(), topic, patience, is_enough) };
+        match described {
+            Err(DescribeError::NoAnswer(_)) => Err(AskError::Silence(self.silence(patience))),
+            answered => {
+                heard.worked();
+                answered.map_err(AskError::Topic)
+            }
+        }
+    }
+
+    fn silence(&self, patience: Duration) -> Trouble {
+        self.consumer.context().0.last().unwrap_or_else(|| {
+            Trouble::passing(format!("no broker of {} has answered within {patience:?}", self.brokers))
+        })
+    }
+}
+
+/// Why a topic is not described.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AskError {
+    /// Nobody answered, for this reason as far as it was heard.
+    Silence(Trouble),
+    /// What was answered.
+    Topic(DescribeError),
+}
+
+impl AskError {
+    /// What to say of it.
+    #[must_use]
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            AskError::Silence(trouble) => trouble.clone(),
+            AskError::Topic(error) => error.trouble(),
+        }
+    }
+}
+
+/// Tries all of it, for `patience` at most in each of up to three steps. Blocks. What is wrong; empty: nothing.
+#[must_use]
+pub fn attempt(cluster: &Cluster, needs: &Needs, patience: Duration) -> Vec<Trouble> {
+    let listener = match Listener::of_group(cluster, needs.group.as_deref().unwrap_or("whence")) {
+        Ok(listener) => listener,
+        Err(error) => return vec![Trouble::lasting(cluster.said(&error))],
+    };
+    let mut troubles = Vec::new();
+    for (topic, operations) in &needs.topics {
+        match listener.describe(topic, patience) {
+            Ok(described) => troubles.extend(missing(topic, operations, &described)),
+            Err(AskError::Topic(DescribeError::NotThere(_))) if needs.makes_topics => {}
+            // Nothing else would be answered either.
+            Err(AskError::Silence(trouble)) => return vec![trouble],
+            Err(AskError::Topic(error)) => troubles.push(error.trouble()),
+        }
+    }
+    troubles.extend(needs.group.iter().filter_map(|group| try_group(&listener, group, patience)));
+    troubles.extend(needs.transactional_id.iter().filter_map(|id| try_transactions(cluster, id, patience)));
+    troubles
+}
+
+fn missing(topic: &str, operations: &[Operation], described: &Described) -> Vec<Trouble> {
+    let missing = operations.iter().filter(|operation| !described.allowed.contains(operation));
+    let told = missing.map(|operation| {
+        let word = operation.word();
+        Trouble::lasting(format!("the user may not use the topic {topic}, an ACL is missing: {word} on it"))
+    });
+    told.collect()
+}
+
+fn try_group(listener: &Listener, group: &str, patience: Duration) -> Option<Trouble> {
+    // SAFETY: the consumer outlives the call.
+    let allowed = unsafe { group_operations(listener.consumer.client().native_ptr(), group, patience) };
+    match allowed {
+        Ok(allowed) if allowed.contains(&Operation::Read) => None,
+        Ok(_) => Some(Trouble::lasting(format!(
+            "the user may not use the consumer group {group}, an ACL is missing: Read on it"
+        ))),
+        Err(Some(said)) => {
+            Some(Trouble::passing(format!("the consumer group {group} can't be described: {said}")))
+        }
+        Err(None) => Some(listener.silence(patience)),
+    }
+}
+
+fn try_transactions(cluster: &Cluster, id: &str, patience: Duration) -> Option<Trouble> {
+    let own = [("transactional.id", id), ("transaction.timeout.ms", "10000")];
+    let producer: BaseProducer = match cluster.client(&[], &own).create() {
+        Ok(producer) => producer,
+        Err(error) => return Some(Trouble::lasting(cluster.said(&error))),
+    };
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = producer.init_transactions(left).err()?;
+        let code = error.rdkafka_error_code();
+        let fatal = producer.client().fatal_error().map(|(code, _)| code);
+        let is = |wanted| code == Some(wanted) || fatal == Some(wanted);
+        if is(RDKafkaErrorCode::TransactionalIdAuthorizationFailed) {
+            return Some(Trouble::lasting(format!(
+                "the user may not use the transactional id {id}, an ACL is missing: Write on it"
+            )));
+        }
+        let may_retry = matches!(&error, KafkaError::Transaction(error) if error.is_retriable());
+        if !may_retry || Instant::now() >= deadline {
+            return Some(Trouble::passing(format!("the transactional id {id} can't be opened: {error}")));
+        }
+    }
+}

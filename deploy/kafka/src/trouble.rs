@@ -1,0 +1,221 @@
+//! What librdkafka and brokers say, as a sentence that says what to do, and whether waiting may mend it.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::statistics::Statistics;
+
+/// Something that stands between a client and what it needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What it is and what to do, without a full stop.
+    pub text: String,
+    /// Whether it may be over by itself: a broker that is away comes back, a password does not become right.
+    pub may_heal: bool,
+}
+
+impl Trouble {
+    /// What somebody has to mend.
+    pub fn lasting(text: impl Into<String>) -> Trouble {
+        Trouble { text: text.into(), may_heal: false }
+    }
+
+    /// What may be over after a while.
+    pub fn passing(text: impl Into<String>) -> Trouble {
+        Trouble { text: text.into(), may_heal: true }
+    }
+
+    /// Of an error of a client's connections, with librdkafka's words on it.
+    #[must_use]
+    pub fn of(error: &KafkaError, reason: &str) -> Option<Trouble> {
+        error.rdkafka_error_code().map(|code| Trouble::of_code(code, reason))
+    }
+
+    /// The same by its code.
+    #[must_use]
+    pub fn of_code(code: Code, reason: &str) -> Trouble {
+        let reason = tidy(reason);
+        let has = |words: &str| reason.to_ascii_lowercase().contains(words);
+        match code {
+            Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism => {
+                if has("mechanism")
+                    && (has("unsupported") || has("not enabled") || has("supported mechanisms"))
+                {
+                    return Trouble::lasting(format!("kafka does not know this sasl.mechanism: {reason}"));
+                }
+                // A broker that restarts, or has not read its users yet, cuts the handshake off.
+                if has("disconnected") || has("timed out") {
+                    return Trouble::passing(format!("the handshake with kafka was cut off: {reason}"));
+                }
+                Trouble::lasting(format!("kafka refuses the user or the password: {reason}"))
+            }
+            Code::SSL if has("expired") => Trouble::passing(format!(
+                "the certificate of a kafka broker has expired, it must be renewed there: {reason}"
+            )),
+            Code::SSL if has("not yet valid") => Trouble::passing(format!(
+                "the certificate of a kafka broker is not valid yet, look at the clocks: {reason}"
+            )),
+            Code::SSL if has("hostname") || has("ip address mismatch") => Trouble::lasting(format!(
+                "the certificate of a kafka broker is for another host than kafka-brokers or the broker's advertised \
+                 listener names: {reason}"
+            )),
+            Code::SSL if has("verif") || has("self-signed") || has("self signed") || has("issuer") => {
+                Trouble::lasting(format!(
+                    "the certificate of a kafka broker is of nobody that is trusted, look at ssl.ca.location: {reason}"
+                ))
+            }
+            Code::SSL if has("plaintext") || has("wrong version number") || has("packet length too long") => {
+                Trouble::lasting(format!(
+                    "a kafka broker speaks no tls there, look at security.protocol and the port: {reason}"
+                ))
+            }
+            Code::SSL if has("certificate required") || has("bad certificate") || has("unknown ca") => {
+                Trouble::lasting(format!("kafka refuses the certificate of this client: {reason}"))
+            }
+            Code::SSL => Trouble::passing(format!("the tls handshake with kafka fails: {reason}")),
+            Code::BrokerTransportFailure if has("security.protocol") || has("ssl listener") => {
+                Trouble::lasting(format!(
+                    "a kafka broker speaks another protocol there, look at security.protocol and the port: {reason}"
+                ))
+            }
+            Code::Resolve => Trouble::passing(format!("the name of a kafka broker is not known: {reason}")),
+            Code::TopicAuthorizationFailed => denied("a topic", &reason),
+            Code::GroupAuthorizationFailed => denied("the consumer group", &reason),
+            Code::ClusterAuthorizationFailed => denied("the cluster", &reason),
+            Code::TransactionalIdAuthorizationFailed => denied("the transactional id", &reason),
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
+                Trouble::passing("a topic is not there: run `whence topics`")
+            }
+            _ if reason.is_empty() => Trouble::passing(code.to_string()),
+            _ => Trouble::passing(reason),
+        }
+    }
+}
+
+fn denied(what: &str, reason: &str) -> Trouble {
+    Trouble::lasting(format!("the user may not use {what}, an ACL is missing: {reason}"))
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// librdkafka's words in one line, without how long an attempt took: that changes each time.
+fn tidy(reason: &str) -> String {
+    let words: Vec<&str> = reason.split_whitespace().collect();
+    let mut said = words.join(" ");
+    if let Some(at) = said.rfind(" (after ") {
+        said.truncate(at);
+    }
+    if let Some(at) = said.rfind(" (install ca-certificates package)") {
+        said.truncate(at);
+    }
+    said
+}
+
+/// What stands between a client and its brokers, as its callbacks last told it, for others to see.
+#[derive(Clone, Debug, Default)]
+pub struct Heard(Arc<Mutex<Told>>);
+
+#[derive(Debug, Default)]
+struct Told {
+    /// Of its connections: over once a broker answers.
+    connections: Option<Trouble>,
+    /// Of what it asks for: over once it is given.
+    work: Option<Trouble>,
+}
+
+impl Heard {
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a client's `error` callback was given.
+    pub fn error(&self, error: &KafkaError, reason: &str) {
+        if let Some(code) = error.rdkafka_error_code() {
+            self.code(code, reason);
+        }
+    }
+
+    /// The same by its code.
+    pub fn code(&self, code: Code, reason: &str) {
+        let trouble = Trouble::of_code(code, reason);
+        if is_of_work(code) {
+            self.lock().work = Some(trouble);
+            return;
+        }
+        let last = &mut self.lock().connections;
+        // That all brokers are down is a sum: what it is made of says more.
+        let is_sum = code == Code::AllBrokersDown && last.is_some();
+        // A connection that could not be made says nothing of what has been said before about a password.
+        let is_weaker = trouble.may_heal && last.as_ref().is_some_and(|last| !last.may_heal);
+        if !is_sum && !is_weaker {
+            *last = Some(trouble);
+        }
+    }
+
+    /// What a client's `stats` callback was given: how many brokers answer.
+    pub fn statistics(&self, statistics: &Statistics) -> usize {
+        let up = brokers_up(statistics);
+        if up > 0 {
+            self.connected();
+        }
+        up
+    }
+
+    /// A broker answers.
+    pub fn connected(&self) {
+        self.lock().connections = None;
+    }
+
+    /// What was asked for is not given.
+    pub fn stuck(&self, trouble: Trouble) {
+        self.lock().work = Some(trouble);
+    }
+
+    /// What was asked for was given.
+    pub fn worked(&self) {
+        *self.lock() = Told::default();
+    }
+
+    /// The trouble now, if there is one: that of the connections first.
+    #[must_use]
+    pub fn last(&self) -> Option<Trouble> {
+        let told = self.lock();
+        told.connections.clone().or_else(|| told.work.clone())
+    }
+
+    /// The trouble of what is asked for.
+    #[must_use]
+    pub fn work(&self) -> Option<Trouble> {
+        self.lock().work.clone()
+    }
+}
+
+fn is_of_work(code: Code) -> bool {
+    use Code::{
+        ClusterAuthorizationFailed, GroupAuthorizationFailed, TopicAuthorizationFailed,
+        TransactionalIdAuthorizationFailed, UnknownPartition, UnknownTopic, UnknownTopicOrPartition,
+    };
+    matches!(
+        code,
+        TopicAuthorizationFailed
+            | GroupAuthorizationFailed
+            | ClusterAuthorizationFailed
+            | TransactionalIdAuthorizationFailed
+            | UnknownTopic
+            | UnknownTopicOrPartition
+            | UnknownPartition
+    )
+}
+
+/// Brokers that this client is connected with. Those that it was told to begin with and the coordinator of its group
+/// have entries of their own, without a node's number, and are no brokers more.
+#[must_use]
+pub fn brokers_up(statistics: &Statistics) -> usize {
+    let brokers = statistics.brokers.values();
+    brokers.filter(|broker| broker.nodeid >= 0 && broker.source != "logical" && broker.state == "UP").count()
+}
