@@ -119,7 +119,10 @@ impl ClickHouseStore {
     fn failed(&self, error: Error) -> StoreError {
         match self.replicas.has_waited_for(&error) {
             true => StoreError::Waited(Box::new(error)),
-            false => failed(error),
+            false => {
+                tracing::debug!(error = crate::causes::chain(&error), "clickhouse failed");
+                failed(error)
+            }
         }
     }
 

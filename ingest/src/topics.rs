@@ -32,6 +32,13 @@ pub struct TopicPlan {
 /// removes whole segments, by the age of their last record.
 const SEGMENT_MAX: Duration = Duration::from_secs(86_400);
 
+/// The longest that a record stays where records are kept for `retention`, but for what its broker takes to notice: its
+/// segment has to be closed first.
+#[must_use]
+pub fn kept_at_most(retention: Duration) -> Duration {
+    retention.saturating_add(retention.min(SEGMENT_MAX))
+}
+
 impl TopicPlan {
     fn segment(&self) -> Duration {
         self.retention.min(SEGMENT_MAX)
@@ -41,7 +48,7 @@ impl TopicPlan {
     /// (`log.retention.check.interval.ms` and `file.delete.delay.ms`: six minutes by default).
     #[must_use]
     pub fn kept_at_most(&self) -> Duration {
-        self.retention.saturating_add(self.segment())
+        kept_at_most(self.retention)
     }
 }
 
@@ -119,7 +126,7 @@ pub async fn ensure_topics(
     let kept = if before.is_empty() {
         BTreeMap::new()
     } else {
-        kept_at_most(cluster, &wanted, &before, timeout).await
+        told_to_keep(cluster, &wanted, &before, timeout).await
     };
     let after = if missing.is_empty() { before.clone() } else { visible(cluster, &wanted, timeout).await? };
     wanted
@@ -265,7 +272,7 @@ async fn create(
 
 /// The longest that a record stays in each of the streams' topics that were there; `None`: for good. A topic
 /// whose settings may not be read, or are none that Kafka knows, is left out.
-async fn kept_at_most(
+async fn told_to_keep(
     cluster: &Cluster,
     wanted: &[Wanted],
     before: &BTreeMap<String, i32>,
@@ -296,6 +303,20 @@ async fn kept_at_most(
         ))
     });
     told.collect()
+}
+
+/// The longest that a click or conversion stays, by what Kafka says of their topics; the inner `None`: for good, the
+/// outer one: it does not say.
+pub async fn consumed_are_kept(cluster: &Cluster, timeout: Duration) -> Option<Option<Duration>> {
+    let wanted = [CLICKS, CONVERSIONS].map(|stream| Wanted {
+        name: cluster.topic(stream),
+        partitions: 0,
+        properties: Vec::new(),
+    });
+    let there = wanted.iter().map(|topic| (topic.name.clone(), 0)).collect();
+    let kept = told_to_keep(cluster, &wanted, &there, timeout).await;
+    // For good is longer than any time.
+    kept.into_values().max_by_key(|kept| kept.unwrap_or(Duration::MAX))
 }
 
 /// Partition counts of all the topics: what was just created takes a moment to show in a broker's metadata,

@@ -356,6 +356,8 @@ pub(super) fn quorum(client: Client, registered: u64) -> Client {
         .with_setting("insert_quorum_parallel", "1")
         // A quorum that is not there after this is asked for again, under the same token.
         .with_setting("insert_quorum_timeout", "10000")
+        // Nor are Keeper's failures hidden: whoever knows the token asks again.
+        .with_setting("insert_keeper_max_retries", "0")
 }
 
 /// What so many replicas of a cluster can not promise, in words for an operator; `None` for three and more.

@@ -166,3 +166,33 @@ async fn of_two_replicas_both_are_waited_for() {
     writing.await.unwrap();
     until_all_have(&world, &[0, 1], 200).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeper_dies_under_many_inserts_and_no_rollup_counts_twice() {
+    let mut world = World::new(3).await;
+    let writers: Vec<_> = (0..8u64)
+        .map(|writer| {
+            let store = world.store(writer as usize);
+            tokio::spawn(async move {
+                store.catch_up().await.unwrap();
+                for number in 0..60 {
+                    let first = writer * 1_000_000 + number * 100;
+                    let token = range(first, first + 100).token();
+                    while let Err(error) = store.insert(&token, &clicks(first, first + 100)).await {
+                        println!("{error:?}");
+                    }
+                }
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        world.cluster.kill_keeper();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        world.cluster.start_keeper();
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    until_all_have(&world, &[0, 1, 2], 48_000).await;
+}

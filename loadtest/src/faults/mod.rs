@@ -5,6 +5,9 @@
 //! | [`edge`] | scenario: all of `whence up` is killed, again and again |
 //! | [`aggregator`] | scenario: aggregators are killed in the middle of blocks |
 //! | [`kafka`] | scenario: the broker is away for a while |
+//! | [`replicas`] | scenario: ClickHouse is three replicas, which are killed, and their Keeper |
+//! | `cluster` | those replicas, as processes |
+//! | `standstill` | how long a partition stood still, from its log |
 //! | [`idle`], [`hold`] | scenario: strangers connect and say nothing |
 //! | `load` | sends the load while a scenario acts, and judges what is stored |
 //! | [`blocks`] | where in a block a process stands, from its log |
@@ -20,6 +23,7 @@ pub mod aggregator;
 mod apart;
 pub mod blocks;
 mod broker;
+mod cluster;
 pub mod edge;
 mod fleet;
 pub mod hold;
@@ -27,7 +31,9 @@ pub mod idle;
 pub mod kafka;
 mod load;
 pub mod outcome;
+pub mod replicas;
 mod roles;
+mod standstill;
 
 pub use broker::{Absence, Brokers};
 pub use fleet::{Fleet, FleetError, Member};

@@ -13,5 +13,7 @@ pub mod journals;
 pub mod kafka;
 pub mod outbound;
 pub mod registry;
+pub mod replicas;
 pub mod shipper;
 pub mod store;
+pub mod tokens;

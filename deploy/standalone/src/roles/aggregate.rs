@@ -17,7 +17,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::contact::Need;
 use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
-use crate::parts::{dimensions, kafka, outbound, store};
+use crate::parts::{dimensions, kafka, outbound, replicas, store, tokens};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -67,23 +67,25 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     let usable = store::await_use(&servers, &topology, Need::Write, &component);
     if let Some(usable) = stop.run_until_cancelled(usable).await {
         usable?;
-        let client = servers.any();
-        tokio::spawn(store::watch(servers, component, followers.clone()));
-        dimensions::start(&client, &registry.registry, &health, &followers);
+        tokens::refuse_forgetful(&servers, &topology, &cluster).await?;
         whence_aggregator::metrics::describe();
+        let member = settings.kafka.kafka_member.as_deref();
+        let replicas = replicas::of_aggregator(&servers, &settings.clickhouse, &settings.aggregator, member);
+        replicas::look_after(&replicas, &health, &followers);
+        tokio::spawn(store::watch(servers, component, followers.clone()));
+        dimensions::start(&replicas, &registry.registry, &health, &followers);
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),
             aggregator: &settings.aggregator,
-            clickhouse: &settings.clickhouse,
-            client: client.clone(),
+            replicas: replicas.clone(),
             registry: &registry.registry,
             secrets: Arc::clone(&webhook_secrets),
             cluster: Some(&cluster),
         })?;
         let tools = Tools {
             companion: Some(companion),
-            store: ClickHouseStore::new(client, settings.aggregator.store_settings(&settings.clickhouse)),
+            store: ClickHouseStore::new(replicas, settings.aggregator.store_settings()),
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(secrets.keys),
         };

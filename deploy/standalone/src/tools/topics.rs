@@ -25,7 +25,7 @@ pub fn command() -> Command {
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<TopicsSettings>(flags)?.settings;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
-    let plan = settings.topics.plan();
+    let plan = settings.topics.plan(&settings.retention);
     let reports = super::ask(&settings.log, async { Ok(ensure_topics(&cluster, &plan, ANSWER_MAX).await?) })?;
     super::print(&table(&reports).to_string())
 }

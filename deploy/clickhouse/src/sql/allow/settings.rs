@@ -327,7 +327,9 @@ const FOLLOWING: [&str; 14] = [
 /// like them has to be nothing else: the engine's grammar knows more forms (`name` alone, `==`, maps,
 /// expressions), and each of them is a way past a list.
 pub(super) fn check(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<(), Exception> {
-    for at in 0..statement.len() {
+    // `CHECK GRANT ALTER MODIFY SETTING ON …` names a right; what follows it is looked at as everywhere.
+    let names_a_right = |at: &usize| statement.are(0, &["CHECK", "GRANT"]) && !statement.is(*at, "ON");
+    for at in (0..statement.len()).skip_while(names_a_right) {
         let modifies = at > 0 && statement.is_any(at - 1, &["MODIFY", "RESET"]);
         let is_word = statement.is(at, "SETTINGS") || (statement.is(at, "SETTING") && modifies);
         if !is_word || statement.is_qualified(at) || !begins_clause(statement, at) {
