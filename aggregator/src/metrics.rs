@@ -80,6 +80,20 @@ pub fn describe() {
         Unit::Count,
         "Stored clicks that left memory at its bound"
     );
+    describe_gauge!(
+        "whence_kafka_lag_records",
+        "records of the partitions of this member that it has not read"
+    );
+    describe_gauge!("whence_kafka_brokers_up", "brokers that the group's client is connected with");
+    describe_counter!("whence_kafka_rebalances_total", "partitions assigned or revoked, by kind");
+    describe_counter!(
+        "whence_kafka_fenced_total",
+        "times another process has taken the place of this member"
+    );
+    describe_counter!(
+        "whence_kafka_blocks_abandoned_total",
+        "revocations that blocks in flight held up for too long, which are replayed"
+    );
 }
 
 struct Counters {

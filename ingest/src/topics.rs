@@ -1,56 +1,24 @@
-//! Where Kafka is, and the topics whence needs there: made if they are missing, looked at if not,
-//! never changed.
+//! The topics that whence needs in Kafka: made if they are missing, compared if not, never changed.
 //!
 //! A topic's partition count is part of the meaning of its keys: changing it would send a program's
 //! events to another partition than before. What differs from the plan is therefore reported.
 
+mod compare;
+mod plan;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{
-    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use whence_kafka::Cluster;
-use whence_schemas::topics::{CLICKS, CONVERSIONS, FACTS, REGISTRY};
+use whence_kafka::attempt::{AskError, Listener};
+use whence_kafka::describe::{DescribeError, Described};
+use whence_kafka::{Cluster, Trouble};
 
-/// How whence's topics should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicPlan {
-    /// Partitions of the clicks, fixed at creation.
-    pub clicks_partitions: i32,
-    /// Partitions of the conversions and of the facts, fixed at creation: as many programs as this proceed at once.
-    pub conversions_partitions: i32,
-    /// Copies of every record; `None`: the brokers' default.
-    pub replication: Option<i32>,
-    /// How long clicks, conversions and facts are kept: longer than the longest outage of whatever reads them.
-    pub retention: Duration,
-}
-
-/// A segment of clicks, conversions or facts is closed this long after its first record, however few come: Kafka
-/// removes whole segments, by the age of their last record.
-const SEGMENT_MAX: Duration = Duration::from_secs(86_400);
-
-/// The longest that a record stays where records are kept for `retention`, but for what its broker takes to notice: its
-/// segment has to be closed first.
-#[must_use]
-pub fn kept_at_most(retention: Duration) -> Duration {
-    retention.saturating_add(retention.min(SEGMENT_MAX))
-}
-
-impl TopicPlan {
-    fn segment(&self) -> Duration {
-        self.retention.min(SEGMENT_MAX)
-    }
-
-    /// The longest that a click, conversion or fact stays in Kafka, but for what its broker takes to notice
-    /// (`log.retention.check.interval.ms` and `file.delete.delay.ms`: six minutes by default).
-    #[must_use]
-    pub fn kept_at_most(&self) -> Duration {
-        kept_at_most(self.retention)
-    }
-}
+pub use compare::Difference;
+pub use plan::{TopicPlan, kept_at_most};
+use plan::Wanted;
 
 /// What was found or done about one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,35 +26,24 @@ pub struct TopicReport {
     /// Its full name.
     pub topic: String,
     /// Its partitions now.
-    pub partitions: i32,
-    /// What there is to say.
-    pub finding: Finding,
-}
-
-/// How a topic compares with the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
+    pub partitions: u32,
+    /// Copies of each of its records.
+    pub copies: u32,
     /// It was missing and has been created.
-    Created,
-    /// It was there, as planned.
-    AsPlanned,
-    /// It was there with another number of partitions, and has been left so.
-    OtherPartitions {
-        /// As many as the plan wants.
-        planned: i32,
-    },
-    /// It was there, keeps records longer than the plan does, and has been left so.
-    KeptLonger {
-        /// The longest that a record stays; `None`: for good.
-        at_most: Option<Duration>,
-        /// The longest by the plan.
-        planned: Duration,
-    },
+    pub is_new: bool,
+    /// What is not as planned, and has been left so.
+    pub differences: Vec<Difference>,
 }
 
 /// Why the topics could not be made sure of.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicsError {
+    /// librdkafka does not accept its properties.
+    #[error("the settings of the kafka client are not valid: {0}")]
+    Client(String),
+    /// Brokers do not answer, or not as needed.
+    #[error("{0}")]
+    Trouble(Trouble),
     /// Kafka could not be asked. Retry.
     #[error("cannot ask kafka about its topics")]
     Ask(#[source] KafkaError),
@@ -99,12 +56,26 @@ pub enum TopicsError {
         #[source]
         reason: RDKafkaErrorCode,
     },
+    /// More copies than there are brokers.
+    #[error("topic-replication is {wanted}, and there are {brokers} brokers")]
+    Brokers {
+        /// As many copies as are wanted.
+        wanted: i32,
+        /// As many brokers as there are.
+        brokers: i32,
+    },
     /// The task that asks was stopped together with its runtime.
     #[error("stopped before kafka answered")]
     Stopped,
     /// The topic is not there although it was created or said to exist. Retry.
     #[error("the topic {0} is not visible yet; try again")]
     NotVisible(String),
+}
+
+impl From<Trouble> for TopicsError {
+    fn from(trouble: Trouble) -> TopicsError {
+        TopicsError::Trouble(trouble)
+    }
 }
 
 /// Between two looks for a topic that was just created.
@@ -119,128 +90,56 @@ pub async fn ensure_topics(
     plan: &TopicPlan,
     timeout: Duration,
 ) -> Result<Vec<TopicReport>, TopicsError> {
-    let wanted = wanted(cluster, plan);
-    let before = partitions(cluster, &wanted, timeout).await?;
+    let said = |error: KafkaError| TopicsError::Client(cluster.said(&error));
+    let asker = Asker { listener: Listener::new(cluster).map_err(said)?, timeout };
+    let (asker, before, brokers) = asker.look(plan.names(cluster)).await?;
+    let wanted = plan.wanted(cluster, brokers);
+    let admin: AdminClient<DefaultClientContext> = cluster.client(&[], &[]).create().map_err(said)?;
+    let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
     let missing: Vec<&Wanted> = wanted.iter().filter(|topic| !before.contains_key(&topic.name)).collect();
-    create(cluster, &missing, plan.replication, timeout).await?;
-    let kept = if before.is_empty() {
-        BTreeMap::new()
-    } else {
-        told_to_keep(cluster, &wanted, &before, timeout).await
-    };
-    let after = if missing.is_empty() { before.clone() } else { visible(cluster, &wanted, timeout).await? };
+    create(&admin, &options, &missing, brokers).await?;
+    let after = if missing.is_empty() { before.clone() } else { asker.visible(&wanted).await? };
+    let there: Vec<&str> = before.keys().map(String::as_str).collect();
+    let settings =
+        compare::settings(&admin, &AdminOptions::new().request_timeout(Some(timeout)), &there).await?;
     wanted
         .iter()
         .map(|topic| {
-            let is_new = !before.contains_key(&topic.name);
-            let found = after.get(&topic.name).copied();
-            let partitions = found.ok_or_else(|| TopicsError::NotVisible(topic.name.clone()))?;
-            Ok(report(topic, partitions, is_new, kept.get(&topic.name).copied(), plan))
+            let found = after.get(&topic.name).ok_or_else(|| TopicsError::NotVisible(topic.name.clone()))?;
+            Ok(report(topic, found, settings.get(&topic.name)))
         })
         .collect()
 }
 
-fn report(
-    topic: &Wanted,
-    partitions: i32,
-    is_new: bool,
-    kept: Option<Option<Duration>>,
-    plan: &TopicPlan,
-) -> TopicReport {
-    let planned = plan.kept_at_most();
-    let finding = if partitions != topic.partitions {
-        // A race with another creator ends here too: whoever came first decided.
-        tracing::warn!(
+fn report(topic: &Wanted, found: &Described, settings: Option<&BTreeMap<String, String>>) -> TopicReport {
+    // A race with another creator ends here too: whoever came first decided.
+    let differences = compare::differences(topic, found, settings);
+    for difference in &differences {
+        tracing::warn!(topic = topic.name, %difference, "a topic is not as planned and is left as it is");
+    }
+    let is_new = settings.is_none();
+    if is_new {
+        tracing::info!(
             topic = topic.name,
-            partitions,
-            planned = topic.partitions,
-            "topic has another number of partitions than planned and is left as it is"
+            partitions = found.partitions,
+            copies = found.copies,
+            "topic created"
         );
-        Finding::OtherPartitions { planned: topic.partitions }
-    } else if is_new {
-        tracing::info!(topic = topic.name, partitions, "topic created");
-        Finding::Created
-    } else if let Some(at_most) = kept.filter(|kept| kept.is_none_or(|kept| kept > planned)) {
-        tracing::warn!(
-            topic = topic.name,
-            at_most_s = at_most.map(|at_most| at_most.as_secs()),
-            planned_s = planned.as_secs(),
-            "topic keeps records longer than planned and is left as it is"
-        );
-        Finding::KeptLonger { at_most, planned }
-    } else {
-        Finding::AsPlanned
-    };
-    TopicReport { topic: topic.name.clone(), partitions, finding }
-}
-
-struct Wanted {
-    name: String,
-    partitions: i32,
-    properties: Vec<(&'static str, String)>,
-}
-
-fn wanted(cluster: &Cluster, plan: &TopicPlan) -> Vec<Wanted> {
-    // The broker's clock decides how long a record is kept. By the producer's, a record that waited out a
-    // long outage in the journal could be deleted as soon as it arrives, and one from a machine whose
-    // clock is an hour ahead would be refused.
-    let stream = || {
-        vec![
-            ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", plan.retention.as_millis().to_string()),
-            ("segment.ms", plan.segment().as_millis().to_string()),
-            ("message.timestamp.type", "LogAppendTime".to_owned()),
-        ]
-    };
-    // The newest segment is never compacted: it is closed after a day at the latest, or at 16 MiB, so that
-    // reading the registry from its beginning stays short.
-    let registry = [
-        ("cleanup.policy", "compact"),
-        ("segment.ms", "86400000"),
-        ("segment.bytes", "16777216"),
-        ("min.cleanable.dirty.ratio", "0.1"),
-        ("max.compaction.lag.ms", "172800000"),
-        // A follower that starts from a snapshot this old still sees what became of a deleted key.
-        ("delete.retention.ms", "604800000"),
-        ("message.timestamp.type", "LogAppendTime"),
-    ];
-    let durable = |properties: Vec<(&'static str, String)>| {
-        let mut properties = properties;
-        // With three copies a write waits for two, so that one broker may die without a loss.
-        if plan.replication.is_some_and(|replication| replication >= 3) {
-            properties.push(("min.insync.replicas", "2".to_owned()));
-        }
-        properties
-    };
-    vec![
-        Wanted {
-            name: cluster.topic(CLICKS),
-            partitions: plan.clicks_partitions,
-            properties: durable(stream()),
-        },
-        Wanted {
-            name: cluster.topic(CONVERSIONS),
-            partitions: plan.conversions_partitions,
-            properties: durable(stream()),
-        },
-        Wanted {
-            name: cluster.topic(FACTS),
-            partitions: plan.conversions_partitions,
-            properties: durable(stream()),
-        },
-        Wanted {
-            name: cluster.topic(REGISTRY),
-            partitions: 1,
-            properties: durable(registry.map(|(name, value)| (name, value.to_owned())).to_vec()),
-        },
-    ]
+    }
+    TopicReport {
+        topic: topic.name.clone(),
+        partitions: found.partitions,
+        copies: found.copies,
+        is_new,
+        differences,
+    }
 }
 
 async fn create(
-    cluster: &Cluster,
+    admin: &AdminClient<DefaultClientContext>,
+    options: &AdminOptions,
     missing: &[&Wanted],
-    replication: Option<i32>,
-    timeout: Duration,
+    brokers: i32,
 ) -> Result<(), TopicsError> {
     if missing.is_empty() {
         return Ok(());
@@ -248,114 +147,93 @@ async fn create(
     let new: Vec<NewTopic<'_>> = missing
         .iter()
         .map(|topic| {
-            let copies = TopicReplication::Fixed(replication.unwrap_or(-1));
-            topic
-                .properties
-                .iter()
-                .fold(NewTopic::new(&topic.name, topic.partitions, copies), |new, (name, value)| {
-                    new.set(name, value)
-                })
+            let copies = TopicReplication::Fixed(topic.copies);
+            let new = NewTopic::new(&topic.name, topic.partitions, copies);
+            topic.settings.iter().fold(new, |new, (name, value)| new.set(name, value))
         })
         .collect();
-    let admin: AdminClient<DefaultClientContext> =
-        cluster.client(&[], &[]).create().map_err(TopicsError::Ask)?;
-    let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
-    for result in admin.create_topics(&new, &options).await.map_err(TopicsError::Ask)? {
+    for result in admin.create_topics(&new, options).await.map_err(TopicsError::Ask)? {
         match result {
             // Another process was quicker.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((
+                topic,
+                RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed,
+            )) => {
+                let text =
+                    format!("the user may not make the topic {topic}, an ACL is missing: Create on it");
+                return Err(Trouble::lasting(text).into());
+            }
+            Err((_, RDKafkaErrorCode::InvalidReplicationFactor)) => {
+                let wanted = missing.iter().map(|topic| topic.copies).max().unwrap_or_default();
+                return Err(TopicsError::Brokers { wanted, brokers });
+            }
             Err((topic, reason)) => return Err(TopicsError::Create { topic, reason }),
         }
     }
     Ok(())
 }
 
-/// The longest that a record stays in each of the streams' topics that were there; `None`: for good. A topic
-/// whose settings may not be read, or are none that Kafka knows, is left out.
-async fn told_to_keep(
-    cluster: &Cluster,
-    wanted: &[Wanted],
-    before: &BTreeMap<String, i32>,
-    timeout: Duration,
-) -> BTreeMap<String, Option<Duration>> {
-    let streams = [CLICKS, CONVERSIONS, FACTS].map(|stream| cluster.topic(stream));
-    let asked: Vec<ResourceSpecifier<'_>> = wanted
-        .iter()
-        .filter(|topic| streams.contains(&topic.name) && before.contains_key(&topic.name))
-        .map(|topic| ResourceSpecifier::Topic(&topic.name))
-        .collect();
-    let Ok(admin) = cluster.client(&[], &[]).create::<AdminClient<DefaultClientContext>>() else {
-        return BTreeMap::new();
-    };
-    let options = AdminOptions::new().request_timeout(Some(timeout));
-    let described = admin.describe_configs(&asked, &options).await.unwrap_or_default();
-    let told = described.into_iter().filter_map(Result::ok).filter_map(|topic| {
-        let OwnedResourceSpecifier::Topic(name) = &topic.specifier else { return None };
-        let millis = |setting| topic.get(setting)?.value.as_ref()?.parse::<i64>().ok();
-        let (retention, segment) = (millis("retention.ms")?, millis("segment.ms")?);
-        // -1: for good.
-        let at_most = u64::try_from(retention).ok().zip(u64::try_from(segment).ok());
-        let is_kept = topic.get("cleanup.policy")?.value.as_deref() != Some("delete");
-        let at_most = at_most.filter(|_| !is_kept);
-        Some((
-            name.clone(),
-            at_most.map(|(retention, segment)| Duration::from_millis(retention.saturating_add(segment))),
-        ))
-    });
-    told.collect()
-}
-
 /// The longest that a click or conversion stays, by what Kafka says of their topics; the inner `None`: for good, the
 /// outer one: it does not say.
 pub async fn consumed_are_kept(cluster: &Cluster, timeout: Duration) -> Option<Option<Duration>> {
-    let wanted = [CLICKS, CONVERSIONS].map(|stream| Wanted {
-        name: cluster.topic(stream),
-        partitions: 0,
-        properties: Vec::new(),
+    let topics = [CLICKS, CONVERSIONS].map(|topic| cluster.topic(topic));
+    let admin = cluster.client(&[], &[]).create::<AdminClient<DefaultClientContext>>().ok()?;
+    let options = AdminOptions::new().request_timeout(Some(timeout));
+    let settings = compare::settings(&admin, &options, &topics.each_ref().map(String::as_str)).await.ok()?;
+    let kept = settings.values().filter_map(|topic| {
+        let millis = |setting| topic.get(setting)?.parse::<i64>().ok();
+        let (retention, segment) = (millis("retention.ms")?, millis("segment.ms")?);
+        let is_kept = topic.get("cleanup.policy").map(String::as_str) != Some("delete");
+        let times = u64::try_from(retention).ok().zip(u64::try_from(segment).ok()).filter(|_| !is_kept);
+        Some(times.map(|(retention, segment)| Duration::from_millis(retention.saturating_add(segment))))
     });
-    let there = wanted.iter().map(|topic| (topic.name.clone(), 0)).collect();
-    let kept = told_to_keep(cluster, &wanted, &there, timeout).await;
     // For good is longer than any time.
-    kept.into_values().max_by_key(|kept| kept.unwrap_or(Duration::MAX))
+    kept.max_by_key(|kept| kept.unwrap_or(Duration::MAX))
 }
 
-/// Partition counts of all the topics: what was just created takes a moment to show in a broker's metadata,
-/// and who asks meanwhile is told that it is not there. What is missing once `timeout` is over is left out.
-async fn visible(
-    cluster: &Cluster,
-    wanted: &[Wanted],
+/// Asks about topics where that may block.
+struct Asker {
+    listener: Listener,
     timeout: Duration,
-) -> Result<BTreeMap<String, i32>, TopicsError> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        let found = partitions(cluster, wanted, timeout).await?;
-        if found.len() == wanted.len() || Instant::now() >= deadline {
-            return Ok(found);
-        }
-        tokio::time::sleep(VISIBLE_AGAIN).await;
+}
+
+/// Topics that are there, by name.
+type Found = BTreeMap<String, Described>;
+
+impl Asker {
+    /// Those of the topics that are there, and how many brokers are.
+    async fn look(self, names: Vec<String>) -> Result<(Asker, Found, i32), TopicsError> {
+        let ask = move || {
+            let mut found = Found::new();
+            for name in names {
+                match self.listener.describe(&name, self.timeout) {
+                    Ok(described) => {
+                        found.insert(name, described);
+                    }
+                    Err(AskError::Topic(DescribeError::NotThere(_))) => {}
+                    Err(error) => return Err(TopicsError::from(error.trouble())),
+                }
+            }
+            let brokers = self.listener.brokers(self.timeout).map_err(TopicsError::Ask)?;
+            Ok((self, found, brokers))
+        };
+        tokio::task::spawn_blocking(ask).await.map_err(|_| TopicsError::Stopped)?
     }
-}
 
-/// Partition counts of those of the topics that exist.
-async fn partitions(
-    cluster: &Cluster,
-    wanted: &[Wanted],
-    timeout: Duration,
-) -> Result<BTreeMap<String, i32>, TopicsError> {
-    let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
-    let client = cluster.client(&[], &[]);
-    let ask = move || {
-        let admin: AdminClient<DefaultClientContext> = client.create()?;
-        // All topics at once: asking for one that is missing could create it (`auto.create.topics`).
-        let metadata = admin.inner().fetch_metadata(None, timeout)?;
-        let found = metadata.topics().iter().filter(|topic| names.iter().any(|name| name == topic.name()));
-        let counts = found.map(|topic| {
-            let partitions = i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX);
-            (topic.name().to_owned(), partitions)
-        });
-        Ok(counts.filter(|(_, partitions)| *partitions > 0).collect())
-    };
-    // Asking blocks until Kafka answers or the time is over.
-    let asked = tokio::task::spawn_blocking(ask).await.map_err(|_| TopicsError::Stopped)?;
-    asked.map_err(TopicsError::Ask)
+    /// All the topics: what was just created takes a moment to show in a broker's metadata, and who asks meanwhile is
+    /// told that it is not there. What is missing once the time is over is left out.
+    async fn visible(self, wanted: &[Wanted]) -> Result<Found, TopicsError> {
+        let deadline = Instant::now() + self.timeout;
+        let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
+        let mut asker = self;
+        loop {
+            let (returned, found, _) = asker.look(names.clone()).await?;
+            if found.len() == wanted.len() || Instant::now() >= deadline {
+                return Ok(found);
+            }
+            asker = returned;
+            tokio::time::sleep(VISIBLE_AGAIN).await;
+        }
+    }
 }

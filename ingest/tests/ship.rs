@@ -6,11 +6,13 @@ mod ship_support;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use ship_support::*;
 use whence_ingest::ship::{Connection, ShipConfig};
-use whence_ingest::topics::{Finding, TopicPlan, ensure_topics};
+use whence_ingest::topics::{TopicPlan, TopicReport, ensure_topics};
 use whence_kafka::Cluster;
 use whence_schemas::topics::Stream;
 
@@ -311,20 +313,135 @@ async fn topics_are_made_once_and_never_changed() {
     };
     let made = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
     assert_eq!(made.iter().map(|topic| topic.partitions).collect::<Vec<_>>(), [3, 2, 2, 1]);
-    assert!(made.iter().all(|topic| topic.finding == Finding::Created));
+    assert!(made.iter().all(|topic| topic.is_new && topic.copies == 1));
     let found = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
-    assert!(found.iter().all(|topic| topic.finding == Finding::AsPlanned));
-    let shorter = TopicPlan { retention: Duration::from_secs(3600), ..plan.clone() };
+    assert!(found.iter().all(|topic| !topic.is_new && topic.differences.is_empty()), "{found:?}");
+    let told = |found: &[TopicReport]| -> Vec<Vec<String>> {
+        found.iter().map(|topic| topic.differences.iter().map(ToString::to_string).collect()).collect()
+    };
+    let shorter = TopicPlan { retention: Duration::from_secs(43_200), ..plan.clone() };
     let found = ensure_topics(&cluster, &shorter, PATIENCE).await.unwrap();
-    let longer = Finding::KeptLonger { at_most: Some(plan.kept_at_most()), planned: shorter.kept_at_most() };
-    // A segment of clicks is closed after a day, and goes a day after its last record.
-    assert_eq!((plan.kept_at_most().as_secs(), shorter.kept_at_most().as_secs()), (2 * 86_400, 7200));
-    assert_eq!(
-        found.iter().map(|topic| topic.finding).collect::<Vec<_>>(),
-        [longer, longer, longer, Finding::AsPlanned]
-    );
-    let other = TopicPlan { clicks_partitions: 5, ..plan };
+    let longer = vec![
+        "retention.ms is 86400000 (1.0 days), 43200000 (0.5 days) is planned".to_owned(),
+        "segment.ms is 86400000 (1.0 days), 43200000 (0.5 days) is planned".to_owned(),
+    ];
+    assert_eq!(told(&found), [longer.clone(), longer.clone(), longer, vec![]]);
+    let other = TopicPlan { clicks_partitions: 5, replication: Some(3), ..plan };
     let found = ensure_topics(&cluster, &other, PATIENCE).await.unwrap();
-    assert_eq!(found[0].finding, Finding::OtherPartitions { planned: 5 });
+    assert_eq!(
+        told(&found)[0],
+        [
+            "partitions is 3, 5 is planned",
+            "copies is 1, 3 is planned",
+            "min.insync.replicas is 1, 2 is planned"
+        ]
+    );
     assert_eq!(found[0].partitions, 3);
+}
+
+#[tokio::test]
+async fn more_copies_than_brokers_are_refused_in_words() {
+    let cluster = cluster_at(&brokers());
+    let plan = TopicPlan {
+        clicks_partitions: 1,
+        conversions_partitions: 1,
+        replication: Some(9),
+        retention: Duration::from_secs(3600),
+    };
+    let error = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap_err();
+    assert_eq!(error.to_string(), "topic-replication is 9, and there are 1 brokers");
+}
+
+/// Of each codec that a topic can ask for: without one of them in the build, its clicks would stop for good.
+#[tokio::test]
+async fn a_topic_of_any_compression_takes_and_gives_clicks() {
+    for compression in ["uncompressed", "gzip", "snappy", "lz4", "zstd", "producer"] {
+        let cluster = cluster_at(&brokers());
+        make_topics(&cluster, 1, &[("compression.type", compression)]).await;
+        let root = tempfile::tempdir().unwrap();
+        let mut clicks = Source::open(&root, "codec", Stream::Clicks);
+        (0..500).for_each(|number| clicks.append(&click(number)));
+        let shipping = Shipping::start(config(&cluster), &[&clicks]);
+        assert!(shipping.stop().await.is_drained, "{compression}");
+        let numbers = first_numbers(&arrived(&cluster, Stream::Clicks), click_number).concat();
+        assert_eq!(numbers, (0..500).collect::<Vec<u64>>(), "{compression}");
+    }
+}
+
+#[tokio::test]
+async fn the_operator_chooses_the_codec_and_no_promise() {
+    let mut cluster = cluster_at(&brokers());
+    make_topics(&cluster, 1, &[]).await;
+    // Given past the check of settings: what is whence's own holds all the same.
+    for (name, value) in [("compression.type", "zstd"), ("acks", "0"), ("enable.idempotence", "false")] {
+        cluster.properties.insert(name.to_owned(), value.to_owned());
+    }
+    let root = tempfile::tempdir().unwrap();
+    let mut clicks = Source::open(&root, "own", Stream::Clicks);
+    (0..100).for_each(|number| clicks.append(&click(number)));
+    let shipping = Shipping::start(config(&cluster), &[&clicks]);
+    assert!(shipping.stop().await.is_drained);
+    let client =
+        cluster.client(&[("compression.type", "lz4")], &[("acks", "all"), ("enable.idempotence", "true")]);
+    assert_eq!(
+        ["acks", "enable.idempotence", "compression.type"].map(|name| client.get(name)),
+        [Some("all"), Some("true"), Some("zstd")]
+    );
+    assert_eq!(arrived(&cluster, Stream::Clicks).len(), 100);
+}
+
+#[tokio::test]
+async fn a_topic_that_was_given_more_partitions_gets_nothing_more_and_one_made_anew_does() {
+    let cluster = cluster_at(&brokers());
+    make_topics(&cluster, 2, &[]).await;
+    let root = tempfile::tempdir().unwrap();
+    let mut clicks = Source::open(&root, "repartitioned", Stream::Clicks);
+    (0..100).for_each(|number| clicks.append(&click(number)));
+    let shipping = Shipping::start(config(&cluster), &[&clicks]);
+    eventually("they are there", || arrived(&cluster, Stream::Clicks).len() == 100).await;
+
+    // While it ships: as soon as its statistics show it.
+    let admin: AdminClient<DefaultClientContext> = cluster.client(&[], &[]).create().unwrap();
+    let topic = cluster.topic(Stream::Clicks.topic());
+    let more = [NewPartitions::new(&topic, 3)];
+    admin.create_partitions(&more, &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    assert!(shipping.stop().await.is_drained);
+
+    // And at the next start, before a record is sent.
+    (100..200).for_each(|number| clicks.append(&click(number)));
+    let hurried = ShipConfig { drain_max: Duration::from_millis(100), ..config(&cluster) };
+    let shipping = Shipping::start(hurried.clone(), &[&clicks]);
+    eventually("it is told", || shipping.handle().status().trouble.is_some()).await;
+    let trouble = shipping.handle().status().trouble.unwrap();
+    let said = format!("the topic {topic} had 2 partitions when records first went there and has 3 now");
+    assert!(trouble.text.starts_with(&said) && !trouble.may_heal, "{trouble:?}");
+    assert!(!shipping.stop().await.is_drained);
+    assert_eq!(arrived(&cluster, Stream::Clicks).len(), 100);
+
+    admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    let anew = || NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
+    let deadline = Instant::now() + PATIENCE;
+    // A topic of that name is still being deleted.
+    while admin.create_topics(&[anew()], &AdminOptions::new()).await.unwrap().remove(0).is_err() {
+        assert!(Instant::now() < deadline);
+    }
+    let shipping = Shipping::start(config(&cluster), &[&clicks]);
+    assert!(shipping.stop().await.is_drained);
+    assert_eq!(arrived(&cluster, Stream::Clicks).len(), 100);
+}
+
+#[tokio::test]
+async fn a_topic_that_is_not_there_is_told_by_its_name() {
+    let cluster = cluster_at(&brokers());
+    let root = tempfile::tempdir().unwrap();
+    let clicks = Source::open(&root, "nowhere", Stream::Clicks);
+    let hurried = ShipConfig { drain_max: Duration::from_millis(100), ..config(&cluster) };
+    let shipping = Shipping::start(hurried, &[&clicks]);
+    let topic = cluster.topic(Stream::Clicks.topic());
+    let said = format!("the topic {topic} is not there: run `whence topics`");
+    eventually("it is told", || {
+        shipping.handle().status().trouble.is_some_and(|trouble| trouble.text == said && trouble.may_heal)
+    })
+    .await;
+    shipping.stop().await;
 }

@@ -25,7 +25,7 @@ use whence_loadtest::{
         compare,
         difference::Kind,
         report::funnel_table,
-        store::{Store, StoreAddress},
+        store::{Roots, Store, StoreAddress},
         wait::{Patience, expected, wait},
     },
 };
@@ -65,6 +65,7 @@ impl World {
             database: DATABASE.into(),
             user: "default".into(),
             password: engine.password().to_owned(),
+            roots: Roots::machine(),
         };
         World { ledger, store: Store::new(&address, programs), client, _engine: engine, _dir: dir }
     }

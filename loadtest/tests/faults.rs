@@ -13,7 +13,7 @@ use std::{
 };
 use tempfile::TempDir;
 use whence_loadtest::faults::{
-    Absence, Brokers, FaultError, Ground, Outcome, aggregator, edge, find_whence,
+    Absence, Brokers, FaultError, Ground, Outcome, aggregator, brokers, edge, find_whence,
     idle::{self, Flood},
     kafka,
     outcome::Place,
@@ -87,6 +87,14 @@ fn redirects_go_on_without_a_broker_and_are_counted_once_when_it_is_back() {
     let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kafka/kafka"));
     let outcome =
         play(async |ground| kafka::run(&ground, script, Absence::Kill, Duration::from_secs(5)).await);
+    let outage = outcome.outage.unwrap();
+    assert!(outage.answered > 0 && outage.unanswered == 0, "{outcome}");
+}
+
+#[test]
+fn over_secured_brokers_nothing_is_missed_while_one_and_two_die_and_each_is_restarted() {
+    let script = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/kafka/kafka"));
+    let outcome = play(async |ground| brokers::run(&ground, script, Duration::from_secs(5)).await);
     let outage = outcome.outage.unwrap();
     assert!(outage.answered > 0 && outage.unanswered == 0, "{outcome}");
 }

@@ -3,6 +3,7 @@
 use clickhouse::{Client, query::Query};
 use serde_json::{Map, Value};
 use std::time::Duration;
+use whence_aggregator::servers::{Trouble, trouble};
 
 /// A row as JSON: times are RFC 3339 texts, numbers are numbers.
 pub type Object = Map<String, Value>;
@@ -11,11 +12,17 @@ pub type Object = Map<String, Value>;
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
     /// ClickHouse does not answer, or refuses.
-    #[error("clickhouse did not answer")]
-    ClickHouse(#[from] clickhouse::error::Error),
+    #[error("clickhouse did not answer: {0}")]
+    ClickHouse(Trouble),
     /// It answered something else than rows of JSON.
     #[error("clickhouse answered no JSON")]
     Json(#[from] serde_json::Error),
+}
+
+impl From<clickhouse::error::Error> for AskError {
+    fn from(error: clickhouse::error::Error) -> Self {
+        AskError::ClickHouse(trouble(&error))
+    }
 }
 
 /// A client that reads only, and gives a question up after `time`.

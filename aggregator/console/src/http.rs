@@ -27,9 +27,10 @@ use std::{
 use clickhouse::Client;
 use hyper::HeaderMap;
 use ipnet::IpNet;
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use whence_runtime::http::{Drained, Limits, serve_http};
+use whence_runtime::listeners;
 use whence_schemas::subject::IdentityHasher;
 
 pub use problem::{Code, Problem};
@@ -121,7 +122,7 @@ pub async fn start(
         "whence_console_questions_total",
         "Questions of the console by call and outcome"
     );
-    let listener = TcpListener::bind(settings.console_listen).await?;
+    let listener = listeners::listen_async("console", settings.console_listen)?;
     let local_addr = listener.local_addr()?;
     let limits = Limits {
         connections_max: settings.console_connections_max,

@@ -252,7 +252,8 @@ mod tests {
     async fn an_address_is_refused_however_it_is_written() {
         let limits = CallLimits { timeout: Duration::from_secs(5), reach: Reach::Public };
         let caller = Caller::new(limits);
-        for host in ["127.0.0.1", "0x7f.1", "127.1", "2130706433", "0177.0.0.1", "①②⑦.0.0.1", "[::ffff:127.0.0.1]"]
+        for host in
+            ["127.0.0.1", "0x7f.1", "127.1", "2130706433", "0177.0.0.1", "①②⑦.0.0.1", "[::ffff:127.0.0.1]"]
         {
             let url = format!("https://{host}:9/x");
             let reply = caller.post(&url, &[], "id", UnixMs(0), Bytes::new()).await;

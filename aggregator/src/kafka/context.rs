@@ -67,7 +67,7 @@ impl GroupContext {
             tracing::error!(%error, "could not take the assigned partitions; the next rebalance tries again");
             return;
         }
-        self.heard.worked();
+        self.heard.forget();
         metrics::counter!("whence_kafka_rebalances_total", "kind" => "assign").increment(1);
         tracing::info!(partitions = names.len(), "partitions assigned");
         let assigned = names.into_iter().map(|(topic, partition)| Assigned { topic, partition });

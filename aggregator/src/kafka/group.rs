@@ -305,6 +305,7 @@ impl<S: Store + Clone + 'static> Member<S> {
             incarnation: Incarnation(Uuid::nil()),
             partitions: 0,
             heard: self.settings.heard.clone(),
+            has_told: false.into(),
             next: 0,
             is_paused: true,
         };

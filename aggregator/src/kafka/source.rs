@@ -11,7 +11,7 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer, base_consumer::PartitionQueue},
     error::{KafkaError, RDKafkaErrorCode},
 };
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use whence_kafka::{
     Heard, Trouble,
@@ -38,6 +38,8 @@ pub(super) struct PartitionSource {
     pub partitions: u32,
     /// What keeps partitions from being worked, for others to see.
     pub heard: Heard,
+    /// Whether this partition has told something there that holds still.
+    pub has_told: Cell<bool>,
     /// The offset that must come next.
     pub next: u64,
     pub is_paused: bool,
@@ -118,9 +120,32 @@ impl PartitionSource {
             Fault::Topic(error) => error.trouble().may_heal,
             _ => false,
         };
-        self.heard.stuck(Trouble { text: fault.to_string(), may_heal });
+        self.tell(Trouble { text: fault.to_string(), may_heal });
         let fault = Box::new(fault);
         if may_heal { SourceError::Retry(fault) } else { SourceError::Fatal(fault) }
+    }
+
+    fn tell(&self, trouble: Trouble) {
+        self.has_told.set(true);
+        self.heard.stuck(trouble);
+    }
+
+    /// It goes on: what this partition has told is over.
+    fn goes_on(&self) {
+        if self.has_told.replace(false) {
+            self.heard.worked();
+        }
+    }
+
+    /// An error in a record's place.
+    fn refused(&self, error: KafkaError) -> SourceError {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            let topic = &self.topic;
+            self.tell(Trouble::lasting(format!(
+                "the user may not use the topic {topic}, an ACL is missing: Read on it"
+            )));
+        }
+        failed(error)
     }
 
     /// What was committed for this incarnation; the beginning where nothing was, or for another one. An offset
@@ -152,7 +177,7 @@ impl PartitionSource {
         let mut places: Vec<(u64, UnixMs, Option<usize>)> = Vec::new();
         while places.len() < records_max && arena.len() < CHUNK_BYTES_MAX {
             let Some(message) = self.queue.poll(Duration::ZERO) else { break };
-            let message = message.map_err(failed)?;
+            let message = message.map_err(|error| self.refused(error))?;
             let offset = message.offset().unsigned_abs();
             if offset != self.next {
                 // Older: fetched before the seek. Newer: what should be here is gone.
@@ -169,6 +194,9 @@ impl PartitionSource {
             };
             arena.extend_from_slice(message.payload().unwrap_or_default());
             places.push((offset, timestamp, message.payload().map(|_| arena.len())));
+        }
+        if !places.is_empty() {
+            self.goes_on();
         }
         Ok(cut(arena.freeze(), places))
     }
@@ -210,6 +238,8 @@ impl Source for PartitionSource {
         tokio::task::block_in_place(|| {
             let described = self.described().map_err(|fault| self.stuck(fault))?;
             self.check_partitions(&described)?;
+            self.goes_on();
+            self.heard.begun();
             (self.incarnation, self.partitions) = (Incarnation(described.id), described.partitions);
             let start = self.committed(self.incarnation)?;
             let (Start::Committed(commit) | Start::Uncommitted(commit)) = start;

@@ -11,6 +11,9 @@ pub(super) const NAMES: Names = Names {
 };
 /// What [`front`](super::front) begins with where it has to answer.
 pub(super) const NOBODY: &str = "no clickhouse server has answered";
+/// What proxies say to whom they don't let through.
+const REFUSALS: [&str; 4] =
+    ["401 Unauthorized", "401 Authorization Required", "403 Forbidden", "Proxy Authentication Required"];
 /// What is quoted of an answer.
 const QUOTED_CHARS_MAX: usize = 300;
 
@@ -83,7 +86,7 @@ fn of_answer(text: &str) -> Trouble {
         None if text.contains("HTTP request was sent to HTTPS port") => {
             Trouble::lasting("it speaks TLS at this port: use https://")
         }
-        None if ["401", "403"].iter().any(|status| quoted.starts_with(status)) => {
+        None if REFUSALS.iter().any(|refusal| quoted.contains(refusal)) => {
             Trouble::lasting(format!("something before it does not let whence through ({quoted})"))
         }
         None => Trouble::passing(quoted),
@@ -102,6 +105,7 @@ mod tests {
             ("Code: 497. DB::Exception: ann: Not enough privileges. grant INSERT(x)", "--grants"),
             ("400 The plain HTTP request was sent to HTTPS port", "https://"),
             ("403 Forbidden", "403"),
+            ("<html> <head><title>401 Authorization Required</title></head>", "something before it"),
         ] {
             let trouble = said(text);
             assert!(trouble.is_final && trouble.text.contains(word), "{text}: {trouble:?}");

@@ -8,7 +8,7 @@ use crate::{
 use bytes::Bytes;
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     producer::{BaseProducer, BaseRecord, Producer},
 };
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use whence_aggregator::{
     partition::LoopSettings,
     work::Stop,
 };
+use whence_kafka::Heard;
 use whence_schemas::topics::Stream;
 
 fn brokers() -> String {
@@ -70,6 +71,25 @@ pub struct Member {
     task: JoinHandle<()>,
 }
 
+/// A member of this name, which it keeps.
+fn join_as(
+    name: &str,
+    heard: &Heard,
+    store: &ClickHouseStore,
+    group: &str,
+    topics: &[(Stream, String)],
+) -> Member {
+    let settings = GroupSettings {
+        group: group.into(),
+        member: name.into(),
+        topics: topics.into(),
+        session_timeout: Duration::from_secs(3),
+        heard: heard.clone(),
+        ..GroupSettings::new(&brokers())
+    };
+    start(400, store, settings)
+}
+
 fn join(store: &ClickHouseStore, group: &str, topics: &[(Stream, String)]) -> Member {
     join_with(400, store, group, topics)
 }
@@ -87,6 +107,10 @@ pub fn join_with(
         session_timeout: Duration::from_secs(6),
         ..GroupSettings::new(&brokers())
     };
+    start(block_records_max, store, settings)
+}
+
+fn start(block_records_max: usize, store: &ClickHouseStore, settings: GroupSettings) -> Member {
     let loops = LoopSettings {
         block_records_max,
         linger: Duration::from_millis(50),
@@ -142,6 +166,66 @@ async fn two_members_that_come_and_go_store_every_record_once() {
     world.until("SELECT count() FROM rejects WHERE reason = 'malformed'", 1).await;
     world.check_consistent().await;
     steady.leave().await;
+}
+
+/// As during a restart whose first half is slow. `run` has returned no error: [`Member::leave`] looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_whose_name_another_one_has_taken_says_so_and_joins_again() {
+    let world = World::new().await;
+    let unique = Uuid::now_v7().simple().to_string();
+    let topics = [(Stream::Clicks, format!("whence.clicks-{unique}"))];
+    create(&topics[0].1, 2).await;
+    produce(&topics[0].1, (0..500).map(keyed));
+    let heard = [Heard::default(), Heard::default()];
+    let first = join_as("one", &heard[0], &world.store, &unique, &topics);
+    world.until("SELECT count() FROM clicks", 500).await;
+    let second = join_as("one", &heard[1], &world.store, &unique, &topics);
+    let told = "another process has taken the place of the member one";
+    until("the first one is told", || heard[0].work().is_some_and(|work| work.text.starts_with(told))).await;
+    produce(&topics[0].1, (500..1000).map(keyed));
+    // Both stay: they take the place from each other, ever more seldom, and lose nothing.
+    world.until("SELECT count() FROM clicks", 1000).await;
+    second.leave().await;
+    produce(&topics[0].1, (1000..1500).map(keyed));
+    world.until("SELECT count() FROM clicks", 1500).await;
+    until("all is well", || heard[0].last().is_none()).await;
+    world.check_consistent().await;
+    first.leave().await;
+}
+
+async fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_given_more_partitions_is_refused_by_name() {
+    let world = World::new().await;
+    let unique = Uuid::now_v7().simple().to_string();
+    let topics = [(Stream::Clicks, format!("whence.clicks-{unique}"))];
+    create(&topics[0].1, 2).await;
+    produce(&topics[0].1, (0..500).map(keyed));
+    let member = join(&world.store, &unique, &topics);
+    world.until("SELECT count() FROM clicks", 500).await;
+    member.leave().await;
+
+    let admin: AdminClient<_> = client().create().unwrap();
+    let more = [NewPartitions::new(&topics[0].1, 3)];
+    admin.create_partitions(&more, &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+    produce(&topics[0].1, (500..1000).map(keyed));
+    let heard = Heard::default();
+    let member = join_as("", &heard, &world.store, &unique, &topics);
+    let said = format!(
+        "the topic {} had 2 partitions when its records were last committed and has 3 now",
+        topics[0].1
+    );
+    until("it is told", || heard.work().is_some_and(|work| work.text.starts_with(&said) && !work.may_heal))
+        .await;
+    assert_eq!(world.count("SELECT count() FROM clicks").await, 500, "nothing is taken");
+    member.leave().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

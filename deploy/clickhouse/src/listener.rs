@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use whence_runtime::listeners;
+
 /// Number of the inherited descriptor, in the child's environment.
 pub const LISTENER_ENV: &str = "WHENCE_CLICKHOUSE_LISTENER_FD";
 
@@ -22,7 +24,7 @@ pub const LISTENER_ENV: &str = "WHENCE_CLICKHOUSE_LISTENER_FD";
 pub fn take(address: SocketAddr) -> io::Result<TcpListener> {
     let listener = match std::env::var(LISTENER_ENV) {
         Ok(number) => inherited(&number)?,
-        Err(_) => TcpListener::bind(address)?,
+        Err(_) => listeners::listen("clickhouse", address)?,
     };
     listener.set_nonblocking(true)?;
     Ok(listener)

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use whence_runtime::listeners;
 
 use crate::child::TiedChild;
 use crate::listener;
@@ -114,7 +115,7 @@ impl Supervisor {
         limits: SupervisorLimits,
     ) -> Result<Self, SuperviseError> {
         let bind = || {
-            let listener = TcpListener::bind(listen)?;
+            let listener = listeners::listen("clickhouse", listen)?;
             Ok((listener.local_addr()?, listener))
         };
         let (address, listener) =

@@ -13,6 +13,9 @@ use crate::cluster::Cluster;
 use crate::describe::{DescribeError, Described, Operation, describe_while, group_operations};
 use crate::trouble::{Heard, Trouble};
 
+/// One broker of several may be the only one with a wrong certificate: so long the others have to answer.
+const OTHERS_MAX: Duration = Duration::from_secs(2);
+
 /// What clients will need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
@@ -66,17 +69,19 @@ impl Listener {
         Ok(Listener { consumer, brokers: cluster.brokers.clone() })
     }
 
-    /// Asks for a topic. Blocks until it is answered, something is heard that waiting does not mend, or `patience` is
-    /// over.
+    /// Asks for a topic. Blocks until it is answered, something is heard for two seconds that waiting does not mend, or
+    /// `patience` is over.
     ///
     /// # Errors
     /// What is wrong.
     pub fn describe(&self, topic: &str, patience: Duration) -> Result<Described, AskError> {
         let heard = &self.consumer.context().0;
+        let mut lasting_since = None;
         let is_enough = || {
             // Serves the callbacks.
             let _ = self.consumer.poll(Duration::ZERO);
-            heard.last().is_some_and(|trouble| !trouble.may_heal)
+            let is_lasting = heard.last().is_some_and(|trouble| !trouble.may_heal);
+            is_lasting && lasting_since.get_or_insert_with(Instant::now).elapsed() >= OTHERS_MAX
         };
         // SAFETY: the consumer outlives the call.
         let described =
@@ -88,6 +93,16 @@ impl Listener {
                 answered.map_err(AskError::Topic)
             }
         }
+    }
+
+    /// How many brokers there are.
+    ///
+    /// # Errors
+    /// None has answered within `patience`.
+    pub fn brokers(&self, patience: Duration) -> Result<i32, KafkaError> {
+        // Of no topic in particular: all are told that the user may see, and none is made.
+        let metadata = self.consumer.fetch_metadata(None, patience)?;
+        Ok(i32::try_from(metadata.brokers().len()).unwrap_or(i32::MAX))
     }
 
     fn silence(&self, patience: Duration) -> Trouble {

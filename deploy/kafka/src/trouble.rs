@@ -126,6 +126,7 @@ struct Told {
     connections: Option<Trouble>,
     /// Of what it asks for: over once it is given.
     work: Option<Trouble>,
+    has_begun: bool,
 }
 
 impl Heard {
@@ -178,7 +179,24 @@ impl Heard {
 
     /// What was asked for was given.
     pub fn worked(&self) {
-        *self.lock() = Told::default();
+        *self.lock() = Told { has_begun: true, ..Told::default() };
+    }
+
+    /// Things begin anew: what was in the way is to be told again.
+    pub fn forget(&self) {
+        let mut told = self.lock();
+        (told.connections, told.work) = (None, None);
+    }
+
+    /// Some of it works, whatever else has been told.
+    pub fn begun(&self) {
+        self.lock().has_begun = true;
+    }
+
+    /// Whether any of it has ever worked.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.lock().has_begun
     }
 
     /// The trouble now, if there is one: that of the connections first.
@@ -217,5 +235,44 @@ fn is_of_work(code: Code) -> bool {
 #[must_use]
 pub fn brokers_up(statistics: &Statistics) -> usize {
     let brokers = statistics.brokers.values();
-    brokers.filter(|broker| broker.nodeid >= 0 && broker.source != "logical" && broker.state == "UP").count()
+    brokers.filter(|broker| is_up(broker.nodeid, &broker.source, &broker.state)).count()
+}
+
+fn is_up(node: i32, source: &str, state: &str) -> bool {
+    node >= 0 && source != "logical" && state == "UP"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coordinator_and_an_address_to_begin_with_are_no_brokers_more() {
+        assert!(is_up(1, "learned", "UP") && is_up(1, "configured", "UP"));
+        // As librdkafka names the coordinator of a group, and an address that it has not yet met the broker of.
+        assert!(
+            !is_up(1, "logical", "UP") && !is_up(-1, "configured", "UP") && !is_up(2, "learned", "CONNECT")
+        );
+    }
+
+    #[test]
+    fn what_somebody_must_mend_is_not_hidden_by_what_follows_from_it() {
+        let heard = Heard::default();
+        heard.code(Code::BrokerTransportFailure, "connection refused (after 0ms in state CONNECT)");
+        assert_eq!(heard.last(), Some(Trouble::passing("connection refused")));
+        heard.code(
+            Code::Authentication,
+            "SASL SCRAM-SHA-512 mechanism handshake failed: invalid credentials (after 3ms in state X)",
+        );
+        heard.code(Code::AllBrokersDown, "3/3 brokers are down");
+        heard.code(Code::BrokerTransportFailure, "connection refused");
+        let told = heard.last().unwrap();
+        assert!(!told.may_heal && told.text.starts_with("kafka refuses the user or the password"), "{told}");
+        // That records are refused is another matter than that brokers are there.
+        heard.code(Code::TopicAuthorizationFailed, "whence.clicks");
+        heard.connected();
+        assert!(heard.last().unwrap().text.contains("an ACL is missing: whence.clicks"));
+        heard.worked();
+        assert_eq!(heard.last(), None);
+    }
 }

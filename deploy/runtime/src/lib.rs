@@ -7,6 +7,7 @@
 //! | [`health`] | named readiness with reasons, liveness by heartbeat |
 //! | [`private`] | files that nobody else may read |
 //! | [`http`] | a bounded HTTP/1 server for plain listeners |
+//! | [`listeners`] | an address of one's own, or the sockets that were handed over |
 //! | [`descriptors`] | the limit of open files, and that all places fit it |
 //! | [`seats`] | who has a listener's places, and who goes when there are none left |
 //! | [`shares`] | what one network may take of what is there for all |
@@ -23,6 +24,7 @@ pub mod admin;
 pub mod descriptors;
 pub mod health;
 pub mod http;
+pub mod listeners;
 pub mod private;
 pub mod seats;
 pub mod seldom;

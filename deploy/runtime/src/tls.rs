@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::private::{self, PrivateError};
 
@@ -68,15 +68,24 @@ pub fn client(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
         Some(path) => authorities(path)?,
         None => machine_authorities(),
     };
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .with_root_certificates(roots);
+    let config = builder().with_root_certificates(roots);
     let Some((certificate, key)) = &files.identity else { return Ok(Arc::new(config.with_no_client_auth())) };
     let chain = certificates(certificate)?;
     let config = config.with_client_auth_cert(chain, private_key(key)?);
     let pair = |source| TlsError::NoPair { certificate: certificate.clone(), key: key.clone(), source };
     Ok(Arc::new(config.map_err(pair)?))
+}
+
+/// The same where nothing will be called over TLS: trusts nobody, and reads no file.
+#[must_use]
+pub fn unused() -> Arc<ClientConfig> {
+    Arc::new(builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
 }
 
 /// Whom the machine's operator trusts, which they keep up to date and can add to.
@@ -85,7 +94,7 @@ fn machine_authorities() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
-        tracing::debug!("this machine has no certificates of authorities");
+        tracing::warn!("this machine has no certificates of authorities: nothing can be called over https");
     }
     roots
 }

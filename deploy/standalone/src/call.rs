@@ -2,6 +2,7 @@
 //! redirects, and without the proxies of this process's environment.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -75,8 +76,12 @@ impl Part {
         if !is_http || !is_bare || url.query().is_some() || url.fragment().is_some() {
             return Err(CallError::Address);
         }
+        let tls = match url.scheme() {
+            "https" => tls::client(files)?,
+            _ => tls::unused(),
+        };
         let client = Client::builder()
-            .tls_backend_preconfigured(std::sync::Arc::unwrap_or_clone(tls::client(files)?))
+            .tls_backend_preconfigured(Arc::unwrap_or_clone(tls))
             .redirect(Policy::none())
             .no_proxy()
             .referer(false)
@@ -156,7 +161,9 @@ mod tests {
         for base in ["http://127.0.0.1:8080", "https://api.example/whence/", "http://[::1]:1"] {
             at(base).unwrap_or_else(|error| panic!("{base}: {error}"));
         }
-        for base in ["api.example", "ftp://api.example", "http://ann:hunter2@api", "http://a/?x=1", "", "http://"] {
+        for base in
+            ["api.example", "ftp://api.example", "http://ann:hunter2@api", "http://a/?x=1", "", "http://"]
+        {
             let error = at(base).unwrap_err();
             assert!(matches!(error, CallError::Address) && !error.to_string().contains("hunter2"), "{base}");
         }

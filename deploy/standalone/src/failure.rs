@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use whence_aggregator::clickhouse::migrate::MigrateError;
-use whence_aggregator::servers::Trouble;
+use whence_aggregator::servers::{Trouble, trouble};
 use whence_clickhouse_embedded::ServeError;
 use whence_clickhouse_embedded::library::NoEngine;
 use whence_clickhouse_embedded::passwords::PasswordError;
@@ -100,6 +100,24 @@ pub enum Failure {
     /// There is no engine.
     #[error(transparent)]
     NoEngine(#[from] NoEngine),
+    /// The library is no engine.
+    #[error(
+        "clickhouse-engine: {path} is no engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine"
+    )]
+    BadEngine {
+        /// The library.
+        path: PathBuf,
+        /// What the loader said.
+        why: String,
+    },
+    /// What a role needs can't be had.
+    #[error("{} of what {role} needs can't be had:\n  {}", wrong.len(), wrong.join("\n  "))]
+    Unfit {
+        /// The command.
+        role: String,
+        /// What is wrong, a sentence each.
+        wrong: Vec<String>,
+    },
     /// The engine did not start.
     #[error("cannot start the embedded clickhouse")]
     Engine(#[from] SuperviseError),
@@ -118,9 +136,15 @@ pub enum Failure {
     /// Files of certificates or keys can't be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// Topics are not as planned; each difference has been told.
+    #[error("{topics} topics are not as planned: nothing is changed that is there")]
+    TopicsDiffer {
+        /// How many.
+        topics: usize,
+    },
     /// ClickHouse did not answer a question.
-    #[error("clickhouse did not answer")]
-    ClickHouse(#[from] clickhouse::error::Error),
+    #[error("clickhouse did not answer: {0}")]
+    ClickHouse(Trouble),
     /// ClickHouse did not answer a question of the read side.
     #[error(transparent)]
     Ask(#[from] AskError),
@@ -173,6 +197,12 @@ pub enum Failure {
     /// The process stopped, but not in order; the log says which stage.
     #[error("the stop was not clean")]
     Unclean,
+}
+
+impl From<clickhouse::error::Error> for Failure {
+    fn from(error: clickhouse::error::Error) -> Self {
+        Self::ClickHouse(trouble(&error))
+    }
 }
 
 /// An error and its causes in one line; a cause that its effect has quoted already is not repeated.

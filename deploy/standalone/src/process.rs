@@ -5,7 +5,6 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +13,7 @@ use whence_runtime::admin;
 use whence_runtime::descriptors;
 use whence_runtime::health::Health;
 use whence_runtime::http::Drained;
+use whence_runtime::listeners;
 use whence_runtime::settings::Warning;
 use whence_runtime::shutdown::{Report, Shutdown, on_signals};
 use whence_runtime::telemetry::{BuildInfo, Metrics, install_panic_hook, start_logs};
@@ -132,7 +132,7 @@ impl Process {
         let health = role.required.map_or_else(Health::new, Health::requiring);
         let address = settings.admin.admin_listen;
         let failed = |source: io::Error| Failure::Listen { address, setting: "admin-listen", source };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let listener = listeners::listen_async("admin", address).map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
         let mut book = AddressBook::new(data.addresses(), role.name);
         book.note(|addresses| addresses.admin = Some(url(local)))?;
@@ -168,6 +168,9 @@ impl Process {
             if self.stop.run_until_cancelled(pause).await.is_none() {
                 return Ok(());
             }
+        }
+        for address in listeners::unclaimed() {
+            tracing::warn!(%address, "a socket was handed over that no listener of this process has: look at LISTEN_FDNAMES");
         }
         self.book.note(|addresses| addresses.ready = true)?;
         if let Err(error) = self.book.print(&mut io::stdout().lock()) {

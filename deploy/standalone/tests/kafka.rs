@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use serde_json::{Value, json};
 use support::brokers::{Shared, brokers};
 use support::clock::now_ms;
@@ -71,7 +73,11 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
     ]
     .concat());
     let table = String::from_utf8(checked.stdout).unwrap();
-    assert!(table.contains("left as it is, 3 were planned") && table.contains("as planned"), "{table}");
+    assert!(table.contains("left as it is: partitions is 2, 3 is planned"), "{table}");
+    assert!(table.contains("as planned") && table.contains("One copy of each record"), "{table}");
+    let error = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{error}");
+    assert!(error.contains("1 topics are not as planned"), "{error}");
 
     let clickhouse = shared.clickhouse();
     let url = clickhouse.address("clickhouse");
@@ -183,6 +189,50 @@ fn another_aggregator_goes_on_telling_where_a_killed_one_stopped() {
     for role in [ingest, second] {
         let log = role.log();
         assert!(role.stop().success(), "{log}");
+    }
+    assert!(clickhouse.stop().success());
+}
+
+#[test]
+fn a_topic_with_more_partitions_than_before_ends_the_start_of_whoever_knew_it() {
+    let shared = Shared::new("parts");
+    let Shared { brokers, prefix, secrets, key_file, key, .. } = &shared;
+    let bus = shared.bus();
+    shared.make_topics(1, 1);
+    let clickhouse = shared.migrated();
+    let url = clickhouse.address("clickhouse");
+    let given = ["--secrets-file", secrets];
+    let edge = ["--api-admin-key-file", key_file, "--ship-drain-timeout", "1s"];
+    let group = ["--clickhouse-url", &url, "--kafka-session-timeout", "3s"];
+    let start = || {
+        let ingest = Role::start(&shared.place("ingest"), &[&["ingest"], &given[..], &bus, &edge].concat());
+        let aggregate =
+            Role::start(&shared.place("aggregate"), &[&["aggregate"], &given[..], &bus, &group].concat());
+        [ingest, aggregate]
+    };
+    let roles = start();
+    roles.iter().for_each(Role::until_ready);
+    roles[0].set_up_world(key);
+    roles[0].click("x");
+    clickhouse.until_count("SELECT count() FROM clicks", 1);
+    for role in roles {
+        assert!(role.stop().success());
+    }
+
+    let topic = format!("{prefix}whence.clicks");
+    let admin: AdminClient<_> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create::<AdminClient<_>>().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let more = [NewPartitions::new(&topic, 2)];
+    runtime.block_on(admin.create_partitions(&more, &AdminOptions::new())).unwrap().remove(0).unwrap();
+    for role in start() {
+        let data = role.data().to_owned();
+        let status = role.ended();
+        let log = fs::read_to_string(data.join("stderr")).unwrap();
+        assert_eq!(status.code(), Some(1), "{log}");
+        let last = log.lines().last().unwrap();
+        assert!(last.contains(&format!("the topic {topic} had 1 partitions")), "{last}");
+        assert!(last.contains("has 2 now"), "{last}");
     }
     assert!(clickhouse.stop().success());
 }

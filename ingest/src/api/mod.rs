@@ -62,12 +62,13 @@ use arc_swap::ArcSwap;
 use disposable::DisposableDomains;
 use intake::{Intake, JournalReadiness};
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinHandle};
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use whence_journal::GroupCommit;
 use whence_runtime::{
     health::Health,
     http::{Drained, Limits, serve_http},
+    listeners,
     settings::{ByteSize, Secret},
     shares::Callers,
 };
@@ -213,7 +214,7 @@ pub async fn start(
 ) -> io::Result<ApiHandle> {
     describe();
     let disposable = DisposableDomains::read(settings.disposable_domains_file.as_deref())?;
-    let listener = TcpListener::bind(settings.api_listen).await?;
+    let listener = listeners::listen_async("api", settings.api_listen)?;
     let local_addr = listener.local_addr()?;
     let limits = Limits {
         connections_max: settings.api_connections_max,

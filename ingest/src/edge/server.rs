@@ -16,14 +16,14 @@ use std::{
 
 use hyper::server::conn::{http1, http2};
 use ipnet::IpNet;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::{
     task::{JoinHandle, coop::consume_budget, spawn_local},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use whence_runtime::{descriptors, seats::Guest, seldom};
+use whence_runtime::{descriptors, listeners, seats::Guest, seldom};
 
 use super::{
     http2::{LocalExecutor, http2},
@@ -53,19 +53,46 @@ pub(super) struct Limits {
     pub(super) drain_timeout: Duration,
 }
 
-/// A listener that shares its address with others.
-pub(super) fn listen(address: SocketAddr, unacknowledged_max: Duration) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+/// As many listeners as wanted that share an address; one on port 0 chooses the port. They are handed over, or bound.
+pub(super) fn listen(
+    name: &str,
+    mut address: SocketAddr,
+    number: usize,
+    unacknowledged_max: Duration,
+) -> io::Result<Vec<std::net::TcpListener>> {
+    let handed = listeners::handed(name, address)?;
+    if !handed.is_empty() {
+        // One queue of connections for all threads, or some for each.
+        let of_thread = |index: usize| {
+            let listener = handed[index % handed.len()].try_clone()?;
+            prepare(&SockRef::from(&listener), unacknowledged_max)?;
+            Ok(listener)
+        };
+        return (0..number).map(of_thread).collect();
+    }
+    let mut bound = Vec::with_capacity(number);
+    for index in 0..number {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        prepare(&SockRef::from(&socket), unacknowledged_max)?;
+        socket.set_reuse_address(true)?;
+        // The first one listens alone before it shares: who shares from the start is given half of another process's
+        // connections without a word. From then on whoever is alone first is refused.
+        socket.set_reuse_port(index > 0)?;
+        socket.bind(&address.into()).and_then(|()| socket.listen(BACKLOG)).map_err(listeners::told)?;
+        socket.set_reuse_port(true)?;
+        let listener = std::net::TcpListener::from(socket);
+        address = listener.local_addr()?;
+        bound.push(listener);
+    }
+    Ok(bound)
+}
+
+fn prepare(socket: &SockRef<'_>, unacknowledged_max: Duration) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     // A client that takes nothing more would keep its connection for ever: hyper's time-outs are for
     // reading only.
     socket.set_tcp_user_timeout(Some(unacknowledged_max))?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    socket.set_nonblocking(true)
 }
 
 /// Serves on this thread's runtime until `shutdown`, then drains. Returns how many connections were cut.

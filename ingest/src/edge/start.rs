@@ -138,7 +138,7 @@ pub fn start(
 ) -> Result<EdgeHandle, EdgeError> {
     let shared = shared(config, parts)?;
     let agents = Arc::new(agent_list(config)?);
-    let (local_addr, listeners) = listeners(config.listen, config)?;
+    let (local_addr, listeners) = listeners("edge", config.listen, config)?;
     let secure = config.secure.as_ref().map(|secure| door(secure, config)).transpose()?;
     let (secure_addr, acceptor, secure_listeners) = secure.map_or_else(
         || (None, None, Vec::new()),
@@ -237,25 +237,20 @@ fn door(
     config: &EdgeConfig,
 ) -> Result<(SocketAddr, TlsAcceptor, Vec<TcpListener>), EdgeError> {
     let tls = tls::server_config(Arc::clone(&secure.certificates)).map_err(EdgeError::Tls)?;
-    let (address, listeners) = listeners(secure.listen, config)?;
+    let (address, listeners) = listeners("edge-tls", secure.listen, config)?;
     Ok((address, tls.into(), listeners))
 }
 
-/// As many listeners as threads at one address; the first chooses the port.
+/// As many listeners as threads at one address.
 fn listeners(
-    mut address: SocketAddr,
+    name: &str,
+    address: SocketAddr,
     config: &EdgeConfig,
 ) -> Result<(SocketAddr, Vec<TcpListener>), EdgeError> {
-    let mut listeners = Vec::with_capacity(config.threads);
-    for _ in 0..config.threads {
-        let listener = server::listen(address, config.head_timeout);
-        let listener = listener.and_then(|listener| {
-            address = listener.local_addr()?;
-            Ok(listener)
-        });
-        listeners.push(listener.map_err(|error| EdgeError::Bind { address, error })?);
-    }
-    Ok((address, listeners))
+    let failed = |error| EdgeError::Bind { address, error };
+    let listeners = server::listen(name, address, config.threads, config.head_timeout).map_err(failed)?;
+    let bound = listeners.first().expect("an edge has threads").local_addr().map_err(failed)?;
+    Ok((bound, listeners))
 }
 
 fn run(

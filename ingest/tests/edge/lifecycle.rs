@@ -72,6 +72,31 @@ fn all_threads_share_one_port_and_each_has_its_journal() {
 }
 
 #[test]
+fn a_second_edge_at_an_address_is_refused_and_the_first_one_answers_on() {
+    let edge = Edge::start_with(|config| config.threads = 2);
+    for _ in 0..20 {
+        assert_eq!(edge.get("/abc", &[]).status(), 302);
+        let error = second_at(edge.address);
+        assert!(error.contains("another process listens there"), "{error}");
+    }
+    // Each of its threads has a queue of its own at the address, and both are asked.
+    eventually("both threads are asked", || {
+        edge.get("/abc", &[]);
+        (0..2).all(|index| !clicks(&edge.dir.path().join(format!("clicks-{index}"))).is_empty())
+    });
+}
+
+/// What is said to a second one.
+fn second_at(address: std::net::SocketAddr) -> String {
+    let error = start_error(|config| {
+        config.listen = address;
+        config.threads = 2;
+    });
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
 fn idle_connections_do_not_hold_up_the_end() {
     let edge = Edge::start();
     let mut idle = edge.connect();

@@ -2,7 +2,10 @@
 
 use crate::{
     drive::DriveSettings,
-    oracle::{store::StoreAddress, wait::Patience},
+    oracle::{
+        store::{Roots, StoreAddress},
+        wait::Patience,
+    },
     plan::{arrivals::Rhythm, clicks::ClickMix, stories::StoryMix},
     world::WorldSize,
 };
@@ -209,7 +212,7 @@ pub(super) struct LedgerArg {
 /// What is compared, and how strictly.
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// ClickHouse's HTTP interface.
+    /// ClickHouse's HTTP interface, with http:// or https://.
     #[arg(long, env = "WHENCE_LOADTEST_CLICKHOUSE", default_value = "http://127.0.0.1:8123")]
     pub clickhouse: String,
     /// The database with whence's tables.
@@ -221,6 +224,9 @@ pub(super) struct CheckArgs {
     /// File with the user's password.
     #[arg(long, env = "WHENCE_LOADTEST_CLICKHOUSE_PASSWORD_FILE")]
     pub clickhouse_password_file: Option<PathBuf>,
+    /// Certificates of the authorities that ClickHouse's may be signed by, PEM; by default the machine's.
+    #[arg(long, env = "WHENCE_LOADTEST_CLICKHOUSE_CA_FILE")]
+    pub clickhouse_ca_file: Option<PathBuf>,
     /// Something was killed on purpose: what was not answered may be stored or not. What was answered must
     /// still be exact.
     #[arg(long, env = "WHENCE_LOADTEST_LOSSY")]
@@ -246,7 +252,7 @@ impl CheckArgs {
     /// Where ClickHouse is.
     ///
     /// # Errors
-    /// If the password's file cannot be read.
+    /// If a file cannot be read.
     pub fn store_address(&self) -> io::Result<StoreAddress> {
         let password = match &self.clickhouse_password_file {
             Some(file) => std::fs::read_to_string(file)?.trim().to_owned(),
@@ -257,6 +263,7 @@ impl CheckArgs {
             database: self.database.clone(),
             user: self.clickhouse_user.clone(),
             password,
+            roots: self.clickhouse_ca_file.as_deref().map_or_else(|| Ok(Roots::machine()), Roots::of)?,
         })
     }
 

@@ -3,7 +3,7 @@
 use super::Failed;
 use crate::faults::idle::{self, Flood};
 use crate::faults::{
-    Absence, Brokers, FaultError, Ground, Outcome, aggregator, edge, find_whence, kafka,
+    Absence, Brokers, FaultError, Ground, Outcome, aggregator, brokers, edge, find_whence, kafka,
     replicas::{self, Times},
 };
 use clap::{Args, Subcommand};
@@ -105,6 +105,14 @@ enum Scenario {
         #[command(flatten)]
         script: ScriptArg,
     },
+    /// The roles over three secured brokers: one is killed, then two, then each is restarted.
+    Brokers {
+        /// Seconds with one broker of three.
+        #[arg(long, env = "WHENCE_LOADTEST_OUTAGE_S", default_value_t = 20)]
+        outage_s: u64,
+        #[command(flatten)]
+        script: ScriptArg,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +203,9 @@ async fn play(scenario: Scenario, ground: &Ground) -> Result<Outcome, FaultError
         }
         Scenario::Kafka { outage_s, how, script } => {
             kafka::run(ground, script.kafka_script, how, Duration::from_secs(outage_s)).await
+        }
+        Scenario::Brokers { outage_s, script } => {
+            brokers::run(ground, script.kafka_script, Duration::from_secs(outage_s)).await
         }
     }
 }

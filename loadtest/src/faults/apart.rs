@@ -1,5 +1,5 @@
-//! The roles over Kafka, each in its own process: ClickHouse (the embedded one, or replicas), two of ingest at one edge
-//! address, two of aggregate with names that they keep over restarts.
+//! The roles over Kafka, each in its own process: ClickHouse (the embedded one, or replicas), two of ingest with sockets at
+//! one edge address, two of aggregate with names that they keep over restarts.
 
 use super::{
     FaultError, Ground,
@@ -51,20 +51,29 @@ impl Apart {
         tables: Tables<'_>,
         aggregators: &[&str],
     ) -> Result<Apart, FaultError> {
-        let (broker, address) = match brokers {
-            Brokers::Running(address) => (None, address.clone()),
-            Brokers::Script(script) => {
-                let broker = Broker::start(script, &ground.dir.join("kafka")).await?;
-                let address = broker.address.clone();
-                (Some(broker), address)
-            }
+        let data = ground.dir.join("kafka");
+        let broker = match brokers {
+            Brokers::Running(_) => None,
+            Brokers::Script(script) => Some(Broker::start(script, &data).await?),
+            Brokers::Secured(script) => Some(Broker::start_secured(script, &data).await?),
         };
+        let address = match (brokers, &broker) {
+            (Brokers::Running(address), _) => address.clone(),
+            (_, broker) => broker.as_ref().map(|broker| broker.address.clone()).unwrap_or_default(),
+        };
+        let properties = broker.as_ref().and_then(|broker| broker.properties.as_ref());
+        let properties = properties.map(|path| path.to_string_lossy().into_owned());
         let mut roles = Roles::new(&ground.whence, &ground.dir)?;
         // Unlike any other run's, where the broker is shared.
         let prefix = format!("faults-{:08x}.", rand::random::<u32>());
-        let bus = ["--kafka-brokers", &address, "--kafka-prefix", &prefix];
+        let mut bus = vec!["--kafka-brokers", &*address];
+        match &properties {
+            // Where permissions are for the usual names.
+            Some(properties) => bus.extend(["--kafka-properties-file", properties]),
+            None => bus.extend(["--kafka-prefix", &prefix]),
+        }
         let partitions = ["--clicks-partitions", "4", "--conversions-partitions", "2"];
-        roles.tool(&[&["topics"], &bus[..], &partitions, &["--topic-replication", "1"]].concat()).await?;
+        roles.tool(&[&["topics"], &bus[..], &partitions].concat()).await?;
 
         let (store, address) = match tables {
             Tables::Embedded => embedded(&mut roles).await?,
@@ -80,10 +89,9 @@ impl Apart {
         write_private(&key, &text).map_err(|source| FaultError::File { path: key.clone(), source })?;
 
         let shared = ["--secrets-file", &secrets];
-        let group = ["--kafka-group", &prefix];
         for name in AGGREGATORS {
             let own = ["--kafka-member", name];
-            roles.add(name, "aggregate", &[&bus[..], &shared, &store, &group, aggregators, &own].concat())?;
+            roles.add(name, "aggregate", &[&bus[..], &shared, &store, aggregators, &own].concat())?;
         }
         let edge = free_address();
         let key_text = key.to_string_lossy().into_owned();
@@ -91,7 +99,7 @@ impl Apart {
             let own = ["--api-admin-key-file", &key_text, "--edge-listen", &edge];
             // The load has wrong keys on purpose, more than one network may send.
             let own = [&own[..], &["--api-listen", "127.0.0.1:0", "--share-wrong-keys", "1000000"]].concat();
-            roles.add(name, "ingest", &[&bus[..], &shared, &own].concat())?;
+            roles.add_handed(name, "ingest", &edge, &[&bus[..], &shared, &own].concat())?;
         }
         let mut api = String::new();
         for name in AGGREGATORS.into_iter().chain(INGESTS) {

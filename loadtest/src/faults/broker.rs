@@ -1,4 +1,4 @@
-//! A Kafka broker of a scenario's own, by the script that runs one for development.
+//! Kafka brokers of a scenario's own, by the script that runs them for development.
 
 use super::FaultError;
 use std::{
@@ -17,6 +17,8 @@ pub enum Brokers {
     Running(String),
     /// One is started by the script at this path.
     Script(PathBuf),
+    /// Three are, with TLS, users and permissions.
+    Secured(PathBuf),
 }
 
 /// How the broker goes away.
@@ -30,22 +32,51 @@ pub enum Absence {
     Pause,
 }
 
-/// A broker; it is killed when dropped.
+/// A broker, or several; killed when dropped.
 #[derive(Debug)]
 pub(super) struct Broker {
     script: PathBuf,
     data: PathBuf,
-    /// Where clients connect; the same after each start.
+    /// Where clients connect, separated by commas; the same after each start.
     pub address: String,
+    /// What clients need beside it, for brokers that are secured.
+    pub properties: Option<PathBuf>,
 }
 
 impl Broker {
     /// Starts one with its data in `data`, on free ports.
     pub async fn start(script: &Path, data: &Path) -> Result<Broker, FaultError> {
-        let mut broker = Broker { script: script.to_owned(), data: data.to_owned(), address: String::new() };
-        let ports = ["--port", "0", "--controller-port", "0"];
-        broker.address = broker.run("up", &ports).await?.trim().to_owned();
+        Broker::start_as(script, data, &[]).await
+    }
+
+    /// Starts three that are secured.
+    pub async fn start_secured(script: &Path, data: &Path) -> Result<Broker, FaultError> {
+        let mut broker = Broker::start_as(script, data, &["--brokers", "3", "--secure"]).await?;
+        broker.properties = Some(data.join("client.properties"));
         Ok(broker)
+    }
+
+    async fn start_as(script: &Path, data: &Path, kind: &[&str]) -> Result<Broker, FaultError> {
+        let (script, data) = (script.to_owned(), data.to_owned());
+        let mut broker = Broker { script, data, address: String::new(), properties: None };
+        let ports = ["--port", "0", "--controller-port", "0"];
+        broker.address = broker.run("up", &[&ports[..], kind].concat()).await?.trim().to_owned();
+        Ok(broker)
+    }
+
+    /// One of several is killed.
+    pub async fn kill(&self, number: u32) -> Result<(), FaultError> {
+        self.run("kill", &[&number.to_string()]).await.map(drop)
+    }
+
+    /// One of several is stopped in order.
+    pub async fn stop(&self, number: u32) -> Result<(), FaultError> {
+        self.run("down", &[&number.to_string()]).await.map(drop)
+    }
+
+    /// One of several is there again.
+    pub async fn again(&self, number: u32) -> Result<(), FaultError> {
+        self.run("start", &[&number.to_string()]).await.map(drop)
     }
 
     pub async fn leave(&self, how: Absence) -> Result<(), FaultError> {

@@ -2,7 +2,7 @@
 //! beside `whence`.
 
 use super::{FaultError, Ground, roles::free_address, roles::Roles};
-use crate::oracle::store::StoreAddress;
+use crate::oracle::store::{Roots, StoreAddress};
 use std::{
     fs::OpenOptions,
     io::Write as _,
@@ -95,6 +95,7 @@ impl Cluster {
             database: "whence".into(),
             user: "default".into(),
             password: PASSWORD.into(),
+            roots: Roots::machine(),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     ledger::{ClickOutcome, FORMAT, Header, Ledger, Reply},
     oracle::{
         Strictness, compare,
-        store::{Store, StoreAddress},
+        store::{Roots, Store, StoreAddress},
         wait::{Patience, expected, wait},
     },
     plan::stories::StoryMix,
@@ -130,6 +130,7 @@ pub(super) fn store(url: &str, data: &Path) -> Result<StoreAddress, FaultError> 
         database: "whence".into(),
         user: "default".into(),
         password: password.trim_end().to_owned(),
+        roots: Roots::machine(),
     })
 }
 

@@ -5,6 +5,7 @@
 //! | [`edge`] | scenario: all of `whence up` is killed, again and again |
 //! | [`aggregator`] | scenario: aggregators are killed in the middle of blocks |
 //! | [`kafka`] | scenario: the broker is away for a while |
+//! | [`brokers`] | scenario: of three secured brokers one is killed, then two, then each is restarted |
 //! | [`replicas`] | scenario: ClickHouse is three replicas, which are killed, and their Keeper |
 //! | `cluster` | those replicas, as processes |
 //! | `standstill` | how long a partition stood still, from its log |
@@ -23,6 +24,7 @@ pub mod aggregator;
 mod apart;
 pub mod blocks;
 mod broker;
+pub mod brokers;
 mod cluster;
 pub mod edge;
 mod fleet;

@@ -109,6 +109,29 @@ impl Roles {
         Ok(self.fleet.add(member)?)
     }
 
+    /// The same, with a socket handed over that listens at this address, as others' may.
+    pub fn add_handed(
+        &mut self,
+        name: &str,
+        role: &str,
+        address: &str,
+        arguments: &[&str],
+    ) -> Result<(), FaultError> {
+        const HAND_OVER: &str = include_str!("../../../deploy/dev/hand-over");
+        let parent = ["-e", HAND_OVER, "--", address].iter().map(Into::into);
+        let command = [self.whence.clone().into_os_string(), role.into(), "--data".into()];
+        let own = parent.chain(command).chain([self.data(name).into_os_string()]);
+        let own = own.chain(["--admin-listen", "127.0.0.1:0"].iter().chain(&LOG).map(Into::into));
+        let member = Member {
+            name: name.to_owned(),
+            program: "perl".into(),
+            arguments: own.chain(arguments.iter().map(Into::into)).collect(),
+            environment: Vec::new(),
+            ready: None,
+        };
+        Ok(self.fleet.add(member)?)
+    }
+
     /// Starts another program, with its data in a folder of its name; it is ready when this `http://host:port` answers
     /// `/ping`.
     pub fn add_program(

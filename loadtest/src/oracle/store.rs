@@ -2,8 +2,10 @@
 //! are a few hundred megabytes.
 
 mod offsets;
+mod roots;
 mod rows;
 
+pub use roots::Roots;
 pub use rows::Counts;
 
 use super::{
@@ -29,6 +31,8 @@ pub struct StoreAddress {
     pub user: String,
     /// Its password.
     pub password: String,
+    /// Whom to trust where the address has `https://`.
+    pub roots: Roots,
 }
 
 /// ClickHouse, for reading.
@@ -52,7 +56,9 @@ impl Store {
     /// Reads these programs' rows.
     #[must_use]
     pub fn new(address: &StoreAddress, programs: Vec<String>) -> Store {
-        let client = Client::default()
+        let client = address
+            .roots
+            .client()
             .with_url(&address.url)
             .with_database(&address.database)
             .with_user(&address.user)

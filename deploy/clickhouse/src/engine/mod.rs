@@ -29,6 +29,15 @@ use crate::sql::Catalogue;
 /// query with a thousand joins; with 8 it says that it is too deep (tried with 26.7.3).
 pub const STACK_BYTES: usize = 16 << 20;
 
+/// Whether a library is an engine that can be loaded. It stays loaded, with threads of its own: for a process that ends
+/// at once.
+///
+/// # Errors
+/// It can't be.
+pub fn probe(library: &Path) -> Result<(), EngineError> {
+    ffi::Api::load(library).map(|_| ())
+}
+
 /// What the engine may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineLimits {

@@ -42,7 +42,6 @@ impl Need {
                 "ALTER COLUMN",
                 "ALTER INDEX",
                 "ALTER PROJECTION",
-                "ALTER MODIFY SETTING",
                 "ALTER VIEW MODIFY QUERY",
             ],
             Self::Write => &["SELECT", "INSERT", "ALTER UPDATE"],
@@ -74,15 +73,16 @@ impl Findings {
         let count = servers.urls().len();
         let (reached, rest) = self.0.split_at(count.min(self.0.len()));
         let troubles = |findings: &[Finding]| -> Vec<(String, Trouble)> {
-            let wrong = findings.iter().filter_map(|finding| {
-                Some((finding.what.clone(), finding.outcome.as_ref().err()?.clone()))
-            });
+            let wrong = findings
+                .iter()
+                .filter_map(|finding| Some((finding.what.clone(), finding.outcome.as_ref().err()?.clone())));
             wrong.collect()
         };
         let away = troubles(reached);
         if away.len() == count {
             let is_final = away.iter().all(|(_, trouble)| trouble.is_final);
-            let texts: Vec<String> = away.iter().map(|(what, trouble)| format!("{what}: {trouble}")).collect();
+            let texts: Vec<String> =
+                away.iter().map(|(what, trouble)| format!("{what}: {trouble}")).collect();
             return Some(Trouble { text: texts.join("; "), is_final });
         }
         let mut rest = troubles(rest);
@@ -98,7 +98,8 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
     for (index, url) in servers.urls().iter().enumerate() {
         // Whence's own database may not be there yet.
         let client = servers.one(index).with_database("default");
-        let version = one::<String>(&client, "SELECT version()").await.map(|version| format!("ClickHouse {version}"));
+        let version =
+            one::<String>(&client, "SELECT version()").await.map(|version| format!("ClickHouse {version}"));
         if version.is_ok() {
             reached.push((url, client));
         }
@@ -112,7 +113,9 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
                 findings.add("replicas", same_tables(&reached, &servers.login().database).await);
             }
         }
-        Topology::Single if reached.len() > 1 => findings.add("addresses", same_server(&reached, &servers.login().database).await),
+        Topology::Single if reached.len() > 1 => {
+            findings.add("addresses", same_server(&reached, &servers.login().database).await)
+        }
         Topology::Single => {}
     }
     let database = &servers.login().database;
@@ -129,7 +132,8 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
             }),
         ),
         (_, Ok(true)) => {
-            findings.add(format!("tables of {database}"), tables(&client.clone().with_database(database)).await);
+            findings
+                .add(format!("tables of {database}"), tables(&client.clone().with_database(database)).await);
         }
     }
     let missing = missing_rights(client, database, need).await;
@@ -183,7 +187,8 @@ async fn cluster(client: &Client, name: &str) -> Result<String, Trouble> {
             return Ok(format!("1 shard, {replicas} replicas{promised}"));
         }
         0 => {
-            let known = client.query("SELECT DISTINCT cluster FROM system.clusters ORDER BY cluster LIMIT 20");
+            let known =
+                client.query("SELECT DISTINCT cluster FROM system.clusters ORDER BY cluster LIMIT 20");
             let known = said(timeout(ANSWER_MAX, known.fetch_all::<String>()).await)?;
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             format!("clickhouse-cluster: the server knows no cluster of the name {name} (it knows: {known})")

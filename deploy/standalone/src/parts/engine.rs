@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,9 @@ use super::accounts::Embedded;
 
 /// The child's hidden flag: it runs under a supervisor that has the folder's lock and the operator's port.
 pub const SUPERVISED: &str = "supervised";
+
+/// The hidden flag of a child that loads the library, says what is wrong with it, and ends.
+pub const PROBE: &str = "probe";
 
 /// The database in which the reader may make tables.
 pub const SCRATCH: &str = "scratch";
@@ -46,9 +49,36 @@ pub fn library(settings: &EngineSettings) -> Result<PathBuf, NoEngine> {
     }
 }
 
+/// Whether the library is an engine, tried in a process of its own.
+///
+/// # Errors
+/// It can't be loaded.
+pub async fn probe(library: &Path) -> Result<(), Failure> {
+    let mut command = Command::new(THIS_PROGRAM);
+    without_settings(&mut command);
+    command.arg0("whence").args(["clickhouse", "--probe", "--clickhouse-engine"]).arg(library);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let ended = tokio::process::Command::from(command).output().await.map_err(Failure::Process)?;
+    if ended.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let said = said.lines().last().unwrap_or("it ended without a word");
+    let why = said.trim_start_matches("whence clickhouse: ").to_owned();
+    Err(Failure::BadEngine { path: library.to_owned(), why })
+}
+
+/// The child's settings are its flags, all of them; what else is set is this process's.
+fn without_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+        command.env_remove(name);
+    }
+}
+
 /// How the child is called.
 #[derive(Debug)]
 pub struct Call {
+    library: PathBuf,
     arguments: Vec<OsString>,
     accounts: Embedded,
 }
@@ -68,18 +98,16 @@ impl Call {
         let mut arguments: Vec<OsString> = vec!["clickhouse".into(), supervised.into(), "--data".into()];
         arguments.push(data.into());
         arguments.push("--clickhouse-engine".into());
-        arguments.push(library(settings)?.into());
+        let library = library(settings)?;
+        arguments.push(library.clone().into());
         arguments.extend(flags(effective).into_iter().map(OsString::from));
-        Ok(Self { arguments, accounts })
+        Ok(Self { library, arguments, accounts })
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(THIS_PROGRAM);
         command.arg0("whence");
-        // Its settings are the flags, all of them; what else is set is this process's.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
-            command.env_remove(name);
-        }
+        without_settings(&mut command);
         let Embedded { owner, reader } = &self.accounts;
         command.env("WHENCE_CLICKHOUSE_PASSWORD", owner.password.expose_secret());
         command.env("WHENCE_CLICKHOUSE_READER_PASSWORD", reader.password.expose_secret());
@@ -108,7 +136,7 @@ fn flags(effective: &[Effective]) -> Vec<String> {
 /// process goes on without it; `component` says why.
 ///
 /// # Errors
-/// The address is taken, and stays so.
+/// The address is taken, and stays so, or the library is no engine.
 pub async fn start(
     call: Arc<Call>,
     settings: &EngineSettings,
@@ -131,6 +159,9 @@ pub async fn start(
                 continue;
             }
             Err(error) => {
+                if matches!(error, SuperviseError::Ended(_)) {
+                    probe(&call.library).await?;
+                }
                 let error = chain(&error);
                 tracing::error!(error, ?backoff, "the engine does not start");
                 component.not_ready(error);

@@ -1,32 +1,33 @@
 //! What roles are to Kafka: which clients each has, whether those can be built, whether the brokers let them work,
 //! and how that stands while the process runs.
 
+mod shown;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::admin::AdminClient;
 use rdkafka::client::DefaultClientContext;
 use rdkafka::error::KafkaError;
-use tokio::time::{MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
 use whence_ingest::registry::kafka::{KafkaRegistry, KafkaRegistryConfig};
 use whence_ingest::ship::{self, ShipConfig};
-use whence_ingest::topics::{TopicPlan, ensure_topics};
-use whence_kafka::attempt::{self, Listener, Needs};
+use whence_ingest::topics::{TopicPlan, TopicsError, ensure_topics};
+use whence_kafka::attempt::{self, Needs};
 use whence_kafka::describe::Operation;
-use whence_kafka::{Cluster, Heard, Trouble};
+use whence_kafka::{Cluster, Trouble};
 use whence_outbound::topic::FactsTopic;
 use whence_runtime::health::Component;
 use whence_schemas::topics::{CLICKS, CONVERSIONS, FACTS, REGISTRY, Stream};
 
 use crate::failure::{Failure, chain};
-use crate::process::{Ending, Process};
+use crate::process::Process;
 use crate::settings::KafkaSettings;
+pub use shown::{Shown, watch};
 
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_secs(1);
-/// Between looks whether it is all there.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The name of the group's component in readiness.
 pub const GROUP: &str = "aggregator.kafka";
@@ -74,6 +75,15 @@ pub fn build(settings: &KafkaSettings, clients: &[Client]) -> Vec<String> {
         }
     }
     troubles
+}
+
+/// That they can be built: said before anything else is done.
+///
+/// # Errors
+/// They can't.
+pub fn built(settings: &KafkaSettings, clients: &[Client]) -> Result<(), Failure> {
+    let troubles = build(settings, clients);
+    if troubles.is_empty() { Ok(()) } else { Err(Failure::Brokers(troubles.join("; "))) }
 }
 
 fn build_one(settings: &KafkaSettings, cluster: &Cluster, client: Client) -> Result<(), KafkaError> {
@@ -138,10 +148,14 @@ fn needs(settings: &KafkaSettings, clients: &[Client]) -> Needs {
     needs
 }
 
-/// Tries until all is there, while the process goes on starting; what waiting can't mend ends it. Kafka need not be
-/// there.
-pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Process) {
-    let Some(cluster) = settings.cluster() else { return };
+/// Builds these clients, and tries until all that they need is there, while the process goes on starting; what waiting
+/// can't mend ends it. Kafka need not be there.
+///
+/// # Errors
+/// A client can't be built.
+pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Process) -> Result<(), Failure> {
+    let Some(cluster) = settings.cluster() else { return Ok(()) };
+    built(settings, clients)?;
     let (needs, ending, stop) = (needs(settings, clients), process.ending.clone(), process.stop.clone());
     let judged = async move {
         loop {
@@ -161,78 +175,27 @@ pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Pro
         }
     };
     tokio::spawn(async move { stop.run_until_cancelled(judged).await });
+    Ok(())
 }
 
 /// Makes the topics that are missing, however long Kafka takes to be there; `component` says what it waits
 /// for.
-pub async fn ensure_until_done(cluster: &Cluster, plan: &TopicPlan, component: &Component) {
+///
+/// # Errors
+/// What waiting can't mend, such as a missing permission.
+pub async fn ensure_until_done(
+    cluster: &Cluster,
+    plan: &TopicPlan,
+    component: &Component,
+) -> Result<(), Failure> {
     while let Err(error) = ensure_topics(cluster, plan, ANSWER_MAX).await {
+        if let TopicsError::Trouble(Trouble { may_heal: false, .. }) | TopicsError::Client(_) = error {
+            return Err(error.into());
+        }
         let error = chain(&error);
         tracing::warn!(error, "the topics are not ready");
         component.not_ready(error);
         tokio::time::sleep(BACKOFF).await;
     }
-}
-
-/// Shows a client's trouble, and ends the process where it can't be mended by waiting and nothing has worked yet:
-/// what has worked before is shown and waited for, since redirects go on without it.
-pub struct Shown {
-    component: Component,
-    ending: Ending,
-    has_worked: bool,
-}
-
-impl Shown {
-    /// Shows it there.
-    pub fn new(component: Component, process: &Process) -> Shown {
-        Shown { component, ending: process.ending.clone(), has_worked: false }
-    }
-
-    /// It works.
-    pub fn works(&mut self) {
-        self.has_worked = true;
-        self.component.ready();
-    }
-
-    /// It does not, for this reason; `otherwise` where none has been heard.
-    pub fn waits(&mut self, trouble: Option<Trouble>, otherwise: &str) {
-        let Some(trouble) = trouble else { return self.component.not_ready(otherwise) };
-        if !trouble.may_heal && !self.has_worked {
-            // Once is enough.
-            self.has_worked = true;
-            self.ending.fail(Failure::Brokers(trouble.text.clone()));
-        }
-        self.component.not_ready(trouble.text);
-    }
-}
-
-/// Keeps `shown` true to whether brokers answer, have both streams' topics and let the group work, until `stop`.
-///
-/// # Errors
-/// librdkafka does not accept its properties.
-pub fn watch(
-    cluster: &Cluster,
-    group: Heard,
-    mut shown: Shown,
-    stop: CancellationToken,
-) -> Result<impl Future<Output = ()> + Send + use<>, KafkaError> {
-    let topics = Stream::ALL.map(|stream| cluster.topic(stream.topic()));
-    let mut client = Listener::new(cluster)?;
-    Ok(async move {
-        let mut ticks = interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            let topics = topics.clone();
-            let asked = tokio::task::spawn_blocking(move || {
-                let found = topics.iter().try_for_each(|topic| client.describe(topic, ANSWER_MAX).map(drop));
-                (client, found.map_err(|error| error.trouble()))
-            });
-            let Ok((returned, found)) = asked.await else { return };
-            client = returned;
-            match found.err().or_else(|| group.last()) {
-                None => shown.works(),
-                trouble => shown.waits(trouble, ""),
-            }
-        }
-    })
+    Ok(())
 }

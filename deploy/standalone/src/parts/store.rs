@@ -6,7 +6,7 @@ use clickhouse::Client;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, set_tables};
-use whence_aggregator::servers::{Login, ServerUrl, Servers};
+use whence_aggregator::servers::{Login, ServerUrl, Servers, describe_metrics};
 use whence_runtime::health::Component;
 use whence_runtime::tls::{self, TlsError};
 use whence_schemas::sql::Topology;
@@ -27,8 +27,16 @@ pub const COMPONENT: &str = "clickhouse";
 ///
 /// # Errors
 /// Files of certificates or keys can't be used.
-pub fn servers(urls: Vec<ServerUrl>, login: Login, settings: &ClickHouseSettings) -> Result<Servers, TlsError> {
-    Ok(Servers::new(urls, login, tls::client(&settings.tls())?))
+pub fn servers(
+    urls: Vec<ServerUrl>,
+    login: Login,
+    settings: &ClickHouseSettings,
+) -> Result<Servers, TlsError> {
+    let tls = match urls.iter().any(ServerUrl::is_https) {
+        true => tls::client(&settings.tls())?,
+        false => tls::unused(),
+    };
+    Ok(Servers::new(urls, login, tls))
 }
 
 /// The addresses as they are noted and shown.
@@ -57,7 +65,7 @@ pub async fn prepare(
     Ok(ran)
 }
 
-/// The same until it has succeeded. Meanwhile `component` says why it has not.
+/// The same until it has succeeded. Meanwhile `component` says what is in the way.
 pub async fn prepare_until_done(
     servers: &Servers,
     clickhouse: &ClickHouseSettings,
@@ -66,15 +74,17 @@ pub async fn prepare_until_done(
 ) {
     let mut backoff = BACKOFF_MIN;
     loop {
-        match prepare(servers, clickhouse, retention).await {
-            Ok(ran) if ran.is_empty() => return,
-            Ok(ran) => return tracing::info!(?ran, "migrations ran"),
-            Err(error) => {
-                let error = chain(&error);
-                tracing::warn!(error, ?backoff, "the tables are not ready");
-                component.not_ready(error);
-            }
-        }
+        let obstacle = contact(servers, &clickhouse.topology(), Need::Migrate).await.obstacle(servers);
+        let why = match obstacle {
+            Some(obstacle) => obstacle.text,
+            None => match prepare(servers, clickhouse, retention).await {
+                Ok(ran) if ran.is_empty() => return,
+                Ok(ran) => return tracing::info!(?ran, "migrations ran"),
+                Err(error) => chain(&error),
+            },
+        };
+        tracing::warn!(why, ?backoff, "the tables are not ready");
+        component.not_ready(why);
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
@@ -125,6 +135,7 @@ pub async fn refuse_what_lasts(servers: &Servers, topology: &Topology, need: Nee
 
 /// Keeps `component` true to whether ClickHouse answers and has this version's tables, until `stop`.
 pub async fn watch(servers: Servers, component: Component, stop: CancellationToken) {
+    describe_metrics();
     let client = servers.any();
     let mut ticks = interval(ASK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -53,7 +53,7 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     let health = process.health.clone();
     let followers = CancellationToken::new();
     let group = settings.kafka.group(&cluster);
-    kafka::judge(&settings.kafka, kafka::AGGREGATE, &process);
+    kafka::judge(&settings.kafka, kafka::AGGREGATE, &process)?;
     let shown = Shown::new(health.component(kafka::GROUP), &process);
     tokio::spawn(kafka::watch(&cluster, group.heard.clone(), shown, followers.clone())?);
     // Followed from the start: names are there when the tables are.

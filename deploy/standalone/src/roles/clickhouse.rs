@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use whence_clickhouse_embedded::confine::{self, Confined, Reach};
+use whence_clickhouse_embedded::engine;
 use whence_clickhouse_embedded::rights::Databases;
 use whence_clickhouse_embedded::{
     EngineLimits, ScratchLimits, ServerConfig, ServerLimits, listener, metrics, serve, serve_and_tell,
@@ -19,7 +20,7 @@ use whence_runtime::{descriptors, settings};
 use crate::addresses::url;
 use crate::failure::{Failure, chain};
 use crate::parts::accounts::Embedded;
-use crate::parts::engine::{SCRATCH, SUPERVISED, library};
+use crate::parts::engine::{PROBE, SCRATCH, SUPERVISED, library};
 use crate::parts::store;
 use crate::process::{self, Process, Role};
 use crate::settings::{ClickHouseRoleSettings, load};
@@ -27,8 +28,9 @@ use crate::settings::{ClickHouseRoleSettings, load};
 /// `whence clickhouse`
 pub fn command() -> Command {
     let about = "Runs the embedded ClickHouse alone, behind the ClickHouse HTTP interface";
-    let supervised = Arg::new(SUPERVISED).long(SUPERVISED).action(ArgAction::SetTrue).hide(true);
-    settings::command::<ClickHouseRoleSettings>(Command::new("clickhouse").about(about)).arg(supervised)
+    let hidden = |flag| Arg::new(flag).long(flag).action(ArgAction::SetTrue).hide(true);
+    let hidden = [hidden(SUPERVISED), hidden(PROBE)];
+    settings::command::<ClickHouseRoleSettings>(Command::new("clickhouse").about(about)).args(hidden)
 }
 
 /// Runs it until it is told to stop.
@@ -39,6 +41,10 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let loaded = load::<ClickHouseRoleSettings>(flags)?;
     let settings = loaded.settings;
     let library = library(&settings.engine)?;
+    if flags.get_flag(PROBE) {
+        end_with(engine::probe(&library).map_err(|error| Failure::EngineEnded(error.into())))?;
+        exit(0);
+    }
     let config = |data, accounts| server(&settings, library.clone(), data, accounts);
     if flags.get_flag(SUPERVISED) {
         let data = settings.process.data.data.clone();
@@ -170,8 +176,12 @@ fn end_with(ended: Result<(), Failure>) -> Result<(), Failure> {
     if let Err(failure) = &ended {
         tracing::error!(error = chain(failure), "the embedded clickhouse ended");
         let _ = writeln!(io::stderr(), "whence clickhouse: {}", chain(failure));
-        // SAFETY: ends the process, and runs nothing of it.
-        unsafe { libc::_exit(1) }
+        exit(1);
     }
     ended
+}
+
+fn exit(status: libc::c_int) -> ! {
+    // SAFETY: ends the process, and runs nothing of it.
+    unsafe { libc::_exit(status) }
 }

@@ -48,7 +48,7 @@ async fn serve(settings: &ConsoleRoleSettings, mut process: Process) -> Result<(
     process.book.note(|addresses| addresses.clickhouse = Some(store::shown(&servers)))?;
     store::refuse_what_lasts(&servers, &settings.clickhouse.topology(), Need::Read).await?;
     let client = servers.any();
-    kafka::judge(&settings.kafka, kafka::CONSOLE, &process);
+    kafka::judge(&settings.kafka, kafka::CONSOLE, &process)?;
     let registry = Opened::kafka(cluster, &process).await?;
     let followers = CancellationToken::new();
     let component = process.health.component(store::COMPONENT);

@@ -188,7 +188,7 @@ async fn ship(
 ) -> Result<(), Failure> {
     let Some(cluster) = cluster else { return Ok(()) };
     let component = process.health.component(shipper::COMPONENT);
-    kafka::ensure_until_done(cluster, &settings.topics.plan(&settings.retention), &component).await;
+    kafka::ensure_until_done(cluster, &settings.topics.plan(&settings.retention), &component).await?;
     let config = settings.ship.config(cluster.clone(), &settings.journals);
     *slot = Some(Shipper::start(config, journals.to_vec(), process)?);
     Ok(())

@@ -40,7 +40,7 @@ async fn serve(settings: &IngestSettings, mut process: Process) -> Result<(), Fa
     let secrets = keys::secrets(&settings.secrets, &process)?;
     let admin = keys::admin_key(&settings.api, &process)?;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
-    kafka::judge(&settings.kafka, kafka::INGEST, &process);
+    kafka::judge(&settings.kafka, kafka::INGEST, &process)?;
     let registry = Opened::kafka(cluster.clone(), &process).await?;
     let parts = ingest::Parts {
         edge: &settings.edge,

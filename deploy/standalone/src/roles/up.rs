@@ -53,7 +53,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
     let webhook_secrets = Arc::new(settings.webhooks.named().expect("the settings were checked for them"));
     let key_uses = Arc::new(KeyUses::default());
     let mut facts = Facts::new(settings, &process);
-    kafka::judge(&settings.kafka, kafka::UP, &process);
+    kafka::judge(&settings.kafka, kafka::UP, &process)?;
     let registry = match settings.kafka.cluster() {
         None => Opened::embedded(&process).await?,
         Some(cluster) => Opened::kafka(cluster, &process).await?,

@@ -184,13 +184,17 @@ impl ClickHouseSettings {
             mistakes.push(text.to_owned());
         }
         let has_files = self.tls() != TlsFiles::default();
-        let is_plain = !self.clickhouse_url.is_empty() && !self.clickhouse_url.iter().any(ServerUrl::is_https);
+        let is_plain =
+            !self.clickhouse_url.is_empty() && !self.clickhouse_url.iter().any(ServerUrl::is_https);
         if has_files && is_plain {
-            let text = "clickhouse-ca-file and clickhouse-certificate-file are for clickhouse-url with https://";
+            let text =
+                "clickhouse-ca-file and clickhouse-certificate-file are for clickhouse-url with https://";
             mistakes.push(text.to_owned());
         }
         if has_files && let Err(error) = tls::client(&self.tls()) {
-            mistakes.push(format!("clickhouse-ca-file, clickhouse-certificate-file or clickhouse-key-file: {error}"));
+            mistakes.push(format!(
+                "clickhouse-ca-file, clickhouse-certificate-file or clickhouse-key-file: {error}"
+            ));
         }
         mistakes
     }

@@ -197,7 +197,11 @@ whence_runtime::compose! {
 
 fn up_fits_together(up: &UpSettings) -> Vec<String> {
     let sizes = up.journals.mistakes(up.edge.edge_threads);
-    let engine = up.engine.mistakes(&up.account);
+    // Of the embedded engine, where that is used.
+    let engine = match up.clickhouse.clickhouse_url.is_empty() {
+        true => up.engine.mistakes(&up.account),
+        false => Vec::new(),
+    };
     [
         sizes,
         up.tls.mistakes(&up.kafka),

@@ -39,7 +39,9 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let servers = super::servers(clickhouse, account, data, OWNER_PASSWORD)?;
     let database = &account.clickhouse_database;
     let prepared = async {
-        if let Some(obstacle) = contact(&servers, &clickhouse.topology(), Need::Migrate).await.obstacle(&servers) {
+        if let Some(obstacle) =
+            contact(&servers, &clickhouse.topology(), Need::Migrate).await.obstacle(&servers)
+        {
             return Err(obstacle.into());
         }
         Ok(store::prepare(&servers, clickhouse, retention).await?)

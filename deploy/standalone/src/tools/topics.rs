@@ -3,51 +3,68 @@
 use std::time::Duration;
 
 use clap::{ArgMatches, Command};
-use whence_ingest::topics::{Finding, TopicReport, ensure_topics};
+use whence_ingest::topics::{TopicReport, ensure_topics};
 use whence_runtime::settings;
 
 use super::table::{Align, Table};
 use crate::failure::Failure;
+use crate::parts::kafka;
 use crate::settings::{TopicsSettings, load};
 
 const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// `whence topics`
 pub fn command() -> Command {
-    let about = "Creates whence's topics in Kafka, and reports on those that are there";
+    let about =
+        "Creates whence's topics in Kafka, and compares those that are there; status 1 if one differs";
     settings::command::<TopicsSettings>(Command::new("topics").about(about))
 }
 
 /// Makes and reports.
 ///
 /// # Errors
-/// Kafka refuses or does not answer.
+/// Kafka refuses or does not answer, or a topic is not as planned.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<TopicsSettings>(flags)?.settings;
+    kafka::built(&settings.kafka, kafka::TOPICS)?;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
     let plan = settings.topics.plan(&settings.retention);
     let reports = super::ask(&settings.log, async { Ok(ensure_topics(&cluster, &plan, ANSWER_MAX).await?) })?;
-    super::print(&table(&reports).to_string())
+    super::print(&format!("{}{}", table(&reports), promise(&reports)))?;
+    match reports.iter().filter(|report| !report.differences.is_empty()).count() {
+        0 => Ok(()),
+        topics => Err(Failure::TopicsDiffer { topics }),
+    }
 }
 
 fn table(reports: &[TopicReport]) -> Table {
-    let mut table = Table::new(&[("topic", Align::Left), ("partitions", Align::Right), ("", Align::Left)]);
+    let headings =
+        [("topic", Align::Left), ("partitions", Align::Right), ("copies", Align::Right), ("", Align::Left)];
+    let mut table = Table::new(&headings);
     for report in reports {
-        let finding = match report.finding {
-            Finding::Created => "created".to_owned(),
-            Finding::AsPlanned => "as planned".to_owned(),
-            Finding::KeptLonger { at_most, planned } => {
-                let at_most =
-                    at_most.map_or("for good".to_owned(), |at_most| format!("up to {}", days(at_most)));
-                format!("left as it is, records stay {at_most}, {} were planned", days(planned))
-            }
-            Finding::OtherPartitions { planned } => format!("left as it is, {planned} were planned"),
+        let mut row = |finding: String| {
+            let (partitions, copies) = (report.partitions.to_string(), report.copies.to_string());
+            table.row(vec![report.topic.clone(), partitions, copies, finding]);
         };
-        table.row(vec![report.topic.clone(), report.partitions.to_string(), finding]);
+        if report.is_new {
+            row("created".to_owned());
+        } else if report.differences.is_empty() {
+            row("as planned".to_owned());
+        }
+        report.differences.iter().for_each(|difference| row(format!("left as it is: {difference}")));
     }
     table
 }
 
-fn days(time: Duration) -> String {
-    format!("{:.1} days", time.as_secs_f64() / 86_400.0)
+/// What so many copies are worth, where that is not what one expects of a cluster.
+fn promise(reports: &[TopicReport]) -> &'static str {
+    match reports.iter().map(|report| report.copies).min() {
+        Some(1) => {
+            "One copy of each record: while its broker is away nothing is taken, and what its disk loses is lost.\n"
+        }
+        Some(2) => {
+            "Two copies of each record: one broker may be away, and what is taken meanwhile stands on one disk alone.\n"
+        }
+        _ => "",
+    }
 }

@@ -9,6 +9,8 @@ pub mod brokers;
 pub mod clock;
 pub mod hooks;
 mod http;
+pub mod proxy;
+pub mod secured;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -93,6 +95,17 @@ impl Role {
     pub fn start_with(data: &Path, arguments: &[&str], prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = whence();
         prepare(&mut command);
+        Self::spawn(&mut command, data, arguments)
+    }
+
+    /// The same, with a socket that listens at `edge` handed over for the edge.
+    pub fn start_handed(edge: &str, data: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../dev/hand-over"));
+        command
+            .arg(edge)
+            .arg(env!("CARGO_BIN_EXE_whence"))
+            .env("LISTEN_FDNAMES", "edge")
+            .stdin(Stdio::null());
         Self::spawn(&mut command, data, arguments)
     }
 
