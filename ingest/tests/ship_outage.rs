@@ -124,6 +124,10 @@ fn replacements(reason: &str) -> f64 {
     text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0.0, |value| value.parse().unwrap())
 }
 
+fn mocked(cluster: &Cluster) -> ShipConfig {
+    ShipConfig { confirms_topics: false, ..config(cluster) }
+}
+
 fn mock() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>, Cluster) {
     let mock = MockCluster::new(1).unwrap();
     let cluster = cluster_at(&mock.bootstrap_servers());
@@ -138,7 +142,7 @@ async fn errors_that_pass_are_retried_by_the_client_itself() {
     let (mock, cluster) = mock();
     let root = tempfile::tempdir().unwrap();
     let mut traffic = Traffic::into(&root, "passing");
-    let shipping = Shipping::start(config(&cluster), &[&traffic.clicks, &traffic.conversions]);
+    let shipping = Shipping::start(mocked(&cluster), &[&traffic.clicks, &traffic.conversions]);
     for error in [
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT,
@@ -165,7 +169,7 @@ async fn errors_that_do_not_pass_replace_the_client_and_cost_no_record() {
     let (mock, cluster) = mock();
     let root = tempfile::tempdir().unwrap();
     let mut traffic = Traffic::into(&root, "lasting");
-    let shipping = Shipping::start(config(&cluster), &[&traffic.clicks, &traffic.conversions]);
+    let shipping = Shipping::start(mocked(&cluster), &[&traffic.clicks, &traffic.conversions]);
     for error in [
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
         RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,

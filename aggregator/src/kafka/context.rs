@@ -3,6 +3,7 @@
 use super::group::{Assigned, Workers};
 use rdkafka::{
     ClientContext, Offset, Statistics, TopicPartitionList,
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     error::KafkaError,
     types::RDKafkaRespErr,
@@ -31,6 +32,11 @@ impl ClientContext for GroupContext {
         metrics::gauge!("whence_kafka_lag_records").set(lag as f64);
         let up = self.heard.statistics(&statistics);
         metrics::gauge!("whence_kafka_brokers_up").set(up as f64);
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.heard.log(facility, message);
+        tracing::debug!(?level, facility, "librdkafka: {message}");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

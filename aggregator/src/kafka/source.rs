@@ -120,7 +120,7 @@ impl PartitionSource {
             Fault::Topic(error) => error.trouble().may_heal,
             _ => false,
         };
-        self.tell(Trouble { text: fault.to_string(), may_heal });
+        self.tell(Trouble::new(fault.to_string(), may_heal));
         let fault = Box::new(fault);
         if may_heal { SourceError::Retry(fault) } else { SourceError::Fatal(fault) }
     }

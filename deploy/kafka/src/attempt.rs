@@ -35,6 +35,7 @@ pub struct Listening(pub Heard);
 
 impl ClientContext for Listening {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.0.log(facility, message);
         tracing::debug!(?level, facility, "librdkafka: {message}");
     }
 
@@ -58,30 +59,26 @@ impl Listener {
     /// # Errors
     /// librdkafka does not accept its properties.
     pub fn new(cluster: &Cluster) -> Result<Listener, KafkaError> {
-        Listener::of_group(cluster, "whence")
-    }
-
-    fn of_group(cluster: &Cluster, group: &str) -> Result<Listener, KafkaError> {
-        // Never joined: librdkafka wants a name to ask for what a group has committed.
-        let own = [("group.id", group), ("enable.auto.commit", "false")];
+        // Without a group: there may be no permission for one.
         let consumer =
-            BaseConsumer::from_config_and_context(&cluster.client(&[], &own), Listening::default())?;
+            BaseConsumer::from_config_and_context(&cluster.client(&[], &[]), Listening::default())?;
         Ok(Listener { consumer, brokers: cluster.brokers.clone() })
     }
 
-    /// Asks for a topic. Blocks until it is answered, something is heard for two seconds that waiting does not mend, or
-    /// `patience` is over.
+    /// Asks for a topic. Blocks until it is answered, a cause has been heard and the other brokers have had time to
+    /// answer all the same, or `patience` is over.
     ///
     /// # Errors
     /// What is wrong.
     pub fn describe(&self, topic: &str, patience: Duration) -> Result<Described, AskError> {
         let heard = &self.consumer.context().0;
-        let mut lasting_since = None;
+        let mut heard_since = None;
         let is_enough = || {
             // Serves the callbacks.
             let _ = self.consumer.poll(Duration::ZERO);
-            let is_lasting = heard.last().is_some_and(|trouble| !trouble.may_heal);
-            is_lasting && lasting_since.get_or_insert_with(Instant::now).elapsed() >= OTHERS_MAX
+            let Some(trouble) = heard.last().filter(|trouble| trouble.is_cause) else { return false };
+            let others_max = if trouble.may_heal { 2 * OTHERS_MAX } else { OTHERS_MAX };
+            heard_since.get_or_insert_with(Instant::now).elapsed() >= others_max
         };
         // SAFETY: the consumer outlives the call.
         let described =
@@ -135,7 +132,7 @@ impl AskError {
 /// Tries all of it, for `patience` at most in each of up to three steps. Blocks. What is wrong; empty: nothing.
 #[must_use]
 pub fn attempt(cluster: &Cluster, needs: &Needs, patience: Duration) -> Vec<Trouble> {
-    let listener = match Listener::of_group(cluster, needs.group.as_deref().unwrap_or("whence")) {
+    let listener = match Listener::new(cluster) {
         Ok(listener) => listener,
         Err(error) => return vec![Trouble::lasting(cluster.said(&error))],
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 
 use crate::properties::{Class, class};
@@ -42,6 +43,8 @@ impl Cluster {
     pub fn client(&self, defaults: &[(&str, &str)], own: &[(&str, &str)]) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("client.id", "whence");
+        // Of some connections that are cut off only the log says what for. Clients of whence log at `debug`.
+        client.set_log_level(RDKafkaLogLevel::Info);
         // A broker that comes back is noticed within seconds, not after the default's ten.
         client.set("reconnect.backoff.ms", "100").set("reconnect.backoff.max.ms", "2000");
         for (name, value) in defaults {

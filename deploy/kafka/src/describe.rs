@@ -107,7 +107,7 @@ impl DescribeError {
     #[must_use]
     pub fn trouble(&self) -> Trouble {
         let may_heal = !matches!(self, DescribeError::Denied(_) | DescribeError::NoId(_));
-        Trouble { text: self.to_string(), may_heal }
+        Trouble::new(self.to_string(), may_heal)
     }
 }
 

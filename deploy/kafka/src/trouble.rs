@@ -13,17 +13,29 @@ pub struct Trouble {
     pub text: String,
     /// Whether it may be over by itself: a broker that is away comes back, a password does not become right.
     pub may_heal: bool,
+    /// Whether it says why, and not only that nobody answers.
+    pub is_cause: bool,
 }
 
 impl Trouble {
     /// What somebody has to mend.
     pub fn lasting(text: impl Into<String>) -> Trouble {
-        Trouble { text: text.into(), may_heal: false }
+        Trouble { text: text.into(), may_heal: false, is_cause: true }
     }
 
     /// What may be over after a while.
     pub fn passing(text: impl Into<String>) -> Trouble {
-        Trouble { text: text.into(), may_heal: true }
+        Trouble { text: text.into(), may_heal: true, is_cause: false }
+    }
+
+    /// What may be over once somebody else has mended it.
+    pub fn elsewhere(text: impl Into<String>) -> Trouble {
+        Trouble { text: text.into(), may_heal: true, is_cause: true }
+    }
+
+    /// By whether it may be over by itself.
+    pub fn new(text: impl Into<String>, may_heal: bool) -> Trouble {
+        if may_heal { Trouble::passing(text) } else { Trouble::lasting(text) }
     }
 
     /// Of an error of a client's connections, with librdkafka's words on it.
@@ -50,10 +62,10 @@ impl Trouble {
                 }
                 Trouble::lasting(format!("kafka refuses the user or the password: {reason}"))
             }
-            Code::SSL if has("expired") => Trouble::passing(format!(
+            Code::SSL if has("expired") => Trouble::elsewhere(format!(
                 "the certificate of a kafka broker has expired, it must be renewed there: {reason}"
             )),
-            Code::SSL if has("not yet valid") => Trouble::passing(format!(
+            Code::SSL if has("not yet valid") => Trouble::elsewhere(format!(
                 "the certificate of a kafka broker is not valid yet, look at the clocks: {reason}"
             )),
             Code::SSL if has("hostname") || has("ip address mismatch") => Trouble::lasting(format!(
@@ -65,8 +77,12 @@ impl Trouble {
                     "the certificate of a kafka broker is of nobody that is trusted, look at ssl.ca.location: {reason}"
                 ))
             }
-            Code::SSL if has("plaintext") || has("wrong version number") || has("packet length too long") => {
-                Trouble::lasting(format!(
+            Code::SSL | Code::BrokerTransportFailure
+                if has("plaintext broker")
+                    || has("wrong version number")
+                    || has("packet length too long") =>
+            {
+                Trouble::elsewhere(format!(
                     "a kafka broker speaks no tls there, look at security.protocol and the port: {reason}"
                 ))
             }
@@ -74,11 +90,10 @@ impl Trouble {
                 Trouble::lasting(format!("kafka refuses the certificate of this client: {reason}"))
             }
             Code::SSL => Trouble::passing(format!("the tls handshake with kafka fails: {reason}")),
-            Code::BrokerTransportFailure if has("security.protocol") || has("ssl listener") => {
-                Trouble::lasting(format!(
-                    "a kafka broker speaks another protocol there, look at security.protocol and the port: {reason}"
-                ))
-            }
+            // A broker that ends in this moment looks the same.
+            Code::BrokerTransportFailure if has("security.protocol") => Trouble::elsewhere(format!(
+                "a kafka broker speaks another protocol there, look at security.protocol and the port: {reason}"
+            )),
             Code::Resolve => Trouble::passing(format!("the name of a kafka broker is not known: {reason}")),
             Code::TopicAuthorizationFailed => denied("a topic", &reason),
             Code::GroupAuthorizationFailed => denied("the consumer group", &reason),
@@ -153,8 +168,16 @@ impl Heard {
         let is_sum = code == Code::AllBrokersDown && last.is_some();
         // A connection that could not be made says nothing of what has been said before about a password.
         let is_weaker = trouble.may_heal && last.as_ref().is_some_and(|last| !last.may_heal);
-        if !is_sum && !is_weaker {
+        let is_less = is_cut(&trouble) && last.as_ref().is_some_and(|last| last.is_cause);
+        if !is_sum && !is_weaker && !is_less {
             *last = Some(trouble);
+        }
+    }
+
+    /// What a client's `log` callback was given: of some connections that are cut off only the log says what for.
+    pub fn log(&self, facility: &str, message: &str) {
+        if facility == "FAIL" && message.contains("security.protocol") {
+            self.code(Code::BrokerTransportFailure, message);
         }
     }
 
@@ -211,6 +234,11 @@ impl Heard {
     pub fn work(&self) -> Option<Trouble> {
         self.lock().work.clone()
     }
+}
+
+/// That a connection ended, and not why.
+fn is_cut(trouble: &Trouble) -> bool {
+    !trouble.is_cause && trouble.text.contains("Disconnected")
 }
 
 fn is_of_work(code: Code) -> bool {
@@ -274,5 +302,29 @@ mod tests {
         assert!(heard.last().unwrap().text.contains("an ACL is missing: whence.clicks"));
         heard.worked();
         assert_eq!(heard.last(), None);
+    }
+
+    #[test]
+    fn why_a_connection_is_cut_off_stands_until_something_else_is_in_the_way() {
+        let heard = Heard::default();
+        let cut = || {
+            heard.code(
+                Code::BrokerTransportFailure,
+                "b:1/1: Disconnected: connection closed by peer (after 1ms)",
+            )
+        };
+        cut();
+        heard.log("FAIL", "b:1/1: Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol configuration");
+        cut();
+        let told = heard.last().unwrap();
+        assert!(
+            told.may_heal && told.text.starts_with("a kafka broker speaks another protocol there"),
+            "{told}"
+        );
+        heard.code(
+            Code::BrokerTransportFailure,
+            "b:1/1: Connect to ipv4#1.2.3.4:1 failed: Connection refused (after 1ms)",
+        );
+        assert!(heard.last().unwrap().text.ends_with("Connection refused"));
     }
 }

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Role, ask, run, whence, write_private};
+use support::{Role, ask, run, until, whence, write_private};
 use tempfile::{TempDir, tempdir};
 
 /// What edges are started with; their Kafka is away, which is none of visitors' business.
@@ -96,10 +96,10 @@ fn processes_that_are_handed_sockets_share_an_address_and_each_may_go() {
             assert_eq!(answer.status, 404);
         }
     };
-    answered(40);
-    // Both were asked: each tells how many requests it has answered.
-    let asked = |role: &Role| role.counter("whence_edge_requests_total");
-    assert!(asked(&one) > 0 && asked(&two) > 0, "{} and {}", asked(&one), asked(&two));
+    until("both are asked", || {
+        answered(10);
+        [&one, &two].iter().all(|role| role.counter("whence_edge_requests_total") > 0).then_some(())
+    });
     assert!(one.stop().success());
     answered(40);
     assert!(two.stop().success());

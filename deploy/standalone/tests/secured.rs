@@ -118,19 +118,6 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         ("ca", tls, vec![("ssl.ca.location", Some(other_ca))], untrusted),
         ("no-ca", tls, vec![("ssl.ca.location", None)], untrusted),
         ("file", tls, vec![("ssl.ca.location", missing.to_str())], "ssl.ca.location"),
-        (
-            "plaintext",
-            tls,
-            vec![("security.protocol", Some("plaintext"))],
-            "look at security.protocol and the port",
-        ),
-        (
-            "no-tls",
-            tls,
-            vec![("security.protocol", Some("sasl_plaintext"))],
-            "look at security.protocol and the port",
-        ),
-        ("tls", &plain, vec![], "speaks no tls there, look at security.protocol and the port"),
         ("host", &foreign.address, vec![("ssl.ca.location", foreign_ca.to_str())], "is for another host"),
     ] {
         let properties = secured.properties_with(name, &changes);
@@ -138,15 +125,33 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         tool_says(brokers, &properties, said);
     }
 
-    // What the broker's owner may mend meanwhile is waited for, and shown.
+    // What may be over, or be mended elsewhere, is waited for, and shown.
     let old = pretender("localhost", -1);
     let old_ca = secured.path("old-ca.pem");
     std::fs::write(&old_ca, &old.ca).unwrap();
-    let properties = secured.properties_with("expired", &[("ssl.ca.location", old_ca.to_str())]);
-    tool_says(&old.address, &properties, "the certificate of a kafka broker has expired");
-    let waiting = ingest.start(&old.address, &properties);
-    until_reason(&waiting, "the certificate of a kafka broker has expired");
-    assert!(waiting.stop().success());
+    let other = "a kafka broker speaks another protocol there, look at security.protocol and the port";
+    for (name, brokers, changes, said) in [
+        (
+            "expired",
+            &*old.address,
+            ("ssl.ca.location", old_ca.to_str()),
+            "certificate of a kafka broker has expired",
+        ),
+        ("plaintext", tls, ("security.protocol", Some("plaintext")), other),
+        ("no-tls", tls, ("security.protocol", Some("sasl_plaintext")), other),
+        (
+            "tls",
+            &*plain,
+            ("client.id", Some("one")),
+            "a kafka broker speaks no tls there, look at security.protocol",
+        ),
+    ] {
+        let properties = secured.properties_with(name, &[changes]);
+        tool_says(brokers, &properties, said);
+        let waiting = ingest.start(brokers, &properties);
+        until_reason(&waiting, said);
+        assert!(waiting.stop().success());
+    }
     let works = ingest.start(tls, &good);
     works.until_ready();
     let log = works.log();

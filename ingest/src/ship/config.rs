@@ -26,6 +26,9 @@ pub struct ShipConfig {
     pub segment_grace: Duration,
     /// How long a shutdown waits for Kafka to take what the journals hold.
     pub drain_max: Duration,
+    /// Whether topics are compared with what they were before records are sent there. Always, but where a mock stands
+    /// for brokers: librdkafka's can't describe a topic.
+    pub confirms_topics: bool,
     /// After how long without any acknowledgement the Kafka client is replaced by a new one.
     pub stall_max: Duration,
 }
@@ -43,6 +46,7 @@ impl ShipConfig {
             checkpoint_every: Duration::from_secs(1),
             segment_grace: Duration::from_secs(3600),
             drain_max: Duration::from_secs(20),
+            confirms_topics: true,
             stall_max: Duration::from_secs(300),
         }
     }

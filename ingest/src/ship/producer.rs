@@ -237,6 +237,7 @@ struct Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         // Every failed attempt to connect is an "error" here; what matters comes through `error`.
+        self.connection.heard.log(facility, message);
         tracing::debug!(?level, facility, "librdkafka: {message}");
     }
 

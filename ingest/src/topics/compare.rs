@@ -62,16 +62,26 @@ pub(super) async fn settings(
     let mut found = BTreeMap::new();
     for (topic, described) in topics.iter().zip(described) {
         let described = described.map_err(|code| match code {
-            RDKafkaErrorCode::TopicAuthorizationFailed => TopicsError::from(Trouble::lasting(format!(
-                "the user may not see the settings of the topic {topic}, an ACL is missing: DescribeConfigs on it"
+            RDKafkaErrorCode::TopicAuthorizationFailed => unseen(topic),
+            code => TopicsError::from(Trouble::passing(format!(
+                "the settings of the topic {topic} are not told: {code}"
             ))),
-            code => TopicsError::from(Trouble::passing(format!("the settings of the topic {topic} are not told: {code}"))),
         })?;
+        // What may not be seen comes as nothing.
+        if described.entries.is_empty() {
+            return Err(unseen(topic));
+        }
         let OwnedResourceSpecifier::Topic(name) = described.specifier else { continue };
         let entries = described.entries.into_iter();
         found.insert(name, entries.filter_map(|entry| Some((entry.name, entry.value?))).collect());
     }
     Ok(found)
+}
+
+fn unseen(topic: &str) -> TopicsError {
+    TopicsError::from(Trouble::lasting(format!(
+        "the user may not see the settings of the topic {topic}, an ACL is missing: DescribeConfigs on it"
+    )))
 }
 
 /// What differs; of a topic without known settings, which has just been made with the planned ones, only what its

@@ -205,10 +205,14 @@ impl Follow {
     }
 
     fn fail(&self, error: &KafkaError) -> Result<(), Diverged> {
-        if let Some(code) = error.rdkafka_error_code() {
+        // Its group is never joined, and may not be permitted.
+        let code =
+            error.rdkafka_error_code().filter(|code| *code != RDKafkaErrorCode::GroupAuthorizationFailed);
+        if let Some(code) = code {
             self.status.heard.code(code, "the registry's topic");
         }
         match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
             // What was read a moment ago is not there any more.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 return Err(Diverged);
@@ -293,12 +297,16 @@ struct Context {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.status.heard.log(facility, message);
         tracing::debug!(?level, facility, "librdkafka: {message}");
     }
 
     /// Errors also come through the messages.
     fn error(&self, error: KafkaError, reason: &str) {
-        self.status.heard.error(&error, reason);
+        // Its group is never joined, and may not be permitted.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::GroupAuthorizationFailed) {
+            self.status.heard.error(&error, reason);
+        }
         tracing::debug!(%error, reason, "registry follower's kafka client reports an error");
     }
 

@@ -101,6 +101,9 @@ fn sample(name: &str, dir: &Path) -> String {
                 .to_owned()
         }
         "debug" => own("generic".to_owned()),
+        "compression.level" => own("3".to_owned()),
+        "request.timeout.ms" => own("30000".to_owned()),
+        "produce.offset.report" => own("true".to_owned()),
         "sasl.oauthbearer.assertion.private.key.file" => own(file("client.key")),
         _ => {
             let known = ClientConfig::new().create_native_config().unwrap().get(name).ok();
