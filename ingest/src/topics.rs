@@ -15,10 +15,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use whence_kafka::attempt::{AskError, Listener};
 use whence_kafka::describe::{DescribeError, Described};
 use whence_kafka::{Cluster, Trouble};
+use whence_schemas::topics::{CLICKS, CONVERSIONS};
 
 pub use compare::Difference;
-pub use plan::{TopicPlan, kept_at_most};
 use plan::Wanted;
+pub use plan::{TopicPlan, kept_at_most};
 
 /// What was found or done about one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]

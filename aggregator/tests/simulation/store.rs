@@ -183,10 +183,8 @@ impl Store for MemoryStore {
             return Ok(asked);
         }
         let seen = self.seen();
-        let known = seen
-            .clicks
-            .iter()
-            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        let known =
+            seen.clicks.iter().filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
         Ok(known.map(|row| row.id).filter(|id| asked.contains(id)).collect())
     }
 
@@ -198,10 +196,8 @@ impl Store for MemoryStore {
     ) -> Result<Vec<ClickId>, StoreError> {
         self.before_reading().await?;
         let seen = self.seen();
-        let rows = seen
-            .clicks
-            .iter()
-            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        let rows =
+            seen.clicks.iter().filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
         Ok(rows.filter(|row| (from..to).contains(&row.ts)).map(|row| row.id).collect())
     }
 

@@ -1,7 +1,7 @@
 //! Three ClickHouse replicas and Keeper, as processes of a scenario: the program `whence-clickhouse-replica`, which is
 //! beside `whence`.
 
-use super::{FaultError, Ground, roles::free_address, roles::Roles};
+use super::{FaultError, Ground, roles::Roles, roles::free_address};
 use crate::oracle::store::{Roots, StoreAddress};
 use std::{
     fs::OpenOptions,
@@ -48,7 +48,8 @@ impl Cluster {
         };
         std::fs::create_dir_all(&dir).map_err(failed(&dir))?;
         let password_file = dir.join("password");
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&password_file);
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&password_file);
         file.and_then(|mut file| file.write_all(PASSWORD.as_bytes())).map_err(failed(&password_file))?;
         let addresses: Vec<String> = (0..REPLICAS).map(|_| free_address()).collect();
         let mut cluster = Cluster {
@@ -68,7 +69,8 @@ impl Cluster {
             let data = dir.join(name(replica)).to_string_lossy().into_owned();
             let (number, parts) = ((replica + 1).to_string(), free_address());
             let password = cluster.password_file.to_string_lossy().into_owned();
-            let own = ["replica", "--data", &data, "--number", &number, "--replicas", &all, "--parts", &parts];
+            let own =
+                ["replica", "--data", &data, "--number", &number, "--replicas", &all, "--parts", &parts];
             let shared = ["--keeper", &cluster.keeper, "--password-file", &password];
             let url = format!("http://{}", cluster.addresses[replica]);
             let arguments = [&own[..], &shared].concat();

@@ -246,7 +246,8 @@ impl fmt::Display for Came {
         for phase in &self.phases {
             let seconds = phase.lasted.as_secs_f64();
             let rate = phase.clicks as f64 / seconds.max(f64::MIN_POSITIVE);
-            let counted = COUNTERS.iter().zip(phase.counted).map(|((_, words), count)| format!("{count} {words}"));
+            let counted =
+                COUNTERS.iter().zip(phase.counted).map(|((_, words), count)| format!("{count} {words}"));
             let (standstill, partition) = &phase.standstill;
             writeln!(
                 f,

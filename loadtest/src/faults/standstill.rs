@@ -64,7 +64,8 @@ fn millis(text: &str) -> Option<i64> {
     let millis: i64 = fraction.get(..3)?.parse().ok()?;
     // Days since the epoch in the proleptic Gregorian calendar, with years that begin in March.
     let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = years * 365 + years.div_euclid(4) - years.div_euclid(100) + years.div_euclid(400)
+    let days = years * 365 + years.div_euclid(4) - years.div_euclid(100)
+        + years.div_euclid(400)
         + (153 * months + 2) / 5
         + day
         - 719_469;

@@ -216,7 +216,8 @@ async fn same_tables(reached: &[(&ServerUrl, Client)], database: &str) -> Result
             continue;
         };
         // One that has fewer is still being made.
-        if let Some(table) = tables.iter().find(|table| tables.len() == known.len() && !known.contains(table)) {
+        if let Some(table) = tables.iter().find(|table| tables.len() == known.len() && !known.contains(table))
+        {
             let name = table.split(' ').next().unwrap_or_default();
             let text = format!(
                 "clickhouse-url: {name} has another UUID on {url} than on {other}, so that blocks would be counted \

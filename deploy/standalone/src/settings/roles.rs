@@ -9,8 +9,8 @@ use whence_runtime::telemetry::LogSettings;
 
 use super::{
     AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
-    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, SecretsSettings,
-    RetentionSettings, ShipSettings, TlsSettings, TopicSettings,
+    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, RetentionSettings,
+    SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
 };
 
 whence_runtime::compose! {
