@@ -1,15 +1,17 @@
 //! ClickHouse as the [`Store`]: one insert per table and block under the block's token, look-ups by
 //! primary key.
 //!
-//! The encoded block is kept until ClickHouse has acknowledged it (the caller's retry sends the same
-//! bytes again). Nothing here decides anything about facts.
+//! The encoded block is kept until ClickHouse has acknowledged it (a retry sends the same bytes again). Which server is
+//! asked, and what is waited for, is decided in [`replicas`]. Nothing here decides anything about facts.
 
-mod erase;
+pub mod erase;
 mod evidence;
 mod hot;
 mod lookup;
 pub mod migrate;
+pub mod replicas;
 mod reward;
+mod tables;
 
 use crate::{
     position::{Horizon, InsertToken, Partition},
@@ -18,7 +20,15 @@ use crate::{
 use bytes::Bytes;
 use clickhouse::{Client, error::Error};
 use hot::HotClicks;
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use replicas::Replicas;
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
     rows::{
@@ -28,11 +38,9 @@ use whence_schemas::{
     time::UnixMs,
 };
 
-/// How to reach and use ClickHouse.
+/// How to use ClickHouse.
 #[derive(Clone, Debug)]
 pub struct StoreSettings {
-    /// A replicated cluster: wait for a quorum of replicas and read what it wrote.
-    pub is_cluster: bool,
     /// An insert that takes longer has failed (it is tried again under its token).
     pub insert_timeout: Duration,
     /// A look-up that takes longer has failed.
@@ -45,7 +53,6 @@ pub struct StoreSettings {
 impl Default for StoreSettings {
     fn default() -> Self {
         StoreSettings {
-            is_cluster: false,
             insert_timeout: Duration::from_secs(60),
             lookup_timeout: Duration::from_secs(60),
             hot_clicks_max: 0,
@@ -56,46 +63,81 @@ impl Default for StoreSettings {
 /// Facts in ClickHouse.
 #[derive(Clone)]
 pub struct ClickHouseStore {
-    inserts: Client,
-    lookups: Client,
+    replicas: Replicas,
     settings: StoreSettings,
     hot: Option<Arc<HotClicks>>,
 }
 
 impl ClickHouseStore {
-    /// A store over a client that knows address, user, password and database.
+    /// A store over servers whose clients know address, user, password and database.
     #[must_use]
-    pub fn new(client: Client, settings: StoreSettings) -> ClickHouseStore {
-        let mut inserts = client
-            .clone()
+    pub fn new(replicas: impl Into<Replicas>, settings: StoreSettings) -> ClickHouseStore {
+        let hot = HotClicks::new(settings.hot_clicks_max);
+        ClickHouseStore { replicas: replicas.into(), settings, hot }
+    }
+
+    /// The client with what every insert of a block needs.
+    fn for_inserts(&self, client: Client, token: &InsertToken) -> Client {
+        let client = client
             .with_setting("async_insert", "0")
             .with_setting("wait_end_of_query", "1")
             .with_setting("insert_deduplicate", "1")
             .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
-            .with_setting("max_partitions_per_insert_block", "0");
-        // Look-ups name their ids in the query's text.
-        let mut lookups = client.with_setting("max_query_size", "67108864");
-        if settings.is_cluster {
-            // One insert of a table at a time: with parallel ones a replica that has the newest may lack
-            // one before, and sequential consistency is not promised.
-            inserts =
-                inserts.with_setting("insert_quorum", "auto").with_setting("insert_quorum_parallel", "0");
-            lookups = lookups.with_setting("select_sequential_consistency", "1");
-        }
-        let hot = HotClicks::new(settings.hot_clicks_max);
-        ClickHouseStore { inserts, lookups, settings, hot }
+            .with_setting("max_partitions_per_insert_block", "0")
+            .with_setting("insert_deduplication_token", token.0.as_str());
+        self.replicas.for_inserts(client)
     }
 
     async fn send<R: Row>(&self, token: &InsertToken, rows: &[R]) -> Result<(), StoreError> {
         let body = Bytes::from(encode_block(rows));
-        let mut insert = self
-            .inserts
-            .clone()
-            .with_setting("insert_deduplication_token", token.0.as_str())
-            .insert_formatted_with(insert_statement::<R>())
-            .with_timeouts(Some(self.settings.insert_timeout), Some(self.settings.insert_timeout));
-        insert.send(body).await.map_err(failed)?;
-        insert.end().await.map_err(failed)
+        let limit = Some(self.settings.insert_timeout);
+        let first_epoch = AtomicU64::new(u64::MAX);
+        let sent = self.replicas.call(|client| {
+            let _ = first_epoch.compare_exchange(
+                u64::MAX,
+                self.replicas.epoch(),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            let client = self.for_inserts(client, token);
+            let body = body.clone();
+            async move {
+                let mut insert =
+                    client.insert_formatted_with(insert_statement::<R>()).with_timeouts(limit, limit);
+                insert.send(body).await?;
+                insert.end().await
+            }
+        });
+        sent.await.map_err(|error| self.failed(error))?;
+        if first_epoch.into_inner() != self.replicas.epoch() {
+            // The try through the former replica may be the one that counted, and this one may not have it yet.
+            self.catch_up().await?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: Error) -> StoreError {
+        match self.replicas.has_waited_for(&error) {
+            true => StoreError::Waited(Box::new(error)),
+            false => {
+                tracing::debug!(error = crate::causes::chain(&error), "clickhouse failed");
+                failed(error)
+            }
+        }
+    }
+
+    /// Asks for something that a block is made of.
+    async fn look_up<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let limit = self.settings.lookup_timeout;
+        let asked = self.replicas.call(|client| {
+            // Ids are named in the statement's text.
+            let asked = ask(client.with_setting("max_query_size", "67108864"));
+            async move { tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::TimedOut)) }
+        });
+        asked.await.map_err(|error| self.failed(error))
     }
 }
 
@@ -117,10 +159,6 @@ fn failed(error: Error) -> StoreError {
 pub(crate) fn code(text: &str) -> Option<u32> {
     text.split_once("Code: ")?.1.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("ClickHouse did not answer within {0:?}")]
-struct TimedOut(Duration);
 
 impl Store for ClickHouseStore {
     async fn insert(&self, token: &InsertToken, rows: &Rows) -> Result<(), StoreError> {
@@ -148,7 +186,7 @@ impl Store for ClickHouseStore {
     }
 
     async fn stored_end(&self, incarnation: Incarnation, partition: Partition) -> Result<u64, StoreError> {
-        self.in_time(lookup::stored_end(&self.lookups, incarnation, partition)).await
+        self.look_up(|client| async move { lookup::stored_end(&client, incarnation, partition).await }).await
     }
 
     async fn clicks_known(
@@ -156,7 +194,7 @@ impl Store for ClickHouseStore {
         before: &Horizon,
         clicks: &[(String, ClickId)],
     ) -> Result<HashSet<ClickId>, StoreError> {
-        self.in_time(lookup::clicks_known(&self.lookups, before, clicks)).await
+        self.look_up(|client| async move { lookup::clicks_known(&client, before, clicks).await }).await
     }
 
     async fn click_ids(
@@ -165,7 +203,7 @@ impl Store for ClickHouseStore {
         from: UnixMs,
         to: UnixMs,
     ) -> Result<Vec<ClickId>, StoreError> {
-        self.in_time(lookup::click_ids(&self.lookups, before, from, to)).await
+        self.look_up(|client| async move { lookup::click_ids(&client, before, from, to).await }).await
     }
 
     async fn events_known(
@@ -173,11 +211,11 @@ impl Store for ClickHouseStore {
         before: &Horizon,
         events: &[EventName],
     ) -> Result<HashSet<EventId>, StoreError> {
-        self.in_time(lookup::events_known(&self.lookups, before, events)).await
+        self.look_up(|client| async move { lookup::events_known(&client, before, events).await }).await
     }
 
     async fn event_ids(&self, before: &Horizon) -> Result<Vec<EventId>, StoreError> {
-        self.in_time(lookup::event_ids(&self.lookups, before)).await
+        self.look_up(|client| async move { lookup::event_ids(&client, before).await }).await
     }
 
     async fn subjects(
@@ -185,11 +223,11 @@ impl Store for ClickHouseStore {
         before: &Horizon,
         keys: &[(String, SubjectKey)],
     ) -> Result<Vec<SubjectKeyRow>, StoreError> {
-        self.in_time(lookup::subjects(&self.lookups, before, keys)).await
+        self.look_up(|client| async move { lookup::subjects(&client, before, keys).await }).await
     }
 
     async fn leads(&self, before: &Horizon, leads: &[EventName]) -> Result<Vec<LeadRow>, StoreError> {
-        self.in_time(lookup::newest(&self.lookups, before, leads)).await
+        self.look_up(|client| async move { lookup::newest(&client, before, leads).await }).await
     }
 
     async fn qualifications(
@@ -197,7 +235,7 @@ impl Store for ClickHouseStore {
         before: &Horizon,
         qualifications: &[EventName],
     ) -> Result<Vec<QualificationRow>, StoreError> {
-        self.in_time(lookup::newest(&self.lookups, before, qualifications)).await
+        self.look_up(|client| async move { lookup::newest(&client, before, qualifications).await }).await
     }
 
     async fn disqualifications(
@@ -205,24 +243,15 @@ impl Store for ClickHouseStore {
         before: &Horizon,
         disqualifications: &[EventName],
     ) -> Result<Vec<DisqualificationRow>, StoreError> {
-        self.in_time(lookup::newest(&self.lookups, before, disqualifications)).await
+        self.look_up(|client| async move { lookup::newest(&client, before, disqualifications).await }).await
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        self.replicas.catch_up().await.map_err(|error| self.failed(error))
     }
 
     async fn erase(&self, events: &[EventName]) -> Result<(), StoreError> {
-        let erased = erase::erase(&self.lookups, events);
-        match tokio::time::timeout(self.settings.insert_timeout, erased).await {
-            Ok(done) => done.map_err(failed),
-            Err(_) => Err(StoreError::Retry(Box::new(TimedOut(self.settings.insert_timeout)))),
-        }
-    }
-}
-
-impl ClickHouseStore {
-    async fn in_time<T>(&self, lookup: impl Future<Output = Result<T, Error>>) -> Result<T, StoreError> {
-        match tokio::time::timeout(self.settings.lookup_timeout, lookup).await {
-            Ok(found) => found.map_err(failed),
-            Err(_) => Err(StoreError::Retry(Box::new(TimedOut(self.settings.lookup_timeout)))),
-        }
+        self.look_up(|client| async move { erase::erase(&client, events).await }).await
     }
 }
 

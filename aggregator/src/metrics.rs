@@ -17,6 +17,32 @@ pub fn describe() {
     );
     describe_counter!("whence_records_total", Unit::Count, "Records that became a fact or a reject");
     describe_counter!("whence_rows_total", Unit::Count, "Rows acknowledged by ClickHouse, by table");
+    describe_counter!(
+        "whence_clickhouse_waits_total",
+        Unit::Count,
+        "Tries after which ClickHouse was waited for, by its code: no quorum, no Keeper, nobody there"
+    );
+    describe_counter!(
+        "whence_clickhouse_waits_given_up_total",
+        Unit::Count,
+        "Waits for ClickHouse that lasted for clickhouse-wait-max"
+    );
+    describe_counter!("whence_clickhouse_moves_total", Unit::Count, "Moves to another ClickHouse server");
+    describe_gauge!(
+        "whence_clickhouse_server_asked",
+        Unit::Count,
+        "1 for the ClickHouse server that this process asks, 0 for the others"
+    );
+    describe_gauge!(
+        "whence_clickhouse_replicas_registered",
+        Unit::Count,
+        "Replicas of the tables that Keeper knows"
+    );
+    describe_gauge!(
+        "whence_erasures_unapplied",
+        Unit::Count,
+        "Erasures' changes of tables that are not known to be applied on every replica"
+    );
     describe_counter!("whence_insert_retries_total", Unit::Count, "Inserts that were tried again, by table");
     describe_counter!(
         "whence_partition_restarts_total",

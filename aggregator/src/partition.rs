@@ -194,6 +194,8 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         let start = self.source.restart().await?;
         let is_sure = matches!(start, Start::Committed(_)) && !self.settings.resume_behind_stored;
         let (Start::Committed(committed) | Start::Uncommitted(committed)) = start;
+        // Whoever had the partition before may have stored what precedes the commit by another way.
+        self.store.catch_up().await?;
         (self.watch)(Progress::Restarted(committed));
         if let Some(end) = committed.intent {
             let range = BlockRange {
@@ -204,7 +206,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             };
             (self.watch)(Progress::Replaying(range));
             let records = self.read_again(&range).await?;
-            self.finish(&range, &records).await?;
+            self.finish(&range, &records, true).await?;
         }
         loop {
             let (range, records) = self.next_block().await?;
@@ -219,7 +221,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                 })
                 .await?;
             (self.watch)(Progress::Intended(range));
-            self.finish(&range, &records).await?;
+            self.finish(&range, &records, false).await?;
         }
     }
 
@@ -248,8 +250,15 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         Ok(true)
     }
 
-    /// From an intended block to a committed one.
-    async fn finish(&mut self, range: &BlockRange, records: &[Record]) -> Result<(), LoopError> {
+    /// From an intended block to a committed one. Of a replayed block a former owner may have stored something by
+    /// another way until now, in place of what is sent under the same token here: it is seen before anything is made
+    /// of it, and before the next block.
+    async fn finish(
+        &mut self,
+        range: &BlockRange,
+        records: &[Record],
+        is_replay: bool,
+    ) -> Result<(), LoopError> {
         let PartitionLoop { store, clock, settings, state, watch, .. } = self;
         let mut looks = None;
         let (tables, erased) = match state {
@@ -261,6 +270,9 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                 let found = looked.take_looks();
                 if !found.is_empty() {
                     insert(*store, *clock, settings, watch, range, &found).await?;
+                    if is_replay {
+                        store.catch_up().await?;
+                    }
                 }
                 let Processed { tables, looks: stands, erased } =
                     looked.into_rows(range, state, *store).await?;
@@ -274,6 +286,9 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         // Last of the block: what it says is stored. Of the looks it counts what stands, which may be of another try.
         let account = Rows::account(range, looks.iter().chain(&tables));
         insert(*store, *clock, settings, watch, range, &account).await?;
+        if is_replay {
+            store.catch_up().await?;
+        }
         if !erased.is_empty() {
             // Last, and again by a replay: it changes no column that anything is decided by.
             store.erase(&erased).await?;
@@ -388,7 +403,12 @@ async fn insert(
     let (token, table) = (range.token(), rows.table());
     for failed in 0.. {
         match store.insert(&token, rows).await {
-            Ok(()) => break,
+            Ok(()) if failed == 0 => break,
+            // A try that failed may have stored them, by another way.
+            Ok(()) => {
+                store.catch_up().await?;
+                break;
+            }
             Err(StoreError::Retry(_)) if failed + 1 < settings.insert_tries_max => {
                 watch(Progress::InsertRetried { table });
                 clock.sleep(settings.insert_backoff * (1 << failed.min(5))).await;

@@ -114,6 +114,9 @@ pub const EVENT_TABLES: [&str; 8] = [
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The store has waited for it as long as it may, in vain; an insert may have been stored all the same.
+    #[error("the store waited in vain")]
+    Waited(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It may work later; an insert may have been stored all the same.
     #[error("the store failed")]
     Retry(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -127,6 +130,12 @@ pub type EventName = (String, EventId);
 
 /// Facts.
 pub trait Store: RewardStore + EvidenceStore {
+    /// Returns once every look-up that is begun afterwards sees all that was stored before this was called, by
+    /// whomever.
+    ///
+    /// Otherwise look-ups see at least what was stored by way of this store, and by other ways a little later.
+    fn catch_up(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Stores these rows once, however often they come under this token. Rows that were stored in
     /// part, or without their rollups, are completed.
     fn insert(&self, token: &InsertToken, rows: &Rows)
@@ -194,7 +203,8 @@ pub trait Store: RewardStore + EvidenceStore {
         disqualifications: &[EventName],
     ) -> impl Future<Output = Result<Vec<DisqualificationRow>, StoreError>> + Send;
 
-    /// Blanks the personal columns (`lead`, `keys`) of all rows of these events. Nothing is ever decided by them
-    /// and no rollup has them, so that it may be done twice, or again after a crash.
+    /// Has the personal columns (`lead`, `keys`) of all rows of these events blanked: certain to be done when it
+    /// returns, and done a little later, where a copy is away once it is back. Nothing is ever decided by them and no
+    /// rollup has them, so that it may be done twice, or again after a crash.
     fn erase(&self, events: &[EventName]) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

@@ -15,10 +15,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use whence_kafka::attempt::{AskError, Listener};
 use whence_kafka::describe::{DescribeError, Described};
 use whence_kafka::{Cluster, Trouble};
+use whence_schemas::topics::{CLICKS, CONVERSIONS};
 
 pub use compare::Difference;
-pub use plan::TopicPlan;
 use plan::Wanted;
+pub use plan::{TopicPlan, kept_at_most};
 
 /// What was found or done about one topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +173,24 @@ async fn create(
         }
     }
     Ok(())
+}
+
+/// The longest that a click or conversion stays, by what Kafka says of their topics; the inner `None`: for good, the
+/// outer one: it does not say.
+pub async fn consumed_are_kept(cluster: &Cluster, timeout: Duration) -> Option<Option<Duration>> {
+    let topics = [CLICKS, CONVERSIONS].map(|topic| cluster.topic(topic));
+    let admin = cluster.client(&[], &[]).create::<AdminClient<DefaultClientContext>>().ok()?;
+    let options = AdminOptions::new().request_timeout(Some(timeout));
+    let settings = compare::settings(&admin, &options, &topics.each_ref().map(String::as_str)).await.ok()?;
+    let kept = settings.values().filter_map(|topic| {
+        let millis = |setting| topic.get(setting)?.parse::<i64>().ok();
+        let (retention, segment) = (millis("retention.ms")?, millis("segment.ms")?);
+        let is_kept = topic.get("cleanup.policy").map(String::as_str) != Some("delete");
+        let times = u64::try_from(retention).ok().zip(u64::try_from(segment).ok()).filter(|_| !is_kept);
+        Some(times.map(|(retention, segment)| Duration::from_millis(retention.saturating_add(segment))))
+    });
+    // For good is longer than any time.
+    kept.max_by_key(|kept| kept.unwrap_or(Duration::MAX))
 }
 
 /// Asks about topics where that may block.

@@ -17,6 +17,7 @@ use whence_loadtest::faults::{
     idle::{self, Flood},
     kafka,
     outcome::Place,
+    replicas::{self, Times},
 };
 
 /// One at a time: each is half a dozen processes, and a load besides.
@@ -55,6 +56,30 @@ fn aggregators_killed_in_the_middle_of_blocks_lose_nothing_and_count_nothing_twi
     let outcome = play(async |ground| aggregator::run(&ground, &Brokers::Running(brokers), 4).await);
     assert!(outcome.kills.len() == 4 && outcome.replayed_by_log > 0, "{outcome}");
     assert!(outcome.places().keys().any(|place| *place != Place::AtCommit), "{outcome}");
+}
+
+#[test]
+fn three_replicas_have_every_click_once_whatever_of_them_is_killed_or_frozen() {
+    let brokers = std::env::var("WHENCE_TEST_KAFKA_BROKERS")
+        .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let whence = find_whence().unwrap_or_else(|error| panic!("{error}"));
+    let dir = TempDir::with_prefix("whence-faults.").unwrap();
+    let ground = Ground { whence, dir: dir.path().to_owned(), clicks: 4_000, rate: 250.0, seed: 7 };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let [healthy, away, between] = [6, 6, 6].map(Duration::from_secs);
+    let times = Times { healthy, away, between };
+    let came = runtime.block_on(replicas::run(&ground, &Brokers::Running(brokers), times));
+    match came {
+        Ok(came) if came.is_right() && came.restarts() == 0 => println!("{came}"),
+        wrong => {
+            let kept = dir.keep();
+            match wrong {
+                Ok(came) => panic!("data and logs stay in {}\n{came}", kept.display()),
+                Err(error) => panic!("data and logs stay in {}\n{error}\n{error:?}", kept.display()),
+            }
+        }
+    }
 }
 
 #[test]

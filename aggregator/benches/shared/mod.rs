@@ -30,7 +30,11 @@ pub async fn with_tables(engine: &EngineProcess) -> Client {
         .with_password(engine.password())
         .with_database("whence");
     migrate(&client, "whence", &Topology::Single).await.unwrap();
-    let tables = TableSettings { sync: true, blocks_remembered: TableSettings::BLOCKS_REMEMBERED };
-    set_tables(&client, &Topology::Single, tables).await.unwrap();
+    let tables = TableSettings {
+        sync: true,
+        blocks_remembered: TableSettings::BLOCKS_REMEMBERED,
+        remembered_for: std::time::Duration::MAX,
+    };
+    set_tables(std::slice::from_ref(&client), &Topology::Single, tables).await.unwrap();
     client
 }

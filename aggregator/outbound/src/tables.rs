@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 use uuid::Uuid;
+use whence_aggregator::clickhouse::replicas::Replicas;
 use whence_schemas::time::UnixMs;
 
 /// An incarnation and the rows of it that are stored for good: all before `next`, or all where that is `None`.
@@ -93,7 +94,7 @@ pub struct Wanted {
 /// The tables.
 #[derive(Clone)]
 pub struct Tables {
-    client: Client,
+    replicas: Replicas,
     timeout: Duration,
 }
 
@@ -133,29 +134,33 @@ struct LeadRow {
 }
 
 impl Tables {
-    /// Tables of a client that knows address, user, password and database.
+    /// Tables of servers whose clients know address, user, password and database. They are the aggregator's own: what
+    /// its replica has is what may be read.
     #[must_use]
-    pub fn new(client: Client, is_cluster: bool, timeout: Duration) -> Tables {
-        let client = client
-            .with_setting("async_insert", "0")
-            .with_setting("wait_end_of_query", "1")
-            .with_setting("max_query_size", "67108864");
-        let client = if is_cluster {
-            client.with_setting("select_sequential_consistency", "1").with_setting("insert_quorum", "auto")
-        } else {
-            client
-        };
-        Tables { client, timeout }
+    pub fn new(replicas: impl Into<Replicas>, timeout: Duration) -> Tables {
+        Tables { replicas: replicas.into(), timeout }
     }
 
-    async fn in_time<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-        tokio::time::timeout(self.timeout, asked).await.unwrap_or(Err(Error::TimedOut))
+    async fn ask<T, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let limit = self.timeout;
+        let asked = self.replicas.call(|client| {
+            let client = client
+                .with_setting("async_insert", "0")
+                .with_setting("wait_end_of_query", "1")
+                .with_setting("max_query_size", "67108864");
+            let asked = ask(client);
+            async move { tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::TimedOut)) }
+        });
+        asked.await
     }
 
     async fn fetch<R: RowOwned + clickhouse::RowRead>(&self, sql: &str) -> Result<Vec<R>, Error> {
         // The client reads a `?` as a place for a value; the only one meant is `?fields`.
-        let sql = sql.replace('?', "??").replace("??fields", "?fields");
-        self.in_time(self.client.query(&sql).fetch_all::<R>()).await
+        let sql = &sql.replace('?', "??").replace("??fields", "?fields");
+        self.ask(|client| async move { client.query(sql).fetch_all::<R>().await }).await
     }
 
     /// The incarnations of which the partition has messages, in the order in which they were written.
@@ -180,7 +185,9 @@ impl Tables {
             "SELECT DISTINCT toString(program) FROM outbound_messages WHERE partition = {partition} \
              AND incarnation = toUUID('{incarnation}') AND offset >= {from} AND offset < {to}"
         );
-        Ok(self.in_time(self.client.query(&sql).fetch_all::<String>()).await?.into_iter().collect())
+        let sql = &sql;
+        let found = self.ask(|client| async move { client.query(sql).fetch_all::<String>().await });
+        Ok(found.await?.into_iter().collect())
     }
 
     /// The next messages from this offset on, in order, at least `min` where there are as many: those of an offset
@@ -302,25 +309,34 @@ impl Tables {
 
     /// Adds lines to the log. The same lines under the same token are stored once.
     pub async fn log(&self, token: Uuid, rows: &[DeliveryRow]) -> Result<(), Error> {
-        let client = self.client.clone().with_setting("insert_deduplication_token", token.to_string());
-        self.insert(client, "deliveries", rows).await
+        self.insert(Some(token), "deliveries", rows).await
     }
 
-    /// Remembers how far endpoints are.
+    /// Remembers how far endpoints are. The newest row of each counts, so that it may be stored twice.
     pub async fn save(&self, checkpoints: &[Checkpoint]) -> Result<(), Error> {
-        self.insert(self.client.clone(), "delivery_checkpoints", checkpoints).await
+        self.insert(None, "delivery_checkpoints", checkpoints).await
     }
 
-    async fn insert<R>(&self, client: Client, table: &'static str, rows: &[R]) -> Result<(), Error>
+    async fn insert<R>(&self, token: Option<Uuid>, table: &'static str, rows: &[R]) -> Result<(), Error>
     where
         R: RowOwned + RowWrite,
     {
-        let timeout = Some(self.timeout);
-        let mut insert = client.insert::<R>(table).await?.with_timeouts(timeout, timeout);
-        for row in rows {
-            insert.write(row).await?;
-        }
-        insert.end().await
+        let limit = Some(self.timeout);
+        let stored = self.ask(|client| {
+            let client = self.replicas.for_inserts(client);
+            let client = match token {
+                Some(token) => client.with_setting("insert_deduplication_token", token.to_string()),
+                None => client,
+            };
+            async move {
+                let mut insert = client.insert::<R>(table).await?.with_timeouts(limit, limit);
+                for row in rows {
+                    insert.write(row).await?;
+                }
+                insert.end().await
+            }
+        });
+        stored.await
     }
 }
 

@@ -178,7 +178,8 @@ impl EvidenceStore for ClickHouseStore {
         };
         let hot = found.len();
         if !asked.is_empty() {
-            found.extend(self.in_time(clicks(&self.lookups, &asked)).await?);
+            let asked = &asked[..];
+            found.extend(self.look_up(|client| async move { clicks(&client, asked).await }).await?);
         }
         let stored = found.len() - hot;
         for (place, count) in [("hot", hot), ("stored", stored), ("nowhere", asked.len() - stored)] {
@@ -192,7 +193,8 @@ impl EvidenceStore for ClickHouseStore {
         before: &Horizon,
         leads: &[EventName],
     ) -> std::result::Result<Vec<ClickEvidenceRow>, StoreError> {
-        self.in_time(of_leads(&self.lookups, leads, &before_sql(before))).await
+        let place = &before_sql(before);
+        self.look_up(|client| async move { of_leads(&client, leads, place).await }).await
     }
 
     async fn click_evidence_of(
@@ -200,7 +202,8 @@ impl EvidenceStore for ClickHouseStore {
         range: &BlockRange,
         leads: &[EventName],
     ) -> std::result::Result<Vec<ClickEvidenceRow>, StoreError> {
-        self.in_time(of_leads(&self.lookups, leads, &within_sql(range))).await
+        let place = &within_sql(range);
+        self.look_up(|client| async move { of_leads(&client, leads, place).await }).await
     }
 
     async fn clicked_from(
@@ -213,7 +216,9 @@ impl EvidenceStore for ClickHouseStore {
         for origin in [Origin::Visitor, Origin::Prefix] {
             let places: Vec<_> = places.iter().filter(|place| place.origin == origin).collect();
             if !places.is_empty() {
-                found.extend(self.in_time(persons(&self.lookups, before, origin, &places, max)).await?);
+                let places = &places[..];
+                let ask = |client| async move { persons(&client, before, origin, places, max).await };
+                found.extend(self.look_up(ask).await?);
             }
         }
         Ok(found)
@@ -224,6 +229,6 @@ impl EvidenceStore for ClickHouseStore {
         before: &Horizon,
         asked: &[SeenReferrer],
     ) -> std::result::Result<HashSet<SeenReferrer>, StoreError> {
-        self.in_time(referrers(&self.lookups, before, asked)).await
+        self.look_up(|client| async move { referrers(&client, before, asked).await }).await
     }
 }

@@ -1,10 +1,19 @@
 //! Brings a ClickHouse database to the tables this version needs. Forward only.
 //!
 //! Every statement may run twice (a table or view that is there already is as it should be, since its
-//! file's checksum is; rows that are there are not inserted again), so that two processes that start at once, or one that died half-way, do no harm.
+//! file's checksum is; rows that are there are not inserted again), so that two processes that start at once, or one that
+//! died half-way, do no harm. What is as it should be is looked at and not sent: on a cluster each statement waits for
+//! every replica, and for minutes for one that is away.
+//!
+//! On a cluster the list of migrations is written as facts are, by a quorum, and read from a replica that has caught up.
 
+use super::{replicas::quorum, tables::WRITTEN};
 use clickhouse::{Client, Row, error::Error};
 use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use whence_schemas::sql::{MIGRATIONS, Topology};
 
 /// ClickHouse's code for a table that exists already.
@@ -48,31 +57,30 @@ struct Applied {
 
 /// Creates the database where it is missing and runs what has not run yet; returns the numbers that ran.
 pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Result<Vec<u32>, MigrateError> {
-    let on_cluster = match topology {
-        Topology::Single => String::new(),
-        Topology::Cluster { name } => format!(" ON CLUSTER `{name}`"),
-    };
+    let on_cluster = on_cluster(topology);
     // The server refuses a query in a database that does not exist yet.
     let bare = client.clone().with_database("default");
     // Looked for first: an account that may not make databases is one less door.
-    let there = bare.query("SELECT count() FROM system.databases WHERE name = {name:String}");
-    let failed = |source| MigrateError::ClickHouse { what: "the database".into(), source };
-    if there.param("name", database).fetch_one::<u64>().await.map_err(failed)? == 0 {
+    if !exists(&bare, "the database", "system.databases WHERE name = {name:String}", database).await? {
         run(&bare, "the database", &format!("CREATE DATABASE IF NOT EXISTS `{database}`{on_cluster}"))
             .await?;
     }
-    let engine = match topology {
-        Topology::Single => "ReplacingMergeTree".to_owned(),
-        Topology::Cluster { .. } => {
-            "ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')".to_owned()
-        }
-    };
-    let table = format!(
-        "CREATE TABLE IF NOT EXISTS whence_migrations{on_cluster} \
-         (number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) \
-         ENGINE = {engine} ORDER BY number"
-    );
-    run(client, "the list of migrations", &table).await?;
+    let is_there = "system.tables WHERE database = currentDatabase() AND name = {name:String}";
+    if !exists(client, LIST, is_there, "whence_migrations").await? {
+        let engine = match topology {
+            Topology::Single => "ReplacingMergeTree".to_owned(),
+            Topology::Cluster { .. } => {
+                "ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')".to_owned()
+            }
+        };
+        let table = format!(
+            "CREATE TABLE IF NOT EXISTS whence_migrations{on_cluster} \
+             (number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) \
+             ENGINE = {engine} ORDER BY number"
+        );
+        run(client, LIST, &table).await?;
+    }
+    let writing = writing(client, topology).await?;
     let applied = applied(client).await?;
     let known = MIGRATIONS.last().map_or(0, |migration| migration.number);
     if let Some(newer) = applied.iter().map(|row| row.number).max().filter(|number| *number > known) {
@@ -88,16 +96,49 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
             None => {}
         }
         for statement in migration.statements(topology) {
-            run(client, &format!("migration {} ({})", migration.number, migration.name), &statement).await?;
+            let what = format!("migration {} ({})", migration.number, migration.name);
+            run(if statement.starts_with("INSERT ") { &writing } else { client }, &what, &statement).await?;
         }
         let done = format!(
             "INSERT INTO whence_migrations (number, name, checksum) VALUES ({}, '{}', '{checksum}')",
             migration.number, migration.name
         );
-        run(client, "the list of migrations", &done).await?;
+        run(&writing, LIST, &done).await?;
         ran.push(migration.number);
     }
     Ok(ran)
+}
+
+/// In errors.
+const LIST: &str = "the list of migrations";
+/// How long a replica may take to have what the others know.
+const CATCH_UP_MAX_S: &str = "60";
+
+fn on_cluster(topology: &Topology) -> String {
+    match topology {
+        Topology::Single => String::new(),
+        Topology::Cluster { name } => format!(" ON CLUSTER `{name}`"),
+    }
+}
+
+async fn exists(client: &Client, what: &str, condition: &str, name: &str) -> Result<bool, MigrateError> {
+    let found = client.query(&format!("SELECT count() FROM {condition}")).param("name", name);
+    let failed = |source| MigrateError::ClickHouse { what: what.to_owned(), source };
+    Ok(found.fetch_one::<u64>().await.map_err(failed)? > 0)
+}
+
+/// Waits until this replica has the list as it stands; returns a client that writes to a quorum of those there are.
+async fn writing(client: &Client, topology: &Topology) -> Result<Client, MigrateError> {
+    if *topology == Topology::Single {
+        return Ok(client.clone());
+    }
+    let patient = client.clone().with_setting("receive_timeout", CATCH_UP_MAX_S);
+    run(&patient, LIST, "SYSTEM SYNC REPLICA whence_migrations LIGHTWEIGHT").await?;
+    let sql = "SELECT toUInt64(max(total_replicas)) FROM system.replicas \
+               WHERE database = currentDatabase() AND table = 'whence_migrations'";
+    let failed = |source| MigrateError::ClickHouse { what: LIST.into(), source };
+    let registered = client.query(sql).fetch_one::<u64>().await.map_err(failed)?;
+    Ok(quorum(client.clone(), registered))
 }
 
 /// What an operator decides about the tables of facts and rollups. Settings of the tables, not of the insert.
@@ -109,6 +150,9 @@ pub struct TableSettings {
     /// Blocks of all partitions that a table knows by their tokens. A block that stays written in part while as
     /// many others are written would be stored twice.
     pub blocks_remembered: u64,
+    /// How long a cluster's table knows a token at most: for as long as the records of its block may come again. A
+    /// single server has no such bound.
+    pub remembered_for: Duration,
 }
 
 impl TableSettings {
@@ -116,59 +160,103 @@ impl TableSettings {
     pub const BLOCKS_REMEMBERED: u64 = 100_000;
     /// The same of a cluster, whose tokens are in Keeper.
     pub const BLOCKS_REMEMBERED_CLUSTER: u64 = 10_000;
-    /// Seconds after which a cluster forgets a token in any case: a week.
-    const CLUSTER_FORGETS_AFTER: u64 = 7 * 24 * 60 * 60;
+
+    /// The settings that tables are to have, and their values.
+    fn wanted(self, topology: &Topology) -> Vec<(&'static str, String)> {
+        let sync = u8::from(self.sync).to_string();
+        let blocks = self.blocks_remembered.to_string();
+        let mut wanted = vec![("fsync_after_insert", sync.clone()), ("fsync_part_directory", sync)];
+        match topology {
+            Topology::Single => wanted.push(("non_replicated_deduplication_window", blocks)),
+            Topology::Cluster { .. } => wanted.extend([
+                ("replicated_deduplication_window", blocks),
+                (WINDOW_SECONDS, self.remembered_for.as_secs().to_string()),
+            ]),
+        }
+        wanted
+    }
 }
 
-/// Makes the tables as they are to be.
+/// How long the tokens of a replicated table are remembered.
+const WINDOW_SECONDS: &str = "replicated_deduplication_window_seconds";
+
+/// Makes the tables as they are to be, of whatever replica is among these servers; says how many were not. Those that
+/// are get no statement.
 pub async fn set_tables(
-    client: &Client,
+    servers: &[Client],
     topology: &Topology,
     settings: TableSettings,
-) -> Result<(), MigrateError> {
-    const TABLES: [&str; 22] = [
-        "blocks",
-        "clicks",
-        "leads",
-        "qualifications",
-        "disqualifications",
-        "identifies",
-        "participants",
-        "shares",
-        "erasures",
-        "subject_keys",
-        "click_evidence",
-        "rejects",
-        "funnel_hourly",
-        "funnel_daily",
-        "reward_terms",
-        "rewards",
-        "reward_events",
-        "rewards_daily",
-        "rewards_due",
-        "outbound_messages",
-        "deliveries",
-        "delivery_checkpoints",
-    ];
-    let on_cluster = match topology {
-        Topology::Single => String::new(),
-        Topology::Cluster { name } => format!(" ON CLUSTER `{name}`"),
-    };
-    let (on, blocks) = (u8::from(settings.sync), settings.blocks_remembered);
-    let window = match topology {
-        Topology::Single => format!("non_replicated_deduplication_window = {blocks}"),
-        Topology::Cluster { .. } => format!(
-            "replicated_deduplication_window = {blocks}, replicated_deduplication_window_seconds = {}",
-            TableSettings::CLUSTER_FORGETS_AFTER
-        ),
-    };
-    for table in TABLES {
-        let sql = format!(
-            "ALTER TABLE {table}{on_cluster} MODIFY SETTING fsync_after_insert = {on}, fsync_part_directory = {on}, {window}"
-        );
-        run(client, "settings of the tables", &sql).await?;
+) -> Result<usize, MigrateError> {
+    let wanted = settings.wanted(topology);
+    let mut differ = BTreeSet::new();
+    let mut answered = None;
+    let mut last_error = None;
+    for server in servers {
+        match settings_of(server).await {
+            Ok(tables) => {
+                answered = answered.or(Some(server));
+                let is_other = |table: &&str| {
+                    let has = tables.get(*table);
+                    wanted.iter().any(|(name, value)| has.and_then(|has| has.get(*name)) != Some(value))
+                };
+                differ.extend(WRITTEN.into_iter().filter(is_other));
+            }
+            // One that is away is looked at another time.
+            Err(error) => last_error = Some(error),
+        }
     }
-    Ok(())
+    let failed = |source| MigrateError::ClickHouse { what: SETTINGS.into(), source };
+    let Some(server) = answered else {
+        return Err(failed(last_error.unwrap_or_else(|| Error::Custom("there is no server".into()))));
+    };
+    let all: Vec<_> = wanted.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+    let (on_cluster, all) = (on_cluster(topology), all.join(", "));
+    for table in &differ {
+        run(server, SETTINGS, &format!("ALTER TABLE {table}{on_cluster} MODIFY SETTING {all}")).await?;
+    }
+    Ok(differ.len())
+}
+
+/// In errors.
+const SETTINGS: &str = "settings of the tables";
+
+#[derive(Row, Deserialize)]
+struct TableRow {
+    name: String,
+    engine_full: String,
+}
+
+/// Each table's own settings, as it tells them.
+async fn settings_of(client: &Client) -> Result<BTreeMap<String, BTreeMap<String, String>>, Error> {
+    let sql = "SELECT name, engine_full FROM system.tables WHERE database = currentDatabase()";
+    let tables = client.query(sql).fetch_all::<TableRow>().await?;
+    Ok(tables.into_iter().map(|table| (table.name, settings_in(&table.engine_full))).collect())
+}
+
+/// `… SETTINGS a = 1, b = true` as pairs; switches are 1 and 0.
+fn settings_in(engine: &str) -> BTreeMap<String, String> {
+    let Some((_, settings)) = engine.rsplit_once(" SETTINGS ") else { return BTreeMap::new() };
+    let pairs = settings.split(", ").filter_map(|pair| pair.split_once(" = "));
+    let plain = |value: &str| match value {
+        "true" => "1".to_owned(),
+        "false" => "0".to_owned(),
+        other => other.to_owned(),
+    };
+    pairs.map(|(name, value)| (name.to_owned(), plain(value))).collect()
+}
+
+/// The replicated table that forgets tokens first, and after how long; `None` where none does by time.
+///
+/// # Errors
+/// The server's.
+pub async fn first_to_forget(client: &Client) -> Result<Option<(String, Duration)>, Error> {
+    let tables = settings_of(client).await?;
+    let windows = tables.into_iter().filter(|(table, _)| WRITTEN.contains(&table.as_str()));
+    let windows = windows.filter_map(|(table, settings)| {
+        let seconds = settings.get(WINDOW_SECONDS)?.parse().ok()?;
+        Some((table, Duration::from_secs(seconds)))
+    });
+    Ok(windows.min_by_key(|(_, window)| *window))
 }
 
 async fn applied(client: &Client) -> Result<Vec<Applied>, MigrateError> {
@@ -182,5 +270,21 @@ async fn run(client: &Client, what: &str, sql: &str) -> Result<(), MigrateError>
         Ok(()) => Ok(()),
         Err(Error::BadResponse(text)) if super::code(&text) == Some(TABLE_EXISTS) => Ok(()),
         Err(source) => Err(MigrateError::ClickHouse { what: what.to_owned(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_out_of_what_a_table_tells() {
+        let engine = "ReplicatedMergeTree('/t', '{replica}') ORDER BY a SETTINGS fsync_after_insert = true, \
+                      index_granularity = 1024, replicated_deduplication_window_seconds = 604800";
+        let settings = settings_in(engine);
+        assert_eq!(settings["fsync_after_insert"], "1");
+        assert_eq!(settings[WINDOW_SECONDS], "604800");
+        assert_eq!(settings.len(), 3);
+        assert!(settings_in("View").is_empty());
     }
 }

@@ -225,7 +225,7 @@ impl RewardStore for ClickHouseStore {
         leads: &[EventName],
         ids: &[(String, Uuid)],
     ) -> std::result::Result<Vec<RewardRow>, StoreError> {
-        self.in_time(rewards(&self.lookups, before, leads, ids)).await
+        self.look_up(|client| async move { rewards(&client, before, leads, ids).await }).await
     }
 
     async fn reward_usage(
@@ -233,7 +233,7 @@ impl RewardStore for ClickHouseStore {
         before: &Horizon,
         referrers: &[(String, String)],
     ) -> std::result::Result<Vec<RewardUsage>, StoreError> {
-        self.in_time(usage(&self.lookups, before, referrers)).await
+        self.look_up(|client| async move { usage(&client, before, referrers).await }).await
     }
 
     async fn reward_sums(
@@ -241,7 +241,7 @@ impl RewardStore for ClickHouseStore {
         before: &Horizon,
         programs: &[String],
     ) -> std::result::Result<Vec<RewardSum>, StoreError> {
-        self.in_time(sums(&self.lookups, before, programs)).await
+        self.look_up(|client| async move { sums(&client, before, programs).await }).await
     }
 
     async fn reward_terms(
@@ -249,7 +249,7 @@ impl RewardStore for ClickHouseStore {
         before: &Horizon,
         qualifications: &[EventName],
     ) -> std::result::Result<Vec<RewardTermsRow>, StoreError> {
-        self.in_time(terms(&self.lookups, before, qualifications)).await
+        self.look_up(|client| async move { terms(&client, before, qualifications).await }).await
     }
 
     async fn lead_times(
@@ -257,7 +257,7 @@ impl RewardStore for ClickHouseStore {
         before: &Horizon,
         leads: &[EventName],
     ) -> std::result::Result<Vec<LeadTimes>, StoreError> {
-        self.in_time(times(&self.lookups, before, leads)).await
+        self.look_up(|client| async move { times(&client, before, leads).await }).await
     }
 
     async fn rewards_due(
@@ -266,6 +266,6 @@ impl RewardStore for ClickHouseStore {
         at: UnixMs,
         max: usize,
     ) -> std::result::Result<Vec<DueReward>, StoreError> {
-        self.in_time(due(&self.lookups, partition, at, max)).await
+        self.look_up(|client| async move { due(&client, partition, at, max).await }).await
     }
 }

@@ -30,9 +30,13 @@ impl World {
             .with_database("whence");
         migrate(&client, "whence", &Topology::Single).await.unwrap();
         set_tables(
-            &client,
+            std::slice::from_ref(&client),
             &Topology::Single,
-            TableSettings { sync: true, blocks_remembered: TableSettings::BLOCKS_REMEMBERED },
+            TableSettings {
+                sync: true,
+                blocks_remembered: TableSettings::BLOCKS_REMEMBERED,
+                remembered_for: Duration::MAX,
+            },
         )
         .await
         .unwrap();

@@ -52,7 +52,7 @@ impl EvidenceStore for MemoryStore {
         leads: &[EventName],
     ) -> Result<Vec<ClickEvidenceRow>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
+        let tables = self.seen();
         let is_before = |row: &&ClickEvidenceRow| before.includes(row.incarnation, row.partition, row.offset);
         Ok(tables.click_evidence.iter().filter(is_before).filter(|row| is_of(row, leads)).cloned().collect())
     }
@@ -69,7 +69,8 @@ impl EvidenceStore for MemoryStore {
                 && row.partition == range.partition.number
                 && (range.first..range.end).contains(&row.offset)
         };
-        let rows = world.tables.click_evidence.iter().filter(is_within).filter(|row| is_of(row, leads));
+        let seen = self.seen();
+        let rows = seen.click_evidence.iter().filter(is_within).filter(|row| is_of(row, leads));
         let mut rows: Vec<_> = rows.cloned().collect();
         if world.sabotage == Sabotage::LooksNotReadBack {
             for row in &mut rows {
@@ -88,7 +89,7 @@ impl EvidenceStore for MemoryStore {
         max: usize,
     ) -> Result<Vec<PersonClick>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
+        let tables = self.seen();
         let is_before = |row: &&ClickEvidenceRow| before.includes(row.incarnation, row.partition, row.offset);
         let mut found = Vec::new();
         for from in places {
@@ -117,8 +118,8 @@ impl EvidenceStore for MemoryStore {
         asked: &[SeenReferrer],
     ) -> Result<HashSet<SeenReferrer>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
-        let seen = sightings(tables)
+        let tables = self.seen();
+        let seen = sightings(&tables)
             .filter(|(incarnation, partition, offset, _)| before.includes(*incarnation, *partition, *offset));
         Ok(seen.map(|(.., seen)| seen).filter(|seen| asked.contains(seen)).collect())
     }

@@ -269,7 +269,7 @@ impl Run {
 
     /// Sends timers for what is due; says how many.
     fn sweep(&mut self) -> usize {
-        let (store, outbox) = (MemoryStore(self.world.clone()), LogOutbox(self.world.clone()));
+        let (store, outbox) = (MemoryStore::new(self.world.clone()), LogOutbox(self.world.clone()));
         let partitions = rewards::partitions(&self.world.lock());
         let mut context = Context::from_waker(Waker::noop());
         let mut sent = 0;
@@ -325,7 +325,7 @@ impl Run {
         let (world, settings) = (self.world.clone(), self.settings);
         let (keys, replays) = (self.keys.clone(), self.replays.clone());
         let future = Box::pin(async move {
-            let store = MemoryStore(world.clone());
+            let store = MemoryStore::new(world.clone());
             let clock = StandingClock(world.clone());
             let source = LogSource { world, partition, generation, at: (0, 0) };
             let watch = move |progress| {

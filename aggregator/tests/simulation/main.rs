@@ -90,6 +90,11 @@ fn the_oracle_catches_evidence_that_is_not_read_back() {
 }
 
 #[test]
+fn the_oracle_catches_look_ups_in_a_replica_that_has_not_caught_up() {
+    assert!(caught(Sabotage::NoCatchUp) > 10);
+}
+
+#[test]
 fn a_seed_repeats_itself() {
     let [first, second] = [0, 1].map(|_| simulate(7, Sabotage::None).map(|outcome| format!("{outcome:?}")));
     assert_eq!(first, second);

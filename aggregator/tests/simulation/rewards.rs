@@ -88,7 +88,7 @@ fn day(at: UnixMs) -> i64 {
 impl MemoryStore {
     async fn lines(&self, before: &Horizon) -> Result<Vec<RewardRow>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
+        let tables = self.seen();
         let is_before = |row: &&RewardRow| before.includes(row.incarnation, row.partition, row.offset);
         Ok(tables.rewards.iter().filter(is_before).cloned().collect())
     }
@@ -146,7 +146,7 @@ impl RewardStore for MemoryStore {
         qualifications: &[EventName],
     ) -> Result<Vec<RewardTermsRow>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
+        let tables = self.seen();
         let rows = tables
             .reward_terms
             .iter()
@@ -157,7 +157,7 @@ impl RewardStore for MemoryStore {
 
     async fn lead_times(&self, before: &Horizon, leads: &[EventName]) -> Result<Vec<LeadTimes>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
+        let tables = self.seen();
         let rows = tables
             .leads
             .iter()
@@ -173,6 +173,7 @@ impl RewardStore for MemoryStore {
         max: usize,
     ) -> Result<Vec<DueReward>, StoreError> {
         self.before_reading().await?;
+        // Timers do no harm: where it is looked makes no difference.
         let tables = &self.0.lock().tables;
         let mut sums: BTreeMap<Uuid, (i64, DueReward)> = BTreeMap::new();
         for row in tables.rewards.iter().filter(|row| row.partition == partition && row.due_at <= at) {

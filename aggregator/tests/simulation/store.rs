@@ -6,7 +6,10 @@ use crate::{
     world::{MadeToFail, Sabotage, Shared},
 };
 use rand::RngExt;
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Mutex, MutexGuard},
+};
 use whence_aggregator::{
     position::{Horizon, InsertToken, Partition},
     store::{EventName, Rows, Store, StoreError},
@@ -41,10 +44,21 @@ mod tables;
 use tables::months;
 pub use tables::{MONTH_MS, Place, Tables};
 
-/// One process's connection to the tables.
-pub struct MemoryStore(pub Shared);
+/// One process's connection to a replica of the tables: it has what was stored by way of it, and what others stored
+/// before it caught up last. (Clicks are looked up where they are: when one is heard of makes no difference.)
+pub struct MemoryStore(pub Shared, Mutex<Tables>);
 
 impl MemoryStore {
+    /// Over a replica that has heard of nothing yet.
+    pub fn new(shared: Shared) -> MemoryStore {
+        MemoryStore(shared, Mutex::default())
+    }
+
+    /// What the replica has.
+    pub fn seen(&self) -> MutexGuard<'_, Tables> {
+        self.1.lock().expect("nothing panics while it holds the tables")
+    }
+
     fn fail(&self) -> Result<(), StoreError> {
         match self.0.strikes() {
             true => Err(StoreError::Retry(Box::new(MadeToFail))),
@@ -80,6 +94,15 @@ fn is_before(before: &Horizon, incarnation: Incarnation, partition: u32, offset:
 }
 
 impl Store for MemoryStore {
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        self.before_reading().await?;
+        let world = self.0.lock();
+        if world.sabotage != Sabotage::NoCatchUp {
+            *self.seen() = world.tables.clone();
+        }
+        Ok(())
+    }
+
     async fn insert(&self, token: &InsertToken, rows: &Rows) -> Result<(), StoreError> {
         self.0.pause().await;
         self.fail()?;
@@ -97,8 +120,10 @@ impl Store for MemoryStore {
         for month in months(rows) {
             {
                 let tables = &mut self.0.lock().tables;
+                // What came under this token by way of another replica is not here because of that.
                 if tables.is_new(rows.table(), month, &token) {
                     tables.append(rows, month);
+                    self.seen().append(rows, month);
                 }
             }
             if is_staged {
@@ -127,7 +152,7 @@ impl Store for MemoryStore {
 
     async fn stored_end(&self, incarnation: Incarnation, partition: Partition) -> Result<u64, StoreError> {
         self.before_reading().await?;
-        let world = self.0.lock();
+        let seen = self.seen();
         let mut end = 0;
         let mut is_at = |place: Place| {
             if (place.0, place.1) == (incarnation, partition.number) {
@@ -136,13 +161,13 @@ impl Store for MemoryStore {
         };
         match partition.stream {
             Stream::Clicks => {
-                world.tables.clicks.iter().for_each(|row| is_at((row.incarnation, row.partition, row.offset)))
+                seen.clicks.iter().for_each(|row| is_at((row.incarnation, row.partition, row.offset)))
             }
             Stream::Conversions => {
-                for_each_fact!(world.tables, |row| is_at((row.incarnation, row.partition, row.offset)))
+                for_each_fact!(seen, |row| is_at((row.incarnation, row.partition, row.offset)))
             }
         }
-        let rejects = world.tables.rejects.iter().filter(|row| row.stream.0 == partition.stream.word());
+        let rejects = seen.rejects.iter().filter(|row| row.stream.0 == partition.stream.word());
         rejects.for_each(|row| is_at((row.incarnation, row.partition, row.offset)));
         Ok(end)
     }
@@ -153,16 +178,13 @@ impl Store for MemoryStore {
         clicks: &[(String, ClickId)],
     ) -> Result<HashSet<ClickId>, StoreError> {
         self.before_reading().await?;
-        let world = self.0.lock();
         let asked: HashSet<_> = clicks.iter().map(|(_, id)| *id).collect();
-        if world.sabotage == Sabotage::MaybeIsDuplicate {
+        if self.0.lock().sabotage == Sabotage::MaybeIsDuplicate {
             return Ok(asked);
         }
-        let known = world
-            .tables
-            .clicks
-            .iter()
-            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        let seen = self.seen();
+        let known =
+            seen.clicks.iter().filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
         Ok(known.map(|row| row.id).filter(|id| asked.contains(id)).collect())
     }
 
@@ -173,12 +195,9 @@ impl Store for MemoryStore {
         to: UnixMs,
     ) -> Result<Vec<ClickId>, StoreError> {
         self.before_reading().await?;
-        let world = self.0.lock();
-        let rows = world
-            .tables
-            .clicks
-            .iter()
-            .filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
+        let seen = self.seen();
+        let rows =
+            seen.clicks.iter().filter(|row| is_before(before, row.incarnation, row.partition, row.offset));
         Ok(rows.filter(|row| (from..to).contains(&row.ts)).map(|row| row.id).collect())
     }
 
@@ -198,9 +217,7 @@ impl Store for MemoryStore {
     async fn event_ids(&self, before: &Horizon) -> Result<Vec<EventId>, StoreError> {
         self.before_reading().await?;
         Ok(self
-            .0
-            .lock()
-            .tables
+            .seen()
             .event_ids(|(incarnation, partition, offset)| before.includes(incarnation, partition, offset)))
     }
 
@@ -210,7 +227,7 @@ impl Store for MemoryStore {
         keys: &[(String, SubjectKey)],
     ) -> Result<Vec<SubjectKeyRow>, StoreError> {
         self.before_reading().await?;
-        let tables = &self.0.lock().tables;
+        let tables = self.seen();
         let rows = tables
             .subject_keys
             .iter()
@@ -220,7 +237,7 @@ impl Store for MemoryStore {
 
     async fn leads(&self, before: &Horizon, asked: &[EventName]) -> Result<Vec<LeadRow>, StoreError> {
         self.before_reading().await?;
-        Ok(newest!(before, self.0.lock().tables.leads, asked))
+        Ok(newest!(before, self.seen().leads, asked))
     }
 
     async fn qualifications(
@@ -229,7 +246,7 @@ impl Store for MemoryStore {
         asked: &[EventName],
     ) -> Result<Vec<QualificationRow>, StoreError> {
         self.before_reading().await?;
-        Ok(newest!(before, self.0.lock().tables.qualifications, asked))
+        Ok(newest!(before, self.seen().qualifications, asked))
     }
 
     async fn disqualifications(
@@ -238,13 +255,15 @@ impl Store for MemoryStore {
         asked: &[EventName],
     ) -> Result<Vec<DisqualificationRow>, StoreError> {
         self.before_reading().await?;
-        Ok(newest!(before, self.0.lock().tables.disqualifications, asked))
+        Ok(newest!(before, self.seen().disqualifications, asked))
     }
 
     async fn erase(&self, events: &[EventName]) -> Result<(), StoreError> {
         self.0.pause().await;
         self.fail()?;
-        self.0.lock().tables.erase(&events.iter().map(|(_, id)| *id).collect());
+        let ids = events.iter().map(|(_, id)| *id).collect();
+        self.0.lock().tables.erase(&ids);
+        self.seen().erase(&ids);
         self.0.pause().await;
         self.fail()
     }

@@ -28,6 +28,8 @@ pub enum Sabotage {
     MaybeIsDuplicate,
     /// What was found of clicks is what each try of a block finds.
     LooksNotReadBack,
+    /// A replica is asked before it has what others have stored.
+    NoCatchUp,
 }
 
 /// The records of one partition, by incarnation, and what its owner has committed.

@@ -142,6 +142,10 @@ pub fn script(databases: &Databases, cluster: Option<&str>, limits: &ReaderLimit
         }
         if identity == Identity::Owner && cluster.is_some() {
             say(&format!("GRANT{on} CLUSTER ON *.* TO {role};"));
+            // A replica is waited for until it has what the others have.
+            for database in &databases.owned {
+                say(&format!("GRANT{on} SYSTEM SYNC REPLICA ON {}.* TO {role};", quoted(database)));
+            }
         }
     }
     let ReaderLimits { memory_bytes_max: memory, seconds_max: seconds, queries_max: queries } = limits;

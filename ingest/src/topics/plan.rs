@@ -25,6 +25,13 @@ pub struct TopicPlan {
 /// removes whole segments, by the age of their last record.
 const SEGMENT_MAX: Duration = Duration::from_secs(86_400);
 
+/// The longest that a record stays where records are kept for `retention`, but for what its broker takes to notice: its
+/// segment has to be closed first.
+#[must_use]
+pub fn kept_at_most(retention: Duration) -> Duration {
+    retention.saturating_add(retention.min(SEGMENT_MAX))
+}
+
 /// One topic as it should be.
 pub(super) struct Wanted {
     pub(super) name: String,
@@ -43,7 +50,7 @@ impl TopicPlan {
     /// (`log.retention.check.interval.ms` and `file.delete.delay.ms`: six minutes by default).
     #[must_use]
     pub fn kept_at_most(&self) -> Duration {
-        self.retention.saturating_add(self.segment())
+        kept_at_most(self.retention)
     }
 
     pub(super) fn names(&self, cluster: &Cluster) -> Vec<String> {

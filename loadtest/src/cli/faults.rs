@@ -4,6 +4,7 @@ use super::Failed;
 use crate::faults::idle::{self, Flood};
 use crate::faults::{
     Absence, Brokers, FaultError, Ground, Outcome, aggregator, brokers, edge, find_whence, kafka,
+    replicas::{self, Times},
 };
 use clap::{Args, Subcommand};
 use std::{
@@ -75,6 +76,24 @@ enum Scenario {
         #[command(flatten)]
         script: ScriptArg,
     },
+    /// The roles over Kafka and three ClickHouse replicas, which are killed and frozen, and their Keeper and an
+    /// aggregator too.
+    Replicas {
+        /// Seconds before anything goes wrong.
+        #[arg(long, env = "WHENCE_LOADTEST_HEALTHY_S", default_value_t = 40)]
+        healthy_s: u64,
+        /// Seconds that each thing is wrong.
+        #[arg(long, env = "WHENCE_LOADTEST_AWAY_S", default_value_t = 20)]
+        away_s: u64,
+        /// Seconds between one and the next.
+        #[arg(long, env = "WHENCE_LOADTEST_BETWEEN_S", default_value_t = 20)]
+        between_s: u64,
+        /// Brokers that run already, instead of one of its own.
+        #[arg(long, env = "WHENCE_LOADTEST_BROKERS")]
+        brokers: Option<String>,
+        #[command(flatten)]
+        script: ScriptArg,
+    },
     /// The roles over Kafka: the broker goes away and comes back.
     Kafka {
         /// Seconds without a broker.
@@ -127,6 +146,22 @@ pub(super) async fn run(args: FaultsArgs) -> Result<ExitCode, Failed> {
             () = interrupted() => Err("interrupted".into()),
         };
     }
+    if let Scenario::Replicas { healthy_s, away_s, between_s, brokers, script } = args.scenario {
+        let brokers = brokers.map_or(Brokers::Script(script.kafka_script), Brokers::Running);
+        let [healthy, away, between] = [healthy_s, away_s, between_s].map(Duration::from_secs);
+        let times = Times { healthy, away, between };
+        let played = tokio::select! {
+            played = Box::pin(replicas::run(&ground, &brokers, times)) => played.map_err(Failed::from),
+            () = interrupted() => Err("interrupted".into()),
+        };
+        let is_right = played.as_ref().is_ok_and(replicas::Came::is_right);
+        if args.keep || !is_right {
+            let kept = dir.keep();
+            eprintln!("data and logs stay in {}", kept.display());
+        }
+        print!("{}", played?);
+        return Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     let played = tokio::select! {
         played = Box::pin(play(args.scenario, &ground)) => played.map_err(Failed::from),
         () = interrupted() => Err("interrupted".into()),
@@ -158,7 +193,9 @@ async fn flood(ground: &Ground, floods: Vec<Flood>, segment: &str) -> Result<Exi
 
 async fn play(scenario: Scenario, ground: &Ground) -> Result<Outcome, FaultError> {
     match scenario {
-        Scenario::Idle { .. } => unreachable!("it has no outcome of that kind"),
+        Scenario::Idle { .. } | Scenario::Replicas { .. } => {
+            unreachable!("they have no outcome of that kind")
+        }
         Scenario::Edge { kills } => edge::run(ground, kills).await,
         Scenario::Aggregator { kills, brokers, script } => {
             let brokers = brokers.map_or(Brokers::Script(script.kafka_script), Brokers::Running);

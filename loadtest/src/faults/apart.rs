@@ -1,10 +1,11 @@
-//! The roles over Kafka, each in its own process: ClickHouse, two of ingest with sockets at one edge address, two of
-//! aggregate with names that they keep over restarts.
+//! The roles over Kafka, each in its own process: ClickHouse (the embedded one, or replicas), two of ingest with sockets at
+//! one edge address, two of aggregate with names that they keep over restarts.
 
 use super::{
     FaultError, Ground,
     blocks::BlockLog,
     broker::{Broker, Brokers},
+    cluster::Cluster,
     load::{Load, store},
     roles::{Roles, Until, free_address},
 };
@@ -37,7 +38,19 @@ pub(super) struct Apart {
 }
 
 impl Apart {
+    /// With small blocks and a short linger: some block is open at almost any time.
     pub async fn start(ground: &Ground, brokers: &Brokers) -> Result<Apart, FaultError> {
+        let linger = ["--linger", "100ms", "--block-records-max", "500"];
+        Apart::start_over(ground, brokers, Tables::Embedded, &linger).await
+    }
+
+    /// Over this ClickHouse, with further arguments for the aggregators.
+    pub async fn start_over(
+        ground: &Ground,
+        brokers: &Brokers,
+        tables: Tables<'_>,
+        aggregators: &[&str],
+    ) -> Result<Apart, FaultError> {
         let data = ground.dir.join("kafka");
         let broker = match brokers {
             Brokers::Running(_) => None,
@@ -62,12 +75,11 @@ impl Apart {
         let partitions = ["--clicks-partitions", "4", "--conversions-partitions", "2"];
         roles.tool(&[&["topics"], &bus[..], &partitions].concat()).await?;
 
-        let clickhouse = free_address();
-        roles.add("clickhouse", "clickhouse", &["--clickhouse-listen", &clickhouse])?;
-        let clickhouse = roles.wait("clickhouse", Until::Ready).await?.clickhouse.unwrap_or_default();
-        let address = store(&clickhouse, &roles.data("clickhouse"))?;
-        let password = roles.data("clickhouse").join("clickhouse-password").to_string_lossy().into_owned();
-        let store = ["--clickhouse-url", &clickhouse, "--clickhouse-password-file", &password];
+        let (store, address) = match tables {
+            Tables::Embedded => embedded(&mut roles).await?,
+            Tables::Replicas(cluster) => (cluster.flags(), cluster.address(0)),
+        };
+        let store: Vec<&str> = store.iter().map(String::as_str).collect();
         roles.tool(&[&["migrate"], &store[..]].concat()).await?;
 
         let (secrets, key) = (ground.dir.join("secrets.toml"), ground.dir.join("admin-key"));
@@ -77,11 +89,9 @@ impl Apart {
         write_private(&key, &text).map_err(|source| FaultError::File { path: key.clone(), source })?;
 
         let shared = ["--secrets-file", &secrets];
-        // Small blocks and a short linger: some block is open at almost any time.
-        let group = ["--linger", "100ms", "--block-records-max", "500"];
         for name in AGGREGATORS {
             let own = ["--kafka-member", name];
-            roles.add(name, "aggregate", &[&bus[..], &shared, &store, &group, &own].concat())?;
+            roles.add(name, "aggregate", &[&bus[..], &shared, &store, aggregators, &own].concat())?;
         }
         let edge = free_address();
         let key_text = key.to_string_lossy().into_owned();
@@ -130,6 +140,26 @@ impl Apart {
         replays.by_metric = self.replayed_by_metric;
         Ok(replays)
     }
+}
+
+/// Where the tables are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Tables<'a> {
+    /// In an engine of its own.
+    Embedded,
+    /// On replicas that run already.
+    Replicas(&'a Cluster),
+}
+
+/// Settings by which others find it, and where it is.
+async fn embedded(roles: &mut Roles) -> Result<(Vec<String>, StoreAddress), FaultError> {
+    let clickhouse = free_address();
+    roles.add("clickhouse", "clickhouse", &["--clickhouse-listen", &clickhouse])?;
+    let clickhouse = roles.wait("clickhouse", Until::Ready).await?.clickhouse.unwrap_or_default();
+    let address = store(&clickhouse, &roles.data("clickhouse"))?;
+    let password = roles.data("clickhouse").join("clickhouse-password").to_string_lossy().into_owned();
+    let flags = ["--clickhouse-url", &clickhouse, "--clickhouse-password-file", &password];
+    Ok((flags.map(str::to_owned).into(), address))
 }
 
 /// What was replayed.

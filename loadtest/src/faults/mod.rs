@@ -6,6 +6,9 @@
 //! | [`aggregator`] | scenario: aggregators are killed in the middle of blocks |
 //! | [`kafka`] | scenario: the broker is away for a while |
 //! | [`brokers`] | scenario: of three secured brokers one is killed, then two, then each is restarted |
+//! | [`replicas`] | scenario: ClickHouse is three replicas, which are killed, and their Keeper |
+//! | `cluster` | those replicas, as processes |
+//! | `standstill` | how long a partition stood still, from its log |
 //! | [`idle`], [`hold`] | scenario: strangers connect and say nothing |
 //! | `load` | sends the load while a scenario acts, and judges what is stored |
 //! | [`blocks`] | where in a block a process stands, from its log |
@@ -22,6 +25,7 @@ mod apart;
 pub mod blocks;
 mod broker;
 pub mod brokers;
+mod cluster;
 pub mod edge;
 mod fleet;
 pub mod hold;
@@ -29,7 +33,9 @@ pub mod idle;
 pub mod kafka;
 mod load;
 pub mod outcome;
+pub mod replicas;
 mod roles;
+mod standstill;
 
 pub use broker::{Absence, Brokers};
 pub use fleet::{Fleet, FleetError, Member};

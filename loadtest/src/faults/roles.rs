@@ -132,6 +132,35 @@ impl Roles {
         Ok(self.fleet.add(member)?)
     }
 
+    /// Starts another program, with its data in a folder of its name; it is ready when this `http://host:port` answers
+    /// `/ping`.
+    pub fn add_program(
+        &mut self,
+        name: &str,
+        program: &Path,
+        arguments: &[&str],
+        answers: Option<&str>,
+    ) -> Result<(), FaultError> {
+        let member = Member {
+            name: name.to_owned(),
+            program: program.to_owned(),
+            arguments: arguments.iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            ready: answers.map(|url| (url.to_owned(), "/ping".to_owned())),
+        };
+        Ok(self.fleet.add(member)?)
+    }
+
+    /// Waits until such a program answers.
+    pub async fn answers(&mut self, name: &str) -> Result<(), FaultError> {
+        Ok(self.fleet.wait_ready(name, PATIENCE).await?)
+    }
+
+    /// The process id of a member that runs.
+    pub fn id(&self, name: &str) -> Option<libc::pid_t> {
+        libc::pid_t::try_from(self.fleet.id(name)?).ok()
+    }
+
     /// The same, with so many file descriptors (soft and hard).
     pub fn add_limited(
         &mut self,
@@ -209,10 +238,15 @@ impl Roles {
 
     /// The sum of a counter over all its labels; 0 where the process does not answer yet.
     pub async fn counter(&self, name: &str, counter: &str) -> Result<u64, FaultError> {
-        let Some(admin) = self.noted(name).and_then(|noted| noted.admin) else { return Ok(0) };
+        Ok(sum_of(counter, &self.metrics(name).await?))
+    }
+
+    /// What the process tells of its metrics; nothing where it does not answer yet.
+    pub async fn metrics(&self, name: &str) -> Result<String, FaultError> {
+        let Some(admin) = self.noted(name).and_then(|noted| noted.admin) else { return Ok(String::new()) };
         let target = Target::resolve(&admin).await?;
         let failed = |source| FaultError::Metrics { name: name.to_owned(), source };
-        Ok(sum_of(counter, &metrics(&target).await.map_err(failed)?))
+        metrics(&target).await.map_err(failed)
     }
 }
 
@@ -228,7 +262,7 @@ async fn metrics(target: &Target) -> Result<String, Failure> {
 }
 
 /// Prometheus' text format: `name{labels} value`.
-fn sum_of(counter: &str, text: &str) -> u64 {
+pub(super) fn sum_of(counter: &str, text: &str) -> u64 {
     let value = |line: &str| {
         let rest = line.strip_prefix(counter)?;
         rest.starts_with(['{', ' ']).then(|| rest.rsplit(' ').next()?.parse::<u64>().ok())?

@@ -62,9 +62,7 @@ impl Store {
             .with_url(&address.url)
             .with_database(&address.database)
             .with_user(&address.user)
-            .with_password(&address.password)
-            // On a cluster: what a quorum has taken, and nothing less.
-            .with_setting("select_sequential_consistency", "1");
+            .with_password(&address.password);
         Store { client, programs }
     }
 

@@ -135,7 +135,7 @@ impl World {
         incarnation: u128,
         next: u64,
     ) -> Work {
-        let tables = Tables::new(self.client.clone(), false, Duration::from_secs(20));
+        let tables = Tables::new(self.client.clone(), Duration::from_secs(20));
         let ahead_ms = Arc::clone(&self.ahead_ms);
         let now: Now = Arc::new(move || machine_time().plus_ms(ahead_ms.load(Ordering::SeqCst)));
         let outbound = Outbound { settings, reach, tables, directory: self.known.clone(), topic: None, now };

@@ -25,7 +25,7 @@ pub const MONTH_MS: i64 = 40 * HOUR_MS;
 /// Incarnation, partition, offset.
 pub type Place = (Incarnation, u32, u64);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Tables {
     pub clicks: Vec<ClickRow>,
     pub leads: Vec<LeadRow>,

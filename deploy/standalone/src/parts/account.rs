@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clickhouse::Client;
 use metrics::{Unit, describe_gauge, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::account::{Committed, quick};
+use whence_aggregator::clickhouse::replicas::Replicas;
 use whence_journal::{Checkpoint, Stored};
 use whence_runtime::health::Component;
 
@@ -21,7 +21,7 @@ const SHOWN_MAX: usize = 3;
 
 /// Looks every so often, until `stop`. `journals`: the folder of this machine's, whose places are compared, too.
 pub async fn watch(
-    client: Client,
+    replicas: Replicas,
     journals: Option<PathBuf>,
     every: Duration,
     component: Component,
@@ -41,7 +41,12 @@ pub async fn watch(
                 None => Vec::new(),
                 Some(folder) => committed(folder)?,
             };
-            Ok::<_, Failure>(quick(&client, &committed).await?)
+            replicas.catch_up().await?;
+            let look = |client| {
+                let committed = &committed;
+                async move { quick(&client, committed).await }
+            };
+            Ok::<_, Failure>(replicas.call(look).await?)
         };
         match stop.run_until_cancelled(looked).await {
             None => return,

@@ -9,6 +9,7 @@ use clickhouse::error::Error;
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 use tokio::time::timeout;
+use whence_aggregator::clickhouse::replicas::warning;
 use whence_aggregator::servers::{ServerUrl, Servers, Trouble, trouble};
 use whence_clickhouse_embedded::rights::quoted;
 use whence_schemas::sql::{MIGRATIONS, Topology};
@@ -106,7 +107,12 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
     }
     let Some((_, client)) = reached.first() else { return findings };
     match topology {
-        Topology::Cluster { name } => findings.add(format!("cluster {name}"), cluster(client, name).await),
+        Topology::Cluster { name } => {
+            findings.add(format!("cluster {name}"), cluster(client, name).await);
+            if reached.len() > 1 {
+                findings.add("replicas", same_tables(&reached, &servers.login().database).await);
+            }
+        }
         Topology::Single if reached.len() > 1 => {
             findings.add("addresses", same_server(&reached, &servers.login().database).await)
         }
@@ -176,7 +182,10 @@ async fn cluster(client: &Client, name: &str) -> Result<String, Trouble> {
     let query = client.query(sql).param("name", name);
     let Size { shards, replicas } = said(timeout(ANSWER_MAX, query.fetch_one::<Size>()).await)?;
     let text = match shards {
-        1 => return Ok(format!("1 shard, {replicas} replicas")),
+        1 => {
+            let promised = warning(replicas).map_or(String::new(), |warning| format!(": {warning}"));
+            return Ok(format!("1 shard, {replicas} replicas{promised}"));
+        }
         0 => {
             let known =
                 client.query("SELECT DISTINCT cluster FROM system.clusters ORDER BY cluster LIMIT 20");
@@ -190,6 +199,34 @@ async fn cluster(client: &Client, name: &str) -> Result<String, Trouble> {
         ),
     };
     Err(Trouble { text, is_final: true })
+}
+
+/// A table or view is the same on every replica: what is inserted through a view is known by the view's identity, and one
+/// that was made apart would take a block for a new one that another replica has.
+async fn same_tables(reached: &[(&ServerUrl, Client)], database: &str) -> Result<String, Trouble> {
+    let sql = format!(
+        "SELECT concat(name, ' ', toString(uuid)) FROM system.tables WHERE database = '{database}' \
+         AND (engine = 'MaterializedView' OR startsWith(engine, 'Replicated')) ORDER BY name"
+    );
+    let mut first = None;
+    for (url, client) in reached {
+        let tables = said(timeout(ANSWER_MAX, client.query(&sql).fetch_all::<String>()).await)?;
+        let Some((other, known)) = &first else {
+            first = Some((url, tables));
+            continue;
+        };
+        // One that has fewer is still being made.
+        if let Some(table) = tables.iter().find(|table| tables.len() == known.len() && !known.contains(table))
+        {
+            let name = table.split(' ').next().unwrap_or_default();
+            let text = format!(
+                "clickhouse-url: {name} has another UUID on {url} than on {other}, so that blocks would be counted \
+                 twice: make a replica's tables and views with the UUIDs that the others have, as ON CLUSTER does"
+            );
+            return Err(Trouble { text, is_final: true });
+        }
+    }
+    Ok("the same tables".to_owned())
 }
 
 /// Several addresses without a cluster lead to one server: nothing copies between two, whose tables have identities of

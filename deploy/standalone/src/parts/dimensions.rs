@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::error::Error;
-use clickhouse::{Client, Row, RowOwned, RowWrite};
+use clickhouse::{Row, RowOwned, RowWrite};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use whence_aggregator::clickhouse::replicas::Replicas;
 use whence_ingest::registry::{Registry, Shared};
 use whence_runtime::health::{Component, Health};
 use whence_schemas::event::{RegistryEntry, registry_entry::Entry};
@@ -118,22 +119,22 @@ impl Page {
 }
 
 /// Keeps the dimension tables up to the registry until `stop`.
-pub fn start(client: &Client, registry: &Arc<dyn Registry>, health: &Health, stop: &CancellationToken) {
+pub fn start(replicas: &Replicas, registry: &Arc<dyn Registry>, health: &Health, stop: &CancellationToken) {
     metrics::describe_counter!("whence_dimension_rows_total", "Rows put into the dimension tables, by table");
-    let (client, registry, stop) = (client.clone(), Arc::clone(registry.shared()), stop.clone());
+    let (replicas, registry, stop) = (replicas.clone(), Arc::clone(registry.shared()), stop.clone());
     let component = health.component(COMPONENT);
     tokio::spawn(async move {
-        stop.run_until_cancelled(follow_registry(&client, &registry, &component)).await;
+        stop.run_until_cancelled(follow_registry(&replicas, &registry, &component)).await;
     });
 }
 
-async fn follow_registry(client: &Client, registry: &Shared, component: &Component) {
+async fn follow_registry(replicas: &Replicas, registry: &Shared, component: &Component) {
     let mut versions = registry.versions();
     let mut backoff = BACKOFF_MIN;
     let mut place = None;
     loop {
         versions.mark_unchanged();
-        match catch_up(client, registry, &mut place).await {
+        match catch_up(replicas, registry, &mut place).await {
             Ok(()) => {
                 component.ready();
                 backoff = BACKOFF_MIN;
@@ -156,19 +157,19 @@ async fn follow_registry(client: &Client, registry: &Shared, component: &Compone
 }
 
 /// Stores every entry after `place`, page by page; without a place, after what the tables have.
-async fn catch_up(client: &Client, registry: &Shared, place: &mut Option<u64>) -> Result<(), Error> {
+async fn catch_up(replicas: &Replicas, registry: &Shared, place: &mut Option<u64>) -> Result<(), Error> {
     let stored = match place {
         Some(_) => Watermarks::default(),
-        None => watermarks(client).await?,
+        None => watermarks(replicas).await?,
     };
     let mut version = place.unwrap_or(0);
     loop {
         let entries = follow::page(registry, version);
         let Some(newest) = entries.last() else { break };
         let page = Page::of(&entries, stored);
-        insert(client, "programs", &page.programs).await?;
-        insert(client, "referrers", &page.referrers).await?;
-        insert(client, "links", &page.links).await?;
+        insert(replicas, "programs", &page.programs).await?;
+        insert(replicas, "referrers", &page.referrers).await?;
+        insert(replicas, "links", &page.links).await?;
         version = newest.version;
         *place = Some(version);
     }
@@ -176,9 +177,11 @@ async fn catch_up(client: &Client, registry: &Shared, place: &mut Option<u64>) -
     Ok(())
 }
 
-async fn watermarks(client: &Client) -> Result<Watermarks, Error> {
+/// Of the replica that is asked: where it lags, rows are stored once more, and the newest of a name counts.
+async fn watermarks(replicas: &Replicas) -> Result<Watermarks, Error> {
     let newest = async |table: &str| {
-        client.query(&format!("SELECT max(version) FROM {table}")).fetch_one::<u64>().await
+        let sql = &format!("SELECT max(version) FROM {table}");
+        replicas.call(|client| async move { client.query(sql).fetch_one::<u64>().await }).await
     };
     Ok(Watermarks {
         programs: newest("programs").await?,
@@ -187,20 +190,26 @@ async fn watermarks(client: &Client) -> Result<Watermarks, Error> {
     })
 }
 
-async fn insert<R>(client: &Client, table: &'static str, rows: &[R]) -> Result<(), Error>
+async fn insert<R>(replicas: &Replicas, table: &'static str, rows: &[R]) -> Result<(), Error>
 where
     R: RowOwned + RowWrite,
 {
     if rows.is_empty() {
         return Ok(());
     }
-    // The rows' types are the tables' by the tests; to ask each time would be one more question.
-    let client = client.clone().with_validation(false).with_setting("async_insert", "0");
-    let mut insert = client.insert::<R>(table).await?.with_timeouts(Some(INSERT_MAX), Some(INSERT_MAX));
-    for row in rows {
-        insert.write(row).await?;
-    }
-    insert.end().await?;
+    let stored = replicas.call(|client| {
+        // The rows' types are the tables' by the tests; to ask each time would be one more question.
+        let client = replicas.for_inserts(client).with_validation(false).with_setting("async_insert", "0");
+        async move {
+            let mut insert =
+                client.insert::<R>(table).await?.with_timeouts(Some(INSERT_MAX), Some(INSERT_MAX));
+            for row in rows {
+                insert.write(row).await?;
+            }
+            insert.end().await
+        }
+    });
+    stored.await?;
     metrics::counter!("whence_dimension_rows_total", "table" => table).increment(rows.len() as u64);
     Ok(())
 }

@@ -14,6 +14,8 @@ pub mod journals;
 pub mod kafka;
 pub mod outbound;
 pub mod registry;
+pub mod replicas;
 pub mod shipper;
 pub mod standing;
 pub mod store;
+pub mod tokens;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use clickhouse::Client;
 use tokio::sync::watch;
+use whence_aggregator::clickhouse::replicas::Replicas;
 use whence_aggregator::work::Companion;
 use whence_ingest::registry::Registry;
 use whence_ingest::webhooks::NamedSecrets;
@@ -16,7 +16,7 @@ use whence_schemas::outgoing::Reach;
 use whence_schemas::topics::FACTS;
 
 use crate::failure::Failure;
-use crate::settings::{AggregatorSettings, ClickHouseSettings};
+use crate::settings::AggregatorSettings;
 
 /// Endpoints of the registry, and the secrets that this process was given.
 struct Known {
@@ -46,10 +46,8 @@ pub struct Parts<'a> {
     pub reach: Reach,
     /// How long ClickHouse may take.
     pub aggregator: &'a AggregatorSettings,
-    /// Which ClickHouse it is.
-    pub clickhouse: &'a ClickHouseSettings,
-    /// Where messages and the log are.
-    pub client: Client,
+    /// Where messages and the log are: the servers that blocks are stored by way of.
+    pub replicas: Replicas,
     /// Where endpoints are.
     pub registry: &'a Arc<dyn Registry>,
     /// The secrets that endpoints name.
@@ -65,11 +63,10 @@ pub struct Parts<'a> {
 pub fn companion(parts: Parts<'_>) -> Result<Companion, Failure> {
     whence_outbound::metrics::describe();
     let topic = parts.cluster.map(|cluster| FactsTopic::new(cluster, cluster.topic(FACTS)));
-    let is_cluster = parts.clickhouse.clickhouse_cluster.is_some();
     let outbound = Outbound {
         settings: parts.settings.clone(),
         reach: parts.reach,
-        tables: Tables::new(parts.client, is_cluster, parts.aggregator.lookup_timeout),
+        tables: Tables::new(parts.replicas, parts.aggregator.lookup_timeout),
         directory: Arc::new(Known { registry: Arc::clone(parts.registry), secrets: parts.secrets }),
         topic: topic.transpose()?,
         now: Arc::new(machine_time),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clickhouse::Client;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, set_tables};
 use whence_aggregator::servers::{Login, ServerUrl, Servers, describe_metrics};
@@ -13,9 +13,10 @@ use whence_schemas::sql::Topology;
 
 use super::contact::{Need, contact, tables};
 use crate::failure::{Failure, chain};
-use crate::settings::ClickHouseSettings;
+use crate::settings::{ClickHouseSettings, RetentionSettings};
 
 const ASK_EVERY: Duration = Duration::from_secs(2);
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
@@ -48,25 +49,35 @@ pub fn shown(servers: &Servers) -> String {
 /// # Errors
 /// See [`MigrateError`].
 pub async fn prepare(
-    client: &Client,
+    servers: &Servers,
     clickhouse: &ClickHouseSettings,
-    database: &str,
+    retention: &RetentionSettings,
 ) -> Result<Vec<u32>, MigrateError> {
     let topology = clickhouse.topology();
-    let ran = migrate(client, database, &topology).await?;
-    set_tables(client, &topology, clickhouse.table_settings()).await?;
+    let each: Vec<Client> = (0..servers.urls().len()).map(|index| servers.one(index)).collect();
+    // One and the same from beginning to end: another replica may not know yet what this one has heard.
+    let client = first_to_answer(&each).await;
+    let ran = migrate(client, &servers.login().database, &topology).await?;
+    let set = set_tables(&each, &topology, clickhouse.table_settings(retention)).await?;
+    if set > 0 {
+        tracing::debug!(tables = set, "settings of tables changed");
+    }
     Ok(ran)
 }
 
 /// The same until it has succeeded. Meanwhile `component` says what is in the way.
-pub async fn prepare_until_done(servers: &Servers, clickhouse: &ClickHouseSettings, component: &Component) {
-    let (client, database) = (servers.any(), &servers.login().database);
+pub async fn prepare_until_done(
+    servers: &Servers,
+    clickhouse: &ClickHouseSettings,
+    retention: &RetentionSettings,
+    component: &Component,
+) {
     let mut backoff = BACKOFF_MIN;
     loop {
         let obstacle = contact(servers, &clickhouse.topology(), Need::Migrate).await.obstacle(servers);
         let why = match obstacle {
             Some(obstacle) => obstacle.text,
-            None => match prepare(&client, clickhouse, database).await {
+            None => match prepare(servers, clickhouse, retention).await {
                 Ok(ran) if ran.is_empty() => return,
                 Ok(ran) => return tracing::info!(?ran, "migrations ran"),
                 Err(error) => chain(&error),
@@ -77,6 +88,18 @@ pub async fn prepare_until_done(servers: &Servers, clickhouse: &ClickHouseSettin
         tokio::time::sleep(backoff).await;
         backoff = (backoff * 2).min(BACKOFF_MAX);
     }
+}
+
+/// The first one that says anything; where none does, the first one, which then says why.
+async fn first_to_answer(servers: &[Client]) -> &Client {
+    for server in servers {
+        let bare = server.clone().with_database("default");
+        let asked = bare.query("SELECT 1").fetch_one::<u8>();
+        if matches!(timeout(ANSWER_MAX, asked).await, Ok(Ok(_))) {
+            return server;
+        }
+    }
+    &servers[0]
 }
 
 /// Waits until ClickHouse can be used as `need` wants. Meanwhile `component` says what is in the way.

@@ -17,7 +17,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::contact::Need;
 use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
-use crate::parts::{account, dimensions, kafka, outbound, standing, store};
+use crate::parts::{account, dimensions, kafka, outbound, replicas, standing, store, tokens};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -67,27 +67,29 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     let usable = store::await_use(&servers, &topology, Need::Write, &component);
     if let Some(usable) = stop.run_until_cancelled(usable).await {
         usable?;
-        let client = servers.any();
-        tokio::spawn(store::watch(servers, component, followers.clone()));
-        dimensions::start(&client, &registry.registry, &health, &followers);
+        tokens::refuse_forgetful(&servers, &topology, &cluster).await?;
         whence_aggregator::metrics::describe();
+        let member = settings.kafka.kafka_member.as_deref();
+        let replicas = replicas::of_aggregator(&servers, &settings.clickhouse, &settings.aggregator, member);
+        replicas::look_after(&replicas, &health, &followers);
+        tokio::spawn(store::watch(servers, component, followers.clone()));
+        dimensions::start(&replicas, &registry.registry, &health, &followers);
         tokio::spawn(standing::watch(health.clone(), followers.clone()));
-        let component = health.component(account::COMPONENT);
+        let component_of_account = health.component(account::COMPONENT);
         let every = settings.aggregator.verify_every;
-        tokio::spawn(account::watch(client.clone(), None, every, component, followers.clone()));
+        tokio::spawn(account::watch(replicas.clone(), None, every, component_of_account, followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),
             aggregator: &settings.aggregator,
-            clickhouse: &settings.clickhouse,
-            client: client.clone(),
+            replicas: replicas.clone(),
             registry: &registry.registry,
             secrets: Arc::clone(&webhook_secrets),
             cluster: Some(&cluster),
         })?;
         let tools = Tools {
             companion: Some(companion),
-            store: ClickHouseStore::new(client, settings.aggregator.store_settings(&settings.clickhouse)),
+            store: ClickHouseStore::new(replicas, settings.aggregator.store_settings()),
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(secrets.keys),
         };

@@ -27,7 +27,7 @@ use crate::parts::contact::Need;
 use crate::parts::journals::{self, Journal};
 use crate::parts::kafka::Shown;
 use crate::parts::shipper::{self, Shipper};
-use crate::parts::{account, dimensions, engine, kafka, outbound, standing, store};
+use crate::parts::{account, dimensions, engine, kafka, outbound, replicas, standing, store, tokens};
 use crate::process::Process;
 use crate::secrets::Secrets;
 use crate::settings::UpSettings;
@@ -99,10 +99,15 @@ impl Facts {
             clickhouse(&mut self.engine, around, process),
         )?;
         process.book.note(|addresses| addresses.clickhouse = Some(store::shown(&servers)))?;
-        let client = servers.any();
+        if let Some(cluster) = &cluster {
+            tokens::refuse_forgetful(&servers, &settings.clickhouse.topology(), cluster).await?;
+        }
+        let member = settings.kafka.kafka_member.as_deref();
+        let replicas = replicas::of_aggregator(&servers, &settings.clickhouse, &settings.aggregator, member);
+        replicas::look_after(&replicas, &process.health, &self.followers);
         let component = process.health.component(store::COMPONENT);
         tokio::spawn(store::watch(servers, component, self.followers.clone()));
-        dimensions::start(&client, around.registry, &process.health, &self.followers);
+        dimensions::start(&replicas, around.registry, &process.health, &self.followers);
 
         let keys = Keys {
             registry: Arc::clone(around.registry),
@@ -120,20 +125,19 @@ impl Facts {
         let journals_read = cluster.is_none().then(|| process.data.journals());
         let component = process.health.component(account::COMPONENT);
         let every = settings.aggregator.verify_every;
-        tokio::spawn(account::watch(client.clone(), journals_read, every, component, self.followers.clone()));
+        tokio::spawn(account::watch(replicas.clone(), journals_read, every, component, self.followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),
             aggregator: &settings.aggregator,
-            clickhouse: &settings.clickhouse,
-            client: client.clone(),
+            replicas: replicas.clone(),
             registry: around.registry,
             secrets: Arc::clone(around.webhook_secrets),
             cluster: cluster.as_ref(),
         })?;
         let tools = Tools {
             companion: Some(companion),
-            store: ClickHouseStore::new(client, settings.aggregator.store_settings(&settings.clickhouse)),
+            store: ClickHouseStore::new(replicas, settings.aggregator.store_settings()),
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(around.secrets.keys.clone()),
         };
@@ -189,7 +193,7 @@ async fn ship(
 ) -> Result<(), Failure> {
     let Some(cluster) = cluster else { return Ok(()) };
     let component = process.health.component(shipper::COMPONENT);
-    kafka::ensure_until_done(cluster, &settings.topics.plan(), &component).await?;
+    kafka::ensure_until_done(cluster, &settings.topics.plan(&settings.retention), &component).await?;
     let config = settings.ship.config(cluster.clone(), &settings.journals);
     *slot = Some(Shipper::start(config, journals.to_vec(), process)?);
     Ok(())
@@ -230,6 +234,6 @@ async fn clickhouse(
         // Once: links are answered already, and what turns up later is shown and waited for.
         store::refuse_what_lasts(&servers, &settings.clickhouse.topology(), Need::Migrate).await?;
     }
-    store::prepare_until_done(&servers, &settings.clickhouse, &component).await;
+    store::prepare_until_done(&servers, &settings.clickhouse, &settings.retention, &component).await;
     Ok(Ready { servers, reader })
 }

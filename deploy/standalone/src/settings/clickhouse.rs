@@ -8,6 +8,7 @@ use secrecy::ExposeSecret;
 use whence_aggregator::click::DedupSettings;
 use whence_aggregator::clickhouse::StoreSettings;
 use whence_aggregator::clickhouse::migrate::TableSettings;
+use whence_aggregator::clickhouse::replicas::ReplicaSettings;
 use whence_aggregator::filter::FilterSettings;
 use whence_aggregator::partition::LoopSettings;
 use whence_aggregator::servers::ServerUrl;
@@ -15,6 +16,8 @@ use whence_clickhouse_embedded::Account;
 use whence_runtime::settings::{ByteSize, Secret};
 use whence_runtime::tls::{self, TlsFiles};
 use whence_schemas::sql::Topology;
+
+use super::RetentionSettings;
 
 whence_runtime::settings! {
     /// ClickHouse
@@ -109,6 +112,12 @@ whence_runtime::settings! {
         pub insert_timeout: Duration = "60s" in Duration::from_secs(1)..=Duration::from_secs(3600),
         /// How long a look-up in ClickHouse may take.
         pub lookup_timeout: Duration = "60s" in Duration::from_secs(1)..=Duration::from_secs(3600),
+        /// How long an insert or a look-up waits where it stands for what mends itself: a server, a quorum of replicas,
+        /// Keeper. After this its partition begins again at its last commit, which changes nothing else.
+        pub clickhouse_wait_max: Duration = "10m" in Duration::from_secs(1)..=Duration::from_secs(86_400),
+        /// How long a replica may take to have what the others have, before it is asked for anything: when a partition
+        /// is taken over, and when the replica that was asked before is away. Then it is tried again.
+        pub clickhouse_catch_up_max: Duration = "30s" in Duration::from_secs(1)..=Duration::from_secs(3600),
         /// Memory of a partition's filters of seen ids.
         pub filter_bytes_max: ByteSize = "256MiB" in ByteSize::mib(1)..=ByteSize::gib(64),
         /// Share of new ids that the filters take for seen ones; each costs a look-up.
@@ -134,7 +143,7 @@ impl ClickHouseSettings {
     }
 
     /// How the tables are to be. A cluster has copies instead of synced inserts.
-    pub fn table_settings(&self) -> TableSettings {
+    pub fn table_settings(&self, retention: &RetentionSettings) -> TableSettings {
         let is_single = self.clickhouse_cluster.is_none();
         let remembered = match is_single {
             true => TableSettings::BLOCKS_REMEMBERED,
@@ -143,6 +152,7 @@ impl ClickHouseSettings {
         TableSettings {
             sync: self.fsync_inserts.unwrap_or(is_single),
             blocks_remembered: self.blocks_remembered.unwrap_or(remembered).max(1),
+            remembered_for: retention.kept_at_most(),
         }
     }
 
@@ -241,10 +251,18 @@ impl AggregatorSettings {
         }
     }
 
-    /// How ClickHouse is used.
-    pub fn store_settings(&self, clickhouse: &ClickHouseSettings) -> StoreSettings {
-        StoreSettings {
+    /// How several servers are used.
+    pub fn replica_settings(&self, clickhouse: &ClickHouseSettings) -> ReplicaSettings {
+        ReplicaSettings {
             is_cluster: clickhouse.clickhouse_cluster.is_some(),
+            catch_up_max: self.clickhouse_catch_up_max,
+            wait_max: self.clickhouse_wait_max,
+        }
+    }
+
+    /// How ClickHouse is used.
+    pub fn store_settings(&self) -> StoreSettings {
+        StoreSettings {
             insert_timeout: self.insert_timeout,
             lookup_timeout: self.lookup_timeout,
             hot_clicks_max: self.hot_clicks_max,

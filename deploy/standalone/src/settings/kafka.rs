@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 use whence_aggregator::kafka::GroupSettings;
 use whence_ingest::ship::ShipConfig;
-use whence_ingest::topics::TopicPlan;
+use whence_ingest::topics::{TopicPlan, kept_at_most};
 use whence_kafka::{Cluster, Heard, properties};
 use whence_runtime::private;
 use whence_runtime::settings::{ByteSize, Secret};
@@ -44,7 +44,15 @@ whence_runtime::settings! {
         pub conversions_partitions: i32 = "4" in 1..=1000,
         /// Copies of each record; none: three, or as many as there are brokers. A write waits for all but one.
         pub topic_replication: Option<i32>,
-        /// How long records stay: longer than the longest outage of the aggregators.
+    }
+}
+
+whence_runtime::settings! {
+    /// Retention
+    pub struct RetentionSettings {
+        /// How long records stay in Kafka: longer than the longest outage of the aggregators. On a ClickHouse cluster
+        /// tables remember for as long which blocks they have, for a block may come again as long as its records are
+        /// there; `whence migrate` sets it.
         pub topic_retention: Duration = "7d" in Duration::from_secs(3600)..,
     }
 }
@@ -124,13 +132,20 @@ impl KafkaSettings {
 
 impl TopicSettings {
     /// How the topics should be.
-    pub fn plan(&self) -> TopicPlan {
+    pub fn plan(&self, retention: &RetentionSettings) -> TopicPlan {
         TopicPlan {
             clicks_partitions: self.clicks_partitions,
             conversions_partitions: self.conversions_partitions,
             replication: self.topic_replication,
-            retention: self.topic_retention,
+            retention: retention.topic_retention,
         }
+    }
+}
+
+impl RetentionSettings {
+    /// How long records may be read again.
+    pub fn kept_at_most(&self) -> Duration {
+        kept_at_most(self.topic_retention)
     }
 }
 

@@ -11,7 +11,7 @@ mod tls;
 
 pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings};
 pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
-pub use kafka::{KafkaSettings, ShipSettings, TopicSettings};
+pub use kafka::{KafkaSettings, RetentionSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
     AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,

@@ -9,8 +9,8 @@ use whence_runtime::telemetry::LogSettings;
 
 use super::{
     AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
-    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, SecretsSettings,
-    ShipSettings, TlsSettings, TopicSettings,
+    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, RetentionSettings,
+    SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
 };
 
 whence_runtime::compose! {
@@ -34,6 +34,7 @@ whence_runtime::compose! {
         pub console: ConsoleSettings,
         pub kafka: KafkaSettings,
         pub topics: TopicSettings,
+        pub retention: RetentionSettings,
         pub ship: ShipSettings,
     }
     check up_fits_together
@@ -105,6 +106,7 @@ whence_runtime::compose! {
         pub data: DataSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
+        pub retention: RetentionSettings,
         pub log: LogSettings,
     }
     check migrate_fits_together
@@ -187,6 +189,7 @@ whence_runtime::compose! {
     pub struct TopicsSettings {
         pub kafka: KafkaSettings,
         pub topics: TopicSettings,
+        pub retention: RetentionSettings,
         pub log: LogSettings,
     }
     check topics_fit_together

@@ -17,6 +17,7 @@ use super::sending::Sender;
 use super::table::Table;
 use crate::failure::Failure;
 use crate::parts::accounts::OWNER_PASSWORD;
+use crate::parts::replicas;
 use crate::settings::CourierSettings;
 
 /// Who delivers to this endpoint.
@@ -41,10 +42,13 @@ pub async fn courier(
         return Err(Failure::Usage(format!("the endpoint {endpoint} is disabled")));
     }
     let named = settings.webhooks.named().map_err(|error| Failure::Usage(error.to_string()))?;
-    let client = super::client(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
+    let servers = super::servers(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
+    let replicas = replicas::for_a_person(&servers, &settings.clickhouse);
+    // What the aggregators have logged by way of other replicas is logged here, too.
+    replicas.catch_up().await?;
     let deliveries = &settings.deliveries;
     Ok(Courier {
-        tables: Tables::new(client, settings.clickhouse.clickhouse_cluster.is_some(), super::ANSWER_MAX),
+        tables: Tables::new(replicas, super::ANSWER_MAX),
         caller: Caller::new(deliveries.call_limits(settings.reach.reach())),
         program: program.to_string(),
         endpoint: endpoint.to_owned(),

@@ -35,7 +35,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     if flags.get_flag(GRANTS) {
         return super::print(&grants(&settings));
     }
-    let MigrateSettings { clickhouse, account, data, log: _ } = &settings;
+    let MigrateSettings { clickhouse, account, data, retention, log: _ } = &settings;
     let servers = super::servers(clickhouse, account, data, OWNER_PASSWORD)?;
     let database = &account.clickhouse_database;
     let prepared = async {
@@ -44,7 +44,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         {
             return Err(obstacle.into());
         }
-        Ok(store::prepare(&servers.any(), clickhouse, database).await?)
+        Ok(store::prepare(&servers, clickhouse, retention).await?)
     };
     let ran = super::ask(&settings.log, prepared)?;
     super::print(&match ran.len() {

@@ -28,7 +28,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<TopicsSettings>(flags)?.settings;
     kafka::built(&settings.kafka, kafka::TOPICS)?;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
-    let plan = settings.topics.plan();
+    let plan = settings.topics.plan(&settings.retention);
     let reports = super::ask(&settings.log, async { Ok(ensure_topics(&cluster, &plan, ANSWER_MAX).await?) })?;
     super::print(&format!("{}{}", table(&reports), promise(&reports)))?;
     match reports.iter().filter(|report| !report.differences.is_empty()).count() {

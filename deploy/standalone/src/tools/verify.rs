@@ -10,6 +10,7 @@ use whence_schemas::time;
 use crate::failure::Failure;
 use crate::parts::account::committed;
 use crate::parts::accounts::OWNER_PASSWORD;
+use crate::parts::replicas::for_a_person;
 use crate::settings::{MigrateSettings, load};
 
 /// `whence verify`
@@ -42,13 +43,17 @@ pub fn command() -> Command {
 /// ClickHouse does not answer, or something does not add up.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<MigrateSettings>(flags)?.settings;
-    let client = super::client(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
+    let servers = super::servers(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
+    let replicas = for_a_person(&servers, &settings.clickhouse);
     let committed = committed(&settings.data.data.join("journal"))?;
     let month = |name: &str, default: u32| flags.get_one::<u32>(name).copied().unwrap_or(default);
     let found = super::ask(&settings.log, async {
-        let mut found = quick(&client, &committed).await?;
+        replicas.catch_up().await?;
+        let committed = &committed;
+        let mut found = replicas.call(|client| async move { quick(&client, committed).await }).await?;
         if flags.get_flag("deep") {
-            found.extend(deep(&client, (month("from", 0), month("to", u32::MAX))).await?);
+            let months = (month("from", 0), month("to", u32::MAX));
+            found.extend(replicas.call(|client| async move { deep(&client, months).await }).await?);
             found.sort();
             found.dedup();
         }

@@ -87,6 +87,14 @@ pub struct Rules<'server> {
     pub limits: &'server SettingLimits,
 }
 
+impl Rules<'_> {
+    /// Whether who asks may make tables with replicas.
+    fn replicates(&self) -> bool {
+        self.identity == Identity::Owner
+            && self.further_engines.iter().any(|engine| engine.starts_with("Replicated"))
+    }
+}
+
 /// What a statement that may be asked does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {

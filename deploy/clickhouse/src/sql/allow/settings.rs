@@ -198,13 +198,14 @@ const EVERYBODY: [&str; 170] = [
 const BOUNDED: [&str; 3] = ["max_memory_usage", "max_execution_time", "max_threads"];
 
 /// What the process itself sets besides.
-const OWNER: [&str; 22] = [
+const OWNER: [&str; 23] = [
     "alter_sync",
     "compatibility",
     "deduplicate_blocks_in_dependent_materialized_views",
     "deduplicate_insert",
     "force_primary_key",
     "insert_deduplication_token",
+    "insert_keeper_max_retries",
     "insert_quorum",
     "insert_quorum_parallel",
     "insert_quorum_timeout",
@@ -326,7 +327,9 @@ const FOLLOWING: [&str; 14] = [
 /// like them has to be nothing else: the engine's grammar knows more forms (`name` alone, `==`, maps,
 /// expressions), and each of them is a way past a list.
 pub(super) fn check(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<(), Exception> {
-    for at in 0..statement.len() {
+    // `CHECK GRANT ALTER MODIFY SETTING ON …` names a right; what follows it is looked at as everywhere.
+    let names_a_right = |at: &usize| statement.are(0, &["CHECK", "GRANT"]) && !statement.is(*at, "ON");
+    for at in (0..statement.len()).skip_while(names_a_right) {
         let modifies = at > 0 && statement.is_any(at - 1, &["MODIFY", "RESET"]);
         let is_word = statement.is(at, "SETTINGS") || (statement.is(at, "SETTING") && modifies);
         if !is_word || statement.is_qualified(at) || !begins_clause(statement, at) {
@@ -403,7 +406,10 @@ fn clause(statement: &Tokens<'_>, first: usize, rules: &Rules<'_>) -> Result<(),
     if ends { Ok(()) } else { Err(unusual()) }
 }
 
-/// `kafka_…` where trials may use `Kafka`.
+/// `kafka_…` where trials may use `Kafka`, `replicated_…` where they may use `ReplicatedMergeTree`.
 fn is_of_further_engine(name: &str, rules: &Rules<'_>) -> bool {
+    if rules.replicates() && name.starts_with("replicated_deduplication_window") {
+        return true;
+    }
     rules.further_engines.iter().any(|engine| name.starts_with(&format!("{}_", engine.to_ascii_lowercase())))
 }

@@ -1,0 +1,50 @@
+//! The tables that blocks are inserted into, and those that are read to decide something.
+
+/// Tables of facts and rollups, whose inserts have tokens.
+pub(crate) const WRITTEN: [&str; 22] = [
+    "blocks",
+    "clicks",
+    "leads",
+    "qualifications",
+    "disqualifications",
+    "identifies",
+    "participants",
+    "shares",
+    "erasures",
+    "subject_keys",
+    "click_evidence",
+    "rejects",
+    "funnel_hourly",
+    "funnel_daily",
+    "reward_terms",
+    "rewards",
+    "reward_events",
+    "rewards_daily",
+    "rewards_due",
+    "outbound_messages",
+    "deliveries",
+    "delivery_checkpoints",
+];
+
+/// Those of them that a partition's owner, its sweeper, its deliveries or the account look something up in.
+pub(crate) const LOOKED_UP: [&str; 19] = [
+    "blocks",
+    "clicks",
+    "leads",
+    "qualifications",
+    "disqualifications",
+    "identifies",
+    "participants",
+    "shares",
+    "erasures",
+    "subject_keys",
+    "click_evidence",
+    "rejects",
+    "reward_terms",
+    "rewards",
+    "reward_events",
+    "rewards_due",
+    "outbound_messages",
+    "deliveries",
+    "delivery_checkpoints",
+];
