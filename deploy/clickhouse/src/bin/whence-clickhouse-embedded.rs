@@ -133,7 +133,8 @@ fn start(arguments: &ArgMatches) -> Result<(), Failure> {
     let config = config(arguments)?;
     let connects = !config.engine.further_grants.is_empty();
     let folder = config.library.parent().map(PathBuf::from);
-    let reach = Reach { data: config.data.clone(), read: folder.into_iter().collect(), connects };
+    let read = folder.into_iter().collect();
+    let reach = Reach { data: config.data.clone(), read, write: Vec::new(), connects };
     // Before there are other threads, which would keep their rights.
     confine::tell(confine::confine(&reach)?);
     run(config, *arguments.get_one::<SocketAddr>("listen").expect("has a default"))
@@ -185,7 +186,10 @@ fn run(config: ServerConfig, listen: SocketAddr) -> Result<(), Failure> {
         .thread_stack_size(engine::STACK_BYTES)
         .enable_all()
         .build()?;
-    runtime.block_on(served(config, listen))
+    let ended = runtime.block_on(served(config, listen));
+    // A statement that does not end would be waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn served(config: ServerConfig, listen: SocketAddr) -> Result<(), Failure> {

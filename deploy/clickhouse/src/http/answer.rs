@@ -109,7 +109,7 @@ impl Server {
             self.check_views(&verdict.views).await?;
         }
         if identity == Identity::Reader {
-            self.agree(&statement, &rows).await?;
+            self.agree(&statement).await?;
         }
         match statement {
             Statement::Empty => Ok(plain(StatusCode::OK, "")),

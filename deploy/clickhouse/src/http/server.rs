@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use whence_runtime::site::Site;
@@ -174,21 +173,16 @@ impl Server {
         self.blocking.spawn_blocking(check).await.expect("a statement's thread does not panic")
     }
 
-    /// Whether the engine reads a statement of the reader's as this server has read it, down to rows that are
-    /// expressions.
-    pub async fn agree(self: &Arc<Self>, statement: &Statement, rows: &[Bytes]) -> Result<(), Failure> {
-        let texts: Vec<Vec<u8>> = match statement {
+    /// Whether the engine reads a statement of the reader's as this server has read it.
+    pub async fn agree(self: &Arc<Self>, statement: &Statement) -> Result<(), Failure> {
+        let text = match statement {
             Statement::Empty => return Ok(()),
-            Statement::Output(output) => vec![[&output.head[..], b" ", &output.tail].concat()],
-            Statement::Command { sql, .. } => vec![sql.clone()],
-            Statement::Insert(insert) => {
-                let values = insert.format.eq_ignore_ascii_case("Values").then(|| rows.concat());
-                [Some(insert.head.clone()), values].into_iter().flatten().collect()
-            }
+            Statement::Output(output) => [&output.head[..], b" ", &output.tail].concat(),
+            Statement::Command { sql, .. } => sql.clone(),
+            Statement::Insert(insert) => insert.head.clone(),
         };
         let engine = Arc::clone(&self.engine);
-        let check = move || texts.iter().try_for_each(|text| agree::check(&engine, text));
-        let checked = self.blocking.spawn_blocking(check).await;
+        let checked = self.blocking.spawn_blocking(move || agree::check(&engine, &text)).await;
         Ok(checked.expect("a statement's thread does not panic")?)
     }
 
