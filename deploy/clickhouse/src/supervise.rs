@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::child::TiedChild;
 use crate::listener;
-use crate::metrics::{RESTARTS, UP};
+use crate::metrics::{RESTARTS, STUCK, UP};
 use crate::pulse::Pulse;
+use crate::watchdog::STUCK_STATUS;
 
 /// How patient a supervisor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +156,15 @@ impl Supervisor {
     }
 }
 
+/// Why a child ended by itself.
+fn told(status: ExitStatus) -> String {
+    if status.code() != Some(STUCK_STATUS) {
+        return status.to_string();
+    }
+    counter!(STUCK).increment(1);
+    "a statement of the reader did not end though it was killed".to_owned()
+}
+
 /// What a child may have of this process's environment: where its library and its time zone are, and how it logs.
 const INHERITED: [&str; 8] =
     ["HOME", "LANG", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LOG", "TZ", "WHENCE_CACHE", "XDG_CACHE_HOME"];
@@ -267,7 +277,7 @@ impl Run {
         let mut unanswered = 0;
         loop {
             tokio::select! {
-                status = child.ended() => return status.to_string(),
+                status = child.ended() => return told(status),
                 () = sleep(self.limits.ping_every) => {}
             }
             unanswered = if pulse.beats(self.limits.ping_max).await { 0 } else { unanswered + 1 };
@@ -297,6 +307,14 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_that_ended_for_a_statement_says_so() {
+        use std::os::unix::process::ExitStatusExt;
+        let told = |status: i32| told(ExitStatus::from_raw(status << 8));
+        assert!(told(STUCK_STATUS).contains("did not end"));
+        assert!(told(1).contains("exit status: 1"));
+    }
 
     #[test]
     fn a_child_has_no_environment_but_what_is_said_and_needed() {

@@ -10,8 +10,7 @@ mod tokens;
 mod values;
 
 pub use allow::{
-    Action, Catalogue, ENGINES, Place, Rules, SettingLimits, Target, Verdict, View, check_settings,
-    system_tables,
+    Action, Catalogue, ENGINES, Rules, SettingLimits, Target, Verdict, View, check_settings, system_tables,
 };
 pub use statement::{Insert, Output, Parsed, Statement, parse};
 pub use tokens::{Kind, Tokens};
@@ -40,7 +39,8 @@ pub mod tests {
             ["url", "numbers", "format", "values"],
         )
     });
-    static LIMITS: SettingLimits = SettingLimits { memory_bytes_max: 1000, seconds_max: 60, threads_max: 2 };
+    static LIMITS: SettingLimits =
+        SettingLimits { memory_bytes_max: 1000, seconds_max: 60, threads_max: 2, temporary_bytes_max: 1000 };
 
     /// Rules of this identity.
     pub fn rules(identity: Identity) -> Rules<'static> {

@@ -18,6 +18,8 @@ pub struct SettingLimits {
     pub seconds_max: u64,
     /// Threads of one statement.
     pub threads_max: u64,
+    /// What one statement may put on the disk while it runs, in bytes.
+    pub temporary_bytes_max: u64,
 }
 
 /// What everybody may set: how results look, how text is read, and tighter bounds.
@@ -219,6 +221,10 @@ const OWNER: [&str; 22] = [
     "use_uncompressed_cache",
 ];
 
+/// Settings of tables that everybody may give: the others decide how many files a table has, how much of it is in
+/// memory and when what is deleted is gone.
+const TABLES_OF_EVERYBODY: [&str; 1] = ["allow_nullable_key"];
+
 /// Settings of tables, in `CREATE TABLE` and `ALTER TABLE … MODIFY SETTING`.
 const TABLES: [&str; 15] = [
     "allow_nullable_key",
@@ -374,9 +380,9 @@ fn clause(statement: &Tokens<'_>, first: usize, rules: &Rules<'_>) -> Result<(),
             }
             _ => return Err(unusual()),
         };
-        let is_of_table = of_tables
-            && (TABLES.contains(&name.as_str())
-                || (rules.identity == Identity::Owner && is_of_further_engine(&name, rules)));
+        let is_owners = rules.identity == Identity::Owner
+            && (TABLES.contains(&name.as_str()) || is_of_further_engine(&name, rules));
+        let is_of_table = of_tables && (is_owners || TABLES_OF_EVERYBODY.contains(&name.as_str()));
         if let Some(most) = maximum(&name, rules.identity, rules.limits) {
             let is_plain =
                 value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0') && sign == 0;
