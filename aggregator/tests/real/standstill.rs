@@ -164,8 +164,8 @@ async fn nobody_is_linked_without_end() {
 async fn rewards_of_a_partition_that_is_gone_are_looked_after_by_the_first() {
     let world = World::new().await;
     let line = "INSERT INTO rewards (program, lead_id, reward_id, sign, state, amount_minor, currency, due_at, \
-                received_at, incarnation, partition) VALUES ('demo', generateUUIDv4(), generateUUIDv4(), 1, \
-                'accrued', 500, 'EUR', fromUnixTimestamp64Milli(1770000000000), now64(3), generateUUIDv4(), 7)";
+                received_at, incarnation, partition) SELECT 'demo', generateUUIDv4(), generateUUIDv4(), 1, \
+                'accrued', 500, 'EUR', fromUnixTimestamp64Milli(1770000000000), now64(3), generateUUIDv4(), 7";
     world.client.query(line).execute().await.unwrap();
     let (due, hour) = (UnixMs(1_770_000_000_000), 60 * 60 * 1000);
     let count = async |partition, at| world.store.rewards_due(partition, at, 10).await.unwrap().len();

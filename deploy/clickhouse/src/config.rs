@@ -88,6 +88,12 @@ pub struct ServerLimits {
     pub reader_memory_bytes_max: u64,
     /// Time of a statement of the reader, in seconds.
     pub reader_seconds_max: u64,
+    /// What all statements of the reader together may put on the disk while they run, in bytes; each may put its
+    /// part of it.
+    pub reader_temporary_bytes_max: u64,
+    /// How long a statement of the reader may go on after it was killed. Then this process ends, for its
+    /// supervisor to start it again.
+    pub stuck_max: Duration,
     /// Threads of a statement of the reader.
     pub reader_threads_max: u64,
     /// Size of one request body of the reader, in bytes.
@@ -130,6 +136,8 @@ impl Default for ServerLimits {
             reader_queries_max: 4,
             reader_memory_bytes_max: 1 << 30,
             reader_seconds_max: 60,
+            reader_temporary_bytes_max: 1 << 30,
+            stuck_max: Duration::from_secs(30),
             reader_threads_max: 2,
             reader_body_bytes_max: 32 << 20,
             reader_bodies_bytes_max: 128 << 20,

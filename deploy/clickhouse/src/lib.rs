@@ -15,6 +15,7 @@
 //! | [`confine`] | takes from this process what it does not need |
 //! | [`passwords`] | passwords that are made at the first start |
 //! | `pulse` | how a supervisor asks its child |
+//! | `watchdog` | ends the process when a statement of the reader does not end |
 //! | [`supervise`] | runs a server as a child process and starts it again |
 //! | [`listener`] | the socket a parent hands to its child |
 //! | [`library`] | where the engine library is |
@@ -40,6 +41,7 @@ mod sql;
 pub mod supervise;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod watchdog;
 
 pub use config::{Account, ScratchLimits, ServerConfig, ServerLimits};
 pub use engine::EngineLimits;

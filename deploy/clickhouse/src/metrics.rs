@@ -29,12 +29,16 @@ pub const TURNED_AWAY: &str = "whence_engine_turned_away_requests_total";
 pub const NOT_ALLOWED: &str = "whence_engine_not_allowed_statements_total";
 /// Tables and views in the scratch database.
 pub const SCRATCH_TABLES: &str = "whence_engine_scratch_tables";
-/// Size on disk of the tables in the scratch database.
+/// Size on disk of the tables in the scratch database, parts that are replaced and not yet gone included.
 pub const SCRATCH_BYTES: &str = "whence_engine_scratch_bytes";
+/// Memory of the primary keys of the tables in the scratch database.
+pub const SCRATCH_KEY_BYTES: &str = "whence_engine_scratch_primary_key_bytes";
 /// Tables of the scratch database that were dropped because nobody changed them for too long.
 pub const SCRATCH_DROPPED: &str = "whence_engine_scratch_dropped_total";
 /// Times the supervised engine process was started again after it ended by itself.
 pub const RESTARTS: &str = "whence_engine_restarts_total";
+/// Times the supervised engine process ended itself because a statement of the reader went on long after its kill.
+pub const STUCK: &str = "whence_engine_stuck_statements_total";
 /// 1 while the supervised engine process answers.
 pub const UP: &str = "whence_engine_up";
 
@@ -54,7 +58,16 @@ pub fn describe() {
     describe_counter!(NOT_ALLOWED, "statements refused because they are not on the allow-list");
     describe_gauge!(SCRATCH_TABLES, "tables and views in the scratch database");
     describe_gauge!(SCRATCH_BYTES, Unit::Bytes, "size of the tables in the scratch database");
+    describe_gauge!(
+        SCRATCH_KEY_BYTES,
+        Unit::Bytes,
+        "memory of primary keys of the tables in the scratch database"
+    );
     describe_counter!(SCRATCH_DROPPED, "tables of the scratch database dropped for their age");
     describe_counter!(RESTARTS, "restarts of the engine process after it ended by itself");
+    describe_counter!(
+        STUCK,
+        "statements of the reader that did not end, so that the engine process was started again"
+    );
     describe_gauge!(UP, "1 while the engine process answers");
 }

@@ -3,12 +3,13 @@
 //!
 //! Not the port: whoever fills its places with idle connections would have a healthy engine killed.
 
-use std::io;
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,7 +17,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, STACK_BYTES};
 
 /// Number of the inherited descriptor, in the child's environment.
 const PULSE_ENV: &str = "WHENCE_CLICKHOUSE_PULSE_FD";
@@ -70,27 +71,39 @@ pub(crate) fn inherited() -> Option<StdStream> {
     let stream = unsafe { StdStream::from_raw_fd(fd) };
     // What is no socket has no peer.
     stream.peer_addr().ok()?;
-    stream.set_nonblocking(true).ok()?;
+    stream.set_nonblocking(false).ok()?;
     Some(stream)
 }
 
-/// Answers the supervisor until it is gone. An exception is an answer, too: only silence means trouble.
-pub(crate) async fn answer(stream: StdStream, engine: Arc<Engine>, stop: CancellationToken) {
-    let mut stream = match UnixStream::from_std(stream) {
-        Ok(stream) => stream,
-        Err(error) => return tracing::warn!(%error, "cannot answer the supervisor"),
-    };
-    let mut questions = [0; 64];
-    while let Some(Ok(1..)) = stop.run_until_cancelled(stream.read(&mut questions)).await {
-        let engine = Arc::clone(&engine);
-        let asked = tokio::task::spawn_blocking(move || {
-            engine.keeper().and_then(|mut session| session.query(b"SELECT 1", "Null", &[])).map(drop)
-        });
-        if let Ok(Err(error)) = asked.await {
-            tracing::warn!(error = %error, "the engine refuses the supervisor's statement");
+/// How often the child's thread looks whether it is to stop.
+const STOP_LOOK: Duration = Duration::from_millis(100);
+
+/// Answers the supervisor until it is gone. An exception is an answer, too: only silence means trouble. On a thread
+/// of its own, so that it is the engine that is asked, whatever else this process is busy with.
+pub(crate) fn answer(
+    stream: StdStream,
+    engine: Arc<Engine>,
+    stop: CancellationToken,
+) -> io::Result<JoinHandle<()>> {
+    stream.set_read_timeout(Some(STOP_LOOK))?;
+    thread::Builder::new().name("pulse".into()).stack_size(STACK_BYTES).spawn(move || {
+        let mut stream = stream;
+        let mut questions = [0; 64];
+        while !stop.is_cancelled() {
+            match stream.read(&mut questions) {
+                Ok(1..) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    continue;
+                }
+                Ok(0) | Err(_) => return,
+            }
+            let asked = engine.keeper().and_then(|mut session| session.query(b"SELECT 1", "Null", &[]));
+            if let Err(error) = asked {
+                tracing::warn!(error = %error, "the engine refuses the supervisor's statement");
+            }
+            if stream.write_all(b"!").is_err() {
+                return;
+            }
         }
-        if stream.write_all(b"!").await.is_err() {
-            return;
-        }
-    }
+    })
 }

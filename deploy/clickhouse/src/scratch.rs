@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ScratchLimits;
 use crate::engine::{Engine, EngineError, Exception};
-use crate::metrics::{REFUSED, SCRATCH_BYTES, SCRATCH_DROPPED, SCRATCH_TABLES};
+use crate::metrics::{REFUSED, SCRATCH_BYTES, SCRATCH_DROPPED, SCRATCH_KEY_BYTES, SCRATCH_TABLES};
 use crate::rights::quoted;
 
 /// How often a statement that writes is looked at.
@@ -25,7 +25,15 @@ const SWEEP_EVERY_MIN: Duration = Duration::from_millis(200);
 struct Usage {
     tables: u64,
     bytes: u64,
+    /// Memory of primary keys, which the engine holds for as long as the tables are there.
+    key_bytes: u64,
 }
+
+/// What a part costs beside its bytes: an entry in the engine's memory, and a block of the file system for each file.
+const PART_BYTES: u64 = 32 << 10;
+const FILE_BYTES: u64 = 4 << 10;
+/// Primary keys may take this part of the tables' bytes in memory.
+const KEY_PART: u64 = 8;
 
 /// The reader's database and its bounds.
 pub struct Scratch {
@@ -51,6 +59,11 @@ impl Scratch {
         if usage.bytes >= bytes_max {
             return Err(self.full("scratch_bytes", &format!("{bytes_max} bytes")));
         }
+        if usage.key_bytes >= bytes_max / KEY_PART {
+            return Err(
+                self.full("scratch_key_bytes", &format!("{} bytes of primary keys", bytes_max / KEY_PART))
+            );
+        }
         if makes_table && usage.tables >= tables_max {
             return Err(self.full("scratch_tables", &format!("{tables_max} tables and views")));
         }
@@ -65,19 +78,21 @@ impl Scratch {
     }
 
     fn usage(&self) -> Result<Usage, EngineError> {
-        let sql = "SELECT (SELECT count() FROM system.tables WHERE database = {database:String}), \
-                   (SELECT sum(total_bytes) FROM system.tables WHERE database = {database:String})";
+        // All parts: those that others have replaced are on the disk for minutes more.
+        let sql = format!(
+            "SELECT (SELECT count() FROM system.tables WHERE database = {{database:String}}), \
+             sum(bytes_on_disk) + count() * {PART_BYTES} + sum(files) * {FILE_BYTES}, \
+             sum(primary_key_bytes_in_memory_allocated) \
+             FROM system.parts WHERE database = {{database:String}}"
+        );
         let answer = self.engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &self.params())?;
         let text = String::from_utf8_lossy(&answer.output).into_owned();
-        // Without tables there is no sum.
-        let number = |text: Option<&str>| match text.map(str::trim) {
-            Some("\\N" | "ᴺᵁᴸᴸ" | "NULL") => 0,
-            text => text.and_then(|text| text.parse().ok()).unwrap_or(u64::MAX),
-        };
-        let mut numbers = text.split('\t');
-        let usage = Usage { tables: number(numbers.next()), bytes: number(numbers.next()) };
+        let mut numbers = text.split('\t').map(|text| text.trim().parse().unwrap_or(u64::MAX));
+        let mut next = || numbers.next().unwrap_or(u64::MAX);
+        let usage = Usage { tables: next(), bytes: next(), key_bytes: next() };
         gauge!(SCRATCH_TABLES).set(usage.tables as f64);
         gauge!(SCRATCH_BYTES).set(usage.bytes as f64);
+        gauge!(SCRATCH_KEY_BYTES).set(usage.key_bytes as f64);
         Ok(usage)
     }
 

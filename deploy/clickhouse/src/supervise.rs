@@ -3,6 +3,7 @@
 //! A query that exhausts the engine's memory, or a defect in it, then costs a restart of the child and
 //! not the edge. Inserts that were not acknowledged are repeated by their owners.
 
+use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, ExitStatus};
@@ -17,8 +18,9 @@ use whence_runtime::listeners;
 
 use crate::child::TiedChild;
 use crate::listener;
-use crate::metrics::{RESTARTS, UP};
+use crate::metrics::{RESTARTS, STUCK, UP};
 use crate::pulse::Pulse;
+use crate::watchdog::STUCK_STATUS;
 
 /// How patient a supervisor is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,6 +157,37 @@ impl Supervisor {
     }
 }
 
+/// Why a child ended by itself.
+fn told(status: ExitStatus) -> String {
+    if status.code() != Some(STUCK_STATUS) {
+        return status.to_string();
+    }
+    counter!(STUCK).increment(1);
+    "a statement of the reader did not end though it was killed".to_owned()
+}
+
+/// What a child may have of this process's environment: where its library and its time zone are, and how it logs.
+const INHERITED: [&str; 8] =
+    ["HOME", "LANG", "LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LOG", "TZ", "WHENCE_CACHE", "XDG_CACHE_HOME"];
+
+/// Leaves the child what its command says and what it needs: the rest may hold secrets of other parts.
+fn only_what_it_needs(command: &mut Command) {
+    let said: Vec<(OsString, Option<OsString>)> =
+        command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+    command.env_clear();
+    for name in INHERITED {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    for (name, value) in said {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+}
+
 /// A child that has answered.
 struct Launched {
     child: TiedChild,
@@ -175,6 +208,7 @@ impl Run {
     async fn launch(&self) -> Result<Launched, SuperviseError> {
         self.state.send_replace(State::Starting);
         let mut command = (self.command)();
+        only_what_it_needs(&mut command);
         listener::hand_over(&mut command, &self.listener);
         let (mut pulse, childs_end) = Pulse::hand_over(&mut command).map_err(SuperviseError::Spawn)?;
         let child = TiedChild::spawn(command).map_err(SuperviseError::Spawn)?;
@@ -244,7 +278,7 @@ impl Run {
         let mut unanswered = 0;
         loop {
             tokio::select! {
-                status = child.ended() => return status.to_string(),
+                status = child.ended() => return told(status),
                 () = sleep(self.limits.ping_every) => {}
             }
             unanswered = if pulse.beats(self.limits.ping_max).await { 0 } else { unanswered + 1 };
@@ -268,5 +302,33 @@ impl Run {
             child.signal(libc::SIGKILL);
             child.ended().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_ended_for_a_statement_says_so() {
+        use std::os::unix::process::ExitStatusExt;
+        let told = |status: i32| told(ExitStatus::from_raw(status << 8));
+        assert!(told(STUCK_STATUS).contains("did not end"));
+        assert!(told(1).contains("exit status: 1"));
+    }
+
+    #[test]
+    fn a_child_has_no_environment_but_what_is_said_and_needed() {
+        let mut command = Command::new("env");
+        command.env("SAID", "1").env_remove("HOME");
+        only_what_it_needs(&mut command);
+        let output = command.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let names: Vec<&str> =
+            text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        assert!(names.contains(&"SAID") && !names.contains(&"HOME"), "{names:?}");
+        // Cargo sets some for every test.
+        assert!(std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("CARGO")));
+        assert!(names.iter().all(|name| *name == "SAID" || INHERITED.contains(name)), "{names:?}");
     }
 }

@@ -42,6 +42,79 @@ fn the_readers_tables_are_bounded_in_size_number_and_age() {
 }
 
 #[test]
+fn small_parts_and_their_files_count_for_what_they_take() {
+    let engine = Engine::start_with(&["--scratch-bytes-max", "5000000"]);
+    for (name, clause) in [("single", ""), ("parted", "PARTITION BY n")] {
+        let make = format!("CREATE TABLE scratch.{name} (n UInt64) ENGINE = MergeTree ORDER BY n {clause}");
+        assert_eq!(engine.read("/", &make).status, 200);
+        let insert = match name {
+            "single" => "INSERT INTO scratch.single VALUES (1)",
+            _ => "INSERT INTO scratch.parted SELECT number FROM numbers(50)",
+        };
+        let full = (0..200).map(|_| engine.read("/", insert)).find(|answer| answer.status != 200);
+        let full =
+            full.expect("the bound is reached by parts of a few bytes, those that were merged included");
+        assert_eq!(full.code(), Some(201), "{}", full.text());
+        assert_eq!(engine.read("/", &format!("DROP TABLE scratch.{name}")).status, 200);
+    }
+}
+
+#[test]
+fn primary_keys_of_the_readers_tables_are_bounded_in_memory() {
+    let engine = Engine::start_with(&["--scratch-bytes-max", "16000000"]);
+    let make = "CREATE TABLE scratch.wide (s String) ENGINE = MergeTree ORDER BY s";
+    assert_eq!(engine.read("/", make).status, 200);
+    let insert =
+        "INSERT INTO scratch.wide SELECT concat(toString(number), repeat('a', 1000000)) FROM numbers(20)";
+    let full = (0..20).map(|_| engine.read("/", insert)).find(|answer| answer.status != 200).unwrap();
+    assert_eq!(full.code(), Some(201), "{}", full.text());
+    assert!(full.text().contains("primary keys"), "{}", full.text());
+}
+
+#[test]
+fn the_reader_makes_plain_tables() {
+    let engine = Engine::start();
+    let settings = engine.query("SELECT name, value FROM system.merge_tree_settings ORDER BY name");
+    let mut served = Vec::new();
+    for line in settings.lines() {
+        let (name, value) = line.split_once('\t').unwrap();
+        let sql = format!(
+            "CREATE TABLE scratch.{name} (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS {name} = '{value}'"
+        );
+        match engine.read("/", &sql).code() {
+            Some(452) => {}
+            _ => served.push(name),
+        }
+    }
+    // The second is one of statements, too, and harmless as both.
+    assert_eq!(served, ["allow_nullable_key", "async_insert"]);
+    for sql in [
+        "CREATE TABLE scratch.a (t DateTime, n UInt64) ENGINE = MergeTree ORDER BY n TTL t + INTERVAL 1 SECOND",
+        "CREATE TABLE scratch.a (t DateTime, n UInt64 TTL t + INTERVAL 1 SECOND) ENGINE = MergeTree ORDER BY n",
+        "CREATE TABLE scratch.a (t DateTime) ENGINE = MergeTree TTL t ORDER BY t",
+    ] {
+        assert_eq!(engine.read("/", sql).code(), Some(497), "{sql}");
+    }
+    let quoted = "CREATE TABLE scratch.a (`ttl` DateTime) ENGINE = MergeTree ORDER BY `ttl`";
+    assert_eq!(engine.read("/", quoted).status, 200);
+    engine.query(
+        "CREATE TABLE whence.a (t DateTime, n UInt64) ENGINE = MergeTree ORDER BY n TTL t + INTERVAL 1 DAY \
+         SETTINGS index_granularity = 256",
+    );
+}
+
+#[test]
+fn what_statements_of_the_reader_put_on_the_disk_while_they_run_is_bounded() {
+    let engine = Engine::start_with(&["--reader-temporary-bytes-max", "80000000"]);
+    let spill =
+        "SELECT count() FROM (SELECT randomPrintableASCII(200) AS k FROM numbers(3000000) GROUP BY k)";
+    let answer = engine.read("/?max_block_size=8192&max_bytes_before_external_group_by=20000000", spill);
+    assert_eq!(answer.code(), Some(396), "{}", answer.text());
+    let own = engine.read("/?max_temporary_data_on_disk_size_for_query=0", "SELECT 1");
+    assert_eq!(own.code(), Some(452));
+}
+
+#[test]
 fn tables_are_swept_whatever_their_names_are() {
     let engine = Engine::start_with(&["--scratch-seconds-max", "2"]);
     // Quoted in the two ways that there are, one of which each of them needs.

@@ -142,17 +142,11 @@ fn every_table_engine_is_of_the_mergetree_family_or_refused() {
 fn every_table_function_makes_rows_of_nothing_or_is_refused() {
     let engine = engine();
     let served = BTreeSet::from([
-        "SQLStandardValues",
-        "format",
-        "fuzzQuery",
-        "generateRandom",
         "generateSeries",
         "generate_series",
-        "null",
         "numbers",
         "numbers_mt",
         "primes",
-        "values",
         "view",
         "zeros",
         "zeros_mt",
@@ -606,7 +600,7 @@ fn the_reader_reads_everything_and_changes_nothing_of_the_owners() {
         "CREATE TABLE scratch.mine ENGINE = MergeTree ORDER BY a AS SELECT * FROM whence.ledger",
         "INSERT INTO scratch.mine SELECT a + 10, s FROM whence.ledger",
         "INSERT INTO scratch.mine FORMAT CSV\n7,\"z\"\n",
-        "INSERT INTO scratch.mine (a, s) VALUES (8, concat('a', 'b'))",
+        "INSERT INTO scratch.mine (a, s) VALUES (8, 'ab')",
         "CREATE VIEW scratch.view AS SELECT max(a) AS most FROM scratch.mine",
     ];
     for sql in made {

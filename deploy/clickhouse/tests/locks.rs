@@ -22,18 +22,23 @@ fn each_lock_holds_without_the_one_before_it() {
     let secret = foreign.path().join("secret.csv");
     std::fs::write(&secret, "a secret\n").unwrap();
     let data = own.path().to_owned();
+    std::fs::create_dir(data.join("engine")).unwrap();
+    let password = data.join("engine/password");
+    std::fs::write(&password, "secret\n").unwrap();
     // Rights are taken from a thread and those that it starts; the engine's are among them.
     let thread = std::thread::spawn(move || {
         let library = library::find().unwrap();
         let read = library.parent().map(Path::to_owned).into_iter().collect();
-        let confined = confine(&Reach { data: data.clone(), read, connects: false }).unwrap();
+        let confined =
+            confine(&Reach { data: data.join("engine"), read, write: Vec::new(), connects: false }).unwrap();
         assert_ne!(confined, Confined::Not, "this machine's kernel has no landlock");
         let limits =
             EngineLimits { further_grants: EVIL.map(str::to_owned).into(), ..EngineLimits::default() };
         let databases = Databases { owned: vec!["db".into()], scratch: "scratch".into() };
         let engine = Engine::open(&library, &data.join("engine"), &limits, &databases).unwrap();
         the_engines_rights_hold_without_the_list(&engine, &secret);
-        the_kernel_holds_without_both(&engine, &secret);
+        rows_are_not_evaluated_without_the_list(&engine);
+        the_kernel_holds_without_both(&engine, &secret, &password);
         engine.close().unwrap();
     });
     thread.join().unwrap();
@@ -99,8 +104,30 @@ fn the_engines_rights_hold_without_the_list(engine: &Engine, secret: &Path) {
     assert_eq!(ask(engine, Identity::Reader, "SELECT a FROM db.t").unwrap(), "1\n");
 }
 
+/// Whatever stands among rows in format `Values`, and whichever of the engine's parsers reads it.
+fn rows_are_not_evaluated_without_the_list(engine: &Engine) {
+    let make = "CREATE TABLE scratch.d (a Dynamic, s String, n UInt64, b Dynamic) ENGINE = MergeTree ORDER BY tuple()";
+    ask(engine, Identity::Reader, make).unwrap();
+    let insert = |rows: &str| {
+        engine.session(Identity::Reader, &[]).unwrap().insert(b"INSERT INTO scratch.d", "Values", &[], [rows])
+    };
+    for rows in [
+        "('a', upper('x'), 1, 'b')",
+        "([ `] , upper('x'), 1, [`])",
+        "([ \"] , upper('x'), 1, [\"])",
+        "('a', 'x', 1 + 1, 'b')",
+        "('a', 'x', 1, upper('b')), ('a', 'x', 1, upper('c'))",
+        "('a', concat('x', 'y'), 1, 'b'), ('a', concat('x', 'z'), 1, 'b')",
+    ] {
+        let stored = insert(rows);
+        assert!(stored.is_err(), "{rows}: {stored:?}");
+    }
+    insert("('a','x',1,['b']),(NULL,'it''s',2,{'a':1})").unwrap();
+    assert_eq!(ask(engine, Identity::Reader, "SELECT count() FROM scratch.d").unwrap(), "2\n");
+}
+
 /// An owner who was granted everything, and no list: nothing leaves the folder.
-fn the_kernel_holds_without_both(engine: &Engine, secret: &Path) {
+fn the_kernel_holds_without_both(engine: &Engine, secret: &Path, password: &Path) {
     let (secret, folder) = (secret.display(), secret.parent().unwrap().display());
     let owner = |sql: &str| ask(engine, Identity::Owner, sql);
     for sql in [
@@ -109,6 +136,14 @@ fn the_kernel_holds_without_both(engine: &Engine, secret: &Path) {
         format!("INSERT INTO FUNCTION file('{folder}/new.csv', 'CSV', 'a UInt8') SELECT 1"),
         format!("SELECT 1 INTO OUTFILE '{folder}/out.csv'"),
         "SELECT file('/etc/passwd')".into(),
+        // Its own passwords, its environment, its memory: files that other locks are made of.
+        format!("SELECT file('{}')", password.display()),
+        format!("SELECT * FROM file('{}', 'LineAsString')", password.display()),
+        "SELECT file('/proc/self/environ')".into(),
+        "SELECT file('/proc/self/cmdline')".into(),
+        "SELECT file('/proc/self/maps')".into(),
+        "SELECT file('/proc/self/status')".into(),
+        "SELECT file('/proc/1/status')".into(),
         "SELECT * FROM url('http://127.0.0.1:9/', 'CSV', 'a String')".into(),
         "SELECT * FROM executable('id', 'TSV', 'a String')".into(),
         format!("CREATE TABLE db.r (a UInt64) ENGINE = EmbeddedRocksDB(0, '{folder}/rocks') PRIMARY KEY a"),

@@ -94,6 +94,15 @@ fn command() -> Command {
         ))
         .arg(number("reader-seconds-max", "Seconds of one statement of user `reader`"))
         .arg(number(
+            "reader-temporary-bytes-max",
+            "What all statements of user `reader` together put on the disk while they run, in bytes",
+        ))
+        .arg(number(
+            "stuck-seconds-max",
+            "Seconds that a statement of user `reader` may go on after it was killed: then the server ends, to be \
+             started again",
+        ))
+        .arg(number(
             "idle-seconds-max",
             "Seconds that a client may pause while it sends a body or takes a result",
         ))
@@ -133,7 +142,8 @@ fn start(arguments: &ArgMatches) -> Result<(), Failure> {
     let config = config(arguments)?;
     let connects = !config.engine.further_grants.is_empty();
     let folder = config.library.parent().map(PathBuf::from);
-    let reach = Reach { data: config.data.clone(), read: folder.into_iter().collect(), connects };
+    let read = folder.into_iter().collect();
+    let reach = Reach { data: config.data.clone(), read, write: Vec::new(), connects };
     // Before there are other threads, which would keep their rights.
     confine::tell(confine::confine(&reach)?);
     run(config, *arguments.get_one::<SocketAddr>("listen").expect("has a default"))
@@ -163,6 +173,9 @@ fn config(arguments: &ArgMatches) -> Result<ServerConfig, Failure> {
     limits.reader_memory_bytes_max =
         number("reader-memory-bytes-max").unwrap_or(limits.reader_memory_bytes_max);
     limits.reader_seconds_max = number("reader-seconds-max").unwrap_or(limits.reader_seconds_max);
+    limits.reader_temporary_bytes_max =
+        number("reader-temporary-bytes-max").unwrap_or(limits.reader_temporary_bytes_max);
+    limits.stuck_max = number("stuck-seconds-max").map_or(limits.stuck_max, Duration::from_secs);
     limits.idle_max = number("idle-seconds-max").map_or(limits.idle_max, Duration::from_secs);
     limits.scratch.bytes_max = number("scratch-bytes-max").unwrap_or(limits.scratch.bytes_max);
     limits.scratch.tables_max = number("scratch-tables-max").unwrap_or(limits.scratch.tables_max);
@@ -185,7 +198,10 @@ fn run(config: ServerConfig, listen: SocketAddr) -> Result<(), Failure> {
         .thread_stack_size(engine::STACK_BYTES)
         .enable_all()
         .build()?;
-    runtime.block_on(served(config, listen))
+    let ended = runtime.block_on(served(config, listen));
+    // A statement that does not end would be waited for.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn served(config: ServerConfig, listen: SocketAddr) -> Result<(), Failure> {

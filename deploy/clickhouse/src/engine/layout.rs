@@ -24,6 +24,32 @@ use crate::sql::ENGINES;
 const QUIET_LOGGERS: [&str; 4] =
     ["executeQuery", "EmbeddedServer", "ThreadStatus", "BackgroundSchedulePool/BgSchPool"];
 
+/// What a data folder holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Folders {
+    /// The engine's own storage path.
+    pub store: PathBuf,
+    /// The configuration's folder.
+    pub config: PathBuf,
+    /// The log's folder.
+    pub log: PathBuf,
+    /// The file that is locked.
+    pub lock: PathBuf,
+}
+
+impl Folders {
+    /// Makes what is missing, closed to others.
+    pub fn make(data: &Path) -> Result<Self, EngineError> {
+        let [store, config, log] = ["store", "engine", "log"].map(|name| data.join(name));
+        for folder in [data, &store, &config, &log] {
+            private_folder(folder).map_err(failed(folder))?;
+        }
+        let lock = data.join("lock");
+        open_lock(&lock).map_err(failed(&lock))?;
+        Ok(Self { store, config, log, lock })
+    }
+}
+
 /// Paths inside a prepared data folder; the folder is locked while this lives.
 pub(super) struct Layout {
     pub store: PathBuf,
@@ -35,11 +61,8 @@ pub(super) struct Layout {
 impl Layout {
     /// Creates what is missing, takes the lock and writes the configuration.
     pub fn prepare(data: &Path, limits: &EngineLimits, databases: &Databases) -> Result<Self, EngineError> {
-        let (store, engine, log) = (data.join("store"), data.join("engine"), data.join("log"));
-        for folder in [data, &store, &engine, &log] {
-            private_folder(folder).map_err(failed(folder))?;
-        }
-        let lock = lock(&data.join("lock"), data)?;
+        let Folders { store, config: engine, log, lock: lock_path } = Folders::make(data)?;
+        let lock = lock(&lock_path, data)?;
         let store = store.canonicalize().map_err(failed(&store))?;
         let engine = engine.canonicalize().map_err(failed(&engine))?;
         let log = log.canonicalize().map_err(failed(&log))?.join("engine.log");
@@ -59,9 +82,12 @@ fn private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(path)
+}
+
 fn lock(path: &Path, data: &Path) -> Result<File, EngineError> {
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed(path))?;
+    let file = open_lock(path).map_err(failed(path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(EngineError::InUse { path: data.to_owned() }),
@@ -94,7 +120,8 @@ fn config_xml(users: &Path, log: &Path, limits: &EngineLimits) -> String {
 }
 
 /// The profile holds the defaults that a request may change. `async_insert` is off because an insert
-/// that is only queued must not be acknowledged; newer engines turn it on.
+/// that is only queued must not be acknowledged; newer engines turn it on. What is in format `Values` is no
+/// expression to this engine: no list of this crate has these two settings.
 fn users_xml(limits: &EngineLimits, databases: &Databases) -> String {
     let query_memory = limits.query_memory_bytes_max;
     let seconds = limits.query_seconds_max;
@@ -111,6 +138,8 @@ fn users_xml(limits: &EngineLimits, databases: &Databases) -> String {
         "<clickhouse>\n\
          <profiles><default>\
          <async_insert>0</async_insert>\
+         <input_format_values_interpret_expressions>0</input_format_values_interpret_expressions>\
+         <input_format_values_deduce_templates_of_expressions>0</input_format_values_deduce_templates_of_expressions>\
          <max_memory_usage>{query_memory}</max_memory_usage>\
          <max_execution_time>{seconds}</max_execution_time>\
          </default></profiles>\n\

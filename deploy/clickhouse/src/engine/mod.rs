@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use error::{EngineError, Exception};
+pub(crate) use layout::Folders;
 pub use session::{Answer, Params, Session};
 
 use layout::Layout;
@@ -115,11 +116,9 @@ impl Engine {
         let functions = lines(&mut anchor, "SELECT name, case_insensitive FROM system.functions")?;
         let tables = lines(&mut anchor, "SELECT name FROM system.table_functions")?;
         let functions = functions.iter().filter_map(|line| line.split_once('\t'));
-        let formats = lines(&mut anchor, "SELECT name FROM system.formats")?;
         let catalogue = Catalogue::new(
             functions.map(|(name, folds)| (name, folds == "1")),
             tables.iter().map(String::as_str),
-            formats.iter().map(String::as_str),
         );
         let settings = settings.into_iter().collect();
         tracing::info!(library = api.version(), version, "engine open");

@@ -6,8 +6,9 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics::{counter, histogram};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::body;
+use super::body::{self, Share, Whole};
 use super::form;
 use super::places::Place;
 use super::reply::{About, Body, Failure, plain};
@@ -20,6 +21,23 @@ use crate::engine::Exception;
 use crate::metrics::{NOT_ALLOWED, REQUEST_SECONDS, REQUESTS, TURNED_AWAY};
 use crate::rights::Identity;
 use crate::sql::{Statement, check_settings};
+
+/// A request that was read and may be answered.
+struct Read {
+    ask: Ask,
+    text: Text,
+    share: Share,
+}
+
+/// What is asked, by whom, and their place, where it is taken already.
+pub struct Asked<'request> {
+    /// The request.
+    pub ask: &'request Ask,
+    /// Who asks.
+    pub identity: Identity,
+    /// The reader's place.
+    pub taken: Option<OwnedSemaphorePermit>,
+}
 
 impl Server {
     /// Answers one request of the connection in `place`.
@@ -53,10 +71,10 @@ impl Server {
         };
         let mut kind = "other";
         let outcome = match Ask::read(&request) {
-            Ok(mut ask) => {
+            Ok(ask) => {
                 about.query_id.clone_from(&ask.query_id);
                 about.coding = ask.response_coding;
-                self.statement(&mut ask, &about, request.into_body(), &mut kind, place).await
+                self.statement(ask, &about, request.into_body(), &mut kind, place).await
             }
             Err(failure) => Err(failure),
         };
@@ -76,14 +94,49 @@ impl Server {
 
     async fn statement(
         self: &Arc<Self>,
-        ask: &mut Ask,
+        ask: Ask,
         about: &About,
         body: Incoming,
         kind: &mut &'static str,
         place: &Place,
     ) -> Result<Response<Body>, Failure> {
-        let identity = self.identify(ask, place)?;
-        let mut whole = body::read(body, ask.request_coding, self.body_limits(identity)).await?;
+        let identity = self.identify(&ask, place)?;
+        let whole = body::read(body, ask.request_coding, self.body_limits(identity)).await?;
+        // The reader's texts are read in its places: reading takes time and memory, too.
+        let taken = match identity {
+            Identity::Owner => None,
+            Identity::Reader => Some(self.reader.enter().await?),
+        };
+        let server = Arc::clone(self);
+        let reading = self.blocking.spawn_blocking(move || server.read(ask, whole, identity));
+        let read = reading.await.expect("reading a statement does not panic");
+        let Read { ask, text: Text { statement, verdict, rows }, share } = read.inspect_err(|failure| {
+            if matches!(failure.exception.code, 452 | 497) {
+                counter!(NOT_ALLOWED, "identity" => identity.label()).increment(1);
+            }
+        })?;
+        let asked = Asked { ask: &ask, identity, taken };
+        match statement {
+            Statement::Empty => Ok(plain(StatusCode::OK, "")),
+            Statement::Output(output) => {
+                *kind = "query";
+                query::run(self, asked, about.clone(), &output).await
+            }
+            Statement::Insert(insert) => {
+                *kind = "insert";
+                let rows = insert::Rows { rows, share };
+                insert::run(self, asked, about, (&insert, verdict.action.target()), rows).await
+            }
+            Statement::Command { sql, format } => {
+                *kind = "command";
+                let command = insert::Command { sql, format, action: &verdict.action };
+                insert::command(self, asked, about, command).await
+            }
+        }
+    }
+
+    /// Reads what is asked and whether it may be; blocks, for texts can be long and the engine is asked, too.
+    fn read(&self, mut ask: Ask, mut whole: Whole, identity: Identity) -> Result<Read, Failure> {
         if let Some(boundary) = &ask.form {
             for (name, value) in form::fields(&whole.chunks, boundary)? {
                 ask.said.take(&name, value);
@@ -94,40 +147,13 @@ impl Server {
             Identity::Owner => self.limits.statement_bytes_max,
             Identity::Reader => self.limits.reader_statement_bytes_max.min(self.limits.statement_bytes_max),
         };
-        let taken = check_settings(&mut ask.said.settings, identity, &self.setting_limits);
-        let ask = &*ask;
-        let allowed = taken.and_then(|()| self.rules(ask, identity)).map_err(Failure::from);
-        let allowed = allowed.and_then(|rules| Text::new(&ask.said.query, &whole, bytes_max, &rules));
-        let Text { statement, verdict, rows } = allowed.inspect_err(|failure| {
-            if matches!(failure.exception.code, 452 | 497) {
-                counter!(NOT_ALLOWED, "identity" => identity.label()).increment(1);
-            }
-        })?;
-        let share = whole.share;
-        drop(whole.chunks);
-        if !verdict.views.is_empty() {
-            self.check_views(&verdict.views).await?;
-        }
+        check_settings(&mut ask.said.settings, identity, &self.setting_limits)?;
+        let text = Text::new(&ask.said.query, &whole, bytes_max, &self.rules(&ask, identity)?)?;
+        self.check_views(&text.verdict.views)?;
         if identity == Identity::Reader {
-            self.agree(&statement, &rows).await?;
+            self.agree(&text.statement)?;
         }
-        match statement {
-            Statement::Empty => Ok(plain(StatusCode::OK, "")),
-            Statement::Output(output) => {
-                *kind = "query";
-                query::run(self, ask, identity, about.clone(), &output).await
-            }
-            Statement::Insert(insert) => {
-                *kind = "insert";
-                let rows = insert::Rows { rows, share };
-                insert::run(self, ask, identity, about, (&insert, verdict.action.target()), rows).await
-            }
-            Statement::Command { sql, format } => {
-                *kind = "command";
-                let command = insert::Command { sql, format, action: &verdict.action };
-                insert::command(self, ask, identity, about, command).await
-            }
-        }
+        Ok(Read { ask, text, share: whole.share })
     }
 
     /// Who asks; their connection is theirs from now on.

@@ -4,9 +4,15 @@
 //! tables, which this server does not have. Source of the format: RFC 7578.
 
 use bytes::Bytes;
+use memchr::memmem;
 
 use super::reply::Failure;
 use crate::engine::Exception;
+
+/// RFC 2046: a longer one is none.
+const BOUNDARY_BYTES_MAX: usize = 70;
+/// A statement, its settings and its parameters.
+const FIELDS_MAX: usize = 1000;
 
 /// The boundary in a `Content-Type`, if it names a form.
 pub fn boundary(content_type: &str) -> Option<String> {
@@ -25,6 +31,9 @@ pub fn boundary(content_type: &str) -> Option<String> {
 /// # Errors
 /// 117 for a form that is cut short or damaged, 48 for an external table.
 pub fn fields(chunks: &[Bytes], boundary: &str) -> Result<Vec<(String, String)>, Failure> {
+    if !(1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()) {
+        return Err(damaged());
+    }
     let form = chunks.concat();
     let delimiter = format!("--{boundary}");
     let mut rest = find(&form, delimiter.as_bytes()).map(|(_, rest)| rest).ok_or_else(damaged)?;
@@ -36,6 +45,9 @@ pub fn fields(chunks: &[Bytes], boundary: &str) -> Result<Vec<(String, String)>,
         let (value, after) = find(body, delimiter.as_bytes()).ok_or_else(damaged)?;
         let head = std::str::from_utf8(head).map_err(|_| damaged())?;
         let value = String::from_utf8(value.to_vec()).map_err(|_| damaged())?;
+        if fields.len() == FIELDS_MAX {
+            return Err(damaged());
+        }
         fields.push((name(head)?, value));
         rest = after;
     }
@@ -68,7 +80,7 @@ fn damaged() -> Failure {
 
 /// What is before and after the first `needle`.
 fn find<'bytes>(bytes: &'bytes [u8], needle: &[u8]) -> Option<(&'bytes [u8], &'bytes [u8])> {
-    let at = bytes.windows(needle.len()).position(|window| window == needle)?;
+    let at = memmem::find(bytes, needle)?;
     Some((&bytes[..at], &bytes[at + needle.len()..]))
 }
 
@@ -88,6 +100,17 @@ mod tests {
         for length in 0..FORM.len() - 4 {
             assert_eq!(parse(&FORM[..length]).unwrap_err().exception.code, 117, "{length}");
         }
+    }
+
+    #[test]
+    fn a_form_has_a_boundary_and_fields_in_numbers_that_forms_have() {
+        let with = |boundary: &str, fields: usize| {
+            let field = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx\r\n");
+            let form = format!("{}--{boundary}--\r\n", field.repeat(fields));
+            super::fields(&[Bytes::from(form)], boundary).map(|fields| fields.len())
+        };
+        assert_eq!(with(&"b".repeat(70), 1000).unwrap(), 1000);
+        assert!(with(&"b".repeat(71), 1).is_err() && with("b", 1001).is_err() && with("", 1).is_err());
     }
 
     #[test]

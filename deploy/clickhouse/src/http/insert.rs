@@ -1,7 +1,7 @@
 //! Inserts and other statements that run whole.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Response;
@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::answer::Asked;
 use super::body::Share;
 use super::reply::{About, Body, Failure};
 use super::request::Ask;
@@ -19,6 +20,7 @@ use crate::metrics::{ABANDONED, INSERTED_BYTES, INSERTED_ROWS, REFUSED};
 use crate::rights::{Identity, quoted};
 use crate::scratch::LOOK_EVERY;
 use crate::sql::{Action, Insert, Target};
+use crate::watchdog::Watched;
 
 /// Pieces handed to the engine are at least this long where the body allows: it queues 16 of them.
 const PIECE_BYTES: usize = 256 << 10;
@@ -37,8 +39,7 @@ pub struct Rows {
 /// that repeats it with the same token then finds it done.
 pub async fn run(
     server: &Arc<Server>,
-    ask: &Ask,
-    identity: Identity,
+    Asked { ask, identity, taken }: Asked<'_>,
     about: &About,
     (insert, target): (&Insert, Option<&Target>),
     rows: Rows,
@@ -47,8 +48,8 @@ pub async fn run(
         let message = format!("The format {} is not served for rows that come in", insert.format);
         return Err(Exception::new(497, "ACCESS_DENIED", &message).into());
     }
-    let place = server.gate(identity, true).enter().await?;
-    let written = Written::begin(server, identity, Grows::ByRows).await?;
+    let place = server.place(taken, true).await?;
+    let written = Written::begin(server, ask, identity, Grows::ByRows).await?;
     let started = Instant::now();
     let head = &insert.head[..];
     // Rows that are expressions can name other tables, which are looked up in the session's database.
@@ -59,9 +60,10 @@ pub async fn run(
     };
     let format = insert.format.clone();
     let params = ask.said.params.clone();
+    let watched = written.watched();
     let stored = server.blocking.spawn_blocking(move || {
         let Rows { rows, share } = rows;
-        let _held = (place, share);
+        let _held = (place, share, watched);
         let bytes: usize = rows.iter().map(Bytes::len).sum();
         let answer = open()?.insert(&head, &format, &params, Pieces(rows.into_iter()))?;
         counter!(INSERTED_ROWS).increment(answer.rows_written);
@@ -120,27 +122,27 @@ pub struct Command<'verdict> {
 /// Runs a statement that is neither an insert with rows nor a query.
 pub async fn command(
     server: &Arc<Server>,
-    ask: &Ask,
-    identity: Identity,
+    Asked { ask, identity, taken }: Asked<'_>,
     about: &About,
     command: Command<'_>,
 ) -> Result<Response<Body>, Failure> {
     let Command { sql, format, action } = command;
-    let place = server.gate(identity, false).enter().await?;
+    let place = server.place(taken, false).await?;
     let grows = match action {
         Action::Create(_) => Grows::ByTable,
         Action::Insert(_) => Grows::ByRows,
         Action::Read | Action::Drop(_) | Action::Change(_) => Grows::Not,
     };
-    let written = Written::begin(server, identity, grows).await?;
+    let written = Written::begin(server, ask, identity, grows).await?;
     let started = Instant::now();
     let reads = *action == Action::Read;
     let open = server.open_session(ask, identity, reads, written.marker());
     let params = ask.said.params.clone();
     let format = format.or_else(|| ask.said.default_format.clone()).unwrap_or("TabSeparated".into());
     let run_format = format.clone();
+    let watched = written.watched();
     let done = server.blocking.spawn_blocking(move || {
-        let _place = place;
+        let _held = (place, watched);
         Ok(open()?.query(&sql, &run_format, &params)?)
     });
     let mut answer = written.end(done).await?;
@@ -157,6 +159,7 @@ struct Written {
 
 struct Guarded {
     marker: String,
+    time_max: Duration,
     is_done: bool,
     /// While it makes the database grow.
     turn: Option<OwnedSemaphorePermit>,
@@ -172,7 +175,12 @@ enum Grows {
 
 impl Written {
     /// Waits for the reader's turn and looks for room, if the statement needs any.
-    async fn begin(server: &Arc<Server>, identity: Identity, grows: Grows) -> Result<Self, Failure> {
+    async fn begin(
+        server: &Arc<Server>,
+        ask: &Ask,
+        identity: Identity,
+        grows: Grows,
+    ) -> Result<Self, Failure> {
         if identity == Identity::Owner {
             return Ok(Self { server: server.clone(), reader: None });
         }
@@ -188,7 +196,13 @@ impl Written {
             turn = Some(own);
         }
         let marker = uuid::Uuid::new_v4().simple().to_string();
-        Ok(Self { server: server.clone(), reader: Some(Guarded { marker, is_done: false, turn }) })
+        let time_max = server.time_max(ask);
+        Ok(Self { server: server.clone(), reader: Some(Guarded { marker, time_max, is_done: false, turn }) })
+    }
+
+    /// To be kept by the statement's thread.
+    fn watched(&self) -> Option<Watched> {
+        self.reader.as_ref().map(|reader| self.server.watchdog.watch(&reader.marker))
     }
 
     fn marker(&self) -> Option<&str> {
@@ -198,10 +212,17 @@ impl Written {
     /// The statement's outcome.
     async fn end(mut self, mut running: JoinHandle<Result<Answer, Failure>>) -> Result<Answer, Failure> {
         let mut full = None;
+        let time_max = self.reader.as_ref().map(|reader| reader.time_max);
+        let too_late = sleep(time_max.unwrap_or_default());
+        tokio::pin!(too_late);
         let outcome = loop {
             let looks = self.reader.as_ref().is_some_and(|reader| reader.turn.is_some()) && full.is_none();
             tokio::select! {
                 outcome = &mut running => break outcome.expect("a statement's thread does not panic"),
+                // Killed as it is dropped.
+                () = &mut too_late, if time_max.is_some() => {
+                    return Err(full.unwrap_or_else(|| Server::timed_out(time_max.unwrap_or_default())));
+                }
                 () = sleep(LOOK_EVERY), if looks => {
                     if let Err(failure) = look(&self.server, false).await {
                         self.kill();

@@ -31,6 +31,7 @@ use crate::engine::{Engine, EngineError};
 use crate::pulse;
 use crate::scratch::Scratch;
 use crate::sql::SettingLimits;
+use crate::watchdog::Watchdog;
 
 /// How long the engine's threads may take to end after their statements were killed.
 const KILLED_MAX: Duration = Duration::from_secs(10);
@@ -80,17 +81,18 @@ pub async fn serve_and_tell(
     tracing::info!(%address, version = server.engine.version(), "clickhouse engine is listening");
     opened();
     let ending = CancellationToken::new();
-    let mut helpers = vec![tokio::spawn(Arc::clone(&server.scratch).keep(ending.clone()))];
-    if let Some(stream) = pulse::inherited() {
-        let engine = Arc::clone(&server.engine);
-        helpers.push(tokio::spawn(pulse::answer(stream, engine, ending.clone())));
-    }
+    let sweeping = tokio::spawn(Arc::clone(&server.scratch).keep(ending.clone()));
+    Arc::clone(&server.watchdog).keep(ending.clone());
+    let engine = Arc::clone(&server.engine);
+    let pulse = pulse::inherited().and_then(|stream| {
+        let answering = pulse::answer(stream, engine, ending.clone());
+        answering.inspect_err(|error| tracing::warn!(%error, "cannot answer the supervisor")).ok()
+    });
     accept(&server, listener, &shutdown).await;
     ending.cancel();
-    for helper in helpers {
-        if let Err(error) = helper.await {
-            tracing::warn!(%error, "a task of the server failed");
-        }
+    let helped = tokio::task::spawn_blocking(move || pulse.is_none_or(|pulse| pulse.join().is_ok())).await;
+    if sweeping.await.is_err() || !helped.unwrap_or(false) {
+        tracing::warn!("a helper of the server failed");
     }
     close(server).await
 }
@@ -114,6 +116,7 @@ async fn open(config: ServerConfig, address: SocketAddr) -> Result<Server, Serve
         inserts: gate(limits.inserts_max),
         reader: gate(reader_places),
         writing: Arc::new(Semaphore::new(1)),
+        watchdog: Arc::new(Watchdog::new(limits.stuck_max)),
         scratch: Arc::new(Scratch::new(Arc::clone(&engine), &databases.scratch, limits.scratch)),
         engine,
         blocking: TaskTracker::new(),
@@ -125,6 +128,7 @@ async fn open(config: ServerConfig, address: SocketAddr) -> Result<Server, Serve
             memory_bytes_max: (limits.reader_memory_bytes_max / reader_places as u64).max(1),
             seconds_max: limits.reader_seconds_max.max(1),
             threads_max: limits.reader_threads_max.max(1),
+            temporary_bytes_max: (limits.reader_temporary_bytes_max / reader_places as u64).max(1),
         },
         budget: Budget::new(limits.bodies_bytes_max),
         reader_budget: Budget::new(limits.reader_bodies_bytes_max),

@@ -28,8 +28,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use super::answer::Asked;
 use super::reply::{About, Body, Failure, exception_frame};
-use super::request::Ask;
 use super::server::Server;
 use crate::codec::Encoder;
 use crate::engine::{Answer, EngineError, Exception};
@@ -49,12 +49,11 @@ const PIPE_BYTES: i32 = 1 << 20;
 /// Runs the statement and answers with its result, whole or streamed.
 pub async fn run(
     server: &Arc<Server>,
-    ask: &Ask,
-    identity: Identity,
+    Asked { ask, identity, taken }: Asked<'_>,
     about: About,
     output: &Output,
 ) -> Result<Response<Body>, Failure> {
-    let place = server.gate(identity, false).enter().await?;
+    let place = server.place(taken, false).await?;
     let started = Instant::now();
     let (receiver, writer) = pipe().map_err(|error| no_pipe(&error))?;
     let format =
@@ -63,8 +62,9 @@ pub async fn run(
     let sql = statement(output, &format, &writer)?;
     let params = ask.said.params.clone();
     let open = server.open_session(ask, identity, true, Some(&marker));
+    let watched = (identity == Identity::Reader).then(|| server.watchdog.watch(&marker));
     let engine = server.blocking.spawn_blocking(move || {
-        let _place = place;
+        let _held = (place, watched);
         // Dropped last: with it the pipe ends.
         let _writer = writer;
         open()?.query(&sql, "Null", &params)
@@ -73,8 +73,14 @@ pub async fn run(
 
     let held_max = if ask.said.wait_end_of_query { server.limits.held_result_bytes_max } else { HELD_BYTES };
     let mut held = BytesMut::with_capacity(16 << 10);
+    let first_max = (identity == Identity::Reader).then(|| server.time_max(ask));
     loop {
-        if running.receiver.read_buf(&mut held).await.map_err(|error| no_pipe(&error))? == 0 {
+        let more = running.receiver.read_buf(&mut held);
+        let more = match first_max.map(|time_max| (time_max, time_max.saturating_sub(started.elapsed()))) {
+            None => more.await,
+            Some((time_max, left)) => timeout(left, more).await.map_err(|_| Server::timed_out(time_max))?,
+        };
+        if more.map_err(|error| no_pipe(&error))? == 0 {
             let answer = running.end().await?;
             return Ok(about.whole(&format, &answer, started.elapsed().as_nanos(), held.freeze()));
         }

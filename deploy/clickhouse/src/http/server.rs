@@ -1,9 +1,10 @@
 //! What all requests share, and the engine's sessions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::sync::Semaphore;
+use metrics::counter;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 use whence_runtime::site::Site;
 
@@ -15,9 +16,14 @@ use super::reply::Failure;
 use super::request::Ask;
 use crate::config::ServerLimits;
 use crate::engine::{Engine, EngineError, Exception, Session};
+use crate::metrics::REFUSED;
 use crate::rights::{Databases, Identity};
 use crate::scratch::Scratch;
-use crate::sql::{Place, Rules, SettingLimits, Statement, View};
+use crate::sql::{Rules, SettingLimits, Statement, View};
+use crate::watchdog::Watchdog;
+
+/// How long after its time a statement of the reader is killed: the engine ends most by itself.
+const KILL_AFTER: Duration = Duration::from_secs(5);
 
 /// Databases in which nothing is stored, and which clients name by habit.
 const HARMLESS: [&str; 2] = ["default", "information_schema"];
@@ -32,6 +38,8 @@ pub struct Server {
     pub inserts: Gate,
     /// Places for the reader's statements, of whatever kind.
     pub reader: Gate,
+    /// Statements of the reader that can be killed.
+    pub watchdog: Arc<Watchdog>,
     /// One statement at a time writes to the scratch database.
     pub writing: Arc<Semaphore>,
     /// The scratch database.
@@ -76,13 +84,35 @@ impl Server {
         })
     }
 
-    /// Places for statements of this kind.
-    pub fn gate(&self, identity: Identity, is_insert: bool) -> &Gate {
-        match identity {
-            Identity::Reader => &self.reader,
-            Identity::Owner if is_insert => &self.inserts,
-            Identity::Owner => &self.queries,
+    /// A place to run a statement in: the reader's has been taken before its text was read.
+    pub async fn place(
+        &self,
+        taken: Option<OwnedSemaphorePermit>,
+        is_insert: bool,
+    ) -> Result<OwnedSemaphorePermit, Failure> {
+        match taken {
+            Some(place) => Ok(place),
+            None if is_insert => self.inserts.enter().await,
+            None => self.queries.enter().await,
         }
+    }
+
+    /// How long the reader's statement may take; the engine is asked to end it then, and told a little later.
+    pub fn time_max(&self, ask: &Ask) -> Duration {
+        let asked = ask.said.settings.iter().find(|(name, _)| name == "max_execution_time");
+        let seconds =
+            asked.and_then(|(_, value)| value.parse().ok()).unwrap_or(self.setting_limits.seconds_max);
+        Duration::from_secs(seconds.min(self.setting_limits.seconds_max)) + KILL_AFTER
+    }
+
+    /// What is told of a statement that has not ended in time.
+    pub fn timed_out(time_max: Duration) -> Failure {
+        counter!(REFUSED, "bound" => "statement_time").increment(1);
+        let message = format!(
+            "Timeout exceeded: the statement did not end within {} s and is killed",
+            time_max.as_secs()
+        );
+        Exception::new(159, "TIMEOUT_EXCEEDED", &message).into()
     }
 
     /// Opens the session a request asks for; to be called on the thread that runs the statement. It has the
@@ -135,6 +165,10 @@ impl Server {
             default("max_threads", self.setting_limits.threads_max.to_string());
         }
         if identity == Identity::Reader {
+            default(
+                "max_temporary_data_on_disk_size_for_query",
+                self.setting_limits.temporary_bytes_max.to_string(),
+            );
             // A table that is dropped takes up its place until it is gone.
             default("database_atomic_wait_for_drop_and_detach_synchronously", "1".into());
         }
@@ -150,46 +184,34 @@ impl Server {
         settings
     }
 
-    /// Whether what a statement calls are views of databases that may be read.
-    pub async fn check_views(self: &Arc<Self>, views: &[View]) -> Result<(), Failure> {
-        let server = self.clone();
-        let views: Vec<Place> = views.iter().map(|view| view.place.clone()).collect();
-        let check = move || {
-            for view in &views {
-                let readable = server.databases.owned.iter().chain([&server.databases.scratch]);
-                let is_readable =
-                    readable.map(String::as_str).chain(HARMLESS).any(|known| known == view.database);
-                let sql = "SELECT count() FROM system.tables WHERE engine = 'View' \
-                           AND database = {database:String} AND name = {name:String}";
-                let params = [("database".into(), view.database.clone()), ("name".into(), view.name.clone())];
-                let answer = server.engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &params)?;
-                if !is_readable || answer.output.trim_ascii() != b"1" {
-                    let message =
-                        format!("{}.{} is no view, and no function that is served", view.database, view.name);
-                    return Err(Exception::new(497, "ACCESS_DENIED", &message).into());
-                }
+    /// Whether what a statement calls are views of databases that may be read. Blocks.
+    pub fn check_views(&self, views: &[View]) -> Result<(), Failure> {
+        for View { place, .. } in views {
+            let readable = self.databases.owned.iter().chain([&self.databases.scratch]);
+            let is_readable =
+                readable.map(String::as_str).chain(HARMLESS).any(|known| known == place.database);
+            let sql = "SELECT count() FROM system.tables WHERE engine = 'View' \
+                       AND database = {database:String} AND name = {name:String}";
+            let params = [("database".into(), place.database.clone()), ("name".into(), place.name.clone())];
+            let answer = self.engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &params)?;
+            if !is_readable || answer.output.trim_ascii() != b"1" {
+                let message =
+                    format!("{}.{} is no view, and no function that is served", place.database, place.name);
+                return Err(Exception::new(497, "ACCESS_DENIED", &message).into());
             }
-            Ok(())
-        };
-        self.blocking.spawn_blocking(check).await.expect("a statement's thread does not panic")
+        }
+        Ok(())
     }
 
-    /// Whether the engine reads a statement of the reader's as this server has read it, down to rows that are
-    /// expressions.
-    pub async fn agree(self: &Arc<Self>, statement: &Statement, rows: &[Bytes]) -> Result<(), Failure> {
-        let texts: Vec<Vec<u8>> = match statement {
+    /// Whether the engine reads a statement of the reader's as this server has read it. Blocks.
+    pub fn agree(&self, statement: &Statement) -> Result<(), Failure> {
+        let text = match statement {
             Statement::Empty => return Ok(()),
-            Statement::Output(output) => vec![[&output.head[..], b" ", &output.tail].concat()],
-            Statement::Command { sql, .. } => vec![sql.clone()],
-            Statement::Insert(insert) => {
-                let values = insert.format.eq_ignore_ascii_case("Values").then(|| rows.concat());
-                [Some(insert.head.clone()), values].into_iter().flatten().collect()
-            }
+            Statement::Output(output) => [&output.head[..], b" ", &output.tail].concat(),
+            Statement::Command { sql, .. } => sql.clone(),
+            Statement::Insert(insert) => insert.head.clone(),
         };
-        let engine = Arc::clone(&self.engine);
-        let check = move || texts.iter().try_for_each(|text| agree::check(&engine, text));
-        let checked = self.blocking.spawn_blocking(check).await;
-        Ok(checked.expect("a statement's thread does not panic")?)
+        Ok(agree::check(&self.engine, &text)?)
     }
 
     /// What holds for a body of this identity's.
@@ -213,6 +235,7 @@ impl Server {
 
     /// Ends the statement with this `marker`, whenever the engine comes to it.
     pub fn kill(&self, marker: &str) {
+        self.watchdog.killed(marker);
         let engine = self.engine.clone();
         let sql = format!("KILL QUERY WHERE Settings['log_comment'] = '{marker}' ASYNC");
         self.blocking.spawn_blocking(move || {

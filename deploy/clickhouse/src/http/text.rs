@@ -5,13 +5,15 @@ use bytes::Bytes;
 use super::body::Whole;
 use super::reply::Failure;
 use crate::engine::Exception;
+use crate::rights::Identity;
 use crate::sql::{self, Insert, Parsed, Rules, Statement, Verdict};
 
 /// Enough of a body to find an insert's clauses in, without copying its rows.
 const HEAD_BYTES: usize = 64 << 10;
 
-/// Rows in format `Values` are expressions, and looked at one by one: another format is for long ones.
+/// Rows in format `Values` are looked at token by token: another format is for long ones.
 const VALUES_BYTES_MAX: usize = 4 << 20;
+const READER_VALUES_BYTES_MAX: usize = 256 << 10;
 
 /// A statement and, for an insert, its rows.
 #[derive(Debug)]
@@ -31,6 +33,10 @@ impl Text {
     /// # Errors
     /// What [`sql::parse`] refuses; 229 for a statement longer than `bytes_max`.
     pub fn new(query: &str, body: &Whole, bytes_max: usize, rules: &Rules<'_>) -> Result<Self, Failure> {
+        // A form can bring a long one.
+        if query.len() > bytes_max {
+            return Err(too_long(bytes_max));
+        }
         let mut text = query.as_bytes().to_vec();
         if !text.is_empty() && body.bytes > 0 {
             text.push(b'\n');
@@ -58,8 +64,7 @@ impl Text {
                 }
             }
         }
-        let message = format!("The statement is longer than {bytes_max} bytes");
-        Err(Exception::new(229, "QUERY_IS_TOO_LARGE", &message).into())
+        Err(too_long(bytes_max))
     }
 
     /// Rows begin in `text`, at its end, or further on in `chunks`, which follow its first
@@ -87,10 +92,19 @@ impl Text {
             }
         }
         if format.eq_ignore_ascii_case("Values") {
-            rows = vec![sql::check_values(&rows.concat(), VALUES_BYTES_MAX, rules)?.into()];
+            let values_max = match rules.identity {
+                Identity::Owner => VALUES_BYTES_MAX,
+                Identity::Reader => READER_VALUES_BYTES_MAX,
+            };
+            rows = vec![sql::literals(&rows.concat(), values_max)?.into()];
         }
         Ok(Self { statement, verdict, rows })
     }
+}
+
+fn too_long(bytes_max: usize) -> Failure {
+    let message = format!("The statement is longer than {bytes_max} bytes");
+    Exception::new(229, "QUERY_IS_TOO_LARGE", &message).into()
 }
 
 fn append(text: &mut Vec<u8>, chunks: &[Bytes], mut bytes: usize) {

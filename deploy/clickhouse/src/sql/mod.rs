@@ -7,13 +7,14 @@
 mod allow;
 mod statement;
 mod tokens;
+mod values;
 
 pub use allow::{
-    Action, Catalogue, ENGINES, Place, Rules, SettingLimits, Target, Verdict, View, check_settings,
-    check_values, system_tables,
+    Action, Catalogue, ENGINES, Rules, SettingLimits, Target, Verdict, View, check_settings, system_tables,
 };
 pub use statement::{Insert, Output, Parsed, Statement, parse};
 pub use tokens::{Kind, Tokens};
+pub use values::literals;
 
 #[cfg(test)]
 pub mod tests {
@@ -27,12 +28,19 @@ pub mod tests {
     static DATABASES: LazyLock<Vec<String>> = LazyLock::new(|| vec!["default".into(), "db".into()]);
     static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
         Catalogue::new(
-            [("file", false), ("dictGet", false), ("FQDN", true), ("count", true)],
-            ["url", "numbers"],
-            ["CSV", "ORC"],
+            [
+                ("file", false),
+                ("dictGet", false),
+                ("FQDN", true),
+                ("count", true),
+                ("format", false),
+                ("sum", false),
+            ],
+            ["url", "numbers", "format", "values"],
         )
     });
-    static LIMITS: SettingLimits = SettingLimits { memory_bytes_max: 1000, seconds_max: 60, threads_max: 2 };
+    static LIMITS: SettingLimits =
+        SettingLimits { memory_bytes_max: 1000, seconds_max: 60, threads_max: 2, temporary_bytes_max: 1000 };
 
     /// Rules of this identity.
     pub fn rules(identity: Identity) -> Rules<'static> {

@@ -1,7 +1,8 @@
 //! `whence clickhouse`: the embedded ClickHouse alone; also the child of `whence up`.
 
+use std::fs::OpenOptions;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use tokio::net::TcpListener;
@@ -51,11 +52,16 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         let accounts = Embedded::ensure(&data, &settings.account, &settings.engine)?;
         return supervised(&settings, config(data, accounts));
     }
-    let confined = confine(&settings.process.data.data, &library)?;
+    // Passwords are read first: later no file of the folder is, but the engine's.
+    let data = settings.process.data.data.clone();
+    std::fs::create_dir_all(&data).map_err(Failure::Process)?;
+    let accounts = Embedded::ensure(&data, &settings.account, &settings.engine)?;
+    let lock = data.join("lock");
+    OpenOptions::new().create(true).append(true).open(&lock).map_err(Failure::Process)?;
+    let confined = confine(&data.join("clickhouse"), &library, vec![lock], vec![data])?;
     let role = Role { name: "clickhouse", required: None };
     process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
         confine::tell(confined);
-        let accounts = Embedded::ensure(process.data.path(), &settings.account, &settings.engine)?;
         let config = config(process.data.engine(), accounts);
         alone(&settings, config, process).await
     })
@@ -66,7 +72,7 @@ fn supervised(settings: &ClickHouseRoleSettings, config: ServerConfig) -> Result
     start_logs(&settings.process.log)?;
     install_panic_hook();
     descriptors::raise().map_err(Failure::Process)?;
-    confine::tell(confine(&config.data, &config.library)?);
+    confine::tell(confine(&config.data, &config.library, Vec::new(), Vec::new())?);
     process::runtime(settings.process.workers.workers)?.block_on(async {
         let stop = on_signals().map_err(Failure::Process)?;
         let listener = listen(settings)?;
@@ -74,12 +80,16 @@ fn supervised(settings: &ClickHouseRoleSettings, config: ServerConfig) -> Result
     })
 }
 
-/// Leaves this process its folder and what it needs to run. Before it has other threads, which would keep
-/// their rights.
-fn confine(data: &Path, library: &Path) -> Result<Confined, Failure> {
-    std::fs::create_dir_all(data).map_err(Failure::Process)?;
-    let read = library.parent().map(Path::to_owned).into_iter().collect();
-    let reach = Reach { data: data.to_owned(), read, connects: false };
+/// Leaves this process the engine's folder and what it needs to run. Before it has other threads, which would
+/// keep their rights.
+fn confine(
+    engine: &Path,
+    library: &Path,
+    mut read: Vec<PathBuf>,
+    write: Vec<PathBuf>,
+) -> Result<Confined, Failure> {
+    read.extend(library.parent().map(Path::to_owned));
+    let reach = Reach { data: engine.to_owned(), read, write, connects: false };
     confine::confine(&reach).map_err(|error| Failure::Confine(Box::new(error)))
 }
 
@@ -127,8 +137,8 @@ async fn alone(
 
 fn server(
     settings: &ClickHouseRoleSettings,
-    library: std::path::PathBuf,
-    data: std::path::PathBuf,
+    library: PathBuf,
+    data: PathBuf,
     accounts: Embedded,
 ) -> ServerConfig {
     let engine = &settings.engine;

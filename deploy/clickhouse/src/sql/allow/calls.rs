@@ -8,7 +8,9 @@ use crate::engine::Exception;
 use crate::sql::tokens::Kind;
 
 /// Functions, scalar and aggregate, one a line. Left out of the engine's own are those that read files,
-/// dictionaries and models, ask other machines or language models, wait, or tell about the machine.
+/// dictionaries and models, ask other machines or language models, wait, or tell about the machine; that recurse as
+/// deep as a text is nested (`jsonMergePatch` ends the process); and that compare all of one text with all of another
+/// (edit distances), for which nobody can wait.
 static FUNCTIONS: LazyLock<HashSet<Vec<u8>>> = LazyLock::new(|| {
     let listed = include_str!("functions.txt").lines().chain(PARSED);
     listed.map(|name| name.to_ascii_lowercase().into_bytes()).collect()
@@ -28,24 +30,17 @@ const PARSED: [&str; 10] = [
     "timestampsub",
 ];
 
-/// Table functions: those that make rows out of nothing.
-const TABLE_FUNCTIONS: [&str; 12] = [
-    "numbers",
-    "numbers_mt",
-    "zeros",
-    "zeros_mt",
-    "primes",
-    "generate_series",
-    "generateSeries",
-    "generateRandom",
-    "values",
-    "SQLStandardValues",
-    "null",
-    "view",
-];
+/// Table functions: those that make rows out of nothing, and whose arguments are numbers or a query. Left out
+/// are those that take a structure (`values`, `generateRandom`, `null`, `format`): it is a text that can hold
+/// any expression (`a String ALIAS file('x')`), put together out of any pieces.
+const TABLE_FUNCTIONS: [&str; 8] =
+    ["numbers", "numbers_mt", "zeros", "zeros_mt", "primes", "generate_series", "generateSeries", "view"];
+
+/// Functions whose first argument names an aggregate function, with parameters, which the engine evaluates.
+const NAMES_AN_AGGREGATE: [&str; 3] = ["arrayReduce", "arrayReduceInRanges", "initializeAggregation"];
 
 /// Words of the grammar that a parenthesis may follow.
-const WORDS: [&str; 89] = [
+const WORDS: [&str; 88] = [
     "ALIAS",
     "ALL",
     "AND",
@@ -129,7 +124,6 @@ const WORDS: [&str; 89] = [
     "TTL",
     "UNION",
     "USING",
-    "VALUES",
     "WHEN",
     "WHERE",
     "WINDOW",
@@ -224,24 +218,32 @@ const COMBINATORS: [&str; 15] = [
     "If",
 ];
 
+/// Each is looked up before the statement runs.
+const VIEWS_MAX: usize = 16;
+
 /// Longer names are nobody's.
 const NAME_BYTES_MAX: usize = 128;
 
 /// Whether `name` is a function of the list, or one with combinators.
 pub fn is_allowed_function(name: &[u8]) -> bool {
+    listed(name).is_some()
+}
+
+/// The function of the list that `name` is, combinators taken off.
+fn listed(name: &[u8]) -> Option<&[u8]> {
     let mut name = name;
     if name.len() > NAME_BYTES_MAX {
-        return false;
+        return None;
     }
     loop {
         if FUNCTIONS.contains(&name.to_ascii_lowercase()) {
-            return true;
+            return Some(name);
         }
         // The longest first: `OrNull` before `Null`.
         let shorter = COMBINATORS.iter().find_map(|suffix| name.strip_suffix(suffix.as_bytes()));
         match shorter {
             Some(base) if !base.is_empty() => name = base,
-            _ => return false,
+            _ => return None,
         }
     }
 }
@@ -258,7 +260,7 @@ pub(super) fn check(
     target: Option<usize>,
 ) -> Result<Vec<View>, Exception> {
     let passes_functions = (0..statement.len()).any(|at| is_higher_order(statement, at));
-    let mut views = Vec::new();
+    let mut views: Vec<View> = Vec::new();
     for at in 0..statement.len() {
         let Some(name) = statement.name(at) else { continue };
         let quoted = statement.tokens[at].kind == Kind::Quoted;
@@ -273,7 +275,8 @@ pub(super) fn check(
             // A name can stand for a function where functions are passed on; elsewhere it is a column's.
             let may_be_passed =
                 passes_functions && !statement.is_qualified(at) && !statement.punct(at + 1, b'.');
-            if may_be_passed && rules.catalogue.has(name) && !is_allowed_function(name) {
+            let is_free = listed(name).is_some_and(|base| !reads_a_text(base));
+            if may_be_passed && rules.catalogue.has(name) && !is_free {
                 let shown = statement.shown(at);
                 let message = format!(
                     "The function {shown} is not served; a column of that name is written with its table, t.{shown}"
@@ -286,7 +289,8 @@ pub(super) fn check(
             continue;
         }
         match view(statement, at, rules) {
-            Some(view) => views.push(view),
+            Some(view) if views.len() < VIEWS_MAX => views.push(view),
+            Some(_) => return Err(denied(&format!("More than {VIEWS_MAX} calls of views are not served"))),
             None => return Err(denied(&format!("{} is not served", statement.shown(at)))),
         }
     }
@@ -307,11 +311,18 @@ fn may_be_called(statement: &Tokens<'_>, at: usize, name: &[u8], quoted: bool, r
     if statement.is_qualified(at) {
         return false;
     }
-    if is_allowed_function(name) {
-        return !(name.eq_ignore_ascii_case(b"format") && reads_a_format(statement, at, rules));
+    if let Some(base) = listed(name) {
+        return match reads_a_text(base) {
+            true => has_plain_text(statement, at, base),
+            false => !rules.catalogue.has_table_function(name),
+        };
     }
     if quoted {
         return false;
+    }
+    // What the engine has under this name is on one of two lists, or refused, whatever else the name means.
+    if rules.catalogue.knows(name) {
+        return is_one_of(name, &TABLE_FUNCTIONS);
     }
     let before = |words: &[&str]| at.checked_sub(1).is_some_and(|before| statement.is_any(before, words));
     let of_engine =
@@ -323,8 +334,6 @@ fn may_be_called(statement: &Tokens<'_>, at: usize, name: &[u8], quoted: bool, r
         // `CODEC(ZSTD(3))`, `INDEX i … TYPE set(100)`, `PROJECTION p (SELECT …)`, `ADD INDEX i (…)`.
         || is_one_of(name, &CODECS_AND_INDEXES)
         || names_a_part(statement, at)
-            && !rules.catalogue.has(name)
-            && !rules.catalogue.has_table_function(name)
         || is_common_table(statement, at)
 }
 
@@ -349,14 +358,33 @@ fn is_common_table(statement: &Tokens<'_>, at: usize) -> bool {
             .is_some_and(|close| statement.is(close + 1, "AS") && statement.punct(close + 2, b'('))
 }
 
-/// `format(CSV, 'rows')` reads rows, `format('{}', x)` makes text. Readers of some formats have crashed.
-fn reads_a_format(statement: &Tokens<'_>, at: usize, rules: &Rules<'_>) -> bool {
-    let Some(first) = statement.tokens.get(at + 2) else { return true };
-    let spelled = &statement.text[first.span.clone()];
-    match first.kind {
-        Kind::Text => rules.catalogue.has_format(spelled[1..spelled.len() - 1].trim_ascii()),
-        _ => true,
+/// Functions whose first argument is a text that the engine reads more into: they are called by their name,
+/// with that text written out, and passed to no other.
+fn reads_a_text(base: &[u8]) -> bool {
+    base.eq_ignore_ascii_case(b"format") || is_one_of(base, &NAMES_AN_AGGREGATE)
+}
+
+/// Whether the text says what it says to everybody: no escapes, and nothing that is put together, given as a
+/// parameter or evaluated.
+///
+/// `format(CSV, 'rows')` reads rows and `format('{}', x)` makes text: no format has a brace in its name.
+fn has_plain_text(statement: &Tokens<'_>, at: usize, base: &[u8]) -> bool {
+    let Some(first) = statement.tokens.get(at + 2).filter(|first| first.kind == Kind::Text) else {
+        return false;
+    };
+    if !statement.punct(at + 3, b',') && !statement.punct(at + 3, b')') {
+        return false;
     }
+    let spelled = &statement.text[first.span.clone()];
+    let text = &spelled[1..spelled.len() - 1];
+    if base.eq_ignore_ascii_case(b"format") {
+        return text.contains(&b'{') && !text.contains(&b'\\');
+    }
+    let name_bytes = text.iter().position(|&byte| byte == b'(').unwrap_or(text.len());
+    let (name, parameters) = text.split_at(name_bytes);
+    let are_numbers =
+        parameters.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b',' | b' ' | b'(' | b')'));
+    is_allowed_function(name) && are_numbers
 }
 
 /// `{name:Identifier}`
@@ -378,7 +406,7 @@ fn view(statement: &Tokens<'_>, at: usize, rules: &Rules<'_>) -> Option<View> {
         return Some(View { place, unqualified_at: None });
     }
     let name = statement.name(at)?;
-    if rules.catalogue.has(name) || rules.catalogue.has_table_function(name) {
+    if rules.catalogue.knows(name) {
         return None;
     }
     let reads = at.checked_sub(1).is_some_and(|before| {

@@ -203,6 +203,11 @@ fn clauses(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<(), Exception> {
             return Err(denied("DEFINER is not served"));
         }
     }
+    // What ages is dead before it is gone, and takes its place meanwhile.
+    let ages = |at| statement.is(at, "TTL") && !statement.is_qualified(at);
+    if rules.identity == Identity::Reader && makes(statement) && (0..statement.len()).any(ages) {
+        return Err(denied("TTL is not served; a column of that name is written in backticks"));
+    }
     // `ENGINE = name` or `ENGINE name`, wherever it stands outside of brackets: names of columns and tables
     // can be spelled like any word, and a column called `engine` can be written with its table.
     for at in 1..statement.len() {

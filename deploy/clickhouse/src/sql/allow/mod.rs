@@ -31,21 +31,16 @@ pub struct Catalogue {
     exact: HashSet<Vec<u8>>,
     folded: HashSet<Vec<u8>>,
     tables: HashSet<Vec<u8>>,
-    formats: HashSet<Vec<u8>>,
 }
 
 impl Catalogue {
-    /// Of the engine's functions, with whether case counts for nothing in the name, its table functions and
-    /// its formats.
+    /// Of the engine's functions, with whether case counts for nothing in the name, and its table functions.
     pub fn new<'name>(
         functions: impl IntoIterator<Item = (&'name str, bool)>,
         tables: impl IntoIterator<Item = &'name str>,
-        formats: impl IntoIterator<Item = &'name str>,
     ) -> Self {
         let fold = |name: &str| name.to_ascii_lowercase().into_bytes();
-        let (tables, formats) =
-            (tables.into_iter().map(fold).collect(), formats.into_iter().map(fold).collect());
-        let mut catalogue = Self { tables, formats, ..Self::default() };
+        let mut catalogue = Self { tables: tables.into_iter().map(fold).collect(), ..Self::default() };
         for (name, folds) in functions {
             match folds {
                 true => catalogue.folded.insert(name.to_ascii_lowercase().into_bytes()),
@@ -63,8 +58,9 @@ impl Catalogue {
         self.tables.contains(&name.to_ascii_lowercase())
     }
 
-    fn has_format(&self, name: &[u8]) -> bool {
-        self.formats.contains(&name.to_ascii_lowercase())
+    /// Whether the engine has a function or a table function of this name.
+    fn knows(&self, name: &[u8]) -> bool {
+        self.has(name) || self.has_table_function(name)
     }
 }
 
@@ -119,7 +115,7 @@ pub struct View {
 /// # Errors
 /// 62 for what is not closed, 358 for files of the client, 452 for a setting, 497 for all else.
 pub fn check(text: &[u8], tokens: &[Token], rules: &Rules<'_>) -> Result<Verdict, Exception> {
-    let statement = Tokens { text, tokens };
+    let statement = Tokens::new(text, tokens);
     whole(&statement)?;
     files_of_the_client(&statement)?;
     let action = kinds::action(&statement, rules)?;
@@ -127,28 +123,6 @@ pub fn check(text: &[u8], tokens: &[Token], rules: &Rules<'_>) -> Result<Verdict
     system::check(&statement, rules)?;
     settings::check(&statement, rules)?;
     Ok(Verdict { action, views })
-}
-
-/// Checks rows in format `Values`: they may hold expressions, which are evaluated. Returns them as they are
-/// to be sent, without comments.
-///
-/// # Errors
-/// As for a statement; 229 for rows that are longer than `bytes_max`: expressions belong into short ones.
-pub fn check_values(rows: &[u8], bytes_max: usize, rules: &Rules<'_>) -> Result<Vec<u8>, Exception> {
-    if rows.len() > bytes_max {
-        let message = format!("Rows in format Values are longer than {bytes_max} bytes: send another format");
-        return Err(Exception::new(229, "QUERY_IS_TOO_LARGE", &message));
-    }
-    let tokens: Vec<Token> = super::tokens::Tokens::new(rows).collect();
-    let statement = Tokens { text: rows, tokens: &tokens };
-    whole(&statement)?;
-    files_of_the_client(&statement)?;
-    system::check(&statement, rules)?;
-    settings::check(&statement, rules)?;
-    if let Some(view) = calls::check(&statement, rules, None)?.first() {
-        return Err(denied(&format!("{} is not served among rows", view.place.name)));
-    }
-    Ok(super::tokens::render(rows, &tokens))
 }
 
 /// Nothing is cut off, and nothing is there that another lexer could read otherwise.
@@ -182,13 +156,32 @@ fn denied(message: &str) -> Exception {
 }
 
 /// A text and its tokens, and questions about them.
-#[derive(Clone, Copy)]
 struct Tokens<'statement> {
     text: &'statement [u8],
     tokens: &'statement [Token],
+    /// For each token that opens a bracket, the one that closes it.
+    closing: Vec<Option<usize>>,
 }
 
 impl<'statement> Tokens<'statement> {
+    /// Matches all brackets in one pass: asked for one after the other, a long text would take for ever.
+    fn new(text: &'statement [u8], tokens: &'statement [Token]) -> Self {
+        let mut closing = vec![None; tokens.len()];
+        let mut open = Vec::new();
+        for (at, token) in tokens.iter().enumerate() {
+            match token.kind {
+                Kind::Punct(b'(' | b'[' | b'{') => open.push(at),
+                Kind::Punct(b')' | b']' | b'}') => {
+                    if let Some(opening) = open.pop() {
+                        closing[opening] = Some(at);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Self { text, tokens, closing }
+    }
+
     fn len(&self) -> usize {
         self.tokens.len()
     }
@@ -233,7 +226,7 @@ impl<'statement> Tokens<'statement> {
 
     /// The token that closes the parenthesis at `open`.
     fn closing(&self, open: usize) -> Option<usize> {
-        (open + 1..self.len()).find(|&at| self.depth(at) == self.depth(open) && self.punct(at, b')'))
+        self.closing.get(open).copied().flatten().filter(|&at| self.punct(at, b')'))
     }
 
     /// The text of the token at `at`, for messages.

@@ -18,16 +18,20 @@ pub struct SettingLimits {
     pub seconds_max: u64,
     /// Threads of one statement.
     pub threads_max: u64,
+    /// What one statement may put on the disk while it runs, in bytes.
+    pub temporary_bytes_max: u64,
 }
 
 /// What everybody may set: how results look, how text is read, and tighter bounds.
-const EVERYBODY: [&str; 170] = [
+///
+/// Left out are those that choose other code of the engine's, older or less careful (`enable_analyzer`,
+/// `allow_simdjson`), that put a function's name into the text (`count_distinct_implementation`), and the
+/// bounds of the parser, for what is too deep or too long for it ends the process.
+const EVERYBODY: [&str; 162] = [
     "aggregate_functions_null_for_empty",
-    "allow_experimental_analyzer",
     "allow_experimental_dynamic_type",
     "allow_experimental_json_type",
     "allow_experimental_variant_type",
-    "allow_simdjson",
     "allow_suspicious_low_cardinality_types",
     "allow_suspicious_types_in_group_by",
     "allow_suspicious_types_in_order_by",
@@ -39,7 +43,6 @@ const EVERYBODY: [&str; 170] = [
     "cast_string_to_dynamic_use_inference",
     "connect_timeout",
     "convert_query_to_cnf",
-    "count_distinct_implementation",
     "data_type_default_nullable",
     "date_time_input_format",
     "date_time_output_format",
@@ -51,7 +54,6 @@ const EVERYBODY: [&str; 170] = [
     "distributed_product_mode",
     "do_not_merge_across_partitions_select_final",
     "empty_result_for_aggregation_by_empty_set",
-    "enable_analyzer",
     "enable_dynamic_type",
     "enable_global_with_statement",
     "enable_http_compression",
@@ -117,7 +119,6 @@ const EVERYBODY: [&str; 170] = [
     "load_balancing",
     "log_queries",
     "low_cardinality_allow_in_native_format",
-    "max_ast_elements",
     "max_block_size",
     "max_bytes_before_external_group_by",
     "max_bytes_before_external_sort",
@@ -127,8 +128,6 @@ const EVERYBODY: [&str; 170] = [
     "max_bytes_to_read",
     "max_bytes_to_sort",
     "max_columns_to_read",
-    "max_compress_block_size",
-    "max_expanded_ast_elements",
     "max_insert_block_size",
     "max_parallel_replicas",
     "max_result_bytes",
@@ -139,7 +138,6 @@ const EVERYBODY: [&str; 170] = [
     "max_rows_to_group_by",
     "max_rows_to_read",
     "max_rows_to_sort",
-    "max_subquery_depth",
     "min_execution_speed",
     "network_compression_method",
     "offset",
@@ -223,6 +221,10 @@ const OWNER: [&str; 23] = [
     "throw_on_max_partitions_per_insert_block",
     "use_uncompressed_cache",
 ];
+
+/// Settings of tables that everybody may give: the others decide how many files a table has, how much of it is in
+/// memory and when what is deleted is gone.
+const TABLES_OF_EVERYBODY: [&str; 1] = ["allow_nullable_key"];
 
 /// Settings of tables, in `CREATE TABLE` and `ALTER TABLE … MODIFY SETTING`.
 const TABLES: [&str; 15] = [
@@ -381,9 +383,9 @@ fn clause(statement: &Tokens<'_>, first: usize, rules: &Rules<'_>) -> Result<(),
             }
             _ => return Err(unusual()),
         };
-        let is_of_table = of_tables
-            && (TABLES.contains(&name.as_str())
-                || (rules.identity == Identity::Owner && is_of_further_engine(&name, rules)));
+        let is_owners = rules.identity == Identity::Owner
+            && (TABLES.contains(&name.as_str()) || is_of_further_engine(&name, rules));
+        let is_of_table = of_tables && (is_owners || TABLES_OF_EVERYBODY.contains(&name.as_str()));
         if let Some(most) = maximum(&name, rules.identity, rules.limits) {
             let is_plain =
                 value.bytes().all(|byte| byte.is_ascii_digit()) && !value.starts_with('0') && sign == 0;
