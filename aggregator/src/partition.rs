@@ -265,9 +265,8 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                 let looks = looked.take_looks();
                 if !looks.is_empty() {
                     insert(*store, *clock, settings, watch, range, &looks).await?;
-                    if is_replay {
-                        store.catch_up().await?;
-                    }
+                    // Another owner may have stored them meanwhile by another way, in place of these.
+                    store.catch_up().await?;
                 }
                 let Processed { tables, erased } = looked.into_rows(range, state, *store).await?;
                 (tables, erased)
