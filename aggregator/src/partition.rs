@@ -270,9 +270,8 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                 let found = looked.take_looks();
                 if !found.is_empty() {
                     insert(*store, *clock, settings, watch, range, &found).await?;
-                    if is_replay {
-                        store.catch_up().await?;
-                    }
+                    // Another owner may have stored them meanwhile by another way, in place of these.
+                    store.catch_up().await?;
                 }
                 let Processed { tables, looks: stands, erased } =
                     looked.into_rows(range, state, *store).await?;

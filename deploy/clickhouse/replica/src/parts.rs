@@ -83,7 +83,7 @@ impl Parts {
         let sql = format!(
             "SELECT data_paths[1] FROM system.tables WHERE (database, name) IN \
              (SELECT database, table FROM system.replicas WHERE replica_path = '{}') FORMAT TSVRaw",
-            place.replace('\\', "").replace('\'', "")
+            place.replace(['\\', '\''], "")
         );
         let folder = self.engine.ask(&sql).await?;
         let folder = PathBuf::from(folder.trim());

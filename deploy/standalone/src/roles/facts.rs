@@ -125,7 +125,13 @@ impl Facts {
         let journals_read = cluster.is_none().then(|| process.data.journals());
         let component = process.health.component(account::COMPONENT);
         let every = settings.aggregator.verify_every;
-        tokio::spawn(account::watch(replicas.clone(), journals_read, every, component, self.followers.clone()));
+        tokio::spawn(account::watch(
+            replicas.clone(),
+            journals_read,
+            every,
+            component,
+            self.followers.clone(),
+        ));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),
