@@ -181,6 +181,9 @@ fn no_name_is_read_out_of_a_text_that_says_it_otherwise() {
         "SELECT * FROM `format`('Values', 's String', '(1)')".into(),
         "SELECT * FROM FORMAT(Values, 's String', '(1)')".into(),
         "SELECT arrayMap(format, ['CSV'], ['1'])".into(),
+        // It writes schemas of its own beside the data.
+        "SELECT formatRow('Protobuf', 1)".into(),
+        "SELECT formatRow('T\\x65mplate', 1)".into(),
         // Names of aggregate functions, whose parameters are evaluated.
         format!("SELECT arrayReduce('groupConcat({file})', ['a', 'b'])"),
         format!("SELECT arrayReduce ( 'groupConcat({file})' , ['a', 'b'])"),

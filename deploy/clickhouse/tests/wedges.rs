@@ -114,7 +114,7 @@ async fn a_statement_that_does_not_end_is_told_and_the_engine_is_started_again()
         move |own: &str, sql: &str| request(address, "POST", "/", &[("authorization", own)], sql.as_bytes());
     let (owner, reader) =
         (basic("default", &password("password")), basic("reader", &password("reader-password")));
-    let asked = ask.clone();
+    let asked = ask;
     let own = owner.clone();
     let told = tokio::task::spawn_blocking(move || {
         asked(&own, "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n");

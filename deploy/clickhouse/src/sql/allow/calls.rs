@@ -10,7 +10,8 @@ use crate::sql::tokens::Kind;
 /// Functions, scalar and aggregate, one a line. Left out of the engine's own are those that read files,
 /// dictionaries and models, ask other machines or language models, wait, or tell about the machine; that recurse as
 /// deep as a text is nested (`jsonMergePatch` ends the process); and that compare all of one text with all of another
-/// (edit distances), for which nobody can wait.
+/// (edit distances), for which nobody can wait. Also what takes the name of a format as a text (`formatRow`): some
+/// formats write files of their own.
 static FUNCTIONS: LazyLock<HashSet<Vec<u8>>> = LazyLock::new(|| {
     let listed = include_str!("functions.txt").lines().chain(PARSED);
     listed.map(|name| name.to_ascii_lowercase().into_bytes()).collect()
