@@ -102,6 +102,7 @@ fn sample(name: &str, dir: &Path) -> String {
         }
         "debug" => own("generic".to_owned()),
         "https.ca.location" => own(file("ca.pem")),
+        "socket.timeout.ms" => own("10000".to_owned()),
         "compression.level" => own("3".to_owned()),
         "request.timeout.ms" => own("30000".to_owned()),
         "produce.offset.report" => own("true".to_owned()),
