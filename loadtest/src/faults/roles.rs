@@ -8,6 +8,7 @@ use http_body_util::Full;
 use hyper::{Request, header::HOST};
 use serde::Deserialize;
 use std::{
+    ffi::OsString,
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
