@@ -100,7 +100,7 @@ pub struct Committed {
 pub enum Difference {
     /// Blocks of a partition do not begin with its first record.
     Head {
-        /// The partition, as [`Place`] shows it.
+        /// The partition, in words.
         place: String,
         /// Offset at which they begin.
         first: u64,
