@@ -294,7 +294,7 @@ async fn chains(client: &Client) -> Result<Vec<ChainRow>, Error> {
     let sql = format!(
         "SELECT {PLACE} AS place, toString(stream) AS stream, partition, toString(incarnation) AS incarnation, \
          min(blocks.first) AS first, max(blocks.end) AS end, \
-         sumIf(positions, table = '') = sipHash64(end) - sipHash64(first) AND said = toInt64(end - first) AS is_chain, \
+         sumIf(positions, table = '') = toUInt64(sipHash64(end) - sipHash64(first)) AND said = toInt64(end - first) AS is_chain, \
          sumIf(records, table = '') AS said, sumIf(records, table != '') AS rows \
          FROM blocks GROUP BY blocks.stream, blocks.partition, blocks.incarnation ORDER BY place"
     );

@@ -87,7 +87,7 @@ WHERE (stream, partition, incarnation) NOT IN (SELECT stream, partition, incarna
 GROUP BY stream, partition, incarnation, table, month
 UNION ALL
 SELECT stream, partition, incarnation, '', 0, min(offset) AS begin, max(offset) + 1 AS end, toInt64(end - begin), 0,
-    sipHash64(end) - sipHash64(begin)
+    toUInt64(sipHash64(end) - sipHash64(begin))
 FROM
 (
     SELECT 'clicks' AS stream, partition, incarnation, 'clicks' AS table, toYYYYMM(ts) AS month, offset,
