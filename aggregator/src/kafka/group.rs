@@ -262,7 +262,7 @@ impl<S: Store + Clone + 'static> Member<S> {
                             _ => GroupError::Fatal(reason),
                         });
                     } else if let Some(code) = error.rdkafka_error_code() {
-                        self.settings.heard.code(code, &self.settings.group);
+                        self.settings.heard.refused(code, &self.settings.group);
                     }
                 }
                 // Paused until it has a queue of its own, no partition gives records here.

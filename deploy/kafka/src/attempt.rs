@@ -9,9 +9,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer as _};
 
+use crate::certificate;
 use crate::cluster::Cluster;
 use crate::describe::{DescribeError, Described, Operation, describe_while, group_operations};
-use crate::trouble::{Heard, Trouble};
+use crate::trouble::{Heard, Trouble, UNVERIFIED};
 
 /// One broker of several may be the only one with a wrong certificate: so long the others have to answer.
 const OTHERS_MAX: Duration = Duration::from_secs(2);
@@ -50,7 +51,7 @@ impl ConsumerContext for Listening {}
 /// A client that asks, and hears what stands in the way of an answer.
 pub struct Listener {
     consumer: BaseConsumer<Listening>,
-    brokers: String,
+    cluster: Cluster,
 }
 
 impl Listener {
@@ -62,7 +63,7 @@ impl Listener {
         // Without a group: there may be no permission for one.
         let consumer =
             BaseConsumer::from_config_and_context(&cluster.client(&[], &[]), Listening::default())?;
-        Ok(Listener { consumer, brokers: cluster.brokers.clone() })
+        Ok(Listener { consumer, cluster: cluster.clone() })
     }
 
     /// Asks for a topic. Blocks until it is answered, a cause has been heard and the other brokers have had time to
@@ -103,9 +104,13 @@ impl Listener {
     }
 
     fn silence(&self, patience: Duration) -> Trouble {
-        self.consumer.context().0.last().unwrap_or_else(|| {
-            Trouble::passing(format!("no broker of {} has answered within {patience:?}", self.brokers))
-        })
+        let Some(trouble) = self.consumer.context().0.last() else {
+            let brokers = &self.cluster.brokers;
+            return Trouble::passing(format!("no broker of {brokers} has answered within {patience:?}"));
+        };
+        let is_unverified = trouble.text.contains(UNVERIFIED);
+        let why = is_unverified.then(|| certificate::why(&self.cluster, &trouble.text, patience)).flatten();
+        why.unwrap_or(trouble)
     }
 }
 

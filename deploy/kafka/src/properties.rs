@@ -17,13 +17,15 @@ pub enum Class {
     Free,
     /// The operator's, from this number up: below it records that whence makes would be refused.
     AtLeast(u64),
+    /// The operator's, up to this number: the registry's transactions are over by then.
+    AtMost(u64),
     /// Whence's own, and what to do instead or why.
     Owned(&'static str),
     /// Of a part of librdkafka that this build does not have, and what there is instead.
     Lacking(&'static str),
 }
 
-use Class::{AtLeast, Free, Lacking, Owned};
+use Class::{AtLeast, AtMost, Free, Lacking, Owned};
 
 const ACKNOWLEDGED: &str = "a record counts as sent when all in-sync replicas have it";
 const IN_ORDER: &str = "records of one key stand in the topic in their order, and none is given up";
@@ -201,7 +203,7 @@ const CLASSES: &[(&str, Class)] = &[
     ("socket.nagle.disable", Free),
     ("socket.receive.buffer.bytes", Free),
     ("socket.send.buffer.bytes", Free),
-    ("socket.timeout.ms", Free),
+    ("socket.timeout.ms", AtMost(10_000)),
     ("socket_cb", Owned(CODE)),
     ("ssl.ca.certificate.stores", Lacking("it is for Windows: set ssl.ca.location")),
     ("ssl.ca.location", Free),
@@ -260,7 +262,7 @@ pub fn class(name: &str) -> Option<Class> {
 
 /// Names of all properties that an operator may give.
 pub fn free() -> impl Iterator<Item = &'static str> {
-    CLASSES.iter().filter(|(_, class)| matches!(class, Free | AtLeast(_))).map(|(name, _)| *name)
+    CLASSES.iter().filter(|(_, class)| matches!(class, Free | AtLeast(_) | AtMost(_))).map(|(name, _)| *name)
 }
 
 /// The properties of a text: one `name=value` a line; empty lines and those with a `#` first are left out.
@@ -307,7 +309,12 @@ fn mistake(name: &str, value: &str) -> Option<String> {
         Some(AtLeast(least)) if value.parse().is_ok_and(|given: u64| given < least) => {
             return Some(format!("{name} must be {least} or more: whence's own records would be refused"));
         }
-        Some(Free | AtLeast(_)) | None => {}
+        Some(AtMost(most)) if value.parse().is_ok_and(|given: u64| given > most) => {
+            return Some(format!(
+                "{name} must be {most} or less: the registry's transactions are over by then"
+            ));
+        }
+        Some(Free | AtLeast(_) | AtMost(_)) | None => {}
     }
     if is_mechanism(name) && value.eq_ignore_ascii_case("GSSAPI") {
         return Some(format!("{name} can't be GSSAPI: {NO_KERBEROS}"));

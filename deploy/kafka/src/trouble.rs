@@ -62,21 +62,11 @@ impl Trouble {
                 }
                 Trouble::lasting(format!("kafka refuses the user or the password: {reason}"))
             }
-            Code::SSL if has("expired") => Trouble::elsewhere(format!(
-                "the certificate of a kafka broker has expired, it must be renewed there: {reason}"
+            // Why, the certificate itself says: see `certificate`.
+            Code::SSL if has(UNVERIFIED) => Trouble::elsewhere(format!(
+                "the certificate of a kafka broker is not accepted: it is of nobody that is trusted, for another host, or \
+                 over: {reason}"
             )),
-            Code::SSL if has("not yet valid") => Trouble::elsewhere(format!(
-                "the certificate of a kafka broker is not valid yet, look at the clocks: {reason}"
-            )),
-            Code::SSL if has("hostname") || has("ip address mismatch") => Trouble::lasting(format!(
-                "the certificate of a kafka broker is for another host than kafka-brokers or the broker's advertised \
-                 listener names: {reason}"
-            )),
-            Code::SSL if has("verif") || has("self-signed") || has("self signed") || has("issuer") => {
-                Trouble::lasting(format!(
-                    "the certificate of a kafka broker is of nobody that is trusted, look at ssl.ca.location: {reason}"
-                ))
-            }
             Code::SSL | Code::BrokerTransportFailure
                 if has("plaintext broker")
                     || has("wrong version number")
@@ -91,9 +81,11 @@ impl Trouble {
             }
             Code::SSL => Trouble::passing(format!("the tls handshake with kafka fails: {reason}")),
             // A broker that ends in this moment looks the same.
-            Code::BrokerTransportFailure if has("security.protocol") => Trouble::elsewhere(format!(
-                "a kafka broker speaks another protocol there, look at security.protocol and the port: {reason}"
-            )),
+            Code::BrokerTransportFailure if has("security.protocol") || has(FIRST_ANSWER) => {
+                Trouble::elsewhere(format!(
+                    "a kafka broker speaks another protocol there, look at security.protocol and the port: {reason}"
+                ))
+            }
             Code::Resolve => Trouble::passing(format!("the name of a kafka broker is not known: {reason}")),
             Code::TopicAuthorizationFailed => denied("a topic", &reason),
             Code::GroupAuthorizationFailed => denied("the consumer group", &reason),
@@ -118,12 +110,22 @@ impl fmt::Display for Trouble {
     }
 }
 
+/// A broker's certificate is not accepted, for whatever reason.
+pub(crate) const UNVERIFIED: &str = "could not be verified";
+
+/// A connection that ends before its first answer: brokers do not know a request that is not in their protocol.
+const FIRST_ANSWER: &str = "in state apiversion_query";
+
 /// librdkafka's words in one line, without how long an attempt took: that changes each time.
 fn tidy(reason: &str) -> String {
     let words: Vec<&str> = reason.split_whitespace().collect();
     let mut said = words.join(" ");
+    let is_first = said.to_ascii_lowercase().contains(FIRST_ANSWER);
     if let Some(at) = said.rfind(" (after ") {
         said.truncate(at);
+    }
+    if is_first {
+        said.push_str(" (in state apiversion_query)");
     }
     if let Some(at) = said.rfind(" (install ca-certificates package)") {
         said.truncate(at);
@@ -174,9 +176,10 @@ impl Heard {
         }
     }
 
-    /// What a client's `log` callback was given: of some connections that are cut off only the log says what for.
+    /// What a client's `log` callback was given: of some connections that are cut off only the log says when.
     pub fn log(&self, facility: &str, message: &str) {
-        if facility == "FAIL" && message.contains("security.protocol") {
+        let is_first = message.to_ascii_lowercase().contains(FIRST_ANSWER);
+        if facility == "FAIL" && (is_first || message.contains("security.protocol")) {
             self.code(Code::BrokerTransportFailure, message);
         }
     }
@@ -188,6 +191,13 @@ impl Heard {
             self.connected();
         }
         up
+    }
+
+    /// A request was refused with this code, for this topic or group. What is of a connection tells `error` better.
+    pub fn refused(&self, code: Code, what: &str) {
+        if is_of_work(code) {
+            self.code(code, what);
+        }
     }
 
     /// A broker answers.
@@ -314,7 +324,10 @@ mod tests {
             )
         };
         cut();
-        heard.log("FAIL", "b:1/1: Disconnected: requesting ApiVersion: might be caused by incorrect security.protocol configuration");
+        heard.log(
+            "FAIL",
+            "[thrd:b]: b:1/1: Disconnected: receive 0 after POLLIN (after 0ms in state APIVERSION_QUERY)",
+        );
         cut();
         let told = heard.last().unwrap();
         assert!(

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rdkafka_sys::rd_kafka_t;
 use uuid::Uuid;
 use whence_kafka::Trouble;
-use whence_kafka::describe::describe;
+use whence_kafka::describe::{Operation, describe};
 
 /// How long brokers may take to describe a topic. The shipper's thread waits meanwhile.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -62,6 +62,11 @@ impl Kept {
 pub(super) unsafe fn confirm(client: *mut rd_kafka_t, dir: &Path, topic: &str) -> Result<u32, Trouble> {
     // SAFETY: by the caller's promise.
     let described = unsafe { describe(client, topic, ANSWER_MAX) }.map_err(|error| error.trouble())?;
+    if !described.allowed.contains(&Operation::Write) {
+        return Err(Trouble::lasting(format!(
+            "the user may not use the topic {topic}, an ACL is missing: Write on it"
+        )));
+    }
     let unkept =
         |error: io::Error| Trouble::passing(format!("cannot use {}: {error}", dir.join(FILE).display()));
     let now = Kept { topic: topic.to_owned(), id: described.id, partitions: described.partitions };

@@ -26,6 +26,8 @@ use super::status::{JournalReport, Shared, ShipReport};
 const IDLE_WAIT: Duration = Duration::from_millis(5);
 /// Events that are no reports (logs, statistics) wait for the next turn behind this many.
 const EMPTY_POLLS: u32 = 3;
+/// The same after a question that has waited for its answer.
+const ASKING_POLLS: u32 = 500;
 /// Before the client is replaced for the second time, the third time, … without anything arriving.
 const REBUILD_BACKOFF_MIN: Duration = Duration::from_millis(100);
 const REBUILD_BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -207,8 +209,11 @@ impl Worker {
         let mut reports = std::mem::take(&mut self.reports);
         let mut fault = None;
         let mut empty_polls = 0;
+        // While topics are asked for, events have come meanwhile, and each says what stands in the way.
+        let is_asking = self.confirmed.is_empty() && self.config.confirms_topics;
+        let empty_polls_max = if is_asking { ASKING_POLLS } else { EMPTY_POLLS };
         // A poll handles one event, and not every event is a report.
-        while let Some(producer) = self.producer.as_ref().filter(|_| empty_polls < EMPTY_POLLS) {
+        while let Some(producer) = self.producer.as_ref().filter(|_| empty_polls < empty_polls_max) {
             producer.poll(&mut reports);
             if reports.is_empty() {
                 empty_polls += 1;
@@ -238,7 +243,7 @@ impl Worker {
             let lane = &mut self.lanes[token.journal()];
             if !is_refusal(*code) {
                 lane.failed(*code);
-                self.connection.heard.code(*code, lane.topic());
+                self.connection.heard.refused(*code, lane.topic());
                 fault = fault.or(Some(Fault::Failed));
             } else if self.pace == Pace::Single {
                 lane.give_up(token.ticket(), *code, Instant::now());
@@ -255,6 +260,11 @@ impl Worker {
     fn replace(&mut self, fault: Fault, now: Instant) {
         let Some(producer) = self.producer.take() else { return };
         let reason = producer.fatal_error();
+        if let Some(reason) = &reason {
+            self.connection
+                .heard
+                .stuck(Trouble::passing(format!("the kafka client must begin anew: {reason}")));
+        }
         let mut reports = std::mem::take(&mut self.reports);
         producer.abandon(&mut reports);
         for token in &reports.acknowledged {

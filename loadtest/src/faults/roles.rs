@@ -8,6 +8,7 @@ use http_body_util::Full;
 use hyper::{Request, header::HOST};
 use serde::Deserialize;
 use std::{
+    ffi::OsString,
     net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
@@ -118,7 +119,7 @@ impl Roles {
         arguments: &[&str],
     ) -> Result<(), FaultError> {
         const HAND_OVER: &str = include_str!("../../../deploy/dev/hand-over");
-        let parent = ["-e", HAND_OVER, "--", address].iter().map(Into::into);
+        let parent = ["-e", HAND_OVER, "--", address].map(OsString::from).into_iter();
         let command = [self.whence.clone().into_os_string(), role.into(), "--data".into()];
         let own = parent.chain(command).chain([self.data(name).into_os_string()]);
         let own = own.chain(["--admin-listen", "127.0.0.1:0"].iter().chain(&LOG).map(Into::into));

@@ -29,6 +29,8 @@ pub use shown::{Shown, watch};
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 const BACKOFF: Duration = Duration::from_secs(1);
 
+/// The name of the component that says what the process needs of Kafka and has not found yet at its start.
+const COMPONENT: &str = "kafka.needs";
 /// The name of the group's component in readiness.
 pub const GROUP: &str = "aggregator.kafka";
 
@@ -157,12 +159,12 @@ pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Pro
     let Some(cluster) = settings.cluster() else { return Ok(()) };
     built(settings, clients)?;
     let (needs, ending, stop) = (needs(settings, clients), process.ending.clone(), process.stop.clone());
+    let component = process.health.component(COMPONENT);
     let judged = async move {
         loop {
             let troubles = troubles(cluster.clone(), needs.clone(), ANSWER_MAX).await;
-            if troubles.is_empty() {
-                return;
-            }
+            let Some(first) = troubles.first() else { return component.ready() };
+            component.not_ready(first.text.clone());
             let lasting: Vec<String> = troubles
                 .into_iter()
                 .filter(|trouble| !trouble.may_heal)

@@ -209,7 +209,7 @@ impl Follow {
         let code =
             error.rdkafka_error_code().filter(|code| *code != RDKafkaErrorCode::GroupAuthorizationFailed);
         if let Some(code) = code {
-            self.status.heard.code(code, "the registry's topic");
+            self.status.heard.refused(code, "the registry's topic");
         }
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
