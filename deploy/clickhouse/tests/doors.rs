@@ -593,6 +593,8 @@ fn the_reader_reads_everything_and_changes_nothing_of_the_owners() {
         ("SELECT s FROM whence.sums", "6\n"),
         ("SELECT a FROM whence.above(least = 3)", "5\n"),
         ("SHOW TABLES FROM whence", "above\nledger\nsums\n"),
+        ("CHECK GRANT SELECT ON whence.*", "1\n"),
+        ("CHECK GRANT INSERT ON whence.*", "0\n"),
         ("SELECT count() FROM system.columns WHERE database = 'whence' AND table = 'ledger'", "2\n"),
         ("SELECT count() FROM information_schema.tables WHERE table_schema = 'whence'", "3\n"),
     ] {

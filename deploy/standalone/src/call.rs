@@ -13,6 +13,8 @@ use reqwest::{Client, Response, Url};
 use serde_json::Value;
 use whence_runtime::tls::{self, Names, TlsError, TlsFiles};
 
+use crate::failure::chain;
+
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(30);
 /// Bytes of an answer.
@@ -36,7 +38,19 @@ pub enum CallError {
         address: String,
         /// Why, and what to do.
         why: String,
+        /// Whether the same call ends the same way until something is changed.
+        is_final: bool,
     },
+}
+
+impl CallError {
+    /// Whether another try would end the same way.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Address | Self::Tls(_) => true,
+            Self::Connection { is_final, .. } => *is_final,
+        }
+    }
 }
 
 /// An answer.
@@ -114,18 +128,18 @@ impl Part {
     }
 
     fn failed(&self, error: &Failed) -> CallError {
-        let why = match error {
-            Failed::TooLarge => format!("its answer is larger than {ANSWER_BYTES_MAX} bytes"),
+        let (why, is_final) = match error {
+            Failed::TooLarge => (format!("its answer is larger than {ANSWER_BYTES_MAX} bytes"), false),
             Failed::Call(error) if error.is_timeout() => {
-                format!("nothing came within {} s", CALL_MAX.as_secs())
+                (format!("nothing came within {} s", CALL_MAX.as_secs()), false)
             }
             Failed::Call(error) => match tls::cause(error, NAMES) {
-                Some(cause) => cause.text,
+                Some(cause) => (cause.text, cause.is_final),
                 // The error's own text has the URL, its causes have not.
-                None => error.source().map_or_else(|| "the call failed".to_owned(), crate::failure::chain),
+                None => (error.source().map_or_else(|| "the call failed".to_owned(), chain), false),
             },
         };
-        CallError::Connection { address: self.address.clone(), why }
+        CallError::Connection { address: self.address.clone(), why, is_final }
     }
 }
 

@@ -264,8 +264,8 @@ fn what_cannot_be_imported_is_said() {
         (dir.path().join("none.csv"), &[], "none.csv"),
         (
             file("b.csv", "type,lead,occurred_at\nlead,a,2026-01-01T00:00:00Z\n"),
-            &["--api-url", "https://api.example"],
-            "is not an address such as",
+            &["--api-url", "https://ann:hunter2@api.example"],
+            "not an address such as",
         ),
     ];
     for (path, flags, expected) in cases {

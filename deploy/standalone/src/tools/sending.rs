@@ -7,7 +7,7 @@ use hyper::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde_json::Value;
 
-use crate::call::{CallError, Part};
+use crate::call::Part;
 use crate::failure::{Failure, chain};
 use crate::settings::{CallSettings, DataSettings};
 
@@ -78,7 +78,7 @@ impl Sender {
             let answer = self.api.call(Method::POST, "/v1/events", &headers, Some(&body)).await;
             tries += 1;
             let (why, asked) = match answer {
-                Err(error @ (CallError::Address | CallError::Tls(_))) => return Err(stopped(chain(&error))),
+                Err(error) if error.is_final() => return Err(stopped(chain(&error))),
                 Err(error) => (chain(&error), None),
                 Ok(answer) => {
                     let (status, body) = (answer.status, answer.json());

@@ -147,8 +147,7 @@ pub(super) fn action(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<Action
         () if statement.is(first, "SHOW") => shown(statement, first)?,
         () if statement.is_any(first, &["DESCRIBE", "DESC", "EXISTS"]) => Action::Read,
         () if statement.is(first, "EXPLAIN") => explained(statement)?,
-        // Whether who asks has a right: 1 or 0.
-        () if statement.are(first, &["CHECK", "GRANT"]) => Action::Read,
+        () if asks_for_a_right(statement, first) => Action::Read,
         () if statement.is(first, "INSERT") => Action::Insert(inserted(statement, rules, first)?),
         () if statement.is(first, "CREATE") => Action::Create(created(statement, rules, first)?),
         () if statement.is(first, "DROP") => Action::Drop(dropped(statement, rules, first)?),
@@ -224,6 +223,15 @@ fn clauses(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<(), Exception> {
 /// Whether the statement may have an `ENGINE` clause.
 fn makes(statement: &Tokens<'_>) -> bool {
     statement.is_any(0, &["CREATE", "ALTER"])
+}
+
+/// `CHECK GRANT right, right ON place`: whether who asks has them, 1 or 0. Without `ON` the engine reads a column `CHECK`
+/// by the name of `GRANT`.
+fn asks_for_a_right(statement: &Tokens<'_>, first: usize) -> bool {
+    let mut rest = first..statement.len();
+    statement.are(first, &["CHECK", "GRANT"])
+        && rest.clone().any(|at| statement.is(at, "ON"))
+        && !rest.any(|at| statement.punct(at, b'('))
 }
 
 fn shown(statement: &Tokens<'_>, at: usize) -> Result<Action, Exception> {
