@@ -83,45 +83,6 @@ fn a_registry_on_a_full_disk_says_so_and_takes_changes_when_there_is_room() {
     }
 }
 
-#[test]
-fn a_partition_that_cannot_insert_says_so_and_nothing_is_lost() {
-    let dir = tempdir().unwrap();
-    let whence = Role::start(dir.path(), &["up", "--insert-tries-max", "2"]);
-    whence.until_ready();
-    whence.set_up_world(&fs::read_to_string(dir.path().join("admin-key")).unwrap());
-    whence.click("x");
-    let stored = |expected: u64| {
-        until("the clicks are stored", || {
-            (count(&whence.address("clickhouse"), "SELECT count() FROM clicks")? == expected).then_some(())
-        });
-    };
-    stored(1);
-    let partitions = || -> Vec<String> {
-        let (_, readiness) = whence.readiness();
-        let components = readiness["components"].as_array().unwrap().iter();
-        let names = components.map(|component| component["name"].as_str().unwrap().to_owned());
-        // Of a failure that passes by itself the servers' component tells, and the partition waits.
-        let is_of_inserts = |name: &String| name.starts_with("aggregator.cli");
-        names.filter(is_of_inserts).collect()
-    };
-    assert!(!partitions().is_empty());
-    for partition in partitions() {
-        until_well(&whence, &partition);
-    }
-    limit_files(whence.engine_pid(), 0);
-    whence.click("y");
-    until("a partition is in trouble", || {
-        let names = partitions();
-        names.iter().find_map(|name| component(&whence, name)["reason"].as_str().map(str::to_owned))
-    });
-    assert_eq!(whence.readiness().1["degraded"], true);
-    limit_files(whence.engine_pid(), UNLIMITED);
-    for partition in partitions() {
-        until_well(&whence, &partition);
-    }
-    stored(2);
-}
-
 /// What `whence up` says when it doesn't start.
 fn refusal(data: &Path) -> String {
     let ended = run(&["up", "--data", data.to_str().unwrap(), "--admin-listen", "127.0.0.1:0"]);
