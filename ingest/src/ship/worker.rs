@@ -191,7 +191,6 @@ impl Worker {
                 true
             }
             Err(trouble) => {
-                // The first look finds no connection yet, as a rule.
                 // The first look finds no connection yet, as a rule; what is told once is told.
                 let is_early = self.connection.read() == Connection::Connecting && trouble.may_heal;
                 if !is_early && self.connection.heard.work().as_ref() != Some(&trouble) {
