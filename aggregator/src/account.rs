@@ -1,7 +1,8 @@
 //! Whether what is stored adds up: the tables with the account of the blocks (`blocks`), the account with itself and
 //! with what was committed. Only reads.
 //!
-//! [`quick`] reads no rows of facts: sums of the account and the numbers of rows in `system.parts`. [`deep`] reads the
+//! [`quick`] compares sums of the account with the numbers of rows in `system.parts`, and reads rows only of a table and
+//! month that has more than it should, to leave out a block under way. [`deep`] reads the
 //! positions of all rows of some months, and names records that stand in no row or in several.
 
 mod deep;
