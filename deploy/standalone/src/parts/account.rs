@@ -61,8 +61,8 @@ pub async fn watch(
                     )),
                 }
             }
-            // That it is away is said by the component of ClickHouse.
-            Some(Err(error)) => tracing::debug!(error = chain(&error), "the account can't be looked at"),
+            // That it is away is said by the component of ClickHouse; a right that lacks is said here only.
+            Some(Err(error)) => tracing::warn!(error = chain(&error), "the account can't be looked at"),
         }
     }
 }
