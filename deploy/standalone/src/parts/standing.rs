@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::{Gauge, Unit, describe_gauge, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::position::Partition;
@@ -25,7 +25,9 @@ pub async fn watch(health: Health, stop: CancellationToken) {
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let found = standing::partitions();
         let is_gone = |partition: &Partition| found.iter().all(|standing| standing.partition != *partition);
-        for (_, component) in shown.extract_if(.., |partition, _| is_gone(partition)) {
+        for (partition, component) in shown.extract_if(.., |partition, _| is_gone(partition)) {
+            // A gauge can't be taken back, and somebody else's partition is not behind here.
+            behind(partition).set(0.0);
             component.remove();
         }
         for standing in found {
@@ -37,10 +39,15 @@ pub async fn watch(health: Health, stop: CancellationToken) {
                 None => component.ready(),
                 Some(reason) => component.not_ready(reason),
             }
-            if let Some(behind) = standing.behind {
-                let labels = [("stream", stream.word().to_owned()), ("partition", number.to_string())];
-                gauge!("whence_partition_behind_seconds", &labels).set(behind.as_secs_f64());
+            if let Some(time) = standing.behind {
+                behind(standing.partition).set(time.as_secs_f64());
             }
         }
     }
+}
+
+fn behind(partition: Partition) -> Gauge {
+    let Partition { stream, number } = partition;
+    let labels = [("stream", stream.word().to_owned()), ("partition", number.to_string())];
+    gauge!("whence_partition_behind_seconds", &labels)
 }
