@@ -14,3 +14,4 @@ mod outbox;
 mod source;
 
 pub use group::{GroupSettings, run, try_clients};
+pub use source::read_commit;

@@ -102,7 +102,7 @@ impl PartitionSource {
         let answer = self.consumer.committed_offsets(list, BROKER_TIMEOUT).map_err(failed)?;
         let elements = answer.elements_for_topic(&self.topic);
         let mut counts = elements.iter().filter_map(|element| {
-            let (commit, partitions) = parse(0, element.metadata()).ok()?;
+            let (commit, partitions) = read_commit(0, element.metadata()).ok()?;
             partitions.filter(|_| commit.incarnation.0 == described.id)
         });
         match counts.find(|before| *before != described.partitions) {
@@ -160,7 +160,7 @@ impl PartitionSource {
                 return Ok(Start::Uncommitted(Commit { incarnation, next, intent: None }));
             }
             let (commit, _) =
-                parse(next, element[0].metadata()).map_err(|error| self.stuck(Fault::from(error)))?;
+                read_commit(next, element[0].metadata()).map_err(|error| self.stuck(Fault::from(error)))?;
             if commit.incarnation == incarnation {
                 return Ok(Start::Committed(commit));
             }
@@ -202,9 +202,9 @@ impl PartitionSource {
     }
 }
 
-/// A commit and how many partitions its topic had, which commits before that was written do not say:
-/// `1 INCARNATION END PARTITIONS`.
-fn parse(next: u64, metadata: &str) -> Result<(Commit, Option<u32>), MetadataError> {
+/// A commit by its offset and metadata, and how many partitions its topic had, which commits before that was written
+/// do not say: `1 INCARNATION END PARTITIONS`.
+pub fn read_commit(next: u64, metadata: &str) -> Result<(Commit, Option<u32>), MetadataError> {
     let words: Vec<&str> = metadata.split(' ').collect();
     match words.split_last() {
         Some((partitions, rest)) if rest.len() == 3 => {
@@ -292,12 +292,12 @@ mod tests {
     fn a_commit_says_how_many_partitions_there_were_and_one_of_before_does_not() {
         let id = Incarnation(uuid::Uuid::from_u128(7));
         let commit = Commit { incarnation: id, next: 3, intent: Some(9) };
-        assert_eq!(parse(3, &format!("{} 8", commit.metadata())), Ok((commit, Some(8))));
-        assert_eq!(parse(3, &commit.metadata()), Ok((commit, None)));
+        assert_eq!(read_commit(3, &format!("{} 8", commit.metadata())), Ok((commit, Some(8))));
+        assert_eq!(read_commit(3, &commit.metadata()), Ok((commit, None)));
         for foreign in
             ["", "1 x - 8", &format!("{} x", commit.metadata()), &format!("{} 8 8", commit.metadata())]
         {
-            assert!(parse(3, foreign).is_err(), "{foreign:?}");
+            assert!(read_commit(3, foreign).is_err(), "{foreign:?}");
         }
     }
 

@@ -6,7 +6,8 @@
 mod support;
 
 use std::fs;
-use std::path::Path;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -210,9 +211,14 @@ fn rows_that_were_lost_are_seen_by_the_process_and_by_verify() {
 
     // One part of the table is gone, as after a disk's fault: the engine knows nothing of it.
     assert!(whence.stop().success());
+    // With it go those that were merged into it, which the engine would fall back upon.
     let parts = parts_of(&dir.path().join("clickhouse/store/store"), "visitor");
-    assert!(!parts.is_empty());
-    fs::remove_dir_all(&parts[0]).unwrap();
+    let (_, lost) = parts.iter().max_by_key(|(_, blocks)| blocks.end() - blocks.start()).unwrap();
+    for (path, blocks) in &parts {
+        if lost.contains(blocks.start()) && lost.contains(blocks.end()) {
+            fs::remove_dir_all(path).unwrap();
+        }
+    }
     let whence = Role::start(dir.path(), &flags);
     let said = until("the account differs", || {
         let (_, readiness) = whence.noted_readiness()?;
@@ -227,18 +233,23 @@ fn rows_that_were_lost_are_seen_by_the_process_and_by_verify() {
     assert!(whence.counter("whence_account_differences") >= 1);
 }
 
-/// Folders of parts that have a column of this name: those of one table.
-fn parts_of(store: &Path, column: &str) -> Vec<std::path::PathBuf> {
-    let children = |folder: &Path| -> Vec<std::path::PathBuf> {
+/// Folders of parts that have a column of this name, those of one table, and the blocks in them, which stand in a
+/// folder's name: `PARTITION_FIRST_LAST_LEVEL`.
+fn parts_of(store: &Path, column: &str) -> Vec<(PathBuf, RangeInclusive<u64>)> {
+    let children = |folder: &Path| -> Vec<PathBuf> {
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
     };
     let tables = children(store).into_iter().flat_map(|prefix| children(&prefix));
     let parts = tables.flat_map(|table| children(&table));
-    let has = |part: &std::path::PathBuf| {
+    let has = |part: &PathBuf| {
         let columns = fs::read_to_string(part.join("columns.txt")).unwrap_or_default();
         columns.contains(&format!("`{column}`")) && columns.contains("`destination`")
     };
-    let mut parts: Vec<_> = parts.filter(has).collect();
-    parts.sort();
-    parts
+    let blocks = |part: PathBuf| {
+        let name = part.file_name()?.to_str()?.to_owned();
+        let numbers: Vec<u64> = name.split('_').skip(1).map_while(|number| number.parse().ok()).collect();
+        let [first, last, _level] = numbers[..] else { return None };
+        Some((part, first..=last))
+    };
+    parts.filter(has).filter_map(blocks).collect()
 }

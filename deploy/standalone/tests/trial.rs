@@ -28,9 +28,9 @@ const STEPS: [&str; 9] = [
     "no trace in the funnel",
 ];
 
-/// What live reports don't read: what has run, how far deliveries are, and the count of every record, which is asked
-/// for by itself. Views with parameters are over tables that are looked at.
-const APART: [&str; 3] = ["whence_migrations", "delivery_checkpoints", "reconciliation"];
+/// What live reports don't read: what has run, how far deliveries are, the account of all blocks, and the count of
+/// every record, which is asked for by itself. Views with parameters are over tables that are looked at.
+const APART: [&str; 4] = ["whence_migrations", "delivery_checkpoints", "blocks", "reconciliation"];
 
 /// What has rows before the first trial: it would show one that is gone or changed as well as one more.
 const FILLED: [&str; 18] = [

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use whence_aggregator::position::Commit;
+use whence_aggregator::kafka::read_commit;
 
 use crate::support::{Role, brokers::Shared, is_running, kill, until};
 
@@ -104,7 +104,7 @@ impl Group {
         let committed = self.committed.committed_offsets(asked, BROKER_TIMEOUT).unwrap();
         let open = committed.elements().into_iter().filter_map(|element| {
             let first = u64::try_from(element.offset().to_raw()?).ok()?;
-            let end = Commit::from_metadata(first, element.metadata()).unwrap().intent?;
+            let end = read_commit(first, element.metadata()).unwrap().0.intent?;
             Some(format!("partition=conversions-{} first={first} end={end}", element.partition()))
         });
         open.collect()
