@@ -17,6 +17,9 @@ CREATE TABLE clicks
     visitor UInt64,
     address UInt64,
     prefix UInt64,
+    -- How many requests the row stands for: 1, but for unknown codes that came faster than one network may ask for
+    -- them, of which there is one row an interval (reason `unknown_link_limited`).
+    requests UInt64 DEFAULT 1,
     live Bool,
     sign Int8,
     incarnation UUID,

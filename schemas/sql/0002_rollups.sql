@@ -1,6 +1,6 @@
 -- Rollups, fed by views: clicks, leads and qualifications for every referrer, channel and hour. A
 -- click counts in the hour of its id, a conversion in the hour in which it happened. Signed rows add
--- up: a correction moves a count from one referrer to another.
+-- up: a correction moves a count from one referrer to another. Counts of clicks are counts of requests.
 
 CREATE TABLE funnel_hourly
 (
@@ -26,7 +26,7 @@ SELECT
     toStartOfHour(toDateTime(ts, 'UTC')) AS hour,
     toLowCardinality(toString(verdict)) AS verdict,
     toLowCardinality('') AS currency,
-    sum(toInt64(sign)) AS clicks,
+    sum(sign * toInt64(requests)) AS clicks,
     toInt64(0) AS leads,
     toInt64(0) AS qualifications,
     toInt64(0) AS value_minor

@@ -61,7 +61,7 @@ FROM leads AS l
 WHERE l.live AND l.sign = 1;
 
 -- Of what takes a qualification from a lead and what gives it to one anew, both of one revision, only the
--- latter is announced. Those without a lead wait.
+-- latter is announced. Those without a lead wait; one that is stored without counting (`sign` 0) is nobody's news.
 
 CREATE MATERIALIZED VIEW outbound_qualifications TO outbound_messages AS
 WITH hex(MD5(concat('qualification/', toString(c.id), '/', toString(c.lead_id), '/', toString(c.revision)))) AS h
@@ -80,7 +80,7 @@ FROM
         any(q.partition) AS at_partition, any(q.incarnation) AS at_incarnation, any(q.offset) AS at_offset,
         argMax((q.sign, q.occurred_at, q.received_at, q.referrer, q.link, q.channel, q.evidence, q.click_id, q.source, q.name, q.value_minor, q.currency), q.sign) AS newest
     FROM qualifications AS q
-    WHERE q.live AND q.lead_id != toUUID('00000000-0000-0000-0000-000000000000')
+    WHERE q.live AND q.sign != 0 AND q.lead_id != toUUID('00000000-0000-0000-0000-000000000000')
     GROUP BY q.program, q.id, q.lead_id, q.revision
 ) AS c;
 

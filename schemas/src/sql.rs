@@ -78,7 +78,6 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "counts_taken_back",
         text: include_str!("../sql/0024_counts_taken_back.sql"),
     },
-    Migration { number: 25, name: "click_requests", text: include_str!("../sql/0025_click_requests.sql") },
     Migration { number: 26, name: "blocks", text: include_str!("../sql/0026_blocks.sql") },
 ];
 
@@ -156,6 +155,13 @@ mod tests {
                         && s.matches("ADD ").count() == s.matches("IF NOT EXISTS").count())
             };
             assert!(statements.iter().all(may_repeat), "{statements:?}");
+            // ClickHouse names a view in the deduplication ids of what it feeds: by its UUID from this statement on,
+            // and by its name again once the server has restarted. A block that is inserted again in between counts
+            // twice.
+            assert!(
+                !statements.iter().any(|s| s.contains("MODIFY QUERY")),
+                "make a new view: {statements:?}"
+            );
         }
     }
 

@@ -13,6 +13,7 @@ use crate::{
     message::Message,
     queue::Place,
     reader::{Eras, checkpoint},
+    standing::{Part, Seat},
 };
 use clickhouse::error::Error;
 use log::Log;
@@ -65,18 +66,21 @@ async fn begin<'a>(
     stored: &mut watch::Receiver<Option<Commit>>,
 ) -> Option<Delivery<'a>> {
     let commit = (*stored.wait_for(Option::is_some).await.ok()?)?;
+    let seat = outbound.standing.seat();
     loop {
         match Delivery::open(outbound, Arc::clone(&caller), partition, commit).await {
             Ok(delivery) => return Some(delivery),
-            Err(error) => failed(partition, &error),
+            Err(error) => failed(&seat, partition, &error),
         }
         tokio::time::sleep(HOLD).await;
     }
 }
 
-fn failed(partition: u32, error: &Error) {
+fn failed(seat: &Seat, partition: u32, error: &Error) {
     metrics::counter!("whence_delivery_read_failures_total").increment(1);
-    tracing::warn!(partition, error = chain(error), "cannot read what is to be delivered");
+    let error = chain(error);
+    tracing::warn!(partition, error, "cannot read what is to be delivered");
+    seat.fails(Part::Messages, error);
 }
 
 /// A request on its way.
@@ -106,6 +110,7 @@ struct Delivery<'a> {
     turn: usize,
     /// The bound that kept what was due from being sent when that was looked at last.
     held_by: Option<&'static str>,
+    seat: Seat,
 }
 
 impl<'a> Delivery<'a> {
@@ -138,19 +143,27 @@ impl<'a> Delivery<'a> {
             log: Log::new(),
             turn: 0,
             held_by: None,
+            seat: outbound.standing.seat(),
         })
     }
 
     async fn work(&mut self, stored: &mut watch::Receiver<Option<Commit>>, stop: &CancellationToken) {
         while !stop.is_cancelled() {
             self.refresh();
-            if Instant::now() >= self.hold_until
-                && let Err(error) = self.round(stored).await
-            {
-                failed(self.partition, &error);
-                self.hold_until = Instant::now() + HOLD;
+            if Instant::now() >= self.hold_until {
+                match self.round(stored).await {
+                    Ok(()) => self.seat.works(Part::Messages),
+                    Err(error) => {
+                        failed(&self.seat, self.partition, &error);
+                        self.hold_until = Instant::now() + HOLD;
+                    }
+                }
             }
             self.log.flush_if_due(&self.outbound.tables).await;
+            match self.log.trouble() {
+                None => self.seat.works(Part::Log),
+                Some(why) => self.seat.fails(Part::Log, why.to_owned()),
+            }
             let wake_at = self.wake_at();
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -204,11 +217,12 @@ impl<'a> Delivery<'a> {
             }
         }
         // A disabled one begins anew where it stood, once it is enabled.
-        let places = &mut self.places;
+        let (places, seat) = (&mut self.places, &self.seat);
         self.targets.retain(|name, target| {
             let stays = !target.endpoint.disabled || target.queue.flying() > 0;
             if !stays {
                 places.insert(name.clone(), target.done_before());
+                seat.works(Part::Endpoint(name.0.clone(), name.1.clone()));
             }
             stays
         });

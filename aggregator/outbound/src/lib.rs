@@ -11,6 +11,7 @@
 //! | [`tables`] | messages, the delivery log, checkpoints | ClickHouse |
 //! | [`reader`] | from the table into a queue, from a checkpoint on | through [`tables`] |
 //! | [`delivery`] | the loop that delivers what a partition announces | through the above |
+//! | [`standing`] | what keeps messages from leaving, told | none |
 //! | [`once`] | messages that somebody sends now, and waits for | through the above |
 //! | [`topic`] | the loop that writes it to the topic | Kafka |
 //!
@@ -31,6 +32,7 @@ pub mod reader;
 pub mod retry;
 mod settings;
 pub mod sign;
+pub mod standing;
 pub mod tables;
 pub mod topic;
 
@@ -38,6 +40,7 @@ pub use directory::Directory;
 pub use settings::{DeliverySettings, ReachSettings};
 
 use client::Caller;
+use standing::Standing;
 use std::sync::Arc;
 use tables::Tables;
 use topic::FactsTopic;
@@ -61,6 +64,8 @@ pub struct Outbound {
     pub topic: Option<FactsTopic>,
     /// When messages are due and given up: [`machine_time`].
     pub now: Now,
+    /// Where it is told what keeps messages from leaving.
+    pub standing: Standing,
 }
 
 impl Outbound {
@@ -76,7 +81,7 @@ impl Outbound {
                 let delivery = delivery::run(&outbound, caller, partition, stored.clone(), stop.clone());
                 let publish = async {
                     if let Some(topic) = &outbound.topic {
-                        topic::run(&outbound.tables, topic, partition, stored, stop).await;
+                        topic::run(&outbound, topic, partition, stored, stop).await;
                     }
                 };
                 tokio::join!(delivery, publish);

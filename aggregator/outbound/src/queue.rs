@@ -148,6 +148,12 @@ impl<M: Clone> Queue<M> {
         self.failures >= FAILURES_MAX
     }
 
+    /// How many tries in a row have failed, where they are so many that the endpoint is asked more and more seldom.
+    #[must_use]
+    pub fn failing(&self) -> Option<u32> {
+        self.is_failing().then_some(self.failures)
+    }
+
     fn has_room_to_fly(&self) -> bool {
         self.flying < if self.is_failing() { 1 } else { self.flying_max }
     }

@@ -2,9 +2,10 @@
 //! acknowledged, remembered. What was produced and not remembered is produced again: at least once.
 
 use crate::{
-    chain, machine_time,
+    Outbound, chain, machine_time,
     message::Message,
     reader::{Eras, Reader, checkpoint},
+    standing::{Part, Seat},
     tables::{Tables, Wanted},
 };
 use rdkafka::{
@@ -79,20 +80,24 @@ impl FactsTopic {
 
 /// Writes until `stop`.
 pub async fn run(
-    tables: &Tables,
+    outbound: &Outbound,
     topic: &FactsTopic,
     partition: u32,
     mut stored: watch::Receiver<Option<Commit>>,
     stop: CancellationToken,
 ) {
+    let seat = outbound.standing.seat();
+    let tables = &outbound.tables;
     let mut publisher = None;
     while !stop.is_cancelled() {
-        let working = work(tables, topic, partition, &mut stored, &mut publisher);
+        let working = work(tables, topic, partition, &mut stored, &mut publisher, &seat);
         match stop.run_until_cancelled(working).await {
             Some(Ok(())) | None => break,
             Some(Err(error)) => {
                 metrics::counter!("whence_facts_failures_total").increment(1);
-                tracing::warn!(partition, error = chain(&error), "facts wait");
+                let error = chain(&error);
+                tracing::warn!(partition, error, "facts wait");
+                seat.fails(Part::Topic, error);
             }
         }
         stop.run_until_cancelled(tokio::time::sleep(HOLD)).await;
@@ -111,6 +116,7 @@ async fn work<'a>(
     partition: u32,
     stored: &mut watch::Receiver<Option<Commit>>,
     publisher: &mut Option<Publisher<'a>>,
+    seat: &Seat,
 ) -> Result<(), TopicError> {
     let Ok(Some(commit)) = stored.wait_for(Option::is_some).await.map(|commit| *commit) else {
         return Ok(());
@@ -123,6 +129,7 @@ async fn work<'a>(
         let commit = *stored.borrow_and_update();
         publisher.told(commit);
         publisher.publish(topic).await?;
+        seat.works(Part::Topic);
         tokio::select! {
             changed = stored.changed() => if changed.is_err() {
                 return Ok(());

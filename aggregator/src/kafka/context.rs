@@ -11,6 +11,9 @@ use rdkafka::{
 use std::sync::Mutex;
 use whence_kafka::Heard;
 
+/// What a member waits for that has joined no group, or has given its partitions back: it owns nothing.
+pub(super) const UNASSIGNED: &str = "its group has not assigned partitions to this member";
+
 /// The group member's side of a rebalance.
 pub struct GroupContext {
     pub(super) workers: Workers,
@@ -87,6 +90,7 @@ impl GroupContext {
 
     fn revoke(&self, consumer: &BaseConsumer<Self>) {
         let ended = self.workers.end_all();
+        self.heard.waits(UNASSIGNED);
         // After the last task, which might have asked to be taken up again.
         self.assigned.lock().expect("nothing panics while it holds the list").clear();
         metrics::counter!("whence_kafka_rebalances_total", "kind" => "revoke").increment(1);

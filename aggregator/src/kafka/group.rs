@@ -1,6 +1,10 @@
 //! The group's thread and the tasks of its partitions.
 
-use super::{context::GroupContext, outbox::KafkaOutbox, source::PartitionSource};
+use super::{
+    context::{GroupContext, UNASSIGNED},
+    outbox::KafkaOutbox,
+    source::PartitionSource,
+};
 use crate::{
     partition::LoopSettings,
     position::Partition,
@@ -208,6 +212,7 @@ async fn join<S: Store + Clone + 'static>(
         owned: Arc::default(),
     };
     let heard = settings.heard.clone();
+    heard.waits(UNASSIGNED);
     let context = GroupContext { workers: workers.clone(), assigned: Mutex::default(), heard };
     let consumer: Arc<BaseConsumer<GroupContext>> = Arc::new(settings.config().create_with_context(context)?);
     let topics: Vec<&str> = settings.topics.iter().map(|(_, topic)| topic.as_str()).collect();

@@ -116,6 +116,75 @@ async fn a_replayed_block_over_two_months_changes_neither_raw_nor_rollups() {
     world.check_consistent().await;
 }
 
+#[derive(clickhouse::Row, Deserialize)]
+struct ViewRow {
+    source: String,
+    target: String,
+}
+
+/// Something for each column of a table, as far as its type is a plain one; the rest has its default.
+async fn one_row(world: &World, table: &str) -> String {
+    let sql = "SELECT ?fields FROM system.columns WHERE database = 'whence' AND table = ? ORDER BY position";
+    let columns = world.client.query(sql).bind(table).fetch_all::<ColumnRow>().await.unwrap();
+    let values = columns.into_iter().filter_map(|ColumnRow { name, r#type }| {
+        let plain = r#type.trim_start_matches("LowCardinality(").trim_end_matches(')');
+        let value = match plain {
+            "Bool" => "true",
+            "String" => "'x'",
+            "UUID" => "toUUID('00000000-0000-4000-8000-000000000007')",
+            _ if plain.starts_with("Int") || plain.starts_with("UInt") => "1",
+            _ if plain.starts_with("DateTime") => "now()",
+            _ => return None,
+        };
+        Some((name, value))
+    });
+    let (names, values): (Vec<_>, Vec<_>) = values.unzip();
+    format!("INSERT INTO {table} ({}) SELECT {}", names.join(", "), values.join(", "))
+}
+
+/// All numbers of a table, which merges leave as they are.
+async fn sum(world: &World, table: &str) -> u64 {
+    let sql =
+        "SELECT ?fields FROM system.columns WHERE database = 'whence' AND table = ? AND type LIKE '%Int%'";
+    let columns = world.client.query(sql).bind(table).fetch_all::<ColumnRow>().await.unwrap();
+    let numbers: Vec<_> = columns.into_iter().map(|column| format!("toInt64({})", column.name)).collect();
+    world.count(&format!("SELECT toUInt64(sum({})) FROM {table}", numbers.join(" + "))).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_view_counts_a_block_again_that_is_replayed_after_the_engine_has_restarted() {
+    let world = World::new().await;
+    let views = "SELECT extract(create_table_query, ' FROM (?:whence\\.)?([a-z_]+)') AS source, \
+                 extract(create_table_query, ' TO (?:whence\\.)?([a-z_]+)') AS target \
+                 FROM system.tables WHERE database = 'whence' AND engine = 'MaterializedView'";
+    let views = world.client.query(views).fetch_all::<ViewRow>().await.unwrap();
+    assert!(views.len() >= 9, "{}", views.len());
+    let tables: HashSet<&String> = views.iter().flat_map(|view| [&view.source, &view.target]).collect();
+    let sources: HashSet<&String> = views.iter().map(|view| &view.source).collect();
+    let mut counts = Vec::new();
+    let mut world = world;
+    for _ in 0..2 {
+        for source in &sources {
+            let row = one_row(&world, source).await;
+            let inserted = world
+                .client
+                .query(&row)
+                .with_setting("insert_deduplicate", "1")
+                .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1")
+                .with_setting("insert_deduplication_token", source.as_str());
+            inserted.execute().await.unwrap();
+        }
+        let mut found = Vec::new();
+        for table in &tables {
+            found.push((table.as_str(), sum(&world, table).await));
+        }
+        counts.push(found);
+        world = world.restarted();
+    }
+    assert!(counts[0].iter().all(|(_, sum)| *sum > 0), "{counts:?}");
+    assert_eq!(counts[0], counts[1]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn look_ups_see_what_was_stored_before_the_block_only() {
     let world = World::new().await;

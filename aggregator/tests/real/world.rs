@@ -2,6 +2,7 @@
 
 use crate::consistent::CONSISTENT;
 use clickhouse::Client;
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use whence_aggregator::clickhouse::{
@@ -22,12 +23,7 @@ pub struct World {
 impl World {
     pub async fn new() -> World {
         let dir = TempDir::new().unwrap();
-        let engine = EngineProcess::start(&dir.path().join("clickhouse")).unwrap();
-        let client = Client::default()
-            .with_url(engine.url())
-            .with_user("default")
-            .with_password(engine.password())
-            .with_database("whence");
+        let (engine, client) = start(dir.path());
         migrate(&client, "whence", &Topology::Single).await.unwrap();
         set_tables(
             std::slice::from_ref(&client),
@@ -40,6 +36,15 @@ impl World {
         )
         .await
         .unwrap();
+        let store = ClickHouseStore::new(client.clone(), StoreSettings::default());
+        World { client, store, _engine: engine, dir }
+    }
+
+    /// The same with an engine that has started again.
+    pub fn restarted(self) -> World {
+        let World { _engine, dir, .. } = self;
+        assert!(_engine.terminate().unwrap().success());
+        let (engine, client) = start(dir.path());
         let store = ClickHouseStore::new(client.clone(), StoreSettings::default());
         World { client, store, _engine: engine, dir }
     }
@@ -80,4 +85,14 @@ impl World {
             self.until_zero(what, sql).await;
         }
     }
+}
+
+fn start(dir: &Path) -> (EngineProcess, Client) {
+    let engine = EngineProcess::start(&dir.join("clickhouse")).unwrap();
+    let client = Client::default()
+        .with_url(engine.url())
+        .with_user("default")
+        .with_password(engine.password())
+        .with_database("whence");
+    (engine, client)
 }

@@ -210,6 +210,11 @@ impl Heard {
         self.lock().work = Some(trouble);
     }
 
+    /// It waits for this, and for what stands in its way where something does.
+    pub fn waits(&self, text: &str) {
+        self.lock().work.get_or_insert_with(|| Trouble::passing(text));
+    }
+
     /// What was asked for was given.
     pub fn worked(&self) {
         *self.lock() = Told { has_begun: true, ..Told::default() };

@@ -7,6 +7,10 @@
 //! Not every component decides: a role names those without which it is no use ([`Health::requiring`]). The
 //! failure of another one makes it *degraded*, which is shown and alarming, and takes no traffic away. A
 //! redirector whose Kafka is away still redirects and records; taken out of service for it, it would not.
+//!
+//! What a person has to look at and no restart, roll-out or other process mends, such as a row that is gone or a
+//! customer's endpoint that answers nothing, is [advisory](Health::advisory) in every role: it degrades, and never
+//! decides.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -44,6 +48,8 @@ struct State {
     reason: Option<String>,
     /// When it became so.
     since: Instant,
+    /// Never decides on readiness.
+    is_advisory: bool,
 }
 
 #[derive(Debug)]
@@ -63,6 +69,9 @@ pub struct ComponentReport {
     pub ready: bool,
     /// Whether the process is not ready without it.
     pub required: bool,
+    /// Whether it is for people to look at, and decides in no role.
+    #[serde(skip_serializing_if = "is_false")]
+    pub advisory: bool,
     /// For how many seconds it has been so.
     pub seconds: u64,
     /// Why not.
@@ -143,11 +152,23 @@ impl Health {
     /// Two callers with one name share one state and would overwrite each other: name the role as well
     /// (`ingest.kafka`, `aggregator.kafka`).
     pub fn component(&self, name: impl Into<Name>) -> Component {
-        let name = name.into();
+        self.enter(name.into(), Some("starting"))
+    }
+
+    /// The component of that name, ready when it is new, which only ever degrades the process.
+    pub fn advisory(&self, name: impl Into<Name>) -> Component {
+        self.enter(name.into(), None)
+    }
+
+    fn enter(&self, name: Name, starting: Option<&str>) -> Component {
         let mut components = lock(&self.inner.components);
         components.entry(name.clone()).or_insert_with(|| {
-            record(&name, false);
-            State { reason: Some("starting".to_owned()), since: Instant::now() }
+            record(&name, starting.is_none());
+            State {
+                reason: starting.map(str::to_owned),
+                since: Instant::now(),
+                is_advisory: starting.is_none(),
+            }
         });
         drop(components);
         Component { name, inner: Arc::clone(&self.inner) }
@@ -178,7 +199,9 @@ impl Health {
             .map(|(name, state)| ComponentReport {
                 name: name.clone().into_owned(),
                 ready: state.reason.is_none(),
-                required: self.inner.required.is_none_or(|names| names.contains(&&**name)),
+                required: !state.is_advisory
+                    && self.inner.required.is_none_or(|names| names.contains(&&**name)),
+                advisory: state.is_advisory,
                 seconds: state.since.elapsed().as_secs(),
                 reason: state.reason.clone(),
             })
@@ -285,6 +308,11 @@ fn record(name: &Name, ready: bool) {
     metrics::gauge!("whence_component_ready", "component" => name.clone()).set(if ready { 1.0 } else { 0.0 });
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// No code panics while it holds one of these locks; if some ever does, the maps are still whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -330,6 +358,24 @@ mod tests {
         kafka.ready();
         assert!(!health.readiness().degraded);
         health.component("journal").not_ready("the disk is full");
+        assert!(!health.readiness().ready);
+    }
+
+    #[test]
+    fn an_advisory_component_degrades_and_decides_nowhere() {
+        let health = Health::new();
+        let account = health.advisory("account");
+        health.component("store").ready();
+        let readiness = health.readiness();
+        assert!(readiness.ready && !readiness.degraded, "{readiness:?}");
+        account.not_ready("a row is gone");
+        let readiness = health.readiness();
+        assert!(readiness.ready && readiness.degraded, "{readiness:?}");
+        assert_eq!(
+            readiness.components.iter().map(|component| component.advisory).collect::<Vec<_>>(),
+            [true, false]
+        );
+        health.component("store").not_ready("away");
         assert!(!health.readiness().ready);
     }
 

@@ -9,6 +9,7 @@
 //! | [`http`] | a bounded HTTP/1 server for plain listeners |
 //! | [`listeners`] | an address of one's own, or the sockets that were handed over |
 //! | [`descriptors`] | the limit of open files, and that all places fit it |
+//! | [`disk`] | what a file system has left |
 //! | [`seats`] | who has a listener's places, and who goes when there are none left |
 //! | [`shares`] | what one network may take of what is there for all |
 //! | [`mod@seldom`] | log lines that an outsider can cause, once in ten seconds |
@@ -22,6 +23,7 @@
 
 pub mod admin;
 pub mod descriptors;
+pub mod disk;
 pub mod health;
 pub mod http;
 pub mod listeners;

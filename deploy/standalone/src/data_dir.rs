@@ -16,10 +16,12 @@
 
 mod contents;
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,6 +81,8 @@ pub enum DataDirError {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    /// What is noted of it.
+    contents: Mutex<BTreeSet<String>>,
     _lock: File,
 }
 
@@ -109,8 +113,8 @@ impl DataDir {
             Refusal::Io(source) => DataDirError::Io { path: lock_path, source },
         })?;
         close(&path)?;
-        contents::check(&path)?;
-        Ok(Self { path, _lock: lock })
+        let contents = Mutex::new(contents::check(&path)?);
+        Ok(Self { path, contents, _lock: lock })
     }
 
     /// The folder itself, absolute.
@@ -120,7 +124,9 @@ impl DataDir {
 
     /// Notes which parts are there by now: from here on they must be.
     pub fn note_contents(&self) {
-        if let Err(error) = contents::note(&self.path) {
+        // Not read again: a confined process could not.
+        let mut noted = self.contents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = contents::note(&self.path, &mut noted) {
             tracing::warn!(%error, "cannot note what is in the data folder; a part that is lost will not be missed");
         }
     }

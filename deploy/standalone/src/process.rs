@@ -21,6 +21,7 @@ use whence_runtime::telemetry::{BuildInfo, Metrics, install_panic_hook, start_lo
 use crate::addresses::{AddressBook, url};
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, chain};
+use crate::parts::machine;
 use crate::settings::{ProcessSettings, threads};
 
 /// The version of the package.
@@ -37,6 +38,9 @@ const WORKERS_MIN: usize = 2;
 /// What is left after the stages (blocking calls that nobody waits for) gets this long.
 const LEFTOVERS: Duration = Duration::from_secs(1);
 const READY_POLL: Duration = Duration::from_millis(20);
+
+/// Whether every part is started, its listener with it; each shows its own state from then on.
+const START: &str = "start";
 
 /// What kind of process this is.
 #[derive(Clone, Copy, Debug)]
@@ -96,11 +100,33 @@ pub fn run(
     warnings: &[Warning],
     main: impl AsyncFnOnce(Process) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    start(&settings, warnings)?;
+    let data = DataDir::open(&settings.data.data)?;
+    run_in(data, role, settings, main)
+}
+
+/// What comes before all else: logs, and what is to be said of the settings.
+///
+/// # Errors
+/// The log's settings are wrong.
+pub fn start(settings: &ProcessSettings, warnings: &[Warning]) -> Result<(), Failure> {
     start_logs(&settings.log)?;
     install_panic_hook();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(())
+}
+
+/// The same in a folder that is open already, with logs that are started.
+///
+/// # Errors
+/// What the set-up or `main` says.
+pub fn run_in(
+    data: DataDir,
+    role: Role,
+    settings: ProcessSettings,
+    main: impl AsyncFnOnce(Process) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let descriptors = descriptors::raise().map_err(Failure::Process)?;
-    let data = DataDir::open(&settings.data.data)?;
     let metrics = Metrics::install(BuildInfo { version: VERSION, revision: REVISION, role: role.name })?;
     let runtime = runtime(settings.workers.workers)?;
     let ended = runtime.block_on(async move {
@@ -130,6 +156,7 @@ impl Process {
     ) -> Result<Self, Failure> {
         let stop = on_signals().map_err(Failure::Process)?;
         let health = role.required.map_or_else(Health::new, Health::requiring);
+        health.component(START).not_ready("not every part listens yet");
         let address = settings.admin.admin_listen;
         let failed = |source: io::Error| Failure::Listen { address, setting: "admin-listen", source };
         let listener = listeners::listen_async("admin", address).map_err(failed)?;
@@ -138,6 +165,8 @@ impl Process {
         book.note(|addresses| addresses.admin = Some(url(local)))?;
         let admin_stop = CancellationToken::new();
         tokio::spawn(metrics.clone().keep_up(admin_stop.clone()));
+        let free_min = settings.workers.disk_free_min;
+        machine::watch(data.path().to_owned(), free_min, &health, admin_stop.clone());
         let hosts = settings.site.allowed_hosts.clone();
         let admin = tokio::spawn(admin::serve(listener, hosts, health.clone(), metrics, admin_stop.clone()));
         tracing::info!(
@@ -153,15 +182,18 @@ impl Process {
         Ok(Self { data, health, stop, ending, book, descriptors, settings, admin, admin_stop })
     }
 
-    /// Waits until every component is ready, then says so on standard output and in the file of addresses.
-    /// Returns early if the process is to stop.
+    /// All parts are started and listen. Waits until every component is ready, then says so on standard output and in
+    /// the file of addresses. Returns early if the process is to stop.
     ///
     /// # Errors
     /// The file can't be written. That nobody reads standard output is none.
     pub async fn announce(&mut self) -> Result<(), Failure> {
+        self.health.component(START).ready();
         loop {
             let readiness = self.health.readiness();
-            if readiness.ready && !readiness.degraded {
+            if readiness.ready
+                && readiness.components.iter().all(|component| component.ready || component.advisory)
+            {
                 break;
             }
             let pause = tokio::time::sleep(READY_POLL);

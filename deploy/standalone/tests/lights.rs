@@ -44,6 +44,23 @@ fn limit_files(pid: i32, bytes: u64) {
 const UNLIMITED: u64 = u64::MAX;
 
 #[test]
+fn an_engine_alone_starts_again_in_its_folder_and_misses_what_is_gone() {
+    let dir = tempdir().unwrap();
+    let start = || Role::start(dir.path(), &["clickhouse"]);
+    let engine = start();
+    engine.until_ready();
+    assert!(engine.stop().success());
+    let engine = start();
+    engine.until_ready();
+    assert!(engine.stop().success());
+    fs::remove_dir_all(dir.path().join("clickhouse/store")).unwrap();
+    let refused = run(&["clickhouse", "--data", dir.path().to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("lacks clickhouse/store"), "{said}");
+}
+
+#[test]
 fn a_registry_on_a_full_disk_says_so_and_takes_changes_when_there_is_room() {
     let dir = tempdir().unwrap();
     let whence = Role::up(dir.path());
@@ -142,7 +159,7 @@ fn a_journal_whose_unread_file_was_removed_stands_still_and_says_which() {
     let whence = Role::start(data, &away);
     whence.until_edge();
     whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
-    let segments = || -> Vec<std::path::PathBuf> {
+    let segments = || -> Vec<PathBuf> {
         let journals = fs::read_dir(data.join("journal")).unwrap().flatten();
         let clicks = journals.filter(|entry| entry.file_name().to_string_lossy().starts_with("clicks-"));
         let files = clicks.flat_map(|entry| fs::read_dir(entry.path()).unwrap().flatten());
@@ -154,7 +171,7 @@ fn a_journal_whose_unread_file_was_removed_stands_still_and_says_which() {
     let clicked = until("a journal of three files", || {
         whence.click("x");
         let files = segments();
-        let of = |file: &std::path::PathBuf| file.parent().unwrap().to_owned();
+        let of = |file: &PathBuf| file.parent().unwrap().to_owned();
         let middle = files.windows(3).find(|three| of(&three[0]) == of(&three[2]))?[1].clone();
         Some(middle)
     });

@@ -23,11 +23,18 @@ pub(super) struct Log {
     sent: Option<(Uuid, Vec<DeliveryRow>)>,
     due: Option<Instant>,
     backoff: Duration,
+    /// Why the last try failed.
+    trouble: Option<String>,
 }
 
 impl Log {
     pub fn new() -> Log {
-        Log { gathered: Vec::new(), sent: None, due: None, backoff: BACKOFF_FIRST }
+        Log { gathered: Vec::new(), sent: None, due: None, backoff: BACKOFF_FIRST, trouble: None }
+    }
+
+    /// Why lines are not stored; `None`: they are, or are on their way.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     /// Whether more may be sent to endpoints.
@@ -65,13 +72,16 @@ impl Log {
             };
             if let Err(error) = tables.log(*token, rows).await {
                 metrics::counter!("whence_delivery_log_failures_total").increment(1);
-                tracing::warn!(error = chain(&error), backoff = ?self.backoff, "the delivery log is behind");
+                let error = chain(&error);
+                tracing::warn!(error, backoff = ?self.backoff, "the delivery log is behind");
+                self.trouble = Some(error);
                 self.due = Some(Instant::now() + self.backoff);
                 self.backoff = (self.backoff * 2).min(BACKOFF_MAX);
                 return false;
             }
             self.sent = None;
             self.backoff = BACKOFF_FIRST;
+            self.trouble = None;
         }
     }
 }

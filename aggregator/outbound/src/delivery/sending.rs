@@ -6,6 +6,7 @@ use crate::{
     message::Message,
     metrics::bound_met,
     queue::{Answer, Flight, Verdict},
+    standing::Part,
     tables::{DeliveryRow, outcome},
 };
 use clickhouse::error::Error;
@@ -112,6 +113,7 @@ impl Delivery<'_> {
         };
         let now = (self.outbound.now)();
         let verdict = target.queue.settle(sent.lead, sent.started_at, now, answer, rand::random());
+        let failures = target.queue.failing();
         let (word, next_at) = match verdict {
             Verdict::Delivered => ("delivered", UnixMs(0)),
             Verdict::Retry(at) => ("retry", at),
@@ -123,6 +125,15 @@ impl Delivery<'_> {
             metrics::counter!("whence_delivery_failures_total", "error" => error).increment(1);
         }
         let (program, endpoint) = sent.target.clone();
+        let part = Part::Endpoint(program.clone(), endpoint.clone());
+        match failures {
+            None => self.seat.works(part),
+            Some(failures) => {
+                let last =
+                    if reply.status > 0 { format!("status {}", reply.status) } else { error.to_owned() };
+                self.seat.fails(part, format!("{failures} tries in a row failed, the last one with {last}"));
+            }
+        }
         if verdict == Verdict::Dead {
             let id = sent.message.webhook_id();
             tracing::warn!(program, endpoint, id, error, status = reply.status, "a message is given up");

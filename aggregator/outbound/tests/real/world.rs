@@ -15,7 +15,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use whence_aggregator::{clickhouse::migrate::migrate, position::Commit, work::Owned};
 use whence_clickhouse_embedded::testing::EngineProcess;
-use whence_outbound::{DeliverySettings, Directory, Now, Outbound, machine_time, tables::Tables};
+use whence_outbound::{
+    DeliverySettings, Directory, Now, Outbound, machine_time, standing::Standing, tables::Tables,
+};
 use whence_schemas::{event::WebhookEndpoint, ids::Incarnation, outgoing::Reach, sql::Topology};
 
 pub const SECRET: &str = "whsec_c2VjcmV0IG9mIHRoZSB0ZXN0cw==";
@@ -138,7 +140,15 @@ impl World {
         let tables = Tables::new(self.client.clone(), Duration::from_secs(20));
         let ahead_ms = Arc::clone(&self.ahead_ms);
         let now: Now = Arc::new(move || machine_time().plus_ms(ahead_ms.load(Ordering::SeqCst)));
-        let outbound = Outbound { settings, reach, tables, directory: self.known.clone(), topic: None, now };
+        let outbound = Outbound {
+            settings,
+            reach,
+            tables,
+            directory: self.known.clone(),
+            topic: None,
+            now,
+            standing: Standing::default(),
+        };
         let (stored, stop) = (watch::Sender::new(Some(commit(incarnation, next))), CancellationToken::new());
         let owned = Owned { partition: 0, stored: stored.subscribe(), stop: stop.clone() };
         let task = tokio::spawn(outbound.companion()(owned));

@@ -28,9 +28,8 @@ pub fn rewrite(sql: &str, uuid: Uuid) -> Option<Rewritten> {
         true => format!("{head} UUID '{uuid}'{tail}"),
         false => format!("{head}{tail}"),
     };
-    // Settings and queries of views are each replica's own; columns, indices and rows go through Keeper.
-    let is_own = ["MODIFY SETTING", "MODIFY QUERY"].iter().any(|words| sql.contains(words));
-    let is_for_all = is_own || !sql.starts_with("ALTER TABLE");
+    // Settings are each replica's own; columns, indices and rows go through Keeper.
+    let is_for_all = sql.contains("MODIFY SETTING") || !sql.starts_with("ALTER TABLE");
     Some(Rewritten { sql, is_for_all })
 }
 

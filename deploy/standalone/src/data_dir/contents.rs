@@ -27,15 +27,16 @@ const HEAD: &str = "\
 # lost, take its line out and start again; it is then made anew.
 ";
 
-/// Refuses a folder that lacks what was in it.
+/// Refuses a folder that lacks what was in it; what is noted.
 ///
 /// # Errors
 /// [`DataDirError::Missing`], or the note can't be read.
-pub(super) fn check(folder: &Path) -> Result<(), DataDirError> {
+pub(super) fn check(folder: &Path) -> Result<BTreeSet<String>, DataDirError> {
     let noted = read(folder).map_err(|source| DataDirError::Io { path: folder.join(NAME), source })?;
-    let missing: Vec<String> = noted.into_iter().filter(|part| !is_there(&folder.join(part))).collect();
+    let missing: Vec<&str> =
+        noted.iter().map(String::as_str).filter(|part| !is_there(&folder.join(part))).collect();
     if missing.is_empty() {
-        return Ok(());
+        return Ok(noted);
     }
     Err(DataDirError::Missing {
         folder: folder.to_owned(),
@@ -44,12 +45,11 @@ pub(super) fn check(folder: &Path) -> Result<(), DataDirError> {
     })
 }
 
-/// Notes what is there by now. Never takes a part out.
+/// Notes what is there by now beside what is noted. Never takes a part out.
 ///
 /// # Errors
-/// The note can't be read or written.
-pub(super) fn note(folder: &Path) -> io::Result<()> {
-    let noted = read(folder)?;
+/// The note can't be written.
+pub(super) fn note(folder: &Path, noted: &mut BTreeSet<String>) -> io::Result<()> {
     let mut parts = noted.clone();
     parts.extend(PARTS.into_iter().filter(|part| is_there(&folder.join(part))).map(str::to_owned));
     match fs::read_dir(folder.join("journal")) {
@@ -64,7 +64,7 @@ pub(super) fn note(folder: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    if parts == noted {
+    if parts == *noted {
         return Ok(());
     }
     let beside = folder.join("contents.new");
@@ -74,7 +74,9 @@ pub(super) fn note(folder: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&beside, folder.join(NAME))?;
     // The rename itself has to survive a power cut.
-    File::open(folder)?.sync_all()
+    File::open(folder)?.sync_all()?;
+    *noted = parts;
+    Ok(())
 }
 
 /// A folder without anything in it is as good as none.
@@ -102,17 +104,17 @@ mod tests {
     fn what_was_made_once_must_be_there() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path();
-        check(folder).unwrap();
-        note(folder).unwrap();
+        let mut noted = check(folder).unwrap();
+        note(folder, &mut noted).unwrap();
         assert!(!folder.join(NAME).exists(), "nothing to note");
         fs::write(folder.join("registry.redb"), "x").unwrap();
         fs::create_dir_all(folder.join("journal/clicks-0")).unwrap();
         fs::write(folder.join("journal/clicks-0/lock"), "").unwrap();
-        note(folder).unwrap();
-        check(folder).unwrap();
+        note(folder, &mut noted).unwrap();
+        assert_eq!(check(folder).unwrap(), noted);
         fs::remove_dir_all(folder.join("journal/clicks-0")).unwrap();
         fs::remove_file(folder.join("registry.redb")).unwrap();
-        note(folder).unwrap();
+        note(folder, &mut noted).unwrap();
         let error = check(folder).unwrap_err().to_string();
         assert!(error.contains("lacks journal, journal/clicks-0, registry.redb"), "{error}");
         let text = fs::read_to_string(folder.join(NAME)).unwrap();

@@ -34,7 +34,6 @@ pub async fn watch(
     );
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    component.ready();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let looked = async {
             let committed = match &journals {
@@ -61,8 +60,7 @@ pub async fn watch(
                     )),
                 }
             }
-            // That it is away is said by the component of ClickHouse; a right that lacks is said here only.
-            Some(Err(error)) => tracing::warn!(error = chain(&error), "the account can't be looked at"),
+            Some(Err(error)) => component.not_ready(format!("can't be looked at: {}", chain(&error))),
         }
     }
 }

@@ -42,7 +42,6 @@ impl Need {
                 "ALTER COLUMN",
                 "ALTER INDEX",
                 "ALTER PROJECTION",
-                "ALTER VIEW MODIFY QUERY",
             ],
             Self::Write => &["SELECT", "INSERT", "ALTER UPDATE"],
             Self::Read => &["SELECT"],

@@ -12,6 +12,7 @@ pub mod follow;
 pub mod ingest;
 pub mod journals;
 pub mod kafka;
+pub mod machine;
 pub mod outbound;
 pub mod registry;
 pub mod replicas;

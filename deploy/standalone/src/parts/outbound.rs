@@ -1,16 +1,21 @@
 //! What leaves whence: endpoints and secrets as the registry and the settings have them, and the topic of facts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::replicas::Replicas;
 use whence_aggregator::work::Companion;
 use whence_ingest::registry::Registry;
 use whence_ingest::webhooks::NamedSecrets;
 use whence_kafka::Cluster;
+use whence_outbound::standing::Standing;
 use whence_outbound::tables::Tables;
 use whence_outbound::topic::FactsTopic;
 use whence_outbound::{DeliverySettings, Directory, Outbound, machine_time};
+use whence_runtime::health::{Component, Health};
 use whence_schemas::event::WebhookEndpoint;
 use whence_schemas::outgoing::Reach;
 use whence_schemas::topics::FACTS;
@@ -54,6 +59,30 @@ pub struct Parts<'a> {
     pub secrets: Arc<NamedSecrets>,
     /// Where the topic of facts is, if there is one.
     pub cluster: Option<&'a Cluster>,
+    /// Where it is shown what keeps messages from leaving.
+    pub health: &'a Health,
+    /// Ends what shows it.
+    pub stop: CancellationToken,
+}
+
+/// The name of the component: what is an endpoint's is nothing that this process can do about.
+const COMPONENT: &str = "aggregator.deliveries";
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Troubles whose text is shown; `whence deliveries` has all endpoints.
+const SHOWN_MAX: usize = 3;
+
+async fn show(standing: Standing, component: Component, stop: CancellationToken) {
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let troubles = standing.troubles();
+        let more = troubles.len().saturating_sub(SHOWN_MAX);
+        let mut shown = troubles.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join("; ");
+        if more > 0 {
+            shown = format!("{shown}; and {more} more");
+        }
+        if shown.is_empty() { component.ready() } else { component.not_ready(shown) }
+    }
 }
 
 /// What runs beside each partition of conversions.
@@ -63,7 +92,10 @@ pub struct Parts<'a> {
 pub fn companion(parts: Parts<'_>) -> Result<Companion, Failure> {
     whence_outbound::metrics::describe();
     let topic = parts.cluster.map(|cluster| FactsTopic::new(cluster, cluster.topic(FACTS)));
+    let standing = Standing::default();
+    tokio::spawn(show(standing.clone(), parts.health.advisory(COMPONENT), parts.stop));
     let outbound = Outbound {
+        standing,
         settings: parts.settings.clone(),
         reach: parts.reach,
         tables: Tables::new(parts.replicas, parts.aggregator.lookup_timeout),

@@ -6,7 +6,7 @@ use clickhouse::Client;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, set_tables};
-use whence_aggregator::servers::{Login, ServerUrl, Servers, describe_metrics};
+use whence_aggregator::servers::{Login, ServerUrl, Servers, describe_metrics, trouble};
 use whence_runtime::health::Component;
 use whence_runtime::tls::{self, TlsError};
 use whence_schemas::sql::Topology;
@@ -22,6 +22,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
 /// The name of ClickHouse's component in readiness.
 pub const COMPONENT: &str = "clickhouse";
+/// The same as somebody finds it who connects now.
+pub const CONNECTIONS: &str = "clickhouse.connections";
+const CONNECT_EVERY: Duration = Duration::from_secs(5);
 
 /// The servers at these addresses, as the settings have them.
 ///
@@ -131,6 +134,35 @@ pub async fn refuse_what_lasts(servers: &Servers, topology: &Topology, need: Nee
         Some(obstacle) if obstacle.is_final => Err(obstacle.into()),
         _ => Ok(()),
     }
+}
+
+/// Keeps `component` true to whether ClickHouse answers who connects now, until `stop`: the connections that this
+/// process has may go on when nobody else gets one.
+pub async fn watch_connections(servers: Servers, component: Component, stop: CancellationToken) {
+    let mut ticks = interval(CONNECT_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        match stop.run_until_cancelled(connect(&servers)).await {
+            Some(Ok(())) => component.ready(),
+            Some(Err(why)) => component.not_ready(format!("a new connection is not answered: {why}")),
+            None => return,
+        }
+    }
+}
+
+/// By connections of their own, the servers in turn; why none of them answers.
+async fn connect(servers: &Servers) -> Result<(), String> {
+    let mut why = Vec::new();
+    for (index, url) in servers.urls().iter().enumerate() {
+        let client = servers.one(index);
+        let asked = client.query("SELECT 1").fetch_one::<u8>();
+        match timeout(ANSWER_MAX, asked).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => why.push(format!("{url}: {}", trouble(&error))),
+            Err(_) => why.push(format!("{url}: no answer within {} s", ANSWER_MAX.as_secs())),
+        }
+    }
+    Err(why.join("; "))
 }
 
 /// Keeps `component` true to whether ClickHouse answers and has this version's tables, until `stop`.

@@ -72,10 +72,12 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         let member = settings.kafka.kafka_member.as_deref();
         let replicas = replicas::of_aggregator(&servers, &settings.clickhouse, &settings.aggregator, member);
         replicas::look_after(&replicas, &health, &followers);
+        let connections = health.advisory(store::CONNECTIONS);
+        tokio::spawn(store::watch_connections(servers.clone(), connections, followers.clone()));
         tokio::spawn(store::watch(servers, component, followers.clone()));
         dimensions::start(&replicas, &registry.registry, &health, &followers);
         tokio::spawn(standing::watch(health.clone(), followers.clone()));
-        let component_of_account = health.component(account::COMPONENT);
+        let component_of_account = health.advisory(account::COMPONENT);
         let every = settings.aggregator.verify_every;
         tokio::spawn(account::watch(replicas.clone(), None, every, component_of_account, followers.clone()));
         let companion = outbound::companion(outbound::Parts {
@@ -86,6 +88,8 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
             registry: &registry.registry,
             secrets: Arc::clone(&webhook_secrets),
             cluster: Some(&cluster),
+            health: &health,
+            stop: followers.clone(),
         })?;
         let tools = Tools {
             companion: Some(companion),

@@ -1,6 +1,5 @@
 //! `whence clickhouse`: the embedded ClickHouse alone; also the child of `whence up`.
 
-use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +18,7 @@ use whence_runtime::telemetry::{install_panic_hook, start_logs};
 use whence_runtime::{descriptors, settings};
 
 use crate::addresses::url;
+use crate::data_dir::DataDir;
 use crate::failure::{Failure, chain};
 use crate::parts::accounts::Embedded;
 use crate::parts::engine::{PROBE, SCRATCH, SUPERVISED, library};
@@ -52,15 +52,13 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         let accounts = Embedded::ensure(&data, &settings.account, &settings.engine)?;
         return supervised(&settings, config(data, accounts));
     }
-    // Passwords are read first: later no file of the folder is, but the engine's.
-    let data = settings.process.data.data.clone();
-    std::fs::create_dir_all(&data).map_err(Failure::Process)?;
-    let accounts = Embedded::ensure(&data, &settings.account, &settings.engine)?;
-    let lock = data.join("lock");
-    OpenOptions::new().create(true).append(true).open(&lock).map_err(Failure::Process)?;
-    let confined = confine(&data.join("clickhouse"), &library, vec![lock], vec![data])?;
+    process::start(&settings.process, &loaded.warnings)?;
+    // The folder is looked at and its passwords are read first: later no file of it is, but the engine's.
+    let data = DataDir::open(&settings.process.data.data)?;
+    let accounts = Embedded::ensure(data.path(), &settings.account, &settings.engine)?;
+    let confined = confine(&data.engine(), &library, vec![data.path().to_owned()])?;
     let role = Role { name: "clickhouse", required: None };
-    process::run(role, settings.process.clone(), &loaded.warnings, async |process| {
+    process::run_in(data, role, settings.process.clone(), async |process| {
         confine::tell(confined);
         let config = config(process.data.engine(), accounts);
         alone(&settings, config, process).await
@@ -72,7 +70,7 @@ fn supervised(settings: &ClickHouseRoleSettings, config: ServerConfig) -> Result
     start_logs(&settings.process.log)?;
     install_panic_hook();
     descriptors::raise().map_err(Failure::Process)?;
-    confine::tell(confine(&config.data, &config.library, Vec::new(), Vec::new())?);
+    confine::tell(confine(&config.data, &config.library, Vec::new())?);
     process::runtime(settings.process.workers.workers)?.block_on(async {
         let stop = on_signals().map_err(Failure::Process)?;
         let listener = listen(settings)?;
@@ -82,13 +80,8 @@ fn supervised(settings: &ClickHouseRoleSettings, config: ServerConfig) -> Result
 
 /// Leaves this process the engine's folder and what it needs to run. Before it has other threads, which would
 /// keep their rights.
-fn confine(
-    engine: &Path,
-    library: &Path,
-    mut read: Vec<PathBuf>,
-    write: Vec<PathBuf>,
-) -> Result<Confined, Failure> {
-    read.extend(library.parent().map(Path::to_owned));
+fn confine(engine: &Path, library: &Path, write: Vec<PathBuf>) -> Result<Confined, Failure> {
+    let read = library.parent().map(Path::to_owned).into_iter().collect();
     let reach = Reach { data: engine.to_owned(), read, write, connects: false };
     confine::confine(&reach).map_err(|error| Failure::Confine(Box::new(error)))
 }

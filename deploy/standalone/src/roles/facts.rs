@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use clickhouse::Client;
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_aggregator::journal::JournalOutbox;
@@ -94,7 +93,7 @@ impl Facts {
             tokio::spawn(journals::keep(journals.clone(), grace, self.followers.clone()));
         }
         // Not one after the other: each may be away, and neither waits for the other.
-        let ((), Ready { servers, reader }) = tokio::try_join!(
+        let ((), Ready { servers, readers }) = tokio::try_join!(
             ship(&mut self.shipper, cluster.as_ref(), &journals, settings, process),
             clickhouse(&mut self.engine, around, process),
         )?;
@@ -107,6 +106,8 @@ impl Facts {
         replicas::look_after(&replicas, &process.health, &self.followers);
         let component = process.health.component(store::COMPONENT);
         tokio::spawn(store::watch(servers, component, self.followers.clone()));
+        let component = process.health.advisory(store::CONNECTIONS);
+        tokio::spawn(store::watch_connections(readers.clone(), component, self.followers.clone()));
         dimensions::start(&replicas, around.registry, &process.health, &self.followers);
 
         let keys = Keys {
@@ -116,14 +117,14 @@ impl Facts {
             callers: around.callers.clone(),
         };
         let identity = around.secrets.identity.clone();
-        let console = Console::start(&settings.console, reader, identity, keys).await?;
+        let console = Console::start(&settings.console, readers.any(), identity, keys).await?;
         process.book.note(|addresses| addresses.console = Some(console.url()))?;
         self.console = Some(console);
 
         whence_aggregator::metrics::describe();
         tokio::spawn(standing::watch(process.health.clone(), self.followers.clone()));
         let journals_read = cluster.is_none().then(|| process.data.journals());
-        let component = process.health.component(account::COMPONENT);
+        let component = process.health.advisory(account::COMPONENT);
         let every = settings.aggregator.verify_every;
         tokio::spawn(account::watch(
             replicas.clone(),
@@ -140,6 +141,8 @@ impl Facts {
             registry: around.registry,
             secrets: Arc::clone(around.webhook_secrets),
             cluster: cluster.as_ref(),
+            health: &process.health,
+            stop: self.followers.clone(),
         })?;
         let tools = Tools {
             companion: Some(companion),
@@ -208,7 +211,7 @@ async fn ship(
 struct Ready {
     servers: Servers,
     /// For questions of people, which must not take the places of blocks and look-ups.
-    reader: Client,
+    readers: Servers,
 }
 
 /// The given servers, or the embedded engine, which is started; with the tables in it.
@@ -235,11 +238,11 @@ async fn clickhouse(
         process.data.note_contents();
     }
     let servers = store::servers(urls.clone(), owner, &settings.clickhouse)?;
-    let reader = store::servers(urls, reader, &settings.clickhouse)?.any();
+    let readers = store::servers(urls, reader, &settings.clickhouse)?;
     if is_given {
         // Once: links are answered already, and what turns up later is shown and waited for.
         store::refuse_what_lasts(&servers, &settings.clickhouse.topology(), Need::Migrate).await?;
     }
     store::prepare_until_done(&servers, &settings.clickhouse, &settings.retention, &component).await;
-    Ok(Ready { servers, reader })
+    Ok(Ready { servers, readers })
 }

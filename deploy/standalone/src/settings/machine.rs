@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use whence_runtime::admin::AdminSettings;
-use whence_runtime::settings::Secret;
+use whence_runtime::settings::{ByteSize, Secret};
 use whence_runtime::shutdown::ShutdownSettings;
 use whence_runtime::site::SiteSettings;
 use whence_runtime::telemetry::LogSettings;
@@ -23,6 +23,8 @@ whence_runtime::settings! {
     pub struct WorkerSettings {
         /// Threads for all but the edge, which has its own; 0: as many as there are cores.
         pub workers: usize = "0" in 0..=512,
+        /// Free disk in the folder's file system below which the process says that it is degraded.
+        pub disk_free_min: ByteSize = "512MiB" in ByteSize::mib(0)..,
         /// How long a process that is to stop goes on as before while it already says that it is not ready.
         ///
         /// Gives load balancers the time to notice. It is part of the time that a stop may take.
