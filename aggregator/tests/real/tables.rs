@@ -154,8 +154,8 @@ async fn sum(world: &World, table: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_view_counts_a_block_again_that_is_replayed_after_the_engine_has_restarted() {
     let world = World::new().await;
-    let views = "SELECT extract(create_table_query, ' FROM (?:whence\\.)?([a-z_]+)') AS source, \
-                 extract(create_table_query, ' TO (?:whence\\.)?([a-z_]+)') AS target \
+    let views = "SELECT extract(create_table_query, ' FROM (??:whence\\.)??([a-z_]+)') AS source, \
+                 extract(create_table_query, ' TO (??:whence\\.)??([a-z_]+)') AS target \
                  FROM system.tables WHERE database = 'whence' AND engine = 'MaterializedView'";
     let views = world.client.query(views).fetch_all::<ViewRow>().await.unwrap();
     assert!(views.len() >= 9, "{}", views.len());

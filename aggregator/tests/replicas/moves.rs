@@ -170,9 +170,11 @@ async fn of_two_replicas_both_are_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keeper_dies_under_many_inserts_and_no_rollup_counts_twice() {
     let mut world = World::new(3).await;
+    let replicas: Vec<_> = (0..8).map(|writer| world.replicas(writer)).collect();
     let writers: Vec<_> = (0..8u64)
-        .map(|writer| {
-            let store = world.store(writer as usize);
+        .zip(&replicas)
+        .map(|(writer, replicas)| {
+            let store = store(replicas.clone());
             tokio::spawn(async move {
                 store.catch_up().await.unwrap();
                 for number in 0..60 {
@@ -185,10 +187,16 @@ async fn keeper_dies_under_many_inserts_and_no_rollup_counts_twice() {
             })
         })
         .collect();
-    for _ in 0..3 {
-        tokio::time::sleep(Duration::from_secs(2)).await;
+    for round in 1..=3 {
+        let stored = format!("SELECT toUInt64(count() >= {}) FROM clicks", round * 9_000);
+        world.until(0, &stored, 1).await;
         world.cluster.kill_keeper();
-        tokio::time::sleep(Duration::from_secs(5)).await;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        // Inserts that were on their way have met it, and one of them for longer than a session with Keeper.
+        while !replicas.iter().any(|replicas| replicas.waiting_for(Duration::from_secs(4)).is_some()) {
+            assert!(Instant::now() < deadline, "a dead Keeper is waited for, and shown");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         world.cluster.start_keeper();
     }
     for writer in writers {

@@ -5,14 +5,19 @@
 
 mod support;
 
-use std::fs;
+use std::fs::{self, File};
 use std::ops::RangeInclusive;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
-use support::{Role, ask_api, count, run, until};
+use support::hooks::{Receiver, Taken, write_secrets};
+use support::{Role, ask_api, count, kill, run, until};
 use tempfile::tempdir;
+use whence_runtime::disk::free_bytes;
 
 /// One component as readiness has it.
 fn component(whence: &Role, name: &str) -> Value {
@@ -58,6 +63,69 @@ fn an_engine_alone_starts_again_in_its_folder_and_misses_what_is_gone() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.contains("lacks clickhouse/store"), "{said}");
+}
+
+#[test]
+fn a_disk_that_fills_is_said_before_it_is_full_and_takes_no_traffic_away() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    fs::create_dir(&data).unwrap();
+    // What others write meanwhile is less than half of it.
+    const MARGIN: u64 = 2 << 30;
+    let free = free_bytes(&data).unwrap();
+    assert!(free > 4 * MARGIN, "this test needs 8 GiB of disk that is free");
+    let floor = format!("{}MiB", (free - MARGIN) >> 20);
+    let whence = Role::start(&data, &["up", "--disk-free-min", &floor]);
+    whence.until_ready();
+    until_well(&whence, "disk");
+    let file = File::create(dir.path().join("large")).unwrap();
+    // SAFETY: the file is open.
+    assert_eq!(unsafe { libc::fallocate(file.as_raw_fd(), 0, 0, 2 * MARGIN as i64) }, 0);
+    let said = reason(&whence, "disk");
+    assert!(said.contains("MiB are free") && said.contains("disk-free-min"), "{said}");
+    let (status, readiness) = whence.readiness();
+    assert_eq!((status, &readiness["degraded"]), (200, &json!(true)), "{readiness}");
+    fs::remove_file(dir.path().join("large")).unwrap();
+    drop(file);
+    until_well(&whence, "disk");
+}
+
+#[test]
+fn an_endpoint_that_takes_nothing_is_named_until_it_takes_something() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let secrets = write_secrets(dir.path(), "p/shop-1=whsec_b25lIHNlY3JldCBvZiB0aGUgdGVzdHM=\n");
+    let flags = ["--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
+    let whence = Role::start(&data, &[&["up", "--delivery-retry-first", "100ms"][..], &flags].concat());
+    whence.until_ready();
+    whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    let taken: Arc<Taken> = Arc::default();
+    taken.status.store(503, Ordering::Relaxed);
+    let receiver = Receiver::new(&taken);
+    let endpoint = json!({ "url": format!("http://{}/hook", receiver.address), "secrets": ["shop-1"] });
+    whence.call("PUT", "/v1/programs/p/endpoints/shop", &endpoint);
+    for lead in ["ann", "bob", "kim"] {
+        let lead = json!({ "type": "lead", "program": "p", "id": lead, "lead": lead });
+        whence.call("POST", "/v1/events", &lead);
+    }
+    let said = reason(&whence, "aggregator.deliveries");
+    assert!(said.contains("endpoint p/shop takes nothing") && said.contains("status 503"), "{said}");
+    assert_eq!(whence.readiness().0, 200);
+    taken.status.store(0, Ordering::Relaxed);
+    until_well(&whence, "aggregator.deliveries");
+}
+
+#[test]
+fn an_engine_that_answers_nobody_who_connects_is_seen_and_comes_back() {
+    let dir = tempdir().unwrap();
+    let whence = Role::up(dir.path());
+    until_well(&whence, "clickhouse.connections");
+    kill(whence.engine_pid(), libc::SIGSTOP);
+    let said = reason(&whence, "clickhouse.connections");
+    assert!(said.contains("a new connection is not answered"), "{said}");
+    assert_eq!(whence.readiness().0, 200, "links are answered");
+    // The supervisor replaces it.
+    until_well(&whence, "clickhouse.connections");
 }
 
 #[test]

@@ -40,10 +40,11 @@ pub fn find_whence() -> Result<PathBuf, FaultError> {
 }
 
 /// A loopback address that is free now, from below the range that the kernel gives to outgoing
-/// connections: while whoever listens there is dead, nobody gets it by accident.
+/// connections and those that test brokers and replicas choose from: while whoever listens there is dead, nobody gets
+/// it by accident.
 pub(super) fn free_address() -> String {
     loop {
-        let address = format!("127.0.0.1:{}", rand::random_range(20_000..32_000));
+        let address = format!("127.0.0.1:{}", rand::random_range(16_000..20_000));
         if TcpListener::bind(&address).is_ok() {
             return address;
         }

@@ -245,12 +245,12 @@ fn get(address: SocketAddr, path: &str) -> Option<String> {
     Some(answer)
 }
 
-/// From below the range that the kernel gives to outgoing connections, so that nobody takes one while its process is
-/// dead.
+/// From below the range that the kernel gives to outgoing connections and the one that test brokers choose from, so that
+/// nobody takes one while its process is dead.
 fn free_addresses(count: usize) -> Vec<SocketAddr> {
     let mut held = Vec::new();
     while held.len() < count {
-        let port = 20_000 + (uuid::Uuid::new_v4().as_u128() % 12_000) as u16;
+        let port = 12_000 + (uuid::Uuid::new_v4().as_u128() % 4_000) as u16;
         held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
     }
     held.iter().map(|listener| listener.local_addr().expect("a bound listener has an address")).collect()
