@@ -31,6 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use whence_aggregator::position::Commit;
+use whence_runtime::seldom;
 use whence_schemas::time::UnixMs;
 
 /// How often the loop looks around at least: also how soon a changed endpoint counts.
@@ -79,7 +80,7 @@ async fn begin<'a>(
 fn failed(seat: &Seat, partition: u32, error: &Error) {
     metrics::counter!("whence_delivery_read_failures_total").increment(1);
     let error = chain(error);
-    tracing::warn!(partition, error, "cannot read what is to be delivered");
+    seldom!(warn, partition, error, "cannot read what is to be delivered");
     seat.fails(Part::Messages, error);
 }
 

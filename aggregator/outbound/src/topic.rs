@@ -18,6 +18,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::position::Commit;
 use whence_kafka::Cluster;
+use whence_runtime::seldom;
 use whence_schemas::event;
 
 /// Messages of one read: so many are produced before any is remembered.
@@ -96,7 +97,7 @@ pub async fn run(
             Some(Err(error)) => {
                 metrics::counter!("whence_facts_failures_total").increment(1);
                 let error = chain(&error);
-                tracing::warn!(partition, error, "facts wait");
+                seldom!(warn, partition, error, "facts wait");
                 seat.fails(Part::Topic, error);
             }
         }

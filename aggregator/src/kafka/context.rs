@@ -10,6 +10,7 @@ use rdkafka::{
 };
 use std::sync::Mutex;
 use whence_kafka::Heard;
+use whence_runtime::seldom;
 
 /// What a member waits for that has joined no group, or has given its partitions back: it owns nothing.
 pub(super) const UNASSIGNED: &str = "its group has not assigned partitions to this member";
@@ -44,7 +45,7 @@ impl ClientContext for GroupContext {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.heard.error(&error, reason);
-        tracing::warn!(%error, reason, "kafka client error");
+        seldom!(warn, %error, reason, "kafka client error");
     }
 }
 

@@ -25,6 +25,7 @@ use std::{
 use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
 use uuid::Uuid;
 use whence_kafka::{Cluster, Heard, Trouble};
+use whence_runtime::seldom;
 use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
 
 /// A partition whose task panicked is taken up again after this.
@@ -258,7 +259,7 @@ impl<S: Store + Clone + 'static> Member<S> {
             match self.consumer.poll(POLL) {
                 None => {}
                 Some(Err(error)) => {
-                    tracing::warn!(%error, "polling the consumer group failed");
+                    seldom!(warn, %error, "polling the consumer group failed");
                     if let Some((code, reason)) = self.consumer.client().fatal_error() {
                         ended = Err(match code {
                             RDKafkaErrorCode::FencedInstanceId => {

@@ -14,6 +14,7 @@ use hyper::{Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use whence_runtime::http::Full;
+use whence_runtime::seldom;
 use whence_schemas::event::{RegistryEntry, registry_entry::Entry};
 
 /// Bytes of a body with registry records: as many links as one request may have, with room.
@@ -28,7 +29,7 @@ impl Api {
 
     async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Arc<RegistryEntry>, Problem>>, Problem> {
         let outcomes = self.registry.write(changes).await.map_err(|error| {
-            tracing::warn!(error = &error as &dyn std::error::Error, "registry not written");
+            seldom!(warn, error = &error as &dyn std::error::Error, "registry not written");
             metrics::counter!("whence_api_registry_failures_total", "reason" => error.tag()).increment(1);
             Problem::from(&error)
         })?;

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::{Mutex, watch};
+use whence_runtime::seldom;
 use whence_schemas::event::{DecodeError, RegistryEntry};
 
 /// How long a file that failed is left alone: opening it reads all of it.
@@ -161,7 +162,7 @@ impl Store {
             Err(error) => {
                 drop(file);
                 self.failed = Some(Instant::now());
-                tracing::error!(error = told(&error), "the registry file takes no changes");
+                seldom!(error, error = told(&error), "the registry file takes no changes");
                 self.trouble.send_replace(Some(told(&error)));
                 Err(RegistryError::store(error))
             }

@@ -16,6 +16,7 @@ use std::{
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use whence_runtime::seldom;
 use whence_schemas::event::{self, DecodeError, RECORD_BYTES_MAX, RegistryEntry};
 
 const MAGIC: &[u8; 8] = b"whenceR1";
@@ -179,7 +180,7 @@ pub async fn keep(shared: Arc<Shared>, path: PathBuf, every: Duration, shutdown:
                 Ok(()) => written_version = version,
                 Err(error) => {
                     metrics::counter!("whence_registry_snapshot_failures_total").increment(1);
-                    tracing::warn!(error = &error as &dyn std::error::Error, "registry snapshot not written");
+                    seldom!(warn, error = &error as &dyn std::error::Error, "registry snapshot not written");
                 }
             }
         }

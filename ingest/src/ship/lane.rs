@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use whence_runtime::seldom;
 
 use rdkafka::error::RDKafkaErrorCode;
 use whence_journal::{Checkpoint, Payload, Position, ReadError, Reader, Record, Stored, retire};
@@ -217,7 +218,7 @@ impl Lane {
             }
             SendError::Refused(code) | SendError::Later(code) => {
                 self.metrics.failed(code, 1);
-                tracing::warn!(topic = self.topic, %code, "kafka client takes no records for the topic, trying on");
+                seldom!(warn, topic = self.topic, %code, "kafka client takes no records for the topic, trying on");
                 self.paused_until = Some(now + ERROR_PAUSE);
                 Turn::Idle
             }
@@ -316,7 +317,7 @@ impl Lane {
             }
             ReadError::Version { .. } | ReadError::Io(_) => {
                 self.metrics.read_failures.increment(1);
-                tracing::error!(journal = %self.dir.display(), %error, "cannot read the journal, trying on");
+                seldom!(error, journal = %self.dir.display(), %error, "cannot read the journal, trying on");
                 self.paused_until = Some(now + ERROR_PAUSE);
             }
         }
@@ -333,7 +334,7 @@ impl Lane {
             Err(error) => {
                 // The watermark stays what it is: the next interval tries again.
                 self.metrics.checkpoint_failures.increment(1);
-                tracing::error!(journal = %self.dir.display(), %error, "cannot save the checkpoint");
+                seldom!(error, journal = %self.dir.display(), %error, "cannot save the checkpoint");
             }
         }
     }
@@ -344,10 +345,10 @@ impl Lane {
         let Some(through) = self.saved.filter(|_| self.is_confirmed) else { return };
         match retire(&self.dir, through, grace) {
             Ok(retired) => self.metrics.retired.increment(retired.segments),
-            Err(error) => tracing::warn!(journal = %self.dir.display(), %error, "cannot remove old segments"),
+            Err(error) => seldom!(warn, journal = %self.dir.display(), %error, "cannot remove old segments"),
         }
         if let Err(error) = refused::forget(&self.dir, refused::KEPT_FOR) {
-            tracing::warn!(journal = %self.dir.display(), %error, "cannot remove old refused records");
+            seldom!(warn, journal = %self.dir.display(), %error, "cannot remove old refused records");
         }
     }
 

@@ -14,6 +14,7 @@ use std::mem;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use whence_runtime::seldom;
 
 use rdkafka::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
@@ -251,7 +252,7 @@ impl ClientContext for Context {
                 | RDKafkaErrorCode::Resolve
                 | RDKafkaErrorCode::OperationTimedOut,
             ) => tracing::debug!(%error, reason, "kafka connection failed"),
-            _ => tracing::warn!(%error, reason, "kafka client reports an error"),
+            _ => seldom!(warn, %error, reason, "kafka client reports an error"),
         }
     }
 

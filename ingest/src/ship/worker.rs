@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use whence_runtime::seldom;
 
 use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
@@ -297,7 +298,7 @@ impl Worker {
                 self.confirmed.clear();
             }
             Err(error) => {
-                tracing::error!(%error, "cannot build a kafka client, trying on");
+                seldom!(error, %error, "cannot build a kafka client, trying on");
                 self.rebuild_at = Instant::now() + self.backoff;
                 self.backoff = (self.backoff * 2).min(REBUILD_BACKOFF_MAX);
             }

@@ -8,6 +8,7 @@ use crate::{
 use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
+use whence_runtime::seldom;
 
 /// Lines that are not stored, at most: with more, nothing is sent.
 const LINES_MAX: usize = 1000;
@@ -73,7 +74,7 @@ impl Log {
             if let Err(error) = tables.log(*token, rows).await {
                 metrics::counter!("whence_delivery_log_failures_total").increment(1);
                 let error = chain(&error);
-                tracing::warn!(error, backoff = ?self.backoff, "the delivery log is behind");
+                seldom!(warn, error, backoff = ?self.backoff, "the delivery log is behind");
                 self.trouble = Some(error);
                 self.due = Some(Instant::now() + self.backoff);
                 self.backoff = (self.backoff * 2).min(BACKOFF_MAX);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use whence_runtime::seldom;
 
 use futures_util::FutureExt as _;
 use rdkafka::ClientContext;
@@ -223,7 +224,7 @@ impl Follow {
             }
             _ => {
                 metrics::counter!("whence_registry_follow_failures_total").increment(1);
-                tracing::warn!(%error, "registry topic cannot be read, trying on");
+                seldom!(warn, %error, "registry topic cannot be read, trying on");
             }
         }
         Ok(())
