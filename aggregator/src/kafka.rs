@@ -8,10 +8,12 @@
 //!
 //! A topic's incarnation is its topic id, which the broker makes anew with each creation.
 
+mod commits;
 mod context;
 mod group;
 mod outbox;
 mod source;
 
+pub use commits::{CommitsError, commits};
 pub use group::{GroupSettings, run, try_clients};
 pub use source::read_commit;
