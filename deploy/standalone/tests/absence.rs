@@ -125,6 +125,40 @@ fn tables_that_were_emptied_are_said_also_after_a_restart_and_are_made_again_fro
     until_well(&data, &["--replay-missing"], 10, 0);
 }
 
+#[test]
+fn records_whose_file_was_removed_before_they_were_read_are_counted_as_lost_where_that_is_accepted() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    // Without ClickHouse nothing is read: an address that nobody listens on.
+    let away = ["--clickhouse-url", "http://127.0.0.1:9", "--journal-segment-age", "1s"];
+    let whence = Role::start(&data, &[&UP[..], &away].concat());
+    whence.until_edge();
+    whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    let base = |file: &Path| -> u64 {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        name.rsplit_once('-').unwrap().1.parse().unwrap()
+    };
+    let mut clicks = 0;
+    let files = until("a journal of three files", || {
+        whence.click("x");
+        clicks += 1;
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(data.join("journal/clicks-0")).unwrap().map(|file| file.unwrap().path()).collect();
+        files.retain(|file| file.extension().is_some_and(|end| end == "seg"));
+        files.sort();
+        (files.len() >= 3).then_some(files)
+    });
+    whence.kill();
+    fs::remove_file(&files[1]).unwrap();
+    let lost = base(&files[2]) - base(&files[1]);
+
+    let whence = Role::start(&data, &UP);
+    let said = stands_still(&whence);
+    assert!(said.contains("were removed") && said.contains("--accept-loss"), "{said}");
+    assert!(whence.stop().success());
+    until_well(&data, &["--accept-loss"], clicks - lost, lost);
+}
+
 /// The folders of the tables with a file of this name whose statement has this in it.
 fn tables(store: &Path) -> Vec<(String, PathBuf)> {
     let mut tables = Vec::new();
@@ -147,7 +181,9 @@ fn a_table_whose_folder_is_gone_is_said_by_name_at_the_start_and_comes_back_from
     let dir = tempdir().unwrap();
     let [data, kept, new] = ["data", "kept", "new"].map(|name| dir.path().join(name));
     with_clicks(&data, 3);
-    assert!(run(&["backup", "--data", data.to_str().unwrap(), "--to", kept.to_str().unwrap()]).status.success());
+    assert!(
+        run(&["backup", "--data", data.to_str().unwrap(), "--to", kept.to_str().unwrap()]).status.success()
+    );
     let start = || {
         let ended = run(&["up", "--data", data.to_str().unwrap(), "--admin-listen", "127.0.0.1:0"]);
         assert_eq!(ended.status.code(), Some(1));

@@ -29,9 +29,10 @@ fn lost(engine: &Path) -> io::Result<Vec<(String, String)>> {
     let mut lost = Vec::new();
     for (database, path) in entries(&engine.join("metadata"))? {
         if let Some(database) = database.strip_suffix(".sql") {
-            // What a database has is in a folder of its own, to which a link beside leads.
+            // What a database has is in a folder of its own, to which a link beside leads; none is there without tables.
             let tables = engine.join("metadata").join(database);
-            if let (Some(id), false) = (id(&fs::read_to_string(&path)?), tables.exists()) {
+            let is_lost = tables.is_symlink() && !tables.exists();
+            if let (Some(id), true) = (id(&fs::read_to_string(&path)?), is_lost) {
                 lost.push((format!("all tables of {database}"), id));
             }
             continue;
