@@ -254,6 +254,14 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_that_was_not_restored_to_its_end_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(UNFINISHED)).unwrap();
+        let error = DataDir::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("was not restored to its end"), "{error}");
+    }
+
+    #[test]
     fn a_folder_that_cannot_be_made_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");

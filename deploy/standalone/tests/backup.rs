@@ -19,6 +19,7 @@ use std::thread::{self, JoinHandle};
 
 use consistent::CONSISTENT;
 use serde_json::json;
+use support::brokers::brokers;
 use support::{BROWSER, Role, ask, ask_api, run, until, whence};
 use tempfile::tempdir;
 
@@ -356,4 +357,73 @@ fn a_backup_that_can_not_be_written_leaves_nothing_and_the_process_goes_on() {
     whence_up.click("x");
     whence_up.until_count(CLICKS, 2);
     assert!(whence_up.stop().success());
+}
+
+#[test]
+fn over_kafka_restored_tables_are_older_than_the_commits_and_what_lacks_is_read_again_from_the_topics() {
+    let (brokers, prefix) = brokers("backup");
+    let dir = tempdir().unwrap();
+    let [data, kept, new] = ["data", "kept", "new"].map(|name| dir.path().join(name));
+    let kafka = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix, "--kafka-session-timeout", "3s"];
+    let topics = ["--clicks-partitions", "2", "--conversions-partitions", "1", "--linger", "50ms"];
+    let flags = [&["up"][..], &kafka, &topics].concat();
+    let lost = Role::start(&data, &flags);
+    lost.until_ready();
+    set_up(&lost);
+    let visitors = Visitors::start(&lost);
+    visitors.until_more(200);
+    until("facts are stored", || (lost.count(CLICKS)? > 50).then_some(()));
+    succeeded(&backup(&data, &kept));
+    visitors.until_more(200);
+    let answered = visitors.stop();
+    let clicks = answered.clicks() + 1;
+    lost.until_count(CLICKS, clicks);
+    lost.until_count(REWARDS, answered.purchases.load(Ordering::SeqCst));
+    assert!(lost.stop().success());
+
+    succeeded(&restore(&kept, &new, &[]));
+    let whence = Role::start(&new, &flags);
+    until("a partition stands still and says so", || {
+        let (_, readiness) = whence.noted_readiness()?;
+        readiness.to_string().contains("--replay-missing").then_some(())
+    });
+    assert!(whence.stop().success());
+    let whence = Role::start(&new, &[&flags[..], &["--replay-missing"]].concat());
+    whence.until_ready();
+    whence.until_count(CLICKS, clicks);
+    whence.until_count(LEADS, answered.leads.load(Ordering::SeqCst));
+    whence.until_count(REWARDS, answered.purchases.load(Ordering::SeqCst));
+    // What the journals in the backup had shipped already comes a second time.
+    until("nothing but repetitions is refused", || {
+        (whence.count("SELECT count() FROM rejects WHERE reason != 'duplicate'")? == 0).then_some(())
+    });
+    adds_up(&whence);
+    assert!(whence.stop().success());
+}
+
+#[test]
+fn an_edge_without_kafka_is_backed_up_with_what_it_has_not_shipped() {
+    let dir = tempdir().unwrap();
+    let [data, kept, new] = ["data", "kept", "new"].map(|name| dir.path().join(name));
+    let (secrets, key) = (dir.path().join("secrets.toml"), dir.path().join("key"));
+    succeeded(&run(&["secrets", "new", secrets.to_str().unwrap()]));
+    support::write_private(&key, "an-admin-key-of-more-than-32-characters");
+    let given = ["--secrets-file", secrets.to_str().unwrap(), "--api-admin-key-file", key.to_str().unwrap()];
+    // An address that nobody listens on.
+    let flags = [&["ingest", "--kafka-brokers", "127.0.0.1:9", "--edge-threads", "1"][..], &given].concat();
+    let edge = Role::start(&data, &flags);
+    edge.until_edge();
+    let headers = [("host", "go.example".to_owned()), ("user-agent", BROWSER.to_owned())];
+    until("an unknown link is recorded", || {
+        let answer = ask(&edge.address("edge"), "GET", "/unknown", &headers, "");
+        (answer.status == 404).then_some(())
+    });
+    succeeded(&backup(&data, &kept));
+    edge.kill();
+    succeeded(&restore(&kept, &new, &["--journals", data.join("journal").to_str().unwrap()]));
+    let segment = file(&new, &|path| path.starts_with("journal/clicks-0/") && path.ends_with(".seg"));
+    assert!(fs::read(new.join(segment)).unwrap().len() > 4096, "there is no record in it");
+    let edge = Role::start(&new, &flags);
+    edge.until_edge();
+    edge.kill();
 }

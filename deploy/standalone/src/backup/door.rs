@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use metrics::{Unit, describe_counter, describe_gauge};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -28,6 +29,10 @@ const BLOCKS_MAX: Duration = Duration::from_secs(60);
 /// How long the process may take to answer whoever asks.
 const ANSWER_MAX: Duration = Duration::from_secs(600);
 const AGAIN: Duration = Duration::from_millis(200);
+/// Snapshots that were asked for.
+const SNAPSHOTS: &str = "whence_backup_snapshots_total";
+/// How long blocks and engine stood still for the last one.
+const STILL: &str = "whence_backup_still_seconds";
 
 /// What of a process a snapshot has to know, as it comes up.
 #[derive(Clone, Default)]
@@ -104,6 +109,7 @@ impl Sources {
             snapshot::take(&from, &into)
         });
         taken.await?;
+        metrics::gauge!(STILL).set(began.elapsed().as_secs_f64());
         tracing::info!(stood_still = ?began.elapsed(), "a snapshot for a backup was taken");
         let (from, into) = (data.to_owned(), staging.clone());
         blocking(move || {
@@ -156,6 +162,8 @@ pub fn open(data: &Path) -> io::Result<UnixListener> {
 
 /// Answers at the door until `stop`.
 pub async fn serve(door: UnixListener, data: PathBuf, sources: Sources, stop: CancellationToken) {
+    describe_counter!(SNAPSHOTS, Unit::Count, "snapshots of the data folder that a backup was asked for");
+    describe_gauge!(STILL, Unit::Seconds, "how long blocks and the engine stood still for the last of them");
     let turn = Arc::new(tokio::sync::Mutex::new(()));
     while let Some(accepted) = stop.run_until_cancelled(door.accept()).await {
         match accepted {
@@ -178,6 +186,8 @@ async fn answer(mut stream: UnixStream, data: PathBuf, sources: Sources, turn: A
         Ok(turn) => sources.take(&data).await.map(|staging| (turn, staging)),
         Err(_) => Err(BackupError::Refused("another backup of this folder is being made".into())),
     };
+    let outcome = if taken.is_ok() { "taken" } else { "refused" };
+    metrics::counter!(SNAPSHOTS, "outcome" => outcome).increment(1);
     let said = match &taken {
         Ok((_, staging)) => Said::Snapshot(staging.clone()),
         Err(error) => Said::Refused(chain(error)),
