@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle};
 
 use consistent::CONSISTENT;
 use serde_json::json;
-use support::brokers::brokers;
+use support::brokers::{Shared, brokers};
 use support::{BROWSER, Role, ask, ask_api, run, until, whence};
 use tempfile::tempdir;
 
@@ -402,28 +402,42 @@ fn over_kafka_restored_tables_are_older_than_the_commits_and_what_lacks_is_read_
 }
 
 #[test]
-fn an_edge_without_kafka_is_backed_up_with_what_it_has_not_shipped() {
-    let dir = tempdir().unwrap();
-    let [data, kept, new] = ["data", "kept", "new"].map(|name| dir.path().join(name));
-    let (secrets, key) = (dir.path().join("secrets.toml"), dir.path().join("key"));
-    succeeded(&run(&["secrets", "new", secrets.to_str().unwrap()]));
-    support::write_private(&key, "an-admin-key-of-more-than-32-characters");
-    let given = ["--secrets-file", secrets.to_str().unwrap(), "--api-admin-key-file", key.to_str().unwrap()];
+fn an_edge_whose_kafka_is_away_is_backed_up_with_its_links_and_what_it_has_not_shipped() {
+    let shared = Shared::new("edge-backup");
+    shared.make_topics(1, 1);
+    let [data, kept, new] = ["data", "kept", "new"].map(|name| shared.place(name));
+    let given = ["--secrets-file", &shared.secrets, "--api-admin-key-file", &shared.key_file];
+    let edge =
+        ["ingest", "--edge-threads", "1", "--ship-drain-timeout", "1s", "--kafka-prefix", &shared.prefix];
+    let flags = [&edge[..], &given].concat();
+    let start =
+        |data: &Path, brokers: &str| Role::start(data, &[&flags[..], &["--kafka-brokers", brokers]].concat());
+    let first = start(&data, &shared.brokers);
+    first.until_ready();
+    first.set_up_world(&shared.key);
+    first.click("x");
+    assert!(first.stop().success());
+
     // An address that nobody listens on.
-    let flags = [&["ingest", "--kafka-brokers", "127.0.0.1:9", "--edge-threads", "1"][..], &given].concat();
-    let edge = Role::start(&data, &flags);
-    edge.until_edge();
-    let headers = [("host", "go.example".to_owned()), ("user-agent", BROWSER.to_owned())];
-    until("an unknown link is recorded", || {
-        let answer = ask(&edge.address("edge"), "GET", "/unknown", &headers, "");
-        (answer.status == 404).then_some(())
-    });
+    let away = start(&data, "127.0.0.1:9");
+    away.until_edge();
+    away.click("x");
     succeeded(&backup(&data, &kept));
-    edge.kill();
+    away.kill();
     succeeded(&restore(&kept, &new, &["--journals", data.join("journal").to_str().unwrap()]));
-    let segment = file(&new, &|path| path.starts_with("journal/clicks-0/") && path.ends_with(".seg"));
-    assert!(fs::read(new.join(segment)).unwrap().len() > 4096, "there is no record in it");
-    let edge = Role::start(&new, &flags);
-    edge.until_edge();
-    edge.kill();
+    let head = 4096;
+    let newest = |path: &str| path.starts_with("journal/clicks-0/") && path.ends_with("0.seg");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(new.join("journal/clicks-0")).unwrap() {
+        let path = entry.unwrap().path();
+        if newest(path.strip_prefix(&new).unwrap().to_str().unwrap()) {
+            found.push((path.file_name().unwrap().to_owned(), fs::metadata(&path).unwrap().len()));
+        }
+    }
+    found.sort();
+    assert!(found.last().is_some_and(|(_, bytes)| *bytes > head), "the last click is in no file: {found:?}");
+    let whence = start(&new, "127.0.0.1:9");
+    whence.until_edge();
+    whence.click("x");
+    whence.kill();
 }
