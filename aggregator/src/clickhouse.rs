@@ -189,6 +189,10 @@ impl Store for ClickHouseStore {
         self.look_up(|client| async move { lookup::stored_end(&client, incarnation, partition).await }).await
     }
 
+    async fn account_ends(&self, partition: Partition) -> Result<Vec<(Incarnation, u64)>, StoreError> {
+        self.look_up(|client| async move { lookup::account_ends(&client, partition).await }).await
+    }
+
     async fn clicks_known(
         &self,
         before: &Horizon,

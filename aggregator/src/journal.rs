@@ -30,6 +30,8 @@ pub struct JournalSettings {
     pub partition: Partition,
     /// What is stored is kept at least this long before its segment is removed.
     pub grace: Duration,
+    /// Goes on behind records that were removed before they were read, and gives those that can be counted as damaged.
+    pub accept_loss: bool,
 }
 
 /// One journal.
@@ -42,6 +44,8 @@ pub struct JournalSource {
     taken_to: Option<Position>,
     /// Where the checkpoint is, unless it intends a block.
     committed: Option<Position>,
+    /// The end of what was stored last, of this incarnation or an earlier one.
+    stored: Option<Position>,
     /// The segment-removing offset of the last removal, so that it is not tried at every commit.
     retired_at: Option<Position>,
 }
@@ -57,6 +61,7 @@ impl JournalSource {
             ahead: Vec::new(),
             taken_to: None,
             committed: None,
+            stored: None,
             retired_at: None,
         }
     }
@@ -70,7 +75,7 @@ impl JournalSource {
     async fn first(&mut self) -> Result<Position, SourceError> {
         loop {
             let mut records = Vec::new();
-            self.reader.read(1, 1, &mut records).map_err(failed)?;
+            read_on(&mut self.reader, (1, 1), self.settings.accept_loss, &mut records)?;
             if let Some(record) = records.first() {
                 return Ok(record.position);
             }
@@ -80,7 +85,8 @@ impl JournalSource {
 
     fn fill(&mut self, records_max: usize) -> Result<(), SourceError> {
         if self.ahead.is_empty() {
-            self.reader.read(records_max, READ_BYTES_MAX, &mut self.ahead).map_err(failed)?;
+            let accept_loss = self.settings.accept_loss;
+            read_on(&mut self.reader, (records_max, READ_BYTES_MAX), accept_loss, &mut self.ahead)?;
         }
         Ok(())
     }
@@ -128,11 +134,19 @@ impl JournalSource {
         if self.taken_to != Some(committed) || position.incarnation <= committed.incarnation {
             return Ok(());
         }
-        let checkpoint = Checkpoint { position, intent: None, note: Vec::new() };
+        let checkpoint = Checkpoint { position, intent: None, note: self.note(position) };
         let saved = tokio::task::block_in_place(|| checkpoint.save(&self.settings.checkpoint));
         saved.map_err(io_failed)?;
         (self.taken_to, self.committed) = (Some(position), Some(position));
         Ok(())
+    }
+
+    /// What a checkpoint at this position has to remember besides.
+    fn note(&self, position: Position) -> Vec<u8> {
+        let before = self.stored.filter(|stored| stored.incarnation != position.incarnation);
+        before.map_or_else(Vec::new, |stored| {
+            [&stored.incarnation.0.to_le_bytes()[..], &stored.offset.to_le_bytes()].concat()
+        })
     }
 
     fn retire(&mut self, through: Position) {
@@ -153,6 +167,50 @@ impl JournalSource {
             }
         }
     }
+}
+
+/// Reads; where records are gone and that is accepted, goes on behind them. Those that are known to have been there are
+/// given as damaged: of the incarnation in which the journal goes on. How many more the one before had nobody knows.
+fn read_on(
+    reader: &mut Reader,
+    (records_max, bytes_max): (usize, usize),
+    accept_loss: bool,
+    records: &mut Vec<whence_journal::Record>,
+) -> Result<(), SourceError> {
+    let error = match reader.read(records_max, bytes_max, records) {
+        Ok(_) => return Ok(()),
+        Err(error) => error,
+    };
+    let ReadError::Removed { wanted, first } = error else { return Err(failed(error)) };
+    if !accept_loss {
+        return Err(SourceError::Fatal(Box::new(Removed(error))));
+    }
+    tracing::warn!(%wanted, %first, "going on behind records that were removed before they were read");
+    reader.seek(first);
+    let from = if wanted.incarnation == first.incarnation { wanted.offset } else { 0 };
+    if from < first.offset {
+        let position = Position { incarnation: first.incarnation, offset: from };
+        let payload = Payload::Corrupt { count: first.offset - from };
+        records.push(whence_journal::Record { position, payload });
+    }
+    Ok(())
+}
+
+/// What checkpoints say to be stored: before their position, and of an earlier incarnation what they remember of it.
+#[must_use]
+pub fn stored(checkpoint: &Checkpoint) -> Vec<(Incarnation, u64)> {
+    let at = checkpoint.position;
+    before(checkpoint).into_iter().chain([at]).map(place).collect()
+}
+
+fn before(checkpoint: &Checkpoint) -> Option<Position> {
+    let (incarnation, rest) = checkpoint.note.split_first_chunk()?;
+    let offset = u64::from_le_bytes(rest.try_into().ok()?);
+    Some(Position { incarnation: whence_journal::Incarnation(u128::from_le_bytes(*incarnation)), offset })
+}
+
+fn place(position: Position) -> (Incarnation, u64) {
+    (Incarnation(Uuid::from_u128(position.incarnation.0)), position.offset)
 }
 
 /// Records carry no time of their own: where a payload's can't be read, the time at which its journal was
@@ -178,6 +236,13 @@ fn io_failed(error: std::io::Error) -> SourceError {
 )]
 struct DamagedCheckpoint(PathBuf);
 
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "put the missing files back (from a backup: `whence restore --journals`); or start once with --accept-loss, which \
+     goes on behind them"
+)]
+struct Removed(#[source] ReadError);
+
 impl Source for JournalSource {
     fn partition(&self) -> Partition {
         self.settings.partition
@@ -185,12 +250,14 @@ impl Source for JournalSource {
 
     async fn restart(&mut self) -> Result<Start, SourceError> {
         self.ahead.clear();
+        self.stored = None;
         let start = match Checkpoint::load(&self.settings.checkpoint).map_err(io_failed)? {
-            Stored::Intact(checkpoint) => Start::Committed(Commit {
-                incarnation: Incarnation(Uuid::from_u128(checkpoint.position.incarnation.0)),
-                next: checkpoint.position.offset,
-                intent: checkpoint.intent,
-            }),
+            Stored::Intact(checkpoint) => {
+                let at = checkpoint.position;
+                self.stored = if at.offset > 0 { Some(at) } else { before(&checkpoint) };
+                let (incarnation, next) = place(at);
+                Start::Committed(Commit { incarnation, next, intent: checkpoint.intent })
+            }
             Stored::Damaged => {
                 let damaged = DamagedCheckpoint(self.settings.checkpoint.clone());
                 return Err(SourceError::Fatal(Box::new(damaged)));
@@ -225,9 +292,33 @@ impl Source for JournalSource {
         }
     }
 
+    fn stored_before(&self) -> Option<(Incarnation, u64)> {
+        let at = self.committed.or(self.taken_to)?;
+        self.stored.filter(|stored| stored.incarnation != at.incarnation).map(place)
+    }
+
+    /// Incarnations follow each other: behind the newest that the account has there is nothing of it.
+    async fn first_behind(&mut self, stored: &[(Incarnation, u64)]) -> Result<Commit, SourceError> {
+        let newest = stored.iter().filter(|(_, end)| *end > 0).max_by_key(|(incarnation, _)| *incarnation);
+        if let Some((incarnation, next)) = newest {
+            return Ok(Commit { incarnation: *incarnation, next: *next, intent: None });
+        }
+        self.reader = Reader::open(self.settings.dir.clone(), None);
+        self.ahead.clear();
+        let (incarnation, next) = place(self.first().await?);
+        Ok(Commit { incarnation, next, intent: None })
+    }
+
+    fn time_of(&self, incarnation: Incarnation) -> UnixMs {
+        opened_at(whence_journal::Incarnation(incarnation.0.as_u128()))
+    }
+
     async fn commit(&mut self, commit: &Commit) -> Result<(), SourceError> {
         let position = position(commit);
-        let checkpoint = Checkpoint { position, intent: commit.intent, note: Vec::new() };
+        if commit.intent.is_none() && position.offset > 0 {
+            self.stored = Some(position);
+        }
+        let checkpoint = Checkpoint { position, intent: commit.intent, note: self.note(position) };
         tokio::task::block_in_place(|| {
             if let Some(end) = commit.intent {
                 // Once it is intended, the block must be there to be replayed, also after a power cut.

@@ -11,6 +11,7 @@
 //! | [`account`] | whether what is stored adds up with the account of the blocks | ClickHouse |
 //! | [`standing`] | how each partition of the process does | none |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
+//! | [`pause`] | holds the partitions of a process between two blocks; a lock of tokio's, which needs no runtime | none |
 //! | [`servers`] | ClickHouse's servers, one or several, over TCP or TLS: every client of them is made here | clients |
 //!
 //! Architecture invariant: the loop and everything it calls know no tokio, rdkafka or ClickHouse
@@ -29,6 +30,7 @@ pub mod journal;
 pub mod kafka;
 pub mod metrics;
 pub mod partition;
+pub mod pause;
 pub mod position;
 pub mod refusal;
 pub mod reward;

@@ -8,11 +8,14 @@
 //! again and sends the same rows under the same tokens: what is half written is completed, what is
 //! written stays as it is.
 
+mod agree;
+
 use crate::{
     click::{self, ClickDedup, DedupSettings, DedupTally},
     clock::Clock,
     conversion::{self, ConversionState, ProcessError, Processed},
     filter::FilterSettings,
+    pause::Pause,
     position::{BlockRange, Commit, Partition},
     source::{Chunk, Record, Source, SourceError, Start},
     store::{Rows, Store, StoreError},
@@ -44,6 +47,10 @@ pub struct LoopSettings {
     pub sweep_every: Duration,
     /// Where rows are stored past what was committed, goes on behind them instead of refusing.
     pub resume_behind_stored: bool,
+    /// Where less is stored than was committed, reads from where the account ends instead of refusing.
+    pub replay_missing: bool,
+    /// Where less is stored than was committed, counts what lacks as lost instead of refusing.
+    pub accept_loss: bool,
 }
 
 impl Default for LoopSettings {
@@ -59,6 +66,8 @@ impl Default for LoopSettings {
             conversion_filter: FilterSettings::default(),
             sweep_every: Duration::from_secs(10),
             resume_behind_stored: false,
+            replay_missing: false,
+            accept_loss: false,
         }
     }
 }
@@ -86,6 +95,20 @@ pub enum LoopError {
         next: u64,
         /// One past the last record with a row.
         stored_end: u64,
+    },
+    /// A commit says that these records are stored, but they are not.
+    #[error(
+        "records of {partition} from offset {end} to {committed} of {incarnation} were committed as stored, but the account of the blocks ends at {end}: ClickHouse's tables are older than the commit, or were lost. Restore both from one backup (`whence restore`); or start once with --replay-missing, which reads them again where they are still to be read, or with --accept-loss, which counts them as lost"
+    )]
+    Missing {
+        /// The partition.
+        partition: Partition,
+        /// The incarnation that lacks them.
+        incarnation: Incarnation,
+        /// Where the account ends.
+        end: u64,
+        /// What was committed.
+        committed: u64,
     },
     /// The block that was in flight can't be read again as it was.
     #[error("the block {range:?} was in flight, but its records can't be read again: found {found}")]
@@ -157,6 +180,7 @@ pub struct PartitionLoop<'a, Src, Sto, Clk> {
     ahead: VecDeque<Chunk>,
     /// The incarnation that is known to have no rows past what was committed; none: nothing is.
     sound: Option<Incarnation>,
+    pause: Pause,
     watch: Box<dyn FnMut(Progress) + Send + 'a>,
 }
 
@@ -184,8 +208,15 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             state,
             ahead: VecDeque::new(),
             sound: None,
+            pause: Pause::default(),
             watch: Box::new(watch),
         }
+    }
+
+    /// The same, which begins no block while this is held.
+    #[must_use]
+    pub fn pausing(self, pause: Pause) -> Self {
+        PartitionLoop { pause, ..self }
     }
 
     /// Works until an error. Dropping the future at any point is a crash, and as harmless. Errors other
@@ -193,9 +224,12 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
     pub async fn run(mut self) -> Result<(), LoopError> {
         let start = self.source.restart().await?;
         let is_sure = matches!(start, Start::Committed(_)) && !self.settings.resume_behind_stored;
-        let (Start::Committed(committed) | Start::Uncommitted(committed)) = start;
         // Whoever had the partition before may have stored what precedes the commit by another way.
         self.store.catch_up().await?;
+        let committed = match start {
+            Start::Committed(committed) => self.agreed(committed).await?,
+            Start::Uncommitted(first) => first,
+        };
         (self.watch)(Progress::Restarted(committed));
         if let Some(end) = committed.intent {
             let range = BlockRange {
@@ -206,6 +240,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             };
             (self.watch)(Progress::Replaying(range));
             let records = self.read_again(&range).await?;
+            let _leave = self.pause.begin().await;
             self.finish(&range, &records, true).await?;
         }
         loop {
@@ -213,16 +248,17 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
             if !is_sure && !self.is_behind_stored(&range).await? {
                 continue;
             }
-            self.source
-                .commit(&Commit {
-                    incarnation: range.incarnation,
-                    next: range.first,
-                    intent: Some(range.end),
-                })
-                .await?;
-            (self.watch)(Progress::Intended(range));
-            self.finish(&range, &records, false).await?;
+            let _leave = self.pause.begin().await;
+            self.store_block(&range, &records).await?;
         }
+    }
+
+    /// A new block, from its intent on.
+    async fn store_block(&mut self, range: &BlockRange, records: &[Record]) -> Result<(), LoopError> {
+        let intent = Some(range.end);
+        self.source.commit(&Commit { incarnation: range.incarnation, next: range.first, intent }).await?;
+        (self.watch)(Progress::Intended(*range));
+        self.finish(range, records, false).await
     }
 
     /// Whether the block is behind all that is stored of its incarnation. If not, and if that is wanted, goes

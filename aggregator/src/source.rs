@@ -65,6 +65,22 @@ pub trait Source: Send {
         wait: Duration,
     ) -> impl Future<Output = Result<Chunk, SourceError>> + Send;
 
+    /// Up to where an earlier incarnation was stored, as far as the commit knows: where it has come to a later one of
+    /// which nothing is stored yet.
+    fn stored_before(&self) -> Option<(Incarnation, u64)> {
+        None
+    }
+
+    /// The first record that is not stored, where these ends of incarnations are: from there on it is to be read again.
+    /// Seeks nothing.
+    fn first_behind(
+        &mut self,
+        stored: &[(Incarnation, u64)],
+    ) -> impl Future<Output = Result<Commit, SourceError>> + Send;
+
+    /// The time that stands for that of records of which nothing is known but their offsets.
+    fn time_of(&self, incarnation: Incarnation) -> UnixMs;
+
     /// Remembers this durably, replacing what was committed before.
     fn commit(&mut self, commit: &Commit) -> impl Future<Output = Result<(), SourceError>> + Send;
 }

@@ -149,6 +149,12 @@ pub trait Store: RewardStore + EvidenceStore {
         partition: Partition,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
+    /// Where the account of a partition's blocks ends, of each incarnation that it has.
+    fn account_ends(
+        &self,
+        partition: Partition,
+    ) -> impl Future<Output = Result<Vec<(Incarnation, u64)>, StoreError>> + Send;
+
     /// Which of these clicks (program and id) are stored before the horizon.
     fn clicks_known(
         &self,

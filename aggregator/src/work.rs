@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     metrics::Watch,
     partition::{LoopError, LoopSettings, PartitionLoop, Progress},
+    pause::Pause,
     position::{Commit, Partition},
     reward::sweep::{Outbox, Sweeper},
     source::{Chunk, Source, SourceError, Start},
@@ -18,7 +19,7 @@ use std::{
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use whence_schemas::{time::UnixMs, token::KeyRing};
+use whence_schemas::{ids::Incarnation, time::UnixMs, token::KeyRing};
 
 /// First wait before a loop is started again; doubles while it makes no progress.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -51,13 +52,19 @@ pub struct Stop {
     pub after_block: CancellationToken,
     /// End at once: the block in flight is replayed by the next owner.
     pub at_once: CancellationToken,
+    /// Begin no block while somebody holds it.
+    pub pause: Pause,
 }
 
 impl Stop {
-    /// Both are called together with these.
+    /// Both are called together with these; the pause is the same.
     #[must_use]
     pub fn child(&self) -> Stop {
-        Stop { after_block: self.after_block.child_token(), at_once: self.at_once.child_token() }
+        Stop {
+            after_block: self.after_block.child_token(),
+            at_once: self.at_once.child_token(),
+            pause: self.pause.clone(),
+        }
     }
 }
 
@@ -108,7 +115,8 @@ async fn work_and_tell<Src: Source, Sto: Store>(
             observe(progress);
             seat.progress(progress);
         };
-        let worked = PartitionLoop::new(source, store, &clock, settings, keys.clone(), told);
+        let worked = PartitionLoop::new(source, store, &clock, settings, keys.clone(), told)
+            .pausing(stop.pause.clone());
         let error = tokio::select! {
             biased;
             () = stop.at_once.cancelled() => break,
@@ -186,7 +194,8 @@ fn report(partition: Partition, error: &LoopError, backoff: Duration) -> bool {
         | LoopError::Store(StoreError::Fatal(_))
         | LoopError::Gap { .. }
         | LoopError::UnknownKey(_)
-        | LoopError::StoredAlready { .. } => "fatal",
+        | LoopError::StoredAlready { .. }
+        | LoopError::Missing { .. } => "fatal",
         LoopError::Source(_) | LoopError::Store(_) => "retry",
     };
     metrics::counter!("whence_partition_restarts_total", "stream" => partition.stream.word(), "kind" => kind)
@@ -226,6 +235,22 @@ impl<Src: Source> Source for UntilStopped<'_, Src> {
             () = self.stop.cancelled() => Err(SourceError::Lost),
             chunk = self.source.read(records_max, wait) => chunk,
         }
+    }
+
+    fn stored_before(&self) -> Option<(Incarnation, u64)> {
+        self.source.stored_before()
+    }
+
+    async fn first_behind(&mut self, stored: &[(Incarnation, u64)]) -> Result<Commit, SourceError> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(SourceError::Lost),
+            first = self.source.first_behind(stored) => first,
+        }
+    }
+
+    fn time_of(&self, incarnation: Incarnation) -> UnixMs {
+        self.source.time_of(incarnation)
     }
 
     async fn commit(&mut self, commit: &Commit) -> Result<(), SourceError> {

@@ -117,6 +117,7 @@ impl World {
             checkpoint: checkpoint.clone(),
             partition: Partition { stream, number: 0 },
             grace: Duration::ZERO,
+            accept_loss: false,
         });
         let store = store.clone();
         let (stop, outbox) = (Stop::default(), JournalOutbox(Arc::downgrade(&journal)));

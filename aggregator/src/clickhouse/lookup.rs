@@ -167,6 +167,24 @@ pub(super) async fn stored_end(
     Ok(client.query(&sql).fetch_one::<EndRow>().await?.end)
 }
 
+#[derive(Row, Deserialize)]
+struct AccountEndRow {
+    #[serde(with = "clickhouse::serde::uuid")]
+    incarnation: Uuid,
+    end: u64,
+}
+
+pub(super) async fn account_ends(client: &Client, partition: Partition) -> Result<Vec<(Incarnation, u64)>> {
+    let sql = format!(
+        "SELECT incarnation, max(blocks.end) AS end FROM blocks \
+         WHERE stream = '{}' AND partition = {} AND table = '' GROUP BY incarnation",
+        partition.stream.word(),
+        partition.number
+    );
+    let rows = client.query(&sql).fetch_all::<AccountEndRow>().await?;
+    Ok(rows.into_iter().map(|row| (Incarnation(row.incarnation), row.end)).collect())
+}
+
 pub(super) async fn events_known(
     client: &Client,
     before: &Horizon,

@@ -11,7 +11,11 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer, base_consumer::PartitionQueue},
     error::{KafkaError, RDKafkaErrorCode},
 };
-use std::{cell::Cell, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::sync::Notify;
 use whence_kafka::{
     Heard, Trouble,
@@ -269,6 +273,19 @@ impl Source for PartitionSource {
                 return Ok(Chunk { incarnation: self.incarnation, records });
             }
         }
+    }
+
+    /// A topic's id says nothing of order, and only the one that there is can be read.
+    async fn first_behind(&mut self, stored: &[(Incarnation, u64)]) -> Result<Commit, SourceError> {
+        let incarnation = self.incarnation;
+        let end = stored.iter().find(|(of, _)| *of == incarnation).map_or(0, |(_, end)| *end);
+        Ok(Commit { incarnation, next: end, intent: None })
+    }
+
+    /// Of such records a topic remembers nothing.
+    fn time_of(&self, _incarnation: Incarnation) -> UnixMs {
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
     }
 
     async fn commit(&mut self, commit: &Commit) -> Result<(), SourceError> {

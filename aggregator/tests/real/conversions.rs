@@ -69,6 +69,7 @@ impl Node {
             dir,
             partition: Partition { stream: Stream::Conversions, number: 0 },
             grace: Duration::ZERO,
+            accept_loss: false,
         });
         let settings = LoopSettings { linger: Duration::from_millis(20), ..LoopSettings::default() };
         let stop = Stop::default();

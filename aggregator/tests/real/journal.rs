@@ -30,6 +30,7 @@ fn source(dir: &Path, stream: Stream) -> JournalSource {
         checkpoint: dir.with_extension("checkpoint"),
         partition: Partition { stream, number: 0 },
         grace: Duration::ZERO,
+        accept_loss: false,
     })
 }
 

@@ -152,6 +152,7 @@ fn source(dir: &Path) -> JournalSource {
         checkpoint: dir.with_extension("checkpoint"),
         partition: Partition { stream: Stream::Conversions, number: 0 },
         grace: Duration::ZERO,
+        accept_loss: false,
     })
 }
 

@@ -47,6 +47,7 @@ fn source(dir: &Path, stream: Stream) -> JournalSource {
         checkpoint: dir.with_extension("checkpoint"),
         partition: Partition { stream, number: 0 },
         grace: Duration::from_secs(3600),
+        accept_loss: false,
     })
 }
 

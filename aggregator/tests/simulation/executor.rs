@@ -163,6 +163,8 @@ fn settings(rng: &mut SmallRng) -> LoopSettings {
         conversion_filter: filter,
         sweep_every: Duration::MAX,
         resume_behind_stored: false,
+        replay_missing: false,
+        accept_loss: false,
     }
 }
 

@@ -8,6 +8,7 @@ use whence_aggregator::{
     position::{Commit, Partition},
     source::{Chunk, Source, SourceError, Start},
 };
+use whence_schemas::{ids::Incarnation, time::UnixMs};
 
 pub struct LogSource {
     pub world: Shared,
@@ -72,6 +73,14 @@ impl Source for LogSource {
         self.world.pause().await;
         self.fail()?;
         Ok(self.take(records_max))
+    }
+
+    async fn first_behind(&mut self, _stored: &[(Incarnation, u64)]) -> Result<Commit, SourceError> {
+        unreachable!("nothing is lost here")
+    }
+
+    fn time_of(&self, _incarnation: Incarnation) -> UnixMs {
+        UnixMs(0)
     }
 
     async fn commit(&mut self, commit: &Commit) -> Result<(), SourceError> {

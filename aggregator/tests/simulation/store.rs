@@ -172,6 +172,18 @@ impl Store for MemoryStore {
         Ok(end)
     }
 
+    async fn account_ends(&self, partition: Partition) -> Result<Vec<(Incarnation, u64)>, StoreError> {
+        self.before_reading().await?;
+        let mut ends = BTreeMap::new();
+        for row in &self.seen().blocks {
+            if (&row.stream.0[..], row.partition) == (partition.stream.word(), partition.number) {
+                let end: &mut u64 = ends.entry(row.incarnation).or_default();
+                *end = row.end.0.max(*end);
+            }
+        }
+        Ok(ends.into_iter().collect())
+    }
+
     async fn clicks_known(
         &self,
         before: &Horizon,

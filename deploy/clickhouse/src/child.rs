@@ -50,6 +50,11 @@ impl TiedChild {
         self.id
     }
 
+    /// To stop it for a moment, whoever has it.
+    pub fn alive(&self) -> Arc<Mutex<Option<libc::pid_t>>> {
+        Arc::clone(&self.alive)
+    }
+
     /// How the child ended, if it has.
     #[cfg(feature = "testing")]
     pub fn status(&self) -> Option<ExitStatus> {

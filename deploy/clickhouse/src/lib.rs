@@ -38,6 +38,7 @@ mod pulse;
 pub mod rights;
 mod scratch;
 mod sql;
+pub mod still;
 pub mod supervise;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -20,6 +20,7 @@ use crate::child::TiedChild;
 use crate::listener;
 use crate::metrics::{RESTARTS, STUCK, UP};
 use crate::pulse::Pulse;
+use crate::still::Still;
 use crate::watchdog::STUCK_STATUS;
 
 /// How patient a supervisor is.
@@ -102,6 +103,7 @@ pub struct Supervisor {
     state: watch::Receiver<State>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    still: Still,
 }
 
 impl Supervisor {
@@ -124,10 +126,19 @@ impl Supervisor {
             bind().map_err(|source| SuperviseError::Listen { address: listen, source })?;
         let (state, states) = watch::channel(State::Starting);
         let stop = CancellationToken::new();
-        let run = Run { address, listener, command: Box::new(command), limits, state, stop: stop.clone() };
+        let still = Still::default();
+        let run = Run {
+            address,
+            listener,
+            command: Box::new(command),
+            limits,
+            state,
+            stop: stop.clone(),
+            still: still.clone(),
+        };
         let launched = run.launch().await?;
         let task = tokio::spawn(run.keep_up(launched));
-        Ok(Self { address, state: states, stop, task })
+        Ok(Self { address, state: states, stop, task, still })
     }
 
     /// Where the server answers; the same over restarts.
@@ -146,6 +157,12 @@ impl Supervisor {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.clone()
+    }
+
+    /// Holds the child still, for a copy of its files.
+    #[must_use]
+    pub fn still(&self) -> Still {
+        self.still.clone()
     }
 
     /// Ends the child in order, or after `stop_max` at once, and waits until it is gone.
@@ -201,6 +218,7 @@ struct Run {
     limits: SupervisorLimits,
     state: watch::Sender<State>,
     stop: CancellationToken,
+    still: Still,
 }
 
 impl Run {
@@ -211,7 +229,7 @@ impl Run {
         only_what_it_needs(&mut command);
         listener::hand_over(&mut command, &self.listener);
         let (mut pulse, childs_end) = Pulse::hand_over(&mut command).map_err(SuperviseError::Spawn)?;
-        let child = TiedChild::spawn(command).map_err(SuperviseError::Spawn)?;
+        let child = self.still.started(|| TiedChild::spawn(command)).await.map_err(SuperviseError::Spawn)?;
         drop(childs_end);
         tracing::info!(pid = child.id(), address = %self.address, "engine process started");
         let ready = async {

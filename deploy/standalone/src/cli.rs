@@ -18,7 +18,7 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 21] = [
+const ENTRIES: [Entry; 23] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
@@ -29,6 +29,8 @@ const ENTRIES: [Entry; 21] = [
     Entry { command: tools::import::command, run: tools::import::run },
     Entry { command: tools::report::command, run: tools::report::run },
     Entry { command: tools::verify::command, run: tools::verify::run },
+    Entry { command: tools::backup::command, run: tools::backup::run },
+    Entry { command: tools::restore::command, run: tools::restore::run },
     Entry { command: tools::lineage::command, run: tools::lineage::run },
     Entry { command: tools::status::command, run: tools::status::run },
     Entry { command: tools::replay::command, run: tools::replay::run },

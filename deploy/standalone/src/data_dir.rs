@@ -11,10 +11,12 @@
 //! acme/           account and certificates of a certificate authority, where they are ordered from one
 //! journal/        clicks-0, clicks-1, … and conversions
 //! clickhouse/     the embedded engine
+//! backup.socket, backup.tmp  where a backup is asked for, and what is copied into it meanwhile
 //! clickhouse-password, clickhouse-reader-password  its accounts, unless they are given
 //! ```
 
 mod contents;
+mod tables;
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -25,6 +27,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::backup::{STAGING, UNFINISHED, snapshot};
 use crate::parts::accounts::{OWNER_PASSWORD, READER_PASSWORD};
 use whence_ingest::api::admin_key::FILE_NAME;
 use whence_runtime::private;
@@ -75,6 +78,22 @@ pub enum DataDirError {
         /// The file that says so.
         note: PathBuf,
     },
+    /// Folders of tables are gone.
+    #[error(
+        "the data folder {folder} lacks the rows of {tables} in clickhouse/: put the folder back from a backup (`whence \
+         restore`), or {table} if it was only moved"
+    )]
+    Tables {
+        /// The folder.
+        folder: PathBuf,
+        /// The tables, with their databases.
+        tables: String,
+        /// The folder of the first.
+        table: PathBuf,
+    },
+    /// A restore into it did not end.
+    #[error("the data folder {0} was not restored to its end: remove it, and call `whence restore` again")]
+    Unfinished(PathBuf),
 }
 
 /// The folder, locked for as long as this lives.
@@ -113,7 +132,14 @@ impl DataDir {
             Refusal::Io(source) => DataDirError::Io { path: lock_path, source },
         })?;
         close(&path)?;
+        if path.join(UNFINISHED).exists() {
+            return Err(DataDirError::Unfinished(path));
+        }
+        let left = path.join(STAGING);
+        snapshot::remove(&left)
+            .map_err(|error| DataDirError::Io { path: left, source: io::Error::other(error) })?;
         let contents = Mutex::new(contents::check(&path)?);
+        tables::check(&path)?;
         Ok(Self { path, contents, _lock: lock })
     }
 
@@ -231,6 +257,14 @@ mod tests {
         assert!(error.contains("is in use") && error.contains(&me), "{error}");
         drop(first);
         DataDir::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_was_not_restored_to_its_end_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join(UNFINISHED)).unwrap();
+        let error = DataDir::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("was not restored to its end"), "{error}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use whence_runtime::settings::Mistakes;
 use whence_runtime::telemetry::TelemetryError;
 use whence_runtime::tls::TlsError;
 
+use crate::backup::BackupError;
 use crate::call::CallError;
 use crate::data_dir::DataDirError;
 use crate::secrets::SecretsError;
@@ -48,6 +49,9 @@ pub enum Failure {
     /// The data folder can't be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// There is no backup, or nothing was restored.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
     /// The secrets can't be used.
     #[error(transparent)]
     Secrets(#[from] SecretsError),

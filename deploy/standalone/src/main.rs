@@ -8,13 +8,15 @@
 //! | [`process`] | what every role has: folder, signals, health, operator's port, an end in stages |
 //! | [`roles`] | `up`, `ingest`, `aggregate`, `clickhouse`, `console`: which parts run together |
 //! | [`parts`] | one part each: glue between a crate and its surroundings |
-//! | [`tools`] | `migrate`, `topics`, `import`, `report`, `lineage`, `status`, `verify`, `replay`, `try`, `secrets`, `validate`, … |
+//! | [`tools`] | `migrate`, `topics`, `import`, `report`, `lineage`, `status`, `verify`, `backup`, `restore`, `replay`, `try`, `secrets`, `validate`, … |
+//! | [`backup`] | a copy of a data folder, while its process works or not, and back |
 //! | [`data_dir`], [`secrets`], [`addresses`] | files of a process |
 //!
 //! Architecture invariant: no logic of whence is here. What a click, a lead or a block is, is decided in
 //! the crates below; here they are given settings and started and stopped in the right order.
 
 mod addresses;
+mod backup;
 mod call;
 mod cli;
 mod data_dir;

@@ -19,6 +19,7 @@ use whence_runtime::shutdown::{Report, Shutdown, on_signals};
 use whence_runtime::telemetry::{BuildInfo, Metrics, install_panic_hook, start_logs};
 
 use crate::addresses::{AddressBook, url};
+use crate::backup::door::{self, Sources};
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, chain};
 use crate::parts::machine;
@@ -85,6 +86,8 @@ pub struct Process {
     pub book: AddressBook,
     /// Files and sockets that it may have open.
     pub descriptors: u64,
+    /// What a backup of its folder is made of.
+    pub backups: Sources,
     settings: ProcessSettings,
     admin: JoinHandle<Drained>,
     admin_stop: CancellationToken,
@@ -178,8 +181,15 @@ impl Process {
             descriptors,
             "starting"
         );
+        let backups = Sources::default();
+        match door::open(data.path()) {
+            Ok(door) => {
+                tokio::spawn(door::serve(door, data.path().to_owned(), backups.clone(), stop.clone()));
+            }
+            Err(error) => tracing::warn!(%error, "a backup can only be made while this process is stopped"),
+        }
         let ending = Ending { stop: stop.clone(), failure: Arc::default() };
-        Ok(Self { data, health, stop, ending, book, descriptors, settings, admin, admin_stop })
+        Ok(Self { data, health, stop, ending, book, descriptors, backups, settings, admin, admin_stop })
     }
 
     /// All parts are started and listen. Waits until every component is ready, then says so on standard output and in

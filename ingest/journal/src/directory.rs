@@ -20,7 +20,8 @@ use crate::disk::Disk;
 use crate::layout::{HEADER_BYTES, SegmentName};
 use crate::position::{Incarnation, Position};
 
-const LOCK: &str = "lock";
+/// Held by the writer; holds the last incarnation.
+pub(crate) const LOCK: &str = "lock";
 /// The allocated segment that is not part of the log yet.
 pub(crate) const BLANK: &str = "next.blank";
 /// Files for segments after that, open and empty.

@@ -9,6 +9,7 @@
 //! | [`Reader`] | reads in order, also while it is written, also what is damaged |
 //! | [`Checkpoint`] | a reader's place, kept in a file |
 //! | [`retire`], [`disk_usage`] | what is no longer needed, and what there is |
+//! | [`snapshot`], [`merge`], [`missing`] | a copy while it is written; one of two; what lacks in it |
 //! | [`Quota`] | how much there may be, in one journal or in several |
 //! | [`Disk`] | the calls that can fail, to make them fail in tests |
 //! | [`describe_metrics`] | what is counted, and what it means |
@@ -51,6 +52,7 @@ mod reader;
 mod record;
 mod resync;
 mod segment;
+mod snapshot;
 mod writer;
 
 pub use checkpoint::{Checkpoint, NOTE_BYTES_MAX, Stored};
@@ -63,4 +65,5 @@ pub use position::{Incarnation, Position};
 pub use quota::Quota;
 pub use reader::{ReadError, Reader};
 pub use record::{Payload, ReadOutcome, Record};
+pub use snapshot::{Missing, merge, missing, snapshot};
 pub use writer::{JournalConfig, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, Visibility, Writer};

@@ -54,6 +54,17 @@ pub enum OpenError {
     },
 }
 
+/// Writes these entries into a new file at `path`, which is as good as the one that they are of. Blocks.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn write_copy(path: &Path, entries: impl Iterator<Item = Arc<RegistryEntry>>) -> Result<(), OpenError> {
+    let (file, _) = file::open(path)?;
+    let entries: Vec<_> = entries.collect();
+    let failed = |source: redb::Error| OpenError::Database { path: path.to_owned(), source: source.into() };
+    file.write(&entries).map_err(failed)
+}
+
 /// The registry in a redb file. One process at a time: the file is locked.
 ///
 /// A file that failed in a write (a full disk) is opened anew, by the next write or by

@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::account::{Committed, quick};
 use whence_aggregator::clickhouse::replicas::Replicas;
+use whence_aggregator::journal::stored;
 use whence_journal::{Checkpoint, Stored};
 use whence_runtime::health::Component;
 
@@ -55,7 +56,8 @@ pub async fn watch(
                 match found.len() {
                     0 => component.ready(),
                     count => component.not_ready(format!(
-                        "stored rows differ from their account in {count} places (`whence verify` tells all): {}",
+                        "stored rows differ from their account in {count} places (`whence verify` tells all; what is lost \
+                         comes back from a backup: `whence restore`): {}",
                         shown.join("; ")
                     )),
                 }
@@ -77,12 +79,12 @@ pub fn committed(folder: &Path) -> Result<Vec<Committed>, Failure> {
     let mut committed = Vec::new();
     for journal in journals::find(folder).map_err(failed)? {
         if let Stored::Intact(checkpoint) = Checkpoint::load(&journal.checkpoint()).map_err(failed)? {
-            committed.push(Committed {
+            committed.extend(stored(&checkpoint).into_iter().map(|(incarnation, next)| Committed {
                 stream: journal.partition.stream.word().to_owned(),
                 partition: journal.partition.number,
-                incarnation: uuid::Uuid::from_u128(checkpoint.position.incarnation.0).to_string(),
-                next: checkpoint.position.offset,
-            });
+                incarnation: incarnation.0.to_string(),
+                next,
+            }));
         }
     }
     Ok(committed)

@@ -9,6 +9,7 @@ use whence_aggregator::clickhouse::ClickHouseStore;
 use whence_aggregator::journal::{JournalOutbox, JournalSettings, JournalSource};
 use whence_aggregator::kafka::{self, GroupSettings};
 use whence_aggregator::partition::LoopSettings;
+use whence_aggregator::pause::Pause;
 use whence_aggregator::work::{Companion, Stop, work, work_and_sweep};
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::token::KeyRing;
@@ -46,8 +47,9 @@ impl Aggregation {
         grace: Duration,
         outbox: &JournalOutbox,
         tools: &Tools,
+        pause: Pause,
     ) -> Self {
-        let aggregation = Self { stop: Stop::default(), tasks: TaskTracker::new() };
+        let aggregation = Self::with(pause);
         for journal in journals {
             let (outbox, stop) = (outbox.clone(), aggregation.stop.clone());
             aggregation.tasks.spawn(keep_journal(journal, grace, outbox, tools.clone(), stop));
@@ -57,11 +59,15 @@ impl Aggregation {
     }
 
     /// Joins the consumer group and works what it assigns.
-    pub fn over_kafka(group: GroupSettings, tools: &Tools) -> Self {
-        let aggregation = Self { stop: Stop::default(), tasks: TaskTracker::new() };
+    pub fn over_kafka(group: GroupSettings, tools: &Tools, pause: Pause) -> Self {
+        let aggregation = Self::with(pause);
         aggregation.tasks.spawn(keep_group(group, tools.clone(), aggregation.stop.clone()));
         aggregation.tasks.close();
         aggregation
+    }
+
+    fn with(pause: Pause) -> Self {
+        Self { stop: Stop { pause, ..Stop::default() }, tasks: TaskTracker::new() }
     }
 
     /// Finishes the blocks in flight; after half of `limit` what is left is given up, to be replayed by
@@ -87,6 +93,7 @@ async fn keep_journal(journal: Journal, grace: Duration, outbox: JournalOutbox, 
             checkpoint: journal.checkpoint(),
             partition: journal.partition,
             grace,
+            accept_loss: tools.settings.accept_loss,
         });
         let (tools, stops, outbox) = (tools.clone(), stop.clone(), outbox.clone());
         let stream = journal.partition.stream;

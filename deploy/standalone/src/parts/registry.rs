@@ -56,6 +56,7 @@ impl Opened {
             "registry opened"
         );
         let registry = Arc::new(registry);
+        process.backups.registry(Arc::clone(&registry) as Arc<dyn Registry>);
         let stop = CancellationToken::new();
         let shown = show_file(Arc::clone(&registry), process.health.component(COMPONENT), stop.clone());
         let (_, is_known) = watch::channel(true);

@@ -97,7 +97,7 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(secrets.keys),
         };
-        aggregation = Some(Aggregation::over_kafka(group, &tools));
+        aggregation = Some(Aggregation::over_kafka(group, &tools, process.backups.pause.clone()));
         process.announce().await?;
         stop.cancelled().await;
     }

@@ -18,6 +18,7 @@ use whence_runtime::telemetry::{install_panic_hook, start_logs};
 use whence_runtime::{descriptors, settings};
 
 use crate::addresses::url;
+use crate::backup::door::Engine;
 use crate::data_dir::DataDir;
 use crate::failure::{Failure, chain};
 use crate::parts::accounts::Embedded;
@@ -92,6 +93,9 @@ async fn alone(
     mut process: Process,
 ) -> Result<(), Failure> {
     metrics::describe();
+    process.backups.engine(Engine::Refused(
+        "an engine in a process of its own is not held still from inside: stop it, and back its folder up then",
+    ));
     let listener = listen(settings)?;
     let address = listener.local_addr().map_err(Failure::Process)?;
     process.book.note(|addresses| addresses.clickhouse = Some(url(address)))?;

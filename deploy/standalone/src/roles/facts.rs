@@ -18,6 +18,7 @@ use whence_runtime::shares::Callers;
 use whence_runtime::shutdown::Shutdown;
 
 use crate::addresses::url;
+use crate::backup::door::Engine;
 use crate::failure::Failure;
 use crate::parts::accounts::{self, Embedded};
 use crate::parts::aggregation::{Aggregation, Tools};
@@ -67,6 +68,9 @@ pub struct Facts {
 impl Facts {
     /// Nothing is up, and readiness says so.
     pub fn new(settings: &UpSettings, process: &Process) -> Self {
+        if settings.clickhouse.clickhouse_url.is_empty() {
+            process.backups.engine(Engine::Refused("its engine is starting: try again when it is ready"));
+        }
         let kafka = settings.kafka.cluster().map(|_| shipper::COMPONENT);
         for component in [store::COMPONENT, dimensions::COMPONENT].into_iter().chain(kafka) {
             process.health.component(component);
@@ -150,14 +154,15 @@ impl Facts {
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(around.secrets.keys.clone()),
         };
+        let pause = process.backups.pause.clone();
         self.aggregation = Some(match &cluster {
             Some(cluster) => {
                 let group = settings.kafka.group(cluster);
                 let shown = Shown::new(process.health.component(kafka::GROUP), process);
                 tokio::spawn(kafka::watch(cluster, group.heard.clone(), shown, self.followers.clone())?);
-                Aggregation::over_kafka(group, &tools)
+                Aggregation::over_kafka(group, &tools, pause)
             }
-            None => Aggregation::over_journals(journals, grace, around.outbox, &tools),
+            None => Aggregation::over_journals(journals, grace, around.outbox, &tools, pause),
         });
         Ok(())
     }
@@ -234,6 +239,7 @@ async fn clickhouse(
         let call = engine::Call::new(data, &settings.engine, accounts, around.effective)?;
         let started = engine::start(Arc::new(call), &settings.engine, process.limit(), &component).await?;
         urls.push(url(started.address()).parse().expect("an address with http:// is one"));
+        process.backups.engine(Engine::Held(started.still()));
         *slot = Some(started);
         process.data.note_contents();
     }

@@ -130,6 +130,13 @@ whence_runtime::settings! {
         /// Where commits are lost (an expired or renamed consumer group, a removed checkpoint), go on behind what
         /// is stored instead of standing still. For one start: of a block that was in flight a part may lack.
         pub resume_behind_stored: bool = "false",
+        /// Where less is stored than was committed (tables from an older copy), read the records behind the account of
+        /// the blocks again instead of standing still. For one start.
+        pub replay_missing: bool = "false",
+        /// Where less is stored than was committed, or records of a journal are gone before they were read, count what
+        /// lacks as lost (rejects with the reason `damaged`) instead of standing still. For one start; with
+        /// `replay-missing` only what can't be read again.
+        pub accept_loss: bool = "false",
     }
 }
 
@@ -247,6 +254,8 @@ impl AggregatorSettings {
             dedup: DedupSettings { filter, ..DedupSettings::default() },
             conversion_filter: filter,
             resume_behind_stored: self.resume_behind_stored,
+            replay_missing: self.replay_missing,
+            accept_loss: self.accept_loss,
             ..LoopSettings::default()
         }
     }

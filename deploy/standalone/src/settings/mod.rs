@@ -15,8 +15,8 @@ pub use kafka::{KafkaSettings, RetentionSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
     AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,
-    ImportSettings, IngestSettings, LineageSettings, MigrateSettings, ReportSettings, TopicsSettings,
-    TrySettings, UpSettings,
+    FolderSettings, ImportSettings, IngestSettings, LineageSettings, MigrateSettings, ReportSettings,
+    TopicsSettings, TrySettings, UpSettings,
 };
 
 pub use tls::TlsSettings;

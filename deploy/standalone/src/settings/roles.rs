@@ -113,6 +113,14 @@ whence_runtime::compose! {
 }
 
 whence_runtime::compose! {
+    /// `whence backup` and `whence restore`.
+    pub struct FolderSettings {
+        pub data: DataSettings,
+        pub log: LogSettings,
+    }
+}
+
+whence_runtime::compose! {
     /// `whence report`.
     pub struct ReportSettings {
         pub data: DataSettings,

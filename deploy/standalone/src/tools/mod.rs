@@ -1,5 +1,6 @@
 //! The tools: commands that do one thing and end.
 
+pub mod backup;
 mod courier;
 pub mod deliveries;
 mod desk;
@@ -9,6 +10,7 @@ pub mod migrate;
 pub mod payouts;
 pub mod replay;
 pub mod report;
+pub mod restore;
 pub mod rewards;
 pub mod secrets;
 mod sending;

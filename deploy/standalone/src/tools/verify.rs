@@ -1,5 +1,6 @@
 //! `whence verify`: whether what is stored adds up, and where it does not.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -64,7 +65,8 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         // Writing to a text does not fail.
         let _ = writeln!(text, "{difference}");
     }
-    let partitions = committed.len();
+    let journals: BTreeSet<_> = committed.iter().map(|place| (&place.stream, place.partition)).collect();
+    let partitions = journals.len();
     let _ = match found.len() {
         0 => writeln!(text, "what is stored adds up; {partitions} journals' places were compared"),
         count => writeln!(text, "{count} differences"),
