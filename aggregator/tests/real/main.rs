@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod account;
+mod chains;
 mod consistent;
 mod conversions;
 mod events;
