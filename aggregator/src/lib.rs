@@ -9,6 +9,7 @@
 //! | [`conversion`] | a block of conversion records becomes `leads`, `qualifications`, … | through [`store`] |
 //! | [`reward`] | what conversions earn becomes `rewards`; timers for what is due | through [`store`] |
 //! | [`account`] | whether what is stored adds up with the account of the blocks | ClickHouse |
+//! | [`retention`] | what is past its age is dropped or blanked | ClickHouse |
 //! | [`standing`] | how each partition of the process does | none |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
 //! | [`servers`] | ClickHouse's servers, one or several, over TCP or TLS: every client of them is made here | clients |
@@ -31,6 +32,7 @@ pub mod metrics;
 pub mod partition;
 pub mod position;
 pub mod refusal;
+pub mod retention;
 pub mod reward;
 pub mod servers;
 pub mod source;

@@ -17,6 +17,7 @@ mod journal;
 mod kafka;
 mod lookups;
 mod messages;
+mod retention;
 mod rewards;
 mod standstill;
 #[path = "../stories/mod.rs"]

@@ -15,6 +15,7 @@ pub mod kafka;
 pub mod outbound;
 pub mod registry;
 pub mod replicas;
+pub mod retention;
 pub mod shipper;
 pub mod standing;
 pub mod store;

@@ -17,7 +17,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::contact::Need;
 use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
-use crate::parts::{account, dimensions, kafka, outbound, replicas, standing, store, tokens};
+use crate::parts::{account, dimensions, kafka, outbound, replicas, retention, standing, store, tokens};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -87,9 +87,19 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
             secrets: Arc::clone(&webhook_secrets),
             cluster: Some(&cluster),
         })?;
+        let store = ClickHouseStore::new(replicas.clone(), settings.aggregator.store_settings());
+        let parts = retention::Parts {
+            settings: settings.keep.clone(),
+            registry: Arc::clone(&registry.registry),
+            cluster: Some(cluster.clone()),
+            replicas,
+            store: store.clone(),
+        };
+        let component = health.component(retention::COMPONENT);
+        tokio::spawn(retention::keep(parts, component, followers.clone()));
         let tools = Tools {
             companion: Some(companion),
-            store: ClickHouseStore::new(replicas, settings.aggregator.store_settings()),
+            store,
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(secrets.keys),
         };

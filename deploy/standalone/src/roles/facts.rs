@@ -27,7 +27,9 @@ use crate::parts::contact::Need;
 use crate::parts::journals::{self, Journal};
 use crate::parts::kafka::Shown;
 use crate::parts::shipper::{self, Shipper};
-use crate::parts::{account, dimensions, engine, kafka, outbound, replicas, standing, store, tokens};
+use crate::parts::{
+    account, dimensions, engine, kafka, outbound, replicas, retention, standing, store, tokens,
+};
 use crate::process::Process;
 use crate::secrets::Secrets;
 use crate::settings::UpSettings;
@@ -141,9 +143,19 @@ impl Facts {
             secrets: Arc::clone(around.webhook_secrets),
             cluster: cluster.as_ref(),
         })?;
+        let store = ClickHouseStore::new(replicas.clone(), settings.aggregator.store_settings());
+        let parts = retention::Parts {
+            settings: settings.keep.clone(),
+            registry: Arc::clone(around.registry),
+            cluster: cluster.clone(),
+            replicas,
+            store: store.clone(),
+        };
+        let component = process.health.component(retention::COMPONENT);
+        tokio::spawn(retention::keep(parts, component, self.followers.clone()));
         let tools = Tools {
             companion: Some(companion),
-            store: ClickHouseStore::new(replicas, settings.aggregator.store_settings()),
+            store,
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(around.secrets.keys.clone()),
         };

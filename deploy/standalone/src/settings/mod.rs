@@ -9,7 +9,7 @@ mod machine;
 mod roles;
 mod tls;
 
-pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings};
+pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings, KeepSettings};
 pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
 pub use kafka::{KafkaSettings, RetentionSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};

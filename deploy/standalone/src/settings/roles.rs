@@ -9,7 +9,7 @@ use whence_runtime::telemetry::LogSettings;
 
 use super::{
     AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
-    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, RetentionSettings,
+    EngineSettings, JournalSettings, KafkaSettings, KeepSettings, ProcessSettings, ProxySettings, RetentionSettings,
     SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
 };
 
@@ -26,6 +26,7 @@ whence_runtime::compose! {
         pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
         pub aggregator: AggregatorSettings,
+        pub keep: KeepSettings,
         pub deliveries: DeliverySettings,
         pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
@@ -66,6 +67,7 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub webhooks: WebhookSecretsSettings,
         pub aggregator: AggregatorSettings,
+        pub keep: KeepSettings,
         pub deliveries: DeliverySettings,
         pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
