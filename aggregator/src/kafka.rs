@@ -9,6 +9,7 @@
 //! A topic's incarnation is its topic id, which the broker makes anew with each creation.
 
 mod context;
+pub mod edges;
 mod group;
 mod outbox;
 mod source;

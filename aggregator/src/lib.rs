@@ -10,6 +10,7 @@
 //! | [`reward`] | what conversions earn becomes `rewards`; timers for what is due | through [`store`] |
 //! | [`account`] | whether what is stored adds up with the account of the blocks | ClickHouse |
 //! | [`retention`] | what is past its age is dropped or blanked | ClickHouse |
+//! | [`completeness`] | up to when everything is in | none |
 //! | [`standing`] | how each partition of the process does | none |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
 //! | [`servers`] | ClickHouse's servers, one or several, over TCP or TLS: every client of them is made here | clients |
@@ -24,6 +25,7 @@ mod causes;
 pub mod click;
 pub mod clickhouse;
 pub mod clock;
+pub mod completeness;
 pub mod conversion;
 pub mod filter;
 pub mod journal;

@@ -81,6 +81,7 @@ pub const MIGRATIONS: &[Migration] = &[
     Migration { number: 25, name: "click_requests", text: include_str!("../sql/0025_click_requests.sql") },
     Migration { number: 26, name: "blocks", text: include_str!("../sql/0026_blocks.sql") },
     Migration { number: 27, name: "retention", text: include_str!("../sql/0027_retention.sql") },
+    Migration { number: 28, name: "completeness", text: include_str!("../sql/0028_completeness.sql") },
 ];
 
 impl Migration {

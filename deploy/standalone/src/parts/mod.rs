@@ -4,6 +4,7 @@ pub mod account;
 pub mod accounts;
 pub mod aggregation;
 pub mod certificates;
+pub mod completeness;
 pub mod console;
 pub mod contact;
 pub mod dimensions;

@@ -17,7 +17,7 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::contact::Need;
 use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
-use crate::parts::{account, dimensions, kafka, outbound, replicas, retention, standing, store, tokens};
+use crate::parts::{account, completeness, dimensions, kafka, outbound, replicas, retention, standing, store, tokens};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -78,6 +78,8 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         let component_of_account = health.component(account::COMPONENT);
         let every = settings.aggregator.verify_every;
         tokio::spawn(account::watch(replicas.clone(), None, every, component_of_account, followers.clone()));
+        let source = completeness::Source::Kafka(Box::new(settings.kafka.group(&cluster)));
+        tokio::spawn(completeness::keep(source, replicas.clone(), followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),

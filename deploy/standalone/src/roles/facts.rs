@@ -28,7 +28,7 @@ use crate::parts::journals::{self, Journal};
 use crate::parts::kafka::Shown;
 use crate::parts::shipper::{self, Shipper};
 use crate::parts::{
-    account, dimensions, engine, kafka, outbound, replicas, retention, standing, store, tokens,
+    account, completeness, dimensions, engine, kafka, outbound, replicas, retention, standing, store, tokens,
 };
 use crate::process::Process;
 use crate::secrets::Secrets;
@@ -134,6 +134,11 @@ impl Facts {
             component,
             self.followers.clone(),
         ));
+        let source = match &cluster {
+            Some(cluster) => completeness::Source::Kafka(Box::new(settings.kafka.group(cluster))),
+            None => completeness::Source::Journals(journals.clone()),
+        };
+        tokio::spawn(completeness::keep(source, replicas.clone(), self.followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),

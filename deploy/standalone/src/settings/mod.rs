@@ -14,7 +14,7 @@ pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
 pub use kafka::{KafkaSettings, RetentionSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
-    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,
+    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings, EdgesSettings,
     ImportSettings, IngestSettings, LineageSettings, MigrateSettings, ReportSettings, TopicsSettings,
     TrySettings, UpSettings,
 };
@@ -55,6 +55,7 @@ pub fn catalogue() -> Catalogue {
         .with::<TrySettings>()
         .with::<DeskSettings>()
         .with::<CourierSettings>()
+        .with::<EdgesSettings>()
         .with::<ImportSettings>();
     OTHERS.into_iter().fold(catalogue, Catalogue::with_variable)
 }

@@ -197,6 +197,19 @@ whence_runtime::compose! {
     check topics_fit_together
 }
 
+whence_runtime::compose! {
+    /// `whence edges`.
+    pub struct EdgesSettings {
+        pub kafka: KafkaSettings,
+        pub log: LogSettings,
+    }
+    check edges_fit_together
+}
+
+fn edges_fit_together(edges: &EdgesSettings) -> Vec<String> {
+    [edges.kafka.mistakes(), needs_kafka(&edges.kafka)].concat()
+}
+
 fn up_fits_together(up: &UpSettings) -> Vec<String> {
     let sizes = up.journals.mistakes(up.edge.edge_threads);
     // Of the embedded engine, where that is used.

@@ -3,6 +3,7 @@
 mod courier;
 pub mod deliveries;
 mod desk;
+pub mod edges;
 pub mod import;
 pub mod lineage;
 pub mod migrate;
