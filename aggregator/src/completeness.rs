@@ -61,9 +61,9 @@ impl HeldBy {
     pub fn since(&self) -> UnixMs {
         match self {
             HeldBy::Nobody => UnixMs(0),
-            HeldBy::EdgeAway { since, .. } | HeldBy::EdgeBehind { since, .. } | HeldBy::Partition { since, .. } => {
-                *since
-            }
+            HeldBy::EdgeAway { since, .. }
+            | HeldBy::EdgeBehind { since, .. }
+            | HeldBy::Partition { since, .. } => *since,
         }
     }
 }
@@ -176,7 +176,8 @@ impl Clock {
         let Some((edge, said)) = self.edges.iter().min_by_key(|(_, said)| (said.through, said.at)) else {
             return Some(HeldBy::Nobody);
         };
-        let is_late = |at: UnixMs| now.ms_since(at) > i64::try_from(SILENT_MAX.as_millis()).unwrap_or(i64::MAX);
+        let is_late =
+            |at: UnixMs| now.ms_since(at) > i64::try_from(SILENT_MAX.as_millis()).unwrap_or(i64::MAX);
         if !is_late(self.through) {
             return None;
         }

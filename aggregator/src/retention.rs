@@ -123,7 +123,10 @@ impl Retention {
     pub async fn pass(&mut self, ages: &Ages, now: UnixMs) -> Result<Report, RetentionError> {
         self.replicas.catch_up().await.map_err(failed("wait for what the other replicas have"))?;
         let sql = "SELECT toUnixTimestamp64Milli(now64(3))";
-        let theirs: i64 = self.replicas.call(|client| async move { client.query(sql).fetch_one().await }).await
+        let theirs: i64 = self
+            .replicas
+            .call(|client| async move { client.query(sql).fetch_one().await })
+            .await
             .map_err(failed("ask for the time"))?;
         let now = UnixMs(now.0.min(theirs));
         let mut report = Report::default();
@@ -141,14 +144,20 @@ impl Retention {
         now: UnixMs,
         report: &mut Report,
     ) -> Result<(), RetentionError> {
-        let months: Vec<MonthRow> = self.replicas.call(|client| async move { months(&client, table, cutoff.month()).await }).await
+        let months: Vec<MonthRow> = self
+            .replicas
+            .call(|client| async move { months(&client, table, cutoff.month()).await })
+            .await
             .map_err(failed("look which months there are"))?;
         if months.is_empty() {
             gauge!("whence_retention_held_months", "table" => table).set(0.0);
             return Ok(());
         }
         let held = match table {
-            ClickRow::TABLE => self.replicas.call(|client| async move { held(&client, cutoff).await }).await
+            ClickRow::TABLE => self
+                .replicas
+                .call(|client| async move { held(&client, cutoff).await })
+                .await
                 .map_err(failed("look which rewards are open"))?,
             _ => BTreeSet::new(),
         };

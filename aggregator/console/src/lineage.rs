@@ -215,9 +215,8 @@ struct PastRow {
 async fn past_retention(client: &Client, lines: &[Line]) -> Result<Vec<Line>, AskError> {
     let stored: BTreeSet<Uuid> =
         lines.iter().filter(|line| line.step == "click").map(|line| line.click_id).collect();
-    let is_named = |line: &&Line| {
-        line.step == "lead" && !line.click_id.is_nil() && !stored.contains(&line.click_id)
-    };
+    let is_named =
+        |line: &&Line| line.step == "lead" && !line.click_id.is_nil() && !stored.contains(&line.click_id);
     let named: BTreeMap<Uuid, i64> =
         lines.iter().filter(is_named).map(|line| (line.click_id, line.clicked_at)).collect();
     if named.is_empty() {

@@ -53,7 +53,13 @@ impl Edges {
         let mut from = TopicPartitionList::new();
         from.add_partition_offset(&topic, 0, Offset::Beginning)?;
         consumer.assign(&from)?;
-        Ok(Edges { consumer, topic, streams: settings.topics.clone(), has_all: false, partitions: BTreeMap::new() })
+        Ok(Edges {
+            consumer,
+            topic,
+            streams: settings.topics.clone(),
+            has_all: false,
+            partitions: BTreeMap::new(),
+        })
     }
 
     /// Takes in what edges have said, waiting for it no longer than `patience`. `false`: not all that was said is known
@@ -73,7 +79,9 @@ impl Edges {
                 Some(Err(error)) => return Err(error),
                 Some(Ok(record)) => {
                     patience = BROKER_TIMEOUT;
-                    let Some(edge) = record.key().and_then(|key| std::str::from_utf8(key).ok()) else { continue };
+                    let Some(edge) = record.key().and_then(|key| std::str::from_utf8(key).ok()) else {
+                        continue;
+                    };
                     match record.payload() {
                         None => clock.retire(edge),
                         Some(payload) => {

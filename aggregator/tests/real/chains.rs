@@ -123,7 +123,11 @@ async fn of_hundreds_of_partitions_those_are_told_whose_blocks_do_not_follow_eac
     for (place, ranges) in places.values() {
         for range in ranges {
             let records = i64::try_from(range.1 - range.0).unwrap();
-            rows.extend(BlockRow::of(*place, *range, [("elsewhere", BTreeMap::from([(202_601, (records, records, 0))]))]));
+            rows.extend(BlockRow::of(
+                *place,
+                *range,
+                [("elsewhere", BTreeMap::from([(202_601, (records, records, 0))]))],
+            ));
         }
     }
     for at in (1..rows.len()).rev() {

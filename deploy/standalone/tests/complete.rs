@@ -31,7 +31,11 @@ impl Seen {
     }
 
     fn before(clickhouse: &Role, through: i64) -> u64 {
-        clickhouse.count(&format!("SELECT count() FROM clicks WHERE ts < fromUnixTimestamp64Milli({through}, 'UTC')")).unwrap()
+        clickhouse
+            .count(&format!(
+                "SELECT count() FROM clicks WHERE ts < fromUnixTimestamp64Milli({through}, 'UTC')"
+            ))
+            .unwrap()
     }
 
     /// Nothing from before it was stored later.
@@ -104,7 +108,8 @@ fn an_edge_that_is_away_holds_it_is_named_and_comes_back_or_is_retired() {
         seen.look(&clickhouse);
         a.click("z");
         let held = clickhouse.rows("SELECT held_by FROM completeness");
-        (held.contains(&format!("edge {name} says nothing since")) && held.contains("edges retire")).then(|| through(&clickhouse))
+        (held.contains(&format!("edge {name} says nothing since")) && held.contains("edges retire"))
+            .then(|| through(&clickhouse))
     });
     assert!(since < now_ms() - 20_000, "it stands");
     // The aggregator is killed meanwhile: what was known is not given up, and nothing more is concluded.
@@ -123,6 +128,9 @@ fn an_edge_that_is_away_holds_it_is_named_and_comes_back_or_is_retired() {
     until_through(&clickhouse, now_ms());
     seen.look(&clickhouse);
     seen.held(&clickhouse);
-    assert_eq!(Some(Seen::before(&clickhouse, through(&clickhouse))), clickhouse.count("SELECT count() FROM clicks"));
+    assert_eq!(
+        Some(Seen::before(&clickhouse, through(&clickhouse))),
+        clickhouse.count("SELECT count() FROM clicks")
+    );
     drop((a, aggregator));
 }

@@ -39,9 +39,7 @@ fn clicks_of_months_ago_go_but_for_those_that_a_program_needs_and_everybody_know
     let whence = Role::start_in(clock.off_by_s(-200 * DAY_S), &data, &["up"]);
     whence.until_ready();
     whence.set_up_world(&key(&data));
-    let program = |days: i64| {
-        json!({ "destination_hosts": ["shop.example"], "channels": ["email"], "window_ms": days * DAY_S * 1000 })
-    };
+    let program = |days: i64| json!({ "destination_hosts": ["shop.example"], "channels": ["email"], "window_ms": days * DAY_S * 1000 });
     whence.call_with(&key(&data), "PUT", "/v1/programs/p", &program(300));
     let token = whence.click("x");
     let lead = json!({ "type": "lead", "program": "p", "id": "form-1", "lead": "42", "wclid": token });
@@ -51,11 +49,27 @@ fn clicks_of_months_ago_go_but_for_those_that_a_program_needs_and_everybody_know
     let said = whence.rows("SELECT sum(clicks), sum(leads) FROM funnel_hourly");
     assert!(whence.stop().success());
 
-    let keep = ["up", "--click-retention", "100d", "--address-retention", "7d", "--retention-every", "1s", "--verify-every", "1s"];
+    let keep = [
+        "up",
+        "--click-retention",
+        "100d",
+        "--address-retention",
+        "7d",
+        "--retention-every",
+        "1s",
+        "--verify-every",
+        "1s",
+    ];
     let whence = Role::start(&data, &keep);
     whence.until_ready();
-    let reason = until("the setting does not hold", || component(&whence)["reason"].as_str().map(str::to_owned));
-    assert!(reason.contains("click-retention is 100 days") && reason.contains("\"p\"") && reason.contains("300 days"), "{reason}");
+    let reason =
+        until("the setting does not hold", || component(&whence)["reason"].as_str().map(str::to_owned));
+    assert!(
+        reason.contains("click-retention is 100 days")
+            && reason.contains("\"p\"")
+            && reason.contains("300 days"),
+        "{reason}"
+    );
     whence.click("y");
     whence.until_count(CLICKS, 2);
     assert_eq!(whence.count("SELECT count() FROM clicks WHERE address != 0 AND prefix != 0"), Some(2));
@@ -74,10 +88,15 @@ fn clicks_of_months_ago_go_but_for_those_that_a_program_needs_and_everybody_know
     let (code, lineage) = told(&data, &["lineage", "p", "42"]);
     assert_eq!(code, Some(0), "{lineage}");
     let today = whence.rows("SELECT toString(today('UTC'))");
-    assert!(lineage.contains("is past retention: clicks of its month were dropped") && lineage.contains(today.trim()), "{lineage}");
+    assert!(
+        lineage.contains("is past retention: clicks of its month were dropped")
+            && lineage.contains(today.trim()),
+        "{lineage}"
+    );
     assert!(lineage.contains("past_retention"), "{lineage}");
     assert_eq!(told(&data, &replay).1, replayed, "a replay reads no clicks");
-    let counted = whence.rows("SELECT sum(clicks), sum(leads) FROM funnel_hourly WHERE hour < now() - INTERVAL 100 DAY");
+    let counted = whence
+        .rows("SELECT sum(clicks), sum(leads) FROM funnel_hourly WHERE hour < now() - INTERVAL 100 DAY");
     assert_eq!(counted, said, "rollups stay");
     assert_eq!(whence.count("SELECT toUInt64(sum(missing) + sum(extra)) FROM reconciliation"), Some(0));
     assert!(whence.counter("whence_retention_rows_dropped_total") >= 1);

@@ -131,11 +131,8 @@ impl<'a> Events<'a> {
         let source = if lead.source.is_empty() { String::new() } else { format!(", from {}", lead.source) };
         let mut said = vec![format!("Lead of {}{source}.", moment(lead.at))];
         let of_click = |step| self.all(step, lead.click_id).first().copied();
-        let basis = Basis {
-            click: of_click("click"),
-            past: of_click(PAST_RETENTION),
-            earlier: self.earlier(lead),
-        };
+        let basis =
+            Basis { click: of_click("click"), past: of_click(PAST_RETENTION), earlier: self.earlier(lead) };
         said.extend(decision::sentences(lead, basis));
         said.extend(referrer.map(|referrer| rival::about(lead, referrer)));
         said.extend(self.change(lead));

@@ -125,9 +125,10 @@ fn first_left(journal: &Journal, checkpoint: &Path) -> io::Result<Option<UnixMs>
 /// When a record was received; the beginning of all time for one that does not say.
 fn received(stream: Stream, record: &[u8]) -> UnixMs {
     let at = match stream {
-        Stream::Clicks => {
-            event::decode::<Click>(record).ok().and_then(|click| ClickId::from_bytes(&click.id)).map(|id| id.at())
-        }
+        Stream::Clicks => event::decode::<Click>(record)
+            .ok()
+            .and_then(|click| ClickId::from_bytes(&click.id))
+            .map(|id| id.at()),
         Stream::Conversions => event::decode::<Event>(record).ok().map(|event| UnixMs(event.received_at_ms)),
     };
     at.unwrap_or(UnixMs(0))
@@ -174,14 +175,20 @@ async fn say(topic: EdgeTopic, name: String, mut look: Look, stop: CancellationT
     loop {
         let goes_on = stop.run_until_cancelled(ticks.tick()).await.is_some();
         if let Some((Dealt { through, is_all }, _)) = look.look().await {
-            let position =
-                EdgePosition { through_ms: through.0, said_at_ms: look.last.0, has_ended: is_all && !goes_on };
+            let position = EdgePosition {
+                through_ms: through.0,
+                said_at_ms: look.last.0,
+                has_ended: is_all && !goes_on,
+            };
             match topic.say(&name, &position).await {
                 Ok(()) => is_told = false,
                 Err(error) if !is_told => {
                     is_told = true;
                     let error = chain(&error);
-                    tracing::warn!(error, "kafka does not take what this edge has: nobody knows what is complete");
+                    tracing::warn!(
+                        error,
+                        "kafka does not take what this edge has: nobody knows what is complete"
+                    );
                 }
                 Err(_) => {}
             }
@@ -205,8 +212,12 @@ pub fn name(folder: &Path) -> io::Result<String> {
         Err(error) => return Err(error),
     }
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host: String =
-        host.trim().chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).take(63).collect();
+    let host: String = host
+        .trim()
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+        .take(63)
+        .collect();
     let part = uuid::Uuid::new_v4().simple().to_string();
     let name = format!("{}-{}", if host.is_empty() { "edge" } else { &host }, &part[..8]);
     let temporary = folder.join("edge-name.tmp");
@@ -375,7 +386,8 @@ async fn write(replicas: &Replicas, told: &Told) -> Result<(), clickhouse::error
     };
     replicas
         .call(|client| {
-            let client = replicas.for_inserts(client).with_validation(false).with_setting("async_insert", "0");
+            let client =
+                replicas.for_inserts(client).with_validation(false).with_setting("async_insert", "0");
             let row = &row;
             async move {
                 let mut insert = client.insert::<ClockRow>("completeness_clock").await?;

@@ -66,7 +66,9 @@ pub async fn keep(parts: Parts, component: Component, stop: CancellationToken) {
                 Some(cluster) => consumed_are_kept(cluster, ANSWER_MAX).await,
                 None => Some(Some(Duration::ZERO)),
             };
-            let Some(kafka) = kafka else { return Err("kafka does not say how long it keeps records".to_owned()) };
+            let Some(kafka) = kafka else {
+                return Err("kafka does not say how long it keeps records".to_owned());
+            };
             let needed = needed(&registry.shared().read(), kafka);
             let (ages, objections) = effective(&settings, &needed);
             show(&ages);
@@ -83,7 +85,10 @@ pub async fn keep(parts: Parts, component: Component, stop: CancellationToken) {
             Ok(objections) => {
                 let text = objections.join("; ");
                 if told != text {
-                    tracing::warn!(why = text, "a retention setting does not hold: things are kept for longer");
+                    tracing::warn!(
+                        why = text,
+                        "a retention setting does not hold: things are kept for longer"
+                    );
                     told.clone_from(&text);
                 }
                 component.not_ready(text);
@@ -134,7 +139,8 @@ struct Needed {
 /// What programs need: a lead may come as long after its click as its program gives credit for it. `kafka`: for how long a
 /// click may come again, which its row is known by; `None`: for good.
 fn needed(registry: &RegistryState, kafka: Option<Duration>) -> Needed {
-    let windows = registry.programs().map(|program| (program.rule.unwrap_or_default().window_ms, &program.id));
+    let windows =
+        registry.programs().map(|program| (program.rule.unwrap_or_default().window_ms, &program.id));
     let address = match windows.max() {
         None => (Duration::ZERO, String::new()),
         Some((window_ms, program)) => {

@@ -17,7 +17,9 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::contact::Need;
 use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
-use crate::parts::{account, completeness, dimensions, kafka, outbound, replicas, retention, standing, store, tokens};
+use crate::parts::{
+    account, completeness, dimensions, kafka, outbound, replicas, retention, standing, store, tokens,
+};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 

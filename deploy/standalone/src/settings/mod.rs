@@ -14,9 +14,9 @@ pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
 pub use kafka::{KafkaSettings, RetentionSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
-    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings, EdgesSettings,
-    ImportSettings, IngestSettings, LineageSettings, MigrateSettings, ReportSettings, TopicsSettings,
-    TrySettings, UpSettings,
+    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,
+    EdgesSettings, ImportSettings, IngestSettings, LineageSettings, MigrateSettings, ReportSettings,
+    TopicsSettings, TrySettings, UpSettings,
 };
 
 pub use tls::TlsSettings;

@@ -9,8 +9,8 @@ use whence_runtime::telemetry::LogSettings;
 
 use super::{
     AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
-    EngineSettings, JournalSettings, KafkaSettings, KeepSettings, ProcessSettings, ProxySettings, RetentionSettings,
-    SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
+    EngineSettings, JournalSettings, KafkaSettings, KeepSettings, ProcessSettings, ProxySettings,
+    RetentionSettings, SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
 };
 
 whence_runtime::compose! {

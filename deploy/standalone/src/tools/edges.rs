@@ -16,7 +16,10 @@ pub fn command() -> Command {
         .help("The edge, as the view completeness names it and the file edge-name of its folder");
     let about = "Says that an edge is gone for good, with whatever its journals still hold: nothing waits for it any more";
     let retire = settings::command::<EdgesSettings>(Command::new("retire").about(about)).arg(name);
-    Command::new("edges").about("Edges that completeness waits for").subcommand_required(true).subcommand(retire)
+    Command::new("edges")
+        .about("Edges that completeness waits for")
+        .subcommand_required(true)
+        .subcommand(retire)
 }
 
 /// Says it to Kafka.

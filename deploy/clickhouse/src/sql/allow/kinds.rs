@@ -334,7 +334,8 @@ fn changed(statement: &Tokens<'_>, rules: &Rules<'_>, first: usize) -> Result<Ta
         let target = target(statement, rules, first + 2)?;
         // A month that is past retention, and nothing else in the same statement: neither ALL nor an expression.
         if statement.are(target.at + 1, &["DROP", "PARTITION"]) {
-            let is_number = statement.tokens.get(target.at + 3).is_some_and(|token| token.kind == Kind::Number);
+            let is_number =
+                statement.tokens.get(target.at + 3).is_some_and(|token| token.kind == Kind::Number);
             return match is_number && statement.len() == target.at + 4 {
                 true => Ok(target),
                 false => Err(denied("DROP PARTITION is served for one partition that is a number")),
