@@ -48,6 +48,8 @@ const TABLES: [Accounted; 14] = [
     Accounted::consequence(RewardTermsRow::TABLE),
     Accounted::consequence(RewardRow::TABLE),
 ];
+/// The stream of the account's rows that say what is past retention (`sql/0027_retention.sql`).
+pub const RETENTION: &str = "retention";
 const RECEIVED: &str = "received_at";
 const CONVERSIONS: &str = "'conversions'";
 
@@ -155,6 +157,17 @@ pub enum Difference {
         /// The partition.
         place: String,
     },
+    /// Records of which some are past retention: those that stand in rows and those that were dropped do not make all.
+    Past {
+        /// The partition.
+        place: String,
+        /// The records before this offset.
+        end: u64,
+        /// How many of them should stand in rows.
+        said: i64,
+        /// How many rows stand for one.
+        rows: i64,
+    },
     /// A record stands in no row, or in several.
     Record {
         /// The partition.
@@ -195,6 +208,12 @@ impl fmt::Display for Difference {
             }
             Difference::Exchanged { table, month, place } => {
                 write!(f, "{table} {month}, {place}: as many rows as were stored, but not the same ones")
+            }
+            Difference::Past { place, end, said, rows } => {
+                write!(
+                    f,
+                    "{place}: of the records before offset {end} all but those past retention, {said}, should stand in one row each; {rows} rows stand for others or for some of them"
+                )
             }
             Difference::Record { place, offset, rows: 0, .. } => {
                 write!(f, "{place}: the record at offset {offset} stands in no row")
@@ -248,7 +267,8 @@ fn key(difference: &Difference) -> (u8, &str, u32) {
         Difference::Tail { place, .. } => (3, place, 0),
         Difference::Rows { table, month, .. } => (4, table, *month),
         Difference::Exchanged { table, month, .. } => (5, table, *month),
-        Difference::Record { place, .. } => (6, place, 0),
+        Difference::Past { place, .. } => (6, place, 0),
+        Difference::Record { place, .. } => (7, place, 0),
     }
 }
 
@@ -297,7 +317,7 @@ async fn chains(client: &Client) -> Result<Vec<ChainRow>, Error> {
          min(blocks.first) AS first, max(blocks.end) AS end, \
          sumIf(positions, table = '') = toUInt64(sipHash64(end) - sipHash64(first)) AND said = toInt64(end - first) AS is_chain, \
          sumIf(records, table = '') AS said, sumIf(records, table != '') AS rows \
-         FROM blocks GROUP BY blocks.stream, blocks.partition, blocks.incarnation ORDER BY place"
+         FROM blocks WHERE blocks.stream != '{RETENTION}' GROUP BY blocks.stream, blocks.partition, blocks.incarnation ORDER BY place"
     );
     client.query(&sql).fetch_all().await
 }
@@ -310,16 +330,17 @@ struct RowsRow {
     stands: i64,
 }
 
-/// Tables and months of which the parts have another number of rows than the account.
+/// Tables and months of which the parts have another number of rows than the account: more, where the month is past
+/// retention, for of those any number may be gone.
 async fn parts(client: &Client) -> Result<Vec<RowsRow>, Error> {
     let names: Vec<String> = TABLES.iter().map(|accounted| format!("'{}'", accounted.table)).collect();
     let sql = format!(
         "SELECT table, month, sum(said_rows) AS said, sum(part_rows) AS stands FROM ( \
-         SELECT toString(table) AS table, month, rows AS said_rows, toInt64(0) AS part_rows FROM blocks \
-         WHERE table != '' UNION ALL \
-         SELECT table, toUInt32(partition) AS month, toInt64(0), toInt64(rows) FROM system.parts \
+         SELECT toString(table) AS table, month, rows AS said_rows, toInt64(0) AS part_rows, \
+         stream = '{RETENTION}' AS is_past FROM blocks WHERE table != '' UNION ALL \
+         SELECT table, toUInt32(partition) AS month, toInt64(0), toInt64(rows), toUInt8(0) FROM system.parts \
          WHERE database = currentDatabase() AND active AND table IN ({})) \
-         GROUP BY table, month HAVING said != stands ORDER BY table, month",
+         GROUP BY table, month HAVING stands > said OR (stands < said AND max(is_past) = 0) ORDER BY table, month",
         names.join(", ")
     );
     client.query(&sql).fetch_all().await
@@ -332,7 +353,7 @@ async fn within(client: &Client, table: &str, month: u32) -> Result<i64, Error> 
     let sql = format!(
         "SELECT toInt64(count()) FROM {table} INNER JOIN ( \
          SELECT toString(stream) AS of_stream, partition, incarnation, max(end) AS account_end FROM blocks \
-         GROUP BY stream, partition, incarnation) AS ends \
+         WHERE blocks.stream != '{RETENTION}' GROUP BY stream, partition, incarnation) AS ends \
          ON {table}.partition = ends.partition AND {table}.incarnation = ends.incarnation \
          WHERE of_stream = {stream} AND offset < account_end AND toYYYYMM({at}) = {month}"
     );

@@ -10,6 +10,7 @@
 
 mod commits;
 mod context;
+pub mod edges;
 mod group;
 mod outbox;
 mod source;

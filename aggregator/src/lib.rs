@@ -9,6 +9,8 @@
 //! | [`conversion`] | a block of conversion records becomes `leads`, `qualifications`, … | through [`store`] |
 //! | [`reward`] | what conversions earn becomes `rewards`; timers for what is due | through [`store`] |
 //! | [`account`] | whether what is stored adds up with the account of the blocks | ClickHouse |
+//! | [`retention`] | what is past its age is dropped or blanked | ClickHouse |
+//! | [`completeness`] | up to when everything is in | none |
 //! | [`standing`] | how each partition of the process does | none |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
 //! | [`pause`] | holds the partitions of a process between two blocks; a lock of tokio's, which needs no runtime | none |
@@ -24,6 +26,7 @@ mod causes;
 pub mod click;
 pub mod clickhouse;
 pub mod clock;
+pub mod completeness;
 pub mod conversion;
 pub mod filter;
 pub mod journal;
@@ -33,6 +36,7 @@ pub mod partition;
 pub mod pause;
 pub mod position;
 pub mod refusal;
+pub mod retention;
 pub mod reward;
 pub mod servers;
 pub mod source;

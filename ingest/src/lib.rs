@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod edge;
+pub mod edges;
 mod host;
 pub mod hosts;
 pub mod registry;

@@ -15,7 +15,7 @@ mod reward;
 mod tables;
 mod touch;
 
-pub use account::{Accounted, BlockRow};
+pub use account::{Accounted, BlockRow, Least, Most, Total};
 pub use column::{Column, Evidence, Lc};
 pub use conversions::{DisqualificationRow, ErasureRow, IdentifyRow, ParticipantRow, ShareRow};
 pub use reward::{ClickEvidenceRow, RewardEventRow, RewardRow, RewardState, RewardTermsRow};

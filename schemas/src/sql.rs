@@ -79,6 +79,8 @@ pub const MIGRATIONS: &[Migration] = &[
         text: include_str!("../sql/0024_counts_taken_back.sql"),
     },
     Migration { number: 26, name: "blocks", text: include_str!("../sql/0026_blocks.sql") },
+    Migration { number: 27, name: "retention", text: include_str!("../sql/0027_retention.sql") },
+    Migration { number: 28, name: "completeness", text: include_str!("../sql/0028_completeness.sql") },
 ];
 
 impl Migration {

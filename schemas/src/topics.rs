@@ -8,6 +8,8 @@ pub const CONVERSIONS: &str = "whence.conversions";
 pub const FACTS: &str = "whence.facts";
 /// Programs, referrers, links and API keys; compacted; one partition, so that it has one order.
 pub const REGISTRY: &str = "whence.registry";
+/// What each edge says of itself, keyed by its name; compacted; one partition.
+pub const EDGES: &str = "whence.edges";
 
 /// The two streams that the aggregator consumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

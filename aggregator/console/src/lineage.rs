@@ -10,6 +10,7 @@ mod words;
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 use whence_schemas::time::UnixMs;
 
@@ -20,11 +21,14 @@ pub use words::{Explanation, explain};
 /// Lines of one answer, at most; the newest of more are left out.
 pub const LINES_MAX: usize = 1000;
 
+/// The step of a line that stands for a click whose row was dropped.
+const PAST_RETENTION: &str = "past_retention";
+
 /// A row of the view `lineage`. What a step has not is empty, nil or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Row, Deserialize)]
 pub struct Line {
-    /// `click`, `lead`, `qualification`, `disqualification`, `identify`, `reject`; `evidence`, a look at the
-    /// click's record; of rewards `terms`, `reward`,
+    /// `click`, `lead`, `qualification`, `disqualification`, `identify`, `reject`; `past_retention`, a click whose row
+    /// was dropped, at `received_at`; `evidence`, a look at the click's record; of rewards `terms`, `reward`,
     /// `decision` and `timer`.
     pub step: String,
     /// When it happened, milliseconds since the epoch.
@@ -194,5 +198,47 @@ pub async fn lines(client: &Client, program: &str, term: &str) -> Result<Vec<Lin
          ORDER BY at, received_at, revision, sign, event_id, reward_id LIMIT {LINES_MAX}"
     );
     let query = client.query(&sql).param("program", program).param("term", term);
-    Ok(query.fetch_all::<Line>().await?)
+    let mut lines = query.fetch_all::<Line>().await?;
+    let past = past_retention(client, &lines).await?;
+    lines.extend(past);
+    lines.sort_by_key(|line| (line.at, line.received_at));
+    Ok(lines)
+}
+
+#[derive(Row, Deserialize)]
+struct PastRow {
+    month: u32,
+    dropped_at: i64,
+}
+
+/// A line for each click that a lead names, whose row is not there and whose month is past retention.
+async fn past_retention(client: &Client, lines: &[Line]) -> Result<Vec<Line>, AskError> {
+    let stored: BTreeSet<Uuid> =
+        lines.iter().filter(|line| line.step == "click").map(|line| line.click_id).collect();
+    let is_named =
+        |line: &&Line| line.step == "lead" && !line.click_id.is_nil() && !stored.contains(&line.click_id);
+    let named: BTreeMap<Uuid, i64> =
+        lines.iter().filter(is_named).map(|line| (line.click_id, line.clicked_at)).collect();
+    if named.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT month, toUnixTimestamp64Milli(p.dropped_last_at) AS dropped_at FROM past_retention AS p \
+               WHERE table = 'clicks'";
+    let past = client.query(sql).fetch_all::<PastRow>().await?;
+    let line_of = |(click_id, clicked_at): (Uuid, i64)| {
+        let month = UnixMs(clicked_at).month();
+        let past = past.iter().find(|past| past.month == month)?;
+        Some(Line {
+            step: PAST_RETENTION.to_owned(),
+            at: clicked_at,
+            received_at: past.dropped_at,
+            event_id: click_id,
+            click_id,
+            clicked_at,
+            live: true,
+            sign: 1,
+            ..Line::default()
+        })
+    };
+    Ok(named.into_iter().filter_map(line_of).collect())
 }

@@ -16,7 +16,7 @@ use std::{collections::HashSet, fmt::Write as _};
 use uuid::Uuid;
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
-    rows::{ClickRow, RejectRow, Row as TableRow, SubjectKeyRow, select_list},
+    rows::{BlockRow, ClickRow, RejectRow, Row as TableRow, SubjectKeyRow, select_list},
     subject::SubjectKey,
     time::UnixMs,
     topics::Stream,
@@ -161,7 +161,13 @@ pub(super) async fn stored_end(
         RejectRow::TABLE,
         partition.stream.word()
     );
-    let offsets: Vec<String> = facts.chain([rejects]).collect();
+    // Rows may be past retention; the account is not.
+    let account = format!(
+        "SELECT toUInt64(end - 1) AS offset FROM {} WHERE stream = '{}' AND table = '' AND {place}",
+        BlockRow::TABLE,
+        partition.stream.word()
+    );
+    let offsets: Vec<String> = facts.chain([rejects, account]).collect();
     let sql =
         format!("SELECT if(count() = 0, 0, max(offset) + 1) AS end FROM ({})", offsets.join(" UNION ALL "));
     Ok(client.query(&sql).fetch_one::<EndRow>().await?.end)

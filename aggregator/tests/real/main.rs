@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail the test")]
 
 mod account;
+mod chains;
 mod consistent;
 mod conversions;
 mod events;
@@ -16,6 +17,7 @@ mod journal;
 mod kafka;
 mod lookups;
 mod messages;
+mod retention;
 mod rewards;
 mod standstill;
 #[path = "../stories/mod.rs"]

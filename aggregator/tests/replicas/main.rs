@@ -9,4 +9,5 @@
 mod lists;
 mod moves;
 mod personal;
+mod retention;
 mod world;

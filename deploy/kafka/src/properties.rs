@@ -85,7 +85,7 @@ const CLASSES: &[(&str, Class)] = &[
     ("enable.gapless.guarantee", Owned(IN_ORDER)),
     ("enable.idempotence", Owned(IN_ORDER)),
     ("enable.metrics.push", Free),
-    ("enable.partition.eof", Owned("the registry is read by it, and nothing else")),
+    ("enable.partition.eof", Owned("the registry and what edges say are read by it")),
     ("enable.random.seed", Free),
     (
         "enable.sasl.oauthbearer.unsecure.jwt",

@@ -18,7 +18,7 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 23] = [
+const ENTRIES: [Entry; 24] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
@@ -26,6 +26,7 @@ const ENTRIES: [Entry; 23] = [
     Entry { command: roles::console::command, run: roles::console::run },
     Entry { command: tools::migrate::command, run: tools::migrate::run },
     Entry { command: tools::topics::command, run: tools::topics::run },
+    Entry { command: tools::edges::command, run: tools::edges::run },
     Entry { command: tools::import::command, run: tools::import::run },
     Entry { command: tools::report::command, run: tools::report::run },
     Entry { command: tools::verify::command, run: tools::verify::run },

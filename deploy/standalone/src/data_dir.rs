@@ -8,6 +8,7 @@
 //! admin-key       the API key that may do everything, unless it is given
 //! registry.redb   programs, referrers, links, API keys (one machine)
 //! registry.snapshot  the same, as last seen in Kafka
+//! edge-name       what whoever waits for this folder's journals calls it, over Kafka
 //! acme/           account and certificates of a certificate authority, where they are ordered from one
 //! journal/        clicks-0, clicks-1, … and conversions
 //! clickhouse/     the embedded engine

@@ -30,7 +30,14 @@ const STEPS: [&str; 9] = [
 
 /// What live reports don't read: what has run, how far deliveries are, the account of all blocks, and the count of
 /// every record, which is asked for by itself. Views with parameters are over tables that are looked at.
-const APART: [&str; 4] = ["whence_migrations", "delivery_checkpoints", "blocks", "reconciliation"];
+const APART: [&str; 6] = [
+    "whence_migrations",
+    "delivery_checkpoints",
+    "blocks",
+    "reconciliation",
+    "completeness_clock",
+    "completeness",
+];
 
 /// What has rows before the first trial: it would show one that is gone or changed as well as one more.
 const FILLED: [&str; 18] = [

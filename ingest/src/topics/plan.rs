@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use whence_kafka::Cluster;
-use whence_schemas::topics::{CLICKS, CONVERSIONS, FACTS, REGISTRY};
+use whence_schemas::topics::{CLICKS, CONVERSIONS, EDGES, FACTS, REGISTRY};
 
 /// Copies of each record where there are brokers for it: one may die, and one more be away.
 const COPIES: i32 = 3;
@@ -54,7 +54,7 @@ impl TopicPlan {
     }
 
     pub(super) fn names(&self, cluster: &Cluster) -> Vec<String> {
-        [CLICKS, CONVERSIONS, FACTS, REGISTRY].map(|topic| cluster.topic(topic)).into()
+        [CLICKS, CONVERSIONS, FACTS, REGISTRY, EDGES].map(|topic| cluster.topic(topic)).into()
     }
 
     pub(super) fn wanted(&self, cluster: &Cluster, brokers: i32) -> Vec<Wanted> {
@@ -72,7 +72,7 @@ impl TopicPlan {
         };
         // The newest segment is never compacted: it is closed after a day at the latest, or at 16 MiB, so that
         // reading the registry from its beginning stays short.
-        let registry = [
+        let compacted = [
             ("cleanup.policy", "compact"),
             ("segment.ms", "86400000"),
             ("segment.bytes", "16777216"),
@@ -82,6 +82,7 @@ impl TopicPlan {
             ("delete.retention.ms", "604800000"),
             ("message.timestamp.type", "LogAppendTime"),
         ];
+        let compacted: Vec<_> = compacted.map(|(name, value)| (name, value.to_owned())).into();
         let of = |topic: &str, partitions, mut settings: Vec<(&'static str, String)>| {
             // A write waits for all copies but one, so that one broker may die without a loss and without a stop.
             settings.push(("min.insync.replicas", (copies - 1).max(1).to_string()));
@@ -93,7 +94,8 @@ impl TopicPlan {
             of(CLICKS, self.clicks_partitions, stream()),
             of(CONVERSIONS, self.conversions_partitions, stream()),
             of(FACTS, self.conversions_partitions, stream()),
-            of(REGISTRY, 1, registry.map(|(name, value)| (name, value.to_owned())).into()),
+            of(REGISTRY, 1, compacted.clone()),
+            of(EDGES, 1, compacted),
         ]
     }
 }

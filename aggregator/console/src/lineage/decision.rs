@@ -12,6 +12,8 @@ use super::{
 pub(super) struct Basis<'a> {
     /// The row of the click that it names.
     pub click: Option<&'a Line>,
+    /// What stands for it where that is past retention.
+    pub past: Option<&'a Line>,
     /// The earlier lead of the same person, where that decides.
     pub earlier: Option<&'a Line>,
 }
@@ -40,7 +42,7 @@ pub(super) fn sentences(lead: &Line, basis: Basis<'_>) -> Vec<String> {
             let place = if lead.model == "first_touch" { "first" } else { "last" };
             said.push(format!("Of all valid tokens of a lead the program counts the {place}."));
             said.extend(refused.map(|refused| format!("Another token that the lead carried {refused}.")));
-            said.push(click(lead, basis.click));
+            said.push(click(lead, basis));
         }
         Some(Evidence::Code) => {
             said.push(format!(
@@ -92,9 +94,9 @@ fn before(lead: &Line) -> String {
     }
 }
 
-fn click(lead: &Line, click: Option<&Line>) -> String {
+fn click(lead: &Line, basis: Basis<'_>) -> String {
     let at = moment(lead.clicked_at);
-    match click {
+    match basis.click {
         Some(click) if click.name == "human" => {
             format!("The click of {at} is stored, and looked like a person's.")
         }
@@ -103,11 +105,16 @@ fn click(lead: &Line, click: Option<&Line>) -> String {
              on rewards; the token is valid.",
             click.name, click.reason
         ),
-        None => {
-            format!(
+        None => match basis.past {
+            Some(past) => format!(
+                "The row of the click of {at} is past retention: clicks of its month were dropped {}; the token \
+                 proves it without.",
+                moment(past.received_at)
+            ),
+            None => format!(
                 "The row of the click of {at} is not stored (yet, or no more); the token proves it without."
-            )
-        }
+            ),
+        },
     }
 }
 
@@ -166,6 +173,7 @@ mod tests {
     fn every_decision_is_told() {
         let human = Line { name: "human".into(), reason: "browser".into(), ..Line::default() };
         let bot = Line { name: "bot".into(), reason: "crawler".into(), ..Line::default() };
+        let dropped = Line { step: "past_retention".into(), received_at: NOW, ..Line::default() };
         let earlier = Line { event_id: Uuid::from_u128(7), received_at: NOW - DAY_MS, ..Line::default() };
         let click = |line| Basis { click: Some(line), ..Basis::default() };
         let none = Basis::default();
@@ -181,6 +189,13 @@ mod tests {
             ),
             ("token", "", click(&bot), "did not look like a person's: bot (crawler)."),
             ("token", "", none, "is not stored (yet, or no more); the token proves it without."),
+            (
+                "token",
+                "",
+                Basis { past: Some(&dropped), ..none },
+                "The row of the click of 2026-12-31T21:40:00Z is past retention: clicks of its month were dropped \
+                 2026-12-31T23:40:00Z; the token proves it without.",
+            ),
             ("token", "token_forged", none, "Another token that the lead carried has a wrong signature."),
             (
                 "token",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::{
-    Line,
+    Line, PAST_RETENTION,
     decision::{self, Basis},
     ledger::Ledger,
     rival,
@@ -130,8 +130,9 @@ impl<'a> Events<'a> {
     fn lead(&self, lead: &Line, referrer: Option<&str>) -> Vec<String> {
         let source = if lead.source.is_empty() { String::new() } else { format!(", from {}", lead.source) };
         let mut said = vec![format!("Lead of {}{source}.", moment(lead.at))];
+        let of_click = |step| self.all(step, lead.click_id).first().copied();
         let basis =
-            Basis { click: self.all("click", lead.click_id).first().copied(), earlier: self.earlier(lead) };
+            Basis { click: of_click("click"), past: of_click(PAST_RETENTION), earlier: self.earlier(lead) };
         said.extend(decision::sentences(lead, basis));
         said.extend(referrer.map(|referrer| rival::about(lead, referrer)));
         said.extend(self.change(lead));

@@ -19,7 +19,7 @@ use whence_kafka::describe::Operation;
 use whence_kafka::{Cluster, Trouble};
 use whence_outbound::topic::FactsTopic;
 use whence_runtime::health::Component;
-use whence_schemas::topics::{CLICKS, CONVERSIONS, FACTS, REGISTRY, Stream};
+use whence_schemas::topics::{CLICKS, CONVERSIONS, EDGES, FACTS, REGISTRY, Stream};
 
 use crate::failure::{Failure, chain};
 use crate::process::Process;
@@ -140,7 +140,7 @@ fn needs(settings: &KafkaSettings, clients: &[Client]) -> Needs {
             }
             Client::Facts => add(FACTS, Operation::Write),
             Client::Topics => {
-                for topic in [CLICKS, CONVERSIONS, FACTS, REGISTRY] {
+                for topic in [CLICKS, CONVERSIONS, FACTS, REGISTRY, EDGES] {
                     add(topic, Operation::DescribeConfigs);
                 }
             }

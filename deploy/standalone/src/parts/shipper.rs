@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use whence_ingest::ship::{self, Connection, JournalSource, ShipConfig, ShipHandle, ShipReport, ShipStatus};
 use whence_runtime::shutdown::Shutdown;
 
+use super::completeness::{self, Edge};
 use super::journals::Journal;
 use super::kafka::Shown;
 use crate::failure::Failure;
@@ -22,6 +23,7 @@ pub const COMPONENT: &str = "ingest.kafka";
 pub struct Shipper {
     task: JoinHandle<Option<ShipReport>>,
     stop: CancellationToken,
+    edge: Edge,
 }
 
 impl Shipper {
@@ -31,6 +33,10 @@ impl Shipper {
     /// The settings of the client or a checkpoint can't be used. Kafka need not be there.
     pub fn start(config: ShipConfig, journals: Vec<Journal>, process: &Process) -> Result<Self, Failure> {
         let stop = CancellationToken::new();
+        let folder = process.data.path();
+        let name =
+            completeness::name(folder).map_err(|source| Failure::File { path: folder.to_owned(), source })?;
+        let edge = Edge::start(&config.cluster, name, journals.clone())?;
         let sources = journals
             .into_iter()
             .map(|journal| JournalSource { dir: journal.dir, stream: journal.partition.stream })
@@ -41,14 +47,15 @@ impl Shipper {
             Shown::new(process.health.component(COMPONENT), process),
             stop.clone(),
         ));
-        Ok(Self { task, stop })
+        Ok(Self { task, stop, edge })
     }
 
     /// Sends what the journals hold, as long as the shipper's settings allow. Comes after the writers.
     pub fn stages(self, shutdown: Shutdown, limit: Duration) -> Shutdown {
+        let Self { task, stop, edge } = self;
         let drain = async move {
-            self.stop.cancel();
-            match self.task.await.ok().flatten() {
+            stop.cancel();
+            match task.await.ok().flatten() {
                 Some(report) if report.is_drained => tracing::info!("all journals are shipped"),
                 Some(report) => {
                     let lag_bytes: u64 = report.journals.iter().filter_map(|journal| journal.lag_bytes).sum();
@@ -60,7 +67,7 @@ impl Shipper {
                 None => tracing::error!("the shipper died"),
             }
         };
-        shutdown.stage("shipper", limit, drain)
+        edge.stages(shutdown.stage("shipper", limit, drain), limit)
     }
 }
 

@@ -17,7 +17,9 @@ use crate::parts::aggregation::{Aggregation, Tools};
 use crate::parts::contact::Need;
 use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
-use crate::parts::{account, dimensions, kafka, outbound, replicas, standing, store, tokens};
+use crate::parts::{
+    account, completeness, dimensions, kafka, outbound, replicas, retention, standing, store, tokens,
+};
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
 
@@ -80,6 +82,8 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         let component_of_account = health.advisory(account::COMPONENT);
         let every = settings.aggregator.verify_every;
         tokio::spawn(account::watch(replicas.clone(), None, every, component_of_account, followers.clone()));
+        let source = completeness::Source::Kafka(Box::new(settings.kafka.group(&cluster)));
+        tokio::spawn(completeness::keep(source, replicas.clone(), followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),
@@ -91,9 +95,19 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
             health: &health,
             stop: followers.clone(),
         })?;
+        let store = ClickHouseStore::new(replicas.clone(), settings.aggregator.store_settings());
+        let parts = retention::Parts {
+            settings: settings.keep.clone(),
+            registry: Arc::clone(&registry.registry),
+            cluster: Some(cluster.clone()),
+            replicas,
+            store: store.clone(),
+        };
+        let component = health.component(retention::COMPONENT);
+        tokio::spawn(retention::keep(parts, component, followers.clone()));
         let tools = Tools {
             companion: Some(companion),
-            store: ClickHouseStore::new(replicas, settings.aggregator.store_settings()),
+            store,
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(secrets.keys),
         };

@@ -27,7 +27,9 @@ use crate::parts::contact::Need;
 use crate::parts::journals::{self, Journal};
 use crate::parts::kafka::Shown;
 use crate::parts::shipper::{self, Shipper};
-use crate::parts::{account, dimensions, engine, kafka, outbound, replicas, standing, store, tokens};
+use crate::parts::{
+    account, completeness, dimensions, engine, kafka, outbound, replicas, retention, standing, store, tokens,
+};
 use crate::process::Process;
 use crate::secrets::Secrets;
 use crate::settings::UpSettings;
@@ -137,6 +139,11 @@ impl Facts {
             component,
             self.followers.clone(),
         ));
+        let source = match &cluster {
+            Some(cluster) => completeness::Source::Kafka(Box::new(settings.kafka.group(cluster))),
+            None => completeness::Source::Journals(journals.clone()),
+        };
+        tokio::spawn(completeness::keep(source, replicas.clone(), self.followers.clone()));
         let companion = outbound::companion(outbound::Parts {
             settings: &settings.deliveries,
             reach: settings.reach.reach(),
@@ -148,9 +155,19 @@ impl Facts {
             health: &process.health,
             stop: self.followers.clone(),
         })?;
+        let store = ClickHouseStore::new(replicas.clone(), settings.aggregator.store_settings());
+        let parts = retention::Parts {
+            settings: settings.keep.clone(),
+            registry: Arc::clone(around.registry),
+            cluster: cluster.clone(),
+            replicas,
+            store: store.clone(),
+        };
+        let component = process.health.component(retention::COMPONENT);
+        tokio::spawn(retention::keep(parts, component, self.followers.clone()));
         let tools = Tools {
             companion: Some(companion),
-            store: ClickHouseStore::new(replicas, settings.aggregator.store_settings()),
+            store,
             settings: settings.aggregator.loop_settings(),
             keys: Arc::new(around.secrets.keys.clone()),
         };

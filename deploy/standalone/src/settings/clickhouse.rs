@@ -140,6 +140,33 @@ whence_runtime::settings! {
     }
 }
 
+whence_runtime::settings! {
+    /// Stored data
+    pub struct KeepSettings {
+        /// How long rows of clicks are kept. They go by whole months, once all of a month is older. Rollups, leads,
+        /// qualifications and rewards stay for good.
+        ///
+        /// Never shorter than any program gives credit for a click, than Kafka may bring it again, or than a reward that rests
+        /// on it is open: where this is, readiness says so and they are kept for as long as that.
+        pub click_retention: Duration = "396d" in DAY..=DAY.saturating_mul(36_500),
+        /// How long hashes of addresses and their networks (`address`, `prefix`) are kept, in all tables; then they are 0.
+        /// By whole days, and never shorter than a program gives credit for a click or a reward that rests on it is open.
+        pub address_retention: Duration = "30d" in DAY..=DAY.saturating_mul(36_500),
+        /// How long rejects are kept. They go by whole months.
+        pub reject_retention: Duration = "396d" in DAY..=DAY.saturating_mul(36_500),
+        /// How long the log of deliveries is kept, by whole months: also how long `payouts export` to an endpoint and `deliveries
+        /// resend` know what was taken.
+        pub delivery_retention: Duration = "396d" in DAY.saturating_mul(31)..=DAY.saturating_mul(36_500),
+        /// How long messages to endpoints are kept, by whole months: what an endpoint that is disabled, or made anew with
+        /// `since`, can be sent.
+        pub message_retention: Duration = "396d" in DAY.saturating_mul(31)..=DAY.saturating_mul(36_500),
+        /// How often is looked what is past its time.
+        pub retention_every: Duration = "1h" in Duration::from_secs(1)..=DAY,
+    }
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
 impl ClickHouseSettings {
     /// One server or a cluster.
     pub fn topology(&self) -> Topology {

@@ -9,14 +9,14 @@ mod machine;
 mod roles;
 mod tls;
 
-pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings};
+pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings, KeepSettings};
 pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
 pub use kafka::{KafkaSettings, RetentionSettings, ShipSettings, TopicSettings};
 pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
     AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,
-    FolderSettings, ImportSettings, IngestSettings, LineageSettings, MigrateSettings, ReportSettings,
-    TopicsSettings, TrySettings, UpSettings,
+    EdgesSettings, FolderSettings, ImportSettings, IngestSettings, LineageSettings, MigrateSettings,
+    ReportSettings, TopicsSettings, TrySettings, UpSettings,
 };
 
 pub use tls::TlsSettings;
@@ -55,6 +55,7 @@ pub fn catalogue() -> Catalogue {
         .with::<TrySettings>()
         .with::<DeskSettings>()
         .with::<CourierSettings>()
+        .with::<EdgesSettings>()
         .with::<ImportSettings>();
     OTHERS.into_iter().fold(catalogue, Catalogue::with_variable)
 }

@@ -9,8 +9,8 @@ use whence_runtime::telemetry::LogSettings;
 
 use super::{
     AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
-    EngineSettings, JournalSettings, KafkaSettings, ProcessSettings, ProxySettings, RetentionSettings,
-    SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
+    EngineSettings, JournalSettings, KafkaSettings, KeepSettings, ProcessSettings, ProxySettings,
+    RetentionSettings, SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
 };
 
 whence_runtime::compose! {
@@ -26,6 +26,7 @@ whence_runtime::compose! {
         pub webhooks: WebhookSecretsSettings,
         pub journals: JournalSettings,
         pub aggregator: AggregatorSettings,
+        pub keep: KeepSettings,
         pub deliveries: DeliverySettings,
         pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
@@ -66,6 +67,7 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub webhooks: WebhookSecretsSettings,
         pub aggregator: AggregatorSettings,
+        pub keep: KeepSettings,
         pub deliveries: DeliverySettings,
         pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
@@ -201,6 +203,19 @@ whence_runtime::compose! {
         pub log: LogSettings,
     }
     check topics_fit_together
+}
+
+whence_runtime::compose! {
+    /// `whence edges`.
+    pub struct EdgesSettings {
+        pub kafka: KafkaSettings,
+        pub log: LogSettings,
+    }
+    check edges_fit_together
+}
+
+fn edges_fit_together(edges: &EdgesSettings) -> Vec<String> {
+    [edges.kafka.mistakes(), needs_kafka(&edges.kafka)].concat()
 }
 
 fn up_fits_together(up: &UpSettings) -> Vec<String> {

@@ -4,6 +4,7 @@ pub mod backup;
 mod courier;
 pub mod deliveries;
 mod desk;
+pub mod edges;
 pub mod import;
 pub mod lineage;
 pub mod migrate;

@@ -21,7 +21,7 @@ struct Report {
     has_program: bool,
 }
 
-const REPORTS: [Report; 13] = [
+const REPORTS: [Report; 14] = [
     Report { name: "funnel", view: "funnel", has_program: true },
     Report { name: "top-referrers", view: "top_referrers", has_program: true },
     Report { name: "channels", view: "channels", has_program: true },
@@ -34,6 +34,7 @@ const REPORTS: [Report; 13] = [
     Report { name: "reward-roi-by-rule", view: "reward_roi_by_rule", has_program: true },
     Report { name: "rejects", view: "rejects_by_reason", has_program: true },
     Report { name: "unmatched", view: "unmatched", has_program: true },
+    Report { name: "completeness", view: "completeness", has_program: true },
     Report { name: "reconciliation", view: "reconciliation", has_program: false },
 ];
 

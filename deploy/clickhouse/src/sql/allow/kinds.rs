@@ -4,6 +4,7 @@ use super::calls::ENGINES;
 use super::{Rules, Tokens, denied};
 use crate::engine::Exception;
 use crate::rights::Identity;
+use crate::sql::tokens::Kind;
 
 /// A table or view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,7 @@ const CLAUSES: [[&str; 2]; 22] = [
 ];
 
 /// Beginnings of the commands of `ALTER TABLE`.
-const ALTERATIONS: [&[&str]; 22] = [
+const ALTERATIONS: [&[&str]; 21] = [
     &["ADD", "COLUMN"],
     &["ADD", "INDEX"],
     &["ADD", "PROJECTION"],
@@ -111,7 +112,6 @@ const ALTERATIONS: [&[&str]; 22] = [
     &["DELETE"],
     &["DROP", "COLUMN"],
     &["DROP", "INDEX"],
-    &["DROP", "PARTITION"],
     &["DROP", "PROJECTION"],
     &["MATERIALIZE"],
     &["MODIFY", "COLUMN"],
@@ -332,6 +332,15 @@ fn changed(statement: &Tokens<'_>, rules: &Rules<'_>, first: usize) -> Result<Ta
     }
     if statement.are(first, &["ALTER", "TABLE"]) {
         let target = target(statement, rules, first + 2)?;
+        // A month that is past retention, and nothing else in the same statement: neither ALL nor an expression.
+        if statement.are(target.at + 1, &["DROP", "PARTITION"]) {
+            let is_number =
+                statement.tokens.get(target.at + 3).is_some_and(|token| token.kind == Kind::Number);
+            return match is_number && statement.len() == target.at + 4 {
+                true => Ok(target),
+                false => Err(denied("DROP PARTITION is served for one partition that is a number")),
+            };
+        }
         if ALTERATIONS.iter().any(|words| statement.are(target.at + 1, words)) {
             return Ok(target);
         }

@@ -196,7 +196,7 @@ const EVERYBODY: [&str; 162] = [
 const BOUNDED: [&str; 3] = ["max_memory_usage", "max_execution_time", "max_threads"];
 
 /// What the process itself sets besides.
-const OWNER: [&str; 23] = [
+const OWNER: [&str; 24] = [
     "alter_sync",
     "compatibility",
     "deduplicate_blocks_in_dependent_materialized_views",
@@ -210,6 +210,7 @@ const OWNER: [&str; 23] = [
     "lightweight_deletes_sync",
     "lock_acquire_timeout",
     "max_insert_threads",
+    "max_partition_size_to_drop",
     "max_partitions_per_insert_block",
     "max_query_size",
     "min_insert_block_size_bytes",

@@ -1,0 +1,204 @@
+//! Up to when everything is in. Pure: knows no Kafka, no journal and no clock.
+//!
+//! Each edge says a time before which it has received nothing that Kafka does not have ([`Said`]). The least of all edges'
+//! times is what Kafka has; where its partitions ended after that was said, and what of them is committed, says when
+//! ClickHouse has it, too. An edge that says no more keeps its last time: it holds everything back until it is there again,
+//! or until somebody says that it is gone for good.
+
+use crate::position::Partition;
+use std::{collections::BTreeMap, time::Duration};
+use whence_schemas::time::UnixMs;
+
+/// An edge that has said nothing for so long is away: it says something every few seconds.
+pub const SILENT_MAX: Duration = Duration::from_secs(30);
+/// Edges that are known, at most.
+pub const EDGES_MAX: usize = 10_000;
+
+/// What an edge says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// All that it received before this has been taken by Kafka.
+    pub through: UnixMs,
+    /// When it said so, by its own clock.
+    pub at: UnixMs,
+    /// It has ended, and this is all that it has ever had.
+    pub has_ended: bool,
+}
+
+/// What keeps [`Clock::through`] where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeldBy {
+    /// No edge has ever said anything.
+    Nobody,
+    /// An edge says nothing any more.
+    EdgeAway {
+        /// Its name.
+        edge: String,
+        /// When it spoke last.
+        since: UnixMs,
+        /// Kafka has all that it had: retiring it loses nothing.
+        has_ended: bool,
+    },
+    /// An edge has records that Kafka does not have.
+    EdgeBehind {
+        /// Its name.
+        edge: String,
+        /// Since when they wait.
+        since: UnixMs,
+    },
+    /// A partition's records are not all committed.
+    Partition {
+        /// Which.
+        partition: Partition,
+        /// What Kafka has that is not committed is from after this.
+        since: UnixMs,
+    },
+}
+
+impl HeldBy {
+    /// Since when.
+    #[must_use]
+    pub fn since(&self) -> UnixMs {
+        match self {
+            HeldBy::Nobody => UnixMs(0),
+            HeldBy::EdgeAway { since, .. }
+            | HeldBy::EdgeBehind { since, .. }
+            | HeldBy::Partition { since, .. } => *since,
+        }
+    }
+}
+
+impl std::fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HeldBy::Nobody => write!(f, "no edge has said anything yet"),
+            HeldBy::EdgeAway { edge, since, has_ended } => {
+                let kept = match has_ended {
+                    true => "all that it had is here",
+                    false => "what its journals hold is not known",
+                };
+                write!(
+                    f,
+                    "edge {edge} says nothing since {}; {kept}; if it is gone for good: whence edges retire {edge}",
+                    since.rfc3339()
+                )
+            }
+            HeldBy::EdgeBehind { edge, since } => {
+                write!(f, "edge {edge} has records since {} that kafka does not have", since.rfc3339())
+            }
+            HeldBy::Partition { partition, since } => {
+                write!(f, "{partition} has records since {} that are not stored", since.rfc3339())
+            }
+        }
+    }
+}
+
+/// A time, and the ends of all partitions that were seen after all edges had said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Open {
+    through: UnixMs,
+    ends: BTreeMap<Partition, u64>,
+}
+
+/// Up to when everything is in, by what edges and Kafka have said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    edges: BTreeMap<String, Said>,
+    open: Option<Open>,
+    through: UnixMs,
+}
+
+impl Clock {
+    /// What was known before is not given up.
+    #[must_use]
+    pub fn from(through: UnixMs) -> Clock {
+        Clock { through, ..Clock::default() }
+    }
+
+    /// An edge says something; of two the later counts, whichever comes first. `false`: there are too many.
+    pub fn say(&mut self, edge: &str, said: Said) -> bool {
+        if !self.edges.contains_key(edge) && self.edges.len() >= EDGES_MAX {
+            return false;
+        }
+        let known = self.edges.entry(edge.to_owned()).or_insert(said);
+        if said.at >= known.at {
+            *known = said;
+        }
+        true
+    }
+
+    /// An edge is gone for good.
+    pub fn retire(&mut self, edge: &str) {
+        self.edges.remove(edge);
+    }
+
+    /// The edges, by name.
+    #[must_use]
+    pub fn edges(&self) -> &BTreeMap<String, Said> {
+        &self.edges
+    }
+
+    /// What Kafka has from all edges; `None` without any.
+    #[must_use]
+    pub fn shipped(&self) -> Option<UnixMs> {
+        self.edges.values().map(|said| said.through).min()
+    }
+
+    /// Whether the ends of the partitions are wanted: those that were wanted before are reached.
+    #[must_use]
+    pub fn wants_ends(&self) -> bool {
+        self.open.is_none() && self.shipped().is_some_and(|shipped| shipped > self.through)
+    }
+
+    /// Partitions ended here, and that was looked at after [`Self::shipped`] had been so much.
+    pub fn end(&mut self, shipped: UnixMs, ends: BTreeMap<Partition, u64>) {
+        self.open = Some(Open { through: shipped, ends });
+    }
+
+    /// So much of each partition is committed. A partition that is not named has nothing committed.
+    pub fn commit(&mut self, committed: &BTreeMap<Partition, u64>) {
+        let Some(open) = &self.open else { return };
+        if behind(open, committed).is_none() {
+            self.through = self.through.max(open.through);
+            self.open = None;
+        }
+    }
+
+    /// Everything received before this is in.
+    #[must_use]
+    pub fn through(&self) -> UnixMs {
+        self.through
+    }
+
+    /// Why it is not later; `None` while it follows the clock.
+    #[must_use]
+    pub fn held_by(&self, committed: &BTreeMap<Partition, u64>, now: UnixMs) -> Option<HeldBy> {
+        let Some((edge, said)) = self.edges.iter().min_by_key(|(_, said)| (said.through, said.at)) else {
+            return Some(HeldBy::Nobody);
+        };
+        let is_late =
+            |at: UnixMs| now.ms_since(at) > i64::try_from(SILENT_MAX.as_millis()).unwrap_or(i64::MAX);
+        if !is_late(self.through) {
+            return None;
+        }
+        if is_late(said.at) {
+            let (edge, since, has_ended) = (edge.clone(), said.at, said.has_ended);
+            return Some(HeldBy::EdgeAway { edge, since, has_ended });
+        }
+        if is_late(said.through) {
+            return Some(HeldBy::EdgeBehind { edge: edge.clone(), since: said.through });
+        }
+        let partition = self.open.as_ref().and_then(|open| behind(open, committed))?;
+        Some(HeldBy::Partition { partition, since: self.through })
+    }
+}
+
+/// A partition of which not all that was seen is committed.
+fn behind(open: &Open, committed: &BTreeMap<Partition, u64>) -> Option<Partition> {
+    let is_behind =
+        |(partition, end): &(&Partition, &u64)| committed.get(partition).copied().unwrap_or(0) < **end;
+    open.ends.iter().find(is_behind).map(|(partition, _)| *partition)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Edges that take, ship, are away, are killed and come back, and an aggregator that commits: nothing that is stored later
+//! has a time before what the clock said.
+
+use super::*;
+use proptest::prelude::*;
+use whence_schemas::topics::Stream;
+
+const SECOND: i64 = 1000;
+
+fn partition(number: u32) -> Partition {
+    Partition { stream: Stream::Clicks, number }
+}
+
+fn said(through: i64, at: i64) -> Said {
+    Said { through: UnixMs(through * SECOND), at: UnixMs(at * SECOND), has_ended: false }
+}
+
+fn ends(of: &[u64]) -> BTreeMap<Partition, u64> {
+    (0..).zip(of).map(|(number, end)| (partition(number), *end)).collect()
+}
+
+fn seconds(clock: &Clock) -> i64 {
+    clock.through().0 / SECOND
+}
+
+#[test]
+fn it_goes_on_when_what_was_there_at_the_least_of_all_times_is_committed() {
+    let mut clock = Clock::default();
+    assert_eq!(clock.held_by(&ends(&[]), UnixMs(0)), Some(HeldBy::Nobody));
+    assert!(!clock.wants_ends());
+    clock.say("a", said(100, 101));
+    clock.say("b", said(90, 101));
+    assert!(clock.wants_ends());
+    clock.end(clock.shipped().unwrap(), ends(&[10, 20]));
+    clock.commit(&ends(&[10, 19]));
+    assert_eq!(seconds(&clock), 0);
+    let held = clock.held_by(&ends(&[10, 19]), UnixMs(102 * SECOND));
+    assert!(matches!(held, Some(HeldBy::Partition { partition: at, .. }) if at == partition(1)), "{held:?}");
+    clock.commit(&ends(&[12, 20]));
+    assert_eq!(seconds(&clock), 90);
+    assert_eq!(clock.held_by(&ends(&[12, 20]), UnixMs(102 * SECOND)), None);
+}
+
+#[test]
+fn an_edge_that_is_away_holds_it_and_is_named_until_it_is_back_or_retired() {
+    let mut clock = Clock::from(UnixMs(100 * SECOND));
+    clock.say("a", said(100, 101));
+    clock.say("b", said(400, 401));
+    let now = UnixMs(402 * SECOND);
+    let held = clock.held_by(&ends(&[]), now).unwrap();
+    assert_eq!(held, HeldBy::EdgeAway { edge: "a".into(), since: UnixMs(101 * SECOND), has_ended: false });
+    assert!(held.to_string().contains("whence edges retire a"), "{held}");
+    assert!(!clock.wants_ends(), "it can't go on");
+    // Back, and shipping what it took: it is behind, not away.
+    clock.say("a", said(101, 402));
+    assert!(matches!(clock.held_by(&ends(&[]), now), Some(HeldBy::EdgeBehind { edge, .. }) if edge == "a"));
+    let mut retired = clock.clone();
+    clock.say("a", said(401, 402));
+    clock.end(clock.shipped().unwrap(), ends(&[]));
+    clock.commit(&ends(&[]));
+    assert_eq!(seconds(&clock), 400);
+    retired.retire("a");
+    retired.end(retired.shipped().unwrap(), ends(&[]));
+    retired.commit(&ends(&[]));
+    assert_eq!(seconds(&retired), 400);
+}
+
+#[test]
+fn what_was_said_later_counts_in_any_order() {
+    let mut clock = Clock::default();
+    clock.say("a", said(100, 200));
+    clock.say("a", said(150, 190));
+    assert_eq!(clock.shipped(), Some(UnixMs(100 * SECOND)), "a restarted edge says what its journal holds");
+    for number in 0..EDGES_MAX {
+        clock.say(&number.to_string(), said(1, 1));
+    }
+    assert_eq!(clock.edges().len(), EDGES_MAX);
+    assert!(!clock.say("one more", said(1, 1)));
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// An edge takes a record.
+    Take(usize),
+    /// Kafka takes the next record of an edge, in some partition.
+    Ship(usize, u32),
+    /// An edge sends its next record again, as after a kill.
+    Again(usize, u32),
+    /// An edge says what it has.
+    Say(usize),
+    /// The partitions' ends are looked at.
+    Look,
+    /// Records of a partition are committed.
+    Commit(u32),
+    /// The aggregator is killed, and knows what it had told.
+    Kill,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => (0..3usize).prop_map(Step::Take),
+        3 => (0..3usize, 0..2u32).prop_map(|(edge, to)| Step::Ship(edge, to)),
+        1 => (0..3usize, 0..2u32).prop_map(|(edge, to)| Step::Again(edge, to)),
+        3 => (0..3usize).prop_map(Step::Say),
+        3 => Just(Step::Look),
+        3 => (0..2u32).prop_map(Step::Commit),
+        1 => Just(Step::Kill),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_stored_later_is_from_before_it(steps in proptest::collection::vec(step(), 0..200)) {
+        let mut clock = Clock::default();
+        let mut now = 0;
+        // Records by time: what each edge has taken, and how much of it Kafka has.
+        let mut taken: [Vec<i64>; 3] = Default::default();
+        let mut shipped = [0; 3];
+        let mut kafka: [Vec<i64>; 2] = Default::default();
+        let mut committed = [0u64; 2];
+        let mut last_said: BTreeMap<String, Said> = BTreeMap::new();
+        for step in steps {
+            now += SECOND;
+            let ends_of = |kafka: &[Vec<i64>; 2]| ends(&[kafka[0].len() as u64, kafka[1].len() as u64]);
+            match step {
+                Step::Take(edge) => taken[edge].push(now),
+                Step::Ship(edge, to) => if let Some(record) = taken[edge].get(shipped[edge]) {
+                    kafka[to as usize].push(*record);
+                    shipped[edge] += 1;
+                },
+                Step::Again(edge, to) => if let Some(record) = taken[edge].get(shipped[edge]) {
+                    kafka[to as usize].push(*record);
+                },
+                Step::Say(edge) => {
+                    let through = UnixMs(taken[edge].get(shipped[edge]).copied().unwrap_or(now));
+                    let said = Said { through, at: UnixMs(now), has_ended: false };
+                    last_said.insert(edge.to_string(), said);
+                    // All of them have been there once: one that never was is not known.
+                    if last_said.len() == 3 || clock.edges().len() == 3 {
+                        last_said.iter().for_each(|(edge, said)| _ = clock.say(edge, *said));
+                    }
+                }
+                Step::Look => if clock.wants_ends() {
+                    clock.end(clock.shipped().unwrap(), ends_of(&kafka));
+                },
+                Step::Commit(number) => {
+                    // What is stored now was not from before what was said to be in.
+                    if let Some(record) = kafka[number as usize].get(committed[number as usize] as usize) {
+                        let is_first = kafka.iter().zip(committed).all(|(partition, done)| !partition[..done as usize].contains(record));
+                        prop_assert!(!is_first || *record >= clock.through().0, "{record} {clock:?}");
+                        committed[number as usize] += 1;
+                    }
+                    clock.commit(&ends(&committed));
+                }
+                Step::Kill => {
+                    clock = Clock::from(clock.through());
+                    last_said.iter().filter(|_| last_said.len() == 3).for_each(|(edge, said)| _ = clock.say(edge, *said));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Up to when everything is in: on one machine, and with two edges over a real broker of which one is away.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+
+mod support;
+
+use std::fs;
+
+use support::brokers::Shared;
+use support::clock::now_ms;
+use support::{Role, run, until};
+use tempfile::tempdir;
+
+/// Everything before this is in, milliseconds since the epoch; 0: nothing is known.
+fn through(clickhouse: &Role) -> i64 {
+    let sql = "SELECT toUnixTimestamp64Milli(max(through)) FROM completeness_clock";
+    clickhouse.rows(sql).trim().parse().unwrap()
+}
+
+fn until_through(clickhouse: &Role, at: i64) -> i64 {
+    until(&format!("{at} is in"), || Some(through(clickhouse)).filter(|through| *through > at))
+}
+
+/// What was said to be in at some time, and what of it was there.
+struct Seen(Vec<(i64, u64)>);
+
+impl Seen {
+    fn look(&mut self, clickhouse: &Role) {
+        let through = through(clickhouse);
+        self.0.push((through, Self::before(clickhouse, through)));
+    }
+
+    fn before(clickhouse: &Role, through: i64) -> u64 {
+        clickhouse
+            .count(&format!(
+                "SELECT count() FROM clicks WHERE ts < fromUnixTimestamp64Milli({through}, 'UTC')"
+            ))
+            .unwrap()
+    }
+
+    /// Nothing from before it was stored later.
+    fn held(&self, clickhouse: &Role) {
+        for (through, rows) in &self.0 {
+            assert_eq!(Self::before(clickhouse, *through), *rows, "before {through}");
+        }
+    }
+}
+
+#[test]
+fn on_one_machine_it_follows_the_clock_and_waits_for_what_is_not_stored() {
+    let dir = tempdir().unwrap();
+    let whence = Role::up(dir.path());
+    whence.set_up_world(&fs::read_to_string(dir.path().join("admin-key")).unwrap());
+    let mut seen = Seen(Vec::new());
+    until_through(&whence, now_ms() - 1000);
+    for _ in 0..3 {
+        whence.click("x");
+        until_through(&whence, now_ms());
+        seen.look(&whence);
+    }
+    assert_eq!(seen.0.last().unwrap().1, 3);
+    assert_eq!(whence.rows("SELECT program, held_by FROM completeness").trim(), "p");
+    whence.click("y");
+    whence.kill();
+    let whence = Role::up(dir.path());
+    until_through(&whence, now_ms());
+    seen.held(&whence);
+    assert_eq!(Seen::before(&whence, through(&whence)), 4);
+}
+
+#[test]
+fn an_edge_that_is_away_holds_it_is_named_and_comes_back_or_is_retired() {
+    let shared = Shared::new("complete");
+    let Shared { brokers, prefix, secrets, key_file, key, .. } = &shared;
+    shared.make_topics(2, 2);
+    let clickhouse = shared.migrated();
+    let store = clickhouse.address("clickhouse");
+    let common = ["--secrets-file", secrets, "--kafka-prefix", prefix, "--kafka-brokers", brokers];
+    let edge = |name: &str| {
+        let given = ["--api-admin-key-file", key_file, "--edge-threads", "1"];
+        let edge = Role::start(&shared.place(name), &[&["ingest"], &common[..], &given].concat());
+        edge.until_ready();
+        edge
+    };
+    let (a, b) = (edge("a"), edge("b"));
+    let group = ["--clickhouse-url", &store, "--kafka-group", prefix, "--kafka-session-timeout", "3s"];
+    let aggregate = || {
+        let role = Role::start(&shared.place("aggregate"), &[&["aggregate"], &common[..], &group].concat());
+        role.until_ready();
+        role
+    };
+    let aggregator = aggregate();
+    a.set_up_world(key);
+    let name = fs::read_to_string(b.data().join("edge-name")).unwrap().trim().to_owned();
+    let mut seen = Seen(Vec::new());
+    // Idle, it follows the clock; with clicks, too.
+    until_through(&clickhouse, now_ms());
+    a.click("x");
+    b.click("x");
+    until_through(&clickhouse, now_ms());
+    seen.look(&clickhouse);
+    assert_eq!(seen.0[0].1, 2);
+    // Kafka may not have this one.
+    b.click("y");
+    b.kill();
+    a.click("y");
+    let since = until("it is named", || {
+        seen.look(&clickhouse);
+        a.click("z");
+        let held = clickhouse.rows("SELECT held_by FROM completeness");
+        (held.contains(&format!("edge {name} says nothing since")) && held.contains("edges retire"))
+            .then(|| through(&clickhouse))
+    });
+    assert!(since < now_ms() - 20_000, "it stands");
+    // The aggregator is killed meanwhile: what was known is not given up, and nothing more is concluded.
+    aggregator.kill();
+    let aggregator = aggregate();
+    seen.look(&clickhouse);
+    let b = edge("b");
+    assert_eq!(fs::read_to_string(b.data().join("edge-name")).unwrap().trim(), name);
+    until_through(&clickhouse, now_ms());
+    seen.look(&clickhouse);
+    assert!(clickhouse.rows("SELECT held_by FROM completeness").trim().is_empty());
+    // Gone for good.
+    assert!(b.stop().success());
+    let retired = run(&["edges", "retire", &name, "--kafka-brokers", brokers, "--kafka-prefix", prefix]);
+    assert!(retired.status.success(), "{retired:?}");
+    until_through(&clickhouse, now_ms());
+    seen.look(&clickhouse);
+    seen.held(&clickhouse);
+    assert_eq!(
+        Some(Seen::before(&clickhouse, through(&clickhouse))),
+        clickhouse.count("SELECT count() FROM clicks")
+    );
+    drop((a, aggregator));
+}
