@@ -76,6 +76,9 @@ pub enum Failure {
     /// Kafka has not what the role needs, and waiting does not mend it.
     #[error("kafka: {0}")]
     Brokers(String),
+    /// Kafka does not say what its group has committed.
+    #[error(transparent)]
+    Commits(#[from] whence_aggregator::kafka::CommitsError),
     /// The edge did not start.
     #[error("cannot start the edge")]
     Edge(#[from] EdgeError),

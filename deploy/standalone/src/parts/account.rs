@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use whence_aggregator::account::{Committed, quick};
 use whence_aggregator::clickhouse::replicas::Replicas;
 use whence_aggregator::journal::stored;
+use whence_aggregator::kafka::{GroupSettings, commits};
 use whence_journal::{Checkpoint, Stored};
 use whence_runtime::health::Component;
 
@@ -17,13 +18,40 @@ use crate::failure::{Failure, chain};
 
 /// The name of the account's component in readiness.
 pub const COMPONENT: &str = "aggregator.account";
+/// How long brokers may take for a question.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// Differences whose text is shown; `whence verify` tells all.
 const SHOWN_MAX: usize = 3;
 
-/// Looks every so often, until `stop`. `journals`: the folder of this machine's, whose places are compared, too.
+/// Who says up to where records are stored.
+pub enum Places {
+    /// The checkpoints of the journals in this folder.
+    Journals(PathBuf),
+    /// The commits of this group.
+    Group(Box<GroupSettings>),
+}
+
+impl Places {
+    /// Those that there are now.
+    ///
+    /// # Errors
+    /// The folder or a checkpoint can't be read, or Kafka does not say.
+    pub async fn committed(&self) -> Result<Vec<Committed>, Failure> {
+        match self {
+            Self::Journals(folder) => committed(folder),
+            Self::Group(group) => {
+                let group = group.clone();
+                let asked = tokio::task::spawn_blocking(move || commits(&group, ANSWER_MAX));
+                Ok(asked.await.expect("asking brokers does not panic")?)
+            }
+        }
+    }
+}
+
+/// Looks every so often, until `stop`.
 pub async fn watch(
     replicas: Replicas,
-    journals: Option<PathBuf>,
+    places: Places,
     every: Duration,
     component: Component,
     stop: CancellationToken,
@@ -37,10 +65,7 @@ pub async fn watch(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let looked = async {
-            let committed = match &journals {
-                None => Vec::new(),
-                Some(folder) => committed(folder)?,
-            };
+            let committed = places.committed().await?;
             replicas.catch_up().await?;
             let look = |client| {
                 let committed = &committed;

@@ -81,7 +81,14 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         tokio::spawn(standing::watch(health.clone(), followers.clone()));
         let component_of_account = health.advisory(account::COMPONENT);
         let every = settings.aggregator.verify_every;
-        tokio::spawn(account::watch(replicas.clone(), None, every, component_of_account, followers.clone()));
+        let places = account::Places::Group(Box::new(settings.kafka.group(&cluster)));
+        tokio::spawn(account::watch(
+            replicas.clone(),
+            places,
+            every,
+            component_of_account,
+            followers.clone(),
+        ));
         let source = completeness::Source::Kafka(Box::new(settings.kafka.group(&cluster)));
         tokio::spawn(completeness::keep(source, replicas.clone(), followers.clone()));
         let companion = outbound::companion(outbound::Parts {

@@ -129,16 +129,13 @@ impl Facts {
 
         whence_aggregator::metrics::describe();
         tokio::spawn(standing::watch(process.health.clone(), self.followers.clone()));
-        let journals_read = cluster.is_none().then(|| process.data.journals());
+        let places = match &cluster {
+            Some(cluster) => account::Places::Group(Box::new(settings.kafka.group(cluster))),
+            None => account::Places::Journals(process.data.journals()),
+        };
         let component = process.health.advisory(account::COMPONENT);
         let every = settings.aggregator.verify_every;
-        tokio::spawn(account::watch(
-            replicas.clone(),
-            journals_read,
-            every,
-            component,
-            self.followers.clone(),
-        ));
+        tokio::spawn(account::watch(replicas.clone(), places, every, component, self.followers.clone()));
         let source = match &cluster {
             Some(cluster) => completeness::Source::Kafka(Box::new(settings.kafka.group(cluster))),
             None => completeness::Source::Journals(journals.clone()),

@@ -16,7 +16,7 @@ pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
     AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,
     EdgesSettings, FolderSettings, ImportSettings, IngestSettings, LineageSettings, MigrateSettings,
-    ReportSettings, TopicsSettings, TrySettings, UpSettings,
+    ReportSettings, TopicsSettings, TrySettings, UpSettings, VerifySettings,
 };
 
 pub use tls::TlsSettings;

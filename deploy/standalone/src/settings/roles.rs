@@ -115,6 +115,18 @@ whence_runtime::compose! {
 }
 
 whence_runtime::compose! {
+    /// `whence verify`.
+    pub struct VerifySettings {
+        pub data: DataSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub kafka: KafkaSettings,
+        pub log: LogSettings,
+    }
+    check verify_fits_together
+}
+
+whence_runtime::compose! {
     /// `whence backup` and `whence restore`.
     pub struct FolderSettings {
         pub data: DataSettings,
@@ -283,6 +295,10 @@ fn reads_kafka_and_clickhouse(
 
 fn migrate_fits_together(migrate: &MigrateSettings) -> Vec<String> {
     [migrate.clickhouse.mistakes(), migrate.account.mistakes()].concat()
+}
+
+fn verify_fits_together(verify: &VerifySettings) -> Vec<String> {
+    [verify.clickhouse.mistakes(), verify.account.mistakes()].concat()
 }
 
 fn report_fits_together(report: &ReportSettings) -> Vec<String> {

@@ -9,10 +9,10 @@ use whence_runtime::settings;
 use whence_schemas::time;
 
 use crate::failure::Failure;
-use crate::parts::account::committed;
+use crate::parts::account::Places;
 use crate::parts::accounts::OWNER_PASSWORD;
 use crate::parts::replicas::for_a_person;
-use crate::settings::{MigrateSettings, load};
+use crate::settings::{VerifySettings, load};
 
 /// `whence verify`
 pub fn command() -> Command {
@@ -35,7 +35,7 @@ pub fn command() -> Command {
     };
     let from = month("from", "With --deep: the first month to read");
     let to = month("to", "With --deep: the last month to read");
-    settings::command::<MigrateSettings>(Command::new("verify").about(about)).args([deep, from, to])
+    settings::command::<VerifySettings>(Command::new("verify").about(about)).args([deep, from, to])
 }
 
 /// Looks and says.
@@ -43,32 +43,40 @@ pub fn command() -> Command {
 /// # Errors
 /// ClickHouse does not answer, or something does not add up.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let settings = load::<MigrateSettings>(flags)?.settings;
+    let settings = load::<VerifySettings>(flags)?.settings;
     let servers = super::servers(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
     let replicas = for_a_person(&servers, &settings.clickhouse);
-    let committed = committed(&settings.data.data.join("journal"))?;
+    let places = match settings.kafka.cluster() {
+        Some(cluster) => Places::Group(Box::new(settings.kafka.group(&cluster))),
+        None => Places::Journals(settings.data.data.join("journal")),
+    };
     let month = |name: &str, default: u32| flags.get_one::<u32>(name).copied().unwrap_or(default);
-    let found = super::ask(&settings.log, async {
+    let (committed, found) = super::ask(&settings.log, async {
+        let committed = places.committed().await?;
         replicas.catch_up().await?;
-        let committed = &committed;
-        let mut found = replicas.call(|client| async move { quick(&client, committed).await }).await?;
+        let mut found = replicas
+            .call(|client| {
+                let committed = &committed;
+                async move { quick(&client, committed).await }
+            })
+            .await?;
         if flags.get_flag("deep") {
             let months = (month("from", 0), month("to", u32::MAX));
             found.extend(replicas.call(|client| async move { deep(&client, months).await }).await?);
             found.sort();
             found.dedup();
         }
-        Ok(found)
+        Ok((committed, found))
     })?;
     let mut text = String::new();
     for difference in &found {
         // Writing to a text does not fail.
         let _ = writeln!(text, "{difference}");
     }
-    let journals: BTreeSet<_> = committed.iter().map(|place| (&place.stream, place.partition)).collect();
-    let partitions = journals.len();
+    let partitions: BTreeSet<_> = committed.iter().map(|place| (&place.stream, place.partition)).collect();
+    let partitions = partitions.len();
     let _ = match found.len() {
-        0 => writeln!(text, "what is stored adds up; {partitions} journals' places were compared"),
+        0 => writeln!(text, "what is stored adds up; the places of {partitions} partitions were compared"),
         count => writeln!(text, "{count} differences"),
     };
     super::print(&text)?;
