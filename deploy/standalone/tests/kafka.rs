@@ -55,6 +55,22 @@ fn up_over_kafka_counts_every_click_once() {
     second.until_count("SELECT count() FROM leads WHERE evidence = 'token'", 1);
     second.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     second.until_count("SELECT uniqExact(link) FROM links", 3);
+
+    // The account is held against what the group has committed.
+    let verify = || {
+        let group = ["--kafka-brokers", &brokers, "--kafka-prefix", &prefix, "--kafka-group", &prefix];
+        let ended = run(&[&["verify", "--data", data.to_str().unwrap()], &group[..]].concat());
+        (ended.status.code(), String::from_utf8_lossy(&ended.stdout).into_owned())
+    };
+    let said = until("all is committed and adds up", || {
+        let (code, said) = verify();
+        (code == Some(0)).then_some(said)
+    });
+    assert!(!said.contains("the places of 0 partitions"), "{said}");
+    ask(&second.address("clickhouse"), "POST", "/?database=whence", &[], "TRUNCATE TABLE blocks");
+    let (code, said) = verify();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("records are committed, the account ends at 0"), "{said}");
     assert!(second.stop().success());
 }
 
@@ -65,7 +81,7 @@ fn roles_apart_work_together_and_share_secrets_and_registry() {
     let bus = shared.bus();
 
     let table = shared.make_topics(2, 2);
-    assert_eq!(table.matches("created").count(), 4, "{table}");
+    assert_eq!(table.matches("created").count(), 5, "{table}");
     let checked = run(&[
         &["topics"],
         &bus[..],

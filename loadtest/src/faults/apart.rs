@@ -8,6 +8,7 @@ use super::{
     cluster::Cluster,
     load::{Load, store},
     roles::{Roles, Until, free_address},
+    tls::TlsFront,
 };
 use crate::oracle::store::StoreAddress;
 use std::{
@@ -33,6 +34,8 @@ pub(super) struct Apart {
     edge: String,
     api: String,
     key: PathBuf,
+    /// Before ClickHouse, where it is called by https.
+    _tls: Option<TlsFront>,
     /// Dropped last, as it is what the others lean on.
     pub broker: Option<Broker>,
 }
@@ -75,9 +78,20 @@ impl Apart {
         let partitions = ["--clicks-partitions", "4", "--conversions-partitions", "2"];
         roles.tool(&[&["topics"], &bus[..], &partitions].concat()).await?;
 
-        let (store, address) = match tables {
+        let (mut store, address) = match tables {
             Tables::Embedded => embedded(&mut roles).await?,
             Tables::Replicas(cluster) => (cluster.flags(), cluster.address(0)),
+        };
+        // Secured brokers, secured tables.
+        let tls = match (&broker, tables) {
+            (Some(Broker { properties: Some(_), .. }), Tables::Embedded) => {
+                let front = TlsFront::before(&store[1], &ground.dir).await?;
+                store[1].clone_from(&front.url);
+                let authority = front.authority.to_string_lossy().into_owned();
+                store.extend(["--clickhouse-ca-file".to_owned(), authority]);
+                Some(front)
+            }
+            _ => None,
         };
         let store: Vec<&str> = store.iter().map(String::as_str).collect();
         roles.tool(&[&["migrate"], &store[..]].concat()).await?;
@@ -107,7 +121,17 @@ impl Apart {
         }
         let logs = AGGREGATORS.map(|name| (name, BlockLog::new(roles.log_path(name)))).into();
         let edge = format!("http://{edge}");
-        Ok(Apart { roles, logs, replayed_by_metric: 0, clickhouse: address, edge, api, key, broker })
+        Ok(Apart {
+            roles,
+            logs,
+            replayed_by_metric: 0,
+            clickhouse: address,
+            edge,
+            api,
+            key,
+            _tls: tls,
+            broker,
+        })
     }
 
     /// A load for it.

@@ -1,5 +1,5 @@
-//! The roles over three secured brokers (TLS, SCRAM, ACLs), of which one is killed under load, then another one; then both
-//! come back, and each in turn is restarted in order.
+//! The roles over three secured brokers (TLS, SCRAM, ACLs) and ClickHouse behind https. Of the brokers one is killed
+//! under load, then another one; then both come back, and each in turn is restarted in order.
 //!
 //! With one broker away everything goes on; with two, topics take nothing and the edge answers from its own disk. Nothing
 //! is lost, nothing is counted twice.

@@ -15,6 +15,7 @@
 //! | `apart` | the roles over Kafka, each in its own process |
 //! | `roles` | the binary `whence` as processes of a fleet, and what they note |
 //! | `broker` | a broker of the scenario's own |
+//! | `tls` | TLS before ClickHouse, where brokers are secured, too |
 //! | [`outcome`] | what was done and what came of it |
 //!
 //! A [`Fleet`] starts processes, keeps their logs, waits until they are ready and kills them. Everything
@@ -36,6 +37,7 @@ pub mod outcome;
 pub mod replicas;
 mod roles;
 mod standstill;
+mod tls;
 
 pub use broker::{Absence, Brokers};
 pub use fleet::{Fleet, FleetError, Member};
