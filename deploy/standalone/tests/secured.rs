@@ -65,10 +65,22 @@ fn ends_saying(role: Role, said: &str, secret: &str) {
 
 /// A tool fails and says this.
 fn tool_says(brokers: &str, properties: &str, said: &str) {
-    let output = run(&["topics", "--kafka-brokers", brokers, "--kafka-properties-file", properties]);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains(said), "{said:?} is not in {text:?}");
+    command_says(&["topics"], brokers, properties, said);
+}
+
+/// So does whoever tries the connection before a start.
+fn both_say(brokers: &str, properties: &str, said: &str) {
+    tool_says(brokers, properties, said);
+    command_says(&["validate", "ingest", "--connect"], brokers, properties, said);
+}
+
+fn command_says(command: &[&str], brokers: &str, properties: &str, said: &str) {
+    let bus = ["--kafka-brokers", brokers, "--kafka-properties-file", properties];
+    let output = run(&[command, &bus[..]].concat());
+    let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{command:?}: {text}");
+    assert!(text.contains(said), "{command:?}: {said:?} is not in {text:?}");
+    assert!(!text.contains("hunter2"), "{text}");
 }
 
 #[test]
@@ -122,7 +134,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
     ] {
         let properties = secured.properties_with(name, &changes);
         ends_saying(ingest.start(brokers, &properties), said, secret);
-        tool_says(brokers, &properties, said);
+        both_say(brokers, &properties, said);
     }
 
     // What may be over, or be mended elsewhere, is waited for, and shown.
@@ -147,7 +159,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         ),
     ] {
         let properties = secured.properties_with(name, &[changes]);
-        tool_says(brokers, &properties, said);
+        both_say(brokers, &properties, said);
         let waiting = ingest.start(brokers, &properties);
         until_reason(&waiting, said);
         assert!(waiting.stop().success());
@@ -190,6 +202,7 @@ fn each_permission_that_lacks_is_named_and_one_taken_from_a_running_edge_is_wait
     });
     without(&on_topics("Write"), &|| {
         let said = "the user may not use the topic whence.clicks, an ACL is missing: Write on it";
+        command_says(&["validate", "ingest", "--connect"], brokers, &properties, said);
         ends_saying(ingest.start(brokers, &properties), said, "hunter2");
     });
     without(&on_topics("Read"), &|| {

@@ -126,7 +126,10 @@ fn needs(settings: &KafkaSettings, clients: &[Client]) -> Needs {
     };
     for client in clients {
         match client {
-            Client::Shipper => Stream::ALL.iter().for_each(|stream| add(stream.topic(), Operation::Write)),
+            Client::Shipper => {
+                Stream::ALL.iter().for_each(|stream| add(stream.topic(), Operation::Write));
+                add(EDGES, Operation::Write);
+            }
             Client::Registry => {
                 add(REGISTRY, Operation::Read);
                 add(REGISTRY, Operation::Write);
@@ -136,6 +139,7 @@ fn needs(settings: &KafkaSettings, clients: &[Client]) -> Needs {
             Client::Group => {
                 Stream::ALL.iter().for_each(|stream| add(stream.topic(), Operation::Read));
                 add(CONVERSIONS, Operation::Write);
+                add(EDGES, Operation::Read);
                 needs.group = Some(settings.group_name());
             }
             Client::Facts => add(FACTS, Operation::Write),

@@ -110,7 +110,7 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
             replicas,
             store: store.clone(),
         };
-        let component = health.component(retention::COMPONENT);
+        let component = health.advisory(retention::COMPONENT);
         tokio::spawn(retention::keep(parts, component, followers.clone()));
         let tools = Tools {
             companion: Some(companion),

@@ -160,7 +160,7 @@ impl Facts {
             replicas,
             store: store.clone(),
         };
-        let component = process.health.component(retention::COMPONENT);
+        let component = process.health.advisory(retention::COMPONENT);
         tokio::spawn(retention::keep(parts, component, self.followers.clone()));
         let tools = Tools {
             companion: Some(companion),
