@@ -161,7 +161,7 @@ mod tests {
         let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let done = AtomicBool::new(false);
         // The writer is ahead of the looks by so many: otherwise it fills the disk.
-        let (sent, appended) = std::sync::mpsc::sync_channel(20_000);
+        let (sent, appended) = std::sync::mpsc::sync_channel(4_000);
         std::thread::scope(|scope| {
             let (dir, done) = (dir.path(), &done);
             scope.spawn(move || {
@@ -173,7 +173,7 @@ mod tests {
                     }
                 }
             });
-            for copy in 0..20 {
+            for copy in 0..5 {
                 let to = copies.path().join(copy.to_string());
                 fs::create_dir(&to).unwrap();
                 let before = appended.recv().unwrap().max(appended.try_iter().last().unwrap_or(0));
