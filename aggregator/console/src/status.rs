@@ -1,6 +1,7 @@
 //! Every lead with its state now and its history, page by page.
 
-use clickhouse::Client;
+use clickhouse::{Client, Row};
+use serde::Deserialize;
 use serde_json::Value;
 use std::{fmt, str::FromStr};
 use uuid::Uuid;
@@ -105,6 +106,25 @@ fn take_place(item: &mut Object) -> Option<Place> {
     let since_ms = item.remove("since_ms").as_ref().and_then(Value::as_i64)?;
     let event_id = item.get("event_id").and_then(Value::as_str)?.parse().ok()?;
     Some(Place { since_ms, event_id })
+}
+
+/// Up to when everything of a program is in.
+#[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
+pub struct Complete {
+    /// All that was received before this is stored; milliseconds since the epoch.
+    pub through_ms: i64,
+    /// What holds it back; empty: nothing.
+    pub held_by: String,
+}
+
+/// Asks up to when everything is in; `None` where nobody has said so yet.
+///
+/// # Errors
+/// ClickHouse does not answer.
+pub async fn complete(client: &Client, program: &str) -> Result<Option<Complete>, AskError> {
+    let sql = "SELECT toUnixTimestamp64Milli(complete_through) AS through_ms, held_by FROM completeness \
+               WHERE program = {program:String}";
+    Ok(client.query(sql).param("program", program).fetch_all::<Complete>().await?.pop())
 }
 
 #[cfg(test)]

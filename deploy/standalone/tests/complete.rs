@@ -60,6 +60,8 @@ fn on_one_machine_it_follows_the_clock_and_waits_for_what_is_not_stored() {
     }
     assert_eq!(seen.0.last().unwrap().1, 3);
     assert_eq!(whence.rows("SELECT program, held_by FROM completeness").trim(), "p");
+    let status = run(&["status", "p", "--data", dir.path().to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&status.stdout).contains("is in\n"), "{status:?}");
     whence.click("y");
     whence.kill();
     let whence = Role::up(dir.path());

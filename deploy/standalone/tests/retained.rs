@@ -87,7 +87,7 @@ fn clicks_of_months_ago_go_but_for_those_that_a_program_needs_and_everybody_know
     assert_eq!(code, Some(0), "{verified}");
     let (code, lineage) = told(&data, &["lineage", "p", "42"]);
     assert_eq!(code, Some(0), "{lineage}");
-    let today = whence.rows("SELECT toString(today('UTC'))");
+    let today = whence.rows("SELECT toString(toDate(now('UTC')))");
     assert!(
         lineage.contains("is past retention: clicks of its month were dropped")
             && lineage.contains(today.trim()),

@@ -4,8 +4,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 use whence_console::ask::Object;
-use whence_console::status::{PAGE_MAX, Page, Place, Selection, page};
+use whence_console::status::{Complete, PAGE_MAX, Page, Place, Selection, complete, page};
 use whence_runtime::settings;
+use whence_schemas::time::UnixMs;
 
 use super::report::cell;
 use super::table::{Align, Table};
@@ -57,14 +58,25 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         limit: flags.get_one::<u32>("limit").copied().expect("has a default"),
     };
     let client = super::reader(&settings.clickhouse, &settings.account, &settings.data)?;
-    let page = super::ask(&settings.log, async { Ok(page(&client, &selection).await?) })?;
+    let (page, complete) = super::ask(&settings.log, async {
+        Ok((page(&client, &selection).await?, complete(&client, &selection.program).await?))
+    })?;
     super::print(&match text("format").as_deref() {
         Some("json") => {
             let next = page.next.map(|place| place.to_string());
             format!("{:#}\n", json!({ "items": page.items, "next": next }))
         }
-        _ => people(&page),
+        _ => format!("{}{}", people(&page), complete.map_or_else(String::new, |complete| is_in(&complete))),
     })
+}
+
+/// Up to when the list has all there is.
+fn is_in(complete: &Complete) -> String {
+    let held = match complete.held_by.as_str() {
+        "" => String::new(),
+        held => format!(": {}", cell(&held.into())),
+    };
+    format!("everything received before {} is in{held}\n", UnixMs(complete.through_ms).rfc3339())
 }
 
 fn people(page: &Page) -> String {
