@@ -144,7 +144,7 @@ fn the_kernel_holds_without_both(engine: &Engine, secret: &Path, password: &Path
         "SELECT file('/proc/self/maps')".into(),
         "SELECT file('/proc/self/status')".into(),
         "SELECT file('/proc/1/status')".into(),
-        "SELECT * FROM url('http://127.0.0.1:9/', 'CSV', 'a String')".into(),
+        "SELECT * FROM url('http://127.0.0.1:9/', 'CSV', 'a String') SETTINGS http_max_tries = 1".into(),
         "SELECT * FROM executable('id', 'TSV', 'a String')".into(),
         format!("CREATE TABLE db.r (a UInt64) ENGINE = EmbeddedRocksDB(0, '{folder}/rocks') PRIMARY KEY a"),
     ] {

@@ -124,7 +124,8 @@ fn an_engine_that_answers_nobody_who_connects_is_seen_and_comes_back() {
     let said = reason(&whence, "clickhouse.connections");
     assert!(said.contains("a new connection is not answered"), "{said}");
     assert_eq!(whence.readiness().0, 200, "links are answered");
-    // The supervisor replaces it.
+    // The supervisor would replace it after a while.
+    kill(whence.engine_pid(), libc::SIGCONT);
     until_well(&whence, "clickhouse.connections");
 }
 
