@@ -68,10 +68,11 @@ fn tool_says(brokers: &str, properties: &str, said: &str) {
     command_says(&["topics"], brokers, properties, said);
 }
 
-/// So does whoever tries the connection before a start.
-fn both_say(brokers: &str, properties: &str, said: &str) {
-    tool_says(brokers, properties, said);
-    command_says(&["validate", "ingest", "--connect"], brokers, properties, said);
+/// So does whoever tries the connections before a start.
+fn validate_says(ingest: &Ingest, brokers: &str, properties: &str, said: &str) {
+    let given = ["--secrets-file", &ingest.secrets, "--api-admin-key-file", &ingest.key];
+    let command = [&["validate", "ingest", "--connect"], &given[..]].concat();
+    command_says(&command, brokers, properties, said);
 }
 
 fn command_says(command: &[&str], brokers: &str, properties: &str, said: &str) {
@@ -134,7 +135,8 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
     ] {
         let properties = secured.properties_with(name, &changes);
         ends_saying(ingest.start(brokers, &properties), said, secret);
-        both_say(brokers, &properties, said);
+        tool_says(brokers, &properties, said);
+        validate_says(&ingest, brokers, &properties, said);
     }
 
     // What may be over, or be mended elsewhere, is waited for, and shown.
@@ -159,7 +161,8 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         ),
     ] {
         let properties = secured.properties_with(name, &[changes]);
-        both_say(brokers, &properties, said);
+        tool_says(brokers, &properties, said);
+        validate_says(&ingest, brokers, &properties, said);
         let waiting = ingest.start(brokers, &properties);
         until_reason(&waiting, said);
         assert!(waiting.stop().success());
@@ -202,7 +205,7 @@ fn each_permission_that_lacks_is_named_and_one_taken_from_a_running_edge_is_wait
     });
     without(&on_topics("Write"), &|| {
         let said = "the user may not use the topic whence.clicks, an ACL is missing: Write on it";
-        command_says(&["validate", "ingest", "--connect"], brokers, &properties, said);
+        validate_says(&ingest, brokers, &properties, said);
         ends_saying(ingest.start(brokers, &properties), said, "hunter2");
     });
     without(&on_topics("Read"), &|| {
