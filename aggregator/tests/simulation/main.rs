@@ -64,9 +64,10 @@ fn whatever_happens_every_record_ends_as_exactly_one_fact_or_reject() {
     }
 }
 
-/// The share of seeds in which the oracle catches a broken variant.
+/// In how many seeds of a hundred the oracle catches a broken variant, as far as more than ten are wanted: one that never
+/// settles takes long.
 fn caught(sabotage: Sabotage) -> usize {
-    (0..100).filter(|seed| simulate(*seed, sabotage).is_err()).count()
+    (0..100).filter(|seed| simulate(*seed, sabotage).is_err()).take(11).count()
 }
 
 #[test]

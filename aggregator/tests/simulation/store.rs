@@ -96,9 +96,9 @@ fn is_before(before: &Horizon, incarnation: Incarnation, partition: u32, offset:
 impl Store for MemoryStore {
     async fn catch_up(&self) -> Result<(), StoreError> {
         self.before_reading().await?;
-        let world = self.0.lock();
+        let mut world = self.0.lock();
         if world.sabotage != Sabotage::NoCatchUp {
-            *self.seen() = world.tables.clone();
+            *self.seen() = world.tables.as_they_stand();
         }
         Ok(())
     }

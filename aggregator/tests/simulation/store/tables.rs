@@ -54,6 +54,14 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// What can be looked up in them: without what was sent, which only grows.
+    pub fn as_they_stand(&mut self) -> Tables {
+        let sent = std::mem::take(&mut self.sent);
+        let stand = self.clone();
+        self.sent = sent;
+        stand
+    }
+
     /// Whether the token is new to this table's month; remembers it.
     pub(super) fn is_new(&mut self, table: &'static str, month: i64, token: &InsertToken) -> bool {
         let seen = self.tokens.entry((table, month)).or_default();
