@@ -312,7 +312,7 @@ async fn topics_are_made_once_and_never_changed() {
         retention: Duration::from_secs(86_400),
     };
     let made = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
-    assert_eq!(made.iter().map(|topic| topic.partitions).collect::<Vec<_>>(), [3, 2, 2, 1]);
+    assert_eq!(made.iter().map(|topic| topic.partitions).collect::<Vec<_>>(), [3, 2, 2, 1, 1]);
     assert!(made.iter().all(|topic| topic.is_new && topic.copies == 1));
     let found = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
     assert!(found.iter().all(|topic| !topic.is_new && topic.differences.is_empty()), "{found:?}");
@@ -325,7 +325,7 @@ async fn topics_are_made_once_and_never_changed() {
         "retention.ms is 86400000 (1.0 days), 43200000 (0.5 days) is planned".to_owned(),
         "segment.ms is 86400000 (1.0 days), 43200000 (0.5 days) is planned".to_owned(),
     ];
-    assert_eq!(told(&found), [longer.clone(), longer.clone(), longer, vec![]]);
+    assert_eq!(told(&found), [longer.clone(), longer.clone(), longer, vec![], vec![]]);
     let other = TopicPlan { clicks_partitions: 5, replication: Some(3), ..plan };
     let found = ensure_topics(&cluster, &other, PATIENCE).await.unwrap();
     assert_eq!(
