@@ -27,6 +27,11 @@ pub fn describe() {
         Unit::Count,
         "Waits for ClickHouse that lasted for clickhouse-wait-max"
     );
+    describe_counter!(
+        "whence_clickhouse_inserts_confirmed_total",
+        Unit::Count,
+        "Inserts sent once more because a try had failed before one succeeded"
+    );
     describe_counter!("whence_clickhouse_moves_total", Unit::Count, "Moves to another ClickHouse server");
     describe_gauge!(
         "whence_clickhouse_server_asked",

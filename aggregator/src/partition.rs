@@ -296,37 +296,38 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         is_replay: bool,
     ) -> Result<(), LoopError> {
         let PartitionLoop { store, clock, settings, state, watch, .. } = self;
+        let mut to = Inserting { store: *store, clock: *clock, settings, watch, range, is_replay };
         let mut looks = None;
         let (tables, erased) = match state {
-            State::Clicks(dedup) => (click::process(range, records, dedup, *store).await?, Vec::new()),
+            State::Clicks(dedup) => (click::process(range, records, dedup, to.store).await?, Vec::new()),
             State::Conversions(state) => {
-                let mut looked = conversion::look(range, records, state, *store).await?;
+                let mut looked = conversion::look(range, records, state, to.store).await?;
                 // What was found of clicks depends on the moment: it is the first table, and all that follows
                 // from it is made of what stands there, whichever try stored it.
                 let found = looked.take_looks();
                 if !found.is_empty() {
-                    insert(*store, *clock, settings, watch, range, &found).await?;
+                    to.insert(&found).await?;
                     // Another owner may have stored them meanwhile by another way, in place of these.
-                    store.catch_up().await?;
+                    to.store.catch_up().await?;
                 }
                 let Processed { tables, looks: stands, erased } =
-                    looked.into_rows(range, state, *store).await?;
+                    looked.into_rows(range, state, to.store).await?;
                 looks = Some(stands);
                 (tables, erased)
             }
         };
         for rows in tables.iter().filter(|rows| !rows.is_empty()) {
-            insert(*store, *clock, settings, watch, range, rows).await?;
+            to.insert(rows).await?;
         }
         // Last of the block: what it says is stored. Of the looks it counts what stands, which may be of another try.
         let account = Rows::account(range, looks.iter().chain(&tables));
-        insert(*store, *clock, settings, watch, range, &account).await?;
+        to.insert(&account).await?;
         if is_replay {
-            store.catch_up().await?;
+            to.store.catch_up().await?;
         }
         if !erased.is_empty() {
             // Last, and again by a replay: it changes no column that anything is decided by.
-            store.erase(&erased).await?;
+            to.store.erase(&erased).await?;
         }
         self.source.commit(&Commit { incarnation: range.incarnation, next: range.end, intent: None }).await?;
         let dedup = match &mut self.state {
@@ -427,30 +428,40 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
     }
 }
 
-async fn insert(
-    store: &impl Store,
-    clock: &impl Clock,
-    settings: &LoopSettings,
-    watch: &mut (dyn FnMut(Progress) + Send),
-    range: &BlockRange,
-    rows: &Rows,
-) -> Result<(), LoopError> {
-    let (token, table) = (range.token(), rows.table());
-    for failed in 0.. {
-        match store.insert(&token, rows).await {
-            Ok(()) if failed == 0 => break,
-            // A try that failed may have stored them, by another way.
-            Ok(()) => {
-                store.catch_up().await?;
-                break;
+/// Stores a block's tables.
+struct Inserting<'a, Sto, Clk> {
+    store: &'a Sto,
+    clock: &'a Clk,
+    settings: &'a LoopSettings,
+    watch: &'a mut (dyn FnMut(Progress) + Send),
+    range: &'a BlockRange,
+    is_replay: bool,
+}
+
+impl<Sto: Store, Clk: Clock> Inserting<'_, Sto, Clk> {
+    /// Stores rows. Where somebody may have tried before, a try that succeeds is made once more: see [`Store::insert`].
+    async fn insert(&mut self, rows: &Rows) -> Result<(), LoopError> {
+        let (token, table) = (self.range.token(), rows.table());
+        let mut failed = 0;
+        let mut was_tried = self.is_replay;
+        loop {
+            match self.store.insert(&token, rows).await {
+                Ok(()) if was_tried => {
+                    // That try may have stored them, by another way.
+                    self.store.catch_up().await?;
+                    was_tried = false;
+                }
+                Ok(()) => break,
+                Err(StoreError::Retry(_)) if failed + 1 < self.settings.insert_tries_max => {
+                    (self.watch)(Progress::InsertRetried { table });
+                    self.clock.sleep(self.settings.insert_backoff * (1 << failed.min(5))).await;
+                    failed += 1;
+                    was_tried = true;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(StoreError::Retry(_)) if failed + 1 < settings.insert_tries_max => {
-                watch(Progress::InsertRetried { table });
-                clock.sleep(settings.insert_backoff * (1 << failed.min(5))).await;
-            }
-            Err(error) => return Err(error.into()),
         }
+        (self.watch)(Progress::Inserted { table, rows: rows.len() });
+        Ok(())
     }
-    watch(Progress::Inserted { table, rows: rows.len() });
-    Ok(())
 }

@@ -138,6 +138,9 @@ pub trait Store: RewardStore + EvidenceStore {
 
     /// Stores these rows once, however often they come under this token. Rows that were stored in
     /// part, or without their rollups, are completed.
+    ///
+    /// Where a try under this token has failed, or nobody knows what became of it, its success alone says nothing: what
+    /// it has left may be given up a moment later, with this try's consent. Only the success after that is one.
     fn insert(&self, token: &InsertToken, rows: &Rows)
     -> impl Future<Output = Result<(), StoreError>> + Send;
 

@@ -145,15 +145,9 @@ impl Tables {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let limit = self.timeout;
-        let asked = self.replicas.call(|client| {
-            let client = client
-                .with_setting("async_insert", "0")
-                .with_setting("wait_end_of_query", "1")
-                .with_setting("max_query_size", "67108864");
-            let asked = ask(client);
-            async move { tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::TimedOut)) }
-        });
+        let asked = self
+            .replicas
+            .call(|client| within(self.timeout, ask(client.with_setting("max_query_size", "67108864"))));
         asked.await
     }
 
@@ -322,22 +316,30 @@ impl Tables {
         R: RowOwned + RowWrite,
     {
         let limit = Some(self.timeout);
-        let stored = self.ask(|client| {
-            let client = self.replicas.for_inserts(client);
+        let stored = self.replicas.insert(|client| {
+            let client = self
+                .replicas
+                .for_inserts(client)
+                .with_setting("async_insert", "0")
+                .with_setting("wait_end_of_query", "1");
             let client = match token {
                 Some(token) => client.with_setting("insert_deduplication_token", token.to_string()),
                 None => client,
             };
-            async move {
+            within(self.timeout, async move {
                 let mut insert = client.insert::<R>(table).await?.with_timeouts(limit, limit);
                 for row in rows {
                     insert.write(row).await?;
                 }
                 insert.end().await
-            }
+            })
         });
         stored.await
     }
+}
+
+async fn within<T>(limit: Duration, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(limit, asked).await.unwrap_or(Err(Error::TimedOut))
 }
 
 fn quoted(text: &str) -> String {

@@ -7,7 +7,8 @@ use whence_aggregator::{clickhouse::ClickHouseStore, store::Store as _};
 
 const ALL: &str = "SELECT count() FROM clicks";
 const DIFFERENT: &str = "SELECT uniqExact(id) FROM clicks";
-const ROLLED_UP: &str = "SELECT toUInt64(sum(clicks)) FROM funnel_hourly";
+const BY_HOUR: &str = "SELECT toUInt64(sum(clicks)) FROM funnel_hourly";
+const BY_DAY: &str = "SELECT toUInt64(sum(clicks)) FROM funnel_daily";
 
 /// Stores the block of these offsets, and sees all before its end.
 async fn block(store: &ClickHouseStore, first: u64, end: u64) -> Duration {
@@ -22,7 +23,7 @@ async fn block(store: &ClickHouseStore, first: u64, end: u64) -> Duration {
 /// Each replica has these clicks, once, and so have its rollups.
 async fn until_all_have(world: &World, replicas: &[usize], count: u64) {
     for replica in replicas {
-        for sql in [ALL, DIFFERENT, ROLLED_UP] {
+        for sql in [ALL, DIFFERENT, BY_HOUR, BY_DAY] {
             world.until(*replica, sql, count).await;
         }
     }
@@ -203,4 +204,30 @@ async fn keeper_dies_under_many_inserts_and_no_rollup_counts_twice() {
         writer.await.unwrap();
     }
     until_all_have(&world, &[0, 1, 2], 48_000).await;
+}
+
+/// A part that only a dead replica has is given up by the others once they look for it; who waits meanwhile under the
+/// same token is told that it is stored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollup_that_only_a_dead_replica_had_is_made_again() {
+    let mut world = World::new(3).await;
+    let replicas = world.replicas(0);
+    let watched = replicas.clone();
+    tokio::spawn(async move { watched.watch().await });
+    let store = Arc::new(store(replicas.clone()));
+    store.catch_up().await.unwrap();
+    for (round, rollup) in (0..).zip(["funnel_hourly", "funnel_daily"]) {
+        let (first, end) = (round * 100, (round + 1) * 100);
+        let asked = (0..3).find(|replica| replicas.name() == world.cluster.url(*replica)).unwrap();
+        world.cluster.keep_parts_of(asked, rollup);
+        let writing = {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { block(&store, first, end).await })
+        };
+        world.until(asked, &format!("SELECT toUInt64(sum(clicks)) FROM {rollup}"), end).await;
+        world.cluster.kill(asked);
+        writing.await.unwrap();
+        world.cluster.revive(asked);
+        until_all_have(&world, &[0, 1, 2], end).await;
+    }
 }

@@ -45,6 +45,7 @@ pub struct Outcome {
     pub replays: u64,
     pub deduplicated_inserts: u64,
     pub lost_replies: u64,
+    pub given_up: u64,
     pub duplicates: u64,
     pub completed: u64,
     pub approved: u64,
@@ -68,6 +69,7 @@ impl Add for Outcome {
             replays: self.replays + other.replays,
             deduplicated_inserts: self.deduplicated_inserts + other.deduplicated_inserts,
             lost_replies: self.lost_replies + other.lost_replies,
+            given_up: self.given_up + other.given_up,
             duplicates: self.duplicates + other.duplicates,
             completed: self.completed + other.completed,
             approved: self.approved + other.approved,
@@ -102,6 +104,7 @@ pub fn simulate(seed: u64, sabotage: Sabotage) -> Result<Outcome, String> {
     oracle::check(&world)?;
     outcome.replays = run.replays.load(Ordering::Relaxed);
     outcome.lost_replies = world.lost_replies;
+    outcome.given_up = world.given_up;
     outcome.deduplicated_inserts = world.tables.deduplicated_inserts;
     outcome.duplicates = world.tables.rejects.iter().filter(|row| row.reason.0 == "duplicate").count() as u64;
     outcome.completed = world.tables.qualifications.iter().filter(|row| row.sign < 0).count() as u64;
@@ -186,6 +189,7 @@ fn world(chance: &mut SmallRng, seed: u64, sabotage: Sabotage, expected: events:
         now: Duration::ZERO,
         inserts: 0,
         lost_replies: 0,
+        given_up: 0,
         loops: 0,
         ledgers_read: 0,
     })))

@@ -47,6 +47,7 @@ fn whatever_happens_every_record_ends_as_exactly_one_fact_or_reject() {
             ("replays", total.replays),
             ("deduplicated inserts", total.deduplicated_inserts),
             ("lost replies", total.lost_replies),
+            ("rollups that a dead replica had alone", total.given_up),
             ("duplicates", total.duplicates),
             ("corrected qualifications", total.completed),
             ("refunds", total.taken_back),
@@ -93,6 +94,11 @@ fn the_oracle_catches_evidence_that_is_not_read_back() {
 #[test]
 fn the_oracle_catches_look_ups_in_a_replica_that_has_not_caught_up() {
     assert!(caught(Sabotage::NoCatchUp) > 10);
+}
+
+#[test]
+fn the_oracle_catches_a_retry_that_is_believed_at_once() {
+    assert!(caught(Sabotage::OneSuccess) > 10);
 }
 
 #[test]

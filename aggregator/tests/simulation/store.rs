@@ -132,9 +132,25 @@ impl Store for MemoryStore {
             }
         }
         {
-            let tables = &mut self.0.lock().tables;
-            if tables.is_new(rows.table(), VIEW, &token) {
-                tables.roll_up(rows);
+            let dies = self.0.strikes();
+            let world = &mut *self.0.lock();
+            let tables = &mut world.tables;
+            match tables.is_new(rows.table(), VIEW, &token) {
+                true if dies => {
+                    // On a replica that is dead before any other has it.
+                    tables.alone.insert((rows.table(), token));
+                    return Err(StoreError::Retry(Box::new(MadeToFail)));
+                }
+                true => tables.roll_up(rows),
+                // Given up by the others, with its token; whoever waits for it here is told that it is stored.
+                false => {
+                    if tables.alone.remove(&(rows.table(), token.clone())) {
+                        world.given_up += 1;
+                        if world.sabotage != Sabotage::OneSuccess {
+                            tables.forget(rows.table(), VIEW, &token);
+                        }
+                    }
+                }
             }
             if let Rows::Rewards(lines) = rows
                 && tables.is_new("rewards_daily", 0, &token)

@@ -30,6 +30,8 @@ pub enum Sabotage {
     LooksNotReadBack,
     /// A replica is asked before it has what others have stored.
     NoCatchUp,
+    /// An insert that was tried before is done at its first success.
+    OneSuccess,
 }
 
 /// The records of one partition, by incarnation, and what its owner has committed.
@@ -52,6 +54,8 @@ pub struct World {
     pub now: Duration,
     pub inserts: u64,
     pub lost_replies: u64,
+    /// Rollups that were stored on one replica, and given up.
+    pub given_up: u64,
     /// Partition loops begun, and how often one asked for the sums of a whole program.
     pub loops: u64,
     pub ledgers_read: u64,

@@ -149,7 +149,7 @@ pub(super) async fn run(args: FaultsArgs) -> Result<ExitCode, Failed> {
     if let Scenario::Replicas { healthy_s, away_s, between_s, brokers, script } = args.scenario {
         let brokers = brokers.map_or(Brokers::Script(script.kafka_script), Brokers::Running);
         let [healthy, away, between] = [healthy_s, away_s, between_s].map(Duration::from_secs);
-        let times = Times { healthy, away, between, keeper: true };
+        let times = Times { healthy, away, between };
         let played = tokio::select! {
             played = Box::pin(replicas::run(&ground, &brokers, times)) => played.map_err(Failed::from),
             () = interrupted() => Err("interrupted".into()),

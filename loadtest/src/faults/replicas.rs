@@ -29,8 +29,6 @@ pub struct Times {
     pub away: Duration,
     /// Until the next thing goes wrong.
     pub between: Duration,
-    /// Whether Keeper goes away, too.
-    pub keeper: bool,
 }
 
 /// What happened in a part of the load.
@@ -121,24 +119,22 @@ pub async fn run(ground: &Ground, brokers: &Brokers, times: Times) -> Result<Cam
                     sleep_for(times.between).await
                 })
                 .await?;
-            if times.keeper {
-                watch
-                    .phase("Keeper is frozen", &mut apart, progress, async |_| {
-                        cluster.freeze_keeper(true);
-                        sleep_for(times.away).await?;
-                        cluster.freeze_keeper(false);
-                        sleep_for(times.between).await
-                    })
-                    .await?;
-                watch
-                    .phase("Keeper is dead", &mut apart, progress, async |_| {
-                        cluster.kill_keeper().await?;
-                        sleep_for(times.away).await?;
-                        cluster.revive_keeper().await?;
-                        sleep_for(times.between).await
-                    })
-                    .await?;
-            }
+            watch
+                .phase("Keeper is frozen", &mut apart, progress, async |_| {
+                    cluster.freeze_keeper(true);
+                    sleep_for(times.away).await?;
+                    cluster.freeze_keeper(false);
+                    sleep_for(times.between).await
+                })
+                .await?;
+            watch
+                .phase("Keeper is dead", &mut apart, progress, async |_| {
+                    cluster.kill_keeper().await?;
+                    sleep_for(times.away).await?;
+                    cluster.revive_keeper().await?;
+                    sleep_for(times.between).await
+                })
+                .await?;
             watch
                 .phase("an aggregator is killed and started again", &mut apart, progress, async |apart| {
                     apart.roles.kill(AGGREGATORS[1]).await?;

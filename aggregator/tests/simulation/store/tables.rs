@@ -45,6 +45,8 @@ pub struct Tables {
     pub blocks: Vec<BlockRow>,
     pub funnel_hourly: BTreeMap<Group, Sums>,
     tokens: BTreeMap<(&'static str, i64), VecDeque<InsertToken>>,
+    /// Tables and tokens of which a rollup's part is where nobody gets it.
+    pub(super) alone: HashSet<(&'static str, InsertToken)>,
     sent: HashMap<InsertToken, Vec<Rows>>,
     pub deduplicated_inserts: u64,
     /// Tables of which two tries of a block sent different rows.
@@ -74,6 +76,10 @@ impl Tables {
             seen.pop_front();
         }
         true
+    }
+
+    pub(super) fn forget(&mut self, table: &'static str, month: i64, token: &InsertToken) {
+        self.tokens.entry((table, month)).or_default().retain(|seen| seen != token);
     }
 
     /// Remembers what was sent under a token: every try must send the same, but for what it found of clicks.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::front::COUNT_PATH;
+use crate::front::{COUNT_PATH, KEEP_PATH};
 use crate::keeper::PID_FILE;
 pub use crate::replica::CLUSTER;
 
@@ -154,6 +154,15 @@ impl Cluster {
     pub fn statements_on_cluster(&self, replica: usize) -> u64 {
         let answer = get(self.addresses[replica], COUNT_PATH).unwrap_or_default();
         answer.rsplit("\r\n").next().and_then(|count| count.trim().parse().ok()).expect("a number is told")
+    }
+
+    /// Has a replica give no part of this table of `whence` to the others until it is started again.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn keep_parts_of(&self, replica: usize, table: &str) {
+        let answer = get(self.addresses[replica], &format!("{KEEP_PATH}{table}")).unwrap_or_default();
+        assert!(answer.ends_with("kept"), "{answer}");
     }
 
     fn keeper_pid(&self) -> Option<libc::pid_t> {

@@ -21,10 +21,13 @@ use hyper_util::rt::TokioExecutor;
 use uuid::Uuid;
 
 use crate::asking::{Answer, Engine};
+use crate::parts::Parts;
 use crate::rewrite::{Rewritten, rewrite};
 
 /// Where the number of statements that were sent to a cluster is told.
 pub const COUNT_PATH: &str = "/statements-on-cluster";
+/// Before the name of a table whose parts no other replica gets from here on.
+pub const KEEP_PATH: &str = "/keep-parts-of/";
 /// How long a replica may be away before the client is told so; a server waits for three minutes.
 const AWAY_MAX: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(200);
@@ -41,18 +44,25 @@ pub struct Front {
     /// Where this replica is among them.
     own: usize,
     on_cluster: AtomicU64,
+    parts: Arc<Parts>,
 }
 
 impl Front {
-    pub fn new(engine: &str, replicas: Vec<Engine>, own: usize) -> Self {
+    pub fn new(engine: &str, replicas: Vec<Engine>, own: usize, parts: Arc<Parts>) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { engine: engine.to_owned(), replicas, client, own, on_cluster: AtomicU64::new(0) }
+        Self { engine: engine.to_owned(), replicas, client, own, on_cluster: AtomicU64::new(0), parts }
     }
 
     /// Answers one request.
     pub async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         if request.uri().path() == COUNT_PATH {
             return Ok(Response::new(whole(self.on_cluster.load(Ordering::Relaxed).to_string())));
+        }
+        if let Some(table) = request.uri().path().strip_prefix(KEEP_PATH) {
+            return Ok(match self.parts.keep(table).await {
+                Ok(()) => Response::new(whole("kept")),
+                Err(error) => failed(StatusCode::BAD_REQUEST, &error),
+            });
         }
         let (head, body) = request.into_parts();
         let is_statement =

@@ -30,11 +30,24 @@ pub struct Parts {
     engine: Engine,
     /// Folders of tables, by their places in Keeper.
     folders: Mutex<HashMap<String, PathBuf>>,
+    /// The folder of the table whose parts are not given.
+    kept: Mutex<Option<PathBuf>>,
 }
 
 impl Parts {
     pub fn new(engine: Engine) -> Self {
-        Self { engine, folders: Mutex::default() }
+        Self { engine, folders: Mutex::default(), kept: Mutex::default() }
+    }
+
+    /// Gives no part of a table of `whence` from here on: what is inserted there by way of this replica is here alone.
+    pub async fn keep(&self, table: &str) -> Result<(), String> {
+        let sql = format!(
+            "SELECT data_paths[1] FROM system.tables WHERE database = 'whence' AND name = '{}' FORMAT TSVRaw",
+            table.replace(['\\', '\''], "")
+        );
+        let folder = PathBuf::from(self.engine.ask(&sql).await?.trim());
+        *self.kept.lock().expect("nothing panics while it holds it") = Some(folder);
+        Ok(())
     }
 
     /// Answers one request.
@@ -65,7 +78,11 @@ impl Parts {
         if version < *VERSIONS.start() || part.contains('/') {
             return Err(format!("version {version} of the protocol is not spoken here"));
         }
-        let folder = self.folder(endpoint).await?.join(part);
+        let folder = self.folder(endpoint).await?;
+        if self.kept.lock().expect("nothing panics while it holds it").as_ref() == Some(&folder) {
+            return Err("it is kept".into());
+        }
+        let folder = folder.join(part);
         let read = tokio::task::spawn_blocking(move || encode(&folder)).await;
         let part = read.expect("reading a part does not panic").map_err(|error| error.to_string())?;
         Ok((version.min(*VERSIONS.end()), part))

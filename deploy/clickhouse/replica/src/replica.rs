@@ -81,8 +81,8 @@ pub async fn run(settings: ReplicaSettings, stop: CancellationToken) -> Result<(
     let mut fronted: Vec<Engine> = replicas;
     // Its own share of a statement goes past its front.
     fronted[own] = Engine::new(&url, &text);
-    let front = Arc::new(Front::new(&url, fronted, own));
     let parts = Arc::new(Parts::new(Engine::new(&url, &text)));
+    let front = Arc::new(Front::new(&url, fronted, own, Arc::clone(&parts)));
     let listener = TcpListener::bind(settings.replicas[own]).await?;
     tokio::spawn(accept(listener, move |request| Arc::clone(&front).answer(request)));
     let listener = TcpListener::bind(settings.parts).await?;

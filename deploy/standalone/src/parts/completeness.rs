@@ -385,7 +385,7 @@ async fn write(replicas: &Replicas, told: &Told) -> Result<(), clickhouse::error
         held_since: since.clamped().0,
     };
     replicas
-        .call(|client| {
+        .insert(|client| {
             let client =
                 replicas.for_inserts(client).with_validation(false).with_setting("async_insert", "0");
             let row = &row;
