@@ -5,7 +5,7 @@ use crate::{
         Connection, Failure, Target,
         calls::{CallError, call},
     },
-    world::{DESTINATION_HOST, Link, LinkState, Model, Program, World},
+    world::{DESTINATION_HOST, Link, LinkState, Model, Program, REWARD_CURRENCY, REWARD_RULE, World},
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -135,6 +135,12 @@ fn program_json(program: &Program) -> Value {
         },
         "window_ms": program.window_ms,
         "consent": "cookie",
+        "rewards": match program.reward_minor {
+            0 => json!([]),
+            minor => json!([{
+                "id": REWARD_RULE, "for": "referrer", "currency": REWARD_CURRENCY, "fixed_minor": minor,
+            }]),
+        },
     })
 }
 

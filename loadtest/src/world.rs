@@ -47,6 +47,10 @@ pub struct Program {
     pub channels: Vec<String>,
     /// Ids of its referrers.
     pub referrers: Vec<String>,
+    /// What a referrer gets, in minor units of [`REWARD_CURRENCY`], for the first qualification of each lead that the
+    /// referrer is credited with; 0: nothing.
+    #[serde(default)]
+    pub reward_minor: i64,
 }
 
 /// What a code leads to.
@@ -108,6 +112,11 @@ pub struct World {
 /// The host that destinations point at.
 pub const DESTINATION_HOST: &str = "shop.example";
 
+/// What rewards are paid in.
+pub const REWARD_CURRENCY: &str = "EUR";
+/// The rule that earns them.
+pub const REWARD_RULE: &str = "qualified";
+
 const WINDOW_MS: i64 = 30 * 24 * 60 * 60 * 1000;
 /// The second program's window: short enough for tokens to expire while the load runs.
 const SHORT_WINDOW_MS: i64 = 2_000;
@@ -160,6 +169,7 @@ fn program(number: u16, tag: &str, size: WorldSize) -> Program {
             .map(ToString::to_string)
             .collect(),
         referrers: (0..size.referrers.max(1)).map(|n| format!("ref-{n:05}")).collect(),
+        reward_minor: 500 + i64::from(number),
     }
 }
 

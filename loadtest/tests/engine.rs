@@ -135,6 +135,19 @@ async fn what_is_read_back_fits_and_one_row_deleted_or_doubled_is_found() {
         refill_rollups(&world).await;
         assert_eq!(world.differences().await, BTreeMap::new(), "{table} as it was");
     }
+
+    let lead: String = world
+        .client
+        .query("SELECT toString(lead_id) FROM rewards WHERE state = 'approved' LIMIT 1")
+        .fetch_one()
+        .await
+        .unwrap();
+    let approved = format!("lead_id = '{lead}' AND state = 'approved'");
+    world.execute(&format!("INSERT INTO rewards {AGAIN} SELECT * FROM rewards WHERE {approved}")).await;
+    let both = BTreeMap::from([(Kind::Reward, 1), (Kind::RewardsDaily, 1)]);
+    assert_eq!(world.differences().await, both, "a doubled reward");
+    world.execute(&format!("ALTER TABLE rewards DELETE WHERE {approved} SETTINGS mutations_sync = 2")).await;
+    assert_eq!(world.differences().await, both, "a deleted one, which the rollup has twice");
 }
 
 /// Rollups from the raw rows: the views' own statements, run once by hand.

@@ -104,6 +104,26 @@ fn credit_given_to_somebody_else_is_found() {
 }
 
 #[test]
+fn a_reward_of_another_lead_referrer_amount_or_number_is_found() {
+    let it = Fixture::busy();
+    assert_eq!(compare(&it.ledger, &it.stored, STRICT).totals.rewards, it.stored.rewards.len() as u64);
+    type Change = fn(&mut Fixture);
+    let changes: [(Change, &[(Kind, u64)]); 6] = [
+        (|it| it.stored.rewards.truncate(it.stored.rewards.len() - 1), &[(Kind::Reward, 1)]),
+        (|it| it.stored.rewards[0].rewards = 2, &[(Kind::Reward, 1)]),
+        (|it| it.stored.rewards[0].amount_minor += 1, &[(Kind::Reward, 1)]),
+        (|it| it.stored.rewards[0].lead = Id(77), &[(Kind::Reward, 2)]),
+        (|it| it.stored.rewards[0].referrer = it.stored.names.of("somebody"), &[(Kind::Reward, 2)]),
+        (|it| it.stored.reward_sums[0].amount_minor -= 1, &[(Kind::RewardsDaily, 1)]),
+    ];
+    for (change, expected) in changes {
+        let mut it = Fixture::busy();
+        change(&mut it);
+        assert_eq!(kinds(&it.ledger, &it.stored, STRICT), expected);
+    }
+}
+
+#[test]
 fn values_that_changed_are_found() {
     let mut it = Fixture::busy();
     it.stored.qualifications[0].value_minor += 1;

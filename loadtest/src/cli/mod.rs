@@ -207,12 +207,13 @@ async fn check_ledger(
 fn print_totals(summary: &Summary) {
     let totals = &summary.totals;
     println!(
-        "compared in {:.1} s: {} clicks, {} leads, {} qualifications ({} without a lead), {} duplicates, {} offsets",
+        "compared in {:.1} s: {} clicks, {} leads, {} qualifications ({} without a lead), {} rewards, {} duplicates, {} offsets",
         summary.compared_in_s,
         totals.clicks_answered + totals.clicks_stored_without_id,
         totals.leads,
         totals.qualifications,
         totals.unmatched,
+        totals.rewards,
         totals.duplicates,
         totals.offsets
     );

@@ -35,6 +35,10 @@ pub enum Kind {
     QualificationWrong,
     /// A qualification matched with another lead, or credited to somebody else.
     QualificationCredit,
+    /// What a referrer gets for a lead.
+    Reward,
+    /// What `rewards_daily` says that a referrer gets.
+    RewardsDaily,
     /// More or fewer rejects as duplicates than were sent.
     Duplicates,
     /// A reject for another reason than a duplicate.

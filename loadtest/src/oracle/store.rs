@@ -11,8 +11,8 @@ pub use rows::Counts;
 use super::{
     names::Names,
     stored::{
-        ClickRow, Credit, FunnelRow, LeadRow, PartitionRow, QualificationRow, RejectRow, RollupRow,
-        StoredFacts, UnmatchedRow,
+        ClickRow, Credit, FunnelRow, LeadRow, PartitionRow, QualificationRow, RejectRow, RewardRow,
+        RollupRow, StoredFacts, UnmatchedRow,
     },
 };
 use crate::ledger::Id;
@@ -91,6 +91,9 @@ impl Store {
         let mut facts = StoredFacts::default();
         self.read_clicks(&mut facts).await?;
         self.read_conversions(&mut facts).await?;
+        let StoredFacts { names, rewards, reward_sums, .. } = &mut facts;
+        *rewards = self.read_rewards(rows::REWARDS, names).await?;
+        *reward_sums = self.read_rewards(rows::REWARDS_DAILY, names).await?;
         self.read_rejects(&mut facts).await?;
         facts.hourly = self.read_rollup(rows::HOURLY, &mut facts.names).await?;
         facts.daily = self.read_rollup(rows::DAILY, &mut facts.names).await?;
@@ -182,6 +185,21 @@ impl Store {
             rejects.push(RejectRow { stream, id: id(row.event_id), reason });
         })
         .await
+    }
+
+    async fn read_rewards(&self, sql: &str, names: &mut Names) -> clickhouse::error::Result<Vec<RewardRow>> {
+        let mut rewards = Vec::new();
+        self.each::<rows::Reward<'_>, _>(sql, |row| {
+            rewards.push(RewardRow {
+                lead: id(row.lead),
+                program: names.of(row.program),
+                referrer: names.of(row.referrer),
+                rewards: row.rewards_sum,
+                amount_minor: row.amount_sum,
+            });
+        })
+        .await?;
+        Ok(rewards)
     }
 
     async fn read_rollup(&self, sql: &str, names: &mut Names) -> clickhouse::error::Result<Vec<RollupRow>> {

@@ -85,6 +85,22 @@ pub struct QualificationRow {
     pub sign: i8,
 }
 
+/// What the rows of `rewards` of one lead and referrer add up to over all states, or those of `rewards_daily` of one
+/// referrer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RewardRow {
+    /// Column `lead_id`; nil in `rewards_daily`.
+    pub lead: Id,
+    /// Column `program`.
+    pub program: Name,
+    /// Column `referrer`.
+    pub referrer: Name,
+    /// Rewards.
+    pub rewards: i64,
+    /// What they are worth.
+    pub amount_minor: i64,
+}
+
 /// A row of `rejects`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RejectRow {
@@ -183,6 +199,10 @@ pub struct StoredFacts {
     pub leads: Vec<LeadRow>,
     /// Every row of a qualification of the run's programs.
     pub qualifications: Vec<QualificationRow>,
+    /// Rewards of the run's programs, by lead and referrer.
+    pub rewards: Vec<RewardRow>,
+    /// `rewards_daily`, by referrer.
+    pub reward_sums: Vec<RewardRow>,
     /// Every reject of the run's programs.
     pub rejects: Vec<RejectRow>,
     /// `funnel_hourly`.

@@ -32,6 +32,7 @@ pub async fn insert_all(client: &Client, facts: &StoredFacts) {
     let mut offset = 0;
     insert(client, "leads", leads(facts, &mut offset)).await;
     insert(client, "qualifications", qualifications(facts, &mut offset)).await;
+    insert(client, "rewards", rewards(facts)).await;
     insert(client, "rejects", rejects(facts, &mut offset)).await;
 }
 
@@ -106,6 +107,23 @@ fn conversion(
     });
     *offset += 1;
     json
+}
+
+/// As the aggregator leaves them: earned, and approved at once.
+fn rewards(facts: &StoredFacts) -> Vec<Value> {
+    let mut rows = Vec::new();
+    for row in &facts.rewards {
+        for (revision, sign, state) in [(0, 1, "accrued"), (1, -1, "accrued"), (1, 1, "approved")] {
+            rows.push(json!({
+                "program": facts.names.text(row.program), "lead_id": row.lead.to_string(),
+                "reward_id": row.lead.to_string(), "revision": revision, "sign": sign, "state": state,
+                "amount_minor": row.amount_minor, "currency": "EUR", "party": "referrer",
+                "referrer": facts.names.text(row.referrer), "rule": "qualified",
+                "received_at": time(1_800_000_000_000), "incarnation": INCARNATION,
+            }));
+        }
+    }
+    rows
 }
 
 fn rejects(facts: &StoredFacts, offset: &mut u64) -> Vec<Value> {

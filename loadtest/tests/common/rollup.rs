@@ -5,7 +5,8 @@ use whence_loadtest::{
     ledger::Id,
     oracle::{
         cells::HOUR_MS,
-        stored::{FunnelRow, PartitionRow, RollupRow, StoredFacts, UnmatchedRow},
+        names::Name,
+        stored::{FunnelRow, PartitionRow, RewardRow, RollupRow, StoredFacts, UnmatchedRow},
     },
 };
 
@@ -64,8 +65,36 @@ pub fn roll_up(it: &mut StoredFacts) {
         sum.qualifications += row.qualifications;
     }
     it.funnel = funnel.into_values().collect();
+    reward(it);
     view_unmatched(it);
     number_offsets(it);
+}
+
+/// One for each lead that is credited and has qualified: 5.00 in a world's first program, 5.01 in its second, …
+fn reward(it: &mut StoredFacts) {
+    let mut qualified: BTreeMap<_, i64> = BTreeMap::new();
+    for row in
+        it.qualifications.iter().filter(|row| row.lead != Id::NIL && row.credit.referrer != Name::EMPTY)
+    {
+        *qualified.entry((row.program, row.credit.referrer, row.lead)).or_default() += i64::from(row.sign);
+    }
+    it.rewards.clear();
+    let mut sums: BTreeMap<_, (i64, i64)> = BTreeMap::new();
+    for ((program, referrer, lead), _) in qualified.into_iter().filter(|(_, count)| *count > 0) {
+        let number = it.names.text(program).rsplit('-').next().and_then(|number| number.parse::<i64>().ok());
+        let amount_minor = 500 + number.expect("a program's id ends with its number");
+        it.rewards.push(RewardRow { lead, program, referrer, rewards: 1, amount_minor });
+        let sum = sums.entry((program, referrer)).or_default();
+        *sum = (sum.0 + 1, sum.1 + amount_minor);
+    }
+    let sums = sums.into_iter().map(|((program, referrer), (rewards, amount_minor))| RewardRow {
+        lead: Id::NIL,
+        program,
+        referrer,
+        rewards,
+        amount_minor,
+    });
+    it.reward_sums = sums.collect();
 }
 
 fn view_unmatched(it: &mut StoredFacts) {

@@ -8,6 +8,7 @@ mod conversions;
 mod intervals;
 mod people;
 mod rejects;
+mod rewards;
 mod sums;
 
 use super::{
@@ -57,6 +58,8 @@ pub struct Totals {
     pub qualifications: u64,
     /// Qualifications among them that have no lead.
     pub unmatched: u64,
+    /// Rewards that leads have earned.
+    pub rewards: u64,
     /// Repeated events that were rejected as duplicates.
     pub duplicates: u64,
     /// Rejects of records that were sent to the topic more than once.
@@ -85,6 +88,7 @@ pub fn compare(ledger: &Ledger, stored: &StoredFacts, strictness: Strictness) ->
     };
     comparison.compare_clicks();
     let people = comparison.compare_conversions();
+    comparison.compare_rewards(&people);
     comparison.compare_rejects(&people);
     comparison.compare_unmatched(&people);
     comparison.compare_sums();

@@ -125,6 +125,25 @@ pub(super) struct Rollup<'a> {
     pub value_sum: i64,
 }
 
+pub(super) const REWARDS: &str = "SELECT program, referrer, lead_id AS lead, toInt64(sum(sign)) AS rewards_sum, \
+    toInt64(sum(sign * amount_minor)) AS amount_sum FROM rewards WHERE program IN ? \
+    GROUP BY program, referrer, lead_id HAVING rewards_sum != 0 OR amount_sum != 0";
+
+pub(super) const REWARDS_DAILY: &str = "SELECT program, referrer, toUUID('00000000-0000-0000-0000-000000000000') AS lead, \
+    toInt64(sum(rewards)) AS rewards_sum, toInt64(sum(amount_minor)) AS amount_sum \
+    FROM rewards_daily WHERE program IN ? \
+    GROUP BY program, referrer HAVING rewards_sum != 0 OR amount_sum != 0";
+
+#[derive(Row, Deserialize)]
+pub(super) struct Reward<'a> {
+    pub program: &'a str,
+    pub referrer: &'a str,
+    #[serde(with = "clickhouse::serde::uuid")]
+    pub lead: Uuid,
+    pub rewards_sum: i64,
+    pub amount_sum: i64,
+}
+
 pub(super) const FUNNEL: &str = "SELECT program, referrer, channel, toInt64(clicks) AS clicks_sum, \
     toInt64(other_clicks) AS other_sum, toInt64(leads) AS leads_sum, \
     toInt64(qualifications) AS qualifications_sum FROM funnel WHERE program IN ?";
