@@ -13,6 +13,7 @@ mod load;
 mod trouble;
 mod turn;
 mod url;
+mod wait;
 
 use clickhouse::{Client, error::Error};
 use connect::Connector;
@@ -26,6 +27,7 @@ pub use connect::CONNECT_MAX;
 pub use trouble::{Trouble, trouble};
 pub use turn::describe_metrics;
 pub use url::{ServerUrl, UrlError};
+pub use wait::AnswerTimeout;
 
 /// Who asks, and the database that is meant.
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ pub struct Servers {
     login: Login,
     connector: Connector,
     turn: Arc<Turn>,
+    timeout: Option<AnswerTimeout>,
 }
 
 impl Servers {
@@ -56,7 +59,13 @@ impl Servers {
     pub fn new(urls: Vec<ServerUrl>, login: Login, tls: Arc<ClientConfig>) -> Servers {
         assert!(!urls.is_empty(), "somebody has to be asked");
         let turn = Arc::new(Turn::new(urls.iter().map(ServerUrl::authority).collect()));
-        Servers { urls, login, connector: Connector::new(tls), turn }
+        Servers { urls, login, connector: Connector::new(tls), turn, timeout: None }
+    }
+
+    /// The same, with an end to the silence of whom their clients ask.
+    #[must_use]
+    pub fn with_timeout(self, timeout: AnswerTimeout) -> Servers {
+        Servers { timeout: Some(timeout), ..self }
     }
 
     /// Their addresses, without credentials.
@@ -71,18 +80,28 @@ impl Servers {
     /// If there is none.
     #[must_use]
     pub fn one(&self, index: usize) -> Client {
-        let client = Client::with_http_client(connect::pool(self.connector.clone()));
-        self.known(client, self.urls[index].as_str())
+        let url = &self.urls[index];
+        match &self.timeout {
+            Some(_) => self.fronted(vec![url.clone()], Arc::new(Turn::new(vec![url.authority()]))),
+            None => {
+                let client = Client::with_http_client(connect::pool(self.connector.clone()));
+                self.known(client, url.as_str())
+            }
+        }
     }
 
     /// A client of them all: each request is answered by the server that answered last, or else by the next that
     /// does.
     #[must_use]
     pub fn any(&self) -> Client {
-        if self.urls.len() == 1 {
-            return self.one(0);
+        match self.urls.len() {
+            1 => self.one(0),
+            _ => self.fronted(self.urls.clone(), Arc::clone(&self.turn)),
         }
-        let front = Front::new(self.urls.clone(), self.connector.clone(), Arc::clone(&self.turn));
+    }
+
+    fn fronted(&self, urls: Vec<ServerUrl>, turn: Arc<Turn>) -> Client {
+        let front = Front::new(urls, self.connector.clone(), turn, self.timeout.clone());
         self.known(Client::with_http_client(front.pool()), front::URL)
     }
 

@@ -12,6 +12,7 @@ use super::{
     trouble,
     turn::Turn,
     url::ServerUrl,
+    wait::{AnswerTimeout, Timed},
 };
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -49,7 +50,7 @@ const PIPE_BYTES: usize = 256 << 10;
 const UNAVAILABLE: [StatusCode; 3] =
     [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
 
-type Answer = Response<Either<Incoming, Full<Bytes>>>;
+type Answer = Response<Either<Timed, Full<Bytes>>>;
 
 /// The in-process end.
 #[derive(Clone)]
@@ -59,11 +60,17 @@ struct Inner {
     urls: Vec<ServerUrl>,
     servers: Client<Connector, Load>,
     turn: Arc<Turn>,
+    timeout: Option<AnswerTimeout>,
 }
 
 impl Front {
-    pub(super) fn new(urls: Vec<ServerUrl>, connector: Connector, turn: Arc<Turn>) -> Front {
-        Front(Arc::new(Inner { urls, servers: connect::pool(connector), turn }))
+    pub(super) fn new(
+        urls: Vec<ServerUrl>,
+        connector: Connector,
+        turn: Arc<Turn>,
+        timeout: Option<AnswerTimeout>,
+    ) -> Front {
+        Front(Arc::new(Inner { urls, servers: connect::pool(connector), turn, timeout }))
     }
 
     /// A client whose requests all come here.
@@ -110,7 +117,7 @@ impl Inner {
         let mut failures = Vec::new();
         for server in self.turn.order() {
             let Some(load) = body.load() else { break };
-            let begun = Arc::clone(&load.begun);
+            let (begun, frames) = (Arc::clone(&load.begun), Arc::clone(&load.frames));
             let url = &self.urls[server];
             let request = match at(url, &head.uri) {
                 Ok(uri) => {
@@ -123,17 +130,26 @@ impl Inner {
                 Err(error) => return said(StatusCode::BAD_REQUEST, error.to_string()),
             };
             let asked = self.turn.ask(server);
-            let (reason, text, is_refused) = match self.servers.request(request).await {
-                Ok(answer) if !UNAVAILABLE.contains(&answer.status()) => {
-                    asked.answered();
-                    return passed_back(answer);
+            let answer = self.servers.request(request);
+            let answer = match &self.timeout {
+                Some(timeout) => timeout.watch(url, &frames, answer).await,
+                None => Some(answer.await),
+            };
+            let (reason, text, is_refused) = match answer {
+                None => {
+                    let after = self.timeout.as_ref().map_or(0.0, |timeout| timeout.after.as_secs_f64());
+                    ("silent", format!("it has not answered for {after} s"), false)
                 }
-                Ok(answer) => {
+                Some(Ok(answer)) if !UNAVAILABLE.contains(&answer.status()) => {
+                    asked.answered();
+                    return passed_back(answer, url, self.timeout.as_ref());
+                }
+                Some(Ok(answer)) => {
                     let status = answer.status();
                     let text = format!("it says {status}: it can't work now, or nothing behind it does");
                     ("unavailable", text, status == StatusCode::SERVICE_UNAVAILABLE)
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     let (word, trouble) = trouble::of_network(&error);
                     (word, trouble.text, false)
                 }
@@ -170,11 +186,11 @@ fn passed_on(headers: &HeaderMap) -> HeaderMap {
     headers
 }
 
-fn passed_back(answer: Response<Incoming>) -> Answer {
+fn passed_back(answer: Response<Incoming>, url: &ServerUrl, timeout: Option<&AnswerTimeout>) -> Answer {
     let (mut head, body) = answer.into_parts();
     head.headers = passed_on(&head.headers);
     head.version = hyper::Version::HTTP_11;
-    Response::from_parts(head, Either::Left(body))
+    Response::from_parts(head, Either::Left(Timed::new(body, url, timeout)))
 }
 
 fn said(status: StatusCode, text: String) -> Answer {

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll},
 };
@@ -59,6 +59,7 @@ impl Kept {
             rest: self.rest.clone(),
             taken: None,
             begun: Arc::default(),
+            frames: Arc::default(),
         })
     }
 }
@@ -70,6 +71,8 @@ pub(super) struct Load {
     taken: Option<Incoming>,
     /// Whether somebody has asked for any of it: then it may have arrived.
     pub(super) begun: Arc<AtomicBool>,
+    /// How often somebody has asked for more of it.
+    pub(super) frames: Arc<AtomicU64>,
 }
 
 impl Body for Load {
@@ -81,6 +84,7 @@ impl Body for Load {
         cx: &mut Context<'_>,
     ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
         self.begun.store(true, Ordering::Relaxed);
+        self.frames.fetch_add(1, Ordering::Relaxed);
         if let Some(beginning) = self.beginning.take().filter(|bytes| !bytes.is_empty()) {
             return Poll::Ready(Some(Ok(Frame::data(beginning))));
         }

@@ -2,8 +2,11 @@
 
 use crate::twin::{Manner, Twin, nobody, plain};
 use bytes::Bytes;
-use std::time::Duration;
-use whence_aggregator::servers::trouble;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use whence_aggregator::servers::{AnswerTimeout, trouble};
 
 const FINE: Manner = Manner::Answer(200, "fine\n");
 /// More than is kept of a request to be sent again.
@@ -136,4 +139,39 @@ async fn an_answer_of_any_size_passes() {
     let lives = Twin::start(Manner::Answer(200, answer)).await;
     let client = plain(&[nobody().await, lives.http()]).any();
     assert_eq!(asked(&client, "SELECT 1").await.unwrap(), answer);
+}
+
+#[tokio::test]
+async fn silence_is_told_and_ends_and_another_server_is_asked_then() {
+    let (silent, stalls) = (Twin::start(Manner::Silent).await, Twin::start(Manner::Stall).await);
+    let lives = Twin::start(FINE).await;
+    let told = Arc::<Mutex<Vec<(String, u64)>>>::default();
+    let timeout = || {
+        let told = Arc::clone(&told);
+        AnswerTimeout {
+            after: Duration::from_secs(3),
+            tell: Arc::new(move |url, silent| told.lock().unwrap().push((url.to_string(), silent.as_secs()))),
+        }
+    };
+    let both = plain(&[silent.http(), lives.http()]).with_timeout(timeout());
+    assert_eq!(asked(&both.any(), "SELECT 1").await.unwrap(), "fine\n");
+    assert_eq!(std::mem::take(&mut *told.lock().unwrap()), [(silent.http(), 2)]);
+
+    // What takes long to send is no silence.
+    let slow = plain(&[lives.http()]).with_timeout(timeout()).any();
+    let mut sent = slow.insert_formatted_with("INSERT INTO t FORMAT TSV");
+    for _ in 0..8 {
+        sent.send(Bytes::from(vec![b'x'; 2 << 20])).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    sent.end().await.unwrap();
+    assert_eq!(*told.lock().unwrap(), []);
+
+    let alone = plain(&[silent.http()]).with_timeout(timeout());
+    let error = asked(&alone.any(), "SELECT 1").await.unwrap_err();
+    assert!(alone.say(&error).text.contains("it has not answered for 3 s"), "{error:?}");
+    told.lock().unwrap().clear();
+    let alone = plain(&[stalls.http()]).with_timeout(timeout());
+    asked(&alone.any(), "SELECT 1").await.unwrap_err();
+    assert_eq!(*told.lock().unwrap(), [(stalls.http(), 3)]);
 }

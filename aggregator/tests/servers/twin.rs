@@ -1,10 +1,18 @@
 //! A server that answers as it is told and keeps what it was asked.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
-use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
+use futures_util::{StreamExt as _, stream};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Frame, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use std::{
+    convert::Infallible,
+    future::ready,
     io,
     sync::{
         Arc, Mutex,
@@ -29,6 +37,8 @@ pub enum Manner {
     Close,
     /// Says nothing.
     Silent,
+    /// Begins to answer, and says no more.
+    Stall,
 }
 
 /// A request as it came.
@@ -113,11 +123,15 @@ async fn answer(
             asked.lock().unwrap().push(Asked { host, user, path: head.uri.path().to_owned(), body });
             match manner {
                 Manner::Answer(status, text) => {
-                    let mut response = Response::new(Full::new(Bytes::from(text)));
+                    let mut response = Response::new(Either::Left(Full::new(Bytes::from(text))));
                     *response.status_mut() = StatusCode::from_u16(status).unwrap();
                     Ok::<_, io::Error>(response)
                 }
                 Manner::Close => Err(io::Error::other("closed")),
+                Manner::Stall => {
+                    let begun = stream::once(ready(Ok::<_, Infallible>(Frame::data(Bytes::from("1\n")))));
+                    Ok(Response::new(Either::Right(StreamBody::new(begun.chain(stream::pending())))))
+                }
                 Manner::Silent => std::future::pending().await,
             }
         }

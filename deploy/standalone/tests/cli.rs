@@ -135,6 +135,41 @@ fn a_report_without_clickhouse_says_so() {
 }
 
 #[test]
+fn a_tool_that_waits_for_clickhouse_says_so_and_ends() {
+    // Connections are there, and nobody ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let folder = tempdir().unwrap();
+    let secrets = folder.path().join("secrets.toml");
+    assert!(run(&["secrets", "new", secrets.to_str().unwrap()]).status.success());
+    let tools: [&[&str]; 7] = [
+        &["report", "funnel"],
+        &["status", "p"],
+        &["lineage", "p", "ann"],
+        &["replay", "p"],
+        &["verify"],
+        &["migrate"],
+        &["payouts", "export", "p"],
+    ];
+    std::thread::scope(|scope| {
+        for tool in tools {
+            let (url, data) = (&url, folder.path().to_str().unwrap());
+            scope.spawn(move || {
+                let own = ["--data", data, "--clickhouse-url", url, "--answer-timeout", "3s"];
+                let ended = run(&[tool, &own[..]].concat());
+                let said = text(ended.stderr);
+                assert_eq!(ended.status.code(), Some(1), "{tool:?}: {said}");
+                assert!(
+                    said.contains(&format!("waiting for ClickHouse at {url}: silent for 2 s")),
+                    "{tool:?}: {said}"
+                );
+                assert!(said.contains("has not answered for 3 s"), "{tool:?}: {said}");
+            });
+        }
+    });
+}
+
+#[test]
 fn the_version_is_told() {
     let version = text(run(&["version"]).stdout);
     assert!(version.starts_with(concat!("whence ", env!("CARGO_PKG_VERSION"), " (")), "{version}");

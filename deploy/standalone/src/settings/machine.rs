@@ -33,6 +33,14 @@ whence_runtime::settings! {
 }
 
 whence_runtime::settings! {
+    /// Answers to tools
+    pub struct AnswerSettings {
+        /// How long ClickHouse may be silent before a tool gives up, with status 1. That it waits it says after 2 s.
+        pub answer_timeout: Duration = "5m" in Duration::from_secs(1)..=Duration::from_secs(86_400),
+    }
+}
+
+whence_runtime::settings! {
     /// Calls of tools
     pub struct CallSettings {
         /// Where links are answered, such as `https://go.example` or `http://edge:8080`; by default what the process of the folder

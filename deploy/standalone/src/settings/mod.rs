@@ -12,7 +12,7 @@ mod tls;
 pub use clickhouse::{AccountSettings, AggregatorSettings, ClickHouseSettings, EngineSettings, KeepSettings};
 pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
 pub use kafka::{KafkaSettings, RetentionSettings, ShipSettings, TopicSettings};
-pub use machine::{CallSettings, DataSettings, ProcessSettings, SecretsSettings};
+pub use machine::{AnswerSettings, CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
     AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,
     EdgesSettings, FolderSettings, ImportSettings, IngestSettings, LineageSettings, MigrateSettings,

@@ -8,9 +8,9 @@ use whence_runtime::shares::ShareSettings;
 use whence_runtime::telemetry::LogSettings;
 
 use super::{
-    AccountSettings, AggregatorSettings, CallSettings, ClickHouseSettings, DataSettings, EdgeSettings,
-    EngineSettings, JournalSettings, KafkaSettings, KeepSettings, ProcessSettings, ProxySettings,
-    RetentionSettings, SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
+    AccountSettings, AggregatorSettings, AnswerSettings, CallSettings, ClickHouseSettings, DataSettings,
+    EdgeSettings, EngineSettings, JournalSettings, KafkaSettings, KeepSettings, ProcessSettings,
+    ProxySettings, RetentionSettings, SecretsSettings, ShipSettings, TlsSettings, TopicSettings,
 };
 
 whence_runtime::compose! {
@@ -108,6 +108,7 @@ whence_runtime::compose! {
         pub data: DataSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
+        pub answer: AnswerSettings,
         pub retention: RetentionSettings,
         pub log: LogSettings,
     }
@@ -120,6 +121,7 @@ whence_runtime::compose! {
         pub data: DataSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
+        pub answer: AnswerSettings,
         pub kafka: KafkaSettings,
         pub log: LogSettings,
     }
@@ -140,6 +142,7 @@ whence_runtime::compose! {
         pub data: DataSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
+        pub answer: AnswerSettings,
         pub log: LogSettings,
     }
     check report_fits_together
@@ -152,6 +155,7 @@ whence_runtime::compose! {
         pub secrets: SecretsSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
+        pub answer: AnswerSettings,
         pub log: LogSettings,
     }
     check lineage_fits_together
@@ -165,6 +169,7 @@ whence_runtime::compose! {
         pub call: CallSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
+        pub answer: AnswerSettings,
         pub log: LogSettings,
     }
     check try_fits_together
@@ -177,6 +182,7 @@ whence_runtime::compose! {
         pub call: CallSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
+        pub answer: AnswerSettings,
         pub log: LogSettings,
     }
     check desk_fits_together
@@ -192,6 +198,7 @@ whence_runtime::compose! {
         pub reach: ReachSettings,
         pub clickhouse: ClickHouseSettings,
         pub account: AccountSettings,
+        pub answer: AnswerSettings,
         pub log: LogSettings,
     }
     check courier_fits_together

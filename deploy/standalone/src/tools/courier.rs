@@ -42,7 +42,13 @@ pub async fn courier(
         return Err(Failure::Usage(format!("the endpoint {endpoint} is disabled")));
     }
     let named = settings.webhooks.named().map_err(|error| Failure::Usage(error.to_string()))?;
-    let servers = super::servers(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
+    let servers = super::servers(
+        &settings.clickhouse,
+        &settings.account,
+        &settings.answer,
+        &settings.data,
+        OWNER_PASSWORD,
+    )?;
     let replicas = replicas::for_a_person(&servers, &settings.clickhouse);
     // What the aggregators have logged by way of other replicas is logged here, too.
     replicas.catch_up().await?;

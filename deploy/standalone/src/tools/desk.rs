@@ -120,7 +120,7 @@ impl Desk {
         let seconds = flags.try_get_one::<u64>("wait").ok().flatten().copied().unwrap_or_default();
         Ok(Desk {
             program: super::program(flags.get_one::<String>("program").expect("required"))?,
-            client: super::reader(&settings.clickhouse, &settings.account, &settings.data)?,
+            client: super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?,
             sender: Sender::new(&settings.call, &settings.data)?,
             patience: Duration::from_secs(seconds),
             log: settings.log,

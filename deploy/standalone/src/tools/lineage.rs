@@ -60,7 +60,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let named = Name::ALL.into_iter().find_map(|name| Some((name, text(name.word())?)));
     let (name, value) = named.expect("one of the group is required");
     let term = hashed(&settings, &program, name, value)?;
-    let client = super::reader(&settings.clickhouse, &settings.account, &settings.data)?;
+    let client = super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
     let found = super::ask(&settings.log, async { Ok(lines(&client, program.as_str(), &term).await?) })?;
     let explained = explain(&found, text("referrer"));
     super::print(&match text("format") {

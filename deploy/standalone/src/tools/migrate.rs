@@ -35,8 +35,8 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     if flags.get_flag(GRANTS) {
         return super::print(&grants(&settings));
     }
-    let MigrateSettings { clickhouse, account, data, retention, log: _ } = &settings;
-    let servers = super::servers(clickhouse, account, data, OWNER_PASSWORD)?;
+    let MigrateSettings { clickhouse, account, answer, data, retention, log: _ } = &settings;
+    let servers = super::servers(clickhouse, account, answer, data, OWNER_PASSWORD)?;
     let database = &account.clickhouse_database;
     let prepared = async {
         if let Some(obstacle) =

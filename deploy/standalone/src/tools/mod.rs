@@ -25,11 +25,12 @@ pub mod verify;
 pub mod version;
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clickhouse::Client;
 use secrecy::{ExposeSecret, SecretString};
-use whence_aggregator::servers::{ServerUrl, Servers};
+use whence_aggregator::servers::{AnswerTimeout, ServerUrl, Servers};
 use whence_clickhouse_embedded::{Account, passwords};
 use whence_ingest::api::admin_key;
 use whence_runtime::telemetry::{LogSettings, start_logs};
@@ -41,7 +42,9 @@ use crate::failure::Failure;
 use crate::parts::accounts::{self, READER_PASSWORD};
 use crate::parts::store;
 use crate::secrets::{Secrets, load};
-use crate::settings::{AccountSettings, CallSettings, ClickHouseSettings, DataSettings, SecretsSettings};
+use crate::settings::{
+    AccountSettings, AnswerSettings, CallSettings, ClickHouseSettings, DataSettings, SecretsSettings,
+};
 
 /// Where the embedded ClickHouse is when nothing says otherwise.
 const ENGINE_DEFAULT: &str = "http://127.0.0.1:8123";
@@ -81,10 +84,11 @@ fn clickhouse_urls(clickhouse: &ClickHouseSettings, data: &DataSettings) -> Vec<
 fn reader(
     clickhouse: &ClickHouseSettings,
     account: &AccountSettings,
+    answer: &AnswerSettings,
     data: &DataSettings,
 ) -> Result<Client, Failure> {
-    let client = client(clickhouse, account, data, READER_PASSWORD)?;
-    Ok(whence_console::ask::reader(client, ANSWER_MAX))
+    let client = client(clickhouse, account, answer, data, READER_PASSWORD)?;
+    Ok(whence_console::ask::reader(client, answer.answer_timeout))
 }
 
 /// A client with the given account, or with one of the folder's embedded engine: the owner's or the
@@ -92,16 +96,18 @@ fn reader(
 fn client(
     clickhouse: &ClickHouseSettings,
     account: &AccountSettings,
+    answer: &AnswerSettings,
     data: &DataSettings,
     password_file: &str,
 ) -> Result<Client, Failure> {
-    Ok(servers(clickhouse, account, data, password_file)?.any())
+    Ok(servers(clickhouse, account, answer, data, password_file)?.any())
 }
 
 /// The servers of that client.
 fn servers(
     clickhouse: &ClickHouseSettings,
     account: &AccountSettings,
+    answer: &AnswerSettings,
     data: &DataSettings,
     password_file: &str,
 ) -> Result<Servers, Failure> {
@@ -113,7 +119,15 @@ fn servers(
             Account::READER.clone_into(&mut login.user);
         }
     }
-    Ok(store::servers(clickhouse_urls(clickhouse, data), login, clickhouse)?)
+    let servers = store::servers(clickhouse_urls(clickhouse, data), login, clickhouse)?;
+    let after = answer.answer_timeout;
+    let tell = Arc::new(move |url: &ServerUrl, silent: Duration| {
+        let (silent, after) = (silent.as_secs(), after.as_secs());
+        eprintln!(
+            "whence: waiting for ClickHouse at {url}: silent for {silent} s (--answer-timeout {after}s)"
+        );
+    });
+    Ok(servers.with_timeout(AnswerTimeout { after, tell }))
 }
 
 /// Where a part answers: the given address, or what the process of the data folder has noted.

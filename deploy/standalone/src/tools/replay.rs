@@ -69,7 +69,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         window_ms: flags.get_one::<u64>("window").copied(),
         allows_existing: text("existing").map(|existing| existing == "allow"),
     };
-    let client = super::reader(&settings.clickhouse, &settings.account, &settings.data)?;
+    let client = super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
     let (past, ledger) = super::ask(&settings.log, async {
         Ok((past(&client, program.as_str()).await?, ledger(&client, program.as_str()).await?))
     })?;

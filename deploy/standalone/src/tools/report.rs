@@ -106,7 +106,13 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let table = report.table(as_of.is_some())?;
     let asked = Asked { table: &table, program, as_of };
     let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
-    let client = super::client(&settings.clickhouse, &settings.account, &settings.data, READER_PASSWORD)?;
+    let client = super::client(
+        &settings.clickhouse,
+        &settings.account,
+        &settings.answer,
+        &settings.data,
+        READER_PASSWORD,
+    )?;
     let printed = super::ask(&settings.log, async {
         match text("format").expect("has a default").as_str() {
             "json" => fetch(&client, &asked, limit, "JSON").await,

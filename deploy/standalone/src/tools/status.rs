@@ -57,7 +57,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         after: flags.get_one::<Place>("after").copied(),
         limit: flags.get_one::<u32>("limit").copied().expect("has a default"),
     };
-    let client = super::reader(&settings.clickhouse, &settings.account, &settings.data)?;
+    let client = super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
     let (page, complete) = super::ask(&settings.log, async {
         Ok((page(&client, &selection).await?, complete(&client, &selection.program).await?))
     })?;

@@ -75,7 +75,7 @@ fn trial(settings: &TrySettings) -> Result<Trial, Failure> {
         edge: Part::at(&edge, &call.tls())?,
         api: Part::at(&api, &call.tls())?,
         key: super::api_key(call, data)?,
-        client: super::reader(&settings.clickhouse, &settings.account, &settings.data)?,
+        client: super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?,
         keys: super::secrets(&settings.secrets, &settings.data)?.keys,
         patience: Duration::ZERO,
     })

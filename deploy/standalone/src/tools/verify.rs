@@ -44,7 +44,13 @@ pub fn command() -> Command {
 /// ClickHouse does not answer, or something does not add up.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<VerifySettings>(flags)?.settings;
-    let servers = super::servers(&settings.clickhouse, &settings.account, &settings.data, OWNER_PASSWORD)?;
+    let servers = super::servers(
+        &settings.clickhouse,
+        &settings.account,
+        &settings.answer,
+        &settings.data,
+        OWNER_PASSWORD,
+    )?;
     let replicas = for_a_person(&servers, &settings.clickhouse);
     let places = match settings.kafka.cluster() {
         Some(cluster) => Places::Group(Box::new(settings.kafka.group(&cluster))),

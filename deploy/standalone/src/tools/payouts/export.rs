@@ -64,7 +64,8 @@ pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
     if endpoint.is_some() && is_given && text("format") != "json" {
         return Err(Failure::Usage("webhooks are JSON: leave --format out".to_owned()));
     }
-    let client = super::super::reader(&settings.clickhouse, &settings.account, &settings.data)?;
+    let client =
+        super::super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
     let asked = async {
         let found = payouts(&client, program.as_str(), text("referrer"), text("currency"), limit).await?;
         if found.len() > limit as usize {
