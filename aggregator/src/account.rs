@@ -7,14 +7,16 @@
 
 mod deep;
 
+use crate::position::Partition;
 use clickhouse::{Client, Row, error::Error};
 use serde::Deserialize;
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 use whence_schemas::rows::{
     ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
     QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row as _, ShareRow,
     SubjectKeyRow,
 };
+use whence_schemas::topics::Stream;
 
 pub use deep::deep;
 
@@ -98,6 +100,17 @@ pub struct Committed {
     pub next: u64,
 }
 
+/// What edges have shipped and where partitions end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InKafka {
+    /// One past the last record of each partition.
+    pub ends: BTreeMap<Partition, u64>,
+    /// Clicks that Kafka has acknowledged to edges, each once.
+    pub clicks_shipped: u64,
+    /// Events likewise.
+    pub events_shipped: u64,
+}
+
 /// Something that does not add up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Difference {
@@ -136,6 +149,15 @@ pub enum Difference {
         end: u64,
         /// What was committed.
         committed: u64,
+    },
+    /// Edges have shipped more than there is.
+    Shipped {
+        /// The stream.
+        stream: String,
+        /// What Kafka has acknowledged to them.
+        shipped: u64,
+        /// Records that Kafka has or had when they were stored.
+        there: u64,
     },
     /// A table has more or fewer rows of a month than were stored.
     Rows {
@@ -201,6 +223,12 @@ impl fmt::Display for Difference {
                 write!(
                     f,
                     "{place}: {committed} records are committed, the account ends at {end}: the last blocks are missing"
+                )
+            }
+            Difference::Shipped { stream, shipped, there } => {
+                write!(
+                    f,
+                    "{stream}: Kafka has acknowledged {shipped} records to edges, and has or had {there}: a topic was made anew before all was stored, or brokers have lost what they had acknowledged"
                 )
             }
             Difference::Rows { table, month, said, stands } => {
@@ -269,7 +297,41 @@ fn key(difference: &Difference) -> (u8, &str, u32) {
         Difference::Exchanged { table, month, .. } => (5, table, *month),
         Difference::Past { place, .. } => (6, place, 0),
         Difference::Record { place, .. } => (7, place, 0),
+        Difference::Shipped { stream, .. } => (8, stream, 0),
     }
+}
+
+/// Compares what edges have shipped with what Kafka has, or had when it was stored. A record that was sent twice is there
+/// twice, so that as many may be missing without being seen.
+///
+/// # Errors
+/// ClickHouse's.
+pub async fn shipped(
+    client: &Client,
+    committed: &[Committed],
+    kafka: &InKafka,
+) -> Result<Vec<Difference>, Error> {
+    let chains = chains(client).await?;
+    let mut found = Vec::new();
+    for (stream, shipped) in
+        [(Stream::Clicks, kafka.clicks_shipped), (Stream::Conversions, kafka.events_shipped)]
+    {
+        let word = stream.word();
+        let ends = kafka.ends.iter().filter(|(partition, _)| partition.stream == stream).map(|(_, end)| end);
+        // Of topics that were there before these.
+        let former = chains.iter().filter(|chain| {
+            let is_now = |commit: &&Committed| {
+                (&commit.stream, commit.partition, &commit.incarnation)
+                    == (&chain.stream, chain.partition, &chain.incarnation)
+            };
+            chain.stream == word && committed.iter().find(is_now).is_none()
+        });
+        let there = ends.sum::<u64>() + former.map(|chain| chain.end).sum::<u64>();
+        if there < shipped {
+            found.push(Difference::Shipped { stream: word.to_owned(), shipped, there });
+        }
+    }
+    Ok(found)
 }
 
 async fn look(client: &Client, committed: &[Committed]) -> Result<Vec<Difference>, Error> {

@@ -23,6 +23,10 @@ pub struct Said {
     pub at: UnixMs,
     /// It has ended, and this is all that it has ever had.
     pub has_ended: bool,
+    /// Clicks that Kafka has acknowledged to it, each once.
+    pub clicks_shipped: u64,
+    /// Events likewise.
+    pub events_shipped: u64,
 }
 
 /// What keeps [`Clock::through`] where it is.

@@ -27,7 +27,7 @@ pub use connect::CONNECT_MAX;
 pub use trouble::{Trouble, trouble};
 pub use turn::describe_metrics;
 pub use url::{ServerUrl, UrlError};
-pub use wait::AnswerTimeout;
+pub use wait::{AnswerTimeout, Tell};
 
 /// Who asks, and the database that is meant.
 #[derive(Clone, Debug)]

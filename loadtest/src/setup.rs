@@ -139,6 +139,8 @@ fn program_json(program: &Program) -> Value {
             0 => json!([]),
             minor => json!([{
                 "id": REWARD_RULE, "for": "referrer", "currency": REWARD_CURRENCY, "fixed_minor": minor,
+                // None is approved, so that nothing moves once all is stored.
+                "hold_days": 14,
             }]),
         },
     })

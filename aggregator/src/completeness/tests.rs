@@ -12,7 +12,13 @@ fn partition(number: u32) -> Partition {
 }
 
 fn said(through: i64, at: i64) -> Said {
-    Said { through: UnixMs(through * SECOND), at: UnixMs(at * SECOND), has_ended: false }
+    Said {
+        through: UnixMs(through * SECOND),
+        at: UnixMs(at * SECOND),
+        has_ended: false,
+        clicks_shipped: 0,
+        events_shipped: 0,
+    }
 }
 
 fn ends(of: &[u64]) -> BTreeMap<Partition, u64> {
@@ -133,7 +139,7 @@ proptest! {
                 },
                 Step::Say(edge) => {
                     let through = UnixMs(taken[edge].get(shipped[edge]).copied().unwrap_or(now));
-                    let said = Said { through, at: UnixMs(now), has_ended: false };
+                    let said = Said { through, at: UnixMs(now), has_ended: false, clicks_shipped: 0, events_shipped: 0 };
                     last_said.insert(edge.to_string(), said);
                     // All of them have been there once: one that never was is not known.
                     if last_said.len() == 3 || clock.edges().len() == 3 {

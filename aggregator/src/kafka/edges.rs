@@ -3,6 +3,7 @@
 
 use super::GroupSettings;
 use crate::{
+    account::InKafka,
     completeness::{Clock, Said},
     position::Partition,
 };
@@ -11,7 +12,10 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 use whence_schemas::{
     event::{self, EdgePosition},
     time::UnixMs,
@@ -90,6 +94,8 @@ impl Edges {
                                 through: UnixMs(position.through_ms),
                                 at: UnixMs(position.said_at_ms),
                                 has_ended: position.has_ended,
+                                clicks_shipped: position.clicks_shipped,
+                                events_shipped: position.events_shipped,
                             };
                             if !clock.say(edge, said) {
                                 // Of one that is left out nothing is known: nothing may be concluded.
@@ -164,6 +170,39 @@ impl Edges {
     pub fn topic(&self) -> &str {
         &self.topic
     }
+}
+
+/// What edges say that Kafka has acknowledged to them, and what it has. Blocks, for at most `patience` until all that edges
+/// have said is read.
+///
+/// # Errors
+/// Kafka's.
+pub fn shipped(settings: &GroupSettings, patience: Duration) -> Result<InKafka, KafkaError> {
+    let mut edges = Edges::new(settings)?;
+    let mut clock = Clock::default();
+    let deadline = Instant::now() + patience;
+    loop {
+        match edges.follow(&mut clock, BROKER_TIMEOUT.min(patience)) {
+            Ok(true) => break,
+            Ok(false) if Instant::now() < deadline => {}
+            Ok(false) => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),
+            // Nobody has ever said anything.
+            Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    let of = |count: fn(&Said) -> u64| clock.edges().values().map(count).sum();
+    let shipped = [of(|said| said.clicks_shipped), of(|said| said.events_shipped)];
+    // Asked last: what edges have said is there by then.
+    let ends = edges.partitions()?.clone().into_iter().map(|(partition, topic)| {
+        let (_, high) = edges.consumer.fetch_watermarks(&topic, number(partition), BROKER_TIMEOUT)?;
+        Ok((partition, u64::try_from(high).unwrap_or(0)))
+    });
+    Ok(InKafka {
+        ends: ends.collect::<Result<_, KafkaError>>()?,
+        clicks_shipped: shipped[0],
+        events_shipped: shipped[1],
+    })
 }
 
 fn number(partition: Partition) -> i32 {

@@ -20,13 +20,16 @@ const TELL_AFTER: Duration = Duration::from_secs(2);
 const TELL_EVERY: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+/// Is told of a server and for how long it has been silent.
+pub type Tell = Arc<dyn Fn(&ServerUrl, Duration) + Send + Sync>;
+
 /// Bounds a server's silence.
 #[derive(Clone)]
 pub struct AnswerTimeout {
     /// A server that says nothing, and takes nothing of a request's body, for longer than this has failed.
     pub after: Duration,
-    /// Is told of a server that has been silent for this long: after 2 s, then every 30 s.
-    pub tell: Arc<dyn Fn(&ServerUrl, Duration) + Send + Sync>,
+    /// Called after 2 s of silence, then every 30 s.
+    pub tell: Tell,
 }
 
 impl std::fmt::Debug for AnswerTimeout {

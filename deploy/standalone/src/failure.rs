@@ -79,6 +79,9 @@ pub enum Failure {
     /// Kafka does not say what its group has committed.
     #[error(transparent)]
     Commits(#[from] whence_aggregator::kafka::CommitsError),
+    /// Kafka does not say what edges have shipped.
+    #[error("cannot read from Kafka what edges say they have shipped")]
+    Edges(#[source] rdkafka::error::KafkaError),
     /// The edge did not start.
     #[error("cannot start the edge")]
     Edge(#[from] EdgeError),

@@ -2,6 +2,7 @@
 //! fault is gone.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
+#![allow(clippy::print_stdout, reason = "how long each light took")]
 
 mod support;
 
@@ -12,10 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 use support::hooks::{Receiver, Taken, write_secrets};
-use support::{Role, ask_api, count, kill, run, until};
+use support::{Role, ask, ask_api, count, kill, run, until};
 use tempfile::tempdir;
 use whence_runtime::disk::free_bytes;
 
@@ -26,13 +28,20 @@ fn component(whence: &Role, name: &str) -> Value {
     components.iter().find(|component| component["name"] == name).cloned().unwrap_or(Value::Null)
 }
 
-/// Waits until a component is not ready; its reason.
+/// Waits until a component is not ready; its reason. Prints how long that took: with `--nocapture` a table of the lights.
 fn reason(whence: &Role, name: &str) -> String {
-    until(&format!("{name} is not ready"), || component(whence, name)["reason"].as_str().map(str::to_owned))
+    let began = Instant::now();
+    let said = until(&format!("{name} is not ready"), || {
+        component(whence, name)["reason"].as_str().map(str::to_owned)
+    });
+    println!("{name}: after {:.1} s \"{said}\"", began.elapsed().as_secs_f64());
+    said
 }
 
 fn until_well(whence: &Role, name: &str) {
+    let began = Instant::now();
     until(&format!("{name} is ready"), || (component(whence, name)["ready"] == true).then_some(()));
+    println!("{name}: well after {:.1} s", began.elapsed().as_secs_f64());
 }
 
 /// No file of this process may grow beyond so many bytes from now on: to it, a full disk.
@@ -127,6 +136,59 @@ fn an_engine_that_answers_nobody_who_connects_is_seen_and_comes_back() {
     // The supervisor would replace it after a while.
     kill(whence.engine_pid(), libc::SIGCONT);
     until_well(&whence, "clickhouse.connections");
+}
+
+#[test]
+fn inserts_that_are_refused_are_said_until_they_go_on() {
+    let dir = tempdir().unwrap();
+    let whence = Role::up(dir.path());
+    whence.set_up_world(&fs::read_to_string(dir.path().join("admin-key")).unwrap());
+    whence.click("x");
+    whence.until_count("SELECT count() FROM clicks", 1);
+    // As after an overload, until merges have caught up.
+    let alter = |setting: &str| {
+        let sql = format!("ALTER TABLE clicks {setting}");
+        let answer = ask(&whence.address("clickhouse"), "POST", "/?database=whence", &[], &sql);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    alter("MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1");
+    whence.click("x");
+    let said = reason(&whence, "aggregator.clickhouse");
+    assert!(said.contains("Code: 252"), "ClickHouse's own words: {said}");
+    assert_eq!(whence.readiness().0, 200, "links are answered");
+    alter("MODIFY SETTING parts_to_throw_insert = 3000, parts_to_delay_insert = 1000");
+    until_well(&whence, "aggregator.clickhouse");
+    whence.until_count("SELECT count() FROM clicks", 2);
+}
+
+#[test]
+fn journals_that_fill_are_said_while_there_is_room() {
+    let dir = tempdir().unwrap();
+    let flags = ["--conversion-journal-quota", "8MiB", "--journal-segment", "1MiB", "--journal-grace", "0s"];
+    let whence = Role::start(dir.path(), &[&["up"][..], &flags].concat());
+    whence.until_ready();
+    whence.set_up_world(&fs::read_to_string(dir.path().join("admin-key")).unwrap());
+    until_well(&whence, "journals");
+    kill(whence.engine_pid(), libc::SIGSTOP);
+    let journal = dir.path().join("journal/conversions");
+    let taken = || -> u64 {
+        let files = fs::read_dir(&journal).unwrap().flatten();
+        files.map(|file| file.metadata().map_or(0, |file| file.len())).sum()
+    };
+    let mut sent = 0;
+    while taken() < 7 << 20 {
+        let name = |number: u64| format!("{number:0>200}");
+        let lead =
+            |number| json!({ "type": "lead", "program": "p", "id": name(number), "lead": name(number) });
+        whence.call("POST", "/v1/events", &(sent..sent + 500).map(lead).collect());
+        sent += 500;
+    }
+    let said = reason(&whence, "journals");
+    assert!(said.contains("of conversion-journal-quota=8MiB"), "{said}");
+    assert_eq!(component(&whence, "api.journal")["ready"], true, "nothing was refused");
+    kill(whence.engine_pid(), libc::SIGCONT);
+    whence.until_count("SELECT count() FROM leads", sent);
+    until_well(&whence, "journals");
 }
 
 #[test]

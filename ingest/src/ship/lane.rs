@@ -22,7 +22,7 @@ use super::fields::Fields;
 use super::lane_metrics::LaneMetrics;
 use super::producer::SendError;
 use super::refused;
-use super::window::{Admission, Bounds, Ticket, Window};
+use super::window::{Admission, Bounds, End, Ticket, Window};
 
 /// The checkpoint's file in the journal's directory.
 pub(super) const CHECKPOINT: &str = "shipper.checkpoint";
@@ -45,6 +45,13 @@ pub(super) enum Turn {
     Idle,
     /// The client can go on no more.
     Fatal,
+}
+
+/// How many records of a journal Kafka has, of all that precede the shipper's checkpoint, in all its incarnations. Those of
+/// which nobody knows that they arrived and that were sent again count once; those before a damaged checkpoint do not.
+#[must_use]
+pub fn shipped(checkpoint: &Checkpoint) -> u64 {
+    checkpoint.note[..].try_into().map_or(0, u64::from_le_bytes)
 }
 
 pub(super) struct Lane {
@@ -78,7 +85,7 @@ impl Lane {
         let Some(claim) = Claim::take(&dir)? else { return Err(ShipError::Claimed(dir)) };
         let metrics = LaneMetrics::of(&dir);
         let checkpoint = match Checkpoint::load(&dir.join(CHECKPOINT))? {
-            Stored::Intact(checkpoint) => Some(checkpoint.position),
+            Stored::Intact(checkpoint) => Some(checkpoint),
             Stored::Absent => None,
             Stored::Damaged => {
                 metrics.damaged_checkpoints.increment(1);
@@ -86,13 +93,15 @@ impl Lane {
                 None
             }
         };
+        let arrived = checkpoint.as_ref().map_or(0, shipped);
+        let checkpoint = checkpoint.map(|checkpoint| checkpoint.position);
         let bounds = Bounds {
             records_max: config.records_in_flight_max.max(1),
             bytes_max: config.bytes_in_flight_max.max(1),
         };
         Ok(Lane {
             reader: Reader::open(&dir, checkpoint),
-            window: Window::new(bounds, checkpoint),
+            window: Window::new(bounds, checkpoint, arrived),
             topic: config.cluster.topic(stream.topic()),
             dir,
             stream,
@@ -239,7 +248,7 @@ impl Lane {
 
     /// A record has arrived.
     pub(super) fn acknowledge(&mut self, ticket: Ticket) {
-        if self.window.settle(ticket) {
+        if self.window.settle(ticket, End::Arrived) {
             self.metrics.acknowledged.increment(1);
         }
     }
@@ -328,7 +337,8 @@ impl Lane {
         let Some(position) = self.window.watermark().filter(|_| self.window.watermark() != self.saved) else {
             return;
         };
-        let checkpoint = Checkpoint { position, intent: None, note: Vec::new() };
+        let note = self.window.arrived().to_le_bytes().to_vec();
+        let checkpoint = Checkpoint { position, intent: None, note };
         match checkpoint.save(&self.dir.join(CHECKPOINT)) {
             Ok(()) => self.saved = Some(position),
             Err(error) => {

@@ -60,6 +60,7 @@ use whence_runtime::health::Health;
 
 pub use config::{JournalSource, ShipConfig};
 pub use connection::Connection;
+pub use lane::shipped;
 pub use status::{JournalReport, ShipReport, ShipStatus};
 
 /// Longer than a checkpoint of every journal on a slow disk and the end of a Kafka client take together.

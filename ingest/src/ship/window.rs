@@ -35,6 +35,15 @@ pub enum Admission {
     Settled,
 }
 
+/// How a record ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Kafka has it.
+    Arrived,
+    /// Kafka takes it never; it was kept elsewhere.
+    Refused,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     /// Where reading goes on behind this record.
@@ -42,6 +51,7 @@ struct Slot {
     born_at_ms: i64,
     bytes: u32,
     is_settled: bool,
+    has_arrived: bool,
 }
 
 /// The window of one journal.
@@ -54,7 +64,9 @@ pub struct Window {
     slots: VecDeque<Slot>,
     /// Ends of the records that were settled before a rewind and have not been read again: ascending,
     /// all behind the slots.
-    arrived: VecDeque<Position>,
+    settled: VecDeque<(Position, bool)>,
+    /// Records below the watermark that have arrived, since the count began.
+    arrived: u64,
     /// End of the furthest record that was ever sent.
     sent_to: Option<Position>,
     /// `sent_to` as it was before the last admission.
@@ -66,15 +78,16 @@ pub struct Window {
 }
 
 impl Window {
-    /// An empty window; everything below `checkpoint` is settled.
+    /// An empty window; everything below `checkpoint` is settled, and of that so many records have arrived.
     #[must_use]
-    pub fn new(bounds: Bounds, checkpoint: Option<Position>) -> Self {
+    pub fn new(bounds: Bounds, checkpoint: Option<Position>, arrived: u64) -> Self {
         Window {
             bounds,
             watermark: checkpoint,
             first: 0,
             slots: VecDeque::new(),
-            arrived: VecDeque::new(),
+            settled: VecDeque::new(),
+            arrived,
             sent_to: None,
             sent_to_before: None,
             open_records: 0,
@@ -87,6 +100,12 @@ impl Window {
     #[must_use]
     pub fn watermark(&self) -> Option<Position> {
         self.watermark
+    }
+
+    /// How many records below the watermark have arrived, those included that the window began with.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        self.arrived
     }
 
     /// End of the furthest record that was ever sent.
@@ -130,8 +149,8 @@ impl Window {
         let next = at.plus(1);
         debug_assert!(self.slots.back().is_none_or(|last| last.next <= at), "records come in order");
         debug_assert!(self.watermark.is_none_or(|watermark| watermark <= at), "nothing settled is read");
-        if self.has_arrived(next) {
-            self.push(Slot { next, born_at_ms, bytes: 0, is_settled: true });
+        if let Some(has_arrived) = self.was_settled(next) {
+            self.push(Slot { next, born_at_ms, bytes: 0, is_settled: true, has_arrived });
             return Admission::Settled;
         }
         let is_resend = self.was_sent(at);
@@ -142,7 +161,7 @@ impl Window {
         self.open_bytes += size as usize;
         self.sent_to_before = self.sent_to;
         self.sent_to = self.sent_to.max(Some(next));
-        self.push(Slot { next, born_at_ms, bytes: size, is_settled: false });
+        self.push(Slot { next, born_at_ms, bytes: size, is_settled: false, has_arrived: false });
         if is_resend { Admission::Resend(ticket) } else { Admission::Send(ticket) }
     }
 
@@ -157,7 +176,7 @@ impl Window {
 
     /// Passes over everything between the last record and `next`: there is nothing to send in it.
     pub fn skip_to(&mut self, next: Position) {
-        self.push(Slot { next, born_at_ms: 0, bytes: 0, is_settled: true });
+        self.push(Slot { next, born_at_ms: 0, bytes: 0, is_settled: true, has_arrived: false });
     }
 
     /// Where reading goes on behind the last record. `None`: nothing was read.
@@ -166,13 +185,13 @@ impl Window {
         self.slots.back().map(|slot| slot.next).or(self.watermark)
     }
 
-    /// The record has arrived, or never will and was dealt with otherwise. `false` if the ticket is
-    /// settled already or of before a rewind.
-    pub fn settle(&mut self, ticket: Ticket) -> bool {
+    /// The record has ended. `false` if the ticket is settled already or of before a rewind.
+    pub fn settle(&mut self, ticket: Ticket, end: End) -> bool {
         let Some(index) = ticket.0.checked_sub(self.first) else { return false };
         let slot = usize::try_from(index).ok().and_then(|index| self.slots.get_mut(index));
         let Some(slot) = slot.filter(|slot| !slot.is_settled) else { return false };
         slot.is_settled = true;
+        slot.has_arrived = end == End::Arrived;
         self.open_records -= 1;
         self.open_bytes -= slot.bytes as usize;
         self.advance();
@@ -193,7 +212,7 @@ impl Window {
         let oldest = self.oldest_born_at_ms();
         self.first += self.slots.len() as u64;
         for slot in self.slots.drain(..).rev().filter(|slot| slot.is_settled) {
-            self.arrived.push_front(slot.next);
+            self.settled.push_front((slot.next, slot.has_arrived));
         }
         self.open_records = 0;
         self.open_bytes = 0;
@@ -204,16 +223,17 @@ impl Window {
     /// Forgets everything: the journal was replaced by another.
     pub fn restart(&mut self) {
         self.rewind();
-        self.arrived.clear();
+        self.settled.clear();
         self.watermark = None;
         self.sent_to = None;
     }
 
-    fn has_arrived(&mut self, next: Position) -> bool {
-        while self.arrived.front().is_some_and(|arrived| *arrived < next) {
-            self.arrived.pop_front();
+    /// Whether the record that ends there has arrived, if it was settled before a rewind.
+    fn was_settled(&mut self, next: Position) -> Option<bool> {
+        while self.settled.front().is_some_and(|(settled, _)| *settled < next) {
+            self.settled.pop_front();
         }
-        self.arrived.pop_front_if(|arrived| *arrived == next).is_some()
+        self.settled.pop_front_if(|(settled, _)| *settled == next).map(|(_, has_arrived)| has_arrived)
     }
 
     fn push(&mut self, slot: Slot) {
@@ -226,6 +246,7 @@ impl Window {
         while let Some(slot) = self.slots.pop_front_if(|slot| slot.is_settled) {
             self.first += 1;
             self.watermark = Some(slot.next);
+            self.arrived += u64::from(slot.has_arrived);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use whence_journal::{Incarnation, Position};
 
-use super::window::{Admission, Bounds, Ticket, Window};
+use super::window::{Admission, Bounds, End, Ticket, Window};
 
 const BOUNDS: Bounds = Bounds { records_max: 7, bytes_max: 400 };
 
@@ -30,6 +30,8 @@ enum Step {
     /// The send failed at once; the record is read again next.
     ReadButNotSent,
     Acknowledge(usize),
+    /// Kafka takes this one never.
+    Refuse(usize),
     /// A report of before a rewind, or one that came already.
     StaleReport(usize),
     Rewind,
@@ -44,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => Just(Step::Read),
         1 => Just(Step::ReadButNotSent),
         8 => any::<usize>().prop_map(Step::Acknowledge),
+        1 => any::<usize>().prop_map(Step::Refuse),
         1 => any::<usize>().prop_map(Step::StaleReport),
         1 => Just(Step::Rewind),
         1 => prop::collection::vec(any::<bool>(), 0..8).prop_map(|arrived| Step::Crash { arrived }),
@@ -81,6 +84,8 @@ struct Model {
     known: BTreeSet<Position>,
     /// Records that Kafka has.
     arrived: BTreeSet<Position>,
+    /// Records that it refused.
+    refused: BTreeSet<Position>,
     sent: BTreeSet<Position>,
 }
 
@@ -88,12 +93,13 @@ impl Model {
     fn new(journal: Vec<Item>) -> Model {
         Model {
             journal,
-            window: Window::new(BOUNDS, None),
+            window: Window::new(BOUNDS, None, 0),
             cursor: 0,
             on_the_way: BTreeMap::new(),
             reported: Vec::new(),
             known: BTreeSet::new(),
             arrived: BTreeSet::new(),
+            refused: BTreeSet::new(),
             sent: BTreeSet::new(),
         }
     }
@@ -102,10 +108,11 @@ impl Model {
         match step {
             Step::Read => self.read(true),
             Step::ReadButNotSent => self.read(false),
-            Step::Acknowledge(pick) => self.acknowledge(pick),
+            Step::Acknowledge(pick) => self.end(pick, End::Arrived),
+            Step::Refuse(pick) => self.end(pick, End::Refused),
             Step::StaleReport(pick) => {
                 if let Some(ticket) = nth(&self.reported, pick) {
-                    assert!(!self.window.settle(*ticket), "a stale report settles nothing");
+                    assert!(!self.window.settle(*ticket, End::Arrived), "a stale report settles nothing");
                 }
             }
             Step::Rewind => self.rewind(),
@@ -150,14 +157,17 @@ impl Model {
         }
     }
 
-    fn acknowledge(&mut self, pick: usize) {
+    fn end(&mut self, pick: usize, end: End) {
         let tickets: Vec<Ticket> = self.on_the_way.keys().copied().collect();
         let Some(ticket) = nth(&tickets, pick) else { return };
         let at = self.on_the_way.remove(ticket).expect("picked from these");
-        assert!(self.window.settle(*ticket));
+        assert!(self.window.settle(*ticket, end));
         self.reported.push(*ticket);
         self.known.insert(at);
-        self.arrived.insert(at);
+        match end {
+            End::Arrived => self.arrived.insert(at),
+            End::Refused => self.refused.insert(at),
+        };
     }
 
     fn rewind(&mut self) {
@@ -172,7 +182,7 @@ impl Model {
         let lucky = on_the_way.values().zip(arrived).filter(|(_, arrived)| **arrived);
         self.arrived.extend(lucky.map(|(at, _)| *at));
         let checkpoint = self.window.watermark();
-        self.window = Window::new(BOUNDS, checkpoint);
+        self.window = Window::new(BOUNDS, checkpoint, self.window.arrived());
         self.reported.clear();
         self.known.clear();
         self.sent.clear();
@@ -186,9 +196,16 @@ impl Model {
     fn check(&self) {
         let watermark = self.window.watermark();
         let below = self.journal.iter().filter(|item| !item.is_corrupt && Some(item.at) < watermark);
+        let (mut arrived, mut arrived_max) = (0, 0);
         for item in below {
-            assert!(self.arrived.contains(&item.at), "{item:?} is below the watermark and never arrived");
+            let (has_arrived, is_refused) =
+                (self.arrived.contains(&item.at), self.refused.contains(&item.at));
+            assert!(has_arrived || is_refused, "{item:?} is below the watermark and never arrived");
+            // Both may be: its report was lost, and it was sent again.
+            arrived += u64::from(has_arrived && !is_refused);
+            arrived_max += u64::from(has_arrived);
         }
+        assert!((arrived..=arrived_max).contains(&self.window.arrived()), "what has arrived is counted once");
         let done = self.journal[..self.cursor]
             .iter()
             .take_while(|item| item.is_corrupt || Some(item.at) < watermark || self.known.contains(&item.at));
@@ -234,18 +251,18 @@ proptest! {
 
 #[test]
 fn one_record_larger_than_the_bound_still_goes() {
-    let mut window = Window::new(BOUNDS, None);
+    let mut window = Window::new(BOUNDS, None, 0);
     let at = Position { incarnation: Incarnation(1), offset: 0 };
     assert!(window.has_room());
     let Admission::Send(ticket) = window.admit(at, 10_000, 0) else { panic!("it was not sent before") };
     assert!(!window.has_room());
-    assert!(window.settle(ticket));
+    assert!(window.settle(ticket, End::Arrived));
     assert!(window.has_room());
 }
 
 #[test]
 fn the_age_is_that_of_the_oldest_record_on_its_way() {
-    let mut window = Window::new(BOUNDS, None);
+    let mut window = Window::new(BOUNDS, None, 0);
     let at = |offset| Position { incarnation: Incarnation(1), offset };
     let tickets: Vec<Ticket> = (0..3)
         .map(|offset| match window.admit(at(offset), 1, 1000 + offset as i64) {
@@ -253,9 +270,9 @@ fn the_age_is_that_of_the_oldest_record_on_its_way() {
             other => panic!("{other:?}"),
         })
         .collect();
-    window.settle(tickets[1]);
+    window.settle(tickets[1], End::Arrived);
     assert_eq!(window.oldest_born_at_ms(), Some(1000));
-    window.settle(tickets[0]);
+    window.settle(tickets[0], End::Arrived);
     assert_eq!(window.oldest_born_at_ms(), Some(1002));
     window.rewind();
     assert_eq!(window.oldest_born_at_ms(), Some(1002), "a rewind makes no record younger");

@@ -6,7 +6,7 @@ mod roots;
 mod rows;
 
 pub use roots::Roots;
-pub use rows::Counts;
+pub use rows::{Counts, OFFSETS};
 
 use super::{
     names::Names,
@@ -77,7 +77,8 @@ impl Store {
             leads: one("SELECT toInt64(sum(sign)) FROM leads WHERE program IN ?").await?,
             qualifications: one("SELECT toInt64(sum(sign)) FROM qualifications WHERE program IN ?").await?,
             duplicates: one(
-                "SELECT toInt64(count()) FROM rejects WHERE program IN ? AND reason = 'duplicate' AND stream = 'conversions'",
+                "SELECT toInt64(count()) FROM rejects WHERE program IN ? AND reason = 'duplicate' AND stream = 'conversions' \
+                 AND kind != 'timer'",
             )
             .await?,
         })
@@ -259,7 +260,7 @@ impl Store {
     /// Counts every offset's outcomes, of all programs: the view is not taken at its word.
     async fn count_offsets(&self, names: &mut Names) -> clickhouse::error::Result<Vec<PartitionRow>> {
         let mut offsets = Offsets::default();
-        for sql in rows::OFFSETS {
+        for sql in OFFSETS {
             self.each::<rows::Offset<'_>, _>(sql, |row| {
                 offsets.add((names.of(row.stream_word), id(row.incarnation), row.partition), row.offset);
             })

@@ -6,10 +6,10 @@ use std::time::Duration;
 use metrics::{Unit, describe_gauge, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use whence_aggregator::account::{Committed, quick};
+use whence_aggregator::account::{Committed, Difference, InKafka, quick, shipped};
 use whence_aggregator::clickhouse::replicas::Replicas;
 use whence_aggregator::journal::stored;
-use whence_aggregator::kafka::{GroupSettings, commits};
+use whence_aggregator::kafka::{GroupSettings, commits, edges};
 use whence_journal::{Checkpoint, Stored};
 use whence_runtime::health::Component;
 
@@ -48,6 +48,40 @@ impl Places {
     }
 }
 
+impl Places {
+    /// What edges have shipped and what Kafka has; `None` without Kafka.
+    ///
+    /// # Errors
+    /// Kafka does not say.
+    pub async fn in_kafka(&self) -> Result<Option<InKafka>, Failure> {
+        let Self::Group(group) = self else { return Ok(None) };
+        let group = group.clone();
+        let asked = tokio::task::spawn_blocking(move || edges::shipped(&group, ANSWER_MAX));
+        asked.await.expect("asking brokers does not panic").map(Some).map_err(Failure::Edges)
+    }
+
+    /// All that `whence verify` compares without reading facts.
+    ///
+    /// # Errors
+    /// ClickHouse or Kafka does not answer, or a checkpoint can't be read.
+    pub async fn compare(&self, replicas: &Replicas) -> Result<(Vec<Committed>, Vec<Difference>), Failure> {
+        let (committed, kafka) = (self.committed().await?, self.in_kafka().await?);
+        replicas.catch_up().await?;
+        let look = |client| {
+            let (committed, kafka) = (&committed, &kafka);
+            async move {
+                let mut found = quick(&client, committed).await?;
+                if let Some(kafka) = kafka {
+                    found.extend(shipped(&client, committed, kafka).await?);
+                }
+                Ok(found)
+            }
+        };
+        let found = replicas.call(look).await?;
+        Ok((committed, found))
+    }
+}
+
 /// Looks every so often, until `stop`.
 pub async fn watch(
     replicas: Replicas,
@@ -64,18 +98,9 @@ pub async fn watch(
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let looked = async {
-            let committed = places.committed().await?;
-            replicas.catch_up().await?;
-            let look = |client| {
-                let committed = &committed;
-                async move { quick(&client, committed).await }
-            };
-            Ok::<_, Failure>(replicas.call(look).await?)
-        };
-        match stop.run_until_cancelled(looked).await {
+        match stop.run_until_cancelled(places.compare(&replicas)).await {
             None => return,
-            Some(Ok(found)) => {
+            Some(Ok((_, found))) => {
                 gauge!("whence_account_differences").set(found.len() as f64);
                 let shown: Vec<String> = found.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
                 match found.len() {

@@ -17,7 +17,8 @@ use whence_aggregator::kafka::GroupSettings;
 use whence_aggregator::kafka::edges::{Committed, Edges};
 use whence_ingest::edges::EdgeTopic;
 use whence_ingest::registry::wall_clock;
-use whence_journal::{Checkpoint, Payload, Reader, Stored};
+use whence_ingest::ship::shipped;
+use whence_journal::{Checkpoint, Payload, Position, Reader, Stored};
 use whence_kafka::Cluster;
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::event::{self, Click, EdgePosition, Event};
@@ -69,8 +70,8 @@ impl Look {
         Look { journals, checkpoint, last: wall_clock()() }
     }
 
-    /// `None`: there is nothing to be said at this moment. Also which journal is behind.
-    async fn look(&mut self) -> Option<(Dealt, Option<String>)> {
+    /// `None`: there is nothing to be said at this moment.
+    async fn look(&mut self) -> Option<Looked> {
         let now = wall_clock()();
         let since = now.ms_since(self.last);
         self.last = now;
@@ -79,9 +80,9 @@ impl Look {
             return None;
         }
         let (journals, checkpoint) = (self.journals.clone(), self.checkpoint);
-        let looked = tokio::task::spawn_blocking(move || dealt(&journals, checkpoint, now)).await;
+        let looked = tokio::task::spawn_blocking(move || look_at(&journals, checkpoint, now)).await;
         match looked.ok()? {
-            Ok(dealt) => Some(dealt),
+            Ok(looked) => Some(looked),
             Err(error) => {
                 tracing::debug!(%error, "a journal can't be looked at");
                 None
@@ -90,28 +91,44 @@ impl Look {
     }
 }
 
-fn dealt(journals: &[Journal], checkpoint: &str, now: UnixMs) -> io::Result<(Dealt, Option<String>)> {
+/// What journals hold that was not dealt with, and what was shipped of them.
+struct Looked {
+    dealt: Dealt,
+    /// The journal that is furthest behind.
+    behind: Option<String>,
+    clicks_shipped: u64,
+    events_shipped: u64,
+}
+
+fn look_at(journals: &[Journal], checkpoint: &str, now: UnixMs) -> io::Result<Looked> {
     let under_way = UnixMs(now.0 - UNDER_WAY_MAX);
     let mut dealt = Dealt { through: under_way, is_all: true };
     let mut behind = None;
+    let (mut clicks_shipped, mut events_shipped) = (0, 0);
     for journal in journals {
-        let Some(first) = first_left(journal, &journal.dir.join(checkpoint))? else { continue };
+        let checkpoint = match Checkpoint::load(&journal.dir.join(checkpoint))? {
+            Stored::Intact(checkpoint) => Some(checkpoint),
+            Stored::Absent => None,
+            Stored::Damaged => return Err(io::Error::other("a checkpoint is damaged")),
+        };
+        *match journal.partition.stream {
+            Stream::Clicks => &mut clicks_shipped,
+            Stream::Conversions => &mut events_shipped,
+        } += checkpoint.as_ref().map_or(0, shipped);
+        let Some(first) = first_left(journal, checkpoint.map(|checkpoint| checkpoint.position))? else {
+            continue;
+        };
         dealt.is_all = false;
         if first < dealt.through {
             dealt.through = first;
             behind = journal.dir.file_name().map(|name| name.to_string_lossy().into_owned());
         }
     }
-    Ok((dealt, behind))
+    Ok(Looked { dealt, behind, clicks_shipped, events_shipped })
 }
 
-/// When the first record behind the checkpoint was received.
-fn first_left(journal: &Journal, checkpoint: &Path) -> io::Result<Option<UnixMs>> {
-    let from = match Checkpoint::load(checkpoint)? {
-        Stored::Intact(checkpoint) => Some(checkpoint.position),
-        Stored::Absent => None,
-        Stored::Damaged => return Err(io::Error::other("a checkpoint is damaged")),
-    };
+/// When the first record behind this position was received.
+fn first_left(journal: &Journal, from: Option<Position>) -> io::Result<Option<UnixMs>> {
     let mut records = Vec::new();
     Reader::open(&journal.dir, from).read(1, 1, &mut records).map_err(io::Error::other)?;
     match records.first().map(|record| &record.payload) {
@@ -174,11 +191,13 @@ async fn say(topic: EdgeTopic, name: String, mut look: Look, stop: CancellationT
     let mut is_told = false;
     loop {
         let goes_on = stop.run_until_cancelled(ticks.tick()).await.is_some();
-        if let Some((Dealt { through, is_all }, _)) = look.look().await {
+        if let Some(Looked { dealt, clicks_shipped, events_shipped, .. }) = look.look().await {
             let position = EdgePosition {
-                through_ms: through.0,
+                through_ms: dealt.through.0,
                 said_at_ms: look.last.0,
-                has_ended: is_all && !goes_on,
+                has_ended: dealt.is_all && !goes_on,
+                clicks_shipped,
+                events_shipped,
             };
             match topic.say(&name, &position).await {
                 Ok(()) => is_told = false,
@@ -298,7 +317,7 @@ async fn journals_told(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some((dealt, behind)) = look.look().await else { continue };
+        let Some(Looked { dealt, behind, .. }) = look.look().await else { continue };
         through = UnixMs(through.0.max(dealt.through.0));
         let late = look.last.ms_since(through) > i64::try_from(SILENT_MAX.as_millis()).unwrap_or(i64::MAX);
         let held = behind.filter(|_| late).map(|journal| {

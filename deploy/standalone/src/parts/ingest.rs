@@ -19,6 +19,7 @@ use whence_journal::GroupCommit;
 use whence_runtime::shares::{Callers, ShareSettings};
 use whence_runtime::shutdown::Shutdown;
 use whence_schemas::outgoing::Reach;
+use whence_schemas::topics::Stream;
 
 use super::certificates::Certificates;
 use super::registry::Opened;
@@ -108,7 +109,13 @@ impl Ingest {
         certificates.keep(&links, process, &followers)?;
 
         let journal = open_journal(parts.journals, journals::conversions(&root)).await?;
-        end_former_journals(root).await?;
+        end_former_journals(root.clone()).await?;
+        let quotas = [
+            (Stream::Clicks, "click-journal-quota", parts.journals.click_journal_quota),
+            (Stream::Conversions, "conversion-journal-quota", parts.journals.conversion_journal_quota),
+        ];
+        let shown = process.health.advisory("journals");
+        tokio::spawn(journals::watch_quotas(root, quotas, shown, followers.clone()));
         let api_stop = CancellationToken::new();
         let api_parts = api::Parts {
             registry: Arc::clone(registry),

@@ -17,6 +17,8 @@ use whence_journal::{
     Checkpoint, JournalConfig, OpenError, Quota, Reader, SEGMENT_BYTES_MIN, Stored, Writer, disk_usage,
     retire,
 };
+use whence_runtime::health::Component;
+use whence_runtime::settings::ByteSize;
 use whence_schemas::topics::Stream;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -110,6 +112,59 @@ pub async fn keep(journals: Vec<Journal>, grace: Duration, stop: CancellationTok
     }
 }
 
+/// What of a quota may be taken before people are told: what is left is all that an outage may still take.
+const TAKEN_PERCENT_MAX: u64 = 75;
+
+/// Shows in `component` when journals have little of their quotas left, until `stop`.
+pub async fn watch_quotas(
+    root: PathBuf,
+    quotas: [(Stream, &'static str, ByteSize); 2],
+    component: Component,
+    stop: CancellationToken,
+) {
+    describe();
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        let root = root.clone();
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut taken = [0; 2];
+            for journal in find(&root)? {
+                let at = usize::from(journal.partition.stream == Stream::Conversions);
+                taken[at] += disk_usage(&journal.dir)?.bytes;
+            }
+            Ok::<_, io::Error>(taken)
+        });
+        match looked.await {
+            Ok(Ok(taken)) => match short(quotas, taken) {
+                None => component.ready(),
+                Some(reason) => component.not_ready(reason),
+            },
+            Ok(Err(error)) => component.not_ready(format!("journals can't be looked at: {error}")),
+            Err(_) => return,
+        }
+    }
+}
+
+/// What is wrong with quotas of which so much is taken.
+fn short(quotas: [(Stream, &'static str, ByteSize); 2], taken: [u64; 2]) -> Option<String> {
+    let mut short = Vec::new();
+    for ((stream, setting, quota), taken) in quotas.into_iter().zip(taken) {
+        let percent = taken.saturating_mul(100) / quota.as_u64().max(1);
+        metrics::gauge!("whence_journal_quota_taken_ratio", "stream" => stream.word())
+            .set(percent as f64 / 100.0);
+        if percent > TAKEN_PERCENT_MAX {
+            short.push(format!(
+                "journals of {} take {} MiB, {percent}% of {setting}={quota}: beyond it records are lost or refused. See why \
+                 they are not taken away (Kafka, ClickHouse, journal-grace), or give more room",
+                stream.word(),
+                taken >> 20,
+            ));
+        }
+    }
+    (!short.is_empty()).then(|| short.join("; "))
+}
+
 fn look_after(journal: &Journal, grace: Duration) -> io::Result<()> {
     let label = journal.label();
     let mut from = None;
@@ -128,11 +183,29 @@ fn describe() {
     use metrics::{Unit, describe_gauge};
     describe_gauge!("whence_journal_lag_bytes", Unit::Bytes, "what of a journal is not in ClickHouse yet");
     describe_gauge!("whence_journal_disk_bytes", Unit::Bytes, "disk that a journal takes");
+    describe_gauge!(
+        "whence_journal_quota_taken_ratio",
+        Unit::Count,
+        "What journals take of their quota, 1 being all"
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quotas_are_told_of_while_there_is_room_left_each_by_its_setting() {
+        let quotas = [
+            (Stream::Clicks, "click-journal-quota", ByteSize::mib(100)),
+            (Stream::Conversions, "conversion-journal-quota", ByteSize::mib(10)),
+        ];
+        assert_eq!(short(quotas, [75 << 20, 7 << 20]), None);
+        let told = short(quotas, [76 << 20, 0]).unwrap();
+        assert!(told.contains("clicks take 76 MiB, 76% of click-journal-quota=100MiB"), "{told}");
+        let told = short(quotas, [0, 9 << 20]).unwrap();
+        assert!(told.contains("conversions take 9 MiB, 90% of conversion-journal-quota"), "{told}");
+    }
 
     #[test]
     fn journals_of_former_cores_are_found_and_strangers_are_not() {

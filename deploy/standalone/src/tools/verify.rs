@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use whence_aggregator::account::{deep, quick};
+use whence_aggregator::account::deep;
 use whence_runtime::settings;
 use whence_schemas::time;
 
@@ -58,14 +58,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     };
     let month = |name: &str, default: u32| flags.get_one::<u32>(name).copied().unwrap_or(default);
     let (committed, found) = super::ask(&settings.log, async {
-        let committed = places.committed().await?;
-        replicas.catch_up().await?;
-        let mut found = replicas
-            .call(|client| {
-                let committed = &committed;
-                async move { quick(&client, committed).await }
-            })
-            .await?;
+        let (committed, mut found) = places.compare(&replicas).await?;
         if flags.get_flag("deep") {
             let months = (month("from", 0), month("to", u32::MAX));
             found.extend(replicas.call(|client| async move { deep(&client, months).await }).await?);

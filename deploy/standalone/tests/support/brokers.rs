@@ -1,7 +1,10 @@
 //! The broker for tests, and what processes share over it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use tempfile::{TempDir, tempdir};
 
 use super::{Role, clock::now_ms, run};
@@ -63,6 +66,22 @@ impl Shared {
         let made = run(&[&["topics", "--topic-replication", "1"], &self.bus()[..], &partitions].concat());
         assert!(made.status.success(), "{made:?}");
         String::from_utf8(made.stdout).unwrap()
+    }
+
+    /// Deletes one; returns once it is gone.
+    pub fn delete_topic(&self, name: &str) {
+        let mut config = rdkafka::ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers);
+        let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+        let topic = format!("{}{name}", self.prefix);
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let deleted = admin.delete_topics(&[&topic], &options);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(deleted).unwrap().remove(0).unwrap();
+        super::until(&format!("{topic} is gone"), || {
+            let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10)).unwrap();
+            metadata.topics().iter().all(|known| known.name() != topic).then_some(())
+        });
     }
 
     /// An engine.

@@ -9,7 +9,7 @@ use whence_journal::{Payload, Reader};
 
 use super::{ERROR_PAUSE, Lane};
 use crate::ship::refused;
-use crate::ship::window::Ticket;
+use crate::ship::window::{End, Ticket};
 
 impl Lane {
     /// Gives up a record that Kafka refused on its own: it must not hold up all others for ever.
@@ -44,7 +44,7 @@ impl Lane {
                 return;
             }
             self.refused.pop_front();
-            self.window.settle(ticket);
+            self.window.settle(ticket, End::Refused);
         }
     }
 

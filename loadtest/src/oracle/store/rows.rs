@@ -90,7 +90,9 @@ pub(super) struct Qualification<'a> {
     pub sign: i8,
 }
 
-pub(super) const REJECTS: &str = "SELECT stream, event_id, reason FROM rejects WHERE program IN ?";
+/// Timers are whence's own, and may be sent again.
+pub(super) const REJECTS: &str =
+    "SELECT stream, event_id, reason FROM rejects WHERE program IN ? AND kind != 'timer'";
 
 #[derive(Row, Deserialize)]
 pub(super) struct Reject<'a> {
@@ -189,7 +191,7 @@ pub(super) struct Reconciled<'a> {
 
 /// The rows that are the outcome of the record at their offset. Corrections (revisions above 0) are not:
 /// they stand at the offset of the record that caused them, which has its own outcome.
-pub(super) const OFFSETS: [&str; 9] = [
+pub const OFFSETS: [&str; 10] = [
     "SELECT 'clicks' AS stream_word, incarnation, partition, offset FROM clicks",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM leads WHERE revision = 0",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM qualifications WHERE revision = 0",
@@ -198,6 +200,7 @@ pub(super) const OFFSETS: [&str; 9] = [
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM participants",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM shares",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM erasures",
+    "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM reward_events WHERE revision = 0",
     "SELECT toString(stream) AS stream_word, incarnation, partition, offset FROM rejects",
 ];
 
