@@ -50,7 +50,7 @@ const TABLES: [Accounted; 14] = [
     Accounted::consequence(RewardTermsRow::TABLE),
     Accounted::consequence(RewardRow::TABLE),
 ];
-/// The stream of the account's rows that say what is past retention (`sql/0027_retention.sql`).
+/// The stream of the account's rows that say what is past retention (`sql/views/past_retention.sql`).
 pub const RETENTION: &str = "retention";
 const RECEIVED: &str = "received_at";
 const CONVERSIONS: &str = "'conversions'";

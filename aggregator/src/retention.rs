@@ -1,7 +1,7 @@
 //! How long things are kept: whole months of a table that are past their age are dropped, hashes of addresses in what
 //! stays are blanked. Rollups, conversions and rewards stay for good.
 //!
-//! A month is entered in the account before it is dropped (`sql/0027_retention.sql`), by a row that says so and changes no
+//! A month is entered in the account before it is dropped (`sql/views/past_retention.sql`), by a row that says so and changes no
 //! sum. So whatever is killed in between, and however many processes do the same, ends alike with the next pass: entered
 //! and still there is dropped, what comes late into such a month is dropped with the next pass, and the account adds up at
 //! every moment. Blanking is no more than a look whether there is something to blank, and a mutation.

@@ -1,7 +1,8 @@
-//! Migrations, forward only: plain files in `sql/`, rendered for one server or for a cluster.
+//! Tables and views, each in a file of `sql/`, rendered for one server or for a cluster.
 //!
-//! A migration that has run anywhere is never edited; the runner refuses a file whose checksum
-//! differs from the one it recorded.
+//! `tables` and `feeds` (materialized views) are the baseline; from there they go forward in numbered files. A migration
+//! that has run anywhere is never edited; the runner refuses one whose checksum differs from that which it recorded.
+//! `views` may be edited: a view is made anew whenever its file is another one.
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -18,95 +19,176 @@ pub enum Topology {
     },
 }
 
-/// A numbered file of statements.
+/// Statements that run once.
 #[derive(Clone, Copy, Debug)]
 pub struct Migration {
-    /// Grows from 1; numbers may be left out.
+    /// Grows; numbers may be left out.
     pub number: u32,
-    /// The file's name without number and ending.
+    /// What it is called.
+    pub name: &'static str,
+    files: &'static [&'static str],
+}
+
+/// A view that is made anew whenever its file differs from what made it.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// Its name.
     pub name: &'static str,
     text: &'static str,
 }
 
+macro_rules! files {
+    ($($path:literal),* $(,)?) => { &[$(include_str!(concat!("../sql/", $path, ".sql"))),*] };
+}
+
+macro_rules! views {
+    ($($name:literal),* $(,)?) => {
+        &[$(View { name: $name, text: include_str!(concat!("../sql/views/", $name, ".sql")) }),*]
+    };
+}
+
+/// The number of the last migration of the files that the baseline replaces: a database that has it has the baseline's
+/// tables, without their comments.
+pub const BEFORE_BASELINE: u32 = 28;
+
 /// All migrations, in order.
-pub const MIGRATIONS: &[Migration] = &[
-    Migration { number: 1, name: "facts", text: include_str!("../sql/0001_facts.sql") },
-    Migration { number: 2, name: "rollups", text: include_str!("../sql/0002_rollups.sql") },
-    Migration { number: 3, name: "dimensions", text: include_str!("../sql/0003_dimensions.sql") },
-    Migration { number: 4, name: "reports", text: include_str!("../sql/0004_reports.sql") },
-    Migration { number: 5, name: "conversions", text: include_str!("../sql/0005_conversions.sql") },
-    Migration {
-        number: 6,
-        name: "conversion_reports",
-        text: include_str!("../sql/0006_conversion_reports.sql"),
-    },
-    Migration { number: 7, name: "rewards", text: include_str!("../sql/0007_rewards.sql") },
-    Migration { number: 8, name: "reward_reports", text: include_str!("../sql/0008_reward_reports.sql") },
-    Migration { number: 9, name: "lineage", text: include_str!("../sql/0009_lineage.sql") },
-    Migration { number: 10, name: "status", text: include_str!("../sql/0010_status.sql") },
-    Migration { number: 11, name: "report_views", text: include_str!("../sql/0011_report_views.sql") },
-    Migration { number: 12, name: "lead_touches", text: include_str!("../sql/0012_lead_touches.sql") },
-    Migration { number: 13, name: "outbound", text: include_str!("../sql/0013_outbound.sql") },
-    Migration { number: 14, name: "click_evidence", text: include_str!("../sql/0014_click_evidence.sql") },
-    Migration { number: 15, name: "reward_lineage", text: include_str!("../sql/0015_reward_lineage.sql") },
-    Migration { number: 16, name: "reward_views", text: include_str!("../sql/0016_reward_views.sql") },
-    Migration {
-        number: 17,
-        name: "history_conditions",
-        text: include_str!("../sql/0017_history_conditions.sql"),
-    },
-    Migration {
-        number: 18,
-        name: "email_disposable",
-        text: include_str!("../sql/0018_email_disposable.sql"),
-    },
-    Migration { number: 19, name: "rewards_due", text: include_str!("../sql/0019_rewards_due.sql") },
-    Migration {
-        number: 20,
-        name: "rewards_by_referrer",
-        text: include_str!("../sql/0020_rewards_by_referrer.sql"),
-    },
-    Migration {
-        number: 21,
-        name: "referrer_prefixes",
-        text: include_str!("../sql/0021_referrer_prefixes.sql"),
-    },
-    Migration { number: 22, name: "status_refused", text: include_str!("../sql/0022_status_refused.sql") },
-    Migration { number: 23, name: "lineage_touches", text: include_str!("../sql/0023_lineage_touches.sql") },
-    Migration {
-        number: 24,
-        name: "counts_taken_back",
-        text: include_str!("../sql/0024_counts_taken_back.sql"),
-    },
-    Migration { number: 26, name: "blocks", text: include_str!("../sql/0026_blocks.sql") },
-    Migration { number: 27, name: "retention", text: include_str!("../sql/0027_retention.sql") },
-    Migration { number: 28, name: "completeness", text: include_str!("../sql/0028_completeness.sql") },
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    number: BEFORE_BASELINE + 1,
+    name: "baseline",
+    files: files![
+        "tables/clicks",
+        "tables/leads",
+        "tables/qualifications",
+        "tables/disqualifications",
+        "tables/identifies",
+        "tables/participants",
+        "tables/shares",
+        "tables/erasures",
+        "tables/subject_keys",
+        "tables/click_evidence",
+        "tables/rejects",
+        "tables/reward_terms",
+        "tables/rewards",
+        "tables/reward_events",
+        "tables/blocks",
+        "tables/completeness_clock",
+        "tables/funnel_hourly",
+        "tables/funnel_daily",
+        "tables/rewards_daily",
+        "tables/rewards_due",
+        "tables/programs",
+        "tables/referrers",
+        "tables/links",
+        "tables/outbound_messages",
+        "tables/deliveries",
+        "tables/delivery_checkpoints",
+        "feeds/funnel_hourly_clicks",
+        "feeds/funnel_hourly_leads",
+        "feeds/funnel_hourly_qualifications",
+        "feeds/funnel_daily_feed",
+        "feeds/rewards_daily_feed",
+        "feeds/rewards_due_feed",
+        "feeds/outbound_leads",
+        "feeds/outbound_qualifications",
+        "feeds/outbound_rewards",
+    ],
+}];
+
+const VIEWS: &[View] = views![
+    "channels",
+    "cohorts",
+    "completeness",
+    "dead_deliveries",
+    "delivery_states",
+    "excess_refunds",
+    "funnel",
+    "lineage",
+    "not_counted",
+    "past_retention",
+    "payouts",
+    "payouts_as_of",
+    "reconciliation",
+    "rejects_by_reason",
+    "review_queue",
+    "review_queue_as_of",
+    "reward_balance",
+    "reward_balance_as_of",
+    "reward_roi",
+    "reward_roi_by_rule",
+    "reward_states",
+    "reward_states_as_of",
+    "status",
+    "time_to_qualify",
+    "top_referrers",
+    "unmatched",
 ];
 
-impl Migration {
+/// All views, each behind those that it reads.
+#[must_use]
+pub fn views() -> Vec<&'static View> {
+    let mut rest: Vec<&View> = VIEWS.iter().collect();
+    let mut ordered = Vec::new();
+    while !rest.is_empty() {
+        let (ready, waiting): (Vec<&View>, Vec<&View>) = rest
+            .iter()
+            .partition(|view| !rest.iter().any(|other| view.name != other.name && view.reads(other.name)));
+        assert!(!ready.is_empty(), "views read each other: {waiting:?}");
+        ordered.extend(ready);
+        rest = waiting;
+    }
+    ordered
+}
+
+impl View {
     /// SHA-256 of the file, in hex.
     #[must_use]
     pub fn checksum(&self) -> String {
-        let hash = Sha256::digest(self.text.as_bytes());
-        hash.iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a String takes every write");
-            hex
-        })
+        checksum([self.text])
     }
 
-    /// The file's statements, without comments and semicolons.
+    /// The statement that makes it, whether it is there or not.
+    #[must_use]
+    pub fn statement(&self, topology: &Topology) -> String {
+        statements(self.text, topology).concat()
+    }
+
+    /// Whether the statement names this view or table.
+    fn reads(&self, name: &str) -> bool {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        statements(self.text, &Topology::Single)
+            .iter()
+            .any(|sql| sql.split(|c| !is_part(c)).any(|word| word == name))
+    }
+}
+
+impl Migration {
+    /// SHA-256 of the files, in hex.
+    #[must_use]
+    pub fn checksum(&self) -> String {
+        checksum(self.files.iter().copied())
+    }
+
+    /// The files' statements, without comments and semicolons.
     #[must_use]
     pub fn statements(&self, topology: &Topology) -> Vec<String> {
-        let code: String = self.text.lines().filter(|line| !line.trim_start().starts_with("--")).fold(
-            String::new(),
-            |mut code, line| {
-                code.push_str(line);
-                code.push('\n');
-                code
-            },
-        );
-        code.split(';').map(str::trim).filter(|s| !s.is_empty()).map(|s| render(s, topology)).collect()
+        self.files.iter().flat_map(|text| statements(text, topology)).collect()
     }
+}
+
+fn checksum<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    texts.into_iter().for_each(|text| hash.update(text));
+    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a String takes every write");
+        hex
+    })
+}
+
+/// A statement ends with a semicolon at the end of a line.
+fn statements(text: &str, topology: &Topology) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    let code = lines.join("\n") + "\n";
+    code.split(";\n").map(str::trim).filter(|s| !s.is_empty()).map(|s| render(s, topology)).collect()
 }
 
 fn render(statement: &str, topology: &Topology) -> String {
@@ -142,8 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn migrations_grow_from_one_and_hold_statements() {
-        assert_eq!(MIGRATIONS[0].number, 1);
+    fn migrations_grow_and_hold_statements_that_may_repeat() {
         assert!(MIGRATIONS.is_sorted_by(|before, after| before.number < after.number));
         for migration in MIGRATIONS {
             let statements = migration.statements(&Topology::Single);
@@ -168,9 +249,49 @@ mod tests {
     }
 
     #[test]
+    fn every_file_is_there_once_and_makes_what_it_is_called() {
+        let made = MIGRATIONS.iter().flat_map(|migration| migration.statements(&Topology::Single));
+        let made = made.chain(views().into_iter().map(|view| view.statement(&Topology::Single)));
+        let mut made: Vec<String> = made
+            .map(|sql| {
+                let head = sql.lines().next().unwrap().replace("CREATE ", "").replace("OR REPLACE ", "");
+                let (kind, rest) =
+                    [("TABLE ", "tables"), ("MATERIALIZED VIEW ", "feeds"), ("VIEW ", "views")]
+                        .iter()
+                        .find_map(|(word, folder)| head.strip_prefix(word).map(|rest| (*folder, rest)))
+                        .unwrap();
+                format!("{kind}/{}.sql", rest.split(' ').next().unwrap())
+            })
+            .collect();
+        made.sort();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+        let mut files: Vec<String> = ["tables", "feeds", "views"]
+            .into_iter()
+            .flat_map(|folder| {
+                let files = std::fs::read_dir(root.join(folder)).unwrap().flatten();
+                files.map(move |file| format!("{folder}/{}", file.file_name().to_string_lossy()))
+            })
+            .collect();
+        files.sort();
+        assert_eq!(made, files);
+    }
+
+    #[test]
+    fn a_view_comes_behind_those_that_it_reads() {
+        let views = views();
+        for (at, view) in views.iter().enumerate() {
+            let later: Vec<_> = views[at + 1..].iter().filter(|later| view.reads(later.name)).collect();
+            assert!(later.is_empty(), "{} reads {later:?}", view.name);
+        }
+        let place = |name: &str| views.iter().position(|view| view.name == name).unwrap();
+        assert!(place("reward_states") < place("payouts") && place("funnel") < place("top_referrers"));
+    }
+
+    #[test]
     fn a_cluster_gets_replicated_tables_on_every_server() {
         let topology = Topology::Cluster { name: "main".into() };
-        let all: Vec<_> = MIGRATIONS.iter().flat_map(|m| m.statements(&topology)).collect();
+        let mut all: Vec<_> = MIGRATIONS.iter().flat_map(|m| m.statements(&topology)).collect();
+        all.extend(views().iter().map(|view| view.statement(&topology)));
         let defined: Vec<_> = all.iter().filter(|s| !s.starts_with("INSERT ")).collect();
         assert!(defined.iter().all(|s| s.contains(" ON CLUSTER `main`")), "{defined:#?}");
         let tables = all.iter().filter(|s| s.starts_with("CREATE TABLE"));

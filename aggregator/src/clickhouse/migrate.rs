@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use whence_schemas::sql::{MIGRATIONS, Topology};
+use whence_schemas::sql::{BEFORE_BASELINE, MIGRATIONS, Topology, views};
 
 /// ClickHouse's code for a table that exists already.
 const TABLE_EXISTS: u32 = 57;
@@ -39,6 +39,16 @@ pub enum MigrateError {
         /// Its name here.
         name: &'static str,
     },
+    /// The database is of a version from before the baseline, and not of the last one.
+    #[error(
+        "the database has migration {found} of a development version: bring it to {before} with that version's `whence migrate`, or begin a new one"
+    )]
+    TooOld {
+        /// The newest that ran.
+        found: u32,
+        /// The one that the baseline follows on.
+        before: u32,
+    },
     /// The database is newer than this version.
     #[error("the database has migration {found}, this version knows {known}: use the newer whence")]
     Newer {
@@ -55,8 +65,23 @@ struct Applied {
     checksum: String,
 }
 
-/// Creates the database where it is missing and runs what has not run yet; returns the numbers that ran.
-pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Result<Vec<u32>, MigrateError> {
+#[derive(Row, Deserialize)]
+struct AppliedView {
+    name: String,
+    checksum: String,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// Numbers of the migrations that ran.
+    pub migrations: Vec<u32>,
+    /// Names of the views that were made.
+    pub views: Vec<&'static str>,
+}
+
+/// Creates the database where it is missing, runs what has not run yet, and makes the views whose text is another one.
+pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Result<Migrated, MigrateError> {
     let on_cluster = on_cluster(topology);
     // The server refuses a query in a database that does not exist yet.
     let bare = client.clone().with_database("default");
@@ -66,17 +91,35 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
             .await?;
     }
     let is_there = "system.tables WHERE database = currentDatabase() AND name = {name:String}";
-    if !exists(client, LIST, is_there, "whence_migrations").await? {
+    let lists = [
+        (
+            MIGRATIONS_LIST,
+            "number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()",
+            "",
+            "number",
+        ),
+        (
+            VIEWS_LIST,
+            "name String, checksum String, applied_at DateTime64(3) DEFAULT now64(3)",
+            "applied_at",
+            "name",
+        ),
+    ];
+    for (list, columns, version, key) in lists {
+        if exists(client, LIST, is_there, list).await? {
+            continue;
+        }
         let engine = match topology {
-            Topology::Single => "ReplacingMergeTree".to_owned(),
+            Topology::Single => format!("ReplacingMergeTree({version})"),
             Topology::Cluster { .. } => {
-                "ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')".to_owned()
+                let version = if version.is_empty() { String::new() } else { format!(", {version}") };
+                format!(
+                    "ReplicatedReplacingMergeTree('/clickhouse/tables/{{uuid}}/{{shard}}', '{{replica}}'{version})"
+                )
             }
         };
         let table = format!(
-            "CREATE TABLE IF NOT EXISTS whence_migrations{on_cluster} \
-             (number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) \
-             ENGINE = {engine} ORDER BY number"
+            "CREATE TABLE IF NOT EXISTS {list}{on_cluster} ({columns}) ENGINE = {engine} ORDER BY {key}"
         );
         run(client, LIST, &table).await?;
     }
@@ -86,8 +129,12 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
     if let Some(newer) = applied.iter().map(|row| row.number).max().filter(|number| *number > known) {
         return Err(MigrateError::Newer { found: newer, known });
     }
+    if let Some(found) = applied.iter().map(|row| row.number).max().filter(|number| *number < BEFORE_BASELINE)
+    {
+        return Err(MigrateError::TooOld { found, before: BEFORE_BASELINE });
+    }
 
-    let mut ran = Vec::new();
+    let mut ran = Migrated::default();
     for migration in MIGRATIONS {
         let checksum = migration.checksum();
         match applied.iter().find(|row| row.number == migration.number) {
@@ -100,15 +147,31 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
             run(if statement.starts_with("INSERT ") { &writing } else { client }, &what, &statement).await?;
         }
         let done = format!(
-            "INSERT INTO whence_migrations (number, name, checksum) VALUES ({}, '{}', '{checksum}')",
+            "INSERT INTO {MIGRATIONS_LIST} (number, name, checksum) VALUES ({}, '{}', '{checksum}')",
             migration.number, migration.name
         );
         run(&writing, LIST, &done).await?;
-        ran.push(migration.number);
+        ran.migrations.push(migration.number);
+    }
+    let sql = format!("SELECT ?fields FROM {VIEWS_LIST} FINAL");
+    let failed = |source| MigrateError::ClickHouse { what: LIST.to_owned(), source };
+    let made = client.query(&sql).fetch_all::<AppliedView>().await.map_err(failed)?;
+    for view in views() {
+        let checksum = view.checksum();
+        if made.iter().any(|row| row.name == view.name && row.checksum == checksum) {
+            continue;
+        }
+        run(client, &format!("the view {}", view.name), &view.statement(topology)).await?;
+        let done =
+            format!("INSERT INTO {VIEWS_LIST} (name, checksum) VALUES ('{}', '{checksum}')", view.name);
+        run(&writing, LIST, &done).await?;
+        ran.views.push(view.name);
     }
     Ok(ran)
 }
 
+const MIGRATIONS_LIST: &str = "whence_migrations";
+const VIEWS_LIST: &str = "whence_views";
 /// In errors.
 const LIST: &str = "the list of migrations";
 /// How long a replica may take to have what the others know.
@@ -133,7 +196,9 @@ async fn writing(client: &Client, topology: &Topology) -> Result<Client, Migrate
         return Ok(client.clone());
     }
     let patient = client.clone().with_setting("receive_timeout", CATCH_UP_MAX_S);
-    run(&patient, LIST, "SYSTEM SYNC REPLICA whence_migrations LIGHTWEIGHT").await?;
+    for list in [MIGRATIONS_LIST, VIEWS_LIST] {
+        run(&patient, LIST, &format!("SYSTEM SYNC REPLICA {list} LIGHTWEIGHT")).await?;
+    }
     let sql = "SELECT toUInt64(max(total_replicas)) FROM system.replicas \
                WHERE database = currentDatabase() AND table = 'whence_migrations'";
     let failed = |source| MigrateError::ClickHouse { what: LIST.into(), source };

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 use whence_aggregator::{
     click::{self, ClickDedup, DedupSettings},
-    clickhouse::migrate::{MigrateError, migrate},
+    clickhouse::migrate::{MigrateError, Migrated, migrate},
     position::{BlockRange, InsertToken, Partition},
     refusal::Refusal,
     source::Record,
@@ -65,20 +65,90 @@ async fn every_row_type_agrees_with_its_table_column_by_column() {
 #[tokio::test(flavor = "multi_thread")]
 async fn migrating_again_changes_nothing_and_another_versions_database_is_refused() {
     let world = World::new().await;
-    assert_eq!(migrate(&world.client, "whence", &Topology::Single).await.unwrap(), Vec::<u32>::new());
+    assert_eq!(migrate(&world.client, "whence", &Topology::Single).await.unwrap(), Migrated::default());
     // Whatever must complete what is half-written: every table that a block or a view of it writes.
     let short = "SELECT count() FROM system.tables WHERE database = 'whence' \
                  AND create_table_query LIKE '%non_replicated_deduplication_window = %' \
                  AND create_table_query NOT LIKE '%non_replicated_deduplication_window = 100000%'";
     assert_eq!(world.count(short).await, 0);
-    let other = "INSERT INTO whence_migrations (number, name, checksum, applied_at) SELECT 1, 'facts', 'x', now() + 1";
+    // A view whose text is another one is made anew, and no other.
+    for sql in ["DROP VIEW funnel", "INSERT INTO whence_views (name, checksum) VALUES ('funnel', 'x')"] {
+        world.client.query(sql).execute().await.unwrap();
+    }
+    let migrated = migrate(&world.client, "whence", &Topology::Single).await.unwrap();
+    assert_eq!(migrated, Migrated { migrations: vec![], views: vec!["funnel"] });
+    assert_eq!(world.count("SELECT count() FROM funnel").await, 0);
+    assert_eq!(migrate(&world.client, "whence", &Topology::Single).await.unwrap(), Migrated::default());
+    let other = "INSERT INTO whence_migrations (number, name, checksum, applied_at) SELECT 29, 'baseline', 'x', now() + 1";
     world.client.query(other).execute().await.unwrap();
     let changed = migrate(&world.client, "whence", &Topology::Single).await.unwrap_err();
-    assert!(matches!(changed, MigrateError::Changed { number: 1, .. }), "{changed}");
+    assert!(matches!(changed, MigrateError::Changed { number: 29, .. }), "{changed}");
     let newer = "INSERT INTO whence_migrations (number, name, checksum) VALUES (99, 'later', 'x')";
     world.client.query(newer).execute().await.unwrap();
     let newer = migrate(&world.client, "whence", &Topology::Single).await.unwrap_err();
     assert!(matches!(newer, MigrateError::Newer { found: 99, .. }), "{newer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_the_last_development_version_goes_on_and_an_older_one_is_refused() {
+    let world = World::new().await;
+    let list = |number: u32| {
+        format!(
+            "INSERT INTO whence_migrations (number, name, checksum) SETTINGS async_insert = 0 VALUES ({number}, 'x', 'x')"
+        )
+    };
+    for number in [27, 28] {
+        for sql in ["TRUNCATE TABLE whence_migrations", "DROP TABLE IF EXISTS whence_views", &list(number)] {
+            world.client.query(sql).execute().await.unwrap();
+        }
+        let migrated = migrate(&world.client, "whence", &Topology::Single).await;
+        match number {
+            27 => assert!(matches!(migrated, Err(MigrateError::TooOld { found: 27, .. })), "{migrated:?}"),
+            _ => assert_eq!(migrated.unwrap().migrations, [29]),
+        }
+    }
+}
+
+/// What every table, view and column holds, for people: `docs/tables.md`. `WHENCE_UPDATE_DOCS=1` writes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_dictionary_has_every_column_and_none_is_without_words() {
+    let world = World::new().await;
+    let list = |sql: &str| world.client.query(sql).fetch_all::<(String, String, String, String)>();
+    let tables = list(
+        "SELECT name, engine, comment, sorting_key FROM system.tables \
+         WHERE database = 'whence' AND engine != 'MaterializedView' AND name NOT LIKE 'whence\\_%' ORDER BY engine = 'View', name",
+    );
+    let columns = list(
+        "SELECT table, name, type, comment FROM system.columns WHERE database = 'whence' ORDER BY table, position",
+    );
+    let (tables, columns) = (tables.await.unwrap(), columns.await.unwrap());
+    let mut text = String::from(
+        "# Tables and views\n\nWritten by a test from the comments in `schemas/sql`; change them there \
+         (`WHENCE_UPDATE_DOCS=1`).\n\nRows are signed: a change takes a row back with `sign` -1 and adds another one, so that \
+         sums over `sign` are what stands.\n",
+    );
+    for (table, engine, comment, key) in &tables {
+        assert!(!comment.is_empty(), "{table} has no words");
+        let parameter =
+            if engine == "View" { String::new() } else { format!(" Ordered by `{}`.", key.replace('`', "")) };
+        text += &format!("\n## {table}\n\n{comment}{parameter}\n");
+        let own: Vec<_> = columns.iter().filter(|(of, ..)| of == table).collect();
+        if own.is_empty() {
+            text += "\nTakes parameters; its columns are those of the view without `_as_of`, or stand in its file.\n";
+            continue;
+        }
+        text += "\n| column | type | |\n|---|---|---|\n";
+        for (_, name, kind, comment) in own {
+            assert!(!comment.is_empty(), "{table}.{name} has no words");
+            text += &format!("| `{name}` | `{}` | {comment} |\n", kind.replace('|', "\\|"));
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tables.md");
+    if std::env::var_os("WHENCE_UPDATE_DOCS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == text, "docs/tables.md is not what the tables say: WHENCE_UPDATE_DOCS=1 writes it");
 }
 
 fn range(first: u64, end: u64) -> BlockRange {

@@ -30,8 +30,9 @@ const STEPS: [&str; 9] = [
 
 /// What live reports don't read: what has run, how far deliveries are, the account of all blocks, and the count of
 /// every record, which is asked for by itself. Views with parameters are over tables that are looked at.
-const APART: [&str; 6] = [
+const APART: [&str; 7] = [
     "whence_migrations",
+    "whence_views",
     "delivery_checkpoints",
     "blocks",
     "reconciliation",

@@ -8,21 +8,17 @@ use whence_loadtest::{
     ledger::Id,
     oracle::stored::{Credit, StoredFacts},
 };
-use whence_schemas::sql::{MIGRATIONS, Topology};
+use whence_schemas::sql::{MIGRATIONS, Topology, views};
 
 pub const DATABASE: &str = "whence";
 const INCARNATION: &str = "00000000-0000-0000-0000-0000000000aa";
 
 /// Creates the tables.
 pub async fn create_tables(client: &Client) {
-    for migration in MIGRATIONS {
-        for statement in migration.statements(&Topology::Single) {
-            client
-                .query_raw(&statement)
-                .execute()
-                .await
-                .unwrap_or_else(|error| panic!("{statement}: {error}"));
-        }
+    let tables = MIGRATIONS.iter().flat_map(|migration| migration.statements(&Topology::Single));
+    let views = views().into_iter().map(|view| view.statement(&Topology::Single));
+    for statement in tables.chain(views) {
+        client.query_raw(&statement).execute().await.unwrap_or_else(|error| panic!("{statement}: {error}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The account of what was stored: each block adds a row for every table and month that it put rows into, and one for
 //! itself, written as its last under its token. A row of facts that is lost, doubled or exchanged later does not add
-//! up with it. Formulas: `sql/0026_blocks.sql`.
+//! up with it. Formulas: `sql/tables/blocks.sql`.
 
 use super::{
     ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,

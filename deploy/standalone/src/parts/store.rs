@@ -5,7 +5,7 @@ use std::time::Duration;
 use clickhouse::Client;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use whence_aggregator::clickhouse::migrate::{MigrateError, migrate, set_tables};
+use whence_aggregator::clickhouse::migrate::{MigrateError, Migrated, migrate, set_tables};
 use whence_aggregator::servers::{Login, ServerUrl, Servers, describe_metrics, trouble};
 use whence_runtime::health::Component;
 use whence_runtime::tls::{self, TlsError};
@@ -47,7 +47,7 @@ pub fn shown(servers: &Servers) -> String {
     servers.urls().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-/// Brings the database to this version's tables, once; returns the numbers of the migrations that ran.
+/// Brings the database to this version's tables, once; returns what was done.
 ///
 /// # Errors
 /// See [`MigrateError`].
@@ -55,7 +55,7 @@ pub async fn prepare(
     servers: &Servers,
     clickhouse: &ClickHouseSettings,
     retention: &RetentionSettings,
-) -> Result<Vec<u32>, MigrateError> {
+) -> Result<Migrated, MigrateError> {
     let topology = clickhouse.topology();
     let each: Vec<Client> = (0..servers.urls().len()).map(|index| servers.one(index)).collect();
     // One and the same from beginning to end: another replica may not know yet what this one has heard.
@@ -81,7 +81,7 @@ pub async fn prepare_until_done(
         let why = match obstacle {
             Some(obstacle) => obstacle.text,
             None => match prepare(servers, clickhouse, retention).await {
-                Ok(ran) if ran.is_empty() => return,
+                Ok(ran) if ran == Migrated::default() => return,
                 Ok(ran) => return tracing::info!(?ran, "migrations ran"),
                 Err(error) => chain(&error),
             },

@@ -47,9 +47,11 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         Ok(store::prepare(&servers, clickhouse, retention).await?)
     };
     let ran = super::ask(&settings.log, prepared)?;
-    super::print(&match ran.len() {
-        0 => format!("{database} is up to date\n"),
-        count => format!("{database} is up to date, {count} migrations ran\n"),
+    super::print(&match (ran.migrations.len(), ran.views.len()) {
+        (0, 0) => format!("{database} is up to date\n"),
+        (migrations, views) => {
+            format!("{database} is up to date: {migrations} migrations ran, {views} views were made\n")
+        }
     })
 }
 
