@@ -13,8 +13,11 @@ mod context;
 pub mod edges;
 mod group;
 mod outbox;
+mod settings;
 mod source;
+mod workers;
 
 pub use commits::{CommitsError, commits};
-pub use group::{GroupSettings, run, try_clients};
+pub use group::{run, try_clients};
+pub use settings::GroupSettings;
 pub use source::read_commit;

@@ -1,6 +1,6 @@
 //! What librdkafka calls back: rebalances, statistics, errors.
 
-use super::group::{Assigned, Workers};
+use super::workers::{Assigned, Workers};
 use rdkafka::{
     ClientContext, Offset, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,

@@ -3,7 +3,9 @@
 use super::{
     context::{GroupContext, UNASSIGNED},
     outbox::KafkaOutbox,
+    settings::GroupSettings,
     source::PartitionSource,
+    workers::{Assigned, Workers},
 };
 use crate::{
     partition::LoopSettings,
@@ -34,108 +36,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// A member that was fenced joins again after this; doubles while it does not last.
 const REJOIN_FIRST: Duration = Duration::from_secs(1);
 const REJOIN_MAX: Duration = Duration::from_secs(30);
-
-/// How to join the group.
-#[derive(Clone, Debug)]
-pub struct GroupSettings {
-    /// Where Kafka is.
-    pub cluster: Cluster,
-    /// The group's name.
-    pub group: String,
-    /// A name of this member that survives its restart (static membership); empty: none.
-    pub member: String,
-    /// Topic of each stream: [`Stream::topic`] but in tests.
-    pub topics: Vec<(Stream, String)>,
-    /// A member that is silent this long is dead.
-    pub session_timeout: Duration,
-    /// A revoked partition's block in flight may take this long to finish; then it is left for replay.
-    pub revoke_timeout: Duration,
-    /// What keeps the group from working, for others to see.
-    pub heard: Heard,
-}
-
-impl GroupSettings {
-    /// Settings for these brokers, all else as usual.
-    #[must_use]
-    pub fn new(brokers: &str) -> GroupSettings {
-        GroupSettings {
-            cluster: Cluster::at(brokers),
-            group: "whence-aggregator".into(),
-            member: String::new(),
-            topics: Stream::ALL.map(|stream| (stream, stream.topic().to_owned())).into(),
-            session_timeout: Duration::from_secs(10),
-            revoke_timeout: Duration::from_secs(5),
-            heard: Heard::default(),
-        }
-    }
-
-    fn config(&self) -> ClientConfig {
-        let session = self.session_timeout.as_millis();
-        let (session_ms, heartbeat_ms) = (session.to_string(), (session / 5).to_string());
-        let defaults = [
-            ("queued.max.messages.kbytes", "65536"),
-            ("fetch.wait.max.ms", "100"),
-            ("topic.metadata.refresh.interval.ms", "10000"),
-        ];
-        let mut own = vec![
-            ("group.id", &*self.group),
-            ("group.protocol", "classic"),
-            ("enable.auto.commit", "false"),
-            ("enable.auto.offset.store", "false"),
-            // Truncated or recreated topics must be loud.
-            ("auto.offset.reset", "error"),
-            ("partition.assignment.strategy", "roundrobin"),
-            ("session.timeout.ms", &session_ms),
-            ("heartbeat.interval.ms", &heartbeat_ms),
-            ("statistics.interval.ms", "10000"),
-        ];
-        if !self.member.is_empty() {
-            own.push(("group.instance.id", &self.member));
-        }
-        self.cluster.client(&defaults, &own)
-    }
-}
-
-/// A partition that was assigned and waits for its task.
-#[derive(Clone)]
-pub(super) struct Assigned {
-    pub topic: String,
-    pub partition: i32,
-}
-
-/// The tasks of the partitions that this member owns.
-#[derive(Clone)]
-pub(super) struct Workers {
-    runtime: Handle,
-    revoke_timeout: Duration,
-    owned: Arc<Mutex<Vec<Owned>>>,
-}
-
-/// A partition's task and how to end it.
-type Owned = (Stop, JoinHandle<()>);
-
-impl Workers {
-    fn add(&self, stop: Stop, task: JoinHandle<()>) {
-        self.owned.lock().expect("nothing panics while it holds the list").push((stop, task));
-    }
-
-    /// Ends all tasks and returns how many once none is left. Called from the polling thread.
-    pub fn end_all(&self) -> usize {
-        let owned = std::mem::take(&mut *self.owned.lock().expect("nothing panics while it holds the list"));
-        let count = owned.len();
-        owned.iter().for_each(|(stop, _)| stop.after_block.cancel());
-        let (stops, tasks): (Vec<_>, Vec<_>) = owned.into_iter().unzip();
-        self.runtime.block_on(async {
-            let mut all = std::pin::pin!(futures_util::future::join_all(tasks));
-            if tokio::time::timeout(self.revoke_timeout, &mut all).await.is_err() {
-                metrics::counter!("whence_kafka_blocks_abandoned_total").increment(1);
-                stops.iter().for_each(|stop| stop.at_once.cancel());
-                all.await;
-            }
-        });
-        count
-    }
-}
 
 /// Why the group could not be joined, or was left.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! Timers go into the topic that the partition is of, keyed by program like everything there.
 
-use super::group::GroupSettings;
+use super::settings::GroupSettings;
 use crate::reward::sweep::{Outbox, OutboxError};
 use bytes::Bytes;
 use rdkafka::{

@@ -13,7 +13,7 @@ use reqwest::{Client, Response, Url};
 use serde_json::Value;
 use whence_runtime::tls::{self, Names, TlsError, TlsFiles};
 
-use crate::failure::chain;
+use crate::chain::chain;
 
 /// How long a call may take.
 const CALL_MAX: Duration = Duration::from_secs(30);

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Command};
 use whence_runtime::private::make_only_private_files;
 
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 use crate::{process, roles, tools};
 
 /// One command: how it is called and what it does.

@@ -29,10 +29,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::backup::{STAGING, UNFINISHED, snapshot};
-use crate::parts::accounts::{OWNER_PASSWORD, READER_PASSWORD};
 use whence_ingest::api::admin_key::FILE_NAME;
 use whence_runtime::private;
 
+/// The owner's password, within the data folder.
+pub const OWNER_PASSWORD: &str = "clickhouse-password";
+/// The reader's.
+pub const READER_PASSWORD: &str = "clickhouse-reader-password";
 /// Token keys and hashing secrets, within the folder.
 pub const SECRETS: &str = "secrets.toml";
 /// Files of the folder with secrets. Where others could read one it is refused, not closed: it may be known.

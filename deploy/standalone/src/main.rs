@@ -18,6 +18,7 @@
 mod addresses;
 mod backup;
 mod call;
+mod chain;
 mod cli;
 mod data_dir;
 mod descriptors;

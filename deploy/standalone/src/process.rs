@@ -20,8 +20,9 @@ use whence_runtime::telemetry::{BuildInfo, Metrics, install_panic_hook, start_lo
 
 use crate::addresses::{AddressBook, url};
 use crate::backup::door::{self, Sources};
+use crate::chain::chain;
 use crate::data_dir::DataDir;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::parts::machine;
 use crate::settings::{ProcessSettings, threads};
 

@@ -1,25 +1,11 @@
 //! The generator: wrk with a script that asks for links at random, as browsers ask.
 
-use super::{LINKS, report::Sample, servers::Server};
+use super::{
+    LINKS,
+    report::{Mode, Sample},
+    servers::Server,
+};
 use std::{process::Command, time::Duration};
-
-/// How clients connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    KeepAlive,
-    Close,
-}
-
-impl Mode {
-    pub const ALL: [Mode; 2] = [Mode::KeepAlive, Mode::Close];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Mode::KeepAlive => "keep-alive",
-            Mode::Close => "close",
-        }
-    }
-}
 
 /// Requests are made before the first is sent, so that the script costs a look into a table. `Host` has no
 /// port, as links have none.

@@ -27,8 +27,8 @@ mod load;
 mod report;
 mod servers;
 
-use load::{Generator, Mode};
-use report::Sample;
+use load::Generator;
+use report::{Mode, Sample};
 use servers::Server;
 use std::time::Duration;
 

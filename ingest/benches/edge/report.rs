@@ -1,6 +1,24 @@
 //! What is printed: machine, command, sample, medians and ratios.
 
-use super::{LINKS, NAMES, THREADS, load::Mode};
+use super::{LINKS, NAMES, THREADS};
+
+/// How clients connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    KeepAlive,
+    Close,
+}
+
+impl Mode {
+    pub const ALL: [Mode; 2] = [Mode::KeepAlive, Mode::Close];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::KeepAlive => "keep-alive",
+            Mode::Close => "close",
+        }
+    }
+}
 
 /// One server asked for one period.
 pub struct Sample {

@@ -17,6 +17,7 @@ use crate::layout::{
 };
 use crate::metrics;
 use crate::position::{Incarnation, Position};
+use crate::read::read_up_to;
 use crate::record::Batch;
 use crate::resync;
 
@@ -267,20 +268,4 @@ pub(crate) fn published(file: &File, codec: TailCodec) -> io::Result<Published> 
         }
     }
     Ok(Published { tail: None, used: len })
-}
-
-/// Up to `len` bytes from `at`; fewer at the end of the file.
-pub(crate) fn read_up_to(file: &File, at: u64, len: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; len as usize];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], at + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    bytes.truncate(filled);
-    Ok(bytes)
 }

@@ -48,6 +48,7 @@ mod metrics;
 mod position;
 mod prepare;
 mod quota;
+mod read;
 mod reader;
 mod record;
 mod resync;

@@ -7,8 +7,8 @@
 use std::fs::File;
 use std::io;
 
-use crate::cursor::read_up_to;
 use crate::frame::{Checksum, FRAME_ALIGN, FRAME_BYTES_MIN, FRAME_HEADER_BYTES, FrameHeader};
+use crate::read::read_up_to;
 
 /// Bytes scanned at once.
 const WINDOW_BYTES: u64 = 64 << 10;

@@ -1,6 +1,6 @@
 //! The first API key: it may do everything, and makes the others. It stands in no registry.
 
-use super::auth;
+use super::key_text;
 use secrecy::{ExposeSecret, SecretString};
 use std::{
     fmt,
@@ -43,11 +43,11 @@ impl AdminKey {
     /// A key that nobody has: for processes that know the keys of the registry only.
     #[must_use]
     pub fn nobodys() -> AdminKey {
-        AdminKey { hash: auth::new_key().hash, shown: None }
+        AdminKey { hash: key_text::new_key().hash, shown: None }
     }
 
     fn of(key: &str) -> AdminKey {
-        AdminKey { hash: auth::hash(key), shown: None }
+        AdminKey { hash: key_text::hash(key), shown: None }
     }
 }
 
@@ -82,7 +82,7 @@ pub fn ensure_admin_key(dir: &Path, given: Option<&SecretString>) -> Result<Admi
     }
     let path = dir.join(FILE_NAME);
     let failed = |source| AdminKeyError::Io { path: path.clone(), source };
-    let made = auth::new_key();
+    let made = key_text::new_key();
     match create(dir, &path, made.key.expose_secret()) {
         Ok(()) => return Ok(AdminKey { hash: made.hash, shown: Some(made.key) }),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -130,7 +130,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn hash_of(key: &SecretString) -> [u8; 32] {
-        auth::hash(key.expose_secret())
+        key_text::hash(key.expose_secret())
     }
 
     #[test]

@@ -3,20 +3,18 @@
 
 use super::{
     admin_key::AdminKey,
+    key_text::{PREFIX, hash},
     key_uses::KeyUses,
     problem::{Code, Problem},
 };
 use crate::registry::Registry;
 use hyper::{HeaderMap, header::AUTHORIZATION};
-use secrecy::SecretString;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use whence_runtime::shares::{Callers, Prefix};
 use whence_schemas::time::UnixMs;
 
 /// Bytes of a key that are looked at: longer ones are none.
 const KEY_BYTES_MAX: usize = 512;
-const PREFIX: &str = "whk_";
 
 /// What an API key may allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,32 +202,4 @@ pub fn refused(callers: &Callers, headers: &HeaderMap, network: Prefix, problem:
         Ok(()) => problem,
         Err(beyond) => problem.limited(beyond),
     }
-}
-
-/// The hash that is kept of a key.
-#[must_use]
-pub fn hash(key: &str) -> [u8; 32] {
-    Sha256::digest(key.as_bytes()).into()
-}
-
-/// A new key.
-pub struct NewKey {
-    /// Its id, which is no secret.
-    pub id: String,
-    /// The key as the caller is to send it.
-    pub key: SecretString,
-    /// What is kept of it.
-    pub hash: [u8; 32],
-}
-
-/// Makes a key of 32 random bytes with an id of 8.
-#[must_use]
-pub fn new_key() -> NewKey {
-    let id = hex(&rand::random::<[u8; 8]>());
-    let key = format!("{PREFIX}{id}_{}", hex(&rand::random::<[u8; 32]>()));
-    NewKey { hash: hash(&key), id, key: SecretString::from(key) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,10 +2,11 @@
 
 use super::{
     Api,
-    auth::{self, Scope},
+    auth::Scope,
     batch,
     call::Call,
     json::Fields,
+    key_text::new_key,
     moment,
     problem::{Code, Problem},
     programs::object,
@@ -38,7 +39,7 @@ pub(super) async fn create(api: &Api, call: Call) -> Result<Response<Full>, Prob
         let detail = format_args!("has {}, which your key has not", scope.word());
         return Err(Problem::of_field("scopes", Code::Forbidden, detail));
     }
-    let new = auth::new_key();
+    let new = new_key();
     let key = ApiKey { id: new.id, hash: bytes::Bytes::copy_from_slice(&new.hash), ..asked };
     let entry = api.write_one(Change::CreateKey(key)).await?;
     let mut view = api.view_of(&entry);

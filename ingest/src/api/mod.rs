@@ -35,6 +35,7 @@ pub mod events;
 mod hosts;
 pub mod intake;
 pub mod json;
+mod key_text;
 pub mod key_uses;
 mod keys;
 mod links;

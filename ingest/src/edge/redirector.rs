@@ -30,9 +30,9 @@ use super::{
     query,
     record::{self, ClickRecord},
     recorder::Recorder,
+    shared::Shared,
     verdict::{self, Judgement, Reason},
     visitor,
-    worker::Shared,
 };
 
 /// A request, as far as the edge looks at it.

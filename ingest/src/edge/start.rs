@@ -27,10 +27,11 @@ use super::{
     links::LinkTable,
     recorder::{JournalHealth, Recorder},
     server::{self, Limits},
+    shared::{Clock, Shared},
     stream::{Listener, Listeners},
     tls,
     visitor::VisitorCookie,
-    worker::{Clock, Shared, Worker},
+    worker::Worker,
 };
 
 /// The name of the edge's component in readiness.

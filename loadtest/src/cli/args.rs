@@ -1,5 +1,6 @@
 //! Flags, each with its environment twin.
 
+use super::values;
 use crate::{
     drive::DriveSettings,
     oracle::{
@@ -143,7 +144,7 @@ pub(super) struct DriveArgs {
     #[arg(long, env = "WHENCE_LOADTEST_CLICKS", default_value_t = 200_000)]
     pub clicks: u64,
     /// Clicks a second.
-    #[arg(long, env = "WHENCE_LOADTEST_RATE", default_value_t = 5_000.0, value_parser = positive)]
+    #[arg(long, env = "WHENCE_LOADTEST_RATE", default_value_t = 5_000.0, value_parser = values::positive)]
     pub rate: f64,
     /// Evenly spaced instead of independent of each other.
     #[arg(long, env = "WHENCE_LOADTEST_EVEN")]
@@ -158,10 +159,10 @@ pub(super) struct DriveArgs {
     #[arg(long, env = "WHENCE_LOADTEST_TIMEOUT_S", default_value_t = 10)]
     pub timeout_s: u64,
     /// Of people's clicks, those that a lead follows, in percent.
-    #[arg(long, env = "WHENCE_LOADTEST_LEADS_PERCENT", default_value_t = 3.0, value_parser = percent)]
+    #[arg(long, env = "WHENCE_LOADTEST_LEADS_PERCENT", default_value_t = 3.0, value_parser = values::percent)]
     pub leads_percent: f64,
     /// Of clicks, those on a connection of their own, in percent.
-    #[arg(long, env = "WHENCE_LOADTEST_FRESH_PERCENT", default_value_t = 10.0, value_parser = percent)]
+    #[arg(long, env = "WHENCE_LOADTEST_FRESH_PERCENT", default_value_t = 10.0, value_parser = values::percent)]
     pub fresh_percent: f64,
     /// Milliseconds from one event of a story to the next, at least.
     #[arg(long, env = "WHENCE_LOADTEST_DELAY_MS_MIN", default_value_t = 200)]
@@ -169,14 +170,6 @@ pub(super) struct DriveArgs {
     /// The same, at most.
     #[arg(long, env = "WHENCE_LOADTEST_DELAY_MS_MAX", default_value_t = 3_000)]
     pub delay_ms_max: u32,
-}
-
-pub(super) fn positive(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or("must be above 0".to_owned())
-}
-
-fn percent(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|share| (0.0..=100.0).contains(share)).ok_or("must be from 0 to 100".to_owned())
 }
 
 impl DriveArgs {

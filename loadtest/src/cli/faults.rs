@@ -28,7 +28,7 @@ pub(super) struct FaultsArgs {
     #[arg(long, env = "WHENCE_LOADTEST_CLICKS", default_value_t = 200_000, global = true)]
     clicks: u64,
     /// Clicks a second.
-    #[arg(long, env = "WHENCE_LOADTEST_RATE", default_value_t = 5_000.0, value_parser = super::args::positive, global = true)]
+    #[arg(long, env = "WHENCE_LOADTEST_RATE", default_value_t = 5_000.0, value_parser = super::values::positive, global = true)]
     rate: f64,
     /// Seed of the load and of random moments.
     #[arg(long, env = "WHENCE_LOADTEST_SEED", default_value_t = 1, global = true)]

@@ -8,6 +8,7 @@
 mod args;
 mod faults;
 mod progress;
+mod values;
 
 pub use args::Cli;
 

@@ -20,6 +20,9 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+/// Environment that a child may have of ours; other variables of whence would change what is tested.
+const KEPT: [&str; 3] = ["WHENCE_CLICKHOUSE_ENGINE", "WHENCE_CACHE", "WHENCE_KAFKA_HEAP"];
+
 const POLL: Duration = Duration::from_millis(20);
 /// How long one question after readiness may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -248,7 +251,7 @@ impl Fleet {
 /// Whether a variable of this process would change what is tested.
 pub(super) fn is_foreign(name: &std::ffi::OsStr) -> bool {
     let is_of_whence = name.to_str().is_some_and(|name| name.starts_with("WHENCE_"));
-    is_of_whence && !super::roles::KEPT.iter().any(|kept| *kept == name)
+    is_of_whence && !KEPT.iter().any(|kept| *kept == name)
 }
 
 fn end_of(path: &Path) -> io::Result<String> {

@@ -22,8 +22,6 @@ const POLL: Duration = Duration::from_millis(20);
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a role is told to log: where in a block it stands.
 const LOG: [&str; 4] = ["--log", "info,whence_aggregator=debug", "--log-format", "json"];
-/// Environment that a child may have of ours; other variables of whence would change what is tested.
-pub(super) const KEPT: [&str; 3] = ["WHENCE_CLICKHOUSE_ENGINE", "WHENCE_CACHE", "WHENCE_KAFKA_HEAP"];
 
 /// Finds the binary beside the executable that runs, as cargo puts them.
 ///

@@ -8,6 +8,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use metrics::{counter, histogram};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::asked::Asked;
 use super::body::{self, Share, Whole};
 use super::form;
 use super::places::Place;
@@ -27,16 +28,6 @@ struct Read {
     ask: Ask,
     text: Text,
     share: Share,
-}
-
-/// What is asked, by whom, and their place, where it is taken already.
-pub struct Asked<'request> {
-    /// The request.
-    pub ask: &'request Ask,
-    /// Who asks.
-    pub identity: Identity,
-    /// The reader's place.
-    pub taken: Option<OwnedSemaphorePermit>,
 }
 
 impl Server {

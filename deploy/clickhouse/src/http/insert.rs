@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::answer::Asked;
+use super::asked::Asked;
 use super::body::Share;
 use super::reply::{About, Body, Failure};
 use super::request::Ask;

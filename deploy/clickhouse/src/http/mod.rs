@@ -6,6 +6,7 @@
 
 mod agree;
 mod answer;
+mod asked;
 mod auth;
 mod body;
 mod form;

@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::answer::Asked;
+use super::asked::Asked;
 use super::reply::{About, Body, Failure, exception_frame};
 use super::server::Server;
 use crate::codec::Encoder;

@@ -22,7 +22,7 @@ use whence_clickhouse_embedded::still::Still;
 use whence_ingest::registry::{Registry, embedded, snapshot as registry_entries};
 
 use super::{BackupError, DOOR, snapshot};
-use crate::failure::chain;
+use crate::chain::chain;
 
 /// How long blocks that are under way may take to end.
 const BLOCKS_MAX: Duration = Duration::from_secs(60);

@@ -14,7 +14,8 @@ use whence_journal::{Checkpoint, Stored};
 use whence_runtime::health::Component;
 
 use super::journals;
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 
 /// The name of the account's component in readiness.
 pub const COMPONENT: &str = "aggregator.account";

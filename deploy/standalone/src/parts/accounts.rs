@@ -7,13 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use whence_aggregator::servers::{Login, ServerUrl};
 use whence_clickhouse_embedded::{Account, passwords};
 
+use crate::data_dir::{OWNER_PASSWORD, READER_PASSWORD};
 use crate::failure::Failure;
 use crate::settings::{AccountSettings, EngineSettings};
-
-/// The owner's password, within the data folder.
-pub const OWNER_PASSWORD: &str = "clickhouse-password";
-/// The reader's.
-pub const READER_PASSWORD: &str = "clickhouse-reader-password";
 
 /// The given account; what the settings leave out may be in one of the addresses, as `http://user:password@host`.
 pub fn given(account: &AccountSettings, urls: &[ServerUrl]) -> Login {

@@ -16,7 +16,7 @@ use whence_schemas::token::KeyRing;
 use whence_schemas::topics::Stream;
 
 use super::journals::Journal;
-use crate::failure::chain;
+use crate::chain::chain;
 
 /// A loop that ended by a defect, or a group that could not be joined, begins again after this.
 const AGAIN: Duration = Duration::from_secs(1);

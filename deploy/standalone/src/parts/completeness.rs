@@ -27,7 +27,7 @@ use whence_schemas::time::UnixMs;
 use whence_schemas::topics::Stream;
 
 use super::journals::Journal;
-use crate::failure::chain;
+use crate::chain::chain;
 
 /// How often an edge says what it has, and how often is looked at all of them.
 const EVERY: Duration = Duration::from_secs(5);

@@ -18,7 +18,7 @@ use whence_runtime::health::{Component, Health};
 use whence_schemas::event::{RegistryEntry, registry_entry::Entry};
 
 use super::follow;
-use crate::failure::chain;
+use crate::chain::chain;
 
 const INSERT_MAX: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);

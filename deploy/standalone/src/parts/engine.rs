@@ -15,7 +15,8 @@ use whence_runtime::settings::{Effective, Group};
 use whence_runtime::site::SiteSettings;
 use whence_runtime::telemetry::LogSettings;
 
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 use crate::settings::{AccountSettings, EngineSettings};
 
 use super::accounts::Embedded;

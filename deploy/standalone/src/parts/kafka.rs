@@ -21,7 +21,8 @@ use whence_outbound::topic::FactsTopic;
 use whence_runtime::health::Component;
 use whence_schemas::topics::{CLICKS, CONVERSIONS, EDGES, FACTS, REGISTRY, Stream};
 
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 use crate::process::Process;
 use crate::settings::KafkaSettings;
 pub use shown::{Shown, watch};

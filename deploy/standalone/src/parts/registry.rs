@@ -16,7 +16,8 @@ use whence_runtime::health::Component;
 use whence_runtime::shutdown::Shutdown;
 
 use super::kafka::Shown;
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 use crate::process::Process;
 
 /// The name of the registry's component in readiness.

@@ -17,7 +17,7 @@ use whence_ingest::topics::consumed_are_kept;
 use whence_kafka::Cluster;
 use whence_runtime::health::Component;
 
-use crate::failure::chain;
+use crate::chain::chain;
 use crate::settings::KeepSettings;
 
 /// The name of retention's component in readiness.

@@ -12,7 +12,8 @@ use whence_runtime::tls::{self, TlsError};
 use whence_schemas::sql::Topology;
 
 use super::contact::{Need, contact, tables};
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 use crate::settings::{ClickHouseSettings, RetentionSettings};
 
 const ASK_EVERY: Duration = Duration::from_secs(2);

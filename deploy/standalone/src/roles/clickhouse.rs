@@ -19,8 +19,9 @@ use whence_runtime::{descriptors, settings};
 
 use crate::addresses::url;
 use crate::backup::door::Engine;
+use crate::chain::chain;
 use crate::data_dir::DataDir;
-use crate::failure::{Failure, chain};
+use crate::failure::Failure;
 use crate::parts::accounts::Embedded;
 use crate::parts::engine::{PROBE, SCRATCH, SUPERVISED, library};
 use crate::parts::store;

@@ -15,8 +15,8 @@ use whence_schemas::ids::ProgramId;
 
 use super::sending::Sender;
 use super::table::Table;
+use crate::data_dir::OWNER_PASSWORD;
 use crate::failure::Failure;
-use crate::parts::accounts::OWNER_PASSWORD;
 use crate::parts::replicas;
 use crate::settings::CourierSettings;
 

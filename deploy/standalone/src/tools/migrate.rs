@@ -5,8 +5,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use whence_clickhouse_embedded::rights::{Databases, ReaderLimits, script};
 use whence_runtime::settings;
 
+use crate::data_dir::OWNER_PASSWORD;
 use crate::failure::Failure;
-use crate::parts::accounts::OWNER_PASSWORD;
 use crate::parts::contact::{Need, contact};
 use crate::parts::engine::SCRATCH;
 use crate::parts::store;

@@ -38,8 +38,9 @@ use whence_schemas::ids::ProgramId;
 
 use crate::addresses::{self, Addresses};
 use crate::data_dir;
+use crate::data_dir::READER_PASSWORD;
 use crate::failure::Failure;
-use crate::parts::accounts::{self, READER_PASSWORD};
+use crate::parts::accounts;
 use crate::parts::store;
 use crate::secrets::{Secrets, load};
 use crate::settings::{

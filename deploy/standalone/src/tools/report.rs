@@ -10,8 +10,8 @@ use whence_runtime::settings;
 use whence_schemas::time::UnixMs;
 
 use super::table::{Align, Table};
+use crate::data_dir::READER_PASSWORD;
 use crate::failure::Failure;
-use crate::parts::accounts::READER_PASSWORD;
 use crate::settings::{ReportSettings, load};
 
 /// A report: its name, its view, and whether its rows are of programs.

@@ -13,7 +13,8 @@ use whence_runtime::telemetry::start_logs;
 use super::backup::Target;
 use crate::backup::manifest::{Manifest, Place};
 use crate::backup::{BackupError, UNFINISHED, tree};
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 use crate::parts::journals::{self, Journal};
 use crate::settings::{FolderSettings, load};
 

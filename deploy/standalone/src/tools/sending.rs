@@ -8,7 +8,8 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::call::Part;
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 use crate::settings::{CallSettings, DataSettings};
 
 /// Tries of a batch, or of those of its events that the API could not take yet.

@@ -14,7 +14,8 @@ use whence_runtime::telemetry::{LogSettings, start_logs};
 
 use super::table::{Align, Table};
 use crate::call::Part;
-use crate::failure::{Failure, chain};
+use crate::chain::chain;
+use crate::failure::Failure;
 use crate::parts::contact::{Need, contact};
 use crate::parts::{accounts, engine, kafka, store};
 use crate::process;

@@ -8,9 +8,9 @@ use whence_aggregator::account::deep;
 use whence_runtime::settings;
 use whence_schemas::time;
 
+use crate::data_dir::OWNER_PASSWORD;
 use crate::failure::Failure;
 use crate::parts::account::Places;
-use crate::parts::accounts::OWNER_PASSWORD;
 use crate::parts::replicas::for_a_person;
 use crate::settings::{VerifySettings, load};
 

@@ -189,17 +189,6 @@ const CODECS_AND_INDEXES: [&str; 16] = [
     "text",
 ];
 
-/// Table engines of everybody: storage of the engine's own, in its own folder.
-pub const ENGINES: [&str; 7] = [
-    "MergeTree",
-    "ReplacingMergeTree",
-    "SummingMergeTree",
-    "AggregatingMergeTree",
-    "CollapsingMergeTree",
-    "VersionedCollapsingMergeTree",
-    "CoalescingMergeTree",
-];
-
 /// What may be put behind an aggregate function's name.
 const COMBINATORS: [&str; 15] = [
     "SimpleState",
@@ -328,7 +317,7 @@ fn may_be_called(statement: &Tokens<'_>, at: usize, name: &[u8], quoted: bool, r
     let before = |words: &[&str]| at.checked_sub(1).is_some_and(|before| statement.is_any(before, words));
     let of_engine =
         before(&["ENGINE"]) || (at >= 2 && statement.punct(at - 1, b'=') && statement.is(at - 2, "ENGINE"));
-    if of_engine && super::kinds::is_engine(name, rules) {
+    if of_engine && super::engines::is_engine(name, rules) {
         return true;
     }
     [&WORDS[..], &TYPES, &TABLE_FUNCTIONS].iter().any(|list| is_one_of(name, list))

@@ -1,6 +1,6 @@
 //! Which statements there are, and which database each of them may change.
 
-use super::calls::ENGINES;
+use super::engines::is_engine;
 use super::{Rules, Tokens, denied};
 use crate::engine::Exception;
 use crate::rights::Identity;
@@ -125,13 +125,6 @@ const ALTERATIONS: [&[&str]; 21] = [
     &["RESET", "SETTING"],
     &["UPDATE"],
 ];
-
-/// Whether tables may have this engine.
-pub(super) fn is_engine(name: &[u8], rules: &Rules<'_>) -> bool {
-    ENGINES.iter().any(|engine| name == engine.as_bytes())
-        || (rules.identity == Identity::Owner
-            && rules.further_engines.iter().any(|engine| name == engine.as_bytes()))
-}
 
 /// What the statement does, if it is one that is served.
 pub(super) fn action(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<Action, Exception> {

@@ -9,6 +9,7 @@
 //! Works on tokens, as the lexer finds them; the engine parses everything again.
 
 mod calls;
+mod engines;
 mod kinds;
 mod settings;
 mod system;
@@ -19,7 +20,7 @@ use super::tokens::{Kind, Token};
 use crate::engine::Exception;
 use crate::rights::Identity;
 
-pub use calls::ENGINES;
+pub use engines::ENGINES;
 pub use kinds::{Action, Place, Target};
 pub use settings::{SettingLimits, check_settings};
 pub use system::tables as system_tables;
