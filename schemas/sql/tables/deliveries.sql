@@ -1,5 +1,3 @@
--- The delivery log: one row a try to send a message to an endpoint.
-
 CREATE TABLE deliveries
 (
     program LowCardinality(String) COMMENT 'Program.',

@@ -18,4 +18,4 @@ ENGINE = MergeTree
 PARTITION BY toYYYYMM(received_at)
 ORDER BY (program, id)
 SETTINGS non_replicated_deduplication_window = 10000, index_granularity = 1024
-COMMENT 'That several keys are one persons.';
+COMMENT 'That several keys are one person''s.';

@@ -1,5 +1,3 @@
--- What stands in each state, for every referrer, rule and day of the qualification.
-
 CREATE TABLE rewards_daily
 (
     program LowCardinality(String) COMMENT 'Program.',

@@ -1,5 +1,3 @@
--- Each message that was tried, as it stands with each endpoint.
-
 CREATE OR REPLACE VIEW delivery_states
 (
     program LowCardinality(String) COMMENT 'Program.',

@@ -5,7 +5,7 @@ CREATE OR REPLACE VIEW excess_refunds
     program LowCardinality(String) COMMENT 'Program.',
     id UUID COMMENT 'Event id of the disqualification.',
     lead String COMMENT 'The caller''s lead id, or its keyed hash in hex.',
-    qualification_id UUID COMMENT 'Event id of the qualification that it names; nil: all of the persons.',
+    qualification_id UUID COMMENT 'Event id of the qualification that it names; nil: all of the person''s.',
     reason String COMMENT 'Why, as the caller says.',
     outcome LowCardinality(String) COMMENT 'repeated (all of it was taken back before), excess (more than was left) or currency (nothing was paid in it).',
     currency LowCardinality(String) COMMENT 'ISO 4217.',

@@ -1,4 +1,4 @@
--- Without the groups in which corrections have left nothing.
+-- Groups in which corrections have left nothing are left out.
 
 CREATE OR REPLACE VIEW funnel
 (

@@ -1,4 +1,15 @@
--- Lineage with all touches that a lead carried: why somebody does not get the credit.
+-- All that is stored about a person of a program: clicks, leads with all the touches that they carried, qualifications,
+-- what takes back and what links names, what was found of clicks, terms, the lines of rewards, decisions and timers, and the
+-- records of the person's that became no fact.
+--
+--     SELECT * FROM lineage(program = 'p', lead = '42')
+--
+-- `lead` is the caller's lead id as it is stored, an event id, a reward's id, or the key of a lead id or alias in hex. Leads
+-- that share a key with one that is named, by themselves or through an event that names several keys, are the same person's.
+--
+-- Columns mean by `step`: of `terms`, `detail` is their protobuf in base64; of `reward`, `event_id` is what caused the line,
+-- `name` the rule, `value_minor` the amount and `detail` what its flags rest on; of `decision` and `timer`, `detail` is what
+-- came of it; of `evidence`, `name` is the verdict, `detail` what looked, and `state` `found` or `missing`.
 
 CREATE OR REPLACE VIEW lineage
 AS

@@ -1,5 +1,3 @@
--- What is stored and does not count, and why.
-
 CREATE OR REPLACE VIEW not_counted
 (
     program LowCardinality(String) COMMENT 'Program.',

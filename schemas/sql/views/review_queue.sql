@@ -1,5 +1,3 @@
--- What waits for a person, the longest first.
-
 CREATE OR REPLACE VIEW review_queue
 (
     program LowCardinality(String) COMMENT 'Program.',

@@ -1,5 +1,3 @@
--- Reports on rewards. Amounts are minor units of the currency.
-
 CREATE OR REPLACE VIEW reward_balance
 (
     program LowCardinality(String) COMMENT 'Program.',

@@ -1,5 +1,3 @@
--- The same as it was believed at a moment: SELECT * FROM reward_balance_as_of(at = '2026-03-31 23:59:59').
-
 CREATE OR REPLACE VIEW reward_balance_as_of
 AS
 SELECT
@@ -14,4 +12,4 @@ FROM rewards
 WHERE received_at <= {at:DateTime64(3, 'UTC')}
 GROUP BY program, referrer, party, currency
 ORDER BY program, referrer, party, currency
-COMMENT 'The same as it was believed at a moment: SELECT * FROM reward_balance_as_of(at = 2026-03-31 23:59:59).';
+COMMENT 'The same as it was believed at a moment: SELECT * FROM reward_balance_as_of(at = ''2026-03-31 23:59:59'').';

@@ -1,6 +1,9 @@
--- Status: a lead that nobody is credited with is in the list of the referrer whom its touches name, as refused,
--- whatever the person paid: the touch that would count, or, where all are out of the window, the last of them that the
--- lead carried, which is the one that `why` is about. Rewards that this referrer has for it from before are shown.
+-- Every lead, and every qualification that waits for one. Rows that were taken back cancel out; a qualification copies the
+-- dimensions of its lead, so that both stand in one group.
+--
+-- A lead that nobody is credited with is in the list of the referrer whom its touches name, as refused, whatever the person
+-- paid: the touch that would count, or, where all are out of the window, the last of them that the lead carried, which is the
+-- one that `why` is about. Rewards that this referrer has for it from before are shown.
 
 CREATE OR REPLACE VIEW status
 (
@@ -10,11 +13,11 @@ CREATE OR REPLACE VIEW status
     channel String COMMENT 'Channel of the link that was followed; empty: none.',
     link String COMMENT 'host/code.',
     evidence String COMMENT 'On what the lead was credited.',
-    event_id UUID COMMENT 'Event id of the lead.',
+    event_id UUID COMMENT 'Event id of the lead, or of the qualification that waits for one.',
     lead String COMMENT 'The caller''s lead id, or its keyed hash in hex.',
-    state String COMMENT 'credited, refused, rewarded, …: where the lead stands.',
-    why String COMMENT 'What that rests on.',
-    since DateTime64(3, 'UTC') COMMENT 'When the lead happened.',
+    state String COMMENT 'rewarded, qualified, lead (credited, nothing reached yet), refused (nobody is credited) or waiting (a qualification without its lead).',
+    why String COMMENT 'Why nobody is credited, or why better evidence was refused.',
+    since DateTime64(3, 'UTC') COMMENT 'When the newest of it was received.',
     qualifications Int64 COMMENT 'Qualifications that count.',
     value_minor Map(String, Int64) COMMENT 'Their value by currency, in minor units.',
     history Array(Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) COMMENT 'What happened, the oldest first: when, what, the event or reward, and 1 or -1 for what was taken back.',
@@ -105,4 +108,4 @@ LEFT JOIN
         GROUP BY program, lead_id, referrer
     ) AS c ON s.program = c.program AND s.lead_id = c.lead_id AND s.referrer = c.referrer
 ) AS w ON l.program = w.program AND l.event_id = w.lead_id AND l.referrer = w.referrer
-COMMENT 'Leads by the referrer who is credited with them, or whom they name: what referrers are told.';
+COMMENT 'Leads, and qualifications that wait for one, by the referrer who is credited with them or whom they name, with state and history.';

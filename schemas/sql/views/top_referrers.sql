@@ -1,4 +1,4 @@
--- Top referrers and channels without those of whom nothing is left, as the funnel has it: what
+-- Without those of whom nothing is left, as the funnel has it: what
 -- waited for its lead counted for nobody, in no channel, until the lead came.
 
 CREATE OR REPLACE VIEW top_referrers
