@@ -5,9 +5,12 @@ export EXIT KAFKA
 # make test ARGS='-p whence-journal' and make bench ARGS=… take a part instead of the whole.
 ARGS ?= --workspace
 
-.PHONY: help test run bench fmt lint doc clean
+.PHONY: help check test run bench fmt lint doc clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## in a few minutes: format, lints, unit tests, a short simulation
+	@.ci/check
 
 test: ## all tests; installs and starts what they need, and stops it
 	@deploy/dev/test $(ARGS)

@@ -3,7 +3,7 @@
 //! repeated records, rebalances and zombies.
 //!
 //! A failing seed is printed; `WHENCE_SIMULATION_SEED=n cargo test -p whence-aggregator --test
-//! simulation` runs just that one.
+//! simulation` runs just that one, and `WHENCE_SIMULATION_SEEDS=n` so many.
 
 mod events;
 mod evidence;
@@ -26,7 +26,10 @@ const SEEDS: u64 = 1000;
 fn seeds() -> Vec<u64> {
     match std::env::var("WHENCE_SIMULATION_SEED") {
         Ok(seed) => vec![seed.parse().expect("WHENCE_SIMULATION_SEED is a number")],
-        Err(_) => (0..SEEDS).collect(),
+        Err(_) => {
+            let count = std::env::var("WHENCE_SIMULATION_SEEDS");
+            (0..count.map_or(SEEDS, |count| count.parse().expect("WHENCE_SIMULATION_SEEDS is a number"))).collect()
+        }
     }
 }
 
