@@ -28,7 +28,8 @@ fn seeds() -> Vec<u64> {
         Ok(seed) => vec![seed.parse().expect("WHENCE_SIMULATION_SEED is a number")],
         Err(_) => {
             let count = std::env::var("WHENCE_SIMULATION_SEEDS");
-            (0..count.map_or(SEEDS, |count| count.parse().expect("WHENCE_SIMULATION_SEEDS is a number"))).collect()
+            (0..count.map_or(SEEDS, |count| count.parse().expect("WHENCE_SIMULATION_SEEDS is a number")))
+                .collect()
         }
     }
 }

@@ -1,6 +1,6 @@
 //! ClickHouse as this process reaches it: the servers, the tables, and whether it answers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clickhouse::Client;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -20,6 +20,10 @@ const ASK_EVERY: Duration = Duration::from_secs(2);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
+/// Looks at what lasts, while something is in the way, and the time between two.
+const LOOKS: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+const SLOW: Duration = Duration::from_secs(1);
 
 /// The name of ClickHouse's component in readiness.
 pub const COMPONENT: &str = "clickhouse";
@@ -131,10 +135,16 @@ pub async fn await_use(
 /// # Errors
 /// It is.
 pub async fn refuse_what_lasts(servers: &Servers, topology: &Topology, need: Need) -> Result<(), Failure> {
-    match contact(servers, topology, need).await.obstacle(servers) {
-        Some(obstacle) if obstacle.is_final => Err(obstacle.into()),
-        _ => Ok(()),
+    for _ in 0..LOOKS {
+        let began = Instant::now();
+        match contact(servers, topology, need).await.obstacle(servers) {
+            Some(obstacle) if obstacle.is_final => return Err(obstacle.into()),
+            // A server that refuses and hangs up may be heard to hang up only: it is asked again, unless it is slow.
+            Some(_) if began.elapsed() < SLOW => tokio::time::sleep(BETWEEN_LOOKS).await,
+            _ => return Ok(()),
+        }
     }
+    Ok(())
 }
 
 /// Keeps `component` true to whether ClickHouse answers who connects now, until `stop`: the connections that this
