@@ -15,7 +15,6 @@ use crate::{
 };
 use futures_util::FutureExt as _;
 use rdkafka::{
-    ClientConfig,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, RDKafkaErrorCode},
 };
@@ -24,9 +23,9 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-use tokio::{runtime::Handle, sync::Notify, task::JoinHandle};
+use tokio::{runtime::Handle, sync::Notify};
 use uuid::Uuid;
-use whence_kafka::{Cluster, Heard, Trouble};
+use whence_kafka::Trouble;
 use whence_runtime::seldom;
 use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
 

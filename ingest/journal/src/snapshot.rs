@@ -9,10 +9,11 @@ use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::cursor::{published, read_up_to};
+use crate::cursor::published;
 use crate::directory::{LOCK, WriterLock, segments};
 use crate::layout::{SegmentName, TAIL_AT, TailCodec, USED_AT};
 use crate::position::Position;
+use crate::read::read_up_to;
 use crate::reader::{ReadError, Reader};
 
 const COPY_BYTES: u64 = 1 << 20;

@@ -1,27 +1,20 @@
 //! One core's work: from a request's head to its answer's head. Knows nothing of sockets.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-use arc_swap::ArcSwap;
 use hyper::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
 use rand::rngs::StdRng;
-use whence_runtime::{http::forwarded::ForwardedHeader, shares::Share};
-use whence_schemas::{time::UnixMs, token::KeyRing};
 
 use super::{
-    address::AddressHasher,
     agent_cache::AgentCache,
     answer::{self, Answer},
-    links::{LinkCache, LinkTable, ProgramRules, SETS},
-    majority::Told,
+    links::{LinkCache, ProgramRules, SETS},
     meters::{Meters, Outcome},
     recorder::Recorder,
     redirector::{Redirector, Request},
     shared::Shared,
     target::{self, KEY_BYTES_MAX},
-    tls::CertificateStore,
-    visitor::VisitorCookie,
 };
 
 /// Where a certificate authority looks for a proof (RFC 8555, 8.3).

@@ -6,7 +6,6 @@ use std::time::Instant;
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics::{counter, histogram};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::asked::Asked;
 use super::body::{self, Share, Whole};
