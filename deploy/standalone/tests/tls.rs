@@ -59,7 +59,7 @@ fn clicks_over_tls_are_counted_and_certificates_change_while_it_runs() {
     let tls = ["up", "--edge-tls-listen", "127.0.0.1:0", "--tls-certificates"];
     let whence = Role::start(&data, &[&tls[..], &[certificates.to_str().unwrap()]].concat());
     whence.until_ready();
-    assert!(whence.printed().contains("links, TLS"), "{}", whence.printed());
+    until("it says where", || whence.printed().contains("links, TLS").then_some(()));
     whence.call(
         "PUT",
         "/v1/programs/p",
