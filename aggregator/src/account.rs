@@ -228,7 +228,7 @@ impl fmt::Display for Difference {
             Difference::Shipped { stream, shipped, there } => {
                 write!(
                     f,
-                    "{stream}: Kafka has acknowledged {shipped} records to edges, and has or had {there}: a topic was made anew before all was stored, or brokers have lost what they had acknowledged"
+                    "{stream}: Kafka has acknowledged {shipped} records to edges, and has or had {there}: a topic was deleted and created again before all was stored, or brokers have lost what they had acknowledged"
                 )
             }
             Difference::Rows { table, month, said, stands } => {

@@ -32,6 +32,11 @@ pub fn describe() {
         Unit::Count,
         "Inserts sent once more because a try had failed before one succeeded"
     );
+    describe_counter!(
+        "whence_clickhouse_inserts_unconfirmed_total",
+        Unit::Count,
+        "Inserts given up because failures and successes took turns for too long; they are tried again"
+    );
     describe_counter!("whence_clickhouse_moves_total", Unit::Count, "Moves to another ClickHouse server");
     describe_gauge!(
         "whence_clickhouse_server_asked",

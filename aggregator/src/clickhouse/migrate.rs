@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
-use whence_schemas::sql::{BEFORE_BASELINE, MIGRATIONS, Topology, views};
+use whence_schemas::sql::{BEFORE_BASELINE, MIGRATIONS, Topology, View, views};
 
 /// ClickHouse's code for a table that exists already.
 const TABLE_EXISTS: u32 = 57;
@@ -153,14 +153,9 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
         run(&writing, LIST, &done).await?;
         ran.migrations.push(migration.number);
     }
-    let sql = format!("SELECT ?fields FROM {VIEWS_LIST} FINAL");
     let failed = |source| MigrateError::ClickHouse { what: LIST.to_owned(), source };
-    let made = client.query(&sql).fetch_all::<AppliedView>().await.map_err(failed)?;
-    for view in views() {
+    for view in views_that_differ(client).await.map_err(failed)? {
         let checksum = view.checksum();
-        if made.iter().any(|row| row.name == view.name && row.checksum == checksum) {
-            continue;
-        }
         run(client, &format!("the view {}", view.name), &view.statement(topology)).await?;
         let done =
             format!("INSERT INTO {VIEWS_LIST} (name, checksum) VALUES ('{}', '{checksum}')", view.name);
@@ -168,6 +163,20 @@ pub async fn migrate(client: &Client, database: &str, topology: &Topology) -> Re
         ran.views.push(view.name);
     }
     Ok(ran)
+}
+
+/// Views that are missing, or that another version has made; each behind those that it reads.
+///
+/// # Errors
+/// ClickHouse's; also where there is no list of views yet.
+pub async fn views_that_differ(client: &Client) -> Result<Vec<&'static View>, Error> {
+    let sql = format!("SELECT ?fields FROM {VIEWS_LIST} FINAL");
+    let made = client.query(&sql).fetch_all::<AppliedView>().await?;
+    let is_as_made = |view: &&View| {
+        let checksum = view.checksum();
+        made.iter().any(|row| row.name == view.name && row.checksum == checksum)
+    };
+    Ok(views().into_iter().filter(|view| !is_as_made(view)).collect())
 }
 
 const MIGRATIONS_LIST: &str = "whence_migrations";

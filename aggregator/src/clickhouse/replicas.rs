@@ -249,7 +249,10 @@ impl Replicas {
             }
             counter!("whence_clickhouse_inserts_confirmed_total").increment(1);
         }
-        tracing::warn!("an insert failed and succeeded in turns for too long");
+        counter!("whence_clickhouse_inserts_unconfirmed_total").increment(1);
+        tracing::warn!(
+            "an insert failed and succeeded in turns, {CONFIRMATIONS_MAX} times: it is begun again later"
+        );
         Err(Error::TimedOut)
     }
 

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use uuid::Uuid;
 use whence_aggregator::{
     click::{self, ClickDedup, DedupSettings},
-    clickhouse::migrate::{MigrateError, Migrated, migrate},
+    clickhouse::migrate::{MigrateError, Migrated, migrate, views_that_differ},
     position::{BlockRange, InsertToken, Partition},
     refusal::Refusal,
     source::Record,
@@ -75,6 +75,8 @@ async fn migrating_again_changes_nothing_and_another_versions_database_is_refuse
     for sql in ["DROP VIEW funnel", "INSERT INTO whence_views (name, checksum) VALUES ('funnel', 'x')"] {
         world.client.query(sql).execute().await.unwrap();
     }
+    let differing = views_that_differ(&world.client).await.unwrap();
+    assert_eq!(differing.iter().map(|view| view.name).collect::<Vec<_>>(), ["funnel"]);
     let migrated = migrate(&world.client, "whence", &Topology::Single).await.unwrap();
     assert_eq!(migrated, Migrated { migrations: vec![], views: vec!["funnel"] });
     assert_eq!(world.count("SELECT count() FROM funnel").await, 0);

@@ -155,5 +155,5 @@ fn an_edge_that_is_away_holds_it_is_named_and_comes_back_or_is_retired() {
     shared.make_topics(2, 2);
     let (code, said) = verify();
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("clicks: Kafka has acknowledged") && said.contains("made anew"), "{said}");
+    assert!(said.contains("clicks: Kafka has acknowledged") && said.contains("created again"), "{said}");
 }

@@ -9,9 +9,11 @@ use clickhouse::error::Error;
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 use tokio::time::timeout;
+use whence_aggregator::clickhouse::migrate::views_that_differ;
 use whence_aggregator::clickhouse::replicas::warning;
 use whence_aggregator::servers::{ServerUrl, Servers, Trouble, trouble};
 use whence_clickhouse_embedded::rights::quoted;
+use whence_runtime::seldom;
 use whence_schemas::sql::{MIGRATIONS, Topology};
 
 /// How long one question may take.
@@ -131,13 +133,36 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
             }),
         ),
         (_, Ok(true)) => {
-            findings
-                .add(format!("tables of {database}"), tables(&client.clone().with_database(database)).await);
+            let client = client.clone().with_database(database);
+            let found = tables(&client).await;
+            // Looked at once, not every time that somebody asks whether the tables are there.
+            let found = match found {
+                Ok(text) => Ok(text + &views(&client).await),
+                Err(trouble) => Err(trouble),
+            };
+            findings.add(format!("tables of {database}"), found);
         }
     }
     let missing = missing_rights(client, database, need).await;
     findings.add(format!("rights of {}", servers.login().user), missing);
     findings
+}
+
+/// Which views are not this version's. Only reports and the console read them, so that nothing else waits for it.
+async fn views(client: &Client) -> String {
+    match timeout(ANSWER_MAX, views_that_differ(client)).await {
+        Ok(Ok(views)) if views.is_empty() => String::new(),
+        Ok(Ok(views)) => {
+            let names: Vec<&str> = views.iter().map(|view| view.name).collect();
+            let text = format!(
+                ", but views of another version: {} (`whence migrate` replaces them)",
+                names.join(", ")
+            );
+            seldom!(warn, "the database has its tables{text}");
+            text
+        }
+        _ => String::new(),
+    }
 }
 
 /// Whether the newest migration that ran is the newest this version knows.
