@@ -390,8 +390,9 @@ pub(super) fn quorum(client: Client, registered: u64) -> Client {
     client
         .with_setting("insert_quorum", "auto")
         .with_setting("insert_quorum_parallel", "1")
-        // A quorum that is not there after this is asked for again, under the same token.
-        .with_setting("insert_quorum_timeout", "10000")
+        // A quorum that is not there after this is asked for again, under the same token: what a dead replica had alone
+        // is stored elsewhere as soon as Keeper has given that replica up.
+        .with_setting("insert_quorum_timeout", "3000")
         // Where a limit of time ends it between Keeper's yes and ClickHouse's hearing it, its token stays and its part
         // does not (ClickHouse's issue 112149). The client's own limit leaves the server at work.
         .with_setting("max_execution_time", "0")

@@ -12,7 +12,7 @@ use super::{
     load::{answered, judge, until_answered},
     outcome::Verdict,
     roles::{Until, sum_of},
-    standstill::Commits,
+    standstill::Steps,
 };
 use std::{
     fmt,
@@ -42,7 +42,7 @@ pub struct Phase {
     pub clicks: u64,
     /// Inserts that were tried again, partitions that began again, waits, moves to another replica; of both aggregators.
     pub counted: [u64; 4],
-    /// The longest time between two blocks of a partition, and which one.
+    /// The longest time between two steps of a partition, and which one.
     pub standstill: (Duration, String),
 }
 
@@ -219,13 +219,13 @@ impl Watch {
 
     /// Looks up in the logs how long partitions stood still.
     fn finish(mut self, apart: &Apart) -> Result<Vec<Phase>, FaultError> {
-        let mut commits = Commits::default();
+        let mut steps = Steps::default();
         for name in AGGREGATORS {
             let path = apart.roles.log_path(name);
-            commits.read(&path).map_err(|source| FaultError::File { path, source })?;
+            steps.read(&path).map_err(|source| FaultError::File { path, source })?;
         }
         for (phase, (from, to)) in self.phases.iter_mut().zip(self.spans) {
-            phase.standstill = commits.longest(from, to);
+            phase.standstill = steps.longest(from, to);
         }
         Ok(self.phases)
     }
@@ -251,7 +251,7 @@ impl fmt::Display for Came {
             let (standstill, partition) = &phase.standstill;
             writeln!(
                 f,
-                "{}: {seconds:.1} s, {rate:.0} clicks/s; {}; longest between two blocks {:.1} s ({partition})",
+                "{}: {seconds:.1} s, {rate:.0} clicks/s; {}; longest between two steps {:.1} s ({partition})",
                 phase.what,
                 counted.collect::<Vec<_>>().join(", "),
                 standstill.as_secs_f64()

@@ -1,4 +1,5 @@
-//! How long a partition stood still: the longest time between two of its blocks, from an aggregator's log.
+//! How long a partition stood still: the longest time between two of its steps (a block begun, a table's rows stored, a
+//! block committed), from an aggregator's log. Time between blocks would say how large they are on a loaded machine.
 
 use serde::Deserialize;
 use std::{
@@ -15,17 +16,20 @@ struct Line {
     partition: String,
 }
 
-/// When blocks were committed, by partition, in milliseconds since the epoch.
-#[derive(Debug, Default)]
-pub(super) struct Commits(BTreeMap<String, Vec<i64>>);
+/// What is logged of each step.
+const STEPS: [&str; 3] = ["block intended", "table inserted", "block committed"];
 
-impl Commits {
+/// When steps were taken, by partition, in milliseconds since the epoch.
+#[derive(Debug, Default)]
+pub(super) struct Steps(BTreeMap<String, Vec<i64>>);
+
+impl Steps {
     /// Adds those that a log tells of.
     pub fn read(&mut self, log: &Path) -> std::io::Result<()> {
         let text = std::fs::read(log)?;
-        for line in String::from_utf8_lossy(&text).lines().filter(|line| line.contains("block committed")) {
+        for line in String::from_utf8_lossy(&text).lines() {
             let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
-            if line.message == "block committed"
+            if STEPS.contains(&line.message.as_str())
                 && let Some(at) = millis(&line.timestamp)
             {
                 self.0.entry(line.partition).or_default().push(at);
@@ -77,22 +81,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_longest_time_between_two_blocks_of_a_partition_is_found() {
+    fn the_longest_time_between_two_steps_of_a_partition_is_found() {
         assert_eq!(millis("1970-01-01T00:00:00.000000Z"), Some(0));
         assert_eq!(millis("2026-11-29T14:01:02.345678Z"), Some(1_795_960_862_345));
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        let line = |second: u32, partition: &str| {
+        let line = |second: u32, partition: &str, step: &str| {
             format!(
-                r#"{{"timestamp":"2026-11-29T14:00:{second:02}.000000Z","level":"DEBUG","message":"block committed","partition":"{partition}","target":"x"}}"#
+                r#"{{"timestamp":"2026-11-29T14:00:{second:02}.000000Z","level":"DEBUG","message":"{step}","partition":"{partition}","target":"x"}}"#
             )
         };
-        let lines = [line(1, "a-0"), line(2, "a-0"), line(3, "b-0"), line(9, "a-0"), line(4, "b-0")];
+        let [begun, stored, committed] = STEPS;
+        let lines = [
+            line(1, "a-0", begun),
+            line(2, "a-0", stored),
+            line(3, "b-0", begun),
+            line(5, "a-0", "something else"),
+            line(9, "a-0", committed),
+            line(4, "b-0", stored),
+        ];
         std::fs::write(&log, lines.join("\n")).unwrap();
-        let mut commits = Commits::default();
-        commits.read(&log).unwrap();
+        let mut steps = Steps::default();
+        steps.read(&log).unwrap();
         let at = |second: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_960_800 + second);
-        assert_eq!(commits.longest(at(0), at(20)), (Duration::from_secs(7), "a-0".into()));
-        assert_eq!(commits.longest(at(0), at(2)).0, Duration::from_secs(1));
+        assert_eq!(steps.longest(at(0), at(20)), (Duration::from_secs(7), "a-0".into()));
+        assert_eq!(steps.longest(at(0), at(2)).0, Duration::from_secs(1));
     }
 }

@@ -146,6 +146,8 @@ fn config(settings: &ReplicaSettings) -> String {
          <macros><shard>{shard:02}</shard><replica>r{number}</replica></macros>\n\
          <interserver_http_host>{}</interserver_http_host>\
          <interserver_http_port>{}</interserver_http_port>\n\
+         <replicated_fetches_http_connection_timeout>1</replicated_fetches_http_connection_timeout>\
+         <replicated_fetches_http_receive_timeout>3</replicated_fetches_http_receive_timeout>\n\
          <remote_servers><{CLUSTER}>{shards}</{CLUSTER}></remote_servers>\n\
          </clickhouse>\n",
         keeper.ip(),
