@@ -4,10 +4,13 @@
 //! times is what Kafka has; where its partitions ended after that was said, and what of them is committed, says when
 //! ClickHouse has it, too. An edge that says no more keeps its last time: it holds everything back until it is there again,
 //! or until somebody says that it is gone for good.
+//!
+//! Clicks of a program are in all partitions of clicks, its conversions in one: a partition of conversions that stands holds
+//! back its programs and no others ([`Scope`]).
 
 use crate::position::Partition;
 use std::{collections::BTreeMap, time::Duration};
-use whence_schemas::time::UnixMs;
+use whence_schemas::{time::UnixMs, topics::Stream};
 
 /// An edge that has said nothing for so long is away: it says something every few seconds.
 pub const SILENT_MAX: Duration = Duration::from_secs(30);
@@ -29,7 +32,7 @@ pub struct Said {
     pub events_shipped: u64,
 }
 
-/// What keeps [`Clock::through`] where it is.
+/// What keeps a time where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeldBy {
     /// No edge has ever said anything.
@@ -97,26 +100,61 @@ impl std::fmt::Display for HeldBy {
     }
 }
 
-/// A time, and the ends of all partitions that were seen after all edges had said it.
+/// What a time is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// All programs.
+    #[default]
+    Everything,
+    /// The programs whose conversions are in this partition.
+    Conversions(u32),
+}
+
+impl Scope {
+    fn has(self, partition: Partition) -> bool {
+        match self {
+            Scope::Everything => true,
+            Scope::Conversions(number) => partition.stream == Stream::Clicks || partition.number == number,
+        }
+    }
+}
+
+/// A time, and the ends of a scope's partitions that were seen after all edges had said it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Open {
     through: UnixMs,
     ends: BTreeMap<Partition, u64>,
 }
 
-/// Up to when everything is in, by what edges and Kafka have said.
+/// How far a scope is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clock {
-    edges: BTreeMap<String, Said>,
+struct Reached {
     open: Option<Open>,
     through: UnixMs,
+}
+
+/// Up to when everything is in, by what edges and Kafka have said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clock {
+    edges: BTreeMap<String, Said>,
+    /// Everything is always among them.
+    scopes: BTreeMap<Scope, Reached>,
+}
+
+impl Default for Clock {
+    fn default() -> Clock {
+        Clock::from(&BTreeMap::new())
+    }
 }
 
 impl Clock {
     /// What was known before is not given up.
     #[must_use]
-    pub fn from(through: UnixMs) -> Clock {
-        Clock { through, ..Clock::default() }
+    pub fn from(known: &BTreeMap<Scope, UnixMs>) -> Clock {
+        let known = known.iter().map(|(scope, through)| (*scope, Reached { open: None, through: *through }));
+        let mut scopes: BTreeMap<_, _> = known.collect();
+        scopes.entry(Scope::Everything).or_default();
+        Clock { edges: BTreeMap::new(), scopes }
     }
 
     /// An edge says something; of two the later counts, whichever comes first. `false`: there are too many.
@@ -148,41 +186,59 @@ impl Clock {
         self.edges.values().map(|said| said.through).min()
     }
 
-    /// Whether the ends of the partitions are wanted: those that were wanted before are reached.
+    /// Whether the ends of the partitions are wanted: those that were wanted before are reached somewhere.
     #[must_use]
     pub fn wants_ends(&self) -> bool {
-        self.open.is_none() && self.shipped().is_some_and(|shipped| shipped > self.through)
+        let shipped = self.shipped();
+        self.scopes
+            .values()
+            .any(|scope| scope.open.is_none() && shipped.is_some_and(|shipped| shipped > scope.through))
     }
 
     /// Partitions ended here, and that was looked at after [`Self::shipped`] had been so much.
-    pub fn end(&mut self, shipped: UnixMs, ends: BTreeMap<Partition, u64>) {
-        self.open = Some(Open { through: shipped, ends });
+    pub fn end(&mut self, shipped: UnixMs, ends: &BTreeMap<Partition, u64>) {
+        let conversions = ends.keys().filter(|partition| partition.stream == Stream::Conversions);
+        let scopes = conversions.map(|partition| Scope::Conversions(partition.number));
+        for scope in scopes.chain([Scope::Everything]) {
+            let reached = self.scopes.entry(scope).or_default();
+            if reached.open.is_none() && shipped > reached.through {
+                let of = ends.iter().filter(|(partition, _)| scope.has(**partition));
+                let ends = of.map(|(partition, end)| (*partition, *end)).collect();
+                reached.open = Some(Open { through: shipped, ends });
+            }
+        }
     }
 
     /// So much of each partition is committed. A partition that is not named has nothing committed.
     pub fn commit(&mut self, committed: &BTreeMap<Partition, u64>) {
-        let Some(open) = &self.open else { return };
-        if behind(open, committed).is_none() {
-            self.through = self.through.max(open.through);
-            self.open = None;
+        for reached in self.scopes.values_mut() {
+            if let Some(open) = reached.open.take_if(|open| behind(open, committed).is_none()) {
+                reached.through = reached.through.max(open.through);
+            }
         }
     }
 
-    /// Everything received before this is in.
+    /// What there are times of.
+    pub fn scopes(&self) -> impl Iterator<Item = Scope> {
+        self.scopes.keys().copied()
+    }
+
+    /// Everything of this received before this is in.
     #[must_use]
-    pub fn through(&self) -> UnixMs {
-        self.through
+    pub fn through(&self, scope: Scope) -> UnixMs {
+        self.scopes.get(&scope).map_or(UnixMs(0), |reached| reached.through)
     }
 
     /// Why it is not later; `None` while it follows the clock.
     #[must_use]
-    pub fn held_by(&self, committed: &BTreeMap<Partition, u64>, now: UnixMs) -> Option<HeldBy> {
+    pub fn held_by(&self, scope: Scope, committed: &BTreeMap<Partition, u64>, now: UnixMs) -> Option<HeldBy> {
+        let through = self.through(scope);
         let Some((edge, said)) = self.edges.iter().min_by_key(|(_, said)| (said.through, said.at)) else {
             return Some(HeldBy::Nobody);
         };
         let is_late =
             |at: UnixMs| now.ms_since(at) > i64::try_from(SILENT_MAX.as_millis()).unwrap_or(i64::MAX);
-        if !is_late(self.through) {
+        if !is_late(through) {
             return None;
         }
         if is_late(said.at) {
@@ -192,8 +248,8 @@ impl Clock {
         if is_late(said.through) {
             return Some(HeldBy::EdgeBehind { edge: edge.clone(), since: said.through });
         }
-        let partition = self.open.as_ref().and_then(|open| behind(open, committed))?;
-        Some(HeldBy::Partition { partition, since: self.through })
+        let open = self.scopes.get(&scope)?.open.as_ref()?;
+        Some(HeldBy::Partition { partition: behind(open, committed)?, since: through })
     }
 }
 

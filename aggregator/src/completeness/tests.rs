@@ -21,52 +21,60 @@ fn said(through: i64, at: i64) -> Said {
     }
 }
 
+/// One of clicks and two of conversions.
+fn mixed(of: &[u64; 3]) -> BTreeMap<Partition, u64> {
+    let conversions = |number| Partition { stream: Stream::Conversions, number };
+    [partition(0), conversions(0), conversions(1)].into_iter().zip(*of).collect()
+}
+
 fn ends(of: &[u64]) -> BTreeMap<Partition, u64> {
     (0..).zip(of).map(|(number, end)| (partition(number), *end)).collect()
 }
 
 fn seconds(clock: &Clock) -> i64 {
-    clock.through().0 / SECOND
+    clock.through(Scope::Everything).0 / SECOND
 }
 
 #[test]
 fn it_goes_on_when_what_was_there_at_the_least_of_all_times_is_committed() {
     let mut clock = Clock::default();
-    assert_eq!(clock.held_by(&ends(&[]), UnixMs(0)), Some(HeldBy::Nobody));
+    assert_eq!(clock.held_by(Scope::Everything, &ends(&[]), UnixMs(0)), Some(HeldBy::Nobody));
     assert!(!clock.wants_ends());
     clock.say("a", said(100, 101));
     clock.say("b", said(90, 101));
     assert!(clock.wants_ends());
-    clock.end(clock.shipped().unwrap(), ends(&[10, 20]));
+    clock.end(clock.shipped().unwrap(), &ends(&[10, 20]));
     clock.commit(&ends(&[10, 19]));
     assert_eq!(seconds(&clock), 0);
-    let held = clock.held_by(&ends(&[10, 19]), UnixMs(102 * SECOND));
+    let held = clock.held_by(Scope::Everything, &ends(&[10, 19]), UnixMs(102 * SECOND));
     assert!(matches!(held, Some(HeldBy::Partition { partition: at, .. }) if at == partition(1)), "{held:?}");
     clock.commit(&ends(&[12, 20]));
     assert_eq!(seconds(&clock), 90);
-    assert_eq!(clock.held_by(&ends(&[12, 20]), UnixMs(102 * SECOND)), None);
+    assert_eq!(clock.held_by(Scope::Everything, &ends(&[12, 20]), UnixMs(102 * SECOND)), None);
 }
 
 #[test]
 fn an_edge_that_is_away_holds_it_and_is_named_until_it_is_back_or_retired() {
-    let mut clock = Clock::from(UnixMs(100 * SECOND));
+    let mut clock = Clock::from(&[(Scope::Everything, UnixMs(100 * SECOND))].into());
     clock.say("a", said(100, 101));
     clock.say("b", said(400, 401));
     let now = UnixMs(402 * SECOND);
-    let held = clock.held_by(&ends(&[]), now).unwrap();
+    let held = clock.held_by(Scope::Everything, &ends(&[]), now).unwrap();
     assert_eq!(held, HeldBy::EdgeAway { edge: "a".into(), since: UnixMs(101 * SECOND), has_ended: false });
     assert!(held.to_string().contains("whence edges retire a"), "{held}");
     assert!(!clock.wants_ends(), "it can't go on");
     // Back, and shipping what it took: it is behind, not away.
     clock.say("a", said(101, 402));
-    assert!(matches!(clock.held_by(&ends(&[]), now), Some(HeldBy::EdgeBehind { edge, .. }) if edge == "a"));
+    assert!(
+        matches!(clock.held_by(Scope::Everything, &ends(&[]), now), Some(HeldBy::EdgeBehind { edge, .. }) if edge == "a")
+    );
     let mut retired = clock.clone();
     clock.say("a", said(401, 402));
-    clock.end(clock.shipped().unwrap(), ends(&[]));
+    clock.end(clock.shipped().unwrap(), &ends(&[]));
     clock.commit(&ends(&[]));
     assert_eq!(seconds(&clock), 400);
     retired.retire("a");
-    retired.end(retired.shipped().unwrap(), ends(&[]));
+    retired.end(retired.shipped().unwrap(), &ends(&[]));
     retired.commit(&ends(&[]));
     assert_eq!(seconds(&retired), 400);
 }
@@ -82,6 +90,45 @@ fn what_was_said_later_counts_in_any_order() {
     }
     assert_eq!(clock.edges().len(), EDGES_MAX);
     assert!(!clock.say("one more", said(1, 1)));
+}
+
+#[test]
+fn a_partition_of_conversions_that_stands_holds_its_programs_alone() {
+    let mut clock = Clock::default();
+    clock.say("a", said(100, 101));
+    clock.end(clock.shipped().unwrap(), &mixed(&[5, 5, 5]));
+    clock.commit(&mixed(&[5, 5, 4]));
+    clock.say("a", said(200, 201));
+    assert!(clock.wants_ends(), "of what goes on");
+    clock.end(clock.shipped().unwrap(), &mixed(&[9, 9, 9]));
+    clock.commit(&mixed(&[9, 9, 4]));
+    let through = |clock: &Clock| {
+        [Scope::Everything, Scope::Conversions(0), Scope::Conversions(1)]
+            .map(|scope| clock.through(scope).0 / SECOND)
+    };
+    assert_eq!(through(&clock), [0, 200, 0]);
+    let now = UnixMs(202 * SECOND);
+    let held = |scope| clock.held_by(scope, &mixed(&[9, 9, 4]), now);
+    assert_eq!(held(Scope::Conversions(0)), None);
+    let named = Some("conversions-1".to_owned());
+    for scope in [Scope::Everything, Scope::Conversions(1)] {
+        let partition = held(scope).map(|held| match held {
+            HeldBy::Partition { partition, .. } => partition.to_string(),
+            other => format!("{other:?}"),
+        });
+        assert_eq!(partition, named);
+    }
+    // Clicks hold all of them.
+    clock.say("a", said(300, 301));
+    clock.commit(&mixed(&[9, 9, 5]));
+    assert_eq!(through(&clock), [100, 200, 100]);
+    clock.end(clock.shipped().unwrap(), &mixed(&[12, 12, 12]));
+    clock.commit(&mixed(&[11, 12, 12]));
+    assert_eq!(through(&clock), [100, 200, 100]);
+    clock.commit(&mixed(&[12, 12, 12]));
+    assert_eq!(through(&clock), [300, 300, 300]);
+    let known: BTreeMap<_, _> = clock.scopes().map(|scope| (scope, clock.through(scope))).collect();
+    assert_eq!(through(&Clock::from(&known)), [300, 300, 300]);
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,11 +152,11 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0..3usize).prop_map(Step::Take),
-        3 => (0..3usize, 0..2u32).prop_map(|(edge, to)| Step::Ship(edge, to)),
-        1 => (0..3usize, 0..2u32).prop_map(|(edge, to)| Step::Again(edge, to)),
+        3 => (0..3usize, 0..3u32).prop_map(|(edge, to)| Step::Ship(edge, to)),
+        1 => (0..3usize, 0..3u32).prop_map(|(edge, to)| Step::Again(edge, to)),
         3 => (0..3usize).prop_map(Step::Say),
         3 => Just(Step::Look),
-        3 => (0..2u32).prop_map(Step::Commit),
+        3 => (0..3u32).prop_map(Step::Commit),
         1 => Just(Step::Kill),
     ]
 }
@@ -122,12 +169,12 @@ proptest! {
         // Records by time: what each edge has taken, and how much of it Kafka has.
         let mut taken: [Vec<i64>; 3] = Default::default();
         let mut shipped = [0; 3];
-        let mut kafka: [Vec<i64>; 2] = Default::default();
-        let mut committed = [0u64; 2];
+        let mut kafka: [Vec<i64>; 3] = Default::default();
+        let mut committed = [0u64; 3];
         let mut last_said: BTreeMap<String, Said> = BTreeMap::new();
         for step in steps {
             now += SECOND;
-            let ends_of = |kafka: &[Vec<i64>; 2]| ends(&[kafka[0].len() as u64, kafka[1].len() as u64]);
+            let ends_of = |kafka: &[Vec<i64>; 3]| mixed(&[0, 1, 2].map(|of: usize| kafka[of].len() as u64));
             match step {
                 Step::Take(edge) => taken[edge].push(now),
                 Step::Ship(edge, to) => if let Some(record) = taken[edge].get(shipped[edge]) {
@@ -147,19 +194,24 @@ proptest! {
                     }
                 }
                 Step::Look => if clock.wants_ends() {
-                    clock.end(clock.shipped().unwrap(), ends_of(&kafka));
+                    clock.end(clock.shipped().unwrap(), &ends_of(&kafka));
                 },
                 Step::Commit(number) => {
                     // What is stored now was not from before what was said to be in.
                     if let Some(record) = kafka[number as usize].get(committed[number as usize] as usize) {
                         let is_first = kafka.iter().zip(committed).all(|(partition, done)| !partition[..done as usize].contains(record));
-                        prop_assert!(!is_first || *record >= clock.through().0, "{record} {clock:?}");
+                        let of = if number == 0 { vec![1, 2] } else { vec![number] };
+                        let scopes = of.into_iter().map(|number| Scope::Conversions(number - 1));
+                        for scope in scopes.chain([Scope::Everything]) {
+                            prop_assert!(!is_first || *record >= clock.through(scope).0, "{record} {scope:?} {clock:?}");
+                        }
                         committed[number as usize] += 1;
                     }
-                    clock.commit(&ends(&committed));
+                    clock.commit(&mixed(&committed));
                 }
                 Step::Kill => {
-                    clock = Clock::from(clock.through());
+                    let known = clock.scopes().map(|scope| (scope, clock.through(scope))).collect();
+                    clock = Clock::from(&known);
                     last_said.iter().filter(|_| last_said.len() == 3).for_each(|(edge, said)| _ = clock.say(edge, *said));
                 }
             }

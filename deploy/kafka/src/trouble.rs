@@ -80,6 +80,12 @@ impl Trouble {
                 Trouble::lasting(format!("kafka refuses the certificate of this client: {reason}"))
             }
             Code::SSL => Trouble::passing(format!("the tls handshake with kafka fails: {reason}")),
+            // One that is overloaded or stopped takes connections for a while.
+            Code::BrokerTransportFailure if has(FIRST_ANSWER) && has("timed out") => {
+                Trouble::passing(format!(
+                    "a kafka broker takes connections and answers nothing (or is none: look at the port): {reason}"
+                ))
+            }
             // A broker that ends in this moment looks the same.
             Code::BrokerTransportFailure if has("security.protocol") || has(FIRST_ANSWER) => {
                 Trouble::elsewhere(format!(

@@ -6,11 +6,12 @@ mod support;
 
 use std::fs;
 
+use serde_json::json;
 use support::brokers::Shared;
 use support::clock::now_ms;
-use support::{Role, run, until};
+use support::{Role, kill, run, until};
 use tempfile::tempdir;
-use whence_schemas::topics::Stream;
+use whence_schemas::topics::{EDGES, Stream};
 
 /// Everything before this is in, milliseconds since the epoch; 0: nothing is known.
 fn through(clickhouse: &Role) -> i64 {
@@ -156,4 +157,81 @@ fn an_edge_that_is_away_holds_it_is_named_and_comes_back_or_is_retired() {
     let (code, said) = verify();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("clicks: Kafka has acknowledged") && said.contains("created again"), "{said}");
+    // Without what edges say there is nothing to compare, and it is no failure.
+    shared.delete_topic(EDGES);
+    let (_, said) = verify();
+    assert!(!said.contains("Kafka has acknowledged"), "{said}");
+}
+
+#[test]
+fn a_partition_of_conversions_that_stands_holds_its_programs_and_no_others() {
+    const PROGRAMS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let shared = Shared::new("scopes");
+    let Shared { prefix, secrets, key_file, key, .. } = &shared;
+    shared.make_topics(1, 2);
+    let clickhouse = shared.migrated();
+    let store = clickhouse.address("clickhouse");
+    let edge = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", key_file];
+    let edge = Role::start(&shared.place("edge"), &[&edge[..], &shared.bus()].concat());
+    edge.until_ready();
+    // Of one partition of clicks and two of conversions, the second member has a partition of conversions alone.
+    let aggregate = |name: &str| {
+        let group = ["--kafka-group", prefix, "--kafka-member", name, "--kafka-session-timeout", "60s"];
+        let given = ["aggregate", "--secrets-file", secrets, "--clickhouse-url", &store];
+        let role = Role::start(&shared.place(name), &[&given[..], &shared.bus(), &group].concat());
+        role.until_ready();
+        role
+    };
+    let members = [aggregate("a"), aggregate("b")];
+    for program in PROGRAMS {
+        let hosts = json!({ "destination_hosts": ["shop.example"] });
+        edge.call_with(key, "PUT", &format!("/v1/programs/{program}"), &hosts);
+        let lead = json!({ "type": "lead", "program": program, "id": "1", "lead": "bob" });
+        edge.call_with(key, "POST", "/v1/events", &lead);
+    }
+    clickhouse.until_count("SELECT count() FROM leads", PROGRAMS.len() as u64);
+    // Where Kafka has put them.
+    let of = |partition: u32| {
+        clickhouse.rows(&format!("SELECT program FROM leads WHERE partition = {partition} ORDER BY program"))
+    };
+    let of = [of(0), of(1)];
+    assert!(of.iter().all(|programs| !programs.is_empty()), "both partitions have programs: {of:?}");
+    let through = |program: &str| {
+        let sql = format!(
+            "SELECT toUnixTimestamp64Milli(complete_through) FROM completeness WHERE program = '{program}'"
+        );
+        clickhouse.rows(&sql).trim().parse::<i64>().unwrap_or(0)
+    };
+    let all = || PROGRAMS.map(|program| (program, through(program)));
+    let start = now_ms();
+    until("all of them follow the clock", || all().iter().all(|(_, at)| *at > start).then_some(()));
+
+    let has = |member: &Role, partition: &str| member.readiness().1.to_string().contains(partition);
+    let (stands, number) = until("one of them has a partition of conversions alone", || {
+        let stands = members.iter().find(|member| !has(member, "aggregator.clicks-0"))?;
+        let number = (0..2).find(|number| has(stands, &format!("aggregator.conversions-{number}")))?;
+        Some((stands, number))
+    });
+    kill(stands.pid(), libc::SIGSTOP);
+    for program in PROGRAMS {
+        let lead = json!({ "type": "lead", "program": program, "id": "2", "lead": "kim" });
+        edge.call_with(key, "POST", "/v1/events", &lead);
+    }
+    let now = now_ms() + 30_000;
+    let told = until("what stands is named, and the others go on", || {
+        let held = format!(
+            "SELECT program FROM completeness WHERE held_by LIKE 'conversions-{number} %' ORDER BY program"
+        );
+        let others = all().into_iter().filter(|(_, at)| *at > now).count();
+        let has_gone_on = others == of[1 - number].lines().count();
+        (has_gone_on && clickhouse.rows(&held) == of[number]).then(all)
+    });
+    let is_held = |program: &str| of[number].lines().any(|held| held == program);
+    assert!(told.iter().all(|(program, at)| is_held(program) == (*at < now)), "{told:?} {of:?}");
+    kill(stands.pid(), libc::SIGCONT);
+    until("all of them go on", || all().iter().all(|(_, at)| *at > now).then_some(()));
+    clickhouse.until_count("SELECT count() FROM leads", 2 * PROGRAMS.len() as u64);
+    for role in members.into_iter().chain([edge, clickhouse]) {
+        assert!(role.stop().success());
+    }
 }

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use support::brokers::{OwnBroker, Shared};
 use support::hooks::{Receiver, Taken, write_secrets};
 use support::{Role, ask, ask_api, count, kill, run, until};
 use tempfile::tempdir;
@@ -147,9 +148,7 @@ fn inserts_that_are_refused_are_said_until_they_go_on() {
     whence.until_count("SELECT count() FROM clicks", 1);
     // As after an overload, until merges have caught up.
     let alter = |setting: &str| {
-        let sql = format!("ALTER TABLE clicks {setting}");
-        let answer = ask(&whence.address("clickhouse"), "POST", "/?database=whence", &[], &sql);
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        tell_engine(&whence, &format!("ALTER TABLE clicks {setting}"));
     };
     alter("MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 1");
     whence.click("x");
@@ -159,6 +158,178 @@ fn inserts_that_are_refused_are_said_until_they_go_on() {
     alter("MODIFY SETTING parts_to_throw_insert = 3000, parts_to_delay_insert = 1000");
     until_well(&whence, "aggregator.clickhouse");
     whence.until_count("SELECT count() FROM clicks", 2);
+}
+
+/// Has the engine that `whence` runs do something.
+fn tell_engine(whence: &Role, sql: &str) {
+    let answer = ask(&whence.address("clickhouse"), "POST", "/?database=whence", &[], sql);
+    assert_eq!(answer.status, 200, "{sql}: {}", answer.body);
+}
+
+#[test]
+fn a_partition_that_stands_is_said_until_it_goes_on() {
+    let dir = tempdir().unwrap();
+    let whence = Role::start(dir.path(), &["up", "--edge-threads", "1"]);
+    whence.until_ready();
+    whence.set_up_world(&fs::read_to_string(dir.path().join("admin-key")).unwrap());
+    whence.click("x");
+    whence.until_count("SELECT count() FROM clicks", 1);
+    tell_engine(&whence, "ALTER TABLE clicks RENAME COLUMN registry_version TO away");
+    whence.click("x");
+    let said = reason(&whence, "aggregator.clicks-0");
+    assert!(said.contains("Code: "), "ClickHouse's own words: {said}");
+    assert_eq!(component(&whence, "aggregator.conversions-0")["ready"], true, "it alone");
+    assert_eq!(whence.readiness().0, 200, "links are answered");
+    tell_engine(&whence, "ALTER TABLE clicks RENAME COLUMN away TO registry_version");
+    until_well(&whence, "aggregator.clicks-0");
+    whence.until_count("SELECT count() FROM clicks", 2);
+}
+
+#[test]
+fn messages_that_can_not_be_read_and_a_log_that_can_not_be_written_are_told_apart() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let secrets = write_secrets(dir.path(), "p/shop-1=whsec_b25lIHNlY3JldCBvZiB0aGUgdGVzdHM=\n");
+    let flags = ["--webhook-secrets-file", secrets.to_str().unwrap(), "--delivery-private"];
+    let whence = Role::start(&data, &[&["up", "--delivery-retry-first", "100ms"][..], &flags].concat());
+    whence.until_ready();
+    whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    let taken: Arc<Taken> = Arc::default();
+    let receiver = Receiver::new(&taken);
+    let endpoint = json!({ "url": format!("http://{}/hook", receiver.address), "secrets": ["shop-1"] });
+    whence.call("PUT", "/v1/programs/p/endpoints/shop", &endpoint);
+    let lead = |name: &str| {
+        let lead = json!({ "type": "lead", "program": "p", "id": name, "lead": name });
+        whence.call("POST", "/v1/events", &lead);
+    };
+    lead("ann");
+    until("the first message is taken", || (!taken.first().is_empty()).then_some(()));
+    whence.until_count("SELECT count() FROM deliveries", 1);
+
+    for (table, column, words) in [
+        ("deliveries", "duration_ms", "the delivery log can't be written"),
+        ("outbound_messages", "reference", "what is to be sent can't be read"),
+    ] {
+        tell_engine(&whence, &format!("ALTER TABLE {table} RENAME COLUMN {column} TO away"));
+        lead(table);
+        println!("without {table}:");
+        let said = until(words, || {
+            let said = component(&whence, "aggregator.deliveries")["reason"].as_str()?.to_owned();
+            said.contains(words).then_some(said)
+        });
+        assert!(said.contains("Code: "), "ClickHouse's own words: {said}");
+        assert_eq!(whence.readiness().0, 200);
+        tell_engine(&whence, &format!("ALTER TABLE {table} RENAME COLUMN away TO {column}"));
+        until_well(&whence, "aggregator.deliveries");
+    }
+    whence.until_count("SELECT uniqExact(message_id) FROM deliveries WHERE outcome = 'delivered'", 3);
+}
+
+#[test]
+fn a_broker_that_says_nothing_is_said_by_who_ships_and_by_who_reads() {
+    let broker = OwnBroker::start(&[]);
+    let shared = Shared::over(broker.brokers.clone(), "whence.".into());
+    let Shared { prefix, secrets, key_file, key, .. } = &shared;
+    shared.make_topics(1, 1);
+    let clickhouse = shared.migrated();
+    let store = clickhouse.address("clickhouse");
+    let edge = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", key_file];
+    let edge = Role::start(&shared.place("edge"), &[&edge[..], &shared.bus()].concat());
+    let aggregate = ["aggregate", "--secrets-file", secrets, "--clickhouse-url", &store];
+    let group = ["--kafka-group", prefix, "--kafka-session-timeout", "6s"];
+    let aggregate =
+        Role::start(&shared.place("aggregate"), &[&aggregate[..], &shared.bus(), &group].concat());
+    for role in [&edge, &aggregate] {
+        role.until_ready();
+    }
+    edge.set_up_world(key);
+    edge.click("x");
+    clickhouse.until_count("SELECT count() FROM clicks", 1);
+
+    assert!(broker.kafka("pause", &[]).status.success());
+    edge.click("x");
+    let began = Instant::now();
+    // Both at once: each is printed with its own time.
+    let (ships, reads) = std::thread::scope(|scope| {
+        let reads = scope.spawn(|| reason(&aggregate, "aggregator.kafka"));
+        (reason(&edge, "ingest.kafka"), reads.join().unwrap())
+    });
+    println!("both within {:.1} s: {ships:?}, {reads:?}", began.elapsed().as_secs_f64());
+    assert_eq!(edge.readiness().0, 200, "links are answered");
+    assert_eq!(aggregate.readiness().0, 503);
+    assert!(broker.kafka("resume", &[]).status.success());
+    std::thread::scope(|scope| {
+        scope.spawn(|| until_well(&aggregate, "aggregator.kafka"));
+        until_well(&edge, "ingest.kafka");
+    });
+    clickhouse.until_count("SELECT count() FROM clicks", 2);
+    for role in [edge, aggregate, clickhouse] {
+        assert!(role.stop().success());
+    }
+}
+
+#[test]
+fn a_member_that_its_group_has_given_nothing_says_so_until_it_has_partitions() {
+    let shared = Shared::new("member");
+    let Shared { prefix, secrets, .. } = &shared;
+    shared.make_topics(1, 1);
+    let clickhouse = shared.migrated();
+    let store = clickhouse.address("clickhouse");
+    let aggregate = |name: &str| {
+        let given = ["aggregate", "--secrets-file", secrets, "--clickhouse-url", &store];
+        let group = ["--kafka-group", prefix, "--kafka-member", name, "--kafka-session-timeout", "10s"];
+        Role::start(&shared.place(name), &[&given[..], &shared.bus(), &group].concat())
+    };
+    let first = aggregate("a");
+    first.until_ready();
+    until_well(&first, "aggregator.clicks-0");
+    // It is a member of the group until its session is over, and takes part in nothing.
+    kill(first.pid(), libc::SIGSTOP);
+    let second = aggregate("b");
+    until("it is there", || second.noted_readiness());
+    until("it says so", || {
+        let said = component(&second, "aggregator.kafka")["reason"].as_str()?.to_owned();
+        said.contains("has not assigned partitions to this member").then_some(())
+    });
+    assert_eq!(second.readiness().0, 503);
+    until_well(&second, "aggregator.kafka");
+    second.until_ready();
+    kill(first.pid(), libc::SIGCONT);
+    for role in [first, second, clickhouse] {
+        assert!(role.stop().success());
+    }
+}
+
+#[test]
+fn a_clock_that_is_set_back_is_said_until_times_are_new_again() {
+    let machines = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
+    let preloaded = machines.map(|of| of.join("faketime/libfaketime.so.1")).find(|path| path.exists());
+    let preloaded = preloaded.expect("deploy/dev/setup installs libfaketime");
+    let shared = Shared::new("clock");
+    let Shared { secrets, key_file, .. } = &shared;
+    shared.make_topics(1, 1);
+    let set = shared.path("clock");
+    fs::write(&set, "+0").unwrap();
+    let given = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", key_file];
+    let given = [&given[..], &shared.bus()].concat();
+    let edge = Role::start_with(&shared.place("edge"), &given, |command| {
+        let clock = [("LD_PRELOAD", preloaded.to_str().unwrap()), ("FAKETIME_TIMESTAMP_FILE", &set)];
+        command.envs(clock).envs([("FAKETIME_NO_CACHE", "1"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]);
+    });
+    edge.until_ready();
+    until_well(&edge, "clock");
+    let move_clock = |by: &str| {
+        fs::write(format!("{set}.new"), by).unwrap();
+        fs::rename(format!("{set}.new"), &set).unwrap();
+    };
+    move_clock("-20");
+    let said = reason(&edge, "clock");
+    assert!(said.contains("was set back"), "{said}");
+    let (status, readiness) = edge.readiness();
+    assert_eq!((status, &readiness["degraded"]), (200, &json!(true)), "{readiness}");
+    // Once what it shows is later than all that it has shown.
+    until_well(&edge, "clock");
+    assert!(edge.stop().success());
 }
 
 #[test]

@@ -35,6 +35,8 @@ const REBUILD_BACKOFF_MAX: Duration = Duration::from_secs(10);
 const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 /// Between looks whether the topics are there.
 const CONFIRM_AGAIN: Duration = Duration::from_secs(1);
+/// What brokers may take for an acknowledgement before it is told; a slow one that copies takes milliseconds.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
 const RETIRE_EVERY: Duration = Duration::from_secs(5);
 
 /// Why the client is to be replaced.
@@ -325,7 +327,14 @@ impl Worker {
     fn watch_for_stall(&mut self, now: Instant) {
         if self.lanes.iter().all(|lane| lane.window().open_records() == 0) {
             self.progress_at = now;
-        } else if now.duration_since(self.progress_at) > self.config.stall_max {
+            return;
+        }
+        let still = now.duration_since(self.progress_at);
+        if still > SILENCE_MAX {
+            let silence = format!("kafka has acknowledged nothing for {} s and more", SILENCE_MAX.as_secs());
+            self.connection.heard.waits(&silence);
+        }
+        if still > self.config.stall_max {
             self.replace(Fault::Stalled, now);
         }
     }

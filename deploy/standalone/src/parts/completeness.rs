@@ -4,6 +4,7 @@
 //! A journal is read where its reader has saved that it ended: the first record that is not dealt with was received when it
 //! says; without one, nothing before now is left. Times are those of the machine that received.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use metrics::{Unit, describe_gauge, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::replicas::Replicas;
-use whence_aggregator::completeness::{Clock, SILENT_MAX};
+use whence_aggregator::completeness::{Clock, SILENT_MAX, Scope};
 use whence_aggregator::kafka::GroupSettings;
 use whence_aggregator::kafka::edges::{Committed, Edges};
 use whence_ingest::edges::EdgeTopic;
@@ -254,12 +255,16 @@ pub enum Source {
     Kafka(Box<GroupSettings>),
 }
 
-/// What there is to say.
+/// What there is to say of a scope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Told {
     through: UnixMs,
     held: Option<(String, UnixMs)>,
 }
+
+/// What there is to say, by scope; of everything always.
+type AllTold = BTreeMap<Scope, Told>;
+type Tell = tokio::sync::watch::Sender<AllTold>;
 
 /// Keeps the time in ClickHouse, until `stop`.
 pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
@@ -273,7 +278,7 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
             return;
         }
     };
-    let (tell, mut told) = tokio::sync::watch::channel(None);
+    let (tell, mut told) = tokio::sync::watch::channel(AllTold::new());
     let following = stop.clone();
     match source {
         Source::Journals(journals) => {
@@ -283,7 +288,7 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
         }
         // Not one of the runtime's, which would wait at the end for brokers that are away.
         Source::Kafka(group) => {
-            let follow = move || follow(&group, known, &tell, &following);
+            let follow = move || follow(&group, &known, &tell, &following);
             let thread = std::thread::Builder::new().name("completeness".into()).spawn(follow);
             if let Err(error) = thread {
                 tracing::error!(%error, "nobody looks what is complete");
@@ -291,13 +296,14 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
         }
     }
     let keeping = async {
-        let mut kept: Option<Told> = None;
+        let mut kept = AllTold::new();
         while told.changed().await.is_ok() {
-            let Some(now) = told.borrow_and_update().clone() else { continue };
-            gauge!("whence_complete_through_seconds").set(now.through.0 as f64 / 1000.0);
-            if kept.as_ref() != Some(&now) {
+            let now = told.borrow_and_update().clone();
+            let Some(everything) = now.get(&Scope::Everything) else { continue };
+            gauge!("whence_complete_through_seconds").set(everything.through.0 as f64 / 1000.0);
+            if kept != now {
                 match write(&replicas, &now).await {
-                    Ok(()) => kept = Some(now),
+                    Ok(()) => kept = now,
                     Err(error) => tracing::debug!(error = chain(&error), "what is complete is not kept"),
                 }
             }
@@ -306,13 +312,9 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
     stop.run_until_cancelled(keeping).await;
 }
 
-async fn journals_told(
-    journals: Vec<Journal>,
-    known: UnixMs,
-    tell: tokio::sync::watch::Sender<Option<Told>>,
-) {
+async fn journals_told(journals: Vec<Journal>, known: Known, tell: Tell) {
     let mut look = Look::new(journals, READ);
-    let mut through = known;
+    let mut through = known.get(&Scope::Everything).copied().unwrap_or(UnixMs(0));
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -324,17 +326,15 @@ async fn journals_told(
             let since = dealt.through;
             (format!("{journal} has records since {} that are not stored", since.rfc3339()), since)
         });
-        let _ = tell.send(Some(Told { through, held }));
+        // One journal has the conversions of all programs.
+        let told = Told { through, held };
+        let _ =
+            tell.send([Scope::Everything, Scope::Conversions(0)].map(|scope| (scope, told.clone())).into());
     }
 }
 
 /// Follows Kafka on a thread of its own.
-fn follow(
-    group: &GroupSettings,
-    known: UnixMs,
-    tell: &tokio::sync::watch::Sender<Option<Told>>,
-    stop: &CancellationToken,
-) {
+fn follow(group: &GroupSettings, known: &Known, tell: &Tell, stop: &CancellationToken) {
     let mut clock = Clock::from(known);
     let mut told = String::new();
     let mut said = |text: String| {
@@ -354,9 +354,13 @@ fn follow(
             Ok(Some(committed)) => {
                 said(String::new());
                 let now = wall_clock()();
-                let held = clock.held_by(&committed, now).map(|held| (held.to_string(), held.since()));
+                let of = |scope| {
+                    let held = clock.held_by(scope, &committed, now);
+                    let held = held.map(|held| (held.to_string(), held.since()));
+                    (scope, Told { through: clock.through(scope), held })
+                };
                 show(&clock, now);
-                let _ = tell.send(Some(Told { through: clock.through(), held }));
+                let _ = tell.send(clock.scopes().map(of).collect());
             }
             Ok(None) => {}
             Err(error) => said(format!("{}: {}", edges.topic(), group.cluster.said(&error))),
@@ -374,7 +378,7 @@ fn turn(edges: &mut Edges, clock: &mut Clock) -> Result<Option<Committed>, rdkaf
         // First what was said, then where partitions end: all that was said of is before the ends.
         let shipped = clock.shipped();
         let ends = edges.ends()?;
-        shipped.into_iter().for_each(|shipped| clock.end(shipped, ends.clone()));
+        shipped.into_iter().for_each(|shipped| clock.end(shipped, &ends));
     }
     let committed = edges.committed()?;
     clock.commit(&committed);
@@ -388,29 +392,58 @@ fn show(clock: &Clock, now: UnixMs) {
     gauge!("whence_complete_edges", "is" => "here").set((clock.edges().len() - away) as f64);
 }
 
-async fn known(replicas: &Replicas) -> Result<UnixMs, clickhouse::error::Error> {
-    let sql = "SELECT toUnixTimestamp64Milli(max(through)) FROM completeness_clock";
-    Ok(UnixMs(replicas.call(|client| async move { client.query(sql).fetch_one::<i64>().await }).await?))
+/// What was told before.
+type Known = BTreeMap<Scope, UnixMs>;
+
+/// A scope as the table has it: with the number of partitions of conversions, which says which programs are of which.
+fn word(scope: Scope, partitions: usize) -> String {
+    match scope {
+        Scope::Everything => String::new(),
+        Scope::Conversions(number) => format!("conversions-{number}/{partitions}"),
+    }
 }
 
-async fn write(replicas: &Replicas, told: &Told) -> Result<(), clickhouse::error::Error> {
-    let (held_by, since) = told.held.clone().unwrap_or((String::new(), UnixMs(0)));
-    let (through, now) = (told.through, wall_clock()());
-    let row = ClockRow {
-        scope: String::new(),
-        through: through.clamped().0,
-        said_at: now.clamped().0,
-        held_by,
-        held_since: since.clamped().0,
-    };
+fn scope(word: &str) -> Option<Scope> {
+    if word.is_empty() {
+        return Some(Scope::Everything);
+    }
+    let (number, _) = word.strip_prefix("conversions-")?.split_once('/')?;
+    number.parse().ok().map(Scope::Conversions)
+}
+
+async fn known(replicas: &Replicas) -> Result<Known, clickhouse::error::Error> {
+    let sql = "SELECT scope, toUnixTimestamp64Milli(max(through)) FROM completeness_clock GROUP BY scope";
+    let rows =
+        replicas.call(|client| async move { client.query(sql).fetch_all::<(String, i64)>().await }).await?;
+    let known = rows.iter().filter_map(|(word, through)| Some((scope(word)?, UnixMs(*through))));
+    Ok(known.collect())
+}
+
+async fn write(replicas: &Replicas, told: &AllTold) -> Result<(), clickhouse::error::Error> {
+    let (now, partitions) = (wall_clock()(), told.len() - 1);
+    let rows: Vec<_> = told
+        .iter()
+        .map(|(scope, told)| {
+            let (held_by, since) = told.held.clone().unwrap_or((String::new(), UnixMs(0)));
+            ClockRow {
+                scope: word(*scope, partitions),
+                through: told.through.clamped().0,
+                said_at: now.clamped().0,
+                held_by,
+                held_since: since.clamped().0,
+            }
+        })
+        .collect();
     replicas
         .insert(|client| {
             let client =
                 replicas.for_inserts(client).with_validation(false).with_setting("async_insert", "0");
-            let row = &row;
+            let rows = &rows;
             async move {
                 let mut insert = client.insert::<ClockRow>("completeness_clock").await?;
-                insert.write(row).await?;
+                for row in rows {
+                    insert.write(row).await?;
+                }
                 insert.end().await
             }
         })
@@ -429,6 +462,14 @@ struct ClockRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_is_read_as_it_was_written() {
+        for of in [Scope::Everything, Scope::Conversions(0), Scope::Conversions(17)] {
+            assert_eq!(scope(&word(of, 18)), Some(of));
+        }
+        assert_eq!(scope("of another version"), None);
+    }
 
     #[test]
     fn an_edges_name_stays() {

@@ -1,6 +1,7 @@
 //! The broker for tests, and what processes share over it.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -14,6 +15,44 @@ pub fn brokers(name: &str) -> (String, String) {
     let brokers = std::env::var("WHENCE_TEST_KAFKA_BROKERS")
         .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
     (brokers, format!("{name}-{}-{}.", std::process::id(), now_ms()))
+}
+
+/// A broker of a test's own, which may be frozen; killed when dropped.
+pub struct OwnBroker {
+    dir: TempDir,
+    pub brokers: String,
+}
+
+impl OwnBroker {
+    pub fn start(arguments: &[&str]) -> OwnBroker {
+        let mut own = OwnBroker { dir: tempdir().unwrap(), brokers: String::new() };
+        let ports = ["--port", "0", "--controller-port", "0", "--wait", "120"];
+        let started = own.kafka("up", &[arguments, &ports].concat());
+        assert!(started.status.success(), "{started:?}");
+        own.brokers = String::from_utf8(started.stdout).unwrap().trim().to_owned();
+        own
+    }
+
+    /// The folder of its data, and of whatever else.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The script that runs it.
+    pub fn kafka(&self, command: &str, arguments: &[&str]) -> Output {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../kafka/kafka");
+        let mut run = Command::new(script);
+        run.arg(command).args(arguments.first().filter(|_| command == "admin"));
+        run.arg("--data").arg(self.dir.path().join("kafka"));
+        run.args(arguments.iter().skip(usize::from(command == "admin"))).stdin(Stdio::null());
+        run.output().unwrap()
+    }
+}
+
+impl Drop for OwnBroker {
+    fn drop(&mut self) {
+        self.kafka("kill", &[]);
+    }
 }
 
 /// What processes of their own share: the broker, secrets, an admin key, a folder. Dropped after them.
@@ -30,6 +69,11 @@ pub struct Shared {
 impl Shared {
     pub fn new(name: &str) -> Self {
         let (brokers, prefix) = brokers(name);
+        Self::over(brokers, prefix)
+    }
+
+    /// The same over these brokers.
+    pub fn over(brokers: String, prefix: String) -> Self {
         let dir = tempdir().unwrap();
         let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
         let (secrets, key_file) = (path("secrets.toml"), path("admin"));

@@ -2,50 +2,33 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 
-use tempfile::{TempDir, tempdir};
-
+use super::brokers::OwnBroker;
 use super::write_private;
 
-/// One such broker; it is killed when dropped.
+/// One such broker.
 pub struct Secured {
-    dir: TempDir,
+    own: OwnBroker,
     pub brokers: String,
 }
 
 impl Secured {
     pub fn start() -> Secured {
-        let dir = tempdir().unwrap();
-        let mut secured = Secured { dir, brokers: String::new() };
-        let started =
-            secured.kafka("up", &["--secure", "--port", "0", "--controller-port", "0", "--wait", "120"]);
-        assert!(started.status.success(), "{started:?}");
-        secured.brokers = String::from_utf8(started.stdout).unwrap().trim().to_owned();
-        secured
-    }
-
-    /// The script that runs it.
-    pub fn kafka(&self, command: &str, arguments: &[&str]) -> Output {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../kafka/kafka");
-        let mut run = Command::new(script);
-        run.arg(command).args(arguments.first().filter(|_| command == "admin"));
-        run.arg("--data").arg(self.dir.path().join("kafka"));
-        run.args(arguments.iter().skip(usize::from(command == "admin"))).stdin(Stdio::null());
-        run.output().unwrap()
+        let own = OwnBroker::start(&["--secure"]);
+        Secured { brokers: own.brokers.clone(), own }
     }
 
     /// Gives (`--add`) or takes (`--remove`) what whence's user may do.
     pub fn permit(&self, change: &str, what: &[&str]) {
         let change = if change == "--remove" { vec![change, "--force"] } else { vec![change] };
         let user = ["--allow-principal", "User:whence"];
-        let done = self.kafka("admin", &[&["acls", "--"], &change[..], &user, what].concat());
+        let done = self.own.kafka("admin", &[&["acls", "--"], &change[..], &user, what].concat());
         assert!(done.status.success(), "{done:?}");
     }
 
     /// A file in its folder.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+        self.own.dir().join(name)
     }
 
     /// What a client needs.
@@ -69,10 +52,4 @@ impl Secured {
 pub fn write_properties(path: &Path, text: &str) -> String {
     write_private(path, text);
     path.to_str().unwrap().to_owned()
-}
-
-impl Drop for Secured {
-    fn drop(&mut self) {
-        self.kafka("kill", &[]);
-    }
 }
