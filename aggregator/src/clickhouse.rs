@@ -92,7 +92,7 @@ impl ClickHouseStore {
         let body = Bytes::from(encode_block(rows));
         let limit = Some(self.settings.insert_timeout);
         let first_epoch = AtomicU64::new(u64::MAX);
-        let sent = self.replicas.insert(|client| {
+        let sent = self.replicas.insert(R::TABLE, |client| {
             let _ = first_epoch.compare_exchange(
                 u64::MAX,
                 self.replicas.epoch(),

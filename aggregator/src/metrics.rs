@@ -28,6 +28,11 @@ pub fn describe() {
         "Waits for ClickHouse that lasted for clickhouse-wait-max"
     );
     describe_counter!(
+        "whence_clickhouse_turns_total",
+        Unit::Count,
+        "Inserts that met another insert's quorum and were made again a moment later"
+    );
+    describe_counter!(
         "whence_clickhouse_inserts_confirmed_total",
         Unit::Count,
         "Inserts sent once more because a try had failed before one succeeded"

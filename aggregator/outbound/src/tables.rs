@@ -316,7 +316,7 @@ impl Tables {
         R: RowOwned + RowWrite,
     {
         let limit = Some(self.timeout);
-        let stored = self.replicas.insert(|client| {
+        let stored = self.replicas.insert(table, |client| {
             let client = self
                 .replicas
                 .for_inserts(client)

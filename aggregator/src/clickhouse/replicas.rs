@@ -1,16 +1,19 @@
 //! Which ClickHouse server this process asks: one of several, always the same one, until it fails.
 //!
-//! On a replicated cluster inserts wait for a quorum, several at a time (`insert_quorum_parallel`), and reads are
-//! plain ones of the replica that this process writes through: it has what it wrote. What others wrote it has a little
-//! later. So before the first look-up of a partition that somebody else may have written, and before another replica
-//! is asked, that replica has to catch up ([`Replicas::catch_up`]). Sequential reads would not do: of what parallel
-//! inserts wrote they hide what is newer than the oldest open quorum.
+//! On a replicated cluster inserts wait for a quorum, one at a time in a table: of several at a time ClickHouse merges a
+//! part whose quorum is open, and what is given up then lives on in what it was merged into (its issue 43867). Inserts of
+//! this process take turns ([`Turns`]); those of others are met in Keeper, and made again a moment later.
+//!
+//! Reads are plain ones of the replica that this process writes through: it has what it wrote. What others wrote it has a
+//! little later. So before the first look-up of a partition that somebody else may have written, and before another
+//! replica is asked, that replica has to catch up ([`Replicas::catch_up`]).
 //!
 //! An insert that was tried before is not stored because the next try says so: [`Replicas::insert`].
 //!
 //! What only waiting mends is waited for here, in the middle of a block, so that nothing is begun again for it.
 
 mod trouble;
+mod turns;
 
 use super::tables::LOOKED_UP;
 use clickhouse::{Client, error::Error};
@@ -30,6 +33,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 use trouble::Trouble;
+use turns::Turns;
 
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
@@ -37,6 +41,11 @@ const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// given up for another, with what it was asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// Until an insert is made again that has met another one's open quorum, which takes some ten milliseconds: a time
+/// between these, so that two that meet do not meet again.
+const TURN: std::ops::Range<Duration> = Duration::from_millis(4)..Duration::from_millis(20);
+/// A quorum that is open for longer is of a replica that is away, and is waited for like all that is.
+const TURN_MAX: Duration = Duration::from_secs(5);
 /// Times that an insert is sent again because a try had failed before one succeeded.
 const CONFIRMATIONS_MAX: u32 = 16;
 /// What fails for longer is told in the log, and again after this.
@@ -85,6 +94,7 @@ struct Inner {
     caught_up: AsyncMutex<Option<(u64, Instant)>>,
     /// Replicas that Keeper knows; 0 before it was asked.
     registered: AtomicU64,
+    turns: Turns,
     /// Calls that wait: since when, and what for.
     waiting: Mutex<BTreeMap<u64, (Instant, String)>>,
     calls: AtomicU64,
@@ -116,6 +126,7 @@ impl Replicas {
             moving: AsyncMutex::new(()),
             caught_up: AsyncMutex::new(None),
             registered: AtomicU64::new(0),
+            turns: Turns::default(),
             waiting: Mutex::default(),
             calls: AtomicU64::new(0),
         }));
@@ -179,6 +190,18 @@ impl Replicas {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        self.try_until_answered(ask, &AtomicU64::new(0)).await
+    }
+
+    /// Counts the tries after which it is not known what was done.
+    async fn try_until_answered<T, F>(
+        &self,
+        ask: impl Fn(Client) -> F,
+        unknown: &AtomicU64,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
         let began = Instant::now();
         let (mut backoff, mut tell_at) = (BACKOFF_FIRST, TELL_EVERY / 2);
         let call = self.0.calls.fetch_add(1, Ordering::Relaxed);
@@ -194,11 +217,17 @@ impl Replicas {
                     Err(error) => error,
                 },
                 // Whoever has moved has found out that this one does not answer.
-                Ok(()) = pins.changed() => continue,
+                Ok(()) = pins.changed() => {
+                    unknown.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
             };
             let Some(trouble) = Trouble::of(&error) else { return Err(error) };
-            counter!("whence_clickhouse_waits_total", "code" => trouble.label).increment(1);
             let waited = began.elapsed();
+            if !Trouble::is_anothers_turn(&error) {
+                unknown.fetch_add(1, Ordering::Relaxed);
+            }
+            counter!("whence_clickhouse_waits_total", "code" => trouble.label).increment(1);
             if waited >= self.0.settings.wait_max {
                 if !self.0.settings.wait_max.is_zero() {
                     counter!("whence_clickhouse_waits_given_up_total").increment(1);
@@ -224,27 +253,45 @@ impl Replicas {
         }
     }
 
-    /// The same for an insert under a token, which is done when it has succeeded without a failure just before.
+    /// The same for an insert into a table, under a token, which is done when it has succeeded without a failure just
+    /// before.
     ///
     /// A try that failed may have left a part on one replica that is gone. A second one finds its token and waits for
     /// that part's quorum; when the others give the part up, ClickHouse forgets the token and takes the missing
     /// quorum for a satisfied one (`waitForQuorum` in ReplicatedMergeTreeSink.cpp looks at the asked replica only;
-    /// ClickHouse's issue 54543). Sent once more, the rows are stored where they are missing.
+    /// ClickHouse's issue 54543). Sent once more, the rows are stored where they are missing. A try that met another
+    /// insert's quorum has left nothing open.
     ///
     /// # Errors
     /// See [`Self::call`].
-    pub async fn insert<F>(&self, send: impl Fn(Client) -> F) -> Result<(), Error>
+    pub async fn insert<F>(&self, table: &'static str, send: impl Fn(Client) -> F) -> Result<(), Error>
     where
         F: Future<Output = Result<(), Error>>,
     {
+        if !self.is_cluster() {
+            return self.call(send).await;
+        }
+        let turn = self.0.turns.of(table);
         for _ in 0..=CONFIRMATIONS_MAX {
-            let tries = AtomicU64::new(0);
-            self.call(|client| {
-                tries.fetch_add(1, Ordering::Relaxed);
-                send(client)
-            })
-            .await?;
-            if !self.is_cluster() || tries.into_inner() == 1 {
+            let unknown = AtomicU64::new(0);
+            let in_turn = |client: Client| {
+                let (turn, send) = (&turn, &send);
+                async move {
+                    let _turn = turn.lock().await;
+                    let until = Instant::now() + TURN_MAX;
+                    loop {
+                        let sent = send(client.clone()).await;
+                        if !sent.as_ref().is_err_and(Trouble::is_anothers_turn) || Instant::now() > until {
+                            return sent;
+                        }
+                        // Whoever comes later in this process does not pass.
+                        counter!("whence_clickhouse_turns_total").increment(1);
+                        sleep(rand::random_range(TURN)).await;
+                    }
+                }
+            };
+            self.try_until_answered(in_turn, &unknown).await?;
+            if unknown.into_inner() == 0 {
                 return Ok(());
             }
             counter!("whence_clickhouse_inserts_confirmed_total").increment(1);
@@ -389,7 +436,7 @@ pub(super) fn quorum(client: Client, registered: u64) -> Client {
     }
     client
         .with_setting("insert_quorum", "auto")
-        .with_setting("insert_quorum_parallel", "1")
+        .with_setting("insert_quorum_parallel", "0")
         // A quorum that is not there after this is asked for again, under the same token: what a dead replica had alone
         // is stored elsewhere as soon as Keeper has given that replica up.
         .with_setting("insert_quorum_timeout", "3000")

@@ -50,7 +50,7 @@ async fn a_new_owner_on_another_replica_sees_all_that_was_stored_before_its_firs
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writers_on_all_replicas_do_not_hold_each_other_up() {
+async fn writers_on_all_replicas_meet_and_each_block_is_stored_once() {
     let world = World::new(3).await;
     let write = |writer: u64| {
         let store = world.store(writer as usize);
@@ -58,7 +58,6 @@ async fn writers_on_all_replicas_do_not_hold_each_other_up() {
             store.catch_up().await.unwrap();
             for block in 0..20 {
                 let first = writer * 100_000 + block * 100;
-                // No try but the first.
                 store.insert(&range(first, first + 100).token(), &clicks(first, first + 100)).await.unwrap();
             }
         }
@@ -228,6 +227,46 @@ async fn a_rollup_that_only_a_dead_replica_had_is_made_again() {
         world.cluster.kill(asked);
         writing.await.unwrap();
         world.cluster.revive(asked);
+        until_all_have(&world, &[0, 1, 2], end).await;
+    }
+}
+
+/// ClickHouse may merge a part while its quorum is open (its issue 43867); when it is given up, what it was merged into is
+/// not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_that_was_merged_before_it_had_its_quorum_is_stored_once() {
+    let mut world = World::new(3).await;
+    let replicas = world.replicas(0);
+    let watched = replicas.clone();
+    tokio::spawn(async move { watched.watch().await });
+    let store = Arc::new(store(replicas.clone()));
+    store.catch_up().await.unwrap();
+    for (round, table) in (0..).zip(["clicks", "funnel_hourly", "funnel_daily"]) {
+        let (first, end) = (round * 200, (round + 1) * 200);
+        block(&store, first, first + 100).await;
+        let asked = (0..3).find(|replica| replicas.name() == world.cluster.url(*replica)).unwrap();
+        world.cluster.keep_parts_of(asked, table);
+        let writing = {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { block(&store, first + 100, end).await })
+        };
+        let count =
+            if table == "clicks" { ALL.into() } else { format!("SELECT toUInt64(sum(clicks)) FROM {table}") };
+        world.until(asked, &count, end).await;
+        // What a merge in the background does when it likes.
+        let merge = format!("OPTIMIZE TABLE {table} FINAL SETTINGS alter_sync = 0");
+        let _ = world.client(asked).query(&merge).execute().await;
+        let merged = format!("SELECT toUInt64(count()) FROM system.merges WHERE table = '{table}'");
+        world.until(asked, &merged, 0).await;
+        world.cluster.kill(asked);
+        writing.await.unwrap();
+        world.cluster.revive(asked);
+        until_all_have(&world, &[0, 1, 2], end).await;
+        // And what the others are still to fetch.
+        for replica in 0..3 {
+            let fetch = format!("SYSTEM SYNC REPLICA {table}");
+            world.client(replica).query(&fetch).execute().await.unwrap();
+        }
         until_all_have(&world, &[0, 1, 2], end).await;
     }
 }

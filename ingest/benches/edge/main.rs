@@ -21,7 +21,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a benchmark's output is its result
 
 #[allow(dead_code, clippy::unwrap_used, reason = "made for tests, which freeze it, too")]
-#[path = "../../tests/ship_support/broker.rs"]
+#[path = "../../tests/kafka/ship_support/broker.rs"]
 mod broker;
 mod load;
 mod report;

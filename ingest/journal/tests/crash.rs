@@ -1,8 +1,8 @@
 //! Kills writing processes with SIGKILL and looks for every record they had answered for.
 //!
-//! A test with its own `main`, since it is its own child: `crash <mode> <dir>` appends until killed
-//! and prints each offset only after the journal returned for it.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test without a harness")]
+//! The child is this binary again, as the ignored test [`child`]: it appends until it is killed and prints each offset
+//! only after the journal returned for it.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are no tests to the lint")]
 
 mod common;
 
@@ -19,16 +19,28 @@ use whence_journal::{GroupCommit, GroupCommitConfig, JournalConfig, Position, Qu
 
 /// After how many answers each child is killed: at once, within a segment, after several.
 const KILL_AFTER: [usize; 10] = [1, 2, 3, 17, 100, 400, 1_000, 3_000, 6_000, 12_000];
+/// How the child writes, and where.
+const MODE: &str = "WHENCE_TEST_CRASH_MODE";
+const DIR: &str = "WHENCE_TEST_CRASH_DIR";
 
-fn main() {
-    match env::args().skip(1).collect::<Vec<_>>().as_slice() {
-        [mode, dir] if mode == "append" => append_until_killed(Path::new(dir)),
-        [mode, dir] if mode == "commit" => commit_until_killed(Path::new(dir)),
-        // Run by cargo, whatever filter it passes on.
-        _ => {
-            every_answered_record_survives_sigkill("append", &KILL_AFTER);
-            every_answered_record_survives_sigkill("commit", &KILL_AFTER[..6]);
-        }
+#[test]
+fn every_record_that_an_append_answered_for_survives_sigkill() {
+    every_answered_record_survives_sigkill("append", &KILL_AFTER);
+}
+
+#[test]
+fn every_record_that_a_group_commit_answered_for_survives_sigkill() {
+    every_answered_record_survives_sigkill("commit", &KILL_AFTER[..6]);
+}
+
+#[test]
+#[ignore = "the process that the others kill"]
+fn child() {
+    let dir = env::var(DIR).unwrap();
+    match env::var(MODE).unwrap().as_str() {
+        "append" => append_until_killed(Path::new(&dir)),
+        "commit" => commit_until_killed(Path::new(&dir)),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -62,8 +74,8 @@ fn commit_until_killed(dir: &Path) {
 
 /// One unbuffered line, so that it is out before the next append begins.
 fn answer(position: Position) {
-    let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{} {}", position.incarnation, position.offset).unwrap();
+    let mut out = std::io::stderr().lock();
+    writeln!(out, "{} {}", position.incarnation, position.offset).unwrap();
 }
 
 fn every_answered_record_survives_sigkill(mode: &str, kill_after: &[usize]) {
@@ -89,11 +101,15 @@ fn every_answered_record_survives_sigkill(mode: &str, kill_after: &[usize]) {
 /// Runs a child until it has given `answers` answers, kills it, and returns all it had given.
 fn run_and_kill(mode: &str, dir: &Path, answers: usize) -> Vec<Position> {
     let mut child = Command::new(env::current_exe().unwrap())
-        .args([mode.as_ref(), dir.as_os_str()])
-        .stdout(Stdio::piped())
+        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .env(MODE, mode)
+        .env(DIR, dir)
+        // Where the harness writes nothing.
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
     let mut answered = Vec::new();
     let mut line = String::new();
     while lines.read_line(&mut line).unwrap() > 0 {

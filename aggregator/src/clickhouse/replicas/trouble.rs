@@ -36,7 +36,7 @@ const TROUBLES: [(u32, Trouble); 20] = [
     (252, everywhere("252")), // TOO_MANY_PARTS
     (254, everywhere("254")), // NO_ACTIVE_REPLICAS
     (285, everywhere("285")), // TOO_FEW_LIVE_REPLICAS
-    (286, everywhere("286")), // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
+    (UNSATISFIED, everywhere("286")), // UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
     (289, everywhere("289")), // REPLICA_IS_NOT_IN_QUORUM
     (319, everywhere("319")), // UNKNOWN_STATUS_OF_INSERT
     (341, everywhere("341")), // UNFINISHED
@@ -46,7 +46,15 @@ const TROUBLES: [(u32, Trouble); 20] = [
     (999, here("999")),       // KEEPER_EXCEPTION
 ];
 
+/// Another insert's quorum is open. The one that is told so has opened none.
+const UNSATISFIED: u32 = 286;
+
 impl Trouble {
+    /// Whether an insert has met another's quorum, and has left nothing of which it is not known whether it is stored.
+    pub(super) fn is_anothers_turn(error: &Error) -> bool {
+        matches!(error, Error::BadResponse(text) if code(text) == Some(UNSATISFIED))
+    }
+
     /// What an error is of; `None` where to ask again does not help.
     pub(super) fn of(error: &Error) -> Option<Trouble> {
         match error {

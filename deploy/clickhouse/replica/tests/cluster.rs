@@ -25,7 +25,7 @@ fn post(cluster: &Cluster, replica: usize, target: &str, sql: &str) -> Result<St
     if head.starts_with("HTTP/1.1 200") { Ok(body.trim().to_owned()) } else { Err(body.trim().to_owned()) }
 }
 
-const QUORUM: &str = "/?insert_quorum=auto&insert_quorum_parallel=1&database=whence";
+const QUORUM: &str = "/?insert_quorum=auto&insert_quorum_parallel=0&database=whence";
 
 #[test]
 fn rows_reach_every_replica_and_a_token_counts_on_all_of_them() {

@@ -435,7 +435,7 @@ async fn write(replicas: &Replicas, told: &AllTold) -> Result<(), clickhouse::er
         })
         .collect();
     replicas
-        .insert(|client| {
+        .insert("completeness_clock", |client| {
             let client =
                 replicas.for_inserts(client).with_validation(false).with_setting("async_insert", "0");
             let rows = &rows;

@@ -197,7 +197,7 @@ where
     if rows.is_empty() {
         return Ok(());
     }
-    let stored = replicas.insert(|client| {
+    let stored = replicas.insert(table, |client| {
         // The rows' types are the tables' by the tests; to ask each time would be one more question.
         let client = replicas.for_inserts(client).with_validation(false).with_setting("async_insert", "0");
         async move {

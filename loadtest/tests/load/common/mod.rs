@@ -1,0 +1,217 @@
+//! A small ledger and the store that fits it, written out by hand.
+
+pub mod inserted;
+pub mod rollup;
+pub mod run;
+pub mod store;
+pub mod twin;
+
+use whence_loadtest::{
+    ledger::{
+        Body, Class, ClickEntry, ClickOutcome, EventEntry, FORMAT, Header, Id, Ledger, Money, Reply,
+        SendEntry, Subject, Touch,
+    },
+    oracle::{
+        Strictness,
+        cells::HOUR_MS,
+        compare,
+        difference::Kind,
+        identity::event_id,
+        stored::{ClickRow, Credit, LeadRow, QualificationRow, RejectRow, StoredFacts},
+    },
+    world::{World, WorldSize},
+};
+
+pub const NOON_MS: i64 = 1_800_000_000_000 / HOUR_MS * HOUR_MS;
+pub const STRICT: Strictness = Strictness { is_lossy: false, kept_max: 100 };
+pub const LOSSY: Strictness = Strictness { is_lossy: true, kept_max: 100 };
+
+/// The kinds of difference found, with their counts.
+pub fn kinds(ledger: &Ledger, stored: &StoredFacts, strictness: Strictness) -> Vec<(Kind, u64)> {
+    compare(ledger, stored, strictness).differences.counts.into_iter().collect()
+}
+
+pub fn click_id(at_ms: i64, n: u128) -> Id {
+    Id((u128::try_from(at_ms).unwrap() << 80) | (7 << 76) | (2 << 62) | n)
+}
+
+pub struct Fixture {
+    pub ledger: Ledger,
+    pub stored: StoredFacts,
+}
+
+impl Fixture {
+    /// A ledger of one program in which nothing has happened.
+    pub fn empty() -> Fixture {
+        let world = World::generate(
+            1,
+            "t",
+            "go.example",
+            WorldSize { programs: 1, referrers: 3, links: 6, channels: 2 },
+        );
+        let header = Header { format: FORMAT, seed: 1, started_at_ms: NOON_MS, world };
+        Fixture { ledger: Ledger::new(header), stored: StoredFacts::default() }
+    }
+
+    /// Three clicks (one of them a bot's, one in the next hour), a click on a disabled link, a lead by
+    /// token, one by code, one by nobody, one by alias; qualifications before and after their lead, one
+    /// without; an event sent twice.
+    pub fn busy() -> Fixture {
+        let mut it = Fixture::empty();
+        let first = it.click(0, Class::Human, NOON_MS + 1_000, 1);
+        it.click(1, Class::Bot, NOON_MS + 2_000, 2);
+        it.click(0, Class::Human, NOON_MS + HOUR_MS, 3);
+        it.inactive_click(NOON_MS + 3_000);
+
+        let token = Touch::Token { click: first, link: 0, channel: it.link(0).channel };
+        let by_token = it.credit("token", 0, first);
+        let ann = it.lead("ann", NOON_MS + 5_000, vec![token], by_token);
+        let by_code = it.credit("code", 2, Id::NIL);
+        let bob = it.lead("bob", NOON_MS + 6_000, vec![Touch::Code { link: 2 }], by_code);
+        let nobody = it.nobody();
+        it.lead("carl", NOON_MS + 7_000, vec![], nobody);
+        let evidence = it.stored.names.of("alias");
+        it.lead("ann", NOON_MS + 8_000, vec![], Credit { evidence, ..by_token });
+
+        it.qualification("ann", NOON_MS + 9_000, 1_500, "EUR", Some((ann, by_token)));
+        let early = it.qualification("bob", NOON_MS + 10_000, 700, "USD", None);
+        it.complete(early, bob, by_code);
+        it.qualification("dora", NOON_MS + 11_000, 100, "EUR", None);
+        it.repeat(ann);
+        it.roll_up();
+        it
+    }
+
+    fn link(&self, at: usize) -> &whence_loadtest::world::Link {
+        &self.ledger.header.world.links[at]
+    }
+
+    /// A click that is answered and stored.
+    pub fn click(&mut self, link: u32, class: Class, at_ms: i64, n: u128) -> Id {
+        let id = click_id(at_ms, n);
+        self.known_click(link, class, at_ms, 302, ClickOutcome::Redirected(id));
+        self.stored_click(link, class, id);
+        id
+    }
+
+    pub fn known_click(&mut self, link: u32, class: Class, at_ms: i64, status: u16, outcome: ClickOutcome) {
+        let channel = self.link(link as usize).channel;
+        let sent_at_ms = at_ms - 1;
+        self.ledger.clicks.push(ClickEntry { link, channel, class, sent_at_ms, took_ms: 2, status, outcome });
+    }
+
+    pub fn stored_click(&mut self, link: u32, class: Class, id: Id) {
+        let credit = self.credit("token", link, id);
+        let program = self.stored.names.of(&self.ledger.header.world.programs[0].id);
+        let verdict = self.stored.names.of(class.word());
+        self.stored.clicks.push(ClickRow {
+            id,
+            at_ms: id.at_ms(),
+            program,
+            referrer: credit.referrer,
+            link: credit.link,
+            channel: credit.channel,
+            verdict,
+            live: true,
+            sign: 1,
+        });
+    }
+
+    fn inactive_click(&mut self, at_ms: i64) {
+        let disabled = 6;
+        self.known_click(disabled, Class::Inactive, at_ms, 404, ClickOutcome::Answered);
+        self.stored_click(disabled, Class::Inactive, click_id(at_ms, 99));
+    }
+
+    pub fn credit(&mut self, evidence: &str, link: u32, click: Id) -> Credit {
+        let link = self.link(link as usize).clone();
+        let program = &self.ledger.header.world.programs[0];
+        let names = &mut self.stored.names;
+        Credit {
+            evidence: names.of(evidence),
+            referrer: names.of(&program.referrers[link.referrer as usize]),
+            link: names.of(&link.name()),
+            channel: names.of(&program.channels[usize::from(link.channel)]),
+            click,
+        }
+    }
+
+    pub fn nobody(&mut self) -> Credit {
+        let evidence = self.stored.names.of("none");
+        let empty = self.stored.names.of("");
+        Credit { evidence, referrer: empty, link: empty, channel: empty, click: Id::NIL }
+    }
+
+    /// An event in the ledger that was sent once with this reply.
+    pub fn event(&mut self, person: &str, at_ms: i64, body: Body, reply: fn(Id) -> Reply) -> Id {
+        let number = self.ledger.events.len() as u64;
+        let key = format!("key-{number}");
+        let id = event_id(&self.ledger.header.world.programs[0].id, &key);
+        let subject = Subject { lead: Some(person.into()), email: Some(format!("{person}@mail.example")) };
+        let event =
+            EventEntry { number, program: 0, key, occurred_at_ms: at_ms, subject, body, refusal: None };
+        self.ledger.events.push(event);
+        self.ledger.sends.push(SendEntry { number, status: 202, reply: reply(id) });
+        id
+    }
+
+    fn lead(&mut self, person: &str, at_ms: i64, touches: Vec<Touch>, credit: Credit) -> Id {
+        let id = self.event(person, at_ms, Body::Lead(touches), Reply::Accepted);
+        self.stored_lead(id, at_ms, credit);
+        id
+    }
+
+    pub fn stored_lead(&mut self, id: Id, at_ms: i64, credit: Credit) {
+        let program = self.stored.names.of(&self.ledger.header.world.programs[0].id);
+        self.stored.leads.push(LeadRow { id, program, occurred_at_ms: at_ms, credit, live: true, sign: 1 });
+    }
+
+    fn qualification(
+        &mut self,
+        person: &str,
+        at_ms: i64,
+        minor: i64,
+        currency: &str,
+        lead: Option<(Id, Credit)>,
+    ) -> Id {
+        let value = Some(Money { minor, currency: currency.into() });
+        let body = Body::Qualification { name: "purchase".into(), value };
+        let id = self.event(person, at_ms, body, Reply::Accepted);
+        let (lead, credit) = lead.unwrap_or((Id::NIL, self.nobody()));
+        let names = &mut self.stored.names;
+        self.stored.qualifications.push(QualificationRow {
+            id,
+            program: names.of(&self.ledger.header.world.programs[0].id),
+            occurred_at_ms: at_ms,
+            name: names.of("purchase"),
+            lead,
+            credit,
+            value_minor: minor,
+            currency: names.of(currency),
+            live: true,
+            sign: 1,
+        });
+        id
+    }
+
+    /// The lead came: the row without it is taken back.
+    fn complete(&mut self, id: Id, lead: Id, credit: Credit) {
+        let row = *self.stored.qualifications.iter().find(|row| row.id == id).unwrap();
+        self.stored.qualifications.push(QualificationRow { sign: -1, ..row });
+        self.stored.qualifications.push(QualificationRow { lead, credit, ..row });
+    }
+
+    /// The event is sent again, accepted again, and rejected as a duplicate.
+    fn repeat(&mut self, id: Id) {
+        let send = *self.ledger.sends.iter().find(|send| send.reply == Reply::Accepted(id)).unwrap();
+        self.ledger.sends.push(send);
+        let stream = self.stored.names.of("conversions");
+        let reason = self.stored.names.of("duplicate");
+        self.stored.rejects.push(RejectRow { stream, id, reason });
+    }
+
+    /// Rollups and views of the rows there are.
+    pub fn roll_up(&mut self) {
+        rollup::roll_up(&mut self.stored);
+    }
+}

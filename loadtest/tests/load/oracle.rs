@@ -1,0 +1,240 @@
+//! The oracle is only worth something if it finds what is wrong: every kind of damage to a store that
+//! fits its ledger must be found, and nothing in the store that does fit.
+
+use crate::common::{Fixture, LOSSY, NOON_MS, STRICT, click_id, kinds};
+use proptest::prelude::*;
+use whence_loadtest::{
+    ledger::{Body, Class, ClickOutcome, Id, Reply, SendEntry},
+    oracle::{
+        compare,
+        difference::Kind,
+        stored::{ClickRow, LeadRow, QualificationRow},
+    },
+};
+
+#[test]
+fn a_store_that_fits_has_no_difference() {
+    let it = Fixture::busy();
+    let findings = compare(&it.ledger, &it.stored, STRICT);
+    assert_eq!(findings.differences.first, []);
+    assert_eq!(findings.differences.total(), 0);
+    let totals = findings.totals;
+    assert_eq!((totals.clicks_answered, totals.clicks_stored_without_id), (3, 1));
+    assert_eq!((totals.leads, totals.qualifications, totals.unmatched, totals.duplicates), (4, 3, 1, 1));
+}
+
+#[test]
+fn a_deleted_click_is_missing_from_rows_and_sums() {
+    let mut it = Fixture::busy();
+    it.stored.clicks.remove(0);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::ClickMissing, 1), (Kind::Raw, 1)]);
+    it.roll_up();
+    let found = kinds(&it.ledger, &it.stored, STRICT);
+    let sums = [(Kind::Raw, 1), (Kind::Hourly, 1), (Kind::Daily, 1), (Kind::Funnel, 1)];
+    assert_eq!(found, [&[(Kind::ClickMissing, 1)], &sums[..]].concat());
+}
+
+#[test]
+fn a_doubled_click_is_found_whether_or_not_its_id_is_known() {
+    for (doubled, kind) in [(0, Kind::ClickMultiple), (3, Kind::ClickExtra)] {
+        let mut it = Fixture::busy();
+        let row: ClickRow = it.stored.clicks[doubled];
+        it.stored.clicks.push(row);
+        assert_eq!(kinds(&it.ledger, &it.stored, STRICT)[0], (kind, 1));
+    }
+}
+
+#[test]
+fn a_click_under_another_name_or_hour_is_wrong() {
+    type Change = fn(&mut Fixture, &mut ClickRow);
+    let changes: [Change; 5] = [
+        |it, row| row.referrer = it.stored.names.of("somebody"),
+        |it, row| row.channel = it.stored.names.of("elsewhere"),
+        |it, row| row.verdict = it.stored.names.of("bot"),
+        |_, row| row.at_ms += 3_600_000,
+        |_, row| row.live = false,
+    ];
+    for change in changes {
+        let mut it = Fixture::busy();
+        let mut row = it.stored.clicks[0];
+        change(&mut it, &mut row);
+        it.stored.clicks[0] = row;
+        let found = kinds(&it.ledger, &it.stored, STRICT);
+        assert_eq!(found[0], (Kind::ClickWrong, 1));
+        assert!(found.iter().any(|(kind, _)| *kind == Kind::Raw), "{found:?}");
+    }
+}
+
+#[test]
+fn a_deleted_or_doubled_conversion_is_found() {
+    let mut it = Fixture::busy();
+    it.stored.leads.remove(0);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT)[0], (Kind::LeadMissing, 1));
+    let mut it = Fixture::busy();
+    let row: LeadRow = it.stored.leads[1];
+    it.stored.leads.push(row);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT)[0], (Kind::LeadMultiple, 1));
+    let mut it = Fixture::busy();
+    it.stored.qualifications.remove(0);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT)[0], (Kind::QualificationMissing, 1));
+    let mut it = Fixture::busy();
+    let row: QualificationRow = it.stored.qualifications[0];
+    it.stored.qualifications.push(row);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT)[0], (Kind::QualificationMultiple, 1));
+}
+
+#[test]
+fn a_correction_that_is_half_done_is_found() {
+    let mut it = Fixture::busy();
+    let taken_back = it.stored.qualifications.iter().position(|row| row.sign < 0).unwrap();
+    it.stored.qualifications.remove(taken_back);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT)[0], (Kind::QualificationMultiple, 1));
+}
+
+#[test]
+fn credit_given_to_somebody_else_is_found() {
+    let mut it = Fixture::busy();
+    it.stored.leads[0].credit = it.stored.leads[1].credit;
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT)[0], (Kind::LeadCredit, 1));
+    let mut it = Fixture::busy();
+    it.stored.qualifications[0].lead = it.stored.leads[1].id;
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::QualificationCredit, 1)]);
+}
+
+#[test]
+fn a_reward_of_another_lead_referrer_amount_or_number_is_found() {
+    let it = Fixture::busy();
+    assert_eq!(compare(&it.ledger, &it.stored, STRICT).totals.rewards, it.stored.rewards.len() as u64);
+    type Change = fn(&mut Fixture);
+    let changes: [(Change, &[(Kind, u64)]); 6] = [
+        (|it| it.stored.rewards.truncate(it.stored.rewards.len() - 1), &[(Kind::Reward, 1)]),
+        (|it| it.stored.rewards[0].rewards = 2, &[(Kind::Reward, 1)]),
+        (|it| it.stored.rewards[0].amount_minor += 1, &[(Kind::Reward, 1)]),
+        (|it| it.stored.rewards[0].lead = Id(77), &[(Kind::Reward, 2)]),
+        (|it| it.stored.rewards[0].referrer = it.stored.names.of("somebody"), &[(Kind::Reward, 2)]),
+        (|it| it.stored.reward_sums[0].amount_minor -= 1, &[(Kind::RewardsDaily, 1)]),
+    ];
+    for (change, expected) in changes {
+        let mut it = Fixture::busy();
+        change(&mut it);
+        assert_eq!(kinds(&it.ledger, &it.stored, STRICT), expected);
+    }
+}
+
+#[test]
+fn values_that_changed_are_found() {
+    let mut it = Fixture::busy();
+    it.stored.qualifications[0].value_minor += 1;
+    let found = kinds(&it.ledger, &it.stored, STRICT);
+    assert_eq!(found, [(Kind::QualificationWrong, 1), (Kind::Raw, 1)]);
+    let mut it = Fixture::busy();
+    let worth = it.stored.hourly.iter().position(|row| row.value_minor != 0).unwrap();
+    it.stored.hourly[worth].value_minor += 1;
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Hourly, 1)]);
+}
+
+#[test]
+fn duplicates_are_counted_exactly() {
+    let mut it = Fixture::busy();
+    let reject = it.stored.rejects.pop().unwrap();
+    assert_eq!(
+        kinds(&it.ledger, &it.stored, STRICT),
+        [(Kind::Duplicates, 1)],
+        "a duplicate that left no trace"
+    );
+    it.stored.rejects = vec![reject; 2];
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Duplicates, 1)], "one too many");
+    assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), [], "a shipper may have sent it again");
+    it.stored.rejects[0].reason = it.stored.names.of("malformed");
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Reject, 1)]);
+}
+
+#[test]
+fn views_that_lie_are_found() {
+    let mut it = Fixture::busy();
+    it.stored.unmatched.pop();
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Unmatched, 1)]);
+    let mut it = Fixture::busy();
+    it.stored.funnel[0].leads += 1;
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Funnel, 1)]);
+    let mut it = Fixture::busy();
+    it.stored.counted[0].missing = 1;
+    let found = kinds(&it.ledger, &it.stored, STRICT);
+    assert_eq!(found, [(Kind::Reconciliation, 1), (Kind::ReconciliationView, 1)]);
+}
+
+#[test]
+fn an_unanswered_click_may_be_stored_or_not_but_only_where_answers_may_fail() {
+    let mut it = Fixture::busy();
+    it.known_click(0, Class::Human, NOON_MS + 20_000, 0, ClickOutcome::Unanswered);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Answer, 1)]);
+    let findings = compare(&it.ledger, &it.stored, LOSSY);
+    assert_eq!((findings.differences.total(), findings.totals.clicks_unanswered_and_absent), (0, 1));
+    it.stored_click(0, Class::Human, click_id(NOON_MS + 20_000, 50));
+    it.roll_up();
+    assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), []);
+    it.stored_click(0, Class::Human, click_id(NOON_MS + 20_001, 51));
+    it.roll_up();
+    assert_eq!(kinds(&it.ledger, &it.stored, LOSSY)[0], (Kind::ClickExtra, 1), "one request is one click");
+}
+
+#[test]
+fn an_unanswered_lead_may_be_stored_or_not_and_its_qualification_follows_it() {
+    let mut it = Fixture::busy();
+    let lead = it.event("dora", NOON_MS, Body::Lead(vec![]), |_| Reply::Unknown);
+    assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), []);
+    let nobody = it.nobody();
+    it.stored_lead(lead, NOON_MS, nobody);
+    it.roll_up();
+    assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), [(Kind::QualificationCredit, 1), (Kind::Unmatched, 1)]);
+    let waiting = it.stored.qualifications.last_mut().unwrap();
+    waiting.lead = lead;
+    it.roll_up();
+    assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), []);
+}
+
+#[test]
+fn answers_that_do_not_fit_are_differences_too() {
+    let mut it = Fixture::empty();
+    it.known_click(0, Class::Human, NOON_MS, 500, ClickOutcome::Wrong);
+    it.event("eve", NOON_MS, Body::Lead(vec![]), |_| Reply::Refused);
+    it.roll_up();
+    assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), [(Kind::Answer, 2)]);
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Answer, 3)], "and it was never accepted");
+    let mut it = Fixture::busy();
+    it.ledger.sends.insert(0, SendEntry { number: 0, status: 503, reply: Reply::Unknown });
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [], "it was accepted when it came again");
+    let mut it = Fixture::busy();
+    it.ledger.sends[0].reply = Reply::Accepted(Id(1));
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::EventId, 1)]);
+    let mut it = Fixture::busy();
+    it.ledger.events[0].refusal = Some(401);
+    let found = kinds(&it.ledger, &it.stored, STRICT);
+    assert!(found.contains(&(Kind::Answer, 2)), "it was accepted twice: {found:?}");
+}
+
+proptest! {
+    #[test]
+    fn any_damage_to_any_row_is_found(n in 1usize..60, table in 0usize..3, row: prop::sample::Index, doubled: bool) {
+        let mut it = Fixture::busy();
+        for click in 0..n {
+            let class = [Class::Human, Class::Bot, Class::Preview, Class::Prefetch, Class::Head][click % 5];
+            it.click((click % 6) as u32, class, NOON_MS + 100 * click as i64, 1_000 + click as u128);
+        }
+        it.roll_up();
+        prop_assert_eq!(kinds(&it.ledger, &it.stored, STRICT), []);
+        fn damage<T: Copy>(rows: &mut Vec<T>, at: &prop::sample::Index, doubled: bool) {
+            let at = at.index(rows.len());
+            if doubled { rows.push(rows[at]) } else { rows.remove(at); }
+        }
+        match table {
+            0 => damage(&mut it.stored.clicks, &row, doubled),
+            1 => damage(&mut it.stored.leads, &row, doubled),
+            _ => damage(&mut it.stored.qualifications, &row, doubled),
+        }
+        prop_assert!(!kinds(&it.ledger, &it.stored, STRICT).is_empty());
+        prop_assert!(!kinds(&it.ledger, &it.stored, LOSSY).is_empty());
+        it.roll_up();
+        prop_assert!(!kinds(&it.ledger, &it.stored, STRICT).is_empty(), "rollups that agree with wrong rows");
+    }
+}
