@@ -2,7 +2,7 @@
 
 # make run EXIT=… KAFKA=… hands both to deploy/dev/run.
 export EXIT KAFKA
-# make test ARGS='-p whence-journal' and make bench ARGS=… take a part instead of the whole.
+# make test ARGS='-p whence-journal' (of cargo nextest) and make bench ARGS=… take a part instead of the whole.
 ARGS ?= --workspace
 
 .PHONY: help check test run bench fmt lint doc clean

@@ -89,7 +89,7 @@ impl World {
 
     /// Polls until a replica gives this number.
     pub async fn until(&self, replica: usize, sql: &str, wanted: u64) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(180);
         loop {
             let found = self.client(replica).query(sql).fetch_one::<u64>().await;
             if found.as_ref().is_ok_and(|found| *found == wanted) {

@@ -14,14 +14,16 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::position::Partition;
 use whence_journal::{
-    Checkpoint, JournalConfig, OpenError, Quota, Reader, SEGMENT_BYTES_MIN, Stored, Writer, disk_usage,
-    retire,
+    Checkpoint, JournalConfig, OpenError, Position, Quota, Reader, SEGMENT_BYTES_MIN, Stored, Writer,
+    disk_usage, retire,
 };
 use whence_runtime::health::Component;
 use whence_runtime::settings::ByteSize;
 use whence_schemas::topics::Stream;
 
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// What is read at once to go on behind the aggregator.
+const FOLLOW_BYTES: usize = 4 << 20;
 const CONVERSIONS: &str = "conversions";
 const CLICKS: &str = "clicks-";
 
@@ -97,17 +99,20 @@ pub async fn keep(journals: Vec<Journal>, grace: Duration, stop: CancellationTok
     describe();
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut followers: Vec<Follower> = journals.iter().map(|journal| Follower::new(&journal.dir)).collect();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let journals = journals.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            for journal in &journals {
-                if let Err(error) = look_after(journal, grace) {
+            for (journal, follower) in journals.iter().zip(&mut followers) {
+                if let Err(error) = look_after(journal, grace, follower) {
                     tracing::warn!(journal = journal.label(), %error, "cannot look after a journal");
                 }
             }
+            followers
         });
-        if let Err(error) = looked.await {
-            tracing::error!(%error, "looking after the journals failed");
+        match looked.await {
+            Ok(looked) => followers = looked,
+            Err(error) => return tracing::error!(%error, "nobody looks after the journals any more"),
         }
     }
 }
@@ -165,14 +170,43 @@ fn short(quotas: [(Stream, &'static str, ByteSize); 2], taken: [u64; 2]) -> Opti
     (!short.is_empty()).then(|| short.join("; "))
 }
 
-fn look_after(journal: &Journal, grace: Duration) -> io::Result<()> {
+/// Goes through a journal behind the aggregator: where in a file a position is, only reading says.
+struct Follower(Reader);
+
+impl Follower {
+    fn new(dir: &Path) -> Follower {
+        Follower(Reader::open(dir, None))
+    }
+
+    /// Bytes of the journal behind this position, framing included, but for those of the first record.
+    fn lag_bytes(&mut self, stored: Option<Position>) -> io::Result<u64> {
+        let Some(to) = stored else { return self.0.lag_bytes() };
+        let next = to.plus(1);
+        if self.0.position().is_none_or(|at| at.incarnation != to.incarnation || at > next) {
+            self.0.seek(to);
+        }
+        let mut records = Vec::new();
+        // At least once: only then is its file open at the position.
+        while let Some(at) = self.0.position().filter(|at| at.incarnation == to.incarnation && *at <= to) {
+            let count = usize::try_from(to.offset - at.offset).unwrap_or(usize::MAX).clamp(1, 10_000);
+            records.clear();
+            let read = self.0.read(count, FOLLOW_BYTES, &mut records).map_err(io::Error::other)?;
+            if read.caught_up || records.is_empty() {
+                break;
+            }
+        }
+        self.0.lag_bytes()
+    }
+}
+
+fn look_after(journal: &Journal, grace: Duration, follower: &mut Follower) -> io::Result<()> {
     let label = journal.label();
     let mut from = None;
     if let Stored::Intact(checkpoint) = Checkpoint::load(&journal.checkpoint())? {
         retire(&journal.dir, checkpoint.position, grace)?;
         from = Some(checkpoint.position);
     }
-    let lag_bytes = Reader::open(&journal.dir, from).lag_bytes()?;
+    let lag_bytes = follower.lag_bytes(from)?;
     let usage = disk_usage(&journal.dir)?;
     metrics::gauge!("whence_journal_lag_bytes", "journal" => label.clone()).set(lag_bytes as f64);
     metrics::gauge!("whence_journal_disk_bytes", "journal" => label).set(usage.bytes as f64);
@@ -205,6 +239,42 @@ mod tests {
         assert!(told.contains("clicks take 76 MiB, 76% of click-journal-quota=100MiB"), "{told}");
         let told = short(quotas, [0, 9 << 20]).unwrap();
         assert!(told.contains("conversions take 9 MiB, 90% of conversion-journal-quota"), "{told}");
+    }
+
+    #[test]
+    fn what_is_not_stored_is_counted_in_bytes_and_is_nothing_once_all_is() {
+        const BYTES: u64 = 1000;
+        let dir = tempfile::tempdir().unwrap();
+        let config = JournalConfig {
+            dir: dir.path().to_owned(),
+            segment_bytes: SEGMENT_BYTES_MIN,
+            quota: Quota::bytes(1 << 30),
+        };
+        let mut writer = Writer::open(config).unwrap();
+        let mut append = |count: usize| {
+            let written =
+                (0..count).map(|_| writer.append(&[7; BYTES as usize]).unwrap()).collect::<Vec<_>>();
+            *written.last().unwrap()
+        };
+        let mut follower = Follower::new(dir.path());
+        // Over several files.
+        let last = append(3000);
+        let first = Position { offset: 0, ..last };
+        let lag = |follower: &mut Follower, at: Position| follower.lag_bytes(Some(at)).unwrap() / BYTES;
+        assert!(follower.lag_bytes(None).unwrap() / BYTES >= 3000);
+        for (stored, left) in
+            [(0, 3000_u64), (1, 2999), (1000, 2000), (2999, 1), (3000, 0), (100, 2900), (3000, 0)]
+        {
+            let found = lag(&mut follower, first.plus(stored));
+            // The framing of each record, and the first one.
+            assert!(
+                ((left * 95_u64 / 100).saturating_sub(1)..=left * 105 / 100 + 1).contains(&found),
+                "{stored}: {found}"
+            );
+        }
+        append(500);
+        assert!((499..530).contains(&lag(&mut follower, first.plus(3000))));
+        assert_eq!(lag(&mut follower, first.plus(3500)), 0);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use crate::support::brokers::Shared;
-use crate::support::clock::{Environment, now_ms, off_by_s};
+use crate::support::clock::{Environment, OtherClock, now_ms};
 use crate::support::{BROWSER, Role, run};
 use serde_json::{Value, json};
 
@@ -93,13 +93,13 @@ impl World {
 
     /// The edge that goes offline, of these brokers and so much behind the others.
     fn edge(&self, brokers: &str, behind_s: i64) -> Role {
-        let clock = off_by_s(-behind_s);
+        let clock = OtherClock::off_by_s(self.shared.dir(), -behind_s).environment();
         start(&self.shared.place("edge"), &self.ingest, &["--kafka-brokers", brokers], clock)
     }
 
     /// The aggregator, so many days ahead of the others.
     fn aggregator(&self, days: i64) -> Role {
-        let clock = off_by_s(days * DAY_S);
+        let clock = OtherClock::off_by_s(self.shared.dir(), days * DAY_S).environment();
         let aggregator = start(&self.shared.place("aggregate"), &self.aggregate, &[], clock);
         aggregator.until_ready();
         aggregator

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::support::brokers::{OwnBroker, Shared};
-use crate::support::clock::SettableClock;
+use crate::support::clock::OtherClock;
 use crate::support::hooks::{Receiver, Taken, write_secrets};
 use crate::support::{Role, ask, ask_api, count, kill, run, until};
 use serde_json::{Value, json};
@@ -301,7 +301,7 @@ fn a_clock_that_is_set_back_is_said_until_times_are_new_again() {
     let shared = Shared::new("clock");
     let Shared { secrets, key_file, .. } = &shared;
     shared.make_topics(1, 1);
-    let clock = SettableClock::new(shared.place("clock"));
+    let clock = OtherClock::off_by_s(shared.dir(), 0);
     let given = ["ingest", "--secrets-file", secrets, "--api-admin-key-file", key_file];
     let given = [&given[..], &shared.bus()].concat();
     let edge = Role::start_in(clock.environment(), &shared.place("edge"), &given);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::clock::off_by_s;
+use crate::support::clock::OtherClock;
 use crate::support::{Role, run, until};
 use serde_json::{Value, json};
 use tempfile::tempdir;
@@ -31,7 +31,7 @@ fn clicks_of_months_ago_go_but_for_those_that_a_program_needs_and_everybody_know
     let key = |data: &Path| fs::read_to_string(data.join("admin-key")).unwrap();
 
     // Clicks and a lead of 200 days ago, of which the program gives credit for 300.
-    let whence = Role::start_in(off_by_s(-200 * DAY_S), &data, &["up"]);
+    let whence = Role::start_in(OtherClock::off_by_s(dir.path(), -200 * DAY_S).environment(), &data, &["up"]);
     whence.until_ready();
     whence.set_up_world(&key(&data));
     let program = |days: i64| json!({ "destination_hosts": ["shop.example"], "channels": ["email"], "window_ms": days * DAY_S * 1000 });

@@ -2,51 +2,48 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::UNIX_EPOCH;
 
 /// Variables of a process.
 pub type Environment = Vec<(&'static str, OsString)>;
 
-/// libfaketime, preloaded: what only measures how long something takes, and times of files, are not touched.
-fn faked(how: (&'static str, OsString)) -> Environment {
-    let machines = fs::read_dir("/usr/lib").unwrap().map(|entry| entry.unwrap().path());
-    let library = machines.map(|of| of.join("faketime/libfaketime.so.1")).find(|path| path.exists());
-    let library = library.expect("deploy/dev/setup installs libfaketime");
-    let kept = [("FAKETIME_DONT_FAKE_MONOTONIC", "1"), ("NO_FAKE_STAT", "1")];
-    let kept = kept.map(|(name, value)| (name, value.into()));
-    kept.into_iter().chain([("LD_PRELOAD", library.into()), how]).collect()
+/// A clock of a process's own, which may be set while the process lives by it. (With libfaketime processes hung now and
+/// then before they listened, with glibc 2.36 on a loaded machine.)
+pub struct OtherClock {
+    library: PathBuf,
+    offset: PathBuf,
 }
 
-/// For a process whose clock is so much ahead, or behind.
-pub fn off_by_s(seconds: i64) -> Environment {
-    faked(("FAKETIME", format!("{seconds:+}").into()))
-}
-
-/// A clock that is set while a process lives by it.
-pub struct SettableClock(PathBuf);
-
-impl SettableClock {
-    /// Shows the machine's time until it is set. `file` says how far it is off.
-    pub fn new(file: PathBuf) -> Self {
-        let clock = Self(file);
-        clock.set(0);
+impl OtherClock {
+    /// So many seconds ahead of the machine's, or behind. Made in this folder, by the compiler that has made librdkafka.
+    pub fn off_by_s(dir: &Path, seconds: i64) -> Self {
+        let name = format!("clock-{}", uuid::Uuid::new_v4().simple());
+        let clock = Self { library: dir.join(format!("{name}.so")), offset: dir.join(name) };
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/roles/support/clock.c");
+        let made = Command::new("cc")
+            .args(["-D_GNU_SOURCE", "-O1", "-Wall", "-Werror", "-shared", "-fPIC", "-o"])
+            .args([&clock.library, &source])
+            .output()
+            .expect("cc compiles");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        fs::write(&clock.offset, seconds.to_ne_bytes()).unwrap();
         clock
     }
 
-    /// Sets it so many seconds ahead of the machine's, or behind.
+    /// Sets it.
     pub fn set(&self, seconds: i64) {
-        // Renamed, so that nobody reads half of it.
-        let next = self.0.with_extension("next");
-        fs::write(&next, format!("{seconds:+}")).unwrap();
-        fs::rename(&next, &self.0).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&self.offset).unwrap();
+        // In place: the process has mapped it.
+        file.write_all_at(&seconds.to_ne_bytes(), 0).unwrap();
     }
 
     /// For the process.
     pub fn environment(&self) -> Environment {
-        let mut environment = faked(("FAKETIME_TIMESTAMP_FILE", self.0.clone().into()));
-        environment.push(("FAKETIME_NO_CACHE", "1".into()));
-        environment
+        let of = |path: &Path| path.as_os_str().to_owned();
+        vec![("LD_PRELOAD", of(&self.library)), ("CLOCK_OFFSET_FILE", of(&self.offset))]
     }
 }
 
