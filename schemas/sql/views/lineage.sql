@@ -17,60 +17,56 @@ WITH
     toFixedString(substring(unhex({lead:String}), 1, 16), 16) AS named_key,
     toUUIDOrZero({lead:String}) AS named_id,
     toUUID('00000000-0000-0000-0000-000000000000') AS nil,
-    named AS
+    -- Each list is asked for once and is a constant to what follows: lists that are subqueries of each other are made again
+    -- wherever they are named.
     (
-        SELECT id FROM leads WHERE program = {program:String} AND lead = {lead:String} AND lead != ''
-        UNION DISTINCT
-        SELECT event_id FROM subject_keys WHERE program = {program:String} AND key = named_key AND kind = 'lead'
-        UNION DISTINCT
-        SELECT lead_id FROM qualifications WHERE program = {program:String} AND id = named_id AND lead_id != nil
-        UNION DISTINCT
-        SELECT lead_id FROM rewards WHERE program = {program:String} AND reward_id = named_id AND named_id != nil
-        UNION DISTINCT
-        SELECT named_id WHERE named_id != nil
-    ),
-    named_keys AS
+        SELECT groupUniqArray(id) FROM
+        (
+            SELECT id FROM leads WHERE program = {program:String} AND lead = {lead:String} AND lead != ''
+            UNION ALL
+            SELECT event_id FROM subject_keys WHERE program = {program:String} AND key = named_key AND kind = 'lead'
+            UNION ALL
+            SELECT lead_id FROM qualifications WHERE program = {program:String} AND id = named_id AND lead_id != nil
+            UNION ALL
+            SELECT lead_id FROM rewards WHERE program = {program:String} AND reward_id = named_id AND named_id != nil
+            UNION ALL
+            SELECT named_id WHERE named_id != nil
+        )
+    ) AS named,
     (
-        SELECT arrayJoin(keys) AS key FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM named)
-        UNION DISTINCT
-        SELECT named_key
-    ),
-    linked_keys AS
+        SELECT arrayPushBack(groupUniqArrayArray(keys), named_key) FROM leads WHERE program = {program:String} AND id IN named
+    ) AS named_keys,
     (
-        SELECT key FROM named_keys
-        UNION DISTINCT
-        SELECT arrayJoin(keys) FROM subject_keys
-        WHERE program = {program:String} AND kind NOT IN ('erased', 'participant') AND key IN (SELECT key FROM named_keys)
-    ),
-    person AS
+        SELECT arrayConcat(groupUniqArrayArray(keys), named_keys) FROM subject_keys
+        WHERE program = {program:String} AND kind NOT IN ('erased', 'participant') AND key IN named_keys
+    ) AS linked_keys,
     (
-        SELECT id FROM named
-        UNION DISTINCT
-        SELECT event_id FROM subject_keys
-        WHERE program = {program:String} AND kind = 'lead' AND key IN (SELECT key FROM linked_keys)
-    ),
-    reached AS
+        SELECT (
+            arrayDistinct(arrayConcat(named, groupUniqArrayIf(event_id, kind = 'lead'))),
+            groupUniqArrayIf(event_id, kind IN ('waiting', 'qualification')),
+            groupUniqArrayIf(event_id, kind IN ('disqualification', 'identify'))
+        )
+        FROM subject_keys
+        WHERE program = {program:String} AND key IN linked_keys
+            AND kind IN ('lead', 'waiting', 'qualification', 'disqualification', 'identify')
+    ) AS events,
+    events.1 AS person,
     (
-        SELECT id FROM qualifications
+        SELECT arrayConcat(groupUniqArray(id), events.2) FROM qualifications
         WHERE program = {program:String}
-            AND (lead_id IN (SELECT id FROM person) OR (lead = {lead:String} AND lead != '') OR (id = named_id AND id != nil))
-        UNION DISTINCT
-        SELECT event_id FROM subject_keys
-        WHERE program = {program:String} AND kind IN ('waiting', 'qualification') AND key IN (SELECT key FROM linked_keys)
-    ),
-    others AS
+            AND (lead_id IN person OR (lead = {lead:String} AND lead != '') OR (id = named_id AND id != nil))
+    ) AS reached,
     (
-        SELECT id FROM disqualifications
-        WHERE program = {program:String} AND qualification_id != nil AND qualification_id IN (SELECT id FROM reached)
-        UNION DISTINCT
-        SELECT event_id FROM subject_keys
-        WHERE program = {program:String} AND kind IN ('disqualification', 'identify') AND key IN (SELECT key FROM linked_keys)
-    ),
-    earned AS
+        SELECT arrayConcat(groupUniqArray(id), events.3) FROM disqualifications
+        WHERE program = {program:String} AND qualification_id != nil AND qualification_id IN reached
+    ) AS others,
     (
-        SELECT DISTINCT reward_id FROM rewards
-        WHERE program = {program:String} AND lead_id IN (SELECT id FROM person)
-    )
+        SELECT groupUniqArray(reward_id) FROM rewards WHERE program = {program:String} AND lead_id IN person
+    ) AS earned,
+    (
+        SELECT groupUniqArray(touch_click_id) FROM leads
+        WHERE program = {program:String} AND id IN person AND touch_click_id != nil
+    ) AS touched
 SELECT * FROM
 (
     SELECT 'click' AS step, ts AS at, ts AS received_at, id AS event_id, nil AS lead_id, '' AS lead,
@@ -83,8 +79,7 @@ SELECT * FROM
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String)) AS touches
     FROM clicks
     WHERE program = {program:String}
-        AND ts IN (SELECT UUIDv7ToDateTime(touch_click_id, 'UTC') FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM person) AND touch_click_id != nil)
-        AND id IN (SELECT touch_click_id FROM leads WHERE program = {program:String} AND id IN (SELECT id FROM person) AND touch_click_id != nil)
+        AND ts IN arrayMap(id -> UUIDv7ToDateTime(id, 'UTC'), touched) AND id IN touched
     UNION ALL
     SELECT 'lead', occurred_at, received_at, id, id, lead,
         keys, toString(evidence), toString(reason), referrer, link,
@@ -95,7 +90,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         arrayMap(t -> (t.referrer, t.clicked_at, t.refused), touches)::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM leads
-    WHERE program = {program:String} AND id IN (SELECT id FROM person)
+    WHERE program = {program:String} AND id IN person
     UNION ALL
     SELECT 'qualification', occurred_at, received_at, id, lead_id, lead,
         keys, toString(evidence), toString(q.reason), referrer, link,
@@ -106,7 +101,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM qualifications AS q
-    WHERE program = {program:String} AND id IN (SELECT id FROM reached)
+    WHERE program = {program:String} AND id IN reached
     UNION ALL
     SELECT 'disqualification', occurred_at, received_at, id, nil, lead,
         keys, 'none', toString(outcome), '', '',
@@ -117,7 +112,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM disqualifications AS d
-    WHERE program = {program:String} AND id IN (SELECT id FROM others)
+    WHERE program = {program:String} AND id IN others
     UNION ALL
     SELECT 'identify', occurred_at, received_at, id, nil, lead,
         keys, 'none', '', '', '',
@@ -128,7 +123,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM identifies
-    WHERE program = {program:String} AND id IN (SELECT id FROM others)
+    WHERE program = {program:String} AND id IN others
     UNION ALL
     SELECT 'reject', received_at, received_at, event_id, nil, '',
         []::Array(FixedString(16)), 'none', toString(reason), '', '',
@@ -140,7 +135,7 @@ SELECT * FROM
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM rejects
     WHERE program = {program:String} AND stream = 'conversions'
-        AND (event_id IN (SELECT id FROM person) OR event_id IN (SELECT id FROM reached) OR event_id IN (SELECT id FROM others))
+        AND (event_id IN person OR event_id IN reached OR event_id IN others)
     UNION ALL
     SELECT 'evidence', received_at, received_at, cause, lead_id, '',
         []::Array(FixedString(16)), 'none', toString(e.reason), '', '',
@@ -151,7 +146,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM click_evidence AS e
-    WHERE program = {program:String} AND lead_id IN (SELECT id FROM person)
+    WHERE program = {program:String} AND lead_id IN person
     UNION ALL
     SELECT 'terms', received_at, received_at, t.qualification_id, nil, '',
         []::Array(FixedString(16)), 'none', '', '', '',
@@ -162,7 +157,7 @@ SELECT * FROM
         []::Array(String), t.qualification_id, toDateTime64(0, 3, 'UTC'), registry_version,
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM reward_terms AS t
-    WHERE program = {program:String} AND t.qualification_id IN (SELECT id FROM reached)
+    WHERE program = {program:String} AND t.qualification_id IN reached
     UNION ALL
     SELECT 'reward', received_at, received_at, cause, lead_id, '',
         []::Array(FixedString(16)), 'none', reason, referrer, '',
@@ -173,7 +168,7 @@ SELECT * FROM
         r.flags::Array(String), r.qualification_id, r.due_at, r.rules_version,
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM rewards AS r
-    WHERE program = {program:String} AND lead_id IN (SELECT id FROM person)
+    WHERE program = {program:String} AND lead_id IN person
     UNION ALL
     SELECT toString(e.kind), occurred_at, received_at, id, nil, '',
         []::Array(FixedString(16)), 'none', e.reason, '', '',
@@ -184,7 +179,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM reward_events AS e
-    WHERE program = {program:String} AND e.reward_id IN (SELECT reward_id FROM earned)
+    WHERE program = {program:String} AND e.reward_id IN earned
 )
 ORDER BY at, received_at, revision, sign, event_id, reward_id
 COMMENT 'All that is stored about a person of a program, one line a row, the oldest first.';
