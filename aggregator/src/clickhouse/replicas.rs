@@ -2,7 +2,7 @@
 //!
 //! On a replicated cluster inserts wait for a quorum, one at a time in a table: of several at a time ClickHouse merges a
 //! part whose quorum is open, and what is given up then lives on in what it was merged into (its issue 43867). Inserts of
-//! this process take turns ([`Turns`]); those of others are met in Keeper, and made again a moment later.
+//! this process take turns; those of others are met in Keeper, and made again a moment later.
 //!
 //! Reads are plain ones of the replica that this process writes through: it has what it wrote. What others wrote it has a
 //! little later. So before the first look-up of a partition that somebody else may have written, and before another
