@@ -9,7 +9,10 @@
 //! back its programs and no others ([`Scope`]).
 
 use crate::position::Partition;
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use whence_schemas::{time::UnixMs, topics::Stream};
 
 /// An edge that has said nothing for so long is away: it says something every few seconds.
@@ -199,7 +202,10 @@ impl Clock {
     pub fn end(&mut self, shipped: UnixMs, ends: &BTreeMap<Partition, u64>) {
         let conversions = ends.keys().filter(|partition| partition.stream == Stream::Conversions);
         let scopes = conversions.map(|partition| Scope::Conversions(partition.number));
-        for scope in scopes.chain([Scope::Everything]) {
+        let scopes: BTreeSet<Scope> = scopes.chain([Scope::Everything]).collect();
+        // Those of a Kafka that had more partitions are nobody's.
+        self.scopes.retain(|scope, _| scopes.contains(scope));
+        for scope in scopes {
             let reached = self.scopes.entry(scope).or_default();
             if reached.open.is_none() && shipped > reached.through {
                 let of = ends.iter().filter(|(partition, _)| scope.has(**partition));

@@ -129,6 +129,14 @@ fn a_partition_of_conversions_that_stands_holds_its_programs_alone() {
     assert_eq!(through(&clock), [300, 300, 300]);
     let known: BTreeMap<_, _> = clock.scopes().map(|scope| (scope, clock.through(scope))).collect();
     assert_eq!(through(&Clock::from(&known)), [300, 300, 300]);
+    // Of another Kafka with fewer partitions.
+    let mut clock = Clock::from(&known);
+    clock.say("a", said(400, 401));
+    let fewer = mixed(&[1, 1, 1]).into_iter().filter(|(partition, _)| partition.number == 0).collect();
+    clock.end(clock.shipped().unwrap(), &fewer);
+    clock.commit(&fewer);
+    assert_eq!(clock.scopes().collect::<Vec<_>>(), [Scope::Everything, Scope::Conversions(0)]);
+    assert!(!clock.wants_ends());
 }
 
 #[derive(Clone, Copy, Debug)]
