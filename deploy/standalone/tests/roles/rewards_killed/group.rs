@@ -1,14 +1,15 @@
 //! The processes: an engine, an ingest and two aggregators of one group, which are killed.
 
 use std::mem::ManuallyDrop;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use whence_aggregator::kafka::read_commit;
 
-use crate::support::{Role, brokers::Shared, is_running, kill, until};
+use crate::support::{PATIENCE, POLL, Role, brokers::Shared, is_running, kill, until};
 
 /// Of the conversions: more than one for each aggregator.
 pub const PARTITIONS: i32 = 4;
@@ -145,6 +146,24 @@ impl Group {
     /// Waits until each block that was left open is replayed.
     pub fn until_replayed(&self) {
         until("what was left open is replayed", || (self.replays() >= self.met).then_some(()));
+    }
+
+    /// Polls until the query gives this number; else shows what the aggregators are at.
+    pub fn until_count(&self, sql: &str, wanted: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        let mut last = None;
+        while last != Some(wanted) {
+            if Instant::now() > deadline {
+                let log = |member: &Member| member.role.as_ref().map(Role::log).unwrap_or_default();
+                let logs: Vec<String> = self.members.iter().map(log).collect();
+                let tails = logs.iter().map(|log| &log[log.len() - log.len().min(20_000)..]);
+                let tails = tails.collect::<Vec<_>>().join("\n---\n");
+                let open = self.open_blocks();
+                panic!("{sql} gives {last:?}, not {wanted}; open: {open:?}; logs:\n{tails}");
+            }
+            thread::sleep(POLL);
+            last = self.clickhouse.count(sql);
+        }
     }
 
     /// Nothing that the engine is asked is answered from here on.

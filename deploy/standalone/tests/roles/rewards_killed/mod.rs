@@ -107,7 +107,7 @@ fn no_reward_is_given_twice_or_beyond_a_bound_whichever_aggregator_is_killed() {
     // All is consumed, and nothing is refused that came for the first time.
     let repeated = duplicates(&rounds);
     let duplicate = "SELECT count() FROM rejects WHERE kind != 'timer' AND reason = 'duplicate'";
-    group.clickhouse.until_count(duplicate, repeated);
+    group.until_count(duplicate, repeated);
     until("no block is open", || group.open_blocks().is_empty().then_some(()));
     assert!(met[1] > 0 && met[2] > 0, "kills met no open block: {met:?}");
     eprintln!("kills: {}, open blocks met: {met:?}, replays: {}", rounds.len(), group.replays());
