@@ -152,6 +152,17 @@ impl View {
         statements(self.text, topology).concat()
     }
 
+    /// The query that it stands for, with its parameters in braces.
+    ///
+    /// # Panics
+    /// The file is no view with a comment behind its query; a test looks at each.
+    #[must_use]
+    pub fn query(&self) -> String {
+        let statement = self.statement(&Topology::Single);
+        let query = statement.split_once("\nAS\n").and_then(|(_, text)| text.rsplit_once("\nCOMMENT "));
+        query.expect("a view's file has AS and COMMENT on lines of their own").0.to_owned()
+    }
+
     /// Whether the statement names this view or table.
     fn reads(&self, name: &str) -> bool {
         let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -245,6 +256,14 @@ mod tests {
                 !statements.iter().any(|s| s.contains("MODIFY QUERY")),
                 "make a new view: {statements:?}"
             );
+        }
+    }
+
+    #[test]
+    fn each_view_stands_for_a_query() {
+        for view in views() {
+            let query = view.query();
+            assert!(query.starts_with("SELECT") || query.starts_with("WITH"), "{}: {query}", view.name);
         }
     }
 

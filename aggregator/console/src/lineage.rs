@@ -1,6 +1,7 @@
 //! All that is stored about a person, and what it means.
 
 mod decision;
+mod ids;
 mod ledger;
 mod rival;
 mod terms;
@@ -20,6 +21,10 @@ pub use words::{Explanation, explain};
 
 /// Lines of one answer, at most; the newest of more are left out.
 pub const LINES_MAX: usize = 1000;
+
+/// Ids that are sent with a query, at most: parameters are part of its address. Whoever has more is asked for by the view,
+/// which finds the ids once more.
+const IDS_MAX: usize = 400;
 
 /// The step of a line that stands for a click whose row was dropped.
 const PAST_RETENTION: &str = "past_retention";
@@ -193,16 +198,23 @@ impl Line {
 /// # Errors
 /// ClickHouse does not answer.
 pub async fn lines(client: &Client, program: &str, term: &str) -> Result<Vec<Line>, AskError> {
-    let sql = format!(
-        "SELECT ?fields FROM lineage(program = {{program:String}}, lead = {{term:String}}) \
-         ORDER BY at, received_at, revision, sign, event_id, reward_id LIMIT {LINES_MAX}"
-    );
-    let query = client.query(&sql).param("program", program).param("term", term);
-    let mut lines = query.fetch_all::<Line>().await?;
+    let ids = ids::of(client, program, term).await?;
+    let rows = match ids.len() > IDS_MAX {
+        true => {
+            let sql = "SELECT ?fields FROM lineage(program = {program:String}, lead = {lead:String})";
+            client.query(&limited(sql)).param("lead", term)
+        }
+        false => ids.params(client.query(&limited(&ids::rows()))),
+    };
+    let mut lines = rows.param("program", program).fetch_all::<Line>().await?;
     let past = past_retention(client, &lines).await?;
     lines.extend(past);
     lines.sort_by_key(|line| (line.at, line.received_at));
     Ok(lines)
+}
+
+fn limited(sql: &str) -> String {
+    format!("{sql} ORDER BY at, received_at, revision, sign, event_id, reward_id LIMIT {LINES_MAX}")
 }
 
 #[derive(Row, Deserialize)]

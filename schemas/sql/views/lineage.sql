@@ -17,6 +17,7 @@ WITH
     toFixedString(substring(unhex({lead:String}), 1, 16), 16) AS named_key,
     toUUIDOrZero({lead:String}) AS named_id,
     toUUID('00000000-0000-0000-0000-000000000000') AS nil,
+    -- No column of a table is called as a list is: it would come first.
     -- Each list is asked for once and is a constant to what follows: lists that are subqueries of each other are made again
     -- wherever they are named.
     (
@@ -50,23 +51,23 @@ WITH
         WHERE program = {program:String} AND key IN linked_keys
             AND kind IN ('lead', 'waiting', 'qualification', 'disqualification', 'identify')
     ) AS events,
-    events.1 AS person,
+    events.1 AS lead_ids,
     (
         SELECT arrayConcat(groupUniqArray(id), events.2) FROM qualifications
         WHERE program = {program:String}
-            AND (lead_id IN person OR (lead = {lead:String} AND lead != '') OR (id = named_id AND id != nil))
-    ) AS reached,
+            AND (lead_id IN lead_ids OR (lead = {lead:String} AND lead != '') OR (id = named_id AND id != nil))
+    ) AS qualification_ids,
     (
         SELECT arrayConcat(groupUniqArray(id), events.3) FROM disqualifications
-        WHERE program = {program:String} AND qualification_id != nil AND qualification_id IN reached
-    ) AS others,
+        WHERE program = {program:String} AND qualification_id != nil AND qualification_id IN qualification_ids
+    ) AS other_ids,
     (
-        SELECT groupUniqArray(reward_id) FROM rewards WHERE program = {program:String} AND lead_id IN person
-    ) AS earned,
+        SELECT groupUniqArray(reward_id) FROM rewards WHERE program = {program:String} AND lead_id IN lead_ids
+    ) AS reward_ids,
     (
         SELECT groupUniqArray(touch_click_id) FROM leads
-        WHERE program = {program:String} AND id IN person AND touch_click_id != nil
-    ) AS touched
+        WHERE program = {program:String} AND id IN lead_ids AND touch_click_id != nil
+    ) AS click_ids
 SELECT * FROM
 (
     SELECT 'click' AS step, ts AS at, ts AS received_at, id AS event_id, nil AS lead_id, '' AS lead,
@@ -79,7 +80,7 @@ SELECT * FROM
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String)) AS touches
     FROM clicks
     WHERE program = {program:String}
-        AND ts IN arrayMap(id -> UUIDv7ToDateTime(id, 'UTC'), touched) AND id IN touched
+        AND ts IN arrayMap(id -> UUIDv7ToDateTime(id, 'UTC'), click_ids) AND id IN click_ids
     UNION ALL
     SELECT 'lead', occurred_at, received_at, id, id, lead,
         keys, toString(evidence), toString(reason), referrer, link,
@@ -90,7 +91,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         arrayMap(t -> (t.referrer, t.clicked_at, t.refused), touches)::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM leads
-    WHERE program = {program:String} AND id IN person
+    WHERE program = {program:String} AND id IN lead_ids
     UNION ALL
     SELECT 'qualification', occurred_at, received_at, id, lead_id, lead,
         keys, toString(evidence), toString(q.reason), referrer, link,
@@ -101,7 +102,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM qualifications AS q
-    WHERE program = {program:String} AND id IN reached
+    WHERE program = {program:String} AND id IN qualification_ids
     UNION ALL
     SELECT 'disqualification', occurred_at, received_at, id, nil, lead,
         keys, 'none', toString(outcome), '', '',
@@ -112,7 +113,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM disqualifications AS d
-    WHERE program = {program:String} AND id IN others
+    WHERE program = {program:String} AND id IN other_ids
     UNION ALL
     SELECT 'identify', occurred_at, received_at, id, nil, lead,
         keys, 'none', '', '', '',
@@ -123,7 +124,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM identifies
-    WHERE program = {program:String} AND id IN others
+    WHERE program = {program:String} AND id IN other_ids
     UNION ALL
     SELECT 'reject', received_at, received_at, event_id, nil, '',
         []::Array(FixedString(16)), 'none', toString(reason), '', '',
@@ -135,7 +136,7 @@ SELECT * FROM
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM rejects
     WHERE program = {program:String} AND stream = 'conversions'
-        AND (event_id IN person OR event_id IN reached OR event_id IN others)
+        AND (event_id IN lead_ids OR event_id IN qualification_ids OR event_id IN other_ids)
     UNION ALL
     SELECT 'evidence', received_at, received_at, cause, lead_id, '',
         []::Array(FixedString(16)), 'none', toString(e.reason), '', '',
@@ -146,7 +147,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM click_evidence AS e
-    WHERE program = {program:String} AND lead_id IN person
+    WHERE program = {program:String} AND lead_id IN lead_ids
     UNION ALL
     SELECT 'terms', received_at, received_at, t.qualification_id, nil, '',
         []::Array(FixedString(16)), 'none', '', '', '',
@@ -157,7 +158,7 @@ SELECT * FROM
         []::Array(String), t.qualification_id, toDateTime64(0, 3, 'UTC'), registry_version,
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM reward_terms AS t
-    WHERE program = {program:String} AND t.qualification_id IN reached
+    WHERE program = {program:String} AND t.qualification_id IN qualification_ids
     UNION ALL
     SELECT 'reward', received_at, received_at, cause, lead_id, '',
         []::Array(FixedString(16)), 'none', reason, referrer, '',
@@ -168,7 +169,7 @@ SELECT * FROM
         r.flags::Array(String), r.qualification_id, r.due_at, r.rules_version,
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM rewards AS r
-    WHERE program = {program:String} AND lead_id IN person
+    WHERE program = {program:String} AND lead_id IN lead_ids
     UNION ALL
     SELECT toString(e.kind), occurred_at, received_at, id, nil, '',
         []::Array(FixedString(16)), 'none', e.reason, '', '',
@@ -179,7 +180,7 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM reward_events AS e
-    WHERE program = {program:String} AND e.reward_id IN earned
+    WHERE program = {program:String} AND e.reward_id IN reward_ids
 )
 ORDER BY at, received_at, revision, sign, event_id, reward_id
 COMMENT 'All that is stored about a person of a program, one line a row, the oldest first.';

@@ -16,7 +16,13 @@ const LEAD: Name = Name::Alias(AliasKind::Lead);
 const BOB: Person = Person { lead: "42", email: "bob@shop.example" };
 
 async fn asked(world: &World, name: Name, value: &str) -> Vec<Line> {
-    lines(&world.reader, PROGRAM, &world.term(name, value)).await.unwrap()
+    let term = world.term(name, value);
+    let found = lines(&world.reader, PROGRAM, &term).await.unwrap();
+    let view = "SELECT ?fields FROM lineage(program = ?, lead = ?)";
+    let by_view = world.reader.query(view).bind(PROGRAM).bind(&term).fetch_all::<Line>().await.unwrap();
+    let stored = found.iter().filter(|line| line.step != "past_retention").cloned();
+    assert_eq!(stored.collect::<Vec<_>>(), by_view, "the view, and the two queries that are made of it");
+    found
 }
 
 fn steps(lines: &[Line]) -> Vec<(&str, i8)> {
