@@ -204,7 +204,7 @@ pub async fn lines(client: &Client, program: &str, term: &str) -> Result<Vec<Lin
             let sql = "SELECT ?fields FROM lineage(program = {program:String}, lead = {lead:String})";
             client.query(&limited(sql)).param("lead", term)
         }
-        false => ids.params(client.query(&limited(&ids::rows()))),
+        false => ids.params(client.query(&limited(&ids::rows(&ids)))),
     };
     let mut lines = rows.param("program", program).fetch_all::<Line>().await?;
     let past = past_retention(client, &lines).await?;

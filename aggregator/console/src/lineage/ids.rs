@@ -42,13 +42,21 @@ pub(super) async fn of(client: &Client, program: &str, term: &str) -> Result<Ids
     client.query(&sql).param("program", program).param("lead", term).fetch_one().await
 }
 
-/// The query for the rows, whose parameters are `program` and the lists.
-pub(super) fn rows() -> String {
+/// The query for the rows of these ids, whose parameters are `program` and the lists. What is chosen by empty lists is left
+/// out: ClickHouse takes longer to analyse a table's columns than to find that there is no row.
+pub(super) fn rows(ids: &Ids) -> String {
     let (_, rows) = parts();
+    let rows = rows.rsplit_once("\n)\nORDER BY").map_or(rows.as_str(), |(rows, _)| rows);
+    let given: Vec<&str> =
+        LISTS.into_iter().zip(ids.lists()).filter(|(_, ids)| !ids.is_empty()).map(|(name, _)| name).collect();
+    let mut tables = rows.split("\n    UNION ALL\n");
+    // The first names the columns.
+    let first = tables.next().unwrap_or_default();
+    let chosen = tables.filter(|table| given.iter().any(|name| table.contains(&format!(" IN {name}"))));
+    let chosen = std::iter::once(first).chain(chosen).collect::<Vec<_>>().join("\nUNION ALL\n");
     let lists = LISTS.map(|name| format!("{{{name}:Array(UUID)}} AS {name}")).join(", ");
     format!(
-        "WITH toUUID('00000000-0000-0000-0000-000000000000') AS nil, {lists} SELECT ?fields FROM\n({})",
-        rows.rsplit_once("\nORDER BY").map_or(rows.as_str(), |(rows, _)| rows).trim_end_matches(')')
+        "WITH toUUID('00000000-0000-0000-0000-000000000000') AS nil, {lists} SELECT ?fields FROM\n({chosen}\n)"
     )
 }
 
