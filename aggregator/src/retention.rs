@@ -29,6 +29,13 @@ use whence_schemas::{
 
 pub use blank::Blanked;
 
+whence_metrics::declare! {
+    /// Months past retention that stay, as rewards that are still open rest on them, by table.
+    gauge RETENTION_HELD_MONTHS: "whence_retention_held_months" { table };
+    /// Rows in months that were dropped as past retention, by table.
+    counter RETENTION_ROWS_DROPPED: "whence_retention_rows_dropped_total" { table: DROPPED };
+}
+
 /// For how long things are kept. Ages of rows by the time that their table is partitioned by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ages {
@@ -150,7 +157,7 @@ impl Retention {
             .await
             .map_err(failed("look which months there are"))?;
         if months.is_empty() {
-            gauge!("whence_retention_held_months", "table" => table).set(0.0);
+            gauge!(RETENTION_HELD_MONTHS, "table" => table).set(0.0);
             return Ok(());
         }
         let held = match table {
@@ -162,7 +169,7 @@ impl Retention {
             _ => BTreeSet::new(),
         };
         let (kept, past): (Vec<MonthRow>, _) = months.into_iter().partition(|row| held.contains(&row.month));
-        gauge!("whence_retention_held_months", "table" => table).set(kept.len() as f64);
+        gauge!(RETENTION_HELD_MONTHS, "table" => table).set(kept.len() as f64);
         report.held.extend(kept.iter().map(|row| Month { table, month: row.month }));
         for MonthRow { month, rows } in past {
             self.enter(table, month, now).await?;
@@ -172,7 +179,7 @@ impl Retention {
                 client.with_setting("max_partition_size_to_drop", "0").query(sql).execute().await
             };
             self.replicas.call(drop).await.map_err(failed("drop a month"))?;
-            counter!("whence_retention_rows_dropped_total", "table" => table).increment(rows);
+            counter!(RETENTION_ROWS_DROPPED, "table" => table).increment(rows);
             tracing::info!(table, month, rows, "a month is past retention and was dropped");
             report.dropped.push((Month { table, month }, rows));
         }

@@ -25,7 +25,6 @@ use turn::Turn;
 
 pub use connect::CONNECT_MAX;
 pub use trouble::{Trouble, trouble};
-pub use turn::describe_metrics;
 pub use url::{ServerUrl, UrlError};
 pub use wait::{AnswerTimeout, Tell};
 

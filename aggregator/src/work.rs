@@ -21,6 +21,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use whence_schemas::{ids::Incarnation, time::UnixMs, token::KeyRing};
 
+whence_metrics::declare! {
+    /// Partition loops started again after an error.
+    counter PARTITION_RESTARTS: "whence_partition_restarts_total" { stream, kind };
+}
+
 /// First wait before a loop is started again; doubles while it makes no progress.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait: also what is fatal is tried again, since a person mends it without a restart.
@@ -198,8 +203,7 @@ fn report(partition: Partition, error: &LoopError, backoff: Duration) -> bool {
         | LoopError::Missing { .. } => "fatal",
         LoopError::Source(_) | LoopError::Store(_) => "retry",
     };
-    metrics::counter!("whence_partition_restarts_total", "stream" => partition.stream.word(), "kind" => kind)
-        .increment(1);
+    metrics::counter!(PARTITION_RESTARTS, "stream" => partition.stream.word(), "kind" => kind).increment(1);
     let error = chain(error);
     match kind {
         "fatal" => {

@@ -102,6 +102,7 @@ const VIEWS: &[View] = views![
     "delivery_states",
     "excess_refunds",
     "funnel",
+    "funnel_over",
     "lineage",
     "not_counted",
     "past_retention",
@@ -139,7 +140,31 @@ pub fn views() -> Vec<&'static View> {
     ordered
 }
 
+/// A column that a view's file declares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// ClickHouse's type of it.
+    pub kind: String,
+    /// What it holds.
+    pub comment: String,
+}
+
 impl View {
+    /// The columns that the file declares, one on a line; none of a view with parameters.
+    #[must_use]
+    pub fn columns(&self) -> Vec<Column> {
+        let lines = self.text.lines().skip_while(|line| *line != "(").skip(1).take_while(|line| *line != ")");
+        let column = |line: &str| {
+            let (head, comment) = line.trim().split_once(" COMMENT '")?;
+            let (name, kind) = head.split_once(' ')?;
+            let comment = comment.trim_end_matches(',').trim_end_matches('\'').replace("''", "'");
+            Some(Column { name: name.to_owned(), kind: kind.to_owned(), comment })
+        };
+        lines.filter_map(column).collect()
+    }
+
     /// SHA-256 of the file, in hex.
     #[must_use]
     pub fn checksum(&self) -> String {

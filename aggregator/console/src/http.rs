@@ -118,10 +118,6 @@ pub async fn start(
     parts: Parts,
     shutdown: CancellationToken,
 ) -> io::Result<ConsoleHandle> {
-    metrics::describe_counter!(
-        "whence_console_questions_total",
-        "Questions of the console by call and outcome"
-    );
     let listener = listeners::listen_async("console", settings.console_listen)?;
     let local_addr = listener.local_addr()?;
     let limits = Limits {

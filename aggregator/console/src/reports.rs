@@ -1,157 +1,172 @@
 //! The reports on a program: counts of a span of days from the daily rollup, and the report views.
 
 use clickhouse::Client;
-use whence_schemas::time::{UnixMs, parse};
+use whence_schemas::{
+    sql::{Column, views},
+    time::{UnixMs, parse},
+};
 
 use crate::ask::{AskError, Object, objects};
 
 /// Rows of a report, at most.
 pub const ROWS_MAX: u32 = 1000;
 
-/// A report.
+/// Where a report's rows come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Report {
+pub enum Source {
+    /// `funnel_over`, of days that can be chosen, by `referrer`, by `channel` or, empty, by both. The view of the report's own
+    /// name has the same of all days.
+    Funnel(&'static str),
+    /// A view.
+    View(&'static str),
+    /// A view that has a second one, of the name with `_as_of`, which tells what was believed at a moment: it rests on lines
+    /// of the ledger, each with the time at which whence took its cause.
+    Ledger(&'static str),
+    /// A view of all programs together.
+    Whole(&'static str),
+}
+
+macro_rules! reports {
+    ($(#[doc = $about:literal] $report:ident: $word:literal, $source:expr, $order:literal;)+) => {
+        /// A report.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Report {
+            $(#[doc = $about] $report,)+
+        }
+
+        impl Report {
+            /// All of them.
+            pub const ALL: &[Report] = &[$(Report::$report),+];
+
+            /// The word in paths; with hyphens, that of the command line.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Report::$report => $word,)+ }
+            }
+
+            /// What it tells, in a line.
+            #[must_use]
+            pub fn about(self) -> &'static str {
+                match self { $(Report::$report => $about,)+ }.trim().trim_end_matches('.')
+            }
+
+            /// Where its rows come from.
+            #[must_use]
+            pub fn source(self) -> Source {
+                match self { $(Report::$report => $source,)+ }
+            }
+
+            fn order(self) -> &'static str {
+                match self { $(Report::$report => $order,)+ }
+            }
+        }
+    };
+}
+
+// The columns are those that the view's file declares.
+reports! {
     /// Counts of each referrer and channel.
-    Funnel,
+    Funnel: "funnel", Source::Funnel(""), "referrer, channel";
     /// Counts of each referrer, the most qualifications first.
-    TopReferrers,
+    TopReferrers: "top_referrers", Source::Funnel("referrer"), "qualifications DESC, leads DESC, clicks DESC, referrer";
     /// Counts of each channel, the most qualifications first.
-    Channels,
+    Channels: "channels", Source::Funnel("channel"), "qualifications DESC, leads DESC, clicks DESC, channel";
     /// How long leads took to reach what they reached.
-    TimeToQualify,
+    TimeToQualify: "time_to_qualify", Source::View("time_to_qualify"), "channel, name";
     /// Leads by their week, and how many of them qualified within so many days.
-    Cohorts,
+    Cohorts: "cohorts", Source::View("cohorts"), "week";
     /// What waits for its partner, the longest first.
-    Unmatched,
+    Unmatched: "unmatched", Source::View("unmatched"), "since, id";
     /// Records that became no fact, by reason.
-    Rejects,
+    Rejects: "rejects", Source::View("rejects_by_reason"), "records DESC, stream, kind, reason, live";
     /// What stands in each state of reward, for each referrer.
-    Rewards,
+    Rewards: "rewards", Source::Ledger("reward_balance"), "referrer, party, currency";
     /// Rewards that wait for a person's decision, the longest first.
-    ReviewQueue,
+    ReviewQueue: "review_queue", Source::Ledger("review_queue"), "since, reward_id";
     /// Rewards to be paid.
-    Payouts,
+    Payouts: "payouts", Source::Ledger("payouts"), "referrer, approved_at, reward_id";
     /// What came of what was paid, for each referrer and channel.
-    RewardRoi,
-    /// The same for each rule.
-    RewardRoiByRule,
+    RewardRoi: "reward_roi", Source::View("reward_roi"), "referrer, channel, currency";
+    /// The same for each rule. A qualification counts for every rule that it earned.
+    RewardRoiByRule: "reward_roi_by_rule", Source::View("reward_roi_by_rule"), "rule, party, currency";
+    /// Up to when everything of a program is in the tables.
+    Completeness: "completeness", Source::View("completeness"), "program";
+    /// What the account of blocks finds missing or too much.
+    Reconciliation: "reconciliation", Source::Whole("reconciliation"), "1";
 }
 
 impl Report {
-    /// All of them.
-    pub const ALL: [Report; 12] = [
-        Report::Funnel,
-        Report::TopReferrers,
-        Report::Channels,
-        Report::TimeToQualify,
-        Report::Cohorts,
-        Report::Unmatched,
-        Report::Rejects,
-        Report::Rewards,
-        Report::ReviewQueue,
-        Report::Payouts,
-        Report::RewardRoi,
-        Report::RewardRoiByRule,
-    ];
-
-    /// The word in paths.
+    /// The report of this word, of those on one program.
     #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Report::Funnel => "funnel",
-            Report::TopReferrers => "top_referrers",
-            Report::Channels => "channels",
-            Report::TimeToQualify => "time_to_qualify",
-            Report::Cohorts => "cohorts",
-            Report::Unmatched => "unmatched",
-            Report::Rejects => "rejects",
-            Report::Rewards => "rewards",
-            Report::ReviewQueue => "review_queue",
-            Report::Payouts => "payouts",
-            Report::RewardRoi => "reward_roi",
-            Report::RewardRoiByRule => "reward_roi_by_rule",
-        }
+    pub fn of_program(word: &str) -> Option<Report> {
+        Self::of_programs().find(|report| report.word() == word)
     }
 
-    /// The report of this word.
+    /// Those on one program.
+    pub fn of_programs() -> impl Iterator<Item = Report> {
+        Self::ALL.iter().copied().filter(|report| report.has_program())
+    }
+
+    /// Whether its rows are of programs.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Report> {
-        Self::ALL.into_iter().find(|report| report.word() == word)
+    pub fn has_program(self) -> bool {
+        !matches!(self.source(), Source::Whole(_))
     }
 
     /// Whether it counts days that can be chosen, and referrers.
     #[must_use]
     pub fn has_days(self) -> bool {
-        matches!(self, Report::Funnel | Report::TopReferrers | Report::Channels)
+        matches!(self.source(), Source::Funnel(_))
     }
 
-    /// Whether it can be asked what was believed at a moment: it rests on lines of the ledger, each with the time
-    /// at which whence took its cause.
+    /// Whether it can be asked what was believed at a moment.
     #[must_use]
     pub fn has_past(self) -> bool {
-        matches!(self, Report::Rewards | Report::ReviewQueue | Report::Payouts)
+        matches!(self.source(), Source::Ledger(_))
     }
 
-    /// Where its rows are: the view, or what that would have been at the moment `{at:DateTime64(3, 'UTC')}`; nothing
-    /// for reports that count days.
+    /// The view with its rows of all days, which declares its columns.
     #[must_use]
-    pub fn table(self, is_past: bool) -> Option<String> {
-        let view = match self {
-            Report::Funnel | Report::TopReferrers | Report::Channels => return None,
-            Report::Rejects => "rejects_by_reason",
-            Report::Rewards => "reward_balance",
-            other => other.word(),
-        };
-        let is_past = is_past && self.has_past();
-        Some(if is_past {
+    pub fn view(self) -> &'static str {
+        match self.source() {
+            Source::Funnel(_) => self.word(),
+            Source::View(view) | Source::Ledger(view) | Source::Whole(view) => view,
+        }
+    }
+
+    /// What is read from: the view, or what that would have been at the moment `{at:DateTime64(3, 'UTC')}`.
+    #[must_use]
+    pub fn table(self, is_past: bool) -> String {
+        let view = self.view();
+        if is_past && self.has_past() {
             format!("{view}_as_of(at = {{at:DateTime64(3, 'UTC')}})")
         } else {
             view.to_owned()
-        })
+        }
+    }
+
+    /// Its columns, as the view's file declares them; of those on programs all but `program`.
+    #[must_use]
+    pub fn columns(self) -> Vec<Column> {
+        let view =
+            views().into_iter().find(|view| view.name == self.view()).expect("a report's view has a file");
+        view.columns().into_iter().filter(|column| column.name != "program").collect()
     }
 
     fn sql(self, is_past: bool) -> String {
-        let of_view = |order| of_view(&self.table(is_past).unwrap_or_default(), order);
-        const MOST: &str = "qualifications DESC, leads DESC, clicks DESC";
-        match self {
-            Report::Funnel => counts("referrer, channel", "referrer, channel"),
-            Report::TopReferrers => counts("referrer", &format!("{MOST}, referrer")),
-            Report::Channels => counts("channel", &format!("{MOST}, channel")),
-            Report::TimeToQualify => of_view("channel, name"),
-            Report::Cohorts => of_view("week"),
-            Report::Unmatched => of_view("since, id"),
-            Report::Rejects => of_view("records DESC, stream, kind, reason, live"),
-            Report::Rewards => of_view("referrer, party, currency"),
-            Report::ReviewQueue => of_view("since, reward_id"),
-            Report::Payouts => of_view("referrer, approved_at, reward_id"),
-            Report::RewardRoi => of_view("referrer, channel, currency"),
-            Report::RewardRoiByRule => of_view("rule, party, currency"),
-        }
+        let table = match self.source() {
+            Source::Funnel(by) => format!(
+                "funnel_over(from = {{from:Date32}}, to = {{to:Date32}}, referrer = {{referrer:String}}, by = '{by}')"
+            ),
+            _ => self.table(is_past),
+        };
+        let columns: Vec<String> = self.columns().into_iter().map(|column| column.name).collect();
+        format!(
+            "SELECT {} FROM {table} WHERE program = {{program:String}} ORDER BY {} LIMIT {{rows:UInt32}}",
+            columns.join(", "),
+            self.order()
+        )
     }
-}
-
-/// Counts by these dimensions, of days from the daily rollup; what nothing is left of is left out.
-fn counts(dimensions: &str, order: &str) -> String {
-    format!(
-        "SELECT {dimensions}, sumIf(f.clicks, verdict = 'human') AS clicks, \
-         sumIf(f.clicks, verdict NOT IN ('human', '')) AS other_clicks, sum(f.leads) AS leads, \
-         sum(f.qualifications) AS qualifications, round(leads / nullIf(clicks, 0), 4) AS lead_rate, \
-         round(qualifications / nullIf(leads, 0), 4) AS qualification_rate, \
-         mapFilter((c, minor) -> minor != 0, sumMap(map(toString(f.currency), f.value_minor))) AS value_minor \
-         FROM funnel_daily AS f WHERE program = {{program:String}} \
-         AND day >= {{from:Date32}} AND day <= {{to:Date32}} \
-         AND ({{referrer:String}} = '' OR referrer = {{referrer:String}}) \
-         GROUP BY {dimensions} \
-         HAVING clicks != 0 OR other_clicks != 0 OR leads != 0 OR qualifications != 0 \
-         ORDER BY {order} LIMIT {{rows:UInt32}}"
-    )
-}
-
-fn of_view(view: &str, order: &str) -> String {
-    format!(
-        "SELECT * EXCEPT (program) FROM {view} WHERE program = {{program:String}} ORDER BY {order} \
-         LIMIT {{rows:UInt32}}"
-    )
 }
 
 /// A moment for `as_of`: RFC 3339, or a day in UTC, which means its end.
@@ -233,10 +248,11 @@ mod tests {
     }
 
     #[test]
-    fn every_report_with_a_past_has_a_view_of_it() {
+    fn every_report_has_a_view_that_declares_its_columns() {
         for report in Report::ALL {
-            let is_other = report.table(true) != report.table(false);
-            assert_eq!(is_other, report.has_past(), "{report:?}");
+            assert!(report.columns().len() > 1, "{report:?}");
+            let is_there = |name: &str| views().iter().any(|view| view.name == name);
+            assert_eq!(is_there(&format!("{}_as_of", report.view())), report.has_past(), "{report:?}");
         }
     }
 }

@@ -34,6 +34,13 @@ use whence_aggregator::position::Commit;
 use whence_runtime::seldom;
 use whence_schemas::time::UnixMs;
 
+whence_metrics::declare! {
+    /// Messages in memory that are not delivered or dead, by partition.
+    gauge DELIVERIES_WAITING: "whence_deliveries_waiting" { partition };
+    /// Reads of what is to be delivered that failed.
+    counter DELIVERY_READ_FAILURES: "whence_delivery_read_failures_total";
+}
+
 /// How often the loop looks around at least: also how soon a changed endpoint counts.
 const TICK: Duration = Duration::from_secs(1);
 /// After ClickHouse has failed.
@@ -78,7 +85,7 @@ async fn begin<'a>(
 }
 
 fn failed(seat: &Seat, partition: u32, error: &Error) {
-    metrics::counter!("whence_delivery_read_failures_total").increment(1);
+    metrics::counter!(DELIVERY_READ_FAILURES).increment(1);
     let error = chain(error);
     seldom!(warn, partition, error, "cannot read what is to be delivered");
     seat.fails(Part::Messages, error);
@@ -262,8 +269,7 @@ impl<'a> Delivery<'a> {
     /// Saves checkpoints that have moved, if it is time. What is not logged yet is not passed.
     async fn save(&mut self, at_once: bool) -> Result<(), Error> {
         let waiting: usize = self.targets.values().map(|target| target.queue.len()).sum();
-        metrics::gauge!("whence_deliveries_waiting", "partition" => self.partition.to_string())
-            .set(waiting as f64);
+        metrics::gauge!(DELIVERIES_WAITING, "partition" => self.partition.to_string()).set(waiting as f64);
         let now = Instant::now();
         let mut moved: Vec<(Name, Place)> = Vec::new();
         for (name, target) in &self.targets {

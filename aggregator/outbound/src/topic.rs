@@ -21,6 +21,13 @@ use whence_kafka::Cluster;
 use whence_runtime::seldom;
 use whence_schemas::event;
 
+whence_metrics::declare! {
+    /// Messages written to the topic of facts.
+    counter FACTS: "whence_facts_total";
+    /// Times the topic of facts could not be written or what is to be written could not be read.
+    counter FACTS_FAILURES: "whence_facts_failures_total";
+}
+
 /// Messages of one read: so many are produced before any is remembered.
 const PAGE: usize = 1000;
 /// How long the broker may take to acknowledge.
@@ -95,7 +102,7 @@ pub async fn run(
         match stop.run_until_cancelled(working).await {
             Some(Ok(())) | None => break,
             Some(Err(error)) => {
-                metrics::counter!("whence_facts_failures_total").increment(1);
+                metrics::counter!(FACTS_FAILURES).increment(1);
                 let error = chain(&error);
                 seldom!(warn, partition, error, "facts wait");
                 seat.fails(Part::Topic, error);
@@ -183,7 +190,7 @@ impl<'a> Publisher<'a> {
                 if place.era == self.eras.end().era {
                     self.eras.newest_has_messages();
                 }
-                metrics::counter!("whence_facts_total").increment(page.len() as u64);
+                metrics::counter!(FACTS).increment(page.len() as u64);
                 self.is_unsaved = true;
             }
             if self.is_unsaved && Instant::now() >= self.save_at {

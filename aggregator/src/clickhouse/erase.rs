@@ -16,6 +16,11 @@ use std::{
     time::Duration,
 };
 
+whence_metrics::declare! {
+    /// Erasures' changes of tables that are not known to be applied on every replica.
+    gauge ERASURES_UNAPPLIED: "whence_erasures_unapplied";
+}
+
 /// The tables with personal columns, and what those become.
 const BLANK: [(&str, &str); 5] = [
     ("leads", "lead = '', keys = []"),
@@ -90,7 +95,7 @@ impl Watch {
         let mut before = Unapplied::default();
         loop {
             let now = self.look().await;
-            metrics::gauge!("whence_erasures_unapplied").set(now.mutations as f64);
+            metrics::gauge!(ERASURES_UNAPPLIED).set(now.mutations as f64);
             match (before.mutations, now.mutations) {
                 (0, 0) => {}
                 (_, 0) => tracing::info!("all erasures are applied on every replica"),

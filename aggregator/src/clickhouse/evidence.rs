@@ -26,6 +26,11 @@ use whence_schemas::{
     time::UnixMs,
 };
 
+whence_metrics::declare! {
+    /// Clicks behind leads, by where they were found: hot (in memory), stored (in ClickHouse), nowhere.
+    counter LEAD_CLICKS: "whence_lead_clicks_total" { found: ["hot", "stored", "nowhere"] };
+}
+
 #[derive(Row, Deserialize)]
 struct FoundRow {
     program: String,
@@ -183,7 +188,7 @@ impl EvidenceStore for ClickHouseStore {
         }
         let stored = found.len() - hot;
         for (place, count) in [("hot", hot), ("stored", stored), ("nowhere", asked.len() - stored)] {
-            counter!("whence_lead_clicks_total", "found" => place).increment(count as u64);
+            counter!(LEAD_CLICKS, "found" => place).increment(count as u64);
         }
         Ok(found)
     }

@@ -12,6 +12,13 @@ use std::{
 };
 use whence_schemas::{event::Verdict, ids::ClickId, rows::ClickRow};
 
+whence_metrics::declare! {
+    /// Stored clicks in memory.
+    gauge HOT_CLICKS: "whence_hot_clicks";
+    /// Stored clicks that left memory at its bound.
+    counter HOT_CLICKS_DROPPED: "whence_hot_clicks_dropped_total";
+}
+
 /// A click without its id.
 struct Hot {
     program: u32,
@@ -101,8 +108,8 @@ impl HotClicks {
             Arc::new(HotClicks {
                 generation_max: clicks_max / 2,
                 kept: Mutex::default(),
-                count: gauge!("whence_hot_clicks"),
-                dropped: counter!("whence_hot_clicks_dropped_total"),
+                count: gauge!(HOT_CLICKS),
+                dropped: counter!(HOT_CLICKS_DROPPED),
             })
         })
     }

@@ -35,6 +35,25 @@ use tokio::{
 use trouble::Trouble;
 use turns::Turns;
 
+whence_metrics::declare! {
+    /// Tries after which ClickHouse was waited for, by its code: no quorum, no Keeper, nobody there.
+    counter CLICKHOUSE_WAITS: "whence_clickhouse_waits_total" { code };
+    /// Waits for ClickHouse that lasted for clickhouse-wait-max.
+    counter CLICKHOUSE_WAITS_GIVEN_UP: "whence_clickhouse_waits_given_up_total";
+    /// Inserts that met another insert's quorum and were made again a moment later.
+    counter CLICKHOUSE_TURNS: "whence_clickhouse_turns_total";
+    /// Inserts sent once more because a try had failed before one succeeded.
+    counter CLICKHOUSE_INSERTS_CONFIRMED: "whence_clickhouse_inserts_confirmed_total";
+    /// Inserts given up because failures and successes took turns for too long; they are tried again.
+    counter CLICKHOUSE_INSERTS_UNCONFIRMED: "whence_clickhouse_inserts_unconfirmed_total";
+    /// Moves to another ClickHouse server.
+    counter CLICKHOUSE_MOVES: "whence_clickhouse_moves_total";
+    /// 1 for the ClickHouse server that this process asks, 0 for the others.
+    gauge CLICKHOUSE_SERVER_ASKED: "whence_clickhouse_server_asked" { server };
+    /// Replicas of the tables that Keeper knows.
+    gauge CLICKHOUSE_REPLICAS_REGISTERED: "whence_clickhouse_replicas_registered";
+}
+
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 /// Between two looks at whether the replica answers, and how long it may take: one that says nothing for longer is
@@ -227,10 +246,10 @@ impl Replicas {
             if !Trouble::is_anothers_turn(&error) {
                 unknown.fetch_add(1, Ordering::Relaxed);
             }
-            counter!("whence_clickhouse_waits_total", "code" => trouble.label).increment(1);
+            counter!(CLICKHOUSE_WAITS, "code" => trouble.label).increment(1);
             if waited >= self.0.settings.wait_max {
                 if !self.0.settings.wait_max.is_zero() {
-                    counter!("whence_clickhouse_waits_given_up_total").increment(1);
+                    counter!(CLICKHOUSE_WAITS_GIVEN_UP).increment(1);
                 }
                 return Err(error);
             }
@@ -285,7 +304,7 @@ impl Replicas {
                             return sent;
                         }
                         // Whoever comes later in this process does not pass.
-                        counter!("whence_clickhouse_turns_total").increment(1);
+                        counter!(CLICKHOUSE_TURNS).increment(1);
                         sleep(rand::random_range(TURN)).await;
                     }
                 }
@@ -294,9 +313,9 @@ impl Replicas {
             if unknown.into_inner() == 0 {
                 return Ok(());
             }
-            counter!("whence_clickhouse_inserts_confirmed_total").increment(1);
+            counter!(CLICKHOUSE_INSERTS_CONFIRMED).increment(1);
         }
-        counter!("whence_clickhouse_inserts_unconfirmed_total").increment(1);
+        counter!(CLICKHOUSE_INSERTS_UNCONFIRMED).increment(1);
         tracing::warn!(
             "an insert failed and succeeded in turns, {CONFIRMATIONS_MAX} times: it is begun again later"
         );
@@ -341,7 +360,7 @@ impl Replicas {
         let registered = timeout(ANSWER_MAX, client.query(sql).fetch_one::<u64>()).await;
         let registered = registered.unwrap_or(Err(Error::TimedOut))?;
         self.0.registered.store(registered, Ordering::Relaxed);
-        gauge!("whence_clickhouse_replicas_registered").set(registered as f64);
+        gauge!(CLICKHOUSE_REPLICAS_REGISTERED).set(registered as f64);
         Ok(())
     }
 
@@ -378,7 +397,7 @@ impl Replicas {
         let Ok(Some(index)) = timeout(self.0.settings.catch_up_max, first_of).await else { return };
         let (left, server) = (&self.0.names[from.index], &self.0.names[index]);
         if index != from.index {
-            counter!("whence_clickhouse_moves_total").increment(1);
+            counter!(CLICKHOUSE_MOVES).increment(1);
             tracing::warn!(left, server, took = ?began.elapsed(), "another clickhouse replica is asked from here on");
         }
         self.show(index);
@@ -420,7 +439,7 @@ impl Replicas {
         if self.0.names.len() > 1 {
             for (index, name) in self.0.names.iter().enumerate() {
                 let share = if index == pinned { 1.0 } else { 0.0 };
-                gauge!("whence_clickhouse_server_asked", "server" => name.clone()).set(share);
+                gauge!(CLICKHOUSE_SERVER_ASKED, "server" => name.clone()).set(share);
             }
         }
     }

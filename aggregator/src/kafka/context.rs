@@ -12,6 +12,15 @@ use std::sync::Mutex;
 use whence_kafka::Heard;
 use whence_runtime::seldom;
 
+whence_metrics::declare! {
+    /// Records of the partitions of this member that it has not read.
+    gauge KAFKA_LAG_RECORDS: "whence_kafka_lag_records";
+    /// Brokers that the group's client is connected with.
+    gauge KAFKA_BROKERS_UP: "whence_kafka_brokers_up";
+    /// Partitions assigned or revoked, by kind.
+    counter KAFKA_REBALANCES: "whence_kafka_rebalances_total" { kind: ["assign", "revoke"] };
+}
+
 /// What a member waits for that has joined no group, or has given its partitions back: it owns nothing.
 pub(super) const UNASSIGNED: &str = "its group has not assigned partitions to this member";
 
@@ -33,9 +42,9 @@ impl ClientContext for GroupContext {
             tracing::trace!(topic = name, lag = of_topic, "consumer lag");
             lag += of_topic;
         }
-        metrics::gauge!("whence_kafka_lag_records").set(lag as f64);
+        metrics::gauge!(KAFKA_LAG_RECORDS).set(lag as f64);
         let up = self.heard.statistics(&statistics);
-        metrics::gauge!("whence_kafka_brokers_up").set(up as f64);
+        metrics::gauge!(KAFKA_BROKERS_UP).set(up as f64);
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -78,7 +87,7 @@ impl GroupContext {
             return;
         }
         self.heard.forget();
-        metrics::counter!("whence_kafka_rebalances_total", "kind" => "assign").increment(1);
+        metrics::counter!(KAFKA_REBALANCES, "kind" => "assign").increment(1);
         tracing::info!(partitions = names.len(), "partitions assigned");
         let assigned = names.into_iter().map(|(topic, partition)| Assigned { topic, partition });
         self.assigned.lock().expect("nothing panics while it holds the list").extend(assigned);
@@ -94,7 +103,7 @@ impl GroupContext {
         self.heard.waits(UNASSIGNED);
         // After the last task, which might have asked to be taken up again.
         self.assigned.lock().expect("nothing panics while it holds the list").clear();
-        metrics::counter!("whence_kafka_rebalances_total", "kind" => "revoke").increment(1);
+        metrics::counter!(KAFKA_REBALANCES, "kind" => "revoke").increment(1);
         tracing::info!(partitions = ended, is_lost = consumer.assignment_lost(), "partitions revoked");
         if let Err(error) = consumer.unassign() {
             tracing::error!(%error, "could not give up the revoked partitions");

@@ -29,6 +29,11 @@ use whence_kafka::Trouble;
 use whence_runtime::seldom;
 use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
 
+whence_metrics::declare! {
+    /// Times another process has taken the place of this member.
+    counter KAFKA_FENCED: "whence_kafka_fenced_total";
+}
+
 /// A partition whose task panicked is taken up again after this.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -84,7 +89,7 @@ pub async fn run<S: Store + Clone + 'static>(
         let begun = Instant::now();
         let joined = join(&settings, &store, companion.as_ref(), loop_settings, &keys, &stop).await;
         let Err(error @ GroupError::Fenced(_)) = joined else { return joined };
-        metrics::counter!("whence_kafka_fenced_total").increment(1);
+        metrics::counter!(KAFKA_FENCED).increment(1);
         if begun.elapsed() > REJOIN_MAX {
             pause = REJOIN_FIRST;
         }
@@ -233,7 +238,7 @@ impl<S: Store + Clone + 'static> Member<S> {
                 return;
             }
             // A defect, and no reason to leave the partition to nobody: it gets a new queue and a new task.
-            metrics::counter!("whence_partition_restarts_total", "stream" => stream.word(), "kind" => "panic")
+            metrics::counter!(crate::work::PARTITION_RESTARTS, "stream" => stream.word(), "kind" => "panic")
                 .increment(1);
             tracing::error!(topic = again.topic, partition = again.partition, "a partition's task panicked");
             if released.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_some() {

@@ -7,6 +7,11 @@ use std::{
 };
 use tokio::{runtime::Handle, task::JoinHandle};
 
+whence_metrics::declare! {
+    /// Revocations that blocks in flight held up for too long, which are replayed.
+    counter KAFKA_BLOCKS_ABANDONED: "whence_kafka_blocks_abandoned_total";
+}
+
 /// A partition that was assigned and waits for its task.
 #[derive(Clone)]
 pub(super) struct Assigned {
@@ -39,7 +44,7 @@ impl Workers {
         self.runtime.block_on(async {
             let mut all = std::pin::pin!(futures_util::future::join_all(tasks));
             if tokio::time::timeout(self.revoke_timeout, &mut all).await.is_err() {
-                metrics::counter!("whence_kafka_blocks_abandoned_total").increment(1);
+                metrics::counter!(KAFKA_BLOCKS_ABANDONED).increment(1);
                 stops.iter().for_each(|stop| stop.at_once.cancel());
                 all.await;
             }

@@ -11,6 +11,11 @@ use whence_schemas::{
     time::{DAY_MS, UnixMs},
 };
 
+whence_metrics::declare! {
+    /// Rows whose hashes of addresses ClickHouse was told to blank, by table.
+    counter RETENTION_ROWS_BLANKED: "whence_retention_rows_blanked_total" { table };
+}
+
 /// A table with hashes of addresses: the time that it is partitioned by, the time whose day salted the hashes, and the
 /// columns.
 struct Hashed {
@@ -83,7 +88,7 @@ impl Blanked {
                     break;
                 }
                 begin(replicas, hashed, month, &rows).await?;
-                counter!("whence_retention_rows_blanked_total", "table" => hashed.table).increment(count);
+                counter!(RETENTION_ROWS_BLANKED, "table" => hashed.table).increment(count);
                 tracing::info!(
                     table = hashed.table,
                     month,

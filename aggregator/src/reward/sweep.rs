@@ -19,6 +19,13 @@ use whence_schemas::{
     time::UnixMs,
 };
 
+whence_metrics::declare! {
+    /// Timers sent for rewards that are due.
+    counter TIMERS_SENT: "whence_timers_sent_total";
+    /// Looks for due rewards that failed.
+    counter TIMER_FAILURES: "whence_timer_failures_total";
+}
+
 /// Timers of one look, at most. More are due when these are done.
 const TIMERS_MAX: usize = 1000;
 /// A timer that has not come back after this is sent again.
@@ -68,9 +75,9 @@ impl<'a, S: RewardStore, O: Outbox> Sweeper<'a, S, O> {
     pub async fn run(mut self, every: Duration, now: impl Fn() -> UnixMs) {
         loop {
             match self.look(now()).await {
-                Ok(sent) => metrics::counter!("whence_timers_sent_total").increment(sent as u64),
+                Ok(sent) => metrics::counter!(TIMERS_SENT).increment(sent as u64),
                 Err(error) => {
-                    metrics::counter!("whence_timer_failures_total").increment(1);
+                    metrics::counter!(TIMER_FAILURES).increment(1);
                     tracing::warn!(partition = self.partition, error = chain(&error), "no timers sent");
                 }
             }

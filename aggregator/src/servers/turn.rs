@@ -1,6 +1,6 @@
 //! Who is asked first: the server that answered last. One that does not answer costs its time once, not every request.
 
-use metrics::{Unit, counter, describe_counter};
+use metrics::counter;
 use std::{
     sync::{
         Arc,
@@ -10,22 +10,15 @@ use std::{
 };
 use whence_runtime::seldom;
 
+whence_metrics::declare! {
+    /// Requests that one of several ClickHouse servers did not take, by server and reason.
+    counter CLICKHOUSE_SERVER_FAILURES: "whence_clickhouse_server_failures_total" { server, reason };
+    /// Requests that none of several ClickHouse servers took.
+    counter CLICKHOUSE_EXHAUSTED: "whence_clickhouse_exhausted_total";
+}
+
 /// A request that is given up without an answer sooner than this says nothing about its server.
 const SILENCE_MIN: Duration = Duration::from_secs(2);
-
-/// Describes the metrics.
-pub fn describe_metrics() {
-    describe_counter!(
-        "whence_clickhouse_server_failures_total",
-        Unit::Count,
-        "Requests that one of several ClickHouse servers did not take, by server and reason"
-    );
-    describe_counter!(
-        "whence_clickhouse_exhausted_total",
-        Unit::Count,
-        "Requests that none of several ClickHouse servers took"
-    );
-}
 
 /// The order of several servers.
 #[derive(Debug)]
@@ -61,8 +54,7 @@ impl Turn {
             error = text,
             "a clickhouse server does not answer, the next one is asked"
         );
-        counter!("whence_clickhouse_server_failures_total", "server" => name, "reason" => reason)
-            .increment(1);
+        counter!(CLICKHOUSE_SERVER_FAILURES, "server" => name, "reason" => reason).increment(1);
         // Whoever has found out first moves it on; the next one that answers is then first.
         let next = (server + 1) % self.names.len();
         let _ = self.first.compare_exchange(server, next, Ordering::Relaxed, Ordering::Relaxed);
@@ -75,7 +67,7 @@ impl Turn {
 
     /// Nobody has taken it.
     pub(super) fn exhausted(&self) {
-        counter!("whence_clickhouse_exhausted_total").increment(1);
+        counter!(CLICKHOUSE_EXHAUSTED).increment(1);
     }
 }
 

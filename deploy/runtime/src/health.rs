@@ -21,6 +21,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+whence_metrics::declare! {
+    /// Whether a component is ready (1) or not (0).
+    gauge COMPONENT_READY: "whence_component_ready" { component };
+}
+
 /// The registry; clones are handles to one.
 #[derive(Clone, Debug)]
 pub struct Health {
@@ -305,7 +310,7 @@ impl Drop for Heartbeat {
 }
 
 fn record(name: &Name, ready: bool) {
-    metrics::gauge!("whence_component_ready", "component" => name.clone()).set(if ready { 1.0 } else { 0.0 });
+    metrics::gauge!(COMPONENT_READY, "component" => name.clone()).set(if ready { 1.0 } else { 0.0 });
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

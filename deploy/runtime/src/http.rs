@@ -44,6 +44,27 @@ pub use refusal::Refusal;
 
 use parting::Parting;
 
+whence_metrics::declare! {
+    /// Open connections of a listener.
+    gauge HTTP_CONNECTIONS: "whence_http_connections" { listener };
+    /// Connections answered 503 because the listener was full.
+    counter HTTP_CONNECTIONS_REFUSED: "whence_http_connections_refused_total" { listener };
+    /// Idle connections closed so that a new one had a place.
+    counter HTTP_CONNECTIONS_DISPLACED: "whence_http_connections_displaced_total" { listener };
+    /// Connections cut because they did not finish in the time to drain.
+    counter HTTP_CONNECTIONS_CUT: "whence_http_connections_cut_total" { listener };
+    /// Requests to a local listener by a foreign name or another site's page, by reason.
+    counter HTTP_REQUESTS_TURNED_AWAY: "whence_http_requests_turned_away_total" { listener, reason };
+    /// Failed accepts of a listener.
+    counter HTTP_ACCEPT_ERRORS: "whence_http_accept_errors_total" { listener };
+    /// Requests that the HTTP parser refused, by listener and reason.
+    counter HTTP_HEADS_REFUSED: "whence_http_heads_refused_total" { listener, reason };
+    /// Answered requests by listener and status.
+    counter HTTP_REQUESTS: "whence_http_requests_total" { listener, status };
+    /// Time from a request's head to its answer's head.
+    histogram HTTP_REQUEST_DURATION_SECONDS: "whence_http_request_duration_seconds" { listener };
+}
+
 /// After a failed `accept` (usually: out of file descriptors) there is nothing to do but wait for a
 /// connection to end. The length is arbitrary.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -312,12 +333,12 @@ impl Meters {
     fn of(name: &'static str) -> Self {
         Self {
             name,
-            open: metrics::gauge!("whence_http_connections", "listener" => name),
-            refused: metrics::counter!("whence_http_connections_refused_total", "listener" => name),
-            displaced: metrics::counter!("whence_http_connections_displaced_total", "listener" => name),
-            cut: metrics::counter!("whence_http_connections_cut_total", "listener" => name),
-            accept_errors: metrics::counter!("whence_http_accept_errors_total", "listener" => name),
-            duration: metrics::histogram!("whence_http_request_duration_seconds", "listener" => name),
+            open: metrics::gauge!(HTTP_CONNECTIONS, "listener" => name),
+            refused: metrics::counter!(HTTP_CONNECTIONS_REFUSED, "listener" => name),
+            displaced: metrics::counter!(HTTP_CONNECTIONS_DISPLACED, "listener" => name),
+            cut: metrics::counter!(HTTP_CONNECTIONS_CUT, "listener" => name),
+            accept_errors: metrics::counter!(HTTP_ACCEPT_ERRORS, "listener" => name),
+            duration: metrics::histogram!(HTTP_REQUEST_DURATION_SECONDS, "listener" => name),
         }
     }
 
@@ -328,7 +349,7 @@ impl Meters {
 
     fn turned_away(&self, refusal: site::Refusal) -> Response<Full> {
         let reason = refusal.label();
-        metrics::counter!("whence_http_requests_turned_away_total", "listener" => self.name, "reason" => reason)
+        metrics::counter!(HTTP_REQUESTS_TURNED_AWAY, "listener" => self.name, "reason" => reason)
             .increment(1);
         let mut response = Response::new(full(refusal.text()));
         *response.status_mut() = refusal.status();
@@ -337,7 +358,7 @@ impl Meters {
 
     fn head_refused(&self, refusal: Refusal) {
         metrics::counter!(
-            "whence_http_heads_refused_total", "listener" => self.name, "reason" => refusal.word()
+            HTTP_HEADS_REFUSED, "listener" => self.name, "reason" => refusal.word()
         )
         .increment(1);
     }
@@ -345,7 +366,7 @@ impl Meters {
     fn answered(&self, status: u16, took: Duration) {
         self.duration.record(took.as_secs_f64());
         // The label is one of the statuses the handlers return, a score at most.
-        metrics::counter!("whence_http_requests_total", "listener" => self.name, "status" => status.to_string())
+        metrics::counter!(HTTP_REQUESTS, "listener" => self.name, "status" => status.to_string())
             .increment(1);
     }
 }

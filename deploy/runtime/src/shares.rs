@@ -23,6 +23,13 @@ use ipnet::IpNet;
 use crate::http::forwarded::{self, ForwardedHeader};
 use crate::seldom::Seldom;
 
+whence_metrics::declare! {
+    /// Requests answered 429 because their network had used up its share.
+    counter SHARE_BEYOND: "whence_share_beyond_total" { share };
+    /// Networks whose use of a share was forgotten because there were too many of them.
+    counter SHARE_NETWORKS_FORGOTTEN: "whence_share_networks_forgotten_total" { share };
+}
+
 crate::settings! {
     /// Shares of one network
     pub struct ShareSettings {
@@ -190,7 +197,6 @@ impl Share {
     }
 
     fn bounded(name: &'static str, per_minute: u32, networks_max: usize) -> Self {
-        describe();
         Self {
             name,
             burst: MINUTE,
@@ -200,8 +206,8 @@ impl Share {
             networks: AtomicUsize::new(0),
             networks_max,
             said: Seldom::new(),
-            beyond: metrics::counter!("whence_share_beyond_total", "share" => name),
-            forgotten: metrics::counter!("whence_share_networks_forgotten_total", "share" => name),
+            beyond: metrics::counter!(SHARE_BEYOND, "share" => name),
+            forgotten: metrics::counter!(SHARE_NETWORKS_FORGOTTEN, "share" => name),
         }
     }
 
@@ -268,18 +274,6 @@ impl Share {
 
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn describe() {
-    use metrics::describe_counter;
-    describe_counter!(
-        "whence_share_beyond_total",
-        "Requests answered 429 because their network had used up its share"
-    );
-    describe_counter!(
-        "whence_share_networks_forgotten_total",
-        "Networks whose use of a share was forgotten because there were too many of them"
-    );
 }
 
 #[cfg(test)]

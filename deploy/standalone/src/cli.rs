@@ -57,7 +57,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(failure) => {
             // If standard error is gone there is nobody to tell.
             let _ = writeln!(io::stderr(), "whence {name}: {}", chain(&failure));
-            ExitCode::FAILURE
+            match failure {
+                Failure::Usage(_) => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -204,9 +204,12 @@ pub enum Failure {
         /// How many.
         messages: u64,
     },
-    /// What was asked makes no sense.
+    /// The command was called in a way that makes no sense.
     #[error("{0}")]
     Usage(String),
+    /// Somebody refused what was asked, or something needed for it is not there, in words.
+    #[error("{0}")]
+    Failed(String),
     /// The process stopped, but not in order; the log says which stage.
     #[error("the stop was not clean")]
     Unclean,

@@ -23,6 +23,8 @@ mod cli;
 mod data_dir;
 mod descriptors;
 mod failure;
+#[cfg(test)]
+mod page_of_metrics;
 mod parts;
 mod process;
 mod roles;

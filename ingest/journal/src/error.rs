@@ -41,6 +41,9 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// What [`Self::tag`] can say.
+    pub const TAGS: [&str; 6] = ["quota", "disk_full", "too_large", "stalled", "io", "failed"];
+
     /// A short static name for logs and metrics.
     pub fn tag(&self) -> &'static str {
         match self {
@@ -101,6 +104,10 @@ pub enum CommitError {
 }
 
 impl CommitError {
+    /// What [`Self::tag`] can say.
+    pub const TAGS: [&str; 8] =
+        ["busy", "too_large", "quota", "disk_full", "stalled", "io", "reopening", "closed"];
+
     /// Whether the same records may be committed later. All but [`CommitError::TooLarge`].
     pub fn is_retriable(&self) -> bool {
         !matches!(self, CommitError::TooLarge)

@@ -61,7 +61,6 @@ pub use directory::{DiskUsage, Retired, disk_usage, retire, sync};
 pub use disk::{Disk, OsDisk};
 pub use error::{AppendError, CommitError, OpenError};
 pub use group_commit::{GroupCommit, GroupCommitConfig};
-pub use metrics::describe_metrics;
 pub use position::{Incarnation, Position};
 pub use quota::Quota;
 pub use reader::{ReadError, Reader};

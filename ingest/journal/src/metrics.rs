@@ -5,28 +5,23 @@
 
 use std::time::Duration;
 
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{counter, histogram};
 
-const REFUSED_RECORDS: &str = "whence_journal_refused_records_total";
-const REFUSED_COMMITS: &str = "whence_journal_refused_commits_total";
-const CORRUPT_RECORDS: &str = "whence_journal_corrupt_records_total";
-const TORN_TAILS: &str = "whence_journal_torn_tails_total";
-const DAMAGED_HEADERS: &str = "whence_journal_damaged_headers_total";
-const SYNC_FAILURES: &str = "whence_journal_sync_failures_total";
-const SYNC_SECONDS: &str = "whence_journal_sync_seconds";
-
-/// Describes the journal's metrics to the installed recorder. Call once, after installing it.
-///
-/// `whence_journal_sync_seconds` is a histogram: give it buckets from 0.1 ms (a disk with a protected
-/// cache) to 10 s (a disk in trouble).
-pub fn describe_metrics() {
-    describe_counter!(REFUSED_RECORDS, "records a writer refused, by reason (an `AppendError`'s tag)");
-    describe_counter!(REFUSED_COMMITS, "group commits refused at once, by reason (a `CommitError`'s tag)");
-    describe_counter!(CORRUPT_RECORDS, "record numbers handed to a reader as corrupt");
-    describe_counter!(TORN_TAILS, "dead incarnations found to end in a half-written record");
-    describe_counter!(DAMAGED_HEADERS, "segments opened for reading whose header is damaged");
-    describe_counter!(SYNC_FAILURES, "syncs that failed and ended an incarnation");
-    describe_histogram!(SYNC_SECONDS, Unit::Seconds, "duration of a group commit's sync");
+whence_metrics::declare! {
+    /// Records that a writer refused, by reason (an `AppendError`'s tag).
+    counter REFUSED_RECORDS: "whence_journal_refused_records_total" { reason: crate::AppendError::TAGS };
+    /// Group commits refused at once, by reason (a `CommitError`'s tag).
+    counter REFUSED_COMMITS: "whence_journal_refused_commits_total" { reason: crate::CommitError::TAGS };
+    /// Record numbers handed to a reader as corrupt.
+    counter CORRUPT_RECORDS: "whence_journal_corrupt_records_total";
+    /// Dead incarnations found to end in a half-written record.
+    counter TORN_TAILS: "whence_journal_torn_tails_total";
+    /// Segments opened for reading whose header is damaged.
+    counter DAMAGED_HEADERS: "whence_journal_damaged_headers_total";
+    /// Syncs that failed and ended an incarnation.
+    counter SYNC_FAILURES: "whence_journal_sync_failures_total";
+    /// Duration of a group commit's sync.
+    histogram SYNC_SECONDS: "whence_journal_sync_seconds";
 }
 
 pub(crate) fn refused_record(reason: &'static str) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use common::*;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use whence_journal::{JournalConfig, Quota, Reader, Writer, describe_metrics};
+use whence_journal::{JournalConfig, Quota, Reader, Writer};
 
 /// Counts in memory; gauges and histograms are not looked at here.
 #[derive(Default)]
@@ -82,7 +82,7 @@ fn damage_is_counted() {
 #[test]
 fn every_metric_is_described() {
     let counts = Counts::default();
-    metrics::with_local_recorder(&counts, describe_metrics);
+    metrics::with_local_recorder(&counts, whence_metrics::describe);
     let described = counts.described.lock().unwrap();
     assert_eq!(described.len(), 7);
     assert!(described.iter().all(|name| name.starts_with("whence_journal_")));

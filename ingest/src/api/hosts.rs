@@ -25,6 +25,11 @@ use tokio::sync::Semaphore;
 use whence_runtime::http::Full;
 use whence_schemas::event::HostClaim;
 
+whence_metrics::declare! {
+    /// Hosts that were looked up to be proved, by outcome.
+    counter HOST_PROOFS: "whence_host_proofs_total" { outcome: ["proved", "unproved", "no_answer", "busy"] };
+}
+
 /// Questions to the DNS at a time.
 const QUESTIONS_MAX: usize = 8;
 /// How a host was proved, as records have it.
@@ -45,7 +50,7 @@ impl Proofs {
     /// Whether the host's DNS has the record.
     async fn prove(&self, proof: &Proof) -> Result<(), Problem> {
         let counted = |outcome: &'static str| {
-            metrics::counter!("whence_host_proofs_total", "outcome" => outcome).increment(1);
+            metrics::counter!(HOST_PROOFS, "outcome" => outcome).increment(1);
         };
         let Ok(_place) = self.questions.try_acquire() else {
             counted("busy");

@@ -33,6 +33,13 @@ use whence_runtime::health::Component;
 use whence_runtime::seldom;
 use whence_schemas::{event, subject::IdentityHasher, token::KeyRing};
 
+whence_metrics::declare! {
+    /// Events sent to the API by kind and outcome.
+    counter API_EVENTS: "whence_api_events_total" { kind, outcome: ["accepted", "retry", "rejected"] };
+    /// Events not accepted, by reason.
+    counter API_REFUSED_EVENTS: "whence_api_refused_events_total" { code };
+}
+
 /// Records of one append: a large batch takes its place among others in pieces.
 const APPEND_BYTES_MAX: usize = 256 * 1024;
 /// How long after a failure a journal that nothing is written to counts as not ready.
@@ -176,10 +183,10 @@ fn pieces(records: &[Bytes]) -> impl Iterator<Item = &[Bytes]> {
 
 fn count(outcome: &Outcome, kind: &'static str) {
     let word = outcome.word("accepted");
-    metrics::counter!("whence_api_events_total", "kind" => kind, "outcome" => word).increment(1);
+    metrics::counter!(API_EVENTS, "kind" => kind, "outcome" => word).increment(1);
     if let Err(problem) = &outcome.result {
         let code = problem.code.tag();
-        metrics::counter!("whence_api_refused_events_total", "code" => code).increment(1);
+        metrics::counter!(API_REFUSED_EVENTS, "code" => code).increment(1);
     }
 }
 

@@ -11,6 +11,11 @@ use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 use whence_schemas::{event::ApiKey, time::UnixMs};
 
+whence_metrics::declare! {
+    /// Days of use of API keys that could not be written yet (registry) or were left out (full), by reason.
+    counter API_KEY_USE_FAILURES: "whence_api_key_use_failures_total" { reason: ["full", "registry"] };
+}
+
 /// Days that are written together: after midnight every key is used for the first time.
 const GATHER: Duration = Duration::from_millis(200);
 /// After a write that failed. A day lasts longer than most outages.
@@ -82,7 +87,7 @@ impl KeyUses {
 }
 
 fn failed(reason: &'static str, days: usize) {
-    metrics::counter!("whence_api_key_use_failures_total", "reason" => reason).increment(days as u64);
+    metrics::counter!(API_KEY_USE_FAILURES, "reason" => reason).increment(days as u64);
 }
 
 #[cfg(test)]

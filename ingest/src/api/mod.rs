@@ -213,7 +213,8 @@ pub async fn start(
     parts: Parts,
     shutdown: CancellationToken,
 ) -> io::Result<ApiHandle> {
-    describe();
+    whence_metrics::begin("whence_ingest::api");
+    whence_metrics::begin("whence_ingest::webhooks");
     let disposable = DisposableDomains::read(settings.disposable_domains_file.as_deref())?;
     let listener = listeners::listen_async("api", settings.api_listen)?;
     let local_addr = listener.local_addr()?;
@@ -270,37 +271,4 @@ pub async fn start(
     });
     tracing::info!(%local_addr, "events API listening");
     Ok(ApiHandle { local_addr, serving })
-}
-
-fn describe() {
-    use metrics::{describe_counter, describe_gauge};
-    describe_counter!("whence_api_events_total", "Events sent to the API by kind and outcome");
-    describe_counter!("whence_api_refused_events_total", "Events not accepted, by reason");
-    describe_counter!("whence_api_problems_total", "Requests answered with a problem as a whole, by reason");
-    describe_counter!(
-        "whence_api_registry_failures_total",
-        "Registry writes that failed as a whole, by reason"
-    );
-    describe_counter!(
-        "whence_api_key_use_failures_total",
-        "Days of use of API keys that could not be written yet (registry) or were left out (full), by reason"
-    );
-    describe_counter!(
-        "whence_registry_entries_passed_over_total",
-        "Registry entries that could not be applied"
-    );
-    describe_counter!(
-        "whence_registry_snapshot_failures_total",
-        "Registry snapshots that could not be written"
-    );
-    describe_counter!("whence_webhook_deliveries_total", "Deliveries of providers, by what became of them");
-    describe_counter!("whence_webhook_events_total", "Events in proved deliveries, by what became of them");
-    describe_counter!("whence_webhook_left_out_total", "Parts of providers' events that could not be read");
-    describe_counter!(
-        "whence_webhook_touches_left_out_total",
-        "Tokens and codes of providers' leads that prove nothing, by reason"
-    );
-    describe_counter!("whence_webhook_dead_letters_dropped_total", "Dead letters that were not written");
-    describe_counter!("whence_host_proofs_total", "Hosts that were looked up to be proved, by outcome");
-    describe_gauge!("whence_registry_version", "Version of the registry's newest entry");
 }

@@ -18,10 +18,15 @@ use whence_runtime::{
     shares::Prefix,
 };
 
+whence_metrics::declare! {
+    /// Requests answered with a problem as a whole, by reason.
+    counter API_PROBLEMS: "whence_api_problems_total" { code };
+}
+
 /// Answers a request.
 pub(super) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Full> {
     handle(&api, request).await.unwrap_or_else(|problem| {
-        metrics::counter!("whence_api_problems_total", "code" => problem.code.tag()).increment(1);
+        metrics::counter!(API_PROBLEMS, "code" => problem.code.tag()).increment(1);
         problem.response()
     })
 }

@@ -17,6 +17,11 @@ use whence_runtime::http::Full;
 use whence_runtime::seldom;
 use whence_schemas::event::{RegistryEntry, registry_entry::Entry};
 
+whence_metrics::declare! {
+    /// Registry writes that failed as a whole, by reason.
+    counter API_REGISTRY_FAILURES: "whence_api_registry_failures_total" { reason: ["too_many_changes", "registry_store", "registry_not_ready"] };
+}
+
 /// Bytes of a body with registry records: as many links as one request may have, with room.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -30,7 +35,7 @@ impl Api {
     async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Arc<RegistryEntry>, Problem>>, Problem> {
         let outcomes = self.registry.write(changes).await.map_err(|error| {
             seldom!(warn, error = &error as &dyn std::error::Error, "registry not written");
-            metrics::counter!("whence_api_registry_failures_total", "reason" => error.tag()).increment(1);
+            metrics::counter!(API_REGISTRY_FAILURES, "reason" => error.tag()).increment(1);
             Problem::from(&error)
         })?;
         Ok(outcomes.into_iter().map(|outcome| outcome.map_err(Problem::from)).collect())

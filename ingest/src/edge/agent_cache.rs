@@ -8,6 +8,11 @@ use super::{
     verdict::Judgement,
 };
 
+whence_metrics::declare! {
+    /// Times a core forgot its user agents because they were too many.
+    counter EDGE_AGENT_CACHE_RESETS: "whence_edge_agent_cache_resets_total";
+}
+
 /// Agents remembered before the cache starts anew; at 512 bytes at most, 2 MiB a core.
 pub const AGENTS_MAX: usize = 4096;
 
@@ -37,7 +42,7 @@ impl AgentCache {
             return *judgement;
         }
         if self.known.len() >= self.agents_max {
-            metrics::counter!("whence_edge_agent_cache_resets_total").increment(1);
+            metrics::counter!(EDGE_AGENT_CACHE_RESETS).increment(1);
             self.known.clear();
         }
         let judgement = self.list.judge(agent);

@@ -9,6 +9,11 @@ use std::{collections::HashMap, time::Duration};
 
 use super::meters::HAND_OVER_EVERY;
 
+whence_metrics::declare! {
+    /// Requests for unknown codes answered 429 because their network had used up its share, by host.
+    counter EDGE_UNKNOWN_CODES_LIMITED: "whence_edge_unknown_codes_limited_total" { host };
+}
+
 /// Between two records of a host.
 const INTERVAL: Duration = Duration::from_secs(10);
 /// Hosts of an interval.
@@ -38,9 +43,9 @@ impl Limited {
     fn counter(&mut self, host: &str) -> &metrics::Counter {
         let is_named = self.named.contains_key(host) || self.named.len() < HOSTS_NAMED_MAX;
         let host = if is_named { host } else { "other" };
-        self.named.entry(host.into()).or_insert_with(
-            || metrics::counter!("whence_edge_unknown_codes_limited_total", "host" => host.to_owned()),
-        )
+        self.named
+            .entry(host.into())
+            .or_insert_with(|| metrics::counter!(EDGE_UNKNOWN_CODES_LIMITED, "host" => host.to_owned()))
     }
 
     /// What is to be recorded, if it is time: to be called every [`HAND_OVER_EVERY`].

@@ -30,6 +30,13 @@ pub use resolved::ResolvedLink;
 
 use crate::registry::check::{LINKS_MAX, PROGRAMS_MAX, REFERRERS_MAX};
 
+whence_metrics::declare! {
+    /// Links in the table.
+    gauge EDGE_LINKS: "whence_edge_links";
+    /// Registry records the table could not take.
+    counter EDGE_REGISTRY_REFUSED: "whence_edge_registry_refused_total" { reason };
+}
+
 /// How much the table holds. What is over is refused, counted and logged; clicks on it are answered as
 /// unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +171,7 @@ impl LinkTable {
             | None => Ok(()),
         };
         if let Err(refusal) = applied {
-            metrics::counter!("whence_edge_registry_refused_total", "reason" => refusal.tag()).increment(1);
+            metrics::counter!(EDGE_REGISTRY_REFUSED, "reason" => refusal.tag()).increment(1);
             tracing::error!(version, error = %refusal, "a registry record is not in the link table");
         }
     }
@@ -279,7 +286,7 @@ impl LinkTable {
             before.set_replaced();
             known.forget(&before);
         }
-        metrics::gauge!("whence_edge_links").set(self.links.len() as f64);
+        metrics::gauge!(EDGE_LINKS).set(self.links.len() as f64);
         Ok(())
     }
 

@@ -11,6 +11,33 @@ use whence_schemas::event::Verdict;
 
 use super::http2::Ended;
 
+whence_metrics::declare! {
+    /// Answered requests by outcome.
+    counter EDGE_REQUESTS: "whence_edge_requests_total" { outcome };
+    /// Clicks in the journal by verdict.
+    counter EDGE_CLICKS: "whence_edge_clicks_total" { verdict };
+    /// Parameters that were not passed on because they are too long or too many.
+    counter EDGE_PASSTHROUGH_LEFT_OUT: "whence_edge_passthrough_left_out_total";
+    /// Time from a request's head to its answer's head, of one request in 64.
+    histogram EDGE_HANDLING_DURATION_SECONDS: "whence_edge_handling_duration_seconds";
+    /// Requests that the HTTP parser refused, by reason.
+    counter EDGE_HEADS_REFUSED: "whence_edge_heads_refused_total" { reason };
+    /// Connections of HTTP/2 that were ended for what their client did, by reason.
+    counter EDGE_HTTP2_ENDED: "whence_edge_http2_ended_total" { reason };
+    /// TLS handshakes that came to nothing, by reason.
+    counter EDGE_HANDSHAKES_FAILED: "whence_edge_handshakes_failed_total" { reason: ["too_slow", "failed"] };
+    /// Open connections.
+    gauge EDGE_CONNECTIONS: "whence_edge_connections";
+    /// Connections answered 503 because the core had no place.
+    counter EDGE_CONNECTIONS_REFUSED: "whence_edge_connections_refused_total";
+    /// Idle connections closed so that a new one had a place.
+    counter EDGE_CONNECTIONS_DISPLACED: "whence_edge_connections_displaced_total";
+    /// Connections closed because no request came, or no answer was taken, in time.
+    counter EDGE_CONNECTIONS_SILENT: "whence_edge_connections_silent_total";
+    /// Failed accepts.
+    counter EDGE_ACCEPT_ERRORS: "whence_edge_accept_errors_total";
+}
+
 /// How often a core hands its counts over; a scrape is late by at most this.
 pub const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
 /// One request in so many is timed: two clock readings cost more than all the counting.
@@ -109,30 +136,27 @@ impl Meters {
     /// Registers the edge's metrics with the recorder that is current.
     #[must_use]
     pub fn new() -> Meters {
-        describe();
+        whence_metrics::begin("whence_ingest::edge");
         Meters {
-            requests: OUTCOMES.map(|(_, word)| {
-                Tally::of(metrics::counter!("whence_edge_requests_total", "outcome" => word))
-            }),
-            clicks: VERDICTS.map(|verdict| {
-                Tally::of(metrics::counter!("whence_edge_clicks_total", "verdict" => verdict.word()))
-            }),
-            passthrough_left_out: Tally::of(metrics::counter!("whence_edge_passthrough_left_out_total")),
-            handling: metrics::histogram!("whence_edge_handling_duration_seconds"),
+            requests: OUTCOMES
+                .map(|(_, word)| Tally::of(metrics::counter!(EDGE_REQUESTS, "outcome" => word))),
+            clicks: VERDICTS
+                .map(|verdict| Tally::of(metrics::counter!(EDGE_CLICKS, "verdict" => verdict.word()))),
+            passthrough_left_out: Tally::of(metrics::counter!(EDGE_PASSTHROUGH_LEFT_OUT)),
+            handling: metrics::histogram!(EDGE_HANDLING_DURATION_SECONDS),
             requests_to_timed: 0,
-            connections: metrics::gauge!("whence_edge_connections"),
+            connections: metrics::gauge!(EDGE_CONNECTIONS),
             connections_shown: 0,
-            heads_refused: Refusal::ALL.map(
-                |refusal| metrics::counter!("whence_edge_heads_refused_total", "reason" => refusal.word()),
-            ),
+            heads_refused: Refusal::ALL
+                .map(|refusal| metrics::counter!(EDGE_HEADS_REFUSED, "reason" => refusal.word())),
             http2_ended: Ended::ALL
-                .map(|ended| metrics::counter!("whence_edge_http2_ended_total", "reason" => ended.word())),
+                .map(|ended| metrics::counter!(EDGE_HTTP2_ENDED, "reason" => ended.word())),
             handshakes_slow: handshakes("too_slow"),
             handshakes_failed: handshakes("failed"),
-            connections_refused: metrics::counter!("whence_edge_connections_refused_total"),
-            connections_silent: metrics::counter!("whence_edge_connections_silent_total"),
-            connections_displaced: metrics::counter!("whence_edge_connections_displaced_total"),
-            accept_errors: metrics::counter!("whence_edge_accept_errors_total"),
+            connections_refused: metrics::counter!(EDGE_CONNECTIONS_REFUSED),
+            connections_silent: metrics::counter!(EDGE_CONNECTIONS_SILENT),
+            connections_displaced: metrics::counter!(EDGE_CONNECTIONS_DISPLACED),
+            accept_errors: metrics::counter!(EDGE_ACCEPT_ERRORS),
         }
     }
 
@@ -196,75 +220,7 @@ impl Default for Meters {
 }
 
 fn handshakes(reason: &'static str) -> Counter {
-    metrics::counter!("whence_edge_handshakes_failed_total", "reason" => reason)
-}
-
-fn describe() {
-    use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("whence_edge_requests_total", "Answered requests by outcome");
-    describe_counter!("whence_edge_clicks_total", "Clicks in the journal by verdict");
-    describe_counter!("whence_clicks_lost_total", "Clicks that were answered but that the disk refused");
-    describe_counter!(
-        "whence_edge_passthrough_left_out_total",
-        "Parameters that were not passed on because they are too long or too many"
-    );
-    describe_histogram!(
-        "whence_edge_handling_duration_seconds",
-        "Time from a request's head to its answer's head, of one request in 64"
-    );
-    describe_counter!("whence_edge_heads_refused_total", "Requests that the HTTP parser refused, by reason");
-    describe_counter!(
-        "whence_edge_proxy_headers_refused_total",
-        "Connections with a header of the PROXY protocol that may not have one, or without one that must, by reason"
-    );
-    describe_counter!(
-        "whence_edge_http2_ended_total",
-        "Connections of HTTP/2 that were ended for what their client did, by reason"
-    );
-    describe_counter!(
-        "whence_edge_handshakes_failed_total",
-        "TLS handshakes that came to nothing, by reason"
-    );
-    describe_counter!(
-        "whence_edge_certificates_missing_total",
-        "TLS handshakes for a name that no certificate is for"
-    );
-    describe_counter!(
-        "whence_edge_certificates_broken_total",
-        "Looks at certificates that found one unusable"
-    );
-    describe_gauge!(
-        "whence_edge_certificates_expire_in_seconds",
-        "Time until the first of all certificates ends; below 0 since then"
-    );
-    describe_gauge!("whence_edge_connections", "Open connections");
-    describe_counter!(
-        "whence_edge_connections_refused_total",
-        "Connections answered 503 because the core had no place"
-    );
-    describe_counter!(
-        "whence_edge_connections_displaced_total",
-        "Idle connections closed so that a new one had a place"
-    );
-    describe_counter!(
-        "whence_edge_connections_silent_total",
-        "Connections closed because no request came, or no answer was taken, in time"
-    );
-    describe_counter!("whence_edge_accept_errors_total", "Failed accepts");
-    describe_counter!(
-        "whence_edge_unknown_codes_limited_total",
-        "Requests for unknown codes answered 429 because their network had used up its share, by host"
-    );
-    describe_counter!(
-        "whence_edge_agent_cache_resets_total",
-        "Times a core forgot its user agents because they were too many"
-    );
-    describe_gauge!("whence_edge_links", "Links in the table");
-    describe_counter!("whence_edge_registry_refused_total", "Registry records the table could not take");
-    describe_counter!(
-        "whence_edge_destinations_refused_total",
-        "Stored links whose destination the program's hosts do not have"
-    );
+    metrics::counter!(EDGE_HANDSHAKES_FAILED, "reason" => reason)
 }
 
 #[cfg(test)]

@@ -9,6 +9,11 @@ use std::net::IpAddr;
 use proxy_header::{Error, ParseConfig, ProxyHeader};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
+whence_metrics::declare! {
+    /// Connections with a header of the PROXY protocol that may not have one, or without one that must, by reason.
+    counter EDGE_PROXY_HEADERS_REFUSED: "whence_edge_proxy_headers_refused_total" { reason: ["untrusted", "missing"] };
+}
+
 /// Bytes of a header, further fields included: those of load balancers have a few hundred.
 const HEADER_BYTES_MAX: usize = 4096;
 const V1: &[u8] = b"PROXY ";
@@ -31,7 +36,7 @@ impl ProxyRefusal {
             ProxyRefusal::Untrusted => "untrusted",
             ProxyRefusal::Missing => "missing",
         };
-        metrics::counter!("whence_edge_proxy_headers_refused_total", "reason" => reason).increment(1);
+        metrics::counter!(EDGE_PROXY_HEADERS_REFUSED, "reason" => reason).increment(1);
     }
 }
 

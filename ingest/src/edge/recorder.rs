@@ -14,6 +14,11 @@ use whence_runtime::{health::Component, seldom};
 
 use super::record::ClickRecord;
 
+whence_metrics::declare! {
+    /// Clicks that were answered but that the disk refused.
+    counter CLICKS_LOST: "whence_clicks_lost_total" { reason: AppendError::TAGS };
+}
+
 /// One log line in this time for each core, however many clicks are lost.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 /// How long the disk counts as refusing for other reasons than the quota, which can be looked up. A core
@@ -114,7 +119,7 @@ impl Recorder {
     #[cold]
     fn lost(&mut self, error: &AppendError) {
         let reason = error.tag();
-        metrics::counter!("whence_clicks_lost_total", "reason" => reason).increment(1);
+        metrics::counter!(CLICKS_LOST, "reason" => reason).increment(1);
         let now = Instant::now();
         match &mut self.trouble {
             None => {

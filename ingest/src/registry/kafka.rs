@@ -87,7 +87,7 @@ impl KafkaRegistry {
         clock: Clock,
         shutdown: CancellationToken,
     ) -> Result<KafkaRegistry, KafkaError> {
-        describe();
+        whence_metrics::begin("whence_ingest::registry");
         let topic = config.cluster.topic(REGISTRY);
         let transactions = Transactions::new(config, topic.clone());
         let shared = Arc::new(Shared::starting_at(state));
@@ -286,21 +286,4 @@ fn record(entry: &Arc<RegistryEntry>) -> Record {
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
-}
-
-/// Tells the exporter what the metrics mean.
-fn describe() {
-    use metrics::{describe_counter, describe_gauge};
-    describe_gauge!("whence_registry_current", "1 if the registry topic is read as it is written");
-    describe_counter!("whence_registry_fences_total", "times this process became the registry's writer");
-    describe_counter!(
-        "whence_registry_aborted_writes_total",
-        "registry transactions that ended without an answer and were looked into"
-    );
-    describe_counter!(
-        "whence_registry_follow_failures_total",
-        "errors of the registry's consumer that were not about a connection"
-    );
-    describe_counter!("whence_registry_undecodable_records_total", "registry records that are no entries");
-    describe_counter!("whence_registry_disorders_total", "registry records whose version is not a new one");
 }

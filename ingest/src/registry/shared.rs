@@ -9,6 +9,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use tokio::sync::watch;
 use whence_schemas::event::RegistryEntry;
 
+whence_metrics::declare! {
+    /// Registry entries that could not be applied.
+    counter REGISTRY_ENTRIES_PASSED_OVER: "whence_registry_entries_passed_over_total";
+    /// Version of the registry's newest entry.
+    gauge REGISTRY_VERSION: "whence_registry_version";
+}
+
 /// The state with its version as a signal.
 #[derive(Debug)]
 pub struct Shared {
@@ -57,13 +64,13 @@ impl Shared {
                 Ok(()) | Err(ApplyError::Known { .. }) => {}
                 Err(error) => {
                     passed_over += 1;
-                    metrics::counter!("whence_registry_entries_passed_over_total").increment(1);
+                    metrics::counter!(REGISTRY_ENTRIES_PASSED_OVER).increment(1);
                     tracing::warn!(version, %error, "registry entry passed over");
                 }
             }
         }
         let version = state.version();
-        metrics::gauge!("whence_registry_version").set(version as f64);
+        metrics::gauge!(REGISTRY_VERSION).set(version as f64);
         // Before the state is unlocked, so that the signal never runs behind a later one.
         self.version.send_replace(version);
         passed_over

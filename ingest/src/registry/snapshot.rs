@@ -19,6 +19,11 @@ use tokio_util::sync::CancellationToken;
 use whence_runtime::seldom;
 use whence_schemas::event::{self, DecodeError, RECORD_BYTES_MAX, RegistryEntry};
 
+whence_metrics::declare! {
+    /// Registry snapshots that could not be written.
+    counter REGISTRY_SNAPSHOT_FAILURES: "whence_registry_snapshot_failures_total";
+}
+
 const MAGIC: &[u8; 8] = b"whenceR1";
 /// Entries that are read at once: bounds the memory of a restore, arbitrary otherwise.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -179,7 +184,7 @@ pub async fn keep(shared: Arc<Shared>, path: PathBuf, every: Duration, shutdown:
             match written.expect("writing a snapshot does not panic") {
                 Ok(()) => written_version = version,
                 Err(error) => {
-                    metrics::counter!("whence_registry_snapshot_failures_total").increment(1);
+                    metrics::counter!(REGISTRY_SNAPSHOT_FAILURES).increment(1);
                     seldom!(warn, error = &error as &dyn std::error::Error, "registry snapshot not written");
                 }
             }

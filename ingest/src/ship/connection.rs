@@ -7,6 +7,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use whence_kafka::Heard;
 
+whence_metrics::declare! {
+    /// 1 if any broker answers.
+    gauge SHIP_KAFKA_UP: "whence_ship_kafka_up";
+}
+
 /// How the shipper stands with Kafka.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Connection {
@@ -28,7 +33,7 @@ pub(super) struct ConnectionState {
 
 impl Default for ConnectionState {
     fn default() -> Self {
-        metrics::gauge!("whence_ship_kafka_up").set(0.0);
+        metrics::gauge!(SHIP_KAFKA_UP).set(0.0);
         ConnectionState { state: AtomicU8::new(Connection::Connecting as u8), heard: Heard::default() }
     }
 }
@@ -48,7 +53,7 @@ impl ConnectionState {
         if before == now as u8 {
             return;
         }
-        metrics::gauge!("whence_ship_kafka_up").set(if now == Connection::Up { 1.0 } else { 0.0 });
+        metrics::gauge!(SHIP_KAFKA_UP).set(if now == Connection::Up { 1.0 } else { 0.0 });
         match now {
             Connection::Connecting => {}
             Connection::Up => tracing::info!("kafka is up, shipping"),

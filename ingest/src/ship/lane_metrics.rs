@@ -3,8 +3,49 @@
 
 use std::path::Path;
 
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use rdkafka::error::RDKafkaErrorCode;
+
+whence_metrics::declare! {
+    /// Records handed to the Kafka client.
+    counter SHIP_SENT_RECORDS: "whence_ship_sent_records_total" { journal };
+    /// Of these, records that were handed over before.
+    counter SHIP_RESENT_RECORDS: "whence_ship_resent_records_total" { journal };
+    /// Records that Kafka has.
+    counter SHIP_ACKNOWLEDGED_RECORDS: "whence_ship_acknowledged_records_total" { journal };
+    /// Records shipped without a key: unreadable ones.
+    counter SHIP_UNKEYED_RECORDS: "whence_ship_unkeyed_records_total" { journal };
+    /// Journal records that were damaged and not shipped.
+    counter SHIP_CORRUPT_RECORDS: "whence_ship_corrupt_records_total" { journal };
+    /// Times the Kafka client's queue was full.
+    counter SHIP_QUEUE_FULL: "whence_ship_queue_full_total" { journal };
+    /// Times a journal could not be read.
+    counter SHIP_READ_FAILURES: "whence_ship_read_failures_total" { journal };
+    /// Times a checkpoint could not be saved.
+    counter SHIP_CHECKPOINT_FAILURES: "whence_ship_checkpoint_failures_total" { journal };
+    /// Times a refused record could not be kept.
+    counter SHIP_KEEP_FAILURES: "whence_ship_keep_failures_total" { journal };
+    /// Checkpoints found damaged at start.
+    counter SHIP_DAMAGED_CHECKPOINTS: "whence_ship_damaged_checkpoints_total" { journal };
+    /// Journal segments removed after shipping and grace.
+    counter SHIP_RETIRED_SEGMENTS: "whence_ship_retired_segments_total" { journal };
+    /// Sendings that failed and are made again.
+    counter SHIP_FAILED_RECORDS: "whence_ship_failed_records_total" { journal, reason };
+    /// Records that Kafka refuses for good, kept beside the journal.
+    counter SHIP_REFUSED: "whence_ship_refused_total" { journal, reason };
+    /// Gaps: segments removed before they were shipped.
+    counter SHIP_LOST_RANGES: "whence_ship_lost_ranges_total" { journal };
+    /// Records in those gaps, where the number is known.
+    counter SHIP_LOST_RECORDS: "whence_ship_lost_records_total" { journal };
+    /// Records sent and not acknowledged.
+    gauge SHIP_IN_FLIGHT_RECORDS: "whence_ship_in_flight_records" { journal };
+    /// Their bytes.
+    gauge SHIP_IN_FLIGHT_BYTES: "whence_ship_in_flight_bytes" { journal };
+    /// Bytes in the journal that Kafka does not have.
+    gauge SHIP_LAG_BYTES: "whence_ship_lag_bytes" { journal };
+    /// Age of the oldest record sent and not acknowledged.
+    gauge SHIP_OLDEST_UNSHIPPED_SECONDS: "whence_ship_oldest_unshipped_seconds" { journal };
+}
 
 pub(super) struct LaneMetrics {
     journal: String,
@@ -19,6 +60,8 @@ pub(super) struct LaneMetrics {
     pub(super) keep_failures: Counter,
     pub(super) damaged_checkpoints: Counter,
     pub(super) retired: Counter,
+    lost_ranges: Counter,
+    lost_records: Counter,
     pub(super) in_flight_records: Gauge,
     pub(super) in_flight_bytes: Gauge,
     pub(super) lag_bytes: Gauge,
@@ -32,21 +75,23 @@ impl LaneMetrics {
         let count = |name: &'static str| counter!(name, "journal" => journal.clone());
         let level = |name: &'static str| gauge!(name, "journal" => journal.clone());
         LaneMetrics {
-            sent: count("whence_ship_sent_records_total"),
-            resent: count("whence_ship_resent_records_total"),
-            acknowledged: count("whence_ship_acknowledged_records_total"),
-            unkeyed: count("whence_ship_unkeyed_records_total"),
-            corrupt: count("whence_ship_corrupt_records_total"),
-            queue_full: count("whence_ship_queue_full_total"),
-            read_failures: count("whence_ship_read_failures_total"),
-            checkpoint_failures: count("whence_ship_checkpoint_failures_total"),
-            keep_failures: count("whence_ship_keep_failures_total"),
-            damaged_checkpoints: count("whence_ship_damaged_checkpoints_total"),
-            retired: count("whence_ship_retired_segments_total"),
-            in_flight_records: level("whence_ship_in_flight_records"),
-            in_flight_bytes: level("whence_ship_in_flight_bytes"),
-            lag_bytes: level("whence_ship_lag_bytes"),
-            oldest_age: level("whence_ship_oldest_unshipped_seconds"),
+            sent: count(SHIP_SENT_RECORDS),
+            resent: count(SHIP_RESENT_RECORDS),
+            acknowledged: count(SHIP_ACKNOWLEDGED_RECORDS),
+            unkeyed: count(SHIP_UNKEYED_RECORDS),
+            corrupt: count(SHIP_CORRUPT_RECORDS),
+            queue_full: count(SHIP_QUEUE_FULL),
+            read_failures: count(SHIP_READ_FAILURES),
+            checkpoint_failures: count(SHIP_CHECKPOINT_FAILURES),
+            keep_failures: count(SHIP_KEEP_FAILURES),
+            damaged_checkpoints: count(SHIP_DAMAGED_CHECKPOINTS),
+            retired: count(SHIP_RETIRED_SEGMENTS),
+            lost_ranges: count(SHIP_LOST_RANGES),
+            lost_records: count(SHIP_LOST_RECORDS),
+            in_flight_records: level(SHIP_IN_FLIGHT_RECORDS),
+            in_flight_bytes: level(SHIP_IN_FLIGHT_BYTES),
+            lag_bytes: level(SHIP_LAG_BYTES),
+            oldest_age: level(SHIP_OLDEST_UNSHIPPED_SECONDS),
             journal,
         }
     }
@@ -54,59 +99,18 @@ impl LaneMetrics {
     /// Sendings that failed and are made again.
     pub(super) fn failed(&self, code: RDKafkaErrorCode, records: u64) {
         let labels = [("journal", self.journal.clone()), ("reason", format!("{code:?}"))];
-        counter!("whence_ship_failed_records_total", &labels).increment(records);
+        counter!(SHIP_FAILED_RECORDS, &labels).increment(records);
     }
 
     /// A record that Kafka will never take.
     pub(super) fn refused(&self, code: RDKafkaErrorCode) {
         let labels = [("journal", self.journal.clone()), ("reason", format!("{code:?}"))];
-        counter!("whence_ship_refused_total", &labels).increment(1);
+        counter!(SHIP_REFUSED, &labels).increment(1);
     }
 
     /// Records that were removed before they were shipped; how many is known only within an incarnation.
     pub(super) fn lost(&self, records: Option<u64>) {
-        counter!("whence_ship_lost_ranges_total", "journal" => self.journal.clone()).increment(1);
-        if let Some(records) = records {
-            counter!("whence_ship_lost_records_total", "journal" => self.journal.clone()).increment(records);
-        }
+        self.lost_ranges.increment(1);
+        self.lost_records.increment(records.unwrap_or(0));
     }
-}
-
-/// Tells the exporter what the metrics mean.
-pub(super) fn describe() {
-    describe_counter!("whence_ship_sent_records_total", "records handed to the Kafka client");
-    describe_counter!("whence_ship_resent_records_total", "of these, records that were handed over before");
-    describe_counter!("whence_ship_acknowledged_records_total", "records that Kafka has");
-    describe_counter!("whence_ship_unkeyed_records_total", "records shipped without a key: unreadable ones");
-    describe_counter!(
-        "whence_ship_corrupt_records_total",
-        "journal records that were damaged and not shipped"
-    );
-    describe_counter!("whence_ship_queue_full_total", "times the Kafka client's queue was full");
-    describe_counter!("whence_ship_read_failures_total", "times a journal could not be read");
-    describe_counter!("whence_ship_checkpoint_failures_total", "times a checkpoint could not be saved");
-    describe_counter!("whence_ship_keep_failures_total", "times a refused record could not be kept");
-    describe_counter!("whence_ship_damaged_checkpoints_total", "checkpoints found damaged at start");
-    describe_counter!(
-        "whence_ship_retired_segments_total",
-        "journal segments removed after shipping and grace"
-    );
-    describe_counter!("whence_ship_failed_records_total", "sendings that failed and are made again");
-    describe_counter!(
-        "whence_ship_refused_total",
-        "records that Kafka refuses for good, kept beside the journal"
-    );
-    describe_counter!("whence_ship_lost_ranges_total", "gaps: segments removed before they were shipped");
-    describe_counter!("whence_ship_lost_records_total", "records in those gaps, where the number is known");
-    describe_counter!("whence_ship_client_replacements_total", "times the Kafka client was replaced");
-    describe_gauge!("whence_ship_in_flight_records", "records sent and not acknowledged");
-    describe_gauge!("whence_ship_in_flight_bytes", "their bytes");
-    describe_gauge!("whence_ship_lag_bytes", "bytes in the journal that Kafka does not have");
-    describe_gauge!(
-        "whence_ship_oldest_unshipped_seconds",
-        "age of the oldest record sent and not acknowledged"
-    );
-    describe_gauge!("whence_ship_kafka_up", "1 if any broker answers");
-    describe_gauge!("whence_ship_brokers_up", "brokers connected");
-    describe_gauge!("whence_ship_client_queue_records", "records in the Kafka client");
 }

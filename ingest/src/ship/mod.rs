@@ -128,7 +128,7 @@ pub fn start(
     if journals.len() > producer::JOURNALS_MAX {
         return Err(ShipError::TooManyJournals(journals.len()));
     }
-    lane_metrics::describe();
+    whence_metrics::begin("whence_ingest::ship");
     let lanes: Result<Vec<lane::Lane>, ShipError> =
         journals.into_iter().map(|source| lane::Lane::open(source, &config)).collect();
     let shared = Arc::new(status::Shared::default());

@@ -30,6 +30,13 @@ use super::connection::{Connection, ConnectionState};
 use super::layout;
 use super::window::Ticket;
 
+whence_metrics::declare! {
+    /// Brokers connected.
+    gauge SHIP_BROKERS_UP: "whence_ship_brokers_up";
+    /// Records in the Kafka client.
+    gauge SHIP_CLIENT_QUEUE_RECORDS: "whence_ship_client_queue_records";
+}
+
 /// Names a sending to librdkafka: the journal's index in the upper 16 bits, its ticket in the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token(usize);
@@ -258,8 +265,8 @@ impl ClientContext for Context {
 
     fn stats(&self, statistics: Statistics) {
         let up = self.connection.heard.statistics(&statistics);
-        metrics::gauge!("whence_ship_brokers_up").set(up as f64);
-        metrics::gauge!("whence_ship_client_queue_records").set(statistics.msg_cnt as f64);
+        metrics::gauge!(SHIP_BROKERS_UP).set(up as f64);
+        metrics::gauge!(SHIP_CLIENT_QUEUE_RECORDS).set(statistics.msg_cnt as f64);
         if up > 0 {
             self.connection.set(Connection::Up);
         }

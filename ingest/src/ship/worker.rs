@@ -23,6 +23,11 @@ use super::lane::{Lane, Turn};
 use super::producer::{Pace, Producer, Reports, Token, is_refusal};
 use super::status::{JournalReport, Shared, ShipReport};
 
+whence_metrics::declare! {
+    /// Times the Kafka client was replaced.
+    counter SHIP_CLIENT_REPLACEMENTS: "whence_ship_client_replacements_total" { reason: ["fatal", "failed_records", "rejected_batch", "stalled", "recovered"] };
+}
+
 /// Between turns without a full batch. Half a linger: records wait for their batch anyway.
 const IDLE_WAIT: Duration = Duration::from_millis(5);
 /// Events that are no reports (logs, statistics) wait for the next turn behind this many.
@@ -274,7 +279,7 @@ impl Worker {
         }
         self.reports = reports;
         let open: usize = self.lanes.iter().map(|lane| lane.window().open_records()).sum();
-        metrics::counter!("whence_ship_client_replacements_total", "reason" => fault.tag()).increment(1);
+        metrics::counter!(SHIP_CLIENT_REPLACEMENTS, "reason" => fault.tag()).increment(1);
         if fault == Fault::Recovered {
             tracing::info!("sending in batches again");
         } else {

@@ -7,6 +7,11 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+whence_metrics::declare! {
+    /// Secrets that sources or endpoints name and this process was not given.
+    gauge WEBHOOK_SECRETS_LACKING: "whence_webhook_secrets_lacking";
+}
+
 /// Names in a log line.
 const NAMED_MAX: usize = 10;
 /// Between two looks: the registry changes with every link.
@@ -45,17 +50,13 @@ pub async fn tell(
     needs: Needs,
     shutdown: CancellationToken,
 ) {
-    metrics::describe_gauge!(
-        "whence_webhook_secrets_lacking",
-        "Secrets that sources or endpoints name and this process was not given"
-    );
     let mut versions = registry.versions();
     let mut told = BTreeSet::new();
     let telling = async {
         loop {
             versions.borrow_and_update();
             let lacking = lacking(&registry.read(), &given, needs);
-            metrics::gauge!("whence_webhook_secrets_lacking").set(lacking.len() as f64);
+            metrics::gauge!(WEBHOOK_SECRETS_LACKING).set(lacking.len() as f64);
             let is_news = lacking.difference(&told).next().is_some();
             if is_news {
                 let names: Vec<&str> = lacking.iter().take(NAMED_MAX).map(String::as_str).collect();

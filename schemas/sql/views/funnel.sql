@@ -1,5 +1,3 @@
--- Groups in which corrections have left nothing are left out.
-
 CREATE OR REPLACE VIEW funnel
 (
     program LowCardinality(String) COMMENT 'Program.',
@@ -10,19 +8,11 @@ CREATE OR REPLACE VIEW funnel
     leads Int64 COMMENT 'Leads.',
     qualifications Int64 COMMENT 'Qualifications.',
     lead_rate Nullable(Float64) COMMENT 'Leads for each click of a person; NULL without clicks.',
-    qualification_rate Nullable(Float64) COMMENT 'Qualifications for each lead; NULL without leads.'
+    qualification_rate Nullable(Float64) COMMENT 'Qualifications for each lead; NULL without leads.',
+    value_minor Map(String, Int64) COMMENT 'Value of the qualifications, in minor units of each currency.'
 )
 AS
-SELECT
-    program, referrer, channel,
-    sumIf(f.clicks, verdict = 'human') AS clicks,
-    sumIf(f.clicks, verdict NOT IN ('human', '')) AS other_clicks,
-    sum(f.leads) AS leads,
-    sum(f.qualifications) AS qualifications,
-    round(leads / nullIf(clicks, 0), 4) AS lead_rate,
-    round(qualifications / nullIf(leads, 0), 4) AS qualification_rate
-FROM funnel_daily AS f
-GROUP BY program, referrer, channel
-HAVING clicks != 0 OR other_clicks != 0 OR leads != 0 OR qualifications != 0
+SELECT program, referrer, channel, clicks, other_clicks, leads, qualifications, lead_rate, qualification_rate, value_minor
+FROM funnel_over(from = '1970-01-01', to = '2299-12-31', referrer = '', by = '')
 ORDER BY program, referrer, channel
 COMMENT 'Clicks, leads and qualifications of every referrer and channel.';

@@ -23,6 +23,11 @@ use crate::{
     subject::{Name, term},
 };
 
+whence_metrics::declare! {
+    /// Questions of the console by call and outcome.
+    counter CONSOLE_QUESTIONS: "whence_console_questions_total" { call, outcome };
+}
+
 /// Bytes of a question's body: a name and a referrer.
 const BODY_BYTES_MAX: usize = 4096;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,7 +53,7 @@ pub(super) async fn answer(console: Arc<Console>, request: Request<Incoming>) ->
         Ok(body) => ("answered", json_response(&body)),
         Err(problem) => (problem.code.tag(), problem.response()),
     };
-    metrics::counter!("whence_console_questions_total", "call" => call, "outcome" => outcome).increment(1);
+    metrics::counter!(CONSOLE_QUESTIONS, "call" => call, "outcome" => outcome).increment(1);
     response
 }
 

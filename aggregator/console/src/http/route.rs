@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
-use whence_schemas::ids::ProgramId;
+use whence_schemas::{ids::ProgramId, time::parse};
 
 use super::problem::{Code, Problem};
 use crate::{
@@ -48,7 +48,7 @@ impl Route {
             [program, "lineage"] => (program, About::Somebody),
             [program, "lineage", lead] if !lead.is_empty() => (program, About::Lead(lead.to_owned())),
             [program, "status"] => (program, About::Status),
-            [program, report] => (program, About::Report(Report::from_word(report)?)),
+            [program, report] => (program, About::Report(Report::of_program(report)?)),
             _ => return None,
         };
         Some(Route { program: program.parse().ok()?, about })
@@ -70,16 +70,25 @@ impl Route {
 }
 
 /// The parameters of a query, each taken once.
-pub(super) struct Query(BTreeMap<String, String>);
+pub(super) struct Query {
+    parameters: BTreeMap<String, String>,
+    /// Given more than once.
+    twice: Option<String>,
+}
 
 impl Query {
     pub fn of(query: Option<&str>) -> Query {
-        let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-        Query(pairs.into_owned().collect())
+        let (mut parameters, mut twice) = (BTreeMap::new(), None);
+        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned() {
+            if parameters.insert(name.clone(), value).is_some() {
+                twice = Some(name);
+            }
+        }
+        Query { parameters, twice }
     }
 
     pub fn text(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name).filter(|text| !text.is_empty())
+        self.parameters.remove(name).filter(|text| !text.is_empty())
     }
 
     fn parsed<T: std::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<Option<T>, Problem> {
@@ -98,24 +107,24 @@ impl Query {
 
     /// A day: ClickHouse would take other texts for days, too.
     fn day(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        let Some(text) = self.text(name) else { return Ok(None) };
-        let is_day = text.len() == 10
-            && text.bytes().enumerate().all(|(at, byte)| match at {
-                4 | 7 => byte == b'-',
-                _ => byte.is_ascii_digit(),
-            })
-            && ("01"..="12").contains(&&text[5..7])
-            && ("01"..="31").contains(&&text[8..]);
+        let Some(text) = self.parameters.remove(name) else { return Ok(None) };
+        let is_day = text.len() == 10 && parse(&format!("{text}T00:00:00Z")).is_some();
         if is_day { Ok(Some(text)) } else { Err(invalid(name, "a day such as 2026-01-31")) }
     }
 
-    /// Complains about what nobody has taken.
+    /// Refuses what is given twice and what no call takes.
     pub fn finish(self) -> Result<(), Problem> {
-        // The name is the caller's text: it is not repeated.
-        if self.0.is_empty() {
-            Ok(())
-        } else {
-            Err(Problem::new(Code::Invalid, "there is a parameter too many"))
+        if let Some(name) = self.twice {
+            return Err(Problem::new(
+                Code::Invalid,
+                format_args!("query parameter {} is given twice", shown(&name)),
+            ));
+        }
+        match self.parameters.keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                Err(Problem::new(Code::Invalid, format_args!("unknown query parameter {}", shown(name))))
+            }
         }
     }
 
@@ -142,15 +151,27 @@ impl Query {
             selection.referrer = self.text("referrer");
             selection.from = self.day("from")?;
             selection.to = self.day("to")?;
+            if let (Some(from), Some(to)) = (&selection.from, &selection.to)
+                && from > to
+            {
+                return Err(invalid("from", "no later than to"));
+            }
         }
         if report.has_past()
-            && let Some(text) = self.text("as_of")
+            && let Some(text) = self.parameters.remove("as_of")
         {
             let wanted = "a time such as 2026-01-31T12:00:00Z, or a day";
             selection.as_of = Some(reports::as_of(&text).ok_or_else(|| invalid("as_of", wanted))?);
         }
         Ok(selection)
     }
+}
+
+/// A parameter's name as it may be repeated to whoever sent it: a short word.
+fn shown(name: &str) -> String {
+    let is_word =
+        name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    if is_word { format!("`{name}`") } else { "with a name that is no word".to_owned() }
 }
 
 fn invalid(name: &str, wanted: &str) -> Problem {
@@ -184,7 +205,7 @@ mod tests {
         assert_eq!(about("/v1/programs/p/lineage/a%2Fb"), Some(About::Lead("a/b".into())));
         assert_eq!(about("/v1/programs/p/lineage"), Some(About::Somebody));
         assert_eq!(about("/v1/programs/p/status"), Some(About::Status));
-        for report in Report::ALL {
+        for report in Report::of_programs() {
             let found = about(&format!("/v1/programs/p/{}", report.word()));
             assert_eq!(found, Some(About::Report(report)));
         }
@@ -203,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_cannot_be_are_refused_and_not_repeated() {
+    fn parameters_that_cannot_be_are_refused_by_name_and_values_not_repeated() {
         let program: ProgramId = "p".parse().unwrap();
         let status = |query: &str| {
             let mut query = Query::of(Some(query));
@@ -216,13 +237,27 @@ mod tests {
         assert_eq!(status("referrer=it%27s&limit=5&test=true").unwrap().referrer.as_deref(), Some("it's"));
         assert_eq!(funnel("from=2026-01-31").unwrap().from.as_deref(), Some("2026-01-31"));
         assert_eq!(funnel("").unwrap().limit, ROWS_DEFAULT);
-        for wrong in ["limit=0", "limit=1001", "limit=x", "test=1", "after=x", "secret=1"] {
-            let problem = status(wrong).unwrap_err();
-            assert!(problem.code == Code::Invalid && !problem.detail.contains("secret"), "{problem:?}");
-        }
         for wrong in
-            ["from=yesterday", "to=2026-13-01", "to=2026-01-32", "from=2026-1-1", "to='2026-01-1", "x=1"]
+            ["limit=0", "limit=1001", "limit=secret", "test=secret", "after=secret", "unknown=secret"]
         {
+            let problem = status(wrong).unwrap_err();
+            let name = wrong.split('=').next().unwrap();
+            assert!(problem.code == Code::Invalid && problem.detail.contains(name), "{problem:?}");
+            assert!(!problem.detail.contains("secret"), "{problem:?}");
+        }
+        assert!(!status("bob%40mail.example=1").unwrap_err().detail.contains("bob"));
+        assert_eq!(status("limit=5&limit=6").unwrap_err().detail, "query parameter `limit` is given twice");
+        for wrong in [
+            "from=yesterday",
+            "to=2026-13-01",
+            "to=2026-01-32",
+            "to=2026-02-31",
+            "from=2026-1-1",
+            "to='2026-01-1",
+            "from=",
+            "from=2026-02-01&to=2026-01-31",
+            "x=1",
+        ] {
             assert_eq!(funnel(wrong).unwrap_err().code, Code::Invalid, "{wrong}");
         }
         let mut query = Query::of(Some("from=2026-01-31"));

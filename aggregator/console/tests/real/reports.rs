@@ -179,7 +179,7 @@ async fn what_waits_is_listed_with_what_for_and_for_how_long_the_longest_first()
 #[tokio::test(flavor = "multi_thread")]
 async fn every_report_answers_about_a_program_without_facts() {
     let mut world = World::new().await;
-    for report in Report::ALL {
+    for report in Report::of_programs() {
         let rows = rows(&world.reader, report, &all(10)).await.unwrap();
         assert!(rows.items.is_empty() && !rows.more, "{report:?}");
     }

@@ -39,6 +39,8 @@ pub const PROGRAM: &str = "p";
 pub struct World {
     /// As the console asks: read only.
     pub reader: Client,
+    /// As the aggregator writes.
+    pub client: Client,
     store: ClickHouseStore,
     keys: Arc<KeyRing>,
     identity: IdentityHasher,
@@ -67,7 +69,8 @@ impl World {
         migrate(&client, "whence", &Topology::Single).await.unwrap();
         World {
             reader: reader(client.clone(), Duration::from_secs(60)),
-            store: ClickHouseStore::new(client, StoreSettings::default()),
+            store: ClickHouseStore::new(client.clone(), StoreSettings::default()),
+            client,
             keys: Arc::new(KeyRing::new(1, &[(1, [1; 32])]).unwrap()),
             identity: IdentityHasher::new(&[2; 32]),
             taken: 0,

@@ -10,6 +10,11 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use whence_runtime::seldom;
 
+whence_metrics::declare! {
+    /// Inserts into the delivery log that failed; deliveries pause until one succeeds.
+    counter DELIVERY_LOG_FAILURES: "whence_delivery_log_failures_total";
+}
+
 /// Lines that are not stored, at most: with more, nothing is sent.
 const LINES_MAX: usize = 1000;
 /// How long lines gather.
@@ -72,7 +77,7 @@ impl Log {
                 return true;
             };
             if let Err(error) = tables.log(*token, rows).await {
-                metrics::counter!("whence_delivery_log_failures_total").increment(1);
+                metrics::counter!(DELIVERY_LOG_FAILURES).increment(1);
                 let error = chain(&error);
                 seldom!(warn, error, backoff = ?self.backoff, "the delivery log is behind");
                 self.trouble = Some(error);

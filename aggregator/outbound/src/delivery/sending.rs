@@ -17,6 +17,13 @@ use tokio::{
 };
 use whence_schemas::time::UnixMs;
 
+whence_metrics::declare! {
+    /// Tries to send a message to an endpoint, by what became of it: delivered, retry or dead.
+    counter DELIVERIES: "whence_deliveries_total" { outcome: ["delivered", "retry", "dead"] };
+    /// Tries that an endpoint did not take, by why: status, timeout, connect, connection, tls, address_refused, ….
+    counter DELIVERY_FAILURES: "whence_delivery_failures_total" { error };
+}
+
 impl Delivery<'_> {
     /// Sends what is due and may be sent.
     pub(super) async fn start(&mut self) -> Result<(), Error> {
@@ -119,10 +126,10 @@ impl Delivery<'_> {
             Verdict::Retry(at) => ("retry", at),
             Verdict::Dead => ("dead", UnixMs(0)),
         };
-        metrics::counter!("whence_deliveries_total", "outcome" => word).increment(1);
+        metrics::counter!(DELIVERIES, "outcome" => word).increment(1);
         let error = reply.why();
         if !reply.is_taken() {
-            metrics::counter!("whence_delivery_failures_total", "error" => error).increment(1);
+            metrics::counter!(DELIVERY_FAILURES, "error" => error).increment(1);
         }
         let (program, endpoint) = sent.target.clone();
         let part = Part::Endpoint(program.clone(), endpoint.clone());

@@ -6,6 +6,11 @@ use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::{MakeWriter, Subscriber};
 
+whence_metrics::declare! {
+    /// Panics in any thread.
+    counter PANICS: "whence_panics_total";
+}
+
 crate::choice! {
     /// Shape of the log lines.
     pub enum LogFormat {
@@ -41,9 +46,12 @@ pub enum TelemetryError {
     /// Something in the process has already set up logs.
     #[error("logs are already set up")]
     Logs(#[source] tracing::dispatcher::SetGlobalDefaultError),
-    /// Something in the process has already set up metrics, or the buckets are wrong.
+    /// The buckets are wrong.
     #[error("metrics cannot be set up")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
+    /// Something in the process has already set up metrics.
+    #[error("metrics are already set up")]
+    Recorder,
 }
 
 /// Starts logging to stderr for the whole process.
@@ -72,7 +80,7 @@ where
 pub fn install_panic_hook() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        ::metrics::counter!("whence_panics_total").increment(1);
+        ::metrics::counter!(PANICS).increment(1);
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(location, "panic");
         before(panic);

@@ -9,6 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::logs::TelemetryError;
 use super::process;
 
+whence_metrics::declare! {
+    /// Always 1; the labels say what runs.
+    gauge BUILD_INFO: "whence_build_info" { version, revision, role };
+}
+
 /// Seconds. A redirect takes tens of microseconds, a lead with its fsync milliseconds, an insert into
 /// ClickHouse seconds, a stall tens of seconds; three buckets a decade tell those apart at 20 series each.
 const SECONDS: [f64; 19] = [
@@ -61,8 +66,13 @@ impl Metrics {
     /// # Errors
     /// If the process already has a recorder.
     pub fn install(build: BuildInfo) -> Result<Self, TelemetryError> {
-        let handle = builder()?.install_recorder()?;
-        describe();
+        let recorder = builder()?.build_recorder();
+        let handle = recorder.handle();
+        #[cfg(debug_assertions)]
+        let recorder = whence_metrics::Checked(recorder);
+        ::metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::Recorder)?;
+        whence_metrics::describe();
+        whence_metrics::begin("whence_runtime");
         record_build(build);
         Ok(Self { handle })
     }
@@ -75,7 +85,8 @@ impl Metrics {
         let recorder = builder()?.build_recorder();
         let handle = recorder.handle();
         ::metrics::with_local_recorder(&recorder, || {
-            describe();
+            whence_metrics::describe();
+            whence_metrics::begin("whence_runtime");
             record_build(build);
         });
         Ok((Self { handle }, recorder))
@@ -110,44 +121,10 @@ fn builder() -> Result<PrometheusBuilder, TelemetryError> {
 
 fn record_build(build: BuildInfo) {
     ::metrics::gauge!(
-        "whence_build_info",
+        BUILD_INFO,
         "version" => build.version,
         "revision" => build.revision,
         "role" => build.role,
     )
     .set(1.0);
-}
-
-fn describe() {
-    use ::metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_gauge!("whence_build_info", "Always 1; the labels say what runs");
-    describe_gauge!("whence_component_ready", "Whether a component is ready (1) or not (0)");
-    describe_counter!("whence_panics_total", "Panics in any thread");
-    describe_gauge!("whence_http_connections", "Open connections of a listener");
-    describe_counter!(
-        "whence_http_connections_refused_total",
-        "Connections answered 503 because the listener was full"
-    );
-    describe_counter!(
-        "whence_http_connections_displaced_total",
-        "Idle connections closed so that a new one had a place"
-    );
-    describe_counter!(
-        "whence_http_connections_cut_total",
-        "Connections cut because they did not finish in the time to drain"
-    );
-    describe_counter!(
-        "whence_http_requests_turned_away_total",
-        "Requests to a local listener by a foreign name or another site's page, by reason"
-    );
-    describe_counter!("whence_http_accept_errors_total", "Failed accepts of a listener");
-    describe_counter!(
-        "whence_http_heads_refused_total",
-        "Requests that the HTTP parser refused, by listener and reason"
-    );
-    describe_counter!("whence_http_requests_total", "Answered requests by listener and status");
-    describe_histogram!(
-        "whence_http_request_duration_seconds",
-        "Time from a request's head to its answer's head"
-    );
 }

@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -24,15 +23,18 @@ use whence_ingest::registry::{Registry, embedded, snapshot as registry_entries};
 use super::{BackupError, DOOR, snapshot};
 use crate::chain::chain;
 
+whence_metrics::declare! {
+    /// Snapshots of the data folder that a backup was asked for.
+    counter SNAPSHOTS: "whence_backup_snapshots_total" { outcome: ["taken", "refused"] };
+    /// How long blocks and the engine stood still for the last of them.
+    gauge STILL: "whence_backup_still_seconds";
+}
+
 /// How long blocks that are under way may take to end.
 const BLOCKS_MAX: Duration = Duration::from_secs(60);
 /// How long the process may take to answer whoever asks.
 const ANSWER_MAX: Duration = Duration::from_secs(600);
 const AGAIN: Duration = Duration::from_millis(200);
-/// Snapshots that were asked for.
-const SNAPSHOTS: &str = "whence_backup_snapshots_total";
-/// How long blocks and engine stood still for the last one.
-const STILL: &str = "whence_backup_still_seconds";
 
 /// What of a process a snapshot has to know, as it comes up.
 #[derive(Clone, Default)]
@@ -162,8 +164,7 @@ pub fn open(data: &Path) -> io::Result<UnixListener> {
 
 /// Answers at the door until `stop`.
 pub async fn serve(door: UnixListener, data: PathBuf, sources: Sources, stop: CancellationToken) {
-    describe_counter!(SNAPSHOTS, Unit::Count, "snapshots of the data folder that a backup was asked for");
-    describe_gauge!(STILL, Unit::Seconds, "how long blocks and the engine stood still for the last of them");
+    whence_metrics::begin(module_path!());
     let turn = Arc::new(tokio::sync::Mutex::new(()));
     while let Some(accepted) = stop.run_until_cancelled(door.accept()).await {
         match accepted {

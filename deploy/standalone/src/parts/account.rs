@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::account::{Committed, Difference, InKafka, quick, shipped};
@@ -16,6 +16,11 @@ use whence_runtime::health::Component;
 use super::journals;
 use crate::chain::chain;
 use crate::failure::Failure;
+
+whence_metrics::declare! {
+    /// Places in which stored rows differ from the account of what was stored.
+    gauge ACCOUNT_DIFFERENCES: "whence_account_differences";
+}
 
 /// The name of the account's component in readiness.
 pub const COMPONENT: &str = "aggregator.account";
@@ -91,18 +96,13 @@ pub async fn watch(
     component: Component,
     stop: CancellationToken,
 ) {
-    describe_gauge!(
-        "whence_account_differences",
-        Unit::Count,
-        "Places in which stored rows differ from the account of what was stored"
-    );
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         match stop.run_until_cancelled(places.compare(&replicas)).await {
             None => return,
             Some(Ok((_, found))) => {
-                gauge!("whence_account_differences").set(found.len() as f64);
+                gauge!(ACCOUNT_DIFFERENCES).set(found.len() as f64);
                 let shown: Vec<String> = found.iter().take(SHOWN_MAX).map(ToString::to_string).collect();
                 match found.len() {
                     0 => component.ready(),

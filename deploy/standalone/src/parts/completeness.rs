@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use metrics::{Unit, describe_gauge, gauge};
+use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::replicas::Replicas;
@@ -30,6 +30,13 @@ use whence_schemas::topics::Stream;
 use super::journals::Journal;
 use crate::chain::chain;
 
+whence_metrics::declare! {
+    /// Everything received before this moment, in seconds since the epoch, is stored.
+    gauge COMPLETE_THROUGH_SECONDS: "whence_complete_through_seconds";
+    /// Edges that are known, by whether they are away.
+    gauge COMPLETE_EDGES: "whence_complete_edges" { is: ["away", "here"] };
+}
+
 /// How often an edge says what it has, and how often is looked at all of them.
 const EVERY: Duration = Duration::from_secs(5);
 /// What a request may take from its own time to its journal, at most.
@@ -39,15 +46,6 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// The shipper's place in a journal, and the aggregator's.
 const SHIPPED: &str = "shipper.checkpoint";
 const READ: &str = "aggregator.checkpoint";
-
-fn describe() {
-    describe_gauge!(
-        "whence_complete_through_seconds",
-        Unit::Seconds,
-        "Everything received before this moment, in seconds since the epoch, is stored"
-    );
-    describe_gauge!("whence_complete_edges", Unit::Count, "Edges that are known, by whether they are away");
-}
 
 /// What is dealt with of journals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,7 +266,7 @@ type Tell = tokio::sync::watch::Sender<AllTold>;
 
 /// Keeps the time in ClickHouse, until `stop`.
 pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
-    describe();
+    whence_metrics::begin(module_path!());
     let known = loop {
         match known(&replicas).await {
             Ok(known) => break known,
@@ -300,7 +298,7 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
         while told.changed().await.is_ok() {
             let now = told.borrow_and_update().clone();
             let Some(everything) = now.get(&Scope::Everything) else { continue };
-            gauge!("whence_complete_through_seconds").set(everything.through.0 as f64 / 1000.0);
+            gauge!(COMPLETE_THROUGH_SECONDS).set(everything.through.0 as f64 / 1000.0);
             if kept != now {
                 match write(&replicas, &now).await {
                     Ok(()) => kept = now,
@@ -388,8 +386,8 @@ fn turn(edges: &mut Edges, clock: &mut Clock) -> Result<Option<Committed>, rdkaf
 fn show(clock: &Clock, now: UnixMs) {
     let silent = i64::try_from(SILENT_MAX.as_millis()).unwrap_or(i64::MAX);
     let away = clock.edges().values().filter(|said| now.ms_since(said.at) > silent).count();
-    gauge!("whence_complete_edges", "is" => "away").set(away as f64);
-    gauge!("whence_complete_edges", "is" => "here").set((clock.edges().len() - away) as f64);
+    gauge!(COMPLETE_EDGES, "is" => "away").set(away as f64);
+    gauge!(COMPLETE_EDGES, "is" => "here").set((clock.edges().len() - away) as f64);
 }
 
 /// What was told before.

@@ -20,6 +20,11 @@ use whence_schemas::event::{RegistryEntry, registry_entry::Entry};
 use super::follow;
 use crate::chain::chain;
 
+whence_metrics::declare! {
+    /// Rows put into the dimension tables, by table.
+    counter DIMENSION_ROWS: "whence_dimension_rows_total" { table };
+}
+
 const INSERT_MAX: Duration = Duration::from_secs(60);
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
@@ -120,7 +125,6 @@ impl Page {
 
 /// Keeps the dimension tables up to the registry until `stop`.
 pub fn start(replicas: &Replicas, registry: &Arc<dyn Registry>, health: &Health, stop: &CancellationToken) {
-    metrics::describe_counter!("whence_dimension_rows_total", "Rows put into the dimension tables, by table");
     let (replicas, registry, stop) = (replicas.clone(), Arc::clone(registry.shared()), stop.clone());
     let component = health.component(COMPONENT);
     tokio::spawn(async move {
@@ -210,6 +214,6 @@ where
         }
     });
     stored.await?;
-    metrics::counter!("whence_dimension_rows_total", "table" => table).increment(rows.len() as u64);
+    metrics::counter!(DIMENSION_ROWS, "table" => table).increment(rows.len() as u64);
     Ok(())
 }

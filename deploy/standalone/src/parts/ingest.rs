@@ -80,7 +80,7 @@ impl Ingest {
     /// # Errors
     /// A journal or an address can't be had.
     pub async fn start(parts: Parts<'_>, process: &mut Process) -> Result<Self, Failure> {
-        whence_journal::describe_metrics();
+        whence_metrics::begin("whence_journal");
         let root = process.data.journals();
         let followers = CancellationToken::new();
         let links = Arc::new(LinkTable::new(TableLimits::default()));

@@ -21,6 +21,15 @@ use whence_runtime::health::Component;
 use whence_runtime::settings::ByteSize;
 use whence_schemas::topics::Stream;
 
+whence_metrics::declare! {
+    /// What of a journal is not in ClickHouse yet.
+    gauge JOURNAL_LAG_BYTES: "whence_journal_lag_bytes" { journal };
+    /// Disk that a journal takes.
+    gauge JOURNAL_DISK_BYTES: "whence_journal_disk_bytes" { journal };
+    /// What journals take of their quota, 1 being all.
+    gauge JOURNAL_QUOTA_TAKEN_RATIO: "whence_journal_quota_taken_ratio" { stream };
+}
+
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// What is read at once to go on behind the aggregator.
 const FOLLOW_BYTES: usize = 4 << 20;
@@ -96,7 +105,7 @@ fn partition(name: &str) -> Option<Partition> {
 
 /// Clears journals and shows how full they are, until `stop`.
 pub async fn keep(journals: Vec<Journal>, grace: Duration, stop: CancellationToken) {
-    describe();
+    whence_metrics::begin(module_path!());
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut followers: Vec<Follower> = journals.iter().map(|journal| Follower::new(&journal.dir)).collect();
@@ -127,7 +136,7 @@ pub async fn watch_quotas(
     component: Component,
     stop: CancellationToken,
 ) {
-    describe();
+    whence_metrics::begin(module_path!());
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
@@ -156,8 +165,7 @@ fn short(quotas: [(Stream, &'static str, ByteSize); 2], taken: [u64; 2]) -> Opti
     let mut short = Vec::new();
     for ((stream, setting, quota), taken) in quotas.into_iter().zip(taken) {
         let percent = taken.saturating_mul(100) / quota.as_u64().max(1);
-        metrics::gauge!("whence_journal_quota_taken_ratio", "stream" => stream.word())
-            .set(percent as f64 / 100.0);
+        metrics::gauge!(JOURNAL_QUOTA_TAKEN_RATIO, "stream" => stream.word()).set(percent as f64 / 100.0);
         if percent > TAKEN_PERCENT_MAX {
             short.push(format!(
                 "journals of {} take {} MiB, {percent}% of {setting}={quota}: beyond it records are lost or refused. See why \
@@ -208,20 +216,9 @@ fn look_after(journal: &Journal, grace: Duration, follower: &mut Follower) -> io
     }
     let lag_bytes = follower.lag_bytes(from)?;
     let usage = disk_usage(&journal.dir)?;
-    metrics::gauge!("whence_journal_lag_bytes", "journal" => label.clone()).set(lag_bytes as f64);
-    metrics::gauge!("whence_journal_disk_bytes", "journal" => label).set(usage.bytes as f64);
+    metrics::gauge!(JOURNAL_LAG_BYTES, "journal" => label.clone()).set(lag_bytes as f64);
+    metrics::gauge!(JOURNAL_DISK_BYTES, "journal" => label).set(usage.bytes as f64);
     Ok(())
-}
-
-fn describe() {
-    use metrics::{Unit, describe_gauge};
-    describe_gauge!("whence_journal_lag_bytes", Unit::Bytes, "what of a journal is not in ClickHouse yet");
-    describe_gauge!("whence_journal_disk_bytes", Unit::Bytes, "disk that a journal takes");
-    describe_gauge!(
-        "whence_journal_quota_taken_ratio",
-        Unit::Count,
-        "What journals take of their quota, 1 being all"
-    );
 }
 
 #[cfg(test)]

@@ -3,12 +3,19 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{counter, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_runtime::disk::free_bytes;
 use whence_runtime::health::{Component, Health};
 use whence_runtime::settings::ByteSize;
+
+whence_metrics::declare! {
+    /// Free disk in the file system of the data folder.
+    gauge DISK_FREE_BYTES: "whence_disk_free_bytes";
+    /// Times that the machine's clock was set by more than a second at once, by direction.
+    counter CLOCK_STEPS: "whence_clock_steps_total" { direction: ["back", "forward"] };
+}
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a clock may be set by at once: time services move it by less, or by degrees.
@@ -16,15 +23,7 @@ const STEP_MAX: Duration = Duration::from_secs(1);
 
 /// Keeps `disk` and `clock` true, until `stop`.
 pub fn watch(folder: PathBuf, free_min: ByteSize, health: &Health, stop: CancellationToken) {
-    describe_gauge!("whence_disk_free_bytes", Unit::Bytes, "Free disk in the file system of the data folder");
-    describe_counter!(
-        "whence_clock_steps_total",
-        Unit::Count,
-        "Times that the machine's clock was set by more than a second at once, by direction"
-    );
-    for direction in ["back", "forward"] {
-        counter!("whence_clock_steps_total", "direction" => direction).absolute(0);
-    }
+    whence_metrics::begin(module_path!());
     let (disk, clock) = (health.advisory("disk"), health.advisory("clock"));
     let mut steady = Steady::new(SystemTime::now(), Instant::now());
     tokio::spawn(async move {
@@ -41,7 +40,7 @@ pub fn watch(folder: PathBuf, free_min: ByteSize, health: &Health, stop: Cancell
                 match room {
                     Err(error) => Some(format!("the data folder's file system can't be asked: {error}")),
                     Ok(free) => {
-                        gauge!("whence_disk_free_bytes").set(free as f64);
+                        gauge!(DISK_FREE_BYTES).set(free as f64);
                         let is_short = free < free_min.as_u64();
                         is_short.then(|| {
                             format!(
@@ -80,7 +79,7 @@ impl Steady {
     /// happened then.
     fn look(&mut self, wall: SystemTime, steady: Instant) -> Option<String> {
         let expected = self.last.0 + steady.duration_since(self.last.1);
-        let step = |direction| counter!("whence_clock_steps_total", "direction" => direction).increment(1);
+        let step = |direction| counter!(CLOCK_STEPS, "direction" => direction).increment(1);
         if wall.duration_since(expected).is_ok_and(|ahead| ahead > STEP_MAX) {
             step("forward");
             let seconds = wall.duration_since(expected).unwrap_or_default().as_secs_f64();

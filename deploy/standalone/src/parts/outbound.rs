@@ -90,7 +90,7 @@ async fn show(standing: Standing, component: Component, stop: CancellationToken)
 /// # Errors
 /// librdkafka does not accept its properties.
 pub fn companion(parts: Parts<'_>) -> Result<Companion, Failure> {
-    whence_outbound::metrics::describe();
+    whence_metrics::begin("whence_outbound");
     let topic = parts.cluster.map(|cluster| FactsTopic::new(cluster, cluster.topic(FACTS)));
     let standing = Standing::default();
     tokio::spawn(show(standing.clone(), parts.health.advisory(COMPONENT), parts.stop));

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, gauge};
+use metrics::gauge;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::{ClickHouseStore, replicas::Replicas};
@@ -19,6 +19,13 @@ use whence_runtime::health::Component;
 
 use crate::chain::chain;
 use crate::settings::KeepSettings;
+
+whence_metrics::declare! {
+    /// Passes of retention that failed.
+    counter RETENTION_FAILURES: "whence_retention_failures_total";
+    /// How long things are kept: by the setting, or for as long as programs need them, by what it is.
+    gauge RETENTION_EFFECTIVE_SECONDS: "whence_retention_effective_seconds" { of };
+}
 
 /// The name of retention's component in readiness.
 pub const COMPONENT: &str = "aggregator.retention";
@@ -48,7 +55,8 @@ pub struct Parts {
 
 /// Passes until `stop`: one as soon as the programs are known, then one every so often.
 pub async fn keep(parts: Parts, component: Component, stop: CancellationToken) {
-    describe();
+    whence_metrics::begin(module_path!());
+    whence_metrics::begin("whence_aggregator::retention");
     let Parts { settings, registry, cluster, replicas, store } = parts;
     let mut retention = Retention::new(replicas, store);
     let every = settings.retention_every;
@@ -94,37 +102,13 @@ pub async fn keep(parts: Parts, component: Component, stop: CancellationToken) {
                 component.not_ready(text);
             }
             Err(error) => {
-                metrics::counter!("whence_retention_failures_total").increment(1);
+                metrics::counter!(RETENTION_FAILURES).increment(1);
                 tracing::warn!(error, "what is past retention stays for now");
                 component.not_ready(error);
                 ticks.reset_after(RETRY.min(every));
             }
         }
     }
-}
-
-fn describe() {
-    describe_counter!(
-        "whence_retention_rows_dropped_total",
-        Unit::Count,
-        "Rows in months that were dropped as past retention, by table"
-    );
-    describe_counter!(
-        "whence_retention_rows_blanked_total",
-        Unit::Count,
-        "Rows whose hashes of addresses ClickHouse was told to blank, by table"
-    );
-    describe_counter!("whence_retention_failures_total", Unit::Count, "Passes of retention that failed");
-    describe_gauge!(
-        "whence_retention_held_months",
-        Unit::Count,
-        "Months that are past retention and stay, as rewards that are still open rest on them, by table"
-    );
-    describe_gauge!(
-        "whence_retention_effective_seconds",
-        Unit::Seconds,
-        "How long things are kept: by the setting, or for as long as programs need them, by what it is"
-    );
 }
 
 /// Why something has to be kept for so long, in words.
@@ -194,7 +178,7 @@ fn show(ages: &Ages) {
         ("messages", messages),
     ];
     for (what, age) in kept {
-        gauge!("whence_retention_effective_seconds", "of" => what).set(age.as_secs_f64());
+        gauge!(RETENTION_EFFECTIVE_SECONDS, "of" => what).set(age.as_secs_f64());
     }
 }
 

@@ -3,22 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use metrics::{Gauge, Unit, describe_gauge, gauge};
+use metrics::{Gauge, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::position::Partition;
 use whence_aggregator::standing;
 use whence_runtime::health::{Component, Health};
 
+whence_metrics::declare! {
+    /// Time since all records of a partition were stored: how far it is behind.
+    gauge PARTITION_BEHIND_SECONDS: "whence_partition_behind_seconds" { stream, partition };
+}
+
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Shows each partition as a component `aggregator.clicks-3`, until `stop`.
 pub async fn watch(health: Health, stop: CancellationToken) {
-    describe_gauge!(
-        "whence_partition_behind_seconds",
-        Unit::Seconds,
-        "Time since all records of a partition were stored: how far it is behind"
-    );
     let mut shown: BTreeMap<Partition, Component> = BTreeMap::new();
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -49,5 +49,5 @@ pub async fn watch(health: Health, stop: CancellationToken) {
 fn behind(partition: Partition) -> Gauge {
     let Partition { stream, number } = partition;
     let labels = [("stream", stream.word().to_owned()), ("partition", number.to_string())];
-    gauge!("whence_partition_behind_seconds", &labels)
+    gauge!(PARTITION_BEHIND_SECONDS, &labels)
 }

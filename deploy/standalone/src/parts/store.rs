@@ -6,7 +6,7 @@ use clickhouse::Client;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::migrate::{MigrateError, Migrated, migrate, set_tables};
-use whence_aggregator::servers::{Login, ServerUrl, Servers, describe_metrics, trouble};
+use whence_aggregator::servers::{Login, ServerUrl, Servers, trouble};
 use whence_runtime::health::Component;
 use whence_runtime::tls::{self, TlsError};
 use whence_schemas::sql::Topology;
@@ -178,7 +178,7 @@ async fn connect(servers: &Servers) -> Result<(), String> {
 
 /// Keeps `component` true to whether ClickHouse answers and has this version's tables, until `stop`.
 pub async fn watch(servers: Servers, component: Component, stop: CancellationToken) {
-    describe_metrics();
+    whence_metrics::begin("whence_aggregator::servers");
     let client = servers.any();
     let mut ticks = interval(ASK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -70,7 +70,7 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
     if let Some(usable) = stop.run_until_cancelled(usable).await {
         usable?;
         tokens::refuse_forgetful(&servers, &topology, &cluster).await?;
-        whence_aggregator::metrics::describe();
+        whence_metrics::begin("whence_aggregator");
         let member = settings.kafka.kafka_member.as_deref();
         let replicas = replicas::of_aggregator(&servers, &settings.clickhouse, &settings.aggregator, member);
         replicas::look_after(&replicas, &health, &followers);

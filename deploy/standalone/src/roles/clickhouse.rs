@@ -11,7 +11,7 @@ use whence_clickhouse_embedded::confine::{self, Confined, Reach};
 use whence_clickhouse_embedded::engine;
 use whence_clickhouse_embedded::rights::Databases;
 use whence_clickhouse_embedded::{
-    EngineLimits, ScratchLimits, ServerConfig, ServerLimits, listener, metrics, serve, serve_and_tell,
+    EngineLimits, ScratchLimits, ServerConfig, ServerLimits, listener, serve, serve_and_tell,
 };
 use whence_runtime::shutdown::on_signals;
 use whence_runtime::telemetry::{install_panic_hook, start_logs};
@@ -93,7 +93,7 @@ async fn alone(
     config: ServerConfig,
     mut process: Process,
 ) -> Result<(), Failure> {
-    metrics::describe();
+    whence_metrics::begin("whence_clickhouse_embedded");
     process.backups.engine(Engine::Refused(
         "an engine in a process of its own is not held still from inside: stop it, and back its folder up then",
     ));

@@ -127,7 +127,7 @@ impl Facts {
         process.book.note(|addresses| addresses.console = Some(console.url()))?;
         self.console = Some(console);
 
-        whence_aggregator::metrics::describe();
+        whence_metrics::begin("whence_aggregator");
         tokio::spawn(standing::watch(process.health.clone(), self.followers.clone()));
         let places = match &cluster {
             Some(cluster) => account::Places::Group(Box::new(settings.kafka.group(cluster))),

@@ -36,12 +36,12 @@ pub async fn courier(
     let sender = Sender::new(&settings.call, &settings.data)?;
     let path = format!("/v1/programs/{program}/endpoints/{endpoint}");
     let Some(record) = sender.look(&path).await? else {
-        return Err(Failure::Usage(format!("the program {program} has no endpoint {endpoint}")));
+        return Err(Failure::Failed(format!("the program {program} has no endpoint {endpoint}")));
     };
     if record["disabled"] == true {
-        return Err(Failure::Usage(format!("the endpoint {endpoint} is disabled")));
+        return Err(Failure::Failed(format!("the endpoint {endpoint} is disabled")));
     }
-    let named = settings.webhooks.named().map_err(|error| Failure::Usage(error.to_string()))?;
+    let named = settings.webhooks.named().map_err(|error| Failure::Failed(error.to_string()))?;
     let servers = super::servers(
         &settings.clickhouse,
         &settings.account,
@@ -72,7 +72,7 @@ fn keys(program: &str, record: &Value, named: &NamedSecrets) -> Result<Vec<Signi
     let mut keys = Vec::new();
     for name in names.clone() {
         if let Some(secret) = named.get(program, name) {
-            let wrong = |error| Failure::Usage(format!("the secret {program}/{name} can't sign: {error}"));
+            let wrong = |error| Failure::Failed(format!("the secret {program}/{name} can't sign: {error}"));
             keys.push(SigningKey::of(secret).map_err(wrong)?);
         }
     }
@@ -82,7 +82,7 @@ fn keys(program: &str, record: &Value, named: &NamedSecrets) -> Result<Vec<Signi
         let text = format!(
             "none of the endpoint's secrets ({names}) is in --webhook-secrets-file, as {program}/NAME"
         );
-        return Err(Failure::Usage(text));
+        return Err(Failure::Failed(text));
     }
     Ok(keys)
 }

@@ -171,7 +171,7 @@ impl Desk {
             if let Err(stopped) = sent.await {
                 let reward = &decisions[stopped.first].about.reward;
                 let text = format!("the API took no decision from that about {reward} on: {}", stopped.why);
-                return Err(Failure::Usage(text));
+                return Err(Failure::Failed(text));
             }
             outcomes.extend(self.settled(&ids, results).await?);
         }

@@ -141,7 +141,7 @@ fn address(
     let own = || addresses::read(&data.data.join("addresses.json")).and_then(noted);
     given.cloned().or_else(own).ok_or_else(|| {
         let folder = data.data.display();
-        Failure::Usage(format!("no whence runs in {folder}: start `whence up`, or give --{flag}"))
+        Failure::Failed(format!("no whence runs in {folder}: start `whence up`, or give --{flag}"))
     })
 }
 

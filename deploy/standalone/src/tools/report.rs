@@ -1,11 +1,11 @@
 //! `whence report`: the report views of ClickHouse on a terminal, or as JSON or CSV.
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgMatches, Command, value_parser};
 use clickhouse::Client;
 use serde::Deserialize;
 use serde_json::Value;
-use whence_console::reports;
+use whence_console::reports::{self, Report};
 use whence_runtime::settings;
 use whence_schemas::time::UnixMs;
 
@@ -13,43 +13,6 @@ use super::table::{Align, Table};
 use crate::data_dir::READER_PASSWORD;
 use crate::failure::Failure;
 use crate::settings::{ReportSettings, load};
-
-/// A report: its name, its view, and whether its rows are of programs.
-struct Report {
-    name: &'static str,
-    view: &'static str,
-    has_program: bool,
-}
-
-const REPORTS: [Report; 14] = [
-    Report { name: "funnel", view: "funnel", has_program: true },
-    Report { name: "top-referrers", view: "top_referrers", has_program: true },
-    Report { name: "channels", view: "channels", has_program: true },
-    Report { name: "time-to-qualify", view: "time_to_qualify", has_program: true },
-    Report { name: "cohorts", view: "cohorts", has_program: true },
-    Report { name: "rewards", view: "reward_balance", has_program: true },
-    Report { name: "review-queue", view: "review_queue", has_program: true },
-    Report { name: "payouts", view: "payouts", has_program: true },
-    Report { name: "reward-roi", view: "reward_roi", has_program: true },
-    Report { name: "reward-roi-by-rule", view: "reward_roi_by_rule", has_program: true },
-    Report { name: "rejects", view: "rejects_by_reason", has_program: true },
-    Report { name: "unmatched", view: "unmatched", has_program: true },
-    Report { name: "completeness", view: "completeness", has_program: true },
-    Report { name: "reconciliation", view: "reconciliation", has_program: false },
-];
-
-impl Report {
-    /// The view, or what it would have been at `{at:DateTime64}`.
-    fn table(&self, is_past: bool) -> Result<String, Failure> {
-        if !is_past {
-            return Ok(self.view.to_owned());
-        }
-        let mut known = reports::Report::ALL.into_iter().filter(|report| report.has_past());
-        let found = known.find(|report| report.table(false).as_deref() == Some(self.view));
-        let table = found.and_then(|report| report.table(true));
-        table.ok_or_else(|| Failure::Usage(format!("the report {} has no --as-of", self.name)))
-    }
-}
 
 /// What a report is asked for.
 struct Asked<'a> {
@@ -63,7 +26,11 @@ pub fn command() -> Command {
     let name = Arg::new("report")
         .value_name("REPORT")
         .required(true)
-        .value_parser(PossibleValuesParser::new(REPORTS.map(|report| report.name)))
+        .value_parser(PossibleValuesParser::new(
+            Report::ALL
+                .iter()
+                .map(|report| PossibleValue::new(report.word().replace('_', "-")).help(report.about())),
+        ))
         .help("What to report");
     let program = Arg::new("program").long("program").value_name("ID").help("Only this program");
     let as_of = Arg::new("as-of")
@@ -97,13 +64,17 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<ReportSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name);
     let name = text("report").expect("required");
-    let report = REPORTS.iter().find(|report| report.name == name).expect("clap knows these only");
+    let is_asked = |report: &&Report| report.word().replace('_', "-") == *name;
+    let report = Report::ALL.iter().copied().find(|report| is_asked(&report)).expect("clap knows these only");
     let program = text("program").map(String::as_str);
-    if program.is_some() && !report.has_program {
+    if program.is_some() && !report.has_program() {
         return Err(Failure::Usage(format!("the report {name} is about all programs: leave --program out")));
     }
     let as_of = flags.get_one::<UnixMs>("as-of").copied();
-    let table = report.table(as_of.is_some())?;
+    if as_of.is_some() && !report.has_past() {
+        return Err(Failure::Usage(format!("the report {name} has no --as-of")));
+    }
+    let table = report.table(as_of.is_some());
     let asked = Asked { table: &table, program, as_of };
     let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
     let client = super::client(
@@ -156,7 +127,7 @@ struct Column {
 
 fn columns(json: &str) -> Result<String, Failure> {
     let answer: Compact = serde_json::from_str(json)
-        .map_err(|error| Failure::Usage(format!("clickhouse answered no JSON: {error}")))?;
+        .map_err(|error| Failure::Failed(format!("clickhouse answered no JSON: {error}")))?;
     let is_number = |kind: &str| ["Int", "UInt", "Float", "Decimal"].iter().any(|word| kind.contains(word));
     let headings: Vec<(&str, Align)> = answer
         .meta

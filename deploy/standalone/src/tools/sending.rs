@@ -40,7 +40,7 @@ impl Sender {
         let api = Part::at(&api, &settings.tls())?;
         let key = super::api_key(settings, data)?;
         let header = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()));
-        let wrong = |_| Failure::Usage("the API key has characters that none has".into());
+        let wrong = |_| Failure::Failed("the API key has characters that none has".into());
         let mut authorization = header.map_err(wrong)?;
         authorization.set_sensitive(true);
         Ok(Self { api, authorization })
@@ -56,7 +56,7 @@ impl Sender {
         match answer.status {
             StatusCode::OK => Ok(Some(answer.json())),
             StatusCode::NOT_FOUND => Ok(None),
-            status => Err(Failure::Usage(format!("the API refused: {status} {}", detail(&answer.json())))),
+            status => Err(Failure::Failed(format!("the API refused: {status} {}", detail(&answer.json())))),
         }
     }
 

@@ -214,12 +214,12 @@ impl Check<'_> {
             return Ok(None);
         }
         let key = format!("Bearer {}", super::api_key(call, data)?.expose_secret());
-        let wrong = |_| Failure::Usage("api-key has characters that none has".to_owned());
+        let wrong = |_| Failure::Failed("api-key has characters that none has".to_owned());
         let key = HeaderValue::try_from(key).map_err(wrong)?;
         let answer = api.call(Method::GET, "/v1/programs", &[(AUTHORIZATION, key)], None).await?;
         match answer.status {
             StatusCode::UNAUTHORIZED => {
-                Err(Failure::Usage(format!("api-key: the API at {address} does not know this key")))
+                Err(Failure::Failed(format!("api-key: the API at {address} does not know this key")))
             }
             status => Ok(Some((address, format!("knows the key ({status})")))),
         }

@@ -118,7 +118,7 @@ fn new_secrets_are_for_their_owner_and_exposed_ones_are_refused() {
 #[test]
 fn a_report_about_all_programs_takes_no_program() {
     let refused = run(&["report", "reconciliation", "--program", "p"]);
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(2));
     assert!(text(refused.stderr).contains("leave --program out"));
 }
 

@@ -24,6 +24,7 @@ mod kafka;
 mod late;
 mod lights;
 mod listeners;
+mod metrics;
 mod outbound;
 mod read;
 mod replay;

@@ -18,6 +18,11 @@ use whence_schemas::{
     time::UnixMs,
 };
 
+whence_metrics::declare! {
+    /// Dead letters that were not written.
+    counter WEBHOOK_DEAD_LETTERS_DROPPED: "whence_webhook_dead_letters_dropped_total" { why: ["too_many", "too_many_proved", "journal"] };
+}
+
 /// Letters about unproved deliveries from one network in one second, of one process: anybody can send those.
 pub const UNPROVED_PER_SECOND_MAX: u32 = 10;
 /// The same from all networks together.
@@ -156,8 +161,7 @@ pub(super) async fn lay_aside(
         .unzip();
     let dropped = |why: &'static str, count: usize| {
         if count > 0 {
-            metrics::counter!("whence_webhook_dead_letters_dropped_total", "why" => why)
-                .increment(count as u64);
+            metrics::counter!(WEBHOOK_DEAD_LETTERS_DROPPED, "why" => why).increment(count as u64);
         }
     };
     let too_many = if matches!(about, Some(Of::Unproved(_))) { "too_many" } else { "too_many_proved" };

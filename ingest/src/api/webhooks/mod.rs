@@ -48,6 +48,15 @@ use whence_runtime::{
 };
 use whence_schemas::event::WebhookSource;
 
+whence_metrics::declare! {
+    /// Deliveries of providers, by what became of them.
+    counter WEBHOOK_DELIVERIES: "whence_webhook_deliveries_total" { provider, outcome };
+    /// Events in proved deliveries, by what became of them.
+    counter WEBHOOK_EVENTS: "whence_webhook_events_total" { provider, outcome };
+    /// Parts of providers' events that could not be read.
+    counter WEBHOOK_LEFT_OUT: "whence_webhook_left_out_total" { what };
+}
+
 /// The source of a program that answers for postbacks.
 pub(super) const POSTBACK: &str = "postback";
 
@@ -144,8 +153,7 @@ pub(super) async fn receive(
 fn known_source(api: &Api, program: &str, id: &str) -> Result<WebhookSource, Problem> {
     let source = api.registry.shared().read().source(program, id).cloned();
     source.filter(|source| !source.disabled).ok_or_else(|| {
-        metrics::counter!("whence_webhook_deliveries_total", "provider" => "unknown", "outcome" => "no_source")
-            .increment(1);
+        metrics::counter!(WEBHOOK_DELIVERIES, "provider" => "unknown", "outcome" => "no_source").increment(1);
         api.missing("source", id)
     })
 }
@@ -175,14 +183,12 @@ struct Received<'a> {
 impl<'a> Received<'a> {
     fn count(&self, outcome: &'static str) {
         let provider = self.provider.word();
-        metrics::counter!("whence_webhook_deliveries_total", "provider" => provider, "outcome" => outcome)
-            .increment(1);
+        metrics::counter!(WEBHOOK_DELIVERIES, "provider" => provider, "outcome" => outcome).increment(1);
     }
 
     fn count_event(&self, outcome: &'static str) {
         let provider = self.provider.word();
-        metrics::counter!("whence_webhook_events_total", "provider" => provider, "outcome" => outcome)
-            .increment(1);
+        metrics::counter!(WEBHOOK_EVENTS, "provider" => provider, "outcome" => outcome).increment(1);
     }
 
     /// Those of the source's secrets that this process has.
@@ -246,7 +252,7 @@ impl<'a> Received<'a> {
         for event in events {
             let translation = translate(self.source, event, self.delivery.now);
             for what in &translation.left_out {
-                metrics::counter!("whence_webhook_left_out_total", "what" => *what).increment(1);
+                metrics::counter!(WEBHOOK_LEFT_OUT, "what" => *what).increment(1);
             }
             for (_rule, why) in &translation.unusable {
                 self.unusable(&mut tally, event, why, &"it lacks what its rule needs");

@@ -7,6 +7,11 @@ use crate::{
 use serde_json::Value;
 use whence_schemas::{time::UnixMs, token};
 
+whence_metrics::declare! {
+    /// Tokens and codes of providers' leads that prove nothing, by reason.
+    counter WEBHOOK_TOUCHES_LEFT_OUT: "whence_webhook_touches_left_out_total" { code };
+}
+
 /// How long a touch that cannot be judged yet keeps its lead waiting. A key or link travels for seconds;
 /// a token under a key that never existed must not cost the lead.
 const PATIENCE_MS: i64 = 15 * 60 * 1000;
@@ -25,7 +30,7 @@ pub(super) fn proved(intake: &Intake, translated: Translated, caller: &Caller) -
             !may_mend(*code, at, intake.registry.is_current(), now)
         });
         let Some((index, code)) = vain.next() else { break };
-        metrics::counter!("whence_webhook_touches_left_out_total", "code" => code.tag()).increment(1);
+        metrics::counter!(WEBHOOK_TOUCHES_LEFT_OUT, "code" => code.tag()).increment(1);
         touches.remove(index.min(touches.len() - 1));
     }
     if touches.is_empty() {

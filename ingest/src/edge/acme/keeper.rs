@@ -15,6 +15,13 @@ use crate::edge::{
     tls::{CertificateStore, certificate::Certificate},
 };
 
+whence_metrics::declare! {
+    /// Hosts of programs that no certificate is ordered for, as they are too many.
+    gauge EDGE_ACME_HOSTS_BEYOND: "whence_edge_acme_hosts_beyond";
+    /// Orders of certificates, by outcome.
+    counter EDGE_ACME_ORDERS: "whence_edge_acme_orders_total" { outcome: ["issued", "failed"] };
+}
+
 /// Hosts that certificates are ordered for; authorities count them, too.
 pub const HOSTS_MAX: usize = 100;
 /// How often is looked what is due: a new host of the registry waits at most so long.
@@ -77,7 +84,7 @@ impl Keeper {
             tracing::warn!(beyond, "more hosts than certificates are ordered for, give them as files");
         }
         self.beyond = beyond;
-        metrics::gauge!("whence_edge_acme_hosts_beyond").set(beyond as f64);
+        metrics::gauge!(EDGE_ACME_HOSTS_BEYOND).set(beyond as f64);
         self.store.show_expiry();
         let before = self.held.len();
         self.held.retain(|host, _| hosts.contains(host));
@@ -135,7 +142,7 @@ impl Keeper {
 }
 
 fn count(outcome: &'static str) {
-    metrics::counter!("whence_edge_acme_orders_total", "outcome" => outcome).increment(1);
+    metrics::counter!(EDGE_ACME_ORDERS, "outcome" => outcome).increment(1);
 }
 
 /// The hosts that certificates are ordered for: the ones that are listed or else those of the registry, as far as an

@@ -20,6 +20,11 @@ use crate::{
     registry::destination,
 };
 
+whence_metrics::declare! {
+    /// Stored links whose destination the program's hosts do not have.
+    counter EDGE_DESTINATIONS_REFUSED: "whence_edge_destinations_refused_total";
+}
+
 /// A link, ready to be answered.
 ///
 /// All of it lies in one piece of memory: a link that nobody clicked for a while is paid for in cache misses,
@@ -185,7 +190,7 @@ impl ResolvedLink {
         let destination = self.str(self.marks.destination_at, self.marks.end);
         let fits = destination::check(destination, &rules.destination_hosts);
         if let Err(error) = &fits {
-            metrics::counter!("whence_edge_destinations_refused_total").increment(1);
+            metrics::counter!(EDGE_DESTINATIONS_REFUSED).increment(1);
             let (program, link) = (&*rules.id, self.number.0);
             tracing::warn!(program, link, %error, "a stored link points where its program may not");
         }

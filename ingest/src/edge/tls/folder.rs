@@ -20,6 +20,11 @@ use super::{
     store::CertificateStore,
 };
 
+whence_metrics::declare! {
+    /// Looks at certificates that found one unusable.
+    counter EDGE_CERTIFICATES_BROKEN: "whence_edge_certificates_broken_total";
+}
+
 /// Pairs of a folder.
 const PAIRS_MAX: usize = 10_000;
 /// Bytes of a file.
@@ -106,7 +111,7 @@ impl CertificateFolder {
     pub fn look(&mut self) {
         let (held, error) = self.read();
         if let Some(error) = &error {
-            metrics::counter!("whence_edge_certificates_broken_total").increment(1);
+            metrics::counter!(EDGE_CERTIFICATES_BROKEN).increment(1);
             let error = error as &dyn std::error::Error;
             tracing::error!(error, "a certificate cannot be used, the former one is kept");
         }

@@ -15,6 +15,13 @@ use rustls::{
 
 use super::certificate::Certificate;
 
+whence_metrics::declare! {
+    /// TLS handshakes for a name that no certificate is for.
+    counter EDGE_CERTIFICATES_MISSING: "whence_edge_certificates_missing_total";
+    /// Time until the first of all certificates ends; below 0 since then.
+    gauge EDGE_CERTIFICATES_EXPIRE_IN_SECONDS: "whence_edge_certificates_expire_in_seconds";
+}
+
 /// What a client speaks that looks at a challenge of the certificate authority's (RFC 8737).
 pub const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
@@ -89,7 +96,7 @@ impl CertificateStore {
     /// Shows when the first of all certificates ends; to be called now and then.
     pub fn show_expiry(&self) {
         if let Some(left) = self.left_seconds(SystemTime::now()) {
-            metrics::gauge!("whence_edge_certificates_expire_in_seconds").set(left);
+            metrics::gauge!(EDGE_CERTIFICATES_EXPIRE_IN_SECONDS).set(left);
         }
     }
 
@@ -128,7 +135,7 @@ impl ResolvesServerCert for CertificateStore {
         }
         let found = self.find(name.as_deref());
         if found.is_none() {
-            metrics::counter!("whence_edge_certificates_missing_total").increment(1);
+            metrics::counter!(EDGE_CERTIFICATES_MISSING).increment(1);
         }
         found
     }

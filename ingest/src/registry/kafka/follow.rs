@@ -23,6 +23,13 @@ use super::KafkaRegistryConfig;
 use super::history::{Batch, Diverged, History};
 use super::recent::Nonce;
 
+whence_metrics::declare! {
+    /// 1 if the registry topic is read as it is written.
+    gauge REGISTRY_CURRENT: "whence_registry_current";
+    /// Errors of the registry's consumer that were not about a connection.
+    counter REGISTRY_FOLLOW_FAILURES: "whence_registry_follow_failures_total";
+}
+
 /// Applied under one lock, and read before other tasks of the runtime get their turn.
 const BATCH_MAX: usize = 500;
 
@@ -223,7 +230,7 @@ impl Follow {
                 tracing::debug!(%error, "registry follower lost a connection");
             }
             _ => {
-                metrics::counter!("whence_registry_follow_failures_total").increment(1);
+                metrics::counter!(REGISTRY_FOLLOW_FAILURES).increment(1);
                 seldom!(warn, %error, "registry topic cannot be read, trying on");
             }
         }
@@ -240,7 +247,7 @@ struct Status {
 
 impl Default for Status {
     fn default() -> Self {
-        metrics::gauge!("whence_registry_current").set(0.0);
+        metrics::gauge!(REGISTRY_CURRENT).set(0.0);
         Status {
             following: watch::Sender::new(Following::Starting),
             heard: Heard::default(),
@@ -279,11 +286,7 @@ impl Status {
         self.following.send_if_modified(|status| {
             let is_new = *status != now && *status != Following::Diverged;
             if is_new {
-                metrics::gauge!("whence_registry_current").set(if now == Following::Current {
-                    1.0
-                } else {
-                    0.0
-                });
+                metrics::gauge!(REGISTRY_CURRENT).set(if now == Following::Current { 1.0 } else { 0.0 });
                 tracing::info!(before = ?*status, ?now, "following the registry topic");
                 *status = now;
             }

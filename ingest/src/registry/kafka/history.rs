@@ -15,6 +15,13 @@ use super::super::{EntryKey, Shared};
 use super::recent::{Nonce, RecentTransactions};
 use super::transaction::NONCE_HEADER;
 
+whence_metrics::declare! {
+    /// Registry records that are no entries.
+    counter REGISTRY_UNDECODABLE_RECORDS: "whence_registry_undecodable_records_total";
+    /// Registry records whose version is not a new one.
+    counter REGISTRY_DISORDERS: "whence_registry_disorders_total";
+}
+
 /// The topic is not the one that the snapshot was taken of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Diverged;
@@ -45,7 +52,7 @@ impl Batch {
         match event::decode::<RegistryEntry>(payload) {
             Ok(entry) => self.entries.push(Arc::new(entry)),
             Err(error) => {
-                metrics::counter!("whence_registry_undecodable_records_total").increment(1);
+                metrics::counter!(REGISTRY_UNDECODABLE_RECORDS).increment(1);
                 tracing::error!(offset = message.offset(), %error, "registry record cannot be read");
             }
         }
@@ -90,7 +97,7 @@ impl History {
         let mut newest = *self.topic_version.borrow();
         for entry in &batch.entries {
             if entry.version <= newest {
-                metrics::counter!("whence_registry_disorders_total").increment(1);
+                metrics::counter!(REGISTRY_DISORDERS).increment(1);
                 tracing::error!(
                     version = entry.version,
                     after = newest,

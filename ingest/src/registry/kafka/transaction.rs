@@ -15,6 +15,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use super::KafkaRegistryConfig;
 use super::recent::Nonce;
 
+whence_metrics::declare! {
+    /// Times this process became the registry's writer.
+    counter REGISTRY_FENCES: "whence_registry_fences_total";
+    /// Registry transactions that ended without an answer and were looked into.
+    counter REGISTRY_ABORTED_WRITES: "whence_registry_aborted_writes_total" { reason: ["fenced", "failed"] };
+}
+
 /// The header that carries a transaction's [`Nonce`].
 pub(super) const NONCE_HEADER: &str = "whence-write";
 
@@ -91,7 +98,7 @@ impl Transactions {
         self.close();
         let producer = BaseProducer::from_config_and_context(&self.client, Context)?;
         producer.init_transactions(patience)?;
-        metrics::counter!("whence_registry_fences_total").increment(1);
+        metrics::counter!(REGISTRY_FENCES).increment(1);
         self.producer = Some(producer);
         self.mark(mark, deadline.saturating_duration_since(Instant::now()))
     }
@@ -136,7 +143,7 @@ impl Transactions {
             }
             Err(error) => {
                 let reason = if is_fenced(&producer, &error) { "fenced" } else { "failed" };
-                metrics::counter!("whence_registry_aborted_writes_total", "reason" => reason).increment(1);
+                metrics::counter!(REGISTRY_ABORTED_WRITES, "reason" => reason).increment(1);
                 tracing::info!(%error, reason, "registry transaction ended without an answer");
                 Err(error)
             }

@@ -96,7 +96,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let imported = super::ask(&settings.log, async {
         import.rows(rows, batch_max).await.map_err(|stop| match stop {
             Stop::File(source) => failed(source),
-            Stop::Api(why) => Failure::Usage(why),
+            Stop::Api(why) => Failure::Failed(why),
         })
     });
     let Counts { rows, accepted, refused } = import.counts;

@@ -72,7 +72,7 @@ pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
             let text = format!(
                 "more than {limit} rewards are to be paid: choose by --referrer or --currency, or raise --limit"
             );
-            return Err(Failure::Usage(text));
+            return Err(Failure::Failed(text));
         }
         let sent = match endpoint {
             Some(endpoint) => Some(webhook::send(&settings, &program, endpoint, &found).await?),

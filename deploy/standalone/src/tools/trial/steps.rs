@@ -68,7 +68,7 @@ async fn link(trial: &Trial, program: &Value) -> Result<(Link, String), Failure>
     } else {
         expect(&found, &[StatusCode::NOT_FOUND])?;
         let target = program["destination_hosts"][0].as_str().ok_or_else(|| {
-            Failure::Usage("the program has no destination_hosts that a link could point at".to_owned())
+            Failure::Failed("the program has no destination_hosts that a link could point at".to_owned())
         })?;
         let referrer = json!({ "name": "whence try" });
         let put = api(trial, Method::PUT, &format!("{base}/referrers/{NAME}"), Some(&referrer)).await?;
@@ -80,7 +80,7 @@ async fn link(trial: &Trial, program: &Value) -> Result<(Link, String), Failure>
     };
     if link["test"] != true || link["disabled"] != false {
         let text = format!("the link {host}/{code} is disabled or no test link: nothing was sent");
-        return Err(Failure::Usage(text));
+        return Err(Failure::Failed(text));
     }
     Ok((Link { host, code }, format!("{did} {}", link["url"].as_str().unwrap_or_default())))
 }
@@ -102,10 +102,10 @@ async fn click(trial: &Trial, link: &Link) -> Result<((String, ClickId), String)
     let query = location.split_once('?').map_or("", |(_, query)| query);
     let token = query.split('&').find_map(|pair| pair.strip_prefix(PARAMETER)?.strip_prefix('='));
     let Some(token) = token.filter(|_| answer.status.is_redirection()) else {
-        return Err(Failure::Usage(format!("the edge answered {} without a click token", answer.status)));
+        return Err(Failure::Failed(format!("the edge answered {} without a click token", answer.status)));
     };
     let proven =
-        trial.keys.verify(token).map_err(|error| Failure::Usage(format!("the click token {error}")))?;
+        trial.keys.verify(token).map_err(|error| Failure::Failed(format!("the click token {error}")))?;
     let evidence = format!("{}, a token that proves click {}", answer.status, proven.click.0);
     Ok(((token.to_owned(), proven.click), evidence))
 }
@@ -187,13 +187,13 @@ async fn stored(
             return match row.is_right {
                 true => Ok(((), format!("{}, from record {place}", row.said))),
                 false => {
-                    Err(Failure::Usage(format!("{what} of record {place} is stored wrong: {}", row.said)))
+                    Err(Failure::Failed(format!("{what} of record {place} is stored wrong: {}", row.said)))
                 }
             };
         }
         if Instant::now() > deadline {
             let text = format!("{what} has not arrived in clickhouse within {:?}", trial.patience);
-            return Err(Failure::Usage(text));
+            return Err(Failure::Failed(text));
         }
         tokio::time::sleep(POLL).await;
     }
@@ -211,14 +211,14 @@ async fn no_trace(trial: &Trial) -> Result<((), String), Failure> {
     }
     match found {
         0 => Ok(((), format!("no row of {NAME} in funnel_hourly and funnel_daily"))),
-        rows => Err(Failure::Usage(format!("{rows} rows of {NAME} are in funnel_hourly and funnel_daily"))),
+        rows => Err(Failure::Failed(format!("{rows} rows of {NAME} are in funnel_hourly and funnel_daily"))),
     }
 }
 
 async fn api(trial: &Trial, method: Method, path: &str, body: Option<&Value>) -> Result<Answer, Failure> {
     let bearer = format!("Bearer {}", trial.key.expose_secret());
     let mut key = HeaderValue::from_str(&bearer)
-        .map_err(|_| Failure::Usage("the API key has characters that no key has".to_owned()))?;
+        .map_err(|_| Failure::Failed("the API key has characters that no key has".to_owned()))?;
     key.set_sensitive(true);
     Ok(trial.api.call(method, path, &[(AUTHORIZATION, key)], body).await?)
 }
@@ -230,5 +230,5 @@ fn expect(answer: &Answer, statuses: &[StatusCode]) -> Result<Value, Failure> {
         return Ok(json);
     }
     let detail = json["detail"].as_str().unwrap_or("without a reason");
-    Err(Failure::Usage(format!("the API answered {}: {detail}", answer.status)))
+    Err(Failure::Failed(format!("the API answered {}: {detail}", answer.status)))
 }
