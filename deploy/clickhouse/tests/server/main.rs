@@ -10,5 +10,6 @@ mod foreign;
 mod inserts;
 mod interface;
 mod lifecycle;
+mod statements;
 mod support;
 mod wedges;
