@@ -2,7 +2,7 @@
 //! blank between tokens: the engine never sees what the client wrote.
 
 use super::allow::{self, Action, Rules, Verdict};
-use super::tokens::{Kind, Token, Tokens, render};
+use super::tokens::{Kind, Token, Tokens, blank_before, render};
 use crate::engine::Exception;
 use crate::rights::quoted;
 
@@ -74,7 +74,7 @@ impl Checked {
         let mut own: Vec<Token> = tokens
             .iter()
             .map(|token| {
-                let start = end + usize::from(end > 0);
+                let start = end + usize::from(end > 0 && blank_before(token));
                 end = start + token.span.len();
                 Token { kind: token.kind, span: start..end, depth: token.depth }
             })
@@ -92,7 +92,7 @@ impl Checked {
 fn qualified(text: &[u8], tokens: &[Token], verdict: &Verdict) -> Vec<u8> {
     let mut rendered = Vec::with_capacity(text.len() + 64);
     for (at, token) in tokens.iter().enumerate() {
-        if at > 0 {
+        if at > 0 && blank_before(token) {
             rendered.push(b' ');
         }
         if let Some(view) = verdict.views.iter().find(|view| view.unqualified_at == Some(at)) {

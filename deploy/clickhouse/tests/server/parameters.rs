@@ -63,10 +63,10 @@ fn tables_that_come_with_a_request_are_refused_by_name() {
         assert!(answer.text().contains("External tables are not served (t"), "{}", answer.text());
     }
     // The same form without the table, and with parameters as its fields.
-    let form = "--b\r\nContent-Disposition: form-data; name=\"query\"\r\n\r\nSELECT {a:UInt8} AS a\r\n\
+    let form = "--b\r\nContent-Disposition: form-data; name=\"query\"\r\n\r\nSELECT {a:UInt8}\r\n\
                 --b\r\nContent-Disposition: form-data; name=\"param_a\"\r\n\r\n7\r\n\
                 --b\r\nContent-Disposition: form-data; name=\"default_format\"\r\n\r\nCSVWithNames\r\n--b--\r\n";
-    assert_eq!(engine.post("/", &headers, form.as_bytes()).text(), "\"a\"\n7\n");
+    assert_eq!(engine.post("/", &headers, form.as_bytes()).text(), "\"_CAST(7, 'UInt8')\"\n7\n");
     let form = form.replace("default_format", "role");
     assert_eq!(engine.post("/", &headers, form.as_bytes()).code(), Some(48));
 }
