@@ -14,7 +14,7 @@ use crate::native::{Version, WITH_LOW_CARDINALITY};
 #[derive(Clone, Copy)]
 pub enum Effect {
     /// What ClickHouse does.
-    Taken(fn(&mut Parameters, String) -> Result<(), Exception>),
+    Taken(fn(&mut Parameters, &str) -> Result<(), Exception>),
     /// Nothing, because no answer would be another one.
     PassedOver,
     /// It is refused, but for the values that ask for nothing.
@@ -38,7 +38,7 @@ pub struct Parameter {
 
 const fn taken(
     name: &'static str,
-    take: fn(&mut Parameters, String) -> Result<(), Exception>,
+    take: fn(&mut Parameters, &str) -> Result<(), Exception>,
     note: &'static str,
 ) -> Parameter {
     Parameter { name, effect: Effect::Taken(take), note }
@@ -73,13 +73,13 @@ pub const PARAMETERS: &[Parameter] = &[
     passed("close_session", "there is no session to close"),
     taken(
         "compress",
-        |said, value| flag(&mut said.compress, "compress", &value),
+        |said, value| flag(&mut said.compress, "compress", value),
         "results in ClickHouse's blocks",
     ),
     taken("database", |said, value| text(&mut said.database, value), "where names without one are looked up"),
     taken(
         "decompress",
-        |said, value| flag(&mut said.decompress, "decompress", &value),
+        |said, value| flag(&mut said.decompress, "decompress", value),
         "bodies in ClickHouse's blocks",
     ),
     taken(
@@ -89,7 +89,7 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     taken(
         "enable_http_compression",
-        |said, value| flag(said.http_compression.get_or_insert_default(), "enable_http_compression", &value),
+        |said, value| flag(said.http_compression.get_or_insert_default(), "enable_http_compression", value),
         "with 0, results are not packed whatever the client accepts",
     ),
     passed("http_headers_progress_interval_ms", "no progress is told"),
@@ -116,7 +116,7 @@ pub const PARAMETERS: &[Parameter] = &[
     taken(
         "query",
         |said, value| {
-            said.query = value;
+            value.clone_into(&mut said.query);
             Ok(())
         },
         "the statement, or its beginning",
@@ -160,7 +160,7 @@ pub const HEADERS: &[Parameter] = &[
     ),
     taken(
         "x-clickhouse-key",
-        |said, value| unless(&mut said.password, value.into()),
+        |said, value| unless(&mut said.password, value),
         "password, where the URL has none",
     ),
     taken(
@@ -211,7 +211,7 @@ impl Parameters {
     /// One that is refused, or a value that it cannot have.
     pub fn take(&mut self, name: &str, value: String) -> Result<(), Exception> {
         match PARAMETERS.iter().find(|known| known.name == name) {
-            Some(known) => known.apply(self, value),
+            Some(known) => known.apply(self, &value),
             None => {
                 let (list, name) = match name.strip_prefix("param_") {
                     Some(name) => (&mut self.params, name),
@@ -229,7 +229,7 @@ impl Parameters {
     ///
     /// # Errors
     /// One that is refused or not known.
-    pub fn take_header(&mut self, name: &str, value: String) -> Result<(), Exception> {
+    pub fn take_header(&mut self, name: &str, value: &str) -> Result<(), Exception> {
         match HEADERS.iter().find(|known| known.name == name) {
             Some(known) => known.apply(self, value),
             None => {
@@ -263,7 +263,7 @@ pub fn external_table(name: &str) -> Exception {
 }
 
 impl Parameter {
-    fn apply(&self, said: &mut Parameters, value: String) -> Result<(), Exception> {
+    fn apply(&self, said: &mut Parameters, value: &str) -> Result<(), Exception> {
         match self.effect {
             Effect::Taken(take) => take(said, value),
             Effect::PassedOver => Ok(()),
@@ -276,14 +276,14 @@ impl Parameter {
     }
 }
 
-fn text(place: &mut Option<String>, value: String) -> Result<(), Exception> {
-    *place = Some(value);
+fn text(place: &mut Option<String>, value: &str) -> Result<(), Exception> {
+    *place = Some(value.to_owned());
     Ok(())
 }
 
 /// What the URL says counts before a header.
-fn unless<T>(place: &mut Option<T>, value: T) -> Result<(), Exception> {
-    place.get_or_insert(value);
+fn unless<T: for<'value> From<&'value str>>(place: &mut Option<T>, value: &str) -> Result<(), Exception> {
+    place.get_or_insert_with(|| value.into());
     Ok(())
 }
 
@@ -296,18 +296,18 @@ fn flag(place: &mut bool, name: &str, value: &str) -> Result<(), Exception> {
     Ok(())
 }
 
-fn wait_end_of_query(said: &mut Parameters, value: String) -> Result<(), Exception> {
-    flag(&mut said.wait_end_of_query, "wait_end_of_query", &value)
+fn wait_end_of_query(said: &mut Parameters, value: &str) -> Result<(), Exception> {
+    flag(&mut said.wait_end_of_query, "wait_end_of_query", value)
 }
 
-fn buffer_bytes(said: &mut Parameters, value: String) -> Result<(), Exception> {
+fn buffer_bytes(said: &mut Parameters, value: &str) -> Result<(), Exception> {
     said.buffer_bytes = value.parse().map_err(|_| wrong("buffer_size", "a number of bytes"))?;
     Ok(())
 }
 
-fn client_protocol_version(said: &mut Parameters, value: String) -> Result<(), Exception> {
+fn client_protocol_version(said: &mut Parameters, value: &str) -> Result<(), Exception> {
     let wanted = || wrong("client_protocol_version", &format!("0, or {WITH_LOW_CARDINALITY} and more"));
-    said.version = Version::read(&value).ok_or_else(wanted)?;
+    said.version = Version::read(value).ok_or_else(wanted)?;
     Ok(())
 }
 
@@ -330,7 +330,7 @@ mod tests {
             for known in list {
                 let mut said = Parameters::default();
                 let value = if known.name == "client_protocol_version" { "54460" } else { "1" };
-                let outcome = known.apply(&mut said, value.to_owned());
+                let outcome = known.apply(&mut said, value);
                 match known.effect {
                     Effect::Taken(_) => {
                         assert_eq!(outcome, Ok(()));
@@ -343,7 +343,7 @@ mod tests {
                     Effect::Refused { but, .. } => {
                         assert!(outcome.unwrap_err().text.contains(known.name));
                         for value in but {
-                            assert_eq!(known.apply(&mut said, (*value).to_owned()), Ok(()), "{}", known.name);
+                            assert_eq!(known.apply(&mut said, value), Ok(()), "{}", known.name);
                         }
                     }
                 }

@@ -160,7 +160,7 @@ impl Running {
     async fn end(&mut self) -> Result<Answer, Failure> {
         let rewritten = self.result.end().await;
         // The engine would go on; dropped, it is killed.
-        if let Err(error @ NativeError::Unsupported { .. }) = &rewritten {
+        if let Err(error @ (NativeError::Unsupported { .. } | NativeError::TooDeep)) = &rewritten {
             return Err(error.exception().into());
         }
         let engine = self.engine.as_mut().expect("a statement ends once");

@@ -44,7 +44,7 @@ impl Ask {
         }
         for name in headers.keys().filter(|name| name.as_str().starts_with("x-clickhouse-")) {
             if let Some(value) = text(headers, name.as_str())? {
-                said.take_header(name.as_str(), value)?;
+                said.take_header(name.as_str(), &value)?;
             }
         }
         let header = |name: &str| text(headers, name);

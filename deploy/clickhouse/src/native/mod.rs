@@ -65,6 +65,11 @@ pub enum NativeError {
         /// Its type.
         type_name: String,
     },
+    /// Types in types beyond what anybody has.
+    #[error(
+        "types nested this deep are not served in format Native to a client that sends client_protocol_version: name another format"
+    )]
+    TooDeep,
     /// The result ended in the middle, or is not what its types say.
     #[error("the result in format Native is damaged: {0}")]
     Damaged(&'static str),
@@ -77,7 +82,7 @@ impl NativeError {
     /// The ClickHouse exception that says the same.
     pub fn exception(&self) -> Exception {
         let (code, name) = match self {
-            Self::Unsupported { .. } => (48, "NOT_IMPLEMENTED"),
+            Self::Unsupported { .. } | Self::TooDeep => (48, "NOT_IMPLEMENTED"),
             Self::Damaged(_) => (117, "INCORRECT_DATA"),
             Self::Io(_) => (210, "NETWORK_ERROR"),
         };
@@ -208,6 +213,14 @@ mod tests {
             let cut = rewrite_pieces(plain[..length].to_vec(), 64, WITH_CUSTOM_SERIALIZATION).await;
             assert!(matches!(cut, Err(NativeError::Damaged(_))), "{length}");
         }
+    }
+
+    #[tokio::test]
+    async fn types_that_name_types_without_end_are_too_deep() {
+        let dynamic = [&3_u64.to_le_bytes()[..], b"\x01\x07Dynamic"].concat();
+        let block = [&b"\x01\x01\x01d\x07Dynamic"[..], &dynamic.repeat(1000)].concat();
+        let outcome = rewrite_pieces(block, 64, WITH_LOW_CARDINALITY).await;
+        assert!(matches!(outcome, Err(NativeError::TooDeep)), "{outcome:?}");
     }
 
     #[tokio::test]

@@ -11,6 +11,10 @@ use super::types::{self, Kind};
 const BUFFER_BYTES: usize = 64 << 10;
 /// A name of a column or a type; the engine's own text of a statement is bounded far lower.
 const NAME_BYTES_MAX: u64 = 1 << 20;
+/// All types together that a `Dynamic` names in a block.
+const NAMES_BYTES_MAX: usize = 4 << 20;
+/// Types in types, those that the data names included.
+const DEPTH_MAX: usize = 200;
 /// Types that a `Dynamic`, and paths that a `JSON`, may name in a block. ClickHouse's own bounds are 254 and 10,000.
 const NAMED_MAX: u64 = 100_000;
 
@@ -32,11 +36,13 @@ type Step<'walk, T> = Pin<Box<dyn Future<Output = Result<T, NativeError>> + Send
 pub struct Walk<R, W> {
     input: BufReader<R>,
     output: W,
+    /// Prefixes that are being read.
+    depth: usize,
 }
 
 impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Walk<R, W> {
     pub fn new(input: R, output: W) -> Self {
-        Self { input: BufReader::with_capacity(BUFFER_BYTES, input), output }
+        Self { input: BufReader::with_capacity(BUFFER_BYTES, input), output, depth: 0 }
     }
 
     /// Whether the input has ended.
@@ -63,7 +69,11 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Walk<R, W> {
     /// Copies what stands before the data of a column, and says how that is laid out.
     fn prefix<'walk>(&'walk mut self, kind: &'walk Kind) -> Step<'walk, Layout> {
         Box::pin(async move {
-            Ok(match kind {
+            if self.depth == DEPTH_MAX {
+                return Err(NativeError::TooDeep);
+            }
+            self.depth += 1;
+            let layout = match kind {
                 Kind::Fixed(bytes) => Layout::Fixed(*bytes),
                 Kind::Text => Layout::Text,
                 Kind::Nullable(inner) => Layout::Nullable(Box::new(self.prefix(inner).await?)),
@@ -81,7 +91,9 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Walk<R, W> {
                 }
                 Kind::Dynamic => self.dynamic().await?,
                 Kind::Json(typed) => self.json(typed).await?,
-            })
+            };
+            self.depth -= 1;
+            Ok(layout)
         })
     }
 
@@ -132,9 +144,13 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Walk<R, W> {
         if version == 0 {
             self.varint().await?;
         }
-        let paths = self.names().await?;
+        let paths = self.count().await?;
+        for _ in 0..paths {
+            let length = self.varint().await?;
+            self.pass(length).await?;
+        }
         let mut parts = self.prefixes(typed).await?;
-        for _ in paths {
+        for _ in 0..paths {
             parts.push(self.prefix(&Kind::Dynamic).await?);
         }
         if version != 3 {
@@ -144,14 +160,23 @@ impl<R: AsyncRead + Unpin + Send, W: AsyncWrite + Unpin + Send> Walk<R, W> {
         Ok(Layout::Tuple(parts))
     }
 
-    async fn names(&mut self) -> Result<Vec<String>, NativeError> {
-        let count = self.varint().await?;
-        if count > NAMED_MAX {
-            return Err(NativeError::Damaged("a column names too many types or paths"));
+    /// How many types or paths are named next.
+    async fn count(&mut self) -> Result<u64, NativeError> {
+        match self.varint().await? {
+            count @ ..=NAMED_MAX => Ok(count),
+            _ => Err(NativeError::Damaged("a column names too many types or paths")),
         }
-        let mut names = Vec::new();
-        for _ in 0..count {
-            names.push(self.text().await?);
+    }
+
+    async fn names(&mut self) -> Result<Vec<String>, NativeError> {
+        let (mut names, mut bytes) = (Vec::new(), 0);
+        for _ in 0..self.count().await? {
+            let name = self.text().await?;
+            bytes += name.len();
+            if bytes > NAMES_BYTES_MAX {
+                return Err(NativeError::Damaged("the types that a column names are too long"));
+            }
+            names.push(name);
         }
         Ok(names)
     }

@@ -127,6 +127,20 @@ fn states_of_aggregate_functions_are_refused_by_name_and_other_formats_are_what_
 }
 
 #[test]
+fn deeply_nested_data_is_passed_on() {
+    let engine = Engine::start();
+    for depth in [1, 5, 20, 100, 400] {
+        let sql = format!(
+            "SELECT concat(repeat('{{\"a\":[', {depth}), '1', repeat(']}}', {depth}))::JSON AS j FORMAT Native"
+        );
+        let plain = engine.post("/", &[], sql.as_bytes());
+        let answer = engine.post("/?client_protocol_version=54460", &[], sql.as_bytes());
+        assert_eq!(answer.status, 200, "{depth}: {}", answer.text());
+        assert_eq!(answer.body.len(), plain.body.len() + 9, "{depth}");
+    }
+}
+
+#[test]
 fn statements_that_run_whole_have_the_versions_form_too() {
     let engine = Engine::start();
     let target = "/?default_format=Native&client_protocol_version=54460";
