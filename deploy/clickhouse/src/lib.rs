@@ -11,6 +11,7 @@
 //! | `scratch` | what the reader's own tables may take |
 //! | `sql` | finds clauses; the allow-list of what may be asked |
 //! | `codec` | compression of bodies |
+//! | `native` | format `Native` for clients of a protocol version |
 //! | `http` | the interface |
 //! | [`confine`] | takes from this process what it does not need |
 //! | [`passwords`] | passwords that are made at the first start |
@@ -33,6 +34,7 @@ mod http;
 pub mod library;
 pub mod listener;
 pub mod metrics;
+mod native;
 pub mod passwords;
 mod pulse;
 pub mod rights;

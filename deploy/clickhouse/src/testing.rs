@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use crate::child::TiedChild;
 use crate::listener;
 
+pub use crate::sql::{OUTPUT_WORDS, SHOWN as SHOWN_WORDS};
+
 /// The server binary, where it is not where cargo puts it.
 pub const BIN_ENV: &str = "WHENCE_CLICKHOUSE_BIN";
 
@@ -75,6 +77,18 @@ impl EngineProcess {
     /// # Errors
     /// As for [`Self::start`].
     pub fn start_with(data: &Path, arguments: &[impl Into<OsString> + Clone]) -> Result<Self, TestingError> {
+        Self::start_with_input(data, arguments, Stdio::null())
+    }
+
+    /// The same with a standard input, which is nobody's to read.
+    ///
+    /// # Errors
+    /// As for [`Self::start`].
+    pub fn start_with_input(
+        data: &Path,
+        arguments: &[impl Into<OsString> + Clone],
+        input: impl Into<Stdio>,
+    ) -> Result<Self, TestingError> {
         let binary = binary()?;
         let library = crate::library::find()?;
         std::fs::create_dir_all(data)?;
@@ -88,7 +102,7 @@ impl EngineProcess {
             .args(["--database", "default", "--database", "whence"])
             .args(arguments.iter().cloned().map(Into::into))
             .env(crate::library::ENGINE_ENV, library)
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::null())
             .stderr(File::options().create(true).append(true).open(&log)?);
         listener::hand_over(&mut command, &listener);

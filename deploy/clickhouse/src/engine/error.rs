@@ -26,6 +26,11 @@ impl Exception {
         Self { code, text: format!("Code: {code}. DB::Exception: {message}. ({name})") }
     }
 
+    /// What is said of a setting that the engine does not have.
+    pub(crate) fn unknown_setting(name: &str) -> Self {
+        Self::new(115, "UNKNOWN_SETTING", &format!("Unknown setting '{name}'"))
+    }
+
     /// Reads the code out of an engine's message.
     #[must_use]
     pub fn parse(text: &str) -> Self {
@@ -36,10 +41,23 @@ impl Exception {
             .and_then(|rest| rest.split_once('.'))
             .and_then(|(code, _)| code.parse().ok());
         match code {
-            Some(code) => Self { code, text: text.to_owned() },
+            Some(code) => Self { code, text: once(text, code).to_owned() },
             None => Self::new(Self::STD_EXCEPTION, "STD_EXCEPTION", text.trim_end_matches('.')),
         }
     }
+}
+
+/// The library wraps some of its errors in themselves: `Code: 73. DB::Exception: Code: 73. DB::Exception: … (NAME). (NAME)`.
+/// What is inside is what ClickHouse says.
+fn once(mut text: &str, code: u16) -> &str {
+    let prefix = format!("Code: {code}. DB::Exception: ");
+    while let Some(inner) = text.strip_prefix(&prefix)
+        && inner.starts_with(&prefix)
+        && let Some(end) = inner.rfind(". (")
+    {
+        text = &inner[..end];
+    }
+    text
 }
 
 /// Why the engine did not do what it was asked.
@@ -61,6 +79,12 @@ pub enum EngineError {
     DataFolder {
         /// The file or folder concerned.
         path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// Standard input cannot be closed to the engine.
+    #[error("cannot put /dev/null in the place of standard input")]
+    Input {
         /// What the operating system said.
         source: io::Error,
     },
@@ -93,6 +117,17 @@ mod tests {
         let text = "Code: 60. DB::Exception: Table x.y does not exist. (UNKNOWN_TABLE)";
         assert_eq!(Exception::parse(text), Exception { code: 60, text: text.into() });
         assert_eq!(Exception::parse(&format!("Error: {text}\n")).code, 60);
+    }
+
+    #[test]
+    fn a_message_that_is_wrapped_in_itself_is_told_once() {
+        let inner =
+            "Code: 73. DB::Exception: Unknown format X. Maybe: Y. (UNKNOWN_FORMAT) (version 26.7.2.1)";
+        let outer = format!("Code: 73. DB::Exception: {inner}. (UNKNOWN_FORMAT) (version 26.7.2.1)");
+        let outer = format!("Code: 73. DB::Exception: {outer}. (UNKNOWN_FORMAT)");
+        assert_eq!(Exception::parse(&outer), Exception { code: 73, text: inner.into() });
+        let other = "Code: 73. DB::Exception: Code: 74. DB::Exception: x. (Y). (Z)";
+        assert_eq!(Exception::parse(other).text, other);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod session;
 
 use std::collections::HashSet;
 use std::ffi::CString;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,7 +92,7 @@ pub struct Engine {
 
 impl Engine {
     /// Loads the library at `library` and opens the data folder `data`, creating it and its databases if
-    /// need be. Blocks while the engine loads its tables.
+    /// need be. Blocks while the engine loads its tables. The process has no standard input from then on.
     ///
     /// # Errors
     /// The library cannot be loaded, or the folder cannot be prepared, is in use, or is refused by the
@@ -103,6 +104,7 @@ impl Engine {
         databases: &Databases,
     ) -> Result<Self, EngineError> {
         let layout = Layout::prepare(data, limits, databases)?;
+        without_input().map_err(|source| EngineError::Input { source })?;
         let api = ffi::Api::load(library)?;
         let arguments = vec![
             c"clickhouse".to_owned(),
@@ -143,6 +145,11 @@ impl Engine {
     /// The engine's exception.
     pub fn time_zone(&self) -> Result<String, EngineError> {
         first_line(&mut self.keeper()?, "SELECT timezone()")
+    }
+
+    /// Whether the engine has a setting of this name.
+    pub(crate) fn has_setting(&self, name: &str) -> bool {
+        self.settings.contains(name)
     }
 
     /// The functions that the engine has.
@@ -187,9 +194,7 @@ impl Engine {
 
     fn connect(&self, settings: &[(String, String)]) -> Result<Session, EngineError> {
         if let Some((name, _)) = settings.iter().find(|(name, _)| !self.settings.contains(name)) {
-            let message =
-                format!("Setting {name} is neither a builtin setting nor started with the prefix ''");
-            return Err(Exception::new(115, "UNKNOWN_SETTING", &message).into());
+            return Err(Exception::unknown_setting(name).into());
         }
         match Session::open(self.shared.clone(), settings) {
             Err(error @ EngineError::Connect { .. }) => Err(self.why_refused(settings).unwrap_or(error)),
@@ -224,6 +229,17 @@ impl Engine {
             tracing::debug!("the engine left idle threads behind");
         }
         Ok(())
+    }
+}
+
+/// Puts `/dev/null` in the place of standard input: the library reads rows from there where an insert brings none, and waits
+/// for them.
+fn without_input() -> std::io::Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    // SAFETY: a plain call on an open descriptor; the copy in the place of standard input stays open.
+    match unsafe { libc::dup2(null.as_raw_fd(), libc::STDIN_FILENO) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
 

@@ -129,7 +129,7 @@ impl Server {
     fn read(&self, mut ask: Ask, mut whole: Whole, identity: Identity) -> Result<Read, Failure> {
         if let Some(boundary) = &ask.form {
             for (name, value) in form::fields(&whole.chunks, boundary)? {
-                ask.said.take(&name, value);
+                ask.said.take(&name, value)?;
             }
             (whole.chunks, whole.bytes) = (Vec::new(), 0);
         }
@@ -137,6 +137,7 @@ impl Server {
             Identity::Owner => self.limits.statement_bytes_max,
             Identity::Reader => self.limits.reader_statement_bytes_max.min(self.limits.statement_bytes_max),
         };
+        ask.said.check_known(|name| self.engine.has_setting(name))?;
         check_settings(&mut ask.said.settings, identity, &self.setting_limits)?;
         let text = Text::new(&ask.said.query, &whole, bytes_max, &self.rules(&ask, identity)?)?;
         self.check_views(&text.verdict.views)?;

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use memchr::memmem;
 
+use super::parameters::external_table;
 use super::reply::Failure;
 use crate::engine::Exception;
 
@@ -67,11 +68,11 @@ fn name(head: &str) -> Result<String, Failure> {
             name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"').to_owned())
         })
     };
-    if parameter("filename").is_some() {
-        let message = "External tables are not supported by the embedded server";
-        return Err(Exception::new(48, "NOT_IMPLEMENTED", message).into());
+    let name = parameter("name").ok_or_else(damaged)?;
+    match parameter("filename") {
+        Some(_) => Err(external_table(&name).into()),
+        None => Ok(name),
     }
-    parameter("name").ok_or_else(damaged)
 }
 
 fn damaged() -> Failure {

@@ -17,6 +17,7 @@ use super::request::Ask;
 use super::server::Server;
 use crate::engine::{Answer, EngineError, Exception, Session};
 use crate::metrics::{ABANDONED, INSERTED_BYTES, INSERTED_ROWS, REFUSED};
+use crate::native;
 use crate::rights::{Identity, quoted};
 use crate::scratch::LOOK_EVERY;
 use crate::sql::{Action, Insert, Target};
@@ -70,29 +71,44 @@ pub async fn run(
         counter!(INSERTED_BYTES).increment(bytes as u64);
         Ok::<_, Failure>(answer)
     });
-    let answer = written.end(stored).await?;
+    let answer = written.end(stored).await.map_err(|failure| unevaluated(&insert.format, failure))?;
     Ok(about.whole(&insert.format, &answer, started.elapsed().as_nanos(), Bytes::new()))
+}
+
+/// A literal that its column cannot take: the engine would read it as an expression next, which it may not here, and says
+/// that instead.
+fn unevaluated(format: &str, failure: Failure) -> Failure {
+    const SUPPORT_IS_DISABLED: u16 = 344;
+    if !format.eq_ignore_ascii_case("Values") || failure.exception.code != SUPPORT_IS_DISABLED {
+        return failure;
+    }
+    let message = "A literal in format Values is none of its column's type: write it as one, or use INSERT … SELECT, \
+                   which converts";
+    Exception::new(53, "TYPE_MISMATCH", message).into()
 }
 
 type Open = dyn FnOnce() -> Result<Session, EngineError> + Send;
 
 /// Formats of rows that come in: those whose readers are plain, need no schema from a file, and have not
 /// crashed on damaged rows (`ORC`'s has).
+pub const FORMATS: [&str; 10] = [
+    "Values",
+    "CSV",
+    "CSVWithNames",
+    "CSVWithNamesAndTypes",
+    "JSONLines",
+    "NDJSON",
+    "Native",
+    "Parquet",
+    "Arrow",
+    "ArrowStream",
+];
+
+/// Beginnings of the names of others.
+pub const FAMILIES: [&str; 6] =
+    ["TSV", "TabSeparated", "RowBinary", "JSONEachRow", "JSONCompactEachRow", "JSONStringsEachRow"];
+
 fn is_served(format: &str) -> bool {
-    const FORMATS: [&str; 10] = [
-        "Values",
-        "CSV",
-        "CSVWithNames",
-        "CSVWithNamesAndTypes",
-        "JSONLines",
-        "NDJSON",
-        "Native",
-        "Parquet",
-        "Arrow",
-        "ArrowStream",
-    ];
-    const FAMILIES: [&str; 6] =
-        ["TSV", "TabSeparated", "RowBinary", "JSONEachRow", "JSONCompactEachRow", "JSONStringsEachRow"];
     let lower = format.to_ascii_lowercase();
     FORMATS.iter().any(|name| lower == name.to_ascii_lowercase())
         || FAMILIES.iter().any(|family| lower.starts_with(&family.to_ascii_lowercase()))
@@ -146,7 +162,13 @@ pub async fn command(
         Ok(open()?.query(&sql, &run_format, &params)?)
     });
     let mut answer = written.end(done).await?;
-    let output = std::mem::take(&mut answer.output);
+    let mut output = std::mem::take(&mut answer.output);
+    if ask.said.version.changes(&format) {
+        let mut rewritten = Vec::with_capacity(output.len());
+        let rewriting = native::rewrite(&output[..], &mut rewritten, ask.said.version).await;
+        rewriting.map_err(|error| error.exception())?;
+        output = rewritten;
+    }
     Ok(about.whole(&format, &answer, started.elapsed().as_nanos(), output.into()))
 }
 

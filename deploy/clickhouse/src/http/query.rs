@@ -22,18 +22,20 @@ use http_body_util::BodyExt;
 use hyper::Response;
 use hyper::body::Frame;
 use metrics::counter;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::asked::Asked;
+use super::outfile::Piped;
 use super::reply::{About, Body, Failure, exception_frame};
 use super::server::Server;
 use crate::codec::Encoder;
 use crate::engine::{Answer, EngineError, Exception};
 use crate::metrics::{ABANDONED, REFUSED};
+use crate::native::{self, NativeError, Version};
 use crate::rights::Identity;
 use crate::sql::Output;
 
@@ -59,23 +61,32 @@ pub async fn run(
     let format =
         output.format.clone().or_else(|| ask.said.default_format.clone()).unwrap_or("TabSeparated".into());
     let marker = uuid::Uuid::new_v4().simple().to_string();
-    let sql = statement(output, &format, &writer)?;
+    let version = ask.said.version;
+    let piped = Arc::new(Piped::new(output, &format, &writer)?);
     let params = ask.said.params.clone();
     let open = server.open_session(ask, identity, true, Some(&marker));
     let watched = (identity == Identity::Reader).then(|| server.watchdog.watch(&marker));
+    let sent = Arc::clone(&piped);
     let engine = server.blocking.spawn_blocking(move || {
         let _held = (place, watched);
         // Dropped last: with it the pipe ends.
         let _writer = writer;
-        open()?.query(&sql, "Null", &params)
+        open()?.query(&sent.sql, "Null", &params)
     });
-    let mut running = Running { server: server.clone(), marker, engine: Some(engine), receiver };
+    let result = match version.changes(&format) {
+        true => Source::rewritten(receiver, version),
+        false => Source::Plain(receiver),
+    };
+    let mut running = Running { server: server.clone(), marker, engine: Some(engine), piped, result };
 
-    let held_max = if ask.said.wait_end_of_query { server.limits.held_result_bytes_max } else { HELD_BYTES };
+    let held_max = match ask.said.wait_end_of_query {
+        true => server.limits.held_result_bytes_max,
+        false => ask.said.buffer_bytes.min(server.limits.held_result_bytes_max).max(HELD_BYTES),
+    };
     let mut held = BytesMut::with_capacity(16 << 10);
     let first_max = (identity == Identity::Reader).then(|| server.time_max(ask));
     loop {
-        let more = running.receiver.read_buf(&mut held);
+        let more = running.result.read(&mut held);
         let more = match first_max.map(|time_max| (time_max, time_max.saturating_sub(started.elapsed()))) {
             None => more.await,
             Some((time_max, left)) => timeout(left, more).await.map_err(|_| Server::timed_out(time_max))?,
@@ -113,18 +124,6 @@ pub async fn run(
     Ok(response)
 }
 
-fn statement(output: &Output, format: &str, writer: &File) -> Result<Vec<u8>, Failure> {
-    if !format.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        return Err(Exception::new(73, "UNKNOWN_FORMAT", &format!("Unknown format {format}")).into());
-    }
-    let fd = writer.as_raw_fd();
-    let outfile = format!(" INTO OUTFILE '/proc/self/fd/{fd}' APPEND ");
-    let tail = &output.tail[..];
-    let default = format!("FORMAT {format}");
-    let tail = if output.format.is_some() { tail } else { default.as_bytes() };
-    Ok([&output.head[..], outfile.as_bytes(), tail].concat())
-}
-
 fn no_pipe(error: &io::Error) -> Failure {
     Exception::new(Exception::STD_EXCEPTION, "STD_EXCEPTION", &format!("Cannot use a pipe: {error}")).into()
 }
@@ -152,16 +151,27 @@ struct Running {
     server: Arc<Server>,
     marker: String,
     engine: Option<JoinHandle<Result<Answer, EngineError>>>,
-    receiver: Receiver,
+    piped: Arc<Piped>,
+    result: Source,
 }
 
 impl Running {
     /// The statement's outcome. Called when the pipe has ended, so it is there or about to be.
     async fn end(&mut self) -> Result<Answer, Failure> {
+        let rewritten = self.result.end().await;
+        // The engine would go on; dropped, it is killed.
+        if let Err(error @ (NativeError::Unsupported { .. } | NativeError::TooDeep)) = &rewritten {
+            return Err(error.exception().into());
+        }
         let engine = self.engine.as_mut().expect("a statement ends once");
         let outcome = engine.await;
         self.engine = None;
-        Ok(outcome.expect("a statement's thread does not panic")?)
+        let answer = match outcome.expect("a statement's thread does not panic") {
+            Err(EngineError::Exception(exception)) => return Err(self.piped.told(exception).into()),
+            other => other?,
+        };
+        rewritten.map_err(|error| error.exception())?;
+        Ok(answer)
     }
 }
 
@@ -170,6 +180,40 @@ impl Drop for Running {
         if self.engine.take().is_some_and(|engine| !engine.is_finished()) {
             counter!(ABANDONED).increment(1);
             self.server.kill(&self.marker);
+        }
+    }
+}
+
+/// Where a result comes from.
+enum Source {
+    /// The engine's pipe.
+    Plain(Receiver),
+    /// A task that reads the pipe and writes `Native` in the form of a version.
+    Rewritten(DuplexStream, Option<JoinHandle<Result<(), NativeError>>>),
+}
+
+impl Source {
+    fn rewritten(receiver: Receiver, version: Version) -> Self {
+        let (result, output) = tokio::io::duplex(CHUNK_BYTES);
+        Self::Rewritten(result, Some(tokio::spawn(native::rewrite(receiver, output, version))))
+    }
+
+    /// Reads what is there; nothing at its end.
+    async fn read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+        match self {
+            Self::Plain(receiver) => receiver.read_buf(buffer).await,
+            Self::Rewritten(result, _) => result.read_buf(buffer).await,
+        }
+    }
+
+    /// How the rewriting went, once its result has ended.
+    async fn end(&mut self) -> Result<(), NativeError> {
+        match self {
+            Self::Rewritten(_, task) if task.is_some() => {
+                let task = task.take().expect("it is there");
+                task.await.expect("rewriting a result does not panic")
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -194,7 +238,7 @@ async fn pump(mut running: Running, held: Bytes, about: About, tag: String, send
             return;
         }
         let mut next = BytesMut::with_capacity(CHUNK_BYTES);
-        match running.receiver.read_buf(&mut next).await {
+        match running.result.read(&mut next).await {
             Ok(_) => chunk = next.freeze(),
             Err(_) => return,
         }

@@ -1,32 +1,16 @@
 //! What a request asks for, read from its method, URL and headers.
 //!
-//! ClickHouse takes a setting from any URL parameter that is not one of its own; so does this.
+//! ClickHouse takes a setting from any URL parameter that is not one of its own; so does this. `parameters` has its own.
 
 use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, Method, Request};
-use secrecy::SecretString;
 
 use super::auth::Credentials;
 use super::form;
+use super::parameters::Parameters;
 use super::reply::Failure;
 use crate::codec::{RequestCoding, ResponseCoding};
 use crate::engine::Exception;
-
-/// Parameters of ClickHouse's HTTP interface that are neither settings nor of any use here. Sessions
-/// are not kept: every statement runs in one of its own.
-const IGNORED: [&str; 11] = [
-    "quota_key",
-    "session_id",
-    "session_timeout",
-    "session_check",
-    "close_session",
-    "buffer_size",
-    "client_protocol_version",
-    "stacktrace",
-    "role",
-    "roles",
-    "framing",
-];
 
 /// A request for one statement.
 #[derive(Debug)]
@@ -51,22 +35,25 @@ impl Ask {
     /// Reads a request's method, URL and headers.
     ///
     /// # Errors
-    /// 36 for a header that is not text, 89 for a coding this server does not have.
+    /// 36 for a header that is not text, 89 for a coding this server does not have, and what [`Parameters`] refuses.
     pub fn read<B>(request: &Request<B>) -> Result<Self, Failure> {
         let headers = request.headers();
         let mut said = Parameters::default();
         for (name, value) in form_urlencoded::parse(request.uri().query().unwrap_or_default().as_bytes()) {
-            said.take(&name, value.into_owned());
+            said.take(&name, value.into_owned())?;
+        }
+        for name in headers.keys().filter(|name| name.as_str().starts_with("x-clickhouse-")) {
+            if let Some(value) = text(headers, name.as_str())? {
+                said.take_header(name.as_str(), &value)?;
+            }
         }
         let header = |name: &str| text(headers, name);
         let credentials = Credentials::new(
-            said.user.take().or(header("x-clickhouse-user")?),
-            said.password.take().or(header("x-clickhouse-key")?.map(SecretString::from)),
+            said.user.take(),
+            said.password.take(),
             header(AUTHORIZATION.as_str())?.as_deref(),
         );
-        said.database = said.database.or(header("x-clickhouse-database")?);
-        said.default_format = said.default_format.or(header("x-clickhouse-format")?);
-        let query_id = said.query_id.take().or(header("x-clickhouse-query-id")?).filter(|id| !id.is_empty());
+        let query_id = said.query_id.take().filter(|id| !id.is_empty());
         let accepted = header(ACCEPT_ENCODING.as_str())?.filter(|_| said.http_compression != Some(false));
         let coding = RequestCoding::new(header(CONTENT_ENCODING.as_str())?.as_deref(), said.decompress);
         Ok(Self {
@@ -79,56 +66,6 @@ impl Ask {
             said,
         })
     }
-}
-
-/// Parameters, of a URL or a form, sorted out.
-#[derive(Debug, Default)]
-pub struct Parameters {
-    /// The statement, or the head of it.
-    pub query: String,
-    /// The database that unqualified names are looked up in.
-    pub database: Option<String>,
-    /// The format of a result whose statement names none.
-    pub default_format: Option<String>,
-    /// Settings, in the order given.
-    pub settings: Vec<(String, String)>,
-    /// Values of `{name:Type}`.
-    pub params: Vec<(String, String)>,
-    /// Hold the result back until the statement has ended.
-    pub wait_end_of_query: bool,
-    query_id: Option<String>,
-    user: Option<String>,
-    password: Option<SecretString>,
-    compress: bool,
-    decompress: bool,
-    http_compression: Option<bool>,
-}
-
-impl Parameters {
-    /// Takes one parameter; a later one of the same name counts.
-    pub fn take(&mut self, name: &str, value: String) {
-        match name {
-            "query" => self.query = value,
-            "query_id" => self.query_id = Some(value),
-            "database" => self.database = Some(value),
-            "default_format" => self.default_format = Some(value),
-            "user" => self.user = Some(value),
-            "password" => self.password = Some(value.into()),
-            "compress" => self.compress = is_true(&value),
-            "decompress" => self.decompress = is_true(&value),
-            "enable_http_compression" => self.http_compression = Some(is_true(&value)),
-            "wait_end_of_query" => self.wait_end_of_query = is_true(&value),
-            _ if IGNORED.contains(&name) => {}
-            _ => match name.strip_prefix("param_") {
-                Some(name) => self.params.push((name.to_owned(), value)),
-                None => self.settings.push((name.to_owned(), value)),
-            },
-        }
-    }
-}
-
-fn is_true(value: &str) -> bool {
-    value == "1" || value.eq_ignore_ascii_case("true")
 }
 
 fn text(headers: &HeaderMap, name: &str) -> Result<Option<String>, Failure> {

@@ -9,9 +9,13 @@ mod statement;
 mod tokens;
 mod values;
 
+#[cfg(any(test, feature = "testing"))]
+pub use allow::SHOWN;
 pub use allow::{
     Action, Catalogue, ENGINES, Rules, SettingLimits, Target, Verdict, View, check_settings, system_tables,
 };
+#[cfg(any(test, feature = "testing"))]
+pub use statement::OUTPUT_WORDS;
 pub use statement::{Insert, Output, Parsed, Statement, parse};
 pub use tokens::{Kind, Tokens};
 pub use values::literals;

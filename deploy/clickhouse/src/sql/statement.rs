@@ -2,7 +2,7 @@
 //! blank between tokens: the engine never sees what the client wrote.
 
 use super::allow::{self, Action, Rules, Verdict};
-use super::tokens::{Kind, Token, Tokens, render};
+use super::tokens::{Kind, Token, Tokens, blank_before, render};
 use crate::engine::Exception;
 use crate::rights::quoted;
 
@@ -57,7 +57,7 @@ pub struct Parsed {
 
 /// The first words of statements that are written `… INTO OUTFILE …`. Of `SHOW TABLES` and its like, which
 /// the engine turns into other statements, nothing comes out that way; their results are small.
-const OUTPUT_WORDS: [&str; 3] = ["SELECT", "WITH", "FROM"];
+pub const OUTPUT_WORDS: [&str; 3] = ["SELECT", "WITH", "FROM"];
 
 /// A text that was checked, and its tokens.
 struct Checked {
@@ -74,7 +74,7 @@ impl Checked {
         let mut own: Vec<Token> = tokens
             .iter()
             .map(|token| {
-                let start = end + usize::from(end > 0);
+                let start = end + usize::from(end > 0 && blank_before(token));
                 end = start + token.span.len();
                 Token { kind: token.kind, span: start..end, depth: token.depth }
             })
@@ -92,7 +92,7 @@ impl Checked {
 fn qualified(text: &[u8], tokens: &[Token], verdict: &Verdict) -> Vec<u8> {
     let mut rendered = Vec::with_capacity(text.len() + 64);
     for (at, token) in tokens.iter().enumerate() {
-        if at > 0 {
+        if at > 0 && blank_before(token) {
             rendered.push(b' ');
         }
         if let Some(view) = verdict.views.iter().find(|view| view.unqualified_at == Some(at)) {
@@ -120,7 +120,30 @@ pub fn parse(text: &[u8], rules: &Rules<'_>) -> Result<Parsed, Exception> {
     }
     let tokens: Vec<Token> = tokens.collect();
     let checked = Checked::new(text, one_statement(&tokens)?, rules)?;
+    if matches!(checked.verdict.action, Action::Insert(_)) {
+        takes_rows_from_a_query(&checked)?;
+    }
     Ok(whole(checked))
+}
+
+/// `WITH … INSERT INTO t SELECT …`. The engine would read the rows of any other such insert from the text, and then from
+/// this process's standard input.
+fn takes_rows_from_a_query(Checked { text, tokens, .. }: &Checked) -> Result<(), Exception> {
+    let insert = tokens.iter().position(|token| token.depth == 0 && is_word(text, token, "INSERT"));
+    let after = &tokens[insert.map_or(tokens.len(), |at| at + 1)..];
+    let rows = after.iter().enumerate().find(|(at, token)| {
+        let is_name = after[..*at].last().is_none_or(|last| {
+            last.kind == Kind::Punct(b'.') || ["INTO", "TABLE"].iter().any(|word| is_word(text, last, word))
+        });
+        !is_name && ["SELECT", "VALUES", "FORMAT"].iter().any(|word| is_word(text, token, word))
+    });
+    match rows {
+        Some((_, token)) if is_word(text, token, "SELECT") => Ok(()),
+        _ => {
+            let message = "Syntax error: an INSERT after WITH takes its rows from a SELECT";
+            Err(Exception::new(62, "SYNTAX_ERROR", message))
+        }
+    }
 }
 
 /// A statement whose text has no rows in it.
@@ -339,6 +362,28 @@ mod tests {
         assert_eq!(code("INSERT INTO t"), 62);
         assert_eq!(code("INSERT INTO t (a, b) FORMAT"), 62);
         assert_eq!(code("INSERT INTO t FORMAT CSV;\n1"), 62);
+    }
+
+    #[test]
+    fn an_insert_after_with_takes_its_rows_from_a_query_alone() {
+        for text in [
+            "WITH 1 AS x INSERT INTO t FORMAT CSV",
+            "WITH 1 AS x INSERT INTO t FORMAT CSV\n5",
+            "WITH 1 AS x INSERT INTO t (a) VALUES",
+            "WITH 1 AS x INSERT INTO t",
+            "WITH 1 AS x INSERT INTO format FORMAT CSV",
+            "WITH 1 AS x INSERT INTO t FORMAT CSV SELECT",
+        ] {
+            assert_eq!(code(text), 62, "{text}");
+        }
+        for text in [
+            "WITH 1 AS x INSERT INTO t (a) SELECT x",
+            "WITH 1 AS x INSERT INTO format SELECT x",
+            "WITH 1 AS x INSERT INTO TABLE db.values SELECT x FORMAT JSON",
+            "WITH 1 AS x INSERT INTO t (SELECT x)",
+        ] {
+            assert!(matches!(parse(text.as_bytes()), Ok(Statement::Command { .. })), "{text}");
+        }
     }
 
     #[test]

@@ -161,13 +161,19 @@ impl Iterator for Tokens<'_> {
     }
 }
 
+/// Whether a blank stands before this token in what the engine is sent. The type of a parameter (`{name:Type}`) ends at its
+/// bracket, and shows in names of columns.
+pub fn blank_before(token: &Token) -> bool {
+    token.kind != Kind::Punct(b'}')
+}
+
 /// The text that the engine is sent: the tokens with one blank between them. Read again, it has the same
 /// tokens.
 #[must_use]
 pub fn render(text: &[u8], tokens: &[Token]) -> Vec<u8> {
     let mut rendered = Vec::with_capacity(text.len() + tokens.len());
     for token in tokens {
-        if !rendered.is_empty() {
+        if !rendered.is_empty() && blank_before(token) {
             rendered.push(b' ');
         }
         rendered.extend_from_slice(&text[token.span.clone()]);

@@ -22,7 +22,7 @@ fn exceptions_have_clickhouses_status_code_and_text() {
         assert!(answer.text().ends_with(")\n"), "{}", answer.text());
     }
     assert_eq!(engine.post("/?database=nowhere", &[], b"SELECT 1").code(), Some(497));
-    assert_eq!(engine.post("/?nonsense=1", &[], b"SELECT 1").code(), Some(452));
+    assert_eq!(engine.post("/?nonsense=1", &[], b"SELECT 1").code(), Some(115));
     assert_eq!(engine.post("/?max_threads=many", &[], b"SELECT 1").code(), Some(27));
     assert_eq!(engine.get("/nowhere").status, 404);
     // A statement that failed leaves nothing behind for the next one.

@@ -10,5 +10,8 @@ mod foreign;
 mod inserts;
 mod interface;
 mod lifecycle;
+mod native;
+mod parameters;
+mod statements;
 mod support;
 mod wedges;

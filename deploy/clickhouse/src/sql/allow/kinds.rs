@@ -54,7 +54,7 @@ impl Action {
 }
 
 /// What may be shown. Left out are other people's statements, accounts and the machine.
-const SHOWN: [&str; 17] = [
+pub const SHOWN: [&str; 17] = [
     "CHANGED",
     "CLUSTERS",
     "COLUMNS",

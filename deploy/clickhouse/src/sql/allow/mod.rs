@@ -21,6 +21,8 @@ use crate::engine::Exception;
 use crate::rights::Identity;
 
 pub use engines::ENGINES;
+#[cfg(any(test, feature = "testing"))]
+pub use kinds::SHOWN;
 pub use kinds::{Action, Place, Target};
 pub use settings::{SettingLimits, check_settings};
 pub use system::tables as system_tables;

@@ -27,7 +27,7 @@ pub struct SettingLimits {
 /// Left out are those that choose other code of the engine's, older or less careful (`enable_analyzer`,
 /// `allow_simdjson`), that put a function's name into the text (`count_distinct_implementation`), and the
 /// bounds of the parser, for what is too deep or too long for it ends the process.
-const EVERYBODY: [&str; 162] = [
+const EVERYBODY: [&str; 148] = [
     "aggregate_functions_null_for_empty",
     "allow_experimental_dynamic_type",
     "allow_experimental_json_type",
@@ -37,8 +37,6 @@ const EVERYBODY: [&str; 162] = [
     "allow_suspicious_types_in_order_by",
     "any_join_distinct_right_table_keys",
     "async_insert",
-    "buffer_size",
-    "cancel_http_readonly_queries_on_client_close",
     "cast_keep_nullable",
     "cast_string_to_dynamic_use_inference",
     "connect_timeout",
@@ -56,7 +54,6 @@ const EVERYBODY: [&str; 162] = [
     "empty_result_for_aggregation_by_empty_set",
     "enable_dynamic_type",
     "enable_global_with_statement",
-    "enable_http_compression",
     "enable_json_type",
     "enable_optimize_predicate_expression",
     "enable_positional_arguments",
@@ -75,16 +72,6 @@ const EVERYBODY: [&str; 162] = [
     "function_json_value_return_type_allow_complex",
     "group_by_overflow_mode",
     "group_by_use_nulls",
-    "http_headers_progress_interval_ms",
-    "http_max_field_value_size",
-    "http_max_uri_size",
-    "http_receive_timeout",
-    "http_response_buffer_size",
-    "http_response_headers",
-    "http_send_timeout",
-    "http_wait_end_of_query",
-    "http_write_exception_in_output_format",
-    "http_zlib_compression_level",
     "idle_connection_timeout",
     "input_format_allow_errors_num",
     "input_format_allow_errors_ratio",
@@ -140,6 +127,7 @@ const EVERYBODY: [&str; 162] = [
     "max_rows_to_sort",
     "min_execution_speed",
     "network_compression_method",
+    "network_zstd_compression_level",
     "offset",
     "optimize_aggregation_in_order",
     "optimize_move_to_prewhere",
@@ -177,7 +165,6 @@ const EVERYBODY: [&str; 162] = [
     "receive_timeout",
     "result_overflow_mode",
     "select_sequential_consistency",
-    "send_progress_in_http_headers",
     "send_timeout",
     "session_timezone",
     "skip_unavailable_shards",
@@ -188,7 +175,6 @@ const EVERYBODY: [&str; 162] = [
     "use_client_time_zone",
     "use_hedged_requests",
     "use_query_cache",
-    "wait_end_of_query",
     "wait_for_async_insert",
 ];
 
@@ -246,17 +232,16 @@ const TABLES: [&str; 15] = [
     "ttl_only_drop_parts",
 ];
 
-/// Checks the settings of a request's URL or form, and takes out of them what the server decides itself.
+/// Checks the settings of a request's URL or form.
 /// Above a maximum they are the maximum: clients ask for a little more than their own patience.
 ///
 /// # Errors
 /// 452 for one that is not taken, or no number where it has to be one.
 pub fn check_settings(
-    settings: &mut Vec<(String, String)>,
+    settings: &mut [(String, String)],
     identity: Identity,
     limits: &SettingLimits,
 ) -> Result<(), Exception> {
-    settings.retain(|(name, _)| !OWN.contains(&name.as_str()));
     for (name, value) in settings {
         if let Some(most) = maximum(name, identity, limits) {
             let asked = value.parse::<u64>().map_err(|_| not_whole(name))?;
@@ -268,9 +253,6 @@ pub fn check_settings(
     }
     Ok(())
 }
-
-/// What a client may say and the server decides: marks of statements.
-const OWN: [&str; 1] = ["log_comment"];
 
 /// The reader's maximum of a setting that has one.
 fn maximum(name: &str, identity: Identity, limits: &SettingLimits) -> Option<u64> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
 
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,15 @@ impl Engine {
         let data = tempfile::tempdir().unwrap();
         let process = EngineProcess::start_with(data.path(), arguments).unwrap();
         Self { process, data }
+    }
+
+    /// With a standard input that has `rows` in it and does not end before the writer is dropped.
+    pub fn start_with_input(rows: &[u8]) -> (Self, PipeWriter) {
+        let data = tempfile::tempdir().unwrap();
+        let (input, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(rows).unwrap();
+        let process = EngineProcess::start_with_input(data.path(), &[] as &[&str], input).unwrap();
+        (Self { process, data }, writer)
     }
 
     /// The result of a statement that must succeed, without the last line feed.

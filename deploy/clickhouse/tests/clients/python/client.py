@@ -1,9 +1,10 @@
 """The official Python client (clickhouse-connect) against a server, which it takes for ClickHouse.
 
-usage: foreign_client.py URL, where URL has the user and the password
+usage: client.py URL, where URL has the user and the password
 
 Creates a table, inserts rows of many types, streams them back and compares every one, and sees proper
-errors: alone, then on eight connections at once. Ends with status 0 only if everything was right.
+errors: alone, then on eight connections at once. Then tables by pandas and by SQLAlchemy, which learns what there is from the
+server. Ends with status 0 only if everything was right.
 """
 
 import datetime
@@ -16,6 +17,8 @@ import uuid
 from urllib.parse import urlparse
 
 import clickhouse_connect
+import pandas
+import sqlalchemy
 from clickhouse_connect.driver.exceptions import DatabaseError
 
 ROWS = 100_000
@@ -153,6 +156,70 @@ def at_once(url):
         raise AssertionError("; ".join(failures))
 
 
+def nested(url):
+    """Columns whose data names its types, in the form of the protocol's version that the client asks for."""
+    client = connect(url)
+    expect("the form of Native", client.protocol_version, 54405)
+    sql = """SELECT concat('{"a":', toString(number), ',"b":[1,{"c":"x"}]}')::JSON(a UInt64) AS json,
+             if(number % 2 = 0, number::Variant(UInt64, String), 'odd'::Variant(UInt64, String)) AS variant,
+             if(number % 2 = 0, number::Dynamic, [toString(number)]::Dynamic) AS dynamic,
+             arrayMap(x -> toLowCardinality(toString(x)), range(number % 3)) AS words
+             FROM numbers(1000)"""
+    rows = client.query(sql, settings={"max_block_size": 100}).result_rows
+    expected = [
+        (
+            {"a": i, "b": [1, {"c": "x"}]},
+            "odd" if i % 2 else i,
+            [str(i)] if i % 2 else i,
+            [str(x) for x in range(i % 3)],
+        )
+        for i in range(1000)
+    ]
+    expect("nested types", rows, expected)
+    client.close()
+
+
+def by_pandas(url):
+    client = connect(url)
+    client.command("DROP TABLE IF EXISTS frames")
+    client.command("CREATE TABLE frames (n UInt64, s String, at DateTime64(3, 'UTC')) ENGINE = MergeTree ORDER BY n")
+    frame = pandas.DataFrame(
+        {
+            "n": range(ROWS_EACH),
+            "s": [f"line {i}" for i in range(ROWS_EACH)],
+            "at": pandas.date_range("2026-01-01", periods=ROWS_EACH, freq="ms", tz="UTC"),
+        }
+    )
+    client.insert_df("frames", frame)
+    stored = client.query_df("SELECT * FROM frames ORDER BY n")
+    expect("rows of a frame", len(stored), ROWS_EACH)
+    for column in ("n", "s", "at"):
+        expect(f"column {column} of a frame", list(stored[column]), list(frame[column]))
+    client.close()
+
+
+def by_sqlalchemy(url):
+    parts = urlparse(url)
+    engine = sqlalchemy.create_engine(
+        f"clickhousedb://{parts.username}:{parts.password}@{parts.hostname}:{parts.port}/default"
+    )
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE IF EXISTS alchemy"))
+        connection.execute(
+            sqlalchemy.text("CREATE TABLE alchemy (id UInt64, note Nullable(String)) ENGINE = MergeTree ORDER BY id")
+        )
+        seen = sqlalchemy.inspect(engine)
+        expect("a table is seen", "alchemy" in seen.get_table_names() and seen.has_table("alchemy"), True)
+        expect("databases are seen", "default" in seen.get_schema_names(), True)
+        expect("columns are seen", [column["name"] for column in seen.get_columns("alchemy")], ["id", "note"])
+        table = sqlalchemy.Table("alchemy", sqlalchemy.MetaData(), autoload_with=engine)
+        rows = [{"id": i, "note": None if i % 3 == 0 else f"it's {i} \\ \n"} for i in range(100)]
+        connection.execute(table.insert(), rows)
+        found = connection.execute(sqlalchemy.select(table).where(table.c.id >= 90).order_by(table.c.id)).all()
+        expect("rows are found", [row._asdict() for row in found], rows[90:])
+    engine.dispose()
+
+
 def main():
     url = sys.argv[1]
     # The client logs what it then raises, and some of what it raises is wanted here.
@@ -160,6 +227,9 @@ def main():
     round_trip(url, "foreign", ROWS, True)
     errors(url)
     at_once(url)
+    nested(url)
+    by_pandas(url)
+    by_sqlalchemy(url)
     print(f"clickhouse-connect {clickhouse_connect.__version__}: {ROWS + CONNECTIONS * ROWS_EACH} rows in and back")
 
 
