@@ -92,7 +92,9 @@ impl Registry<'_> {
         for records in records.chunks(RECORDS_PER_CALL) {
             let answer = call(self.api, self.bearer, Method::POST, &path, &records.into()).await?;
             let results = answer["results"].as_array().map_or(&[][..], Vec::as_slice);
-            let is_created = |result: &&Value| result["status"] == "created";
+            // What was there already is as good: a setup that was cut short may be repeated.
+            let is_created =
+                |result: &&Value| result["status"] == "created" || result["status"] == "unchanged";
             let created = results.iter().filter(is_created).count();
             if created != records.len() {
                 let first = results.iter().find(|result| !is_created(result)).unwrap_or(&answer).to_string();

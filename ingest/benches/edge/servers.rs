@@ -297,7 +297,7 @@ fn fill(links: &LinkTable) {
     let (programs, mut version) = (10, 0);
     let mut put = |entry: Entry| {
         version += 1;
-        links.apply(&RegistryEntry { version, changed_at_ms: 0, entry: Some(entry) });
+        links.apply(&RegistryEntry { version, entry: Some(entry), ..RegistryEntry::default() });
     };
     for index in 0..programs {
         put(Entry::Program(Program {

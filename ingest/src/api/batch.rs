@@ -6,7 +6,7 @@ use hyper::{
     Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use whence_runtime::http::{Full, full};
 
 /// The entries of a body: one object, or an array, or one object a line (NDJSON).
@@ -92,8 +92,8 @@ fn malformed(error: &serde_json::Error) -> Problem {
 pub struct Outcome {
     /// What names it: shown whatever became of it.
     pub head: Map<String, Value>,
-    /// What became of it.
-    pub result: Result<(), Problem>,
+    /// What became of it: the word for it where nothing is wrong.
+    pub result: Result<&'static str, Problem>,
 }
 
 impl Outcome {
@@ -103,18 +103,18 @@ impl Outcome {
         Outcome { head: Map::new(), result: Err(problem) }
     }
 
-    /// `status` of this entry in the answer; `done` is the word for success.
+    /// `status` of this entry in the answer.
     #[must_use]
-    pub fn word(&self, done: &'static str) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match &self.result {
-            Ok(()) => done,
+            Ok(word) => word,
             Err(problem) if problem.code.is_retriable() => "retry",
             Err(_) => "rejected",
         }
     }
 
-    fn into_json(self, index: usize, done: &'static str) -> Value {
-        let status = self.word(done);
+    fn into_json(self, index: usize) -> Value {
+        let status = self.word();
         let mut json = Map::from_iter([("index".to_owned(), index.into())]);
         json.extend(self.head);
         json.insert("status".to_owned(), status.into());
@@ -128,34 +128,41 @@ impl Outcome {
 
 /// Answers for a single entry: its outcome with `status`, or its problem.
 #[must_use]
-pub fn answer_one(outcome: Outcome, status: StatusCode, done: &'static str) -> Response<Full> {
+pub fn answer_one(outcome: Outcome, status: StatusCode) -> Response<Full> {
     match outcome.result {
         Err(problem) => problem.response(),
-        Ok(()) => {
+        Ok(word) => {
             let mut json = outcome.head;
-            json.insert("status".to_owned(), done.into());
+            json.insert("status".to_owned(), word.into());
             json_response(status, &Value::Object(json))
         }
     }
 }
 
 /// Answers for many entries: `status` where all went well, the problem they share where none did (422
-/// where their statuses differ), else 207 with `Retry-After` where some are to be sent again.
+/// where their statuses differ), else 207 with `Retry-After` where some are to be sent again. How many there were of each of
+/// `words` is counted.
 #[must_use]
-pub fn answer_many(outcomes: Vec<Outcome>, status: StatusCode, done: &'static str) -> Response<Full> {
+pub fn answer_many(outcomes: Vec<Outcome>, status: StatusCode, words: &[&'static str]) -> Response<Full> {
     let problems: Vec<&Problem> =
         outcomes.iter().filter_map(|outcome| outcome.result.as_ref().err()).collect();
     let is_retriable = problems.iter().any(|problem| problem.code.is_retriable());
     let (count, failed) = (outcomes.len(), problems.len());
     let shared = (failed == count).then(|| shared_problem(&problems)).flatten();
+    let counted = words.iter().map(|word| {
+        let count = outcomes.iter().filter(|outcome| outcome.word() == *word).count();
+        ((*word).to_owned(), count.into())
+    });
+    let mut body: Map<String, Value> = counted.collect();
     let results: Vec<Value> =
-        outcomes.into_iter().enumerate().map(|(index, outcome)| outcome.into_json(index, done)).collect();
+        outcomes.into_iter().enumerate().map(|(index, outcome)| outcome.into_json(index)).collect();
     if let Some(mut problem) = shared {
         problem.results = results;
         return problem.response();
     }
     let status = if failed == 0 { status } else { StatusCode::MULTI_STATUS };
-    let mut response = json_response(status, &json!({ done: count - failed, "results": results }));
+    body.insert("results".to_owned(), results.into());
+    let mut response = json_response(status, &body.into());
     if is_retriable {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
@@ -232,7 +239,7 @@ mod tests {
     }
 
     fn outcomes(codes: &[Option<Code>]) -> Vec<Outcome> {
-        let result = |code: &Option<Code>| code.map_or(Ok(()), |code| Err(Problem::new(code, "why")));
+        let result = |code: &Option<Code>| code.map_or(Ok("accepted"), |code| Err(Problem::new(code, "why")));
         codes.iter().map(|code| Outcome { head: Map::new(), result: result(code) }).collect()
     }
 
@@ -249,7 +256,7 @@ mod tests {
             (&[Some(Forbidden), Some(Forbidden)], 403, false),
             (&[Some(Forbidden), Some(Required)], 422, false),
         ] {
-            let response = answer_many(outcomes(codes), StatusCode::ACCEPTED, "accepted");
+            let response = answer_many(outcomes(codes), StatusCode::ACCEPTED, &["accepted"]);
             assert_eq!(response.status(), status, "{codes:?}");
             assert_eq!(response.headers().contains_key(RETRY_AFTER), retry, "{codes:?}");
         }

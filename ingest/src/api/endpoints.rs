@@ -2,90 +2,45 @@
 
 use super::{
     Api,
-    auth::Scope,
-    batch,
-    call::Call,
-    json::Fields,
-    moment,
+    form::{self, Form},
     problem::{Code, Problem},
-    programs::{object, same_as_path},
-    route::Page,
-    write,
 };
-use crate::{
-    registry::{Change, EntryKey},
-    webhooks::check_endpoint,
-};
-use hyper::{Response, StatusCode};
-use serde_json::{Map, Value, json};
-use whence_runtime::http::Full;
+use crate::webhooks::check_endpoint;
+use serde_json::Value;
 use whence_schemas::event::WebhookEndpoint;
 
-/// `PUT`: creates the endpoint or replaces all of it. A new one begins with what is announced from now on, or
-/// from `since` on.
-pub(super) async fn put(
+/// Reads what a body says of this endpoint. A new one begins with what is announced from now on, or from `since` on.
+pub(super) fn read(
     api: &Api,
-    call: Call,
-    program: String,
-    id: String,
-) -> Result<Response<Full>, Problem> {
-    call.caller.require_in(Scope::RegistryWrite, &program)?;
-    api.known_program(&program)?;
-    let caller = call.caller.clone();
-    let body = api.read_object(call).await?;
-    let present = api.registry.shared().read().endpoint(&program, &id).map(|endpoint| endpoint.since_ms);
-    let begins = present.unwrap_or_else(|| (api.intake.clock)().0);
-    let endpoint = write::record(body, "an endpoint", |fields| read(api, fields, program, id, begins))?;
-    let entry = api.write_one(write::asked_by(&caller, Change::PutEndpoint(endpoint))).await?;
-    let status = if present.is_none() { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(batch::json_response(status, &api.view_of(&entry).into()))
-}
-
-fn read(api: &Api, fields: &mut Fields<'_>, program: String, id: String, begins_ms: i64) -> WebhookEndpoint {
-    same_as_path(fields, "program", &program);
-    same_as_path(fields, "id", &id);
-    let secrets = api.webhooks.secret_names(fields, &program);
-    let endpoint = WebhookEndpoint {
-        program,
-        id,
-        url: fields.text("url").unwrap_or_default(),
-        types: fields.texts("types"),
-        secrets,
-        since_ms: moment::field(fields, "since").map_or(begins_ms, |since| since.0),
-        disabled: fields.flag("disabled").unwrap_or(false),
+    body: Value,
+    program: &str,
+    id: &str,
+    begins_ms: i64,
+) -> Result<WebhookEndpoint, Problem> {
+    let mut endpoint = WebhookEndpoint {
+        program: program.to_owned(),
+        id: id.to_owned(),
+        since_ms: begins_ms,
+        ..WebhookEndpoint::default()
     };
-    for mistake in check_endpoint(&endpoint, api.reach) {
-        fields.errors().add(mistake.field, Code::Invalid, mistake.reason);
-    }
-    endpoint
+    form::read(body, "an endpoint", |form| {
+        self::form(form, &mut endpoint);
+        let Form::Read(fields) = form else { return };
+        api.webhooks.check_secrets(fields, program, &mut endpoint.secrets);
+        for mistake in check_endpoint(&endpoint, api.reach) {
+            fields.errors().add(mistake.field, Code::Invalid, mistake.reason);
+        }
+    })?;
+    Ok(endpoint)
 }
 
-/// `GET` of one.
-pub(super) fn show(api: &Api, call: &Call, program: &str, id: &str) -> Result<Response<Full>, Problem> {
-    call.caller.require_in(Scope::RegistryRead, program)?;
-    api.show(&EntryKey::Endpoint { program: program.to_owned(), id: id.to_owned() }, id)
-}
-
-/// `GET` of the program's, by id.
-pub(super) fn list(api: &Api, call: &Call, program: &str) -> Result<Response<Full>, Problem> {
-    call.caller.require_in(Scope::RegistryRead, program)?;
-    api.known_program(program)?;
-    let page = Page::of(call.query.as_deref())?;
-    let state = api.registry.shared().read();
-    let endpoints: Vec<&WebhookEndpoint> =
-        state.endpoints_after(program, &page.after, page.limit + 1).collect();
-    Ok(write::page(endpoints, &page, |endpoint| endpoint.id.clone(), view))
-}
-
-/// An endpoint as callers see it.
-pub(super) fn view(endpoint: &WebhookEndpoint) -> Map<String, Value> {
-    object(json!({
-        "program": endpoint.program,
-        "id": endpoint.id,
-        "url": endpoint.url,
-        "types": endpoint.types,
-        "secrets": endpoint.secrets,
-        "since": endpoint.since_ms,
-        "disabled": endpoint.disabled,
-    }))
+/// An endpoint as callers write and see it.
+pub(super) fn form(form: &mut Form<'_, '_>, endpoint: &mut WebhookEndpoint) {
+    form.of_path("program", &endpoint.program);
+    form.of_path("id", &endpoint.id);
+    form.text("url", &mut endpoint.url);
+    form.texts("types", &mut endpoint.types);
+    form.texts("secrets", &mut endpoint.secrets);
+    form.moment("since", &mut endpoint.since_ms);
+    form.flag("disabled", &mut endpoint.disabled);
 }

@@ -6,24 +6,25 @@
 
 use super::{
     Api,
-    auth::Scope,
+    auth::{Caller, Scope},
     batch,
     call::Call,
+    conditions,
+    form::{self, Form, MADE_HERE},
+    merge::merge,
     problem::{Code, Problem},
-    programs::object,
-    route::Page,
-    write,
+    records,
 };
 use crate::{
     hosts::{Proof, TxtRecords},
-    registry::{Change, ChangeError},
+    registry::{Change, ChangeError, Effect, EntryKey, Expected},
 };
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 use whence_runtime::http::Full;
-use whence_schemas::event::HostClaim;
+use whence_schemas::event::{HostClaim, RegistryEntry, registry_entry::Entry};
 
 whence_metrics::declare! {
     /// Hosts that were looked up to be proved, by outcome.
@@ -80,59 +81,144 @@ impl Api {
         Proof::of(&self.intake.identity, &program.parse().ok()?, &host.parse().ok()?)
     }
 
-    /// A host as a program sees it.
-    fn host_view(&self, program: &str, host: &str) -> Map<String, Value> {
-        let state = self.registry.shared().read();
-        let claim = state.claim(host).filter(|claim| claim.program == program && !claim.released);
-        let is_claimed = state.has_host(program, host);
-        let by = match claim {
-            Some(claim) => Some(claim.proof.as_str()),
+    /// A host as a program writes and sees it. `is_claimed`: whether it is the program's, or is to be.
+    pub(super) fn host_form(
+        &self,
+        form: &mut Form<'_, '_>,
+        program: &str,
+        host: &str,
+        is_claimed: &mut bool,
+    ) {
+        form.of_path("program", program);
+        form.of_path("host", host);
+        form.flag("claimed", is_claimed);
+        let is_claimed = *is_claimed;
+        form.made_here("by", || match self.claim(program, host).as_deref() {
+            Some(RegistryEntry { entry: Some(Entry::HostClaim(claim)), .. }) => claim.proof.as_str().into(),
             // Its links, or that the program lists it, are older than the claim's own record.
-            None => is_claimed.then_some("links"),
-        };
-        let record = self.proof(program, host);
-        let record = record.map(|proof| json!({"type": "TXT", "name": proof.name, "value": proof.value}));
-        object(json!({
-            "program": program,
-            "host": host,
-            "claimed": is_claimed,
-            "by": by,
-            "record": record,
-        }))
+            _ => is_claimed.then_some("links").into(),
+        });
+        form.made_here("record", || {
+            let record = self.proof(program, host);
+            record.map(|proof| json!({"type": "TXT", "name": proof.name, "value": proof.value})).into()
+        });
+    }
+
+    /// The host's own record, where it says that the host is this program's.
+    fn claim(&self, program: &str, host: &str) -> Option<Arc<RegistryEntry>> {
+        let entry = self.entry(&EntryKey::Host { host: host.to_owned() })?;
+        matches!(&entry.entry, Some(Entry::HostClaim(claim)) if claim.program == program).then_some(entry)
+    }
+
+    /// The host as the program sees it, with the version of its record.
+    fn host_view(&self, program: &str, host: &str) -> (Option<u64>, Map<String, Value>) {
+        if let Some(entry) = self.claim(program, host) {
+            return (Some(entry.version), self.view_of(&entry));
+        }
+        let mut is_claimed = self.registry.shared().read().has_host(program, host);
+        let mut view = form::shown(|form| self.host_form(form, program, host, &mut is_claimed));
+        view.extend(MADE_HERE.map(|name| (name.to_owned(), Value::Null)));
+        (None, view)
+    }
+
+    fn host_answer(&self, status: StatusCode, program: &str, host: &str) -> Response<Full> {
+        match self.host_view(program, host) {
+            (Some(version), view) => records::answer(status, version, view),
+            (None, view) => batch::json_response(status, &view.into()),
+        }
     }
 }
 
-/// `GET` of one: whether the program has it, and the record that proves it.
+/// `GET` of one: whether the program has it, and the record that proves it. It has a tag only where it has a record of its
+/// own: whose it is otherwise, other records decide.
 pub(super) fn show(api: &Api, call: &Call, program: &str, host: &str) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryRead, program)?;
     api.known_program(program)?;
     well_formed(api, program, host)?;
-    Ok(batch::json_response(StatusCode::OK, &api.host_view(program, host).into()))
+    let (version, _) = api.host_view(program, host);
+    match version {
+        Some(version) if conditions::is_known(&call.headers, Some(version))? => {
+            Ok(records::not_modified(version))
+        }
+        Some(_) => Ok(api.host_answer(StatusCode::OK, program, host)),
+        None => {
+            conditions::is_known(&call.headers, None)?;
+            Ok(api.host_answer(StatusCode::OK, program, host))
+        }
+    }
 }
 
-/// `GET` of those that the program has by a claim, by name.
-pub(super) fn list(api: &Api, call: &Call, program: &str) -> Result<Response<Full>, Problem> {
-    call.caller.require_in(Scope::RegistryRead, program)?;
-    api.known_program(program)?;
-    let page = Page::of(call.query.as_deref())?;
-    let claims: Vec<HostClaim> = {
-        let state = api.registry.shared().read();
-        state.claims_after(program, &page.after, page.limit + 1).cloned().collect()
-    };
-    let view = |claim: &HostClaim| api.host_view(program, &claim.host);
-    Ok(write::page(claims.iter().collect(), &page, |claim| claim.host.clone(), view))
-}
-
-/// `PUT`: claims the host.
-pub(super) async fn claim(
+/// `PUT`: claims the host, also with no body; with `"claimed": false` releases it.
+pub(super) async fn put(
     api: &Api,
     call: Call,
     program: String,
     host: String,
 ) -> Result<Response<Full>, Problem> {
+    set(api, call, program, host, |_, body| body).await
+}
+
+/// `PATCH`: the same, where the patch names `claimed`.
+pub(super) async fn patch(
+    api: &Api,
+    call: Call,
+    program: String,
+    host: String,
+) -> Result<Response<Full>, Problem> {
+    records::is_merge_patch(&call)?;
+    let merged = |mut present, patch| {
+        merge(&mut present, patch);
+        present
+    };
+    set(api, call, program, host, merged).await
+}
+
+/// Makes the host what `whole` makes of what is there and of the body. A body that says what is there changes nothing.
+async fn set(
+    api: &Api,
+    call: Call,
+    program: String,
+    host: String,
+    whole: impl FnOnce(Value, Value) -> Value + Send,
+) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &program)?;
     api.known_program(&program)?;
-    let is_admin = call.caller.program().is_none();
+    well_formed(api, &program, &host)?;
+    let (caller, expected) = (call.caller.clone(), conditions::expected(&call.headers)?);
+    let body = api.read_object_or_none(call).await?.unwrap_or_else(|| json!({}));
+    let (version, present) = api.host_view(&program, &host);
+    let present = Value::Object(present);
+    let whole = whole(present.clone(), body);
+    let is_as_shown = given(&whole) == given(&present);
+    let mut is_claimed = true;
+    form::read(whole, "a host", |form| api.host_form(form, &program, &host, &mut is_claimed))?;
+    let is_held = present["claimed"] == json!(true);
+    if is_as_shown || (!is_claimed && !is_held) {
+        if !expected.holds(version) {
+            return Err(ChangeError::Unexpected { version }.into());
+        }
+        return Ok(api.host_answer(StatusCode::OK, &program, &host));
+    }
+    if is_claimed {
+        claim(api, &caller, program, host, expected).await
+    } else {
+        free(api, program, host, expected).await
+    }
+}
+
+/// The fields that are not `null`, which is as good as none.
+fn given(value: &Value) -> Option<Vec<(&String, &Value)>> {
+    Some(value.as_object()?.iter().filter(|(_, value)| !value.is_null()).collect())
+}
+
+async fn claim(
+    api: &Api,
+    caller: &Caller,
+    program: String,
+    host: String,
+    expected: Expected,
+) -> Result<Response<Full>, Problem> {
+    let is_admin = caller.program().is_none();
     let claim = HostClaim {
         host,
         program,
@@ -140,15 +226,9 @@ pub(super) async fn claim(
         released: false,
     };
     // Refused before anybody is asked; the registry's writer has the last word.
-    let change = write::asked_by(&call.caller, Change::ClaimHost(claim.clone()));
+    let change = records::asked_by(caller, Change::ClaimHost(claim.clone()));
     api.registry.shared().read().check(&change)?;
-    let is_new = api
-        .registry
-        .shared()
-        .read()
-        .claim(&claim.host)
-        .is_none_or(|held| held.released || held.program != claim.program);
-    if !is_admin && is_new {
+    if !is_admin && api.claim(&claim.program, &claim.host).is_none() {
         let Some(proof) = api.proof(&claim.program, &claim.host) else {
             let detail = "is no name in the DNS: only a key of all programs claims it";
             return Err(Problem::of_field("host", Code::Invalid, detail));
@@ -156,9 +236,9 @@ pub(super) async fn claim(
         api.proofs.prove(&proof).await?;
     }
     let (program, host) = (claim.program.clone(), claim.host.clone());
-    api.write_one(change).await?;
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(batch::json_response(status, &api.host_view(&program, &host).into()))
+    let done = api.write_one(change.when(EntryKey::Host { host: host.clone() }, expected)).await?;
+    let status = if done.effect == Effect::Created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(api.host_answer(status, &program, &host))
 }
 
 /// `DELETE`: releases the host. It is nobody's then, and whoever proves it next has it.
@@ -170,9 +250,19 @@ pub(super) async fn release(
 ) -> Result<Response<Full>, Problem> {
     call.caller.require_in(Scope::RegistryWrite, &program)?;
     api.known_program(&program)?;
+    let expected = conditions::expected(&call.headers)?;
+    free(api, program, host, expected).await
+}
+
+async fn free(
+    api: &Api,
+    program: String,
+    host: String,
+    expected: Expected,
+) -> Result<Response<Full>, Problem> {
     let change = Change::ReleaseHost { program: program.clone(), host: host.clone() };
-    api.write_one(change).await?;
-    Ok(batch::json_response(StatusCode::OK, &api.host_view(&program, &host).into()))
+    api.write_one(change.when(EntryKey::Host { host: host.clone() }, expected)).await?;
+    Ok(api.host_answer(StatusCode::OK, &program, &host))
 }
 
 /// # Errors
@@ -189,9 +279,4 @@ fn well_formed(api: &Api, program: &str, host: &str) -> Result<(), Problem> {
         Err(error @ ChangeError::Invalid { .. }) => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// What a host's record names, for [`Api::view_of`].
-pub(super) fn view(claim: &HostClaim) -> Map<String, Value> {
-    object(json!({ "host": claim.host, "program": claim.program }))
 }

@@ -67,6 +67,9 @@ pub struct Intake {
     pub readiness: JournalReadiness,
 }
 
+/// What became of an event that is on the disk.
+const ACCEPTED: &str = "accepted";
+
 impl Intake {
     /// Takes these events, in this order, and answers when what is accepted is on the disk.
     pub async fn take(
@@ -87,11 +90,12 @@ impl Intake {
             let result = record.map(|record| {
                 places.push(outcomes.len());
                 records.push(record);
+                ACCEPTED
             });
             outcomes.push(Outcome { head, result });
         }
         for (place, committed) in places.into_iter().zip(self.commit(&records).await) {
-            outcomes[place].result = committed;
+            outcomes[place].result = committed.map(|()| ACCEPTED);
         }
         outcomes.iter().zip(kinds).for_each(|(outcome, kind)| count(outcome, kind));
         outcomes
@@ -101,7 +105,7 @@ impl Intake {
     pub fn check(&self, event: Value, context: &Context, caller: &Caller) -> Outcome {
         let context = Context { now: (self.clock)(), ..context.clone() };
         let (head, record) = self.record(event, &context, caller);
-        Outcome { head, result: record.map(drop) }
+        Outcome { head, result: record.map(|_| ACCEPTED) }
     }
 
     /// What names the event, and its record. Raw aliases end here.
@@ -182,7 +186,7 @@ fn pieces(records: &[Bytes]) -> impl Iterator<Item = &[Bytes]> {
 }
 
 fn count(outcome: &Outcome, kind: &'static str) {
-    let word = outcome.word("accepted");
+    let word = outcome.word();
     metrics::counter!(API_EVENTS, "kind" => kind, "outcome" => word).increment(1);
     if let Err(problem) = &outcome.result {
         let code = problem.code.tag();

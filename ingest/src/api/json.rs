@@ -1,5 +1,5 @@
 //! Reads a JSON object field by field and collects everything that is wrong with it, so that a caller
-//! mends an event once, not field by field. Knows no events.
+//! corrects a body once, not field by field. Knows no events.
 
 use super::problem::{Code, FIELD_ERRORS_MAX, FieldError};
 use serde_json::{Map, Value};

@@ -2,21 +2,19 @@
 
 use super::{
     Api,
-    auth::Scope,
-    batch,
+    auth::{Caller, Scope},
     call::Call,
+    conditions,
+    form::Form,
     json::Fields,
     key_text::new_key,
-    moment,
     problem::{Code, Problem},
-    programs::object,
-    route::Page,
-    write,
+    records,
 };
-use crate::registry::{Change, EntryKey};
-use hyper::{Response, StatusCode};
+use crate::registry::{Change, Effect, EntryKey};
+use hyper::Response;
 use secrecy::ExposeSecret;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use whence_runtime::http::Full;
 use whence_schemas::{
     event::ApiKey,
@@ -28,27 +26,73 @@ use whence_schemas::{
 pub(super) async fn create(api: &Api, call: Call) -> Result<Response<Full>, Problem> {
     call.caller.require_everywhere(Scope::RegistryWrite)?;
     let caller = call.caller.clone();
+    let expected = conditions::expected(&call.headers)?;
     let body = api.read_object(call).await?;
-    let now = (api.intake.clock)();
-    let asked = write::record(body, "a key", |fields| read(fields, now))?;
-    // Nobody gives away more than they have.
-    let beyond = Scope::ALL
-        .into_iter()
-        .find(|scope| asked.scopes.iter().any(|s| s == scope.word()) && !caller.has(*scope));
-    if let Some(scope) = beyond {
-        let detail = format_args!("has {}, which your key has not", scope.word());
-        return Err(Problem::of_field("scopes", Code::Forbidden, detail));
-    }
     let new = new_key();
-    let key = ApiKey { id: new.id, hash: bytes::Bytes::copy_from_slice(&new.hash), ..asked };
-    let entry = api.write_one(Change::CreateKey(key)).await?;
-    let mut view = api.view_of(&entry);
+    let mut key = ApiKey { hash: bytes::Bytes::copy_from_slice(&new.hash), ..ApiKey::default() };
+    read(body, &mut key, &caller, (api.intake.clock)())?;
+    key.id = new.id;
+    let at = EntryKey::ApiKey { id: key.id.clone() };
+    let written = api.write_one(Change::CreateKey(key).when(at, expected)).await?;
+    let mut view = api.view_of(&written.entry);
     view.insert("key".into(), new.key.expose_secret().into());
-    Ok(batch::json_response(StatusCode::CREATED, &view.into()))
+    let mut response = records::written(Effect::Created, &written.entry, view);
+    records::never_kept(&mut response);
+    Ok(response)
 }
 
-/// What a body asks for. A key of everything comes of no slip: an empty or missing variable of a script asks for none.
-fn read(fields: &mut Fields<'_>, now: UnixMs) -> ApiKey {
+/// Reads what a body says of this key, which is the one that there is, or a new one. A key of everything comes of no slip:
+/// an empty or missing variable of a script asks for none.
+pub(super) fn read(body: Value, key: &mut ApiKey, caller: &Caller, now: UnixMs) -> Result<(), Problem> {
+    let present = key.clone();
+    *key = ApiKey {
+        id: present.id.clone(),
+        hash: present.hash.clone(),
+        last_used_day: present.last_used_day,
+        ..ApiKey::default()
+    };
+    super::form::read(body, "a key", |form| {
+        self::form(form, key);
+        let Form::Read(fields) = form else { return };
+        let is_new_end = key.expires_at_ms != present.expires_at_ms && key.expires_at_ms != 0;
+        if is_new_end && key.expires_at_ms <= now.0 {
+            fields.wrong("expires_at", Code::Invalid, "has passed");
+        }
+    })?;
+    // Nobody gives away more than they have.
+    let is_given = |scope: &Scope| {
+        [&*key, &present].map(|key| key.scopes.iter().any(|word| word == scope.word())) == [true, false]
+    };
+    match Scope::ALL.into_iter().find(|scope| is_given(scope) && !caller.has(*scope)) {
+        Some(scope) => {
+            let detail = format_args!("has {}, which your key has not", scope.word());
+            Err(Problem::of_field("scopes", Code::Forbidden, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A key as callers write and see it: never its hash.
+pub(super) fn form(form: &mut Form<'_, '_>, key: &mut ApiKey) {
+    form.of_path("id", &key.id);
+    form.text("name", &mut key.name);
+    match form {
+        Form::Read(fields) => key.program = program(fields).unwrap_or_default(),
+        Form::Show(shown) => {
+            let program = (!key.program.is_empty()).then_some(key.program.as_str());
+            shown.insert("program".into(), program.into());
+            shown.insert("all_programs".into(), program.is_none().into());
+        }
+    }
+    form.texts("scopes", &mut key.scopes);
+    form.optional_moment("expires_at", &mut key.expires_at_ms);
+    form.made_here("last_used_on", || {
+        (key.last_used_day != 0).then(|| time::day_text(key.last_used_day)).into()
+    });
+    form.flag("disabled", &mut key.disabled);
+}
+
+fn program(fields: &mut Fields<'_>) -> Option<String> {
     let is_for_all = fields.flag("all_programs").unwrap_or(false);
     let program = match (fields.has("program"), is_for_all) {
         (true, true) => {
@@ -68,45 +112,5 @@ fn read(fields: &mut Fields<'_>, now: UnixMs) -> ApiKey {
     if program.as_deref().is_some_and(|program| program.parse::<ProgramId>().is_err()) {
         fields.wrong("program", Code::Invalid, "is no program's id");
     }
-    let expires_at = moment::field(fields, "expires_at");
-    if expires_at.is_some_and(|at| at <= now) {
-        fields.wrong("expires_at", Code::Invalid, "has passed");
-    }
-    ApiKey {
-        program: program.unwrap_or_default(),
-        scopes: fields.texts("scopes"),
-        name: fields.text("name").unwrap_or_default(),
-        expires_at_ms: expires_at.map_or(0, |at| at.0),
-        ..ApiKey::default()
-    }
-}
-
-/// `GET` of one.
-pub(super) fn show(api: &Api, call: &Call, id: &str) -> Result<Response<Full>, Problem> {
-    call.caller.require_everywhere(Scope::RegistryRead)?;
-    api.show(&EntryKey::ApiKey { id: id.to_owned() }, id)
-}
-
-/// `GET` of all, by id.
-pub(super) fn list(api: &Api, call: &Call) -> Result<Response<Full>, Problem> {
-    call.caller.require_everywhere(Scope::RegistryRead)?;
-    let page = Page::of(call.query.as_deref())?;
-    let state = api.registry.shared().read();
-    let keys: Vec<&ApiKey> = state.keys_after(&page.after, page.limit + 1).collect();
-    Ok(write::page(keys, &page, |key| key.id.clone(), view))
-}
-
-/// A key as callers see it: never its hash.
-pub(super) fn view(key: &ApiKey) -> Map<String, Value> {
-    let program = (!key.program.is_empty()).then_some(key.program.as_str());
-    object(json!({
-        "id": key.id,
-        "name": key.name,
-        "program": program,
-        "all_programs": program.is_none(),
-        "scopes": key.scopes,
-        "expires_at": (key.expires_at_ms != 0).then_some(key.expires_at_ms),
-        "last_used_on": (key.last_used_day != 0).then(|| time::day_text(key.last_used_day)),
-        "disabled": key.disabled,
-    }))
+    program
 }

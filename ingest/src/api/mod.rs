@@ -3,14 +3,17 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`server`](self) | route, key, call, in this order |
-//! | [`route`] | paths and queries |
+//! | [`route`], [`query`], `conditions`, `request_id` | paths, queries, and what is read of the headers |
 //! | [`auth`], [`admin_key`], [`key_uses`] | who calls, what they may do, and when they last did |
 //! | [`batch`] | bodies of one entry or many, and their answers |
 //! | [`json`], [`moment`] | reads fields and collects all that is wrong |
 //! | [`problem`] | every error, and the one mapping to a status |
 //! | [`events`] | drafts of events, and their records |
 //! | [`intake`] | read, resolve, commit: an event is accepted once it is synced |
-//! | `programs`, `referrers`, `links`, `hosts`, `keys`, `endpoints` | the registry's calls |
+//! | `records`, `lists` | the registry's calls: what those for all kinds of records have in common |
+//! | `form`, `merge` | the one JSON form of a record, in both directions, and patches of it |
+//! | `programs`, `referrers`, `links`, `keys`, `endpoints`, `rewards` | the forms, kind by kind |
+//! | `hosts` | on which hosts a program may put codes |
 //! | `webhooks` | what providers call, and the calls for their mappings |
 //! | `openapi` | what describes all this to programs |
 //!
@@ -29,9 +32,11 @@ pub mod admin_key;
 pub mod auth;
 pub mod batch;
 mod call;
+mod conditions;
 pub mod disposable;
 mod endpoints;
 pub mod events;
+mod form;
 mod hosts;
 pub mod intake;
 pub mod json;
@@ -39,16 +44,20 @@ mod key_text;
 pub mod key_uses;
 mod keys;
 mod links;
+mod lists;
+mod merge;
 pub mod moment;
 mod openapi;
 pub mod problem;
 mod programs;
+pub mod query;
+mod records;
 mod referrers;
+mod request_id;
 mod rewards;
 pub mod route;
 mod server;
 mod webhooks;
-mod write;
 
 pub use admin_key::{AdminKey, AdminKeyError, ensure_admin_key};
 pub use key_uses::KeyUses;

@@ -69,6 +69,12 @@ codes! {
     Method = "method_not_allowed", METHOD_NOT_ALLOWED, "This path does not take this method";
     /// A name is taken.
     Conflict = "conflict", CONFLICT, "The value is taken";
+    /// The record is not the one that the request expects.
+    Precondition = "precondition_failed", PRECONDITION_FAILED, "The record is not the one that is expected";
+    /// A patch of another kind than a merge patch.
+    MediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body has a type that this call does not take";
+    /// A query parameter that is none, or is given twice.
+    Parameter = "invalid_parameter", UNPROCESSABLE_ENTITY, "A query parameter is wrong";
     /// The registry holds as many as it may.
     RegistryFull = "registry_full", UNPROCESSABLE_ENTITY, "The registry is full";
     /// A field that must be there is not.
@@ -177,7 +183,7 @@ pub struct Problem {
     /// What became of each entry of a batch, where none was taken.
     pub results: Vec<Value>,
     /// The methods of a path that was asked with another one.
-    allow: Option<&'static str>,
+    allow: Option<String>,
     /// Seconds after which to try again, where the code does not say.
     retry_after_s: Option<u32>,
 }
@@ -189,7 +195,7 @@ impl Problem {
         Problem { code, detail, errors: Vec::new(), results: Vec::new(), allow: None, retry_after_s: None }
     }
 
-    /// These fields are wrong (at least one). What cannot be mended by waiting comes first.
+    /// These fields are wrong (at least one). What waiting does not help comes first.
     #[must_use]
     pub fn of_fields(mut errors: Vec<FieldError>) -> Problem {
         errors.sort_by_key(|error| error.code.is_retriable());
@@ -206,9 +212,17 @@ impl Problem {
         Problem::of_fields(vec![FieldError { field: field.into(), code, detail: detail.to_string() }])
     }
 
+    /// These query parameters are wrong (at least one): what is wrong, in words, and the name.
+    #[must_use]
+    pub fn of_parameters(errors: Vec<(String, String)>) -> Problem {
+        let detail = errors.first().map(|(detail, _)| detail.clone()).unwrap_or_default();
+        let error = |(detail, field)| FieldError { field, code: Code::Parameter, detail };
+        Problem { detail, ..Problem::of_fields(errors.into_iter().map(error).collect()) }
+    }
+
     /// The path takes these methods only.
     #[must_use]
-    pub fn method(allow: &'static str) -> Problem {
+    pub fn method(allow: String) -> Problem {
         let detail = format!("this path takes {allow}");
         Problem { allow: Some(allow), ..Problem::new(Code::Method, detail) }
     }
@@ -238,8 +252,11 @@ impl Problem {
         if self.code == Code::Unauthorized {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"whence\""));
         }
-        if let Some(allow) = self.allow {
-            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        if let Some(allow) = self.allow.as_ref().and_then(|allow| HeaderValue::try_from(allow).ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        if self.code == Code::MediaType {
+            headers.insert("accept-patch", HeaderValue::from_static("application/merge-patch+json"));
         }
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(RETRY_AFTER, seconds.into());
@@ -285,6 +302,8 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::Invalid { field, reason } => Problem::of_field(field, Code::Invalid, reason),
             ChangeError::Conflict { field, reason } => Problem::of_field(field, Code::Conflict, reason),
+            ChangeError::Exists { .. } => Problem::new(Code::Conflict, error),
+            ChangeError::Unexpected { .. } => Problem::new(Code::Precondition, error),
             ChangeError::NotFound { .. } => Problem::new(Code::NotFound, error),
             ChangeError::Full { .. } => Problem::new(Code::RegistryFull, error),
         }

@@ -12,8 +12,7 @@
 //!
 //! What is wrong with them is found by [`whence_schemas::reward::mistakes`]: all of it at once.
 
-use super::{json::Fields, problem::Code};
-use serde_json::{Map, Value, json};
+use super::{form::Form, json::Fields, problem::Code};
 use whence_schemas::{
     event::{
         CapPeriod, RewardCap, RewardParty, RewardRule, RewardTerms, RewardTier, RiskPolicy,
@@ -28,74 +27,91 @@ const PERIODS: [(&str, CapPeriod); 2] = [("day", CapPeriod::Day), ("month", CapP
 /// Decimals of a percentage: a millionth of the value is the smallest share.
 const PERCENT_DECIMALS: usize = 4;
 
-/// The fields `rewards` and `risk` of a program. `None` where there is neither.
-pub(super) fn read(fields: &mut Fields<'_>) -> Option<RewardTerms> {
-    let has_any = fields.has("rewards") || fields.has("risk");
-    let mut terms = RewardTerms::default();
-    for (index, value) in fields.list("rewards").into_iter().enumerate() {
-        let path = fields.path(&format!("rewards[{index}]"));
-        terms.rules.extend(Fields::of(value, &path, fields.errors()).map(rule));
-    }
-    terms.risk = fields.object("risk").map(risk);
-    let are_read = fields.errors().is_empty();
-    // Of what could not be read it would be said twice.
-    let wrong = if are_read { mistakes(&terms) } else { Vec::new() };
-    wrong.into_iter().for_each(|mistake| fields.wrong(&mistake.field, Code::Invalid, mistake.reason));
-    has_any.then_some(terms)
-}
-
-fn rule(mut fields: Fields<'_>) -> RewardRule {
-    let mut tiers = Vec::new();
-    let list = fields.list("tiers");
-    let has_own = fields.has("fixed_minor") || fields.has("percent");
-    if has_own != list.is_empty() {
-        let detail = "or percent, or tiers must be given, one of the three";
-        fields.wrong("fixed_minor", Code::Invalid, detail);
-    }
-    if has_own {
-        let amount = amount(&mut fields);
-        tiers.push(RewardTier { from: 0, amount });
-    }
-    for (index, value) in list.into_iter().enumerate() {
-        let path = fields.path(&format!("tiers[{index}]"));
-        tiers.extend(Fields::of(value, &path, fields.errors()).map(tier));
-    }
-    let mut period = CapPeriod::Unspecified;
-    let period_cap = fields.object("per_period").map(|mut cap| {
-        period = cap.word("period", &PERIODS).unwrap_or(CapPeriod::Unspecified);
-        self::cap(cap)
-    });
-    let rule = RewardRule {
-        id: fields.required_text("id").unwrap_or_default(),
-        party: fields.word("for", &PARTIES).unwrap_or(RewardParty::Unspecified).into(),
-        qualification: fields.text("qualification").unwrap_or_default(),
-        currency: fields.required_text("currency").unwrap_or_default(),
-        tiers,
-        hold_days: number(&mut fields, "hold_days"),
-        reward_max_minor: fields.integer("max_minor").unwrap_or(0),
-        referrer_cap: fields.object("per_referrer").map(cap),
-        period_cap,
-        period: period.into(),
-        budget_minor: fields.integer("budget_minor").unwrap_or(0),
+/// The fields `rewards` and `risk` of a program. There are no terms where there is neither.
+pub(super) fn form(form: &mut Form<'_, '_>, program: &mut Option<RewardTerms>) {
+    let is_given = match form {
+        Form::Read(fields) => fields.has("rewards") || fields.has("risk"),
+        Form::Show(_) => program.is_some(),
     };
-    fields.finish("a reward rule");
-    rule
+    if !is_given {
+        if let Form::Read(fields) = form {
+            fields.take("rewards");
+            fields.take("risk");
+        }
+        return;
+    }
+    let terms = program.get_or_insert_default();
+    form.list("rewards", "a reward rule", &mut terms.rules, rule);
+    form.object("risk", "a risk policy", &mut terms.risk, risk);
+    if let Form::Read(fields) = form
+        // Of what could not be read it would be said twice.
+        && fields.errors().is_empty()
+    {
+        for mistake in mistakes(terms) {
+            fields.wrong(&mistake.field, Code::Invalid, mistake.reason);
+        }
+    }
 }
 
-fn tier(mut fields: Fields<'_>) -> RewardTier {
-    let tier = RewardTier { from: number(&mut fields, "from"), amount: amount(&mut fields) };
-    fields.finish("a tier");
-    tier
+fn rule(form: &mut Form<'_, '_>, rule: &mut RewardRule) {
+    form.required_text("id", &mut rule.id);
+    form.word("for", &PARTIES, &mut rule.party);
+    form.text("qualification", &mut rule.qualification);
+    form.required_text("currency", &mut rule.currency);
+    // One amount is short for one tier.
+    let mut only = None;
+    if let Form::Read(fields) = form
+        && (fields.has("fixed_minor") || fields.has("percent"))
+    {
+        only = Some(RewardTier { from: 0, amount: read_amount(fields) });
+    }
+    form.list("tiers", "a tier", &mut rule.tiers, |form, tier| {
+        form.number("from", &mut tier.from);
+        amount(form, &mut tier.amount);
+    });
+    if let Form::Read(fields) = form {
+        if only.is_some() != rule.tiers.is_empty() {
+            let detail = "or percent, or tiers must be given, one of the three";
+            fields.wrong("fixed_minor", Code::Invalid, detail);
+        }
+        rule.tiers.extend(only);
+    }
+    form.number("hold_days", &mut rule.hold_days);
+    form.integer("max_minor", &mut rule.reward_max_minor);
+    form.object("per_referrer", "a cap", &mut rule.referrer_cap, cap);
+    let period = &mut rule.period;
+    form.object("per_period", "a cap", &mut rule.period_cap, |form, of_period| {
+        form.word("period", &PERIODS, period);
+        cap(form, of_period);
+    });
+    form.integer("budget_minor", &mut rule.budget_minor);
 }
 
-fn cap(mut fields: Fields<'_>) -> RewardCap {
-    let cap =
-        RewardCap { count: number(&mut fields, "count"), amount_minor: fields.integer("minor").unwrap_or(0) };
-    fields.finish("a cap");
-    cap
+fn cap(form: &mut Form<'_, '_>, cap: &mut RewardCap) {
+    form.number("count", &mut cap.count);
+    form.integer("minor", &mut cap.amount_minor);
 }
 
-fn amount(fields: &mut Fields<'_>) -> Option<Amount> {
+fn amount(form: &mut Form<'_, '_>, amount: &mut Option<Amount>) {
+    let shown = match form {
+        Form::Read(fields) => {
+            *amount = read_amount(fields);
+            return;
+        }
+        Form::Show(shown) => shown,
+    };
+    match *amount {
+        Some(Amount::FixedMinor(minor)) => shown.insert("fixed_minor".into(), minor.into()),
+        Some(Amount::ValuePpm(ppm)) => {
+            let scale = 10_u32.pow(PERCENT_DECIMALS as u32);
+            let percent = format!("{}.{:0width$}", ppm / scale, ppm % scale, width = PERCENT_DECIMALS);
+            shown.insert("percent".into(), percent.into())
+        }
+        None => None,
+    };
+}
+
+fn read_amount(fields: &mut Fields<'_>) -> Option<Amount> {
     match (fields.has("fixed_minor"), fields.has("percent")) {
         (true, false) => fields.integer("fixed_minor").map(Amount::FixedMinor),
         (false, true) => {
@@ -117,113 +133,37 @@ fn amount(fields: &mut Fields<'_>) -> Option<Amount> {
     }
 }
 
-fn number(fields: &mut Fields<'_>, name: &str) -> u32 {
-    let Some(number) = fields.integer(name) else { return 0 };
-    u32::try_from(number).unwrap_or_else(|_| {
-        fields.wrong(name, Code::Invalid, "must be between 0 and 4294967295");
-        0
-    })
-}
-
-fn risk(mut fields: Fields<'_>) -> RiskPolicy {
-    let policy = RiskPolicy {
-        threshold: number(&mut fields, "threshold"),
-        self_referral: number(&mut fields, "self_referral"),
-        velocity: number(&mut fields, "velocity"),
-        too_fast: number(&mut fields, "too_fast"),
-        duplicate_identity: number(&mut fields, "duplicate_identity"),
-        too_fast_ms: u64::from(number(&mut fields, "too_fast_ms")),
-        velocity_rewards: number(&mut fields, "velocity_rewards"),
-        bot_click: number(&mut fields, "bot_click"),
-        shared_device: number(&mut fields, "shared_device"),
-        shared_device_leads: number(&mut fields, "shared_device_leads"),
-        shared_device_days: number(&mut fields, "shared_device_days"),
-        shared_prefix: number(&mut fields, "shared_prefix"),
-        shared_prefix_leads: number(&mut fields, "shared_prefix_leads"),
-        disposable_email: number(&mut fields, "disposable_email"),
-        self_referral_prefix: number(&mut fields, "self_referral_prefix"),
-    };
-    fields.finish("a risk policy");
-    policy
-}
-
-/// Adds the fields of terms to a program's.
-pub(super) fn view(terms: &RewardTerms, program: &mut Map<String, Value>) {
-    program.insert("rewards".into(), terms.rules.iter().map(rule_view).collect());
-    if let Some(risk) = &terms.risk {
-        program.insert("risk".into(), risk_view(risk));
-    }
-}
-
-fn rule_view(rule: &RewardRule) -> Value {
-    let cap = |cap: RewardCap| json!({"count": cap.count, "minor": cap.amount_minor});
-    let tier = |tier: &RewardTier| {
-        let mut view = amount_view(tier.amount);
-        view["from"] = tier.from.into();
-        view
-    };
-    let mut view = json!({
-        "id": rule.id,
-        "for": word(&PARTIES, rule.party()),
-        "qualification": rule.qualification,
-        "currency": rule.currency,
-        "tiers": rule.tiers.iter().map(tier).collect::<Vec<_>>(),
-        "hold_days": rule.hold_days,
-        "max_minor": rule.reward_max_minor,
-        "per_referrer": rule.referrer_cap.map(cap),
-        "per_period": rule.period_cap.map(cap),
-        "budget_minor": rule.budget_minor,
-    });
-    if rule.period_cap.is_some() {
-        view["per_period"]["period"] = word(&PERIODS, rule.period()).into();
-    }
-    view
-}
-
-fn word<T: PartialEq + Copy>(words: &[(&'static str, T)], wanted: T) -> Option<&'static str> {
-    words.iter().find(|(_, value)| *value == wanted).map(|(word, _)| *word)
-}
-
-fn amount_view(amount: Option<Amount>) -> Value {
-    match amount {
-        Some(Amount::FixedMinor(minor)) => json!({"fixed_minor": minor}),
-        Some(Amount::ValuePpm(ppm)) => {
-            let scale = 10_u32.pow(PERCENT_DECIMALS as u32);
-            json!({"percent": format!("{}.{:0width$}", ppm / scale, ppm % scale, width = PERCENT_DECIMALS)})
-        }
-        None => json!({}),
-    }
-}
-
-fn risk_view(risk: &RiskPolicy) -> Value {
-    json!({
-        "threshold": risk.threshold,
-        "self_referral": risk.self_referral,
-        "velocity": risk.velocity,
-        "too_fast": risk.too_fast,
-        "duplicate_identity": risk.duplicate_identity,
-        "too_fast_ms": risk.too_fast_ms,
-        "velocity_rewards": risk.velocity_rewards,
-        "bot_click": risk.bot_click,
-        "shared_device": risk.shared_device,
-        "shared_device_leads": risk.shared_device_leads,
-        "shared_device_days": risk.shared_device_days,
-        "shared_prefix": risk.shared_prefix,
-        "shared_prefix_leads": risk.shared_prefix_leads,
-        "disposable_email": risk.disposable_email,
-        "self_referral_prefix": risk.self_referral_prefix,
-    })
+fn risk(form: &mut Form<'_, '_>, risk: &mut RiskPolicy) {
+    form.number("threshold", &mut risk.threshold);
+    form.number("self_referral", &mut risk.self_referral);
+    form.number("velocity", &mut risk.velocity);
+    form.number("too_fast", &mut risk.too_fast);
+    form.number("duplicate_identity", &mut risk.duplicate_identity);
+    let mut too_fast_ms = u32::try_from(risk.too_fast_ms).unwrap_or(u32::MAX);
+    form.number("too_fast_ms", &mut too_fast_ms);
+    risk.too_fast_ms = too_fast_ms.into();
+    form.number("velocity_rewards", &mut risk.velocity_rewards);
+    form.number("bot_click", &mut risk.bot_click);
+    form.number("shared_device", &mut risk.shared_device);
+    form.number("shared_device_leads", &mut risk.shared_device_leads);
+    form.number("shared_device_days", &mut risk.shared_device_days);
+    form.number("shared_prefix", &mut risk.shared_prefix);
+    form.number("shared_prefix_leads", &mut risk.shared_prefix_leads);
+    form.number("disposable_email", &mut risk.disposable_email);
+    form.number("self_referral_prefix", &mut risk.self_referral_prefix);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::json::Errors;
+    use crate::api::{form::shown, json::Errors};
+    use serde_json::{Value, json};
 
     fn parsed(body: Value) -> (Option<RewardTerms>, Vec<String>) {
         let mut errors = Errors::default();
         let mut fields = Fields::of(body, "", &mut errors).unwrap();
-        let terms = read(&mut fields);
+        let mut terms = None;
+        form(&mut Form::Read(&mut fields), &mut terms);
         fields.finish("a program");
         (
             terms,
@@ -250,8 +190,7 @@ mod tests {
         let terms = terms.unwrap();
         assert_eq!(terms.rules[0].tiers[0].amount, Some(Amount::ValuePpm(125_000)));
         assert_eq!(terms.rules[1].tiers[1].amount, Some(Amount::ValuePpm(1)));
-        let mut shown = Map::new();
-        view(&terms, &mut shown);
+        let shown = shown(|shown| form(shown, &mut Some(terms.clone())));
         assert_eq!(parsed(Value::Object(shown)), (Some(terms), vec![]));
         assert_eq!(parsed(json!({})), (None, vec![]));
     }
@@ -265,11 +204,11 @@ mod tests {
         assert_eq!(
             wrong,
             [
-                "rewards[0].percent must be a string such as \"12.5\", with up to 4 decimals",
                 "rewards[0].for must be \"referrer\" or \"referred\"",
+                "rewards[0].percent must be a string such as \"12.5\", with up to 4 decimals",
                 "rewards[0].hold_days must be between 0 and 4294967295",
-                "rewards[1].fixed_minor or percent, or tiers must be given, one of the three",
                 "rewards[1].id is missing",
+                "rewards[1].fixed_minor or percent, or tiers must be given, one of the three",
                 "rewards[1].x is not a field of a reward rule",
             ]
         );

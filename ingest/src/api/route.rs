@@ -1,9 +1,7 @@
 //! Paths and queries. Pure.
 
-use super::{
-    events::kind::Kind,
-    problem::{Code, Problem},
-};
+use super::events::kind::Kind;
+use crate::registry::{self, EntryKey};
 
 /// What a path names. Ids are decoded and not looked at further.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,7 +136,7 @@ impl Route {
         matches!(self, Route::OpenApi | Route::Schema(_))
     }
 
-    /// The methods it takes.
+    /// The methods it takes, beside `HEAD`: see [`Route::allowed`].
     #[must_use]
     pub fn methods(&self) -> &'static str {
         match self {
@@ -150,16 +148,67 @@ impl Route {
             Route::OpenApi
             | Route::Schema(_)
             | Route::Programs
-            | Route::Key(_)
             | Route::Hosts(_)
             | Route::Sources(_)
             | Route::Endpoints(_)
             | Route::Postback(_) => "GET",
-            Route::Program(_) | Route::Referrer(..) | Route::Source(..) | Route::Endpoint(..) => "GET, PUT",
+            Route::Program(_)
+            | Route::Referrer(..)
+            | Route::Link(..)
+            | Route::Source(..)
+            | Route::Endpoint(..)
+            | Route::Key(_) => "GET, PATCH, PUT",
             Route::Referrers(_) | Route::Links(_) | Route::Keys => "GET, POST",
-            Route::Link(..) => "GET, PATCH",
-            Route::Host(..) => "DELETE, GET, PUT",
+            Route::Host(..) => "DELETE, GET, PATCH, PUT",
         }
+    }
+
+    /// Whether `HEAD` is answered as `GET` without its body. A postback reports an event: that is nothing to probe.
+    #[must_use]
+    pub fn has_head(&self) -> bool {
+        self.methods().contains("GET") && !matches!(self, Route::Postback(_))
+    }
+
+    /// What `Allow` says.
+    #[must_use]
+    pub fn allowed(&self) -> String {
+        let head = if self.has_head() { ", HEAD" } else { "" };
+        format!("{}{head}", self.methods())
+    }
+
+    /// The record that it names, where all calls for it are those that records have in common.
+    #[must_use]
+    pub fn record(&self) -> Option<EntryKey> {
+        Some(match self.clone() {
+            Route::Program(id) => EntryKey::Program { id },
+            Route::Referrer(program, id) => EntryKey::Referrer { program, id },
+            Route::Link(program, host, code) => EntryKey::Link { program, host, code },
+            Route::Key(id) => EntryKey::ApiKey { id },
+            Route::Source(program, id) => EntryKey::Source { program, id },
+            Route::Endpoint(program, id) => EntryKey::Endpoint { program, id },
+            _ => return None,
+        })
+    }
+
+    /// The records that its `GET` lists, and the program whose they are; empty for those that are no program's.
+    #[must_use]
+    pub fn list(&self) -> Option<(registry::Kind, &str)> {
+        Some(match self {
+            Route::Programs => (registry::Kind::Program, ""),
+            Route::Keys => (registry::Kind::Key, ""),
+            Route::Referrers(program) => (registry::Kind::Referrer, program),
+            Route::Links(program) => (registry::Kind::Link, program),
+            Route::Hosts(program) => (registry::Kind::Host, program),
+            Route::Sources(program) => (registry::Kind::Source, program),
+            Route::Endpoints(program) => (registry::Kind::Endpoint, program),
+            _ => return None,
+        })
+    }
+
+    /// Whether its query is not ours: a provider's, or the one of a delivery that is tried.
+    #[must_use]
+    pub fn has_foreign_query(&self) -> bool {
+        matches!(self, Route::Webhook(..) | Route::Postback(_) | Route::DryRun(..))
     }
 }
 
@@ -181,7 +230,7 @@ fn held(template: &str, path: &[&str]) -> Option<[String; 3]> {
 }
 
 /// A segment or query part with its percent-encoding undone (RFC 3986), or `None` where that is no UTF-8.
-fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -194,44 +243,6 @@ fn decode(text: &str) -> Option<String> {
         });
     }
     String::from_utf8(decoded).ok()
-}
-
-/// Which part of a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// What `next` of the page before said; empty for the first.
-    pub after: String,
-    /// Entries, at most.
-    pub limit: usize,
-}
-
-/// Entries of a page, at most.
-pub const PAGE_MAX: usize = 1000;
-const PAGE_DEFAULT: usize = 100;
-
-impl Page {
-    /// Reads `?after=…&limit=…`.
-    ///
-    /// # Errors
-    /// 422 for any other parameter and for values that cannot be.
-    pub fn of(query: Option<&str>) -> Result<Page, Problem> {
-        let mut page = Page { after: String::new(), limit: PAGE_DEFAULT };
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let invalid = |detail: &str| Problem::of_field(name, Code::Invalid, detail);
-            match name {
-                "after" => {
-                    page.after = decode(value).ok_or_else(|| invalid("is not percent-encoded UTF-8"))?
-                }
-                "limit" => {
-                    let limit = value.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
-                    page.limit = limit.ok_or_else(|| invalid("must be between 1 and 1000"))?;
-                }
-                _ => return Err(Problem::of_field(name, Code::UnknownField, "is not after or limit")),
-            }
-        }
-        Ok(page)
-    }
 }
 
 #[cfg(test)]
@@ -273,21 +284,10 @@ mod tests {
         assert_eq!(Route::of("/v1/programs/disable"), Some(Route::Program("disable".into())));
     }
 
-    #[test]
-    fn pages_are_bounded() {
-        assert_eq!(Page::of(None).unwrap(), Page { after: String::new(), limit: 100 });
-        let page = Page::of(Some("limit=5&after=a%2Fb")).unwrap();
-        assert_eq!(page, Page { after: "a/b".into(), limit: 5 });
-        for wrong in ["limit=0", "limit=1001", "limit=x", "limit", "after=%f", "page=2"] {
-            assert!(Page::of(Some(wrong)).is_err(), "{wrong}");
-        }
-    }
-
     proptest! {
         #[test]
-        fn no_path_panics(path in "/v1/[a-z%0-9/]{0,40}", query in ".{0,20}") {
+        fn no_path_panics(path in "/v1/[a-z%0-9/]{0,40}") {
             let _ = Route::of(&path);
-            let _ = Page::of(Some(&query));
         }
     }
 }

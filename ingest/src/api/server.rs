@@ -1,18 +1,21 @@
 //! From a request to an answer: route, key, call. One place for the order in which a request is refused:
-//! 404, 401, 405, 403, then what is wrong with the body.
+//! 404, 401, 405, what is wrong with the query, 403, then what is wrong with the body.
 
 use super::{
     Api,
     auth::{self, Caller},
     call::Call,
-    endpoints, events, hosts, keys, links, openapi,
+    events, hosts, keys, lists, openapi,
     problem::{Code, Problem},
-    programs, referrers,
+    query::Query,
+    records::{self, Collection},
+    request_id::RequestId,
     route::Route,
     webhooks,
 };
 use hyper::{Method, Request, Response, Uri, body::Incoming};
 use std::sync::Arc;
+use tracing::Instrument;
 use whence_runtime::{
     http::{Full, Peer},
     shares::Prefix,
@@ -23,12 +26,18 @@ whence_metrics::declare! {
     counter API_PROBLEMS: "whence_api_problems_total" { code };
 }
 
-/// Answers a request.
+/// Answers a request. Its id is in the answer and in the log lines about it.
 pub(super) async fn answer(api: Arc<Api>, request: Request<Incoming>) -> Response<Full> {
-    handle(&api, request).await.unwrap_or_else(|problem| {
+    let id = RequestId::of(request.headers());
+    // Of the severest level, so that no filter drops it from the lines that it lets through.
+    let span = tracing::error_span!("request", id = id.as_str());
+    let answered = handle(&api, request).instrument(span).await;
+    let mut response = answered.unwrap_or_else(|problem| {
         metrics::counter!(API_PROBLEMS, "code" => problem.code.tag()).increment(1);
         problem.response()
-    })
+    });
+    id.put(response.headers_mut());
+    response
 }
 
 async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>, Problem> {
@@ -41,7 +50,7 @@ async fn handle(api: &Api, request: Request<Incoming>) -> Result<Response<Full>,
     if route.is_public() {
         let nothing_proved = Problem::new(Code::Unauthorized, "the description was asked for too often");
         return match api.callers.unproved.take(network) {
-            Ok(()) => described(&head.method, &route),
+            Ok(()) => described(&head.method, head.uri.query(), &route),
             Err(beyond) => Err(nothing_proved.limited(beyond)),
         };
     }
@@ -81,51 +90,58 @@ async fn deliver(
         ("GET", Route::Postback(program)) => {
             webhooks::receive(api, "GET", uri, call, program, webhooks::POSTBACK).await
         }
-        (_, route) => Err(api.unproved(call.network, Problem::method(route.methods()))),
+        (_, route) => Err(api.unproved(call.network, Problem::method(route.allowed()))),
     }
 }
 
 /// What describes the API.
-fn described(method: &Method, route: &Route) -> Result<Response<Full>, Problem> {
-    match (method, route) {
-        (&Method::GET, Route::OpenApi) => Ok(openapi::document()),
-        (&Method::GET, Route::Schema(name)) => openapi::schema(name),
-        _ => Err(Problem::method(route.methods())),
+fn described(method: &Method, query: Option<&str>, route: &Route) -> Result<Response<Full>, Problem> {
+    if ![Method::GET, Method::HEAD].contains(method) {
+        return Err(Problem::method(route.allowed()));
+    }
+    Query::of(query, &[])?;
+    match route {
+        Route::Schema(name) => openapi::schema(name),
+        _ => Ok(openapi::document()),
     }
 }
 
 async fn dispatch(api: &Api, method: &Method, route: Route, call: Call) -> Result<Response<Full>, Problem> {
-    match (method.as_str(), route) {
+    let is_head = method == Method::HEAD && route.has_head();
+    let method = if is_head { "GET" } else { method.as_str() };
+    if !route.methods().split(", ").any(|taken| taken == method) {
+        return Err(Problem::method(route.allowed()));
+    }
+    let list = route.list().filter(|_| method == "GET");
+    let query = match list {
+        _ if route.has_foreign_query() => Query::default(),
+        Some((kind, _)) => Query::of_list(call.query.as_deref(), kind)?,
+        None => Query::of(call.query.as_deref(), &[])?,
+    };
+    if let Some((kind, program)) = list {
+        return lists::list(api, &call, kind, program, &query);
+    }
+    if let Some(key) = route.record() {
+        return match method {
+            "GET" => records::show(api, &call, &key),
+            "PUT" => records::put(api, call, key).await,
+            _ => records::patch(api, call, key).await,
+        };
+    }
+    match (method, route) {
         ("POST", Route::Events) => events::post(api, call, None, None).await,
         ("POST", Route::Short { kind, program }) => events::post(api, call, Some(kind), Some(program)).await,
-        ("GET", Route::Programs) => programs::list(api, &call),
-        ("GET", Route::Program(id)) => programs::show(api, &call, &id),
-        ("PUT", Route::Program(id)) => programs::put(api, call, id).await,
-        ("GET", Route::Referrers(program)) => referrers::list(api, &call, &program),
-        ("POST", Route::Referrers(program)) => referrers::create(api, call, program).await,
-        ("GET", Route::Referrer(program, id)) => referrers::show(api, &call, &program, &id),
-        ("PUT", Route::Referrer(program, id)) => referrers::put(api, call, program, id).await,
-        ("GET", Route::Links(program)) => links::list(api, &call, &program),
-        ("POST", Route::Links(program)) => links::create(api, call, program).await,
-        ("GET", Route::Link(program, host, code)) => links::show(api, &call, &program, &host, &code),
-        ("PATCH", Route::Link(program, host, code)) => links::change(api, call, program, host, code).await,
-        ("GET", Route::Sources(program)) => webhooks::sources::list(api, &call, &program),
-        ("GET", Route::Source(program, id)) => webhooks::sources::show(api, &call, &program, &id),
-        ("PUT", Route::Source(program, id)) => webhooks::sources::put(api, call, program, id).await,
-        ("POST", Route::DryRun(program, id)) => webhooks::dry_run::run(api, call, &program, &id).await,
-        ("GET", Route::Endpoints(program)) => endpoints::list(api, &call, &program),
-        ("GET", Route::Endpoint(program, id)) => endpoints::show(api, &call, &program, &id),
-        ("PUT", Route::Endpoint(program, id)) => endpoints::put(api, call, program, id).await,
-        ("GET", Route::Hosts(program)) => hosts::list(api, &call, &program),
-        ("GET", Route::Host(program, host)) => hosts::show(api, &call, &program, &host),
-        ("PUT", Route::Host(program, host)) => hosts::claim(api, call, program, host).await,
-        ("DELETE", Route::Host(program, host)) => hosts::release(api, call, program, host).await,
-        ("GET", Route::Keys) => keys::list(api, &call),
-        ("POST", Route::Keys) => keys::create(api, call).await,
-        ("GET", Route::Key(id)) => keys::show(api, &call, &id),
-        ("POST", Route::Switch(target, disabled)) => {
-            super::write::switch(api, &call, *target, disabled).await
+        ("POST", Route::Referrers(program)) => {
+            records::create(api, call, Collection::Referrers(program)).await
         }
-        (_, route) => Err(Problem::method(route.methods())),
+        ("POST", Route::Links(program)) => records::create(api, call, Collection::Links(program)).await,
+        ("POST", Route::Keys) => keys::create(api, call).await,
+        ("POST", Route::DryRun(program, id)) => webhooks::dry_run::run(api, call, &program, &id).await,
+        ("GET", Route::Host(program, host)) => hosts::show(api, &call, &program, &host),
+        ("PUT", Route::Host(program, host)) => hosts::put(api, call, program, host).await,
+        ("PATCH", Route::Host(program, host)) => hosts::patch(api, call, program, host).await,
+        ("DELETE", Route::Host(program, host)) => hosts::release(api, call, program, host).await,
+        ("POST", Route::Switch(target, disabled)) => records::switch(api, &call, &target, disabled).await,
+        (_, route) => Err(Problem::method(route.allowed())),
     }
 }

@@ -1,6 +1,6 @@
 //! What a caller may ask of the registry, and why it is refused. Knows no HTTP and no store.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 use whence_schemas::event::{
     ApiKey, HostClaim, Link, Program, Referrer, RegistryEntry, WebhookEndpoint, WebhookSource,
     registry_entry::Entry,
@@ -18,17 +18,17 @@ pub enum Change {
     CreateReferrer(Referrer),
     /// Creates a link whose code must be free on its host.
     CreateLink(Link),
-    /// Changes a link of `program`. Whom it belongs to is not among what can change: a token says only
-    /// which link was clicked, and must go on to mean the same referrer.
-    ChangeLink {
-        /// The program the caller speaks for; a link of another one is not found.
-        program: String,
-        /// The link's host.
-        host: String,
-        /// The link's code.
-        code: String,
-        /// What is new.
-        patch: LinkPatch,
+    /// Creates a link or replaces all of it but for whom it belongs to: a token says only which link was clicked, and
+    /// must go on to mean the same referrer.
+    PutLink(Link),
+    /// A change that is made only while the record is as its asker has seen it.
+    When {
+        /// The record.
+        key: EntryKey,
+        /// What must hold for it.
+        expected: Expected,
+        /// What to do then.
+        change: Box<Change>,
     },
     /// What a key for one program asks for: it may put codes only on hosts that the program has, and claims none by
     /// listing it. A key for all programs may share hosts.
@@ -44,6 +44,9 @@ pub enum Change {
     },
     /// Creates an API key whose id must be free.
     CreateKey(ApiKey),
+    /// Replaces what may change of an API key. Its hash, its program and when it was used stay; one that is disabled
+    /// stays so: the asker may not be the only one who has it.
+    PutKey(ApiKey),
     /// Notes that a key was used on this day. An earlier day than the one that is noted changes nothing.
     KeyUsed {
         /// The key's id.
@@ -64,25 +67,123 @@ pub enum Change {
     },
 }
 
-/// What is new about a link; `None` leaves it as it is.
+impl Change {
+    /// Creates the record or replaces all of it.
+    #[must_use]
+    pub fn put(record: Entry) -> Change {
+        match record {
+            Entry::Program(program) => Change::PutProgram(program),
+            Entry::Referrer(referrer) => Change::PutReferrer(referrer),
+            Entry::Link(link) => Change::PutLink(link),
+            Entry::ApiKey(key) => Change::PutKey(key),
+            Entry::WebhookSource(source) => Change::PutSource(source),
+            Entry::WebhookEndpoint(endpoint) => Change::PutEndpoint(endpoint),
+            Entry::HostClaim(claim) => Change::ClaimHost(claim),
+        }
+    }
+
+    /// The change, made only if this holds of the record.
+    #[must_use]
+    pub fn when(self, key: EntryKey, expected: Expected) -> Change {
+        if expected == Expected::default() {
+            return self;
+        }
+        Change::When { key, expected, change: self.into() }
+    }
+}
+
+/// Versions of a record; none is one that is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// Whichever it is.
+    Any,
+    /// One of these.
+    Of(Vec<u64>),
+}
+
+impl Versions {
+    fn has(&self, version: Option<u64>) -> bool {
+        match self {
+            Versions::Any => version.is_some(),
+            Versions::Of(versions) => version.is_some_and(|version| versions.contains(&version)),
+        }
+    }
+}
+
+/// What must hold of a record for a change of it to be made; by default nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LinkPatch {
-    /// Where visitors go.
-    pub destination: Option<String>,
-    /// Where it is shared.
-    pub channel: Option<String>,
-    /// When it ends, milliseconds since the epoch; 0: never.
-    pub expires_at_ms: Option<i64>,
-    /// Whether it is disabled.
-    pub disabled: Option<bool>,
-    /// Whether query parameters are passed on.
-    pub passthrough: Option<bool>,
-    /// Whether `?c=` may name another channel.
-    pub channel_override: Option<bool>,
-    /// Whether its clicks are tests.
-    pub test: Option<bool>,
-    /// 301, 302, 307, 308, or 0 for the usual 302.
-    pub status: Option<u32>,
+pub struct Expected {
+    /// Its version is one of these.
+    pub is: Option<Versions>,
+    /// Its version is none of these.
+    pub is_not: Option<Versions>,
+    /// Its version, or that it is not there, is exactly this.
+    pub exactly: Option<Option<u64>>,
+}
+
+impl Expected {
+    /// Whether it holds of a record of this version, or of none.
+    #[must_use]
+    pub fn holds(&self, version: Option<u64>) -> bool {
+        self.is.as_ref().is_none_or(|versions| versions.has(version))
+            && self.is_not.as_ref().is_none_or(|versions| !versions.has(version))
+            && self.exactly.is_none_or(|exactly| exactly == version)
+    }
+}
+
+/// What a change has done to its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It was not there before.
+    Created,
+    /// It was another one before.
+    Changed,
+    /// It was like this before, and has kept its version.
+    Unchanged,
+}
+
+/// A record as a change has left it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// Its newest entry.
+    pub entry: Arc<RegistryEntry>,
+    /// What was done to it.
+    pub effect: Effect,
+}
+
+/// The kinds of records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// [`EntryKey::Program`]
+    Program,
+    /// [`EntryKey::Referrer`]
+    Referrer,
+    /// [`EntryKey::Link`]
+    Link,
+    /// [`EntryKey::ApiKey`]
+    Key,
+    /// [`EntryKey::Source`]
+    Source,
+    /// [`EntryKey::Endpoint`]
+    Endpoint,
+    /// [`EntryKey::Host`]
+    Host,
+}
+
+impl Kind {
+    /// The kind of a record.
+    #[must_use]
+    pub fn of(record: &Entry) -> Kind {
+        match record {
+            Entry::Program(_) => Kind::Program,
+            Entry::Referrer(_) => Kind::Referrer,
+            Entry::Link(_) => Kind::Link,
+            Entry::ApiKey(_) => Kind::Key,
+            Entry::WebhookSource(_) => Kind::Source,
+            Entry::WebhookEndpoint(_) => Kind::Endpoint,
+            Entry::HostClaim(_) => Kind::Host,
+        }
+    }
 }
 
 /// Names one record of the registry. Its text is the key in the topic and in the store.
@@ -166,6 +267,33 @@ impl EntryKey {
         }
     }
 
+    /// The program whose record it is, or which it is; `None` for what is no program's.
+    #[must_use]
+    pub fn program(&self) -> Option<&str> {
+        match self {
+            EntryKey::Program { id: program }
+            | EntryKey::Referrer { program, .. }
+            | EntryKey::Link { program, .. }
+            | EntryKey::Source { program, .. }
+            | EntryKey::Endpoint { program, .. } => Some(program),
+            EntryKey::ApiKey { .. } | EntryKey::Host { .. } => None,
+        }
+    }
+
+    /// The record's name among those of its kind and program.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            EntryKey::Program { id }
+            | EntryKey::Referrer { id, .. }
+            | EntryKey::ApiKey { id }
+            | EntryKey::Source { id, .. }
+            | EntryKey::Endpoint { id, .. } => id.clone(),
+            EntryKey::Link { host, code, .. } => format!("{host}/{code}"),
+            EntryKey::Host { host } => host.clone(),
+        }
+    }
+
     /// What it names, in a word.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -196,7 +324,7 @@ impl fmt::Display for EntryKey {
 }
 
 /// Why a change is refused. The reason completes the sentence that starts with the field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ChangeError {
     /// A field's value cannot be.
     #[error("{field} {reason}")]
@@ -213,6 +341,20 @@ pub enum ChangeError {
         field: String,
         /// By what.
         reason: String,
+    },
+    /// There is such a record already, and it is not the one that was to be made.
+    #[error("there is already another one of this name")]
+    Exists {
+        /// What was to be made.
+        asked: Box<Entry>,
+        /// What is there.
+        present: Arc<RegistryEntry>,
+    },
+    /// The record is not as it is expected to be ([`Change::When`]).
+    #[error("{}", unexpected(*version))]
+    Unexpected {
+        /// Its version; `None` where it is not there.
+        version: Option<u64>,
     },
     /// What is to be changed, or the program it is to belong to, is not there.
     #[error("there is no {what} {id:?}")]
@@ -249,8 +391,17 @@ impl ChangeError {
         match self {
             ChangeError::Invalid { .. } => "invalid",
             ChangeError::Conflict { .. } => "conflict",
+            ChangeError::Exists { .. } => "exists",
+            ChangeError::Unexpected { .. } => "unexpected",
             ChangeError::NotFound { .. } => "not_found",
             ChangeError::Full { .. } => "registry_full",
         }
+    }
+}
+
+fn unexpected(version: Option<u64>) -> String {
+    match version {
+        Some(version) => format!("the record is there, in version {version}"),
+        None => "the record is not there".to_owned(),
     }
 }

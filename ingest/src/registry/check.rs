@@ -4,7 +4,10 @@
 mod hosts;
 mod records;
 
-use super::{Change, ChangeError, EntryKey, LinkPatch, RegistryState, state::address};
+use super::{
+    Change, ChangeError, Effect, EntryKey, Kind, Order, RegistryState, Written,
+    state::{address, is_seen},
+};
 use crate::webhooks;
 use std::sync::Arc;
 use whence_schemas::{
@@ -58,17 +61,22 @@ pub fn stage(state: &RegistryState, changes: &[Change], now: UnixMs) -> Staged {
                 continue;
             }
         };
-        if let Some(present) = view.entry(&EntryKey::of_body(&body))
-            && present.entry.as_ref() == Some(&body)
-        {
-            staged.outcomes.push(Ok(Arc::clone(present)));
+        let key = EntryKey::of_body(&body);
+        let present = view.entry(&key);
+        if let Some(present) = present.filter(|present| present.entry.as_ref() == Some(&body)) {
+            let written = Written { entry: Arc::clone(present), effect: Effect::Unchanged };
+            staged.outcomes.push(Ok(written));
             continue;
         }
         let version = state.version() + staged.entries.len() as u64 + 1;
-        let entry = Arc::new(RegistryEntry { version, changed_at_ms: now.0, entry: Some(body) });
+        let former = present.filter(|present| is_seen(present, &key));
+        let created_at_ms = former.map_or(now.0, |former| former.created_at_ms);
+        let effect = if former.is_some() { Effect::Changed } else { Effect::Created };
+        let entry =
+            Arc::new(RegistryEntry { version, changed_at_ms: now.0, created_at_ms, entry: Some(body) });
         ahead.apply(Arc::clone(&entry)).expect("versions rise, and link numbers have been checked");
         staged.entries.push(Arc::clone(&entry));
-        staged.outcomes.push(Ok(entry));
+        staged.outcomes.push(Ok(Written { entry, effect }));
     }
     staged
 }
@@ -78,6 +86,11 @@ impl RegistryState {
     #[must_use]
     pub fn has_host(&self, program: &str, host: &str) -> bool {
         View { state: self, ahead: &RegistryState::default() }.has_host(program, host)
+    }
+
+    /// How many records of this kind the program has, up to `max`.
+    fn count_of(&self, kind: Kind, program: &str, max: usize) -> usize {
+        self.scan(kind, program, Order::default(), "").map_or(0, |found| found.take(max).count())
     }
 
     /// The record that this change would make, or why it is refused.
@@ -98,6 +111,11 @@ struct View<'a> {
 impl<'a> View<'a> {
     fn entry(&self, key: &EntryKey) -> Option<&'a Arc<RegistryEntry>> {
         self.ahead.entry(key).or_else(|| self.state.entry(key))
+    }
+
+    /// The version of a record as its program sees it.
+    fn version(&self, key: &EntryKey) -> Option<u64> {
+        self.entry(key).filter(|entry| is_seen(entry, key)).map(|entry| entry.version)
     }
 
     fn program(&self, id: &str) -> Result<&'a Program, ChangeError> {
@@ -140,16 +158,19 @@ impl<'a> View<'a> {
             Change::PutReferrer(referrer) => self.put_referrer(referrer),
             Change::CreateReferrer(referrer) => self.create_referrer(referrer),
             Change::CreateLink(link) => self.create_link(link),
-            Change::ChangeLink { program, host, code, patch } => {
-                let mut link = self.link(program, host, code)?.clone();
-                patch.apply(&mut link);
-                records::link(&link, self.program(program)?)?;
-                Ok(Entry::Link(link))
+            Change::PutLink(link) => self.put_link(link),
+            Change::When { key, expected, change } => {
+                let version = self.version(key);
+                if !expected.holds(version) {
+                    return Err(ChangeError::Unexpected { version });
+                }
+                self.check(change)
             }
             Change::OfOneProgram(change) => self.of_one_program(change),
             Change::ClaimHost(claim) => self.claim_host(claim),
             Change::ReleaseHost { program, host } => self.release_host(program, host),
             Change::CreateKey(key) => self.create_key(key),
+            Change::PutKey(key) => self.put_key(key),
             Change::KeyUsed { id, day } => {
                 let key =
                     self.key(id).ok_or_else(|| ChangeError::NotFound { what: "key", id: id.clone() })?;
@@ -180,7 +201,7 @@ impl<'a> View<'a> {
     /// making a link, by changing or enabling one, or by listing the host. And it makes only so much that others have room.
     fn of_one_program(&self, change: &Change) -> Result<Entry, ChangeError> {
         let body = self.check(change)?;
-        let is_new = matches!(change, Change::CreateLink(_));
+        let is_new = self.entry(&EntryKey::of_body(&body)).is_none();
         match &body {
             Entry::Link(link) if is_new || !link.disabled => {
                 self.require_host("host", &link.program, &link.host)?;
@@ -193,12 +214,12 @@ impl<'a> View<'a> {
             }
             Entry::WebhookSource(source) if self.source(&source.program, &source.id).is_none() => {
                 let (program, max) = (&source.program, SOURCES_OF_PROGRAM_MAX);
-                let count = |state: &RegistryState| state.sources_after(program, "", max).count();
+                let count = |state: &RegistryState| state.count_of(Kind::Source, program, max);
                 self.room_of_program("sources of one program", max, count)?;
             }
             Entry::WebhookEndpoint(endpoint) if self.endpoint(&endpoint.program, &endpoint.id).is_none() => {
                 let (program, max) = (&endpoint.program, ENDPOINTS_OF_PROGRAM_MAX);
-                let count = |state: &RegistryState| state.endpoints_after(program, "", max).count();
+                let count = |state: &RegistryState| state.count_of(Kind::Endpoint, program, max);
                 self.room_of_program("endpoints of one program", max, count)?;
             }
             Entry::HostClaim(claim) if !claim.released && !self.has_host(&claim.program, &claim.host) => {
@@ -236,10 +257,19 @@ impl<'a> View<'a> {
 
     fn create_referrer(&self, referrer: &Referrer) -> Result<Entry, ChangeError> {
         let body = self.put_referrer(referrer)?;
-        if self.referrer(&referrer.program, &referrer.id).is_some() {
-            return Err(ChangeError::conflict("id", "is taken by another referrer of the program"));
-        }
+        self.is_free_for(&body)?;
         Ok(body)
+    }
+
+    /// # Errors
+    /// There is a record of this name, and it is not this one.
+    fn is_free_for(&self, body: &Entry) -> Result<(), ChangeError> {
+        match self.entry(&EntryKey::of_body(body)) {
+            Some(present) if present.entry.as_ref() != Some(body) => {
+                Err(ChangeError::Exists { asked: body.clone().into(), present: Arc::clone(present) })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn create_link(&self, link: &Link) -> Result<Entry, ChangeError> {
@@ -251,6 +281,11 @@ impl<'a> View<'a> {
         let holder = self.ahead.link_by_number(number).or_else(|| self.state.link_by_number(number));
         if let Some(holder) = holder {
             let is_same = (&holder.host, &holder.code) == (&link.host, &link.code);
+            if is_same && holder.program == link.program {
+                let body = Entry::Link(link.clone());
+                self.is_free_for(&body)?;
+                return Ok(body);
+            }
             // Whose it is, is not for another program's key to know.
             let reason = if is_same { "is taken on this host" } else { "has the number of another link" };
             return Err(ChangeError::conflict("code", reason));
@@ -267,6 +302,32 @@ impl<'a> View<'a> {
         }
         self.room("links", LINKS_MAX)?;
         Ok(Entry::Link(link.clone()))
+    }
+
+    fn put_link(&self, link: &Link) -> Result<Entry, ChangeError> {
+        let Ok(present) = self.link(&link.program, &link.host, &link.code) else {
+            return self.create_link(link);
+        };
+        records::link(link, self.program(&link.program)?)?;
+        if present.referrer != link.referrer {
+            return Err(ChangeError::conflict("referrer", "can't be changed: make a link of another code"));
+        }
+        Ok(Entry::Link(link.clone()))
+    }
+
+    fn put_key(&self, key: &ApiKey) -> Result<Entry, ChangeError> {
+        let missing = || ChangeError::NotFound { what: "key", id: key.id.clone() };
+        let present = self.key(&key.id).ok_or_else(missing)?;
+        let (hash, last_used_day) = (present.hash.clone(), present.last_used_day);
+        let key = ApiKey { hash, last_used_day, ..key.clone() };
+        records::key(&key)?;
+        if key.program != present.program {
+            return Err(ChangeError::conflict("program", "can't be changed: make another key"));
+        }
+        if present.disabled && !key.disabled {
+            return Err(ChangeError::conflict("disabled", "can't be taken back: make another key"));
+        }
+        Ok(Entry::ApiKey(key))
     }
 
     fn create_key(&self, key: &ApiKey) -> Result<Entry, ChangeError> {
@@ -351,23 +412,5 @@ impl<'a> View<'a> {
             // Nothing that is on or off.
             EntryKey::Host { host } => return Err(ChangeError::NotFound { what: "host", id: host.clone() }),
         })
-    }
-}
-
-impl LinkPatch {
-    fn apply(&self, link: &mut Link) {
-        fn set<T: Clone>(new: Option<&T>, old: &mut T) {
-            if let Some(new) = new {
-                old.clone_from(new);
-            }
-        }
-        set(self.destination.as_ref(), &mut link.destination);
-        set(self.channel.as_ref(), &mut link.channel);
-        set(self.expires_at_ms.as_ref(), &mut link.expires_at_ms);
-        set(self.disabled.as_ref(), &mut link.disabled);
-        set(self.passthrough.as_ref(), &mut link.passthrough);
-        set(self.channel_override.as_ref(), &mut link.channel_override);
-        set(self.test.as_ref(), &mut link.test);
-        set(self.status.as_ref(), &mut link.status);
     }
 }

@@ -198,7 +198,9 @@ impl Registry for EmbeddedRegistry {
             let (shared, now) = (Arc::clone(&self.shared), (self.clock)());
             // The blocking task owns the lock: a caller that goes away cannot come between the file and
             // the state.
+            let span = tracing::Span::current();
             let written = tokio::task::spawn_blocking(move || {
+                let _entered = span.entered();
                 store.ready(&shared)?;
                 let staged = check::stage(&shared.read(), &changes, now);
                 if !staged.entries.is_empty() {

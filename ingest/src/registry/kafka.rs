@@ -31,6 +31,7 @@ use rdkafka::error::KafkaError;
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 use whence_schemas::event::{self, RegistryEntry};
 use whence_schemas::topics::REGISTRY;
@@ -145,7 +146,7 @@ impl Registry for KafkaRegistry {
                 deadline,
             };
             // A task of its own: a caller that goes away must not come between commit and state.
-            tokio::spawn(attempt.run(changes)).await.map_err(RegistryError::store)?
+            tokio::spawn(attempt.run(changes).in_current_span()).await.map_err(RegistryError::store)?
         })
     }
 
@@ -257,7 +258,9 @@ impl Attempt {
         let Some(mut transactions) = self.transactions.take() else {
             return Err(RegistryError::NotReady("the writer has failed"));
         };
+        let span = tracing::Span::current();
         let task = tokio::task::spawn_blocking(move || {
+            let _entered = span.entered();
             let done = work(&mut transactions);
             (transactions, done)
         });

@@ -24,13 +24,13 @@ pub mod shared;
 pub mod snapshot;
 pub mod state;
 
-pub use change::{Change, ChangeError, EntryKey, LinkPatch};
+pub use change::{Change, ChangeError, Effect, EntryKey, Expected, Kind, Versions, Written};
 pub use shared::Shared;
-pub use state::RegistryState;
+pub use state::{Order, RegistryState};
 
 use futures_util::future::BoxFuture;
 use std::sync::Arc;
-use whence_schemas::{event::RegistryEntry, time::UnixMs};
+use whence_schemas::time::UnixMs;
 
 /// Changes in one [`Registry::write`]: as many links as one request may create.
 pub const CHANGES_MAX: usize = 10_000;
@@ -48,7 +48,7 @@ pub fn wall_clock() -> Clock {
 }
 
 /// What became of each change of a write, in the order of the changes.
-pub type Outcomes = Vec<Result<Arc<RegistryEntry>, ChangeError>>;
+pub type Outcomes = Vec<Result<Written, ChangeError>>;
 
 /// A registry that can be written to.
 pub trait Registry: Send + Sync {

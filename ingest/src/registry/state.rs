@@ -3,7 +3,7 @@
 //! Every record is held once, behind an `Arc`; the indexes share it. Nothing is ever deleted, only
 //! disabled, so an index entry never dangles.
 
-use super::change::EntryKey;
+use super::change::{EntryKey, Kind};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
@@ -73,6 +73,15 @@ pub enum ApplyError {
 #[must_use]
 pub fn address(host: &str, code: &str) -> String {
     format!("{host}/{code}")
+}
+
+/// How a list is ordered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// By the version of the last change, which is its order in time; otherwise by name.
+    pub by_change: bool,
+    /// The last first.
+    pub is_reverse: bool,
 }
 
 /// How many there are of each.
@@ -226,12 +235,6 @@ impl RegistryState {
         self.programs.get(id).map(as_program)
     }
 
-    /// The version of the entry that made this record what it is, or `None` where there is no such record.
-    #[must_use]
-    pub fn version_of(&self, key: &EntryKey) -> Option<u64> {
-        self.entry(key).map(|entry| entry.version)
-    }
-
     /// The newest entry of this record.
     #[must_use]
     pub fn entry(&self, key: &EntryKey) -> Option<&Arc<RegistryEntry>> {
@@ -250,6 +253,12 @@ impl RegistryState {
             }
             EntryKey::Host { host } => self.claims.get(host),
         }
+    }
+
+    /// The newest entry of a record as its program sees it: not another program's link, and no host that was released.
+    #[must_use]
+    pub fn seen(&self, key: &EntryKey) -> Option<&Arc<RegistryEntry>> {
+        self.entry(key).filter(|entry| is_seen(entry, key))
     }
 
     /// The referrer of this id in this program.
@@ -309,18 +318,6 @@ impl RegistryState {
         self.claims.get(host).map(as_claim)
     }
 
-    /// At most `limit` hosts that the program has by a record of their own, after `after`.
-    pub fn claims_after<'a>(
-        &'a self,
-        program: &'a str,
-        after: &str,
-        limit: usize,
-    ) -> impl Iterator<Item = &'a HostClaim> {
-        let from = (Bound::Excluded(after), Bound::Unbounded);
-        let claims = self.claims.range::<str, _>(from).map(|(_, entry)| as_claim(entry));
-        claims.filter(move |claim| !claim.released && claim.program == program).take(limit)
-    }
-
     /// How many records of hosts the program has made, with those of hosts that it has released.
     #[must_use]
     pub fn claims_made(&self, program: &str) -> usize {
@@ -344,21 +341,6 @@ impl RegistryState {
         self.sources.values().map(as_source)
     }
 
-    /// At most `limit` sources of webhooks of the program whose id comes after `after`.
-    pub fn sources_after<'a>(
-        &'a self,
-        program: &'a str,
-        after: &str,
-        limit: usize,
-    ) -> impl Iterator<Item = &'a WebhookSource> {
-        let from = (Bound::Excluded((Arc::from(program), Arc::from(after))), Bound::Unbounded);
-        self.sources
-            .range(from)
-            .map(|(_, entry)| as_source(entry))
-            .take_while(move |source| source.program == program)
-            .take(limit)
-    }
-
     /// The endpoint for webhooks of this id in this program.
     #[must_use]
     pub fn endpoint(&self, program: &str, id: &str) -> Option<&WebhookEndpoint> {
@@ -370,66 +352,69 @@ impl RegistryState {
         self.endpoints.values().map(as_endpoint)
     }
 
-    /// At most `limit` endpoints for webhooks of the program whose id comes after `after`.
-    pub fn endpoints_after<'a>(
-        &'a self,
-        program: &'a str,
-        after: &str,
-        limit: usize,
-    ) -> impl Iterator<Item = &'a WebhookEndpoint> {
-        let from = (Bound::Excluded((Arc::from(program), Arc::from(after))), Bound::Unbounded);
-        self.endpoints
-            .range(from)
-            .map(|(_, entry)| as_endpoint(entry))
-            .take_while(move |endpoint| endpoint.program == program)
-            .take(limit)
-    }
-
     /// All programs, by id.
     pub fn programs(&self) -> impl Iterator<Item = &Program> {
         self.programs.values().map(as_program)
     }
 
-    /// At most `limit` programs whose id comes after `after`.
-    pub fn programs_after<'a>(&'a self, after: &str, limit: usize) -> impl Iterator<Item = &'a Program> {
-        let from = (Bound::Excluded(after), Bound::Unbounded);
-        self.programs.range::<str, _>(from).take(limit).map(|(_, entry)| as_program(entry))
-    }
-
-    /// At most `limit` referrers of the program whose id comes after `after`.
-    pub fn referrers_after<'a>(
-        &'a self,
-        program: &'a str,
-        after: &str,
-        limit: usize,
-    ) -> impl Iterator<Item = &'a Referrer> {
-        let from = (Bound::Excluded((Arc::from(program), Arc::from(after))), Bound::Unbounded);
-        self.referrers
-            .range(from)
-            .map(|(_, entry)| as_referrer(entry))
-            .take_while(move |referrer| referrer.program == program)
-            .take(limit)
-    }
-
-    /// At most `limit` links of the program, by code and host, that come after `after` (code, host).
-    pub fn links_after<'a>(
-        &'a self,
-        program: &'a str,
-        after: (&str, &str),
-        limit: usize,
-    ) -> impl Iterator<Item = &'a Link> {
-        let after = (Arc::from(program), Arc::from(after.0), Arc::from(after.1));
-        self.links_by_program
-            .range((Bound::Excluded(after), Bound::Unbounded))
-            .map(|(_, entry)| as_link(entry))
-            .take_while(move |link| link.program == program)
-            .take(limit)
-    }
-
-    /// At most `limit` API keys whose id comes after `after`.
-    pub fn keys_after<'a>(&'a self, after: &str, limit: usize) -> impl Iterator<Item = &'a ApiKey> {
-        let from = (Bound::Excluded(after), Bound::Unbounded);
-        self.keys.range::<str, _>(from).take(limit).map(|(_, entry)| as_key(entry))
+    /// The newest entries of the records of this kind, of this program alone where such records are of programs, in
+    /// this order, after `after`: what [`place`] says of an entry, or empty for the beginning. `None` where `after` is no
+    /// place.
+    ///
+    /// Others are among them: see [`is_listed`]. Whoever takes them bounds how many.
+    #[must_use]
+    pub fn scan<'a>(&'a self, kind: Kind, program: &str, order: Order, after: &str) -> Option<Scan<'a>> {
+        fn walk<'a, K: Ord>(
+            map: &'a BTreeMap<K, Arc<RegistryEntry>>,
+            after: Option<K>,
+            ends: Option<[K; 2]>,
+            is_reverse: bool,
+        ) -> Scan<'a> {
+            let (mut from, mut to) = match ends {
+                Some([first, end]) => (Bound::Included(first), Bound::Excluded(end)),
+                None => (Bound::Unbounded, Bound::Unbounded),
+            };
+            match after {
+                Some(after) if is_reverse => to = Bound::Excluded(after),
+                Some(after) => from = Bound::Excluded(after),
+                None => {}
+            }
+            let found = map.range((from, to)).map(|(_, entry)| entry);
+            if is_reverse { Box::new(found.rev()) } else { Box::new(found) }
+        }
+        let is_reverse = order.is_reverse;
+        let named = (!after.is_empty()).then_some(after);
+        if order.by_change {
+            let after = named.map(str::parse).transpose().ok()?;
+            return Some(walk(&self.by_version, after, None, is_reverse));
+        }
+        let plain = |map: &'a BTreeMap<String, _>| walk(map, named.map(str::to_owned), None, is_reverse);
+        // The text that comes next after the program's id.
+        let (own, next): (Arc<str>, Arc<str>) = (program.into(), format!("{program}\0").into());
+        let none = || Arc::<str>::from("");
+        let of_program = |map: &'a BTreeMap<(Arc<str>, Arc<str>), _>| {
+            let after = named.map(|id| (Arc::clone(&own), Arc::from(id)));
+            walk(map, after, Some([(Arc::clone(&own), none()), (Arc::clone(&next), none())]), is_reverse)
+        };
+        Some(match kind {
+            Kind::Program => plain(&self.programs),
+            Kind::Key => plain(&self.keys),
+            Kind::Host => plain(&self.claims),
+            Kind::Referrer => of_program(&self.referrers),
+            Kind::Source => of_program(&self.sources),
+            Kind::Endpoint => of_program(&self.endpoints),
+            Kind::Link => {
+                let after = match named {
+                    Some(place) => {
+                        let (code, host) = place.split_once('/')?;
+                        Some((Arc::clone(&own), Arc::from(code), Arc::from(host)))
+                    }
+                    None => None,
+                };
+                let ends = [(own, none(), none()), (next, none(), none())];
+                walk(&self.links_by_program, after, Some(ends), is_reverse)
+            }
+        })
     }
 
     /// At most `limit` entries after this version, oldest first: of each record only the newest.
@@ -437,6 +422,50 @@ impl RegistryState {
     pub fn entries_after(&self, version: u64, limit: usize) -> Vec<Arc<RegistryEntry>> {
         let from = (Bound::Excluded(version), Bound::Unbounded);
         self.by_version.range(from).take(limit).map(|(_, entry)| Arc::clone(entry)).collect()
+    }
+}
+
+/// Whether this entry of the record is one that its program sees.
+pub(super) fn is_seen(entry: &RegistryEntry, key: &EntryKey) -> bool {
+    match (&entry.entry, key) {
+        (Some(Entry::Link(link)), EntryKey::Link { program, .. }) => link.program == *program,
+        (Some(Entry::HostClaim(claim)), _) => !claim.released,
+        _ => true,
+    }
+}
+
+/// What [`RegistryState::scan`] passes.
+pub type Scan<'a> = Box<dyn Iterator<Item = &'a Arc<RegistryEntry>> + 'a>;
+
+/// Whether the entry is in the list of the records of this kind, and of this program where such records are of programs.
+#[must_use]
+pub fn is_listed(entry: &RegistryEntry, kind: Kind, program: &str) -> bool {
+    match (&entry.entry, kind) {
+        (Some(Entry::Program(_)), Kind::Program) | (Some(Entry::ApiKey(_)), Kind::Key) => true,
+        (Some(Entry::Referrer(referrer)), Kind::Referrer) => referrer.program == program,
+        (Some(Entry::Link(link)), Kind::Link) => link.program == program,
+        (Some(Entry::WebhookSource(source)), Kind::Source) => source.program == program,
+        (Some(Entry::WebhookEndpoint(endpoint)), Kind::Endpoint) => endpoint.program == program,
+        (Some(Entry::HostClaim(claim)), Kind::Host) => claim.program == program && !claim.released,
+        _ => false,
+    }
+}
+
+/// The entry's place in a list of this order.
+#[must_use]
+pub fn place(entry: &RegistryEntry, order: Order) -> String {
+    if order.by_change {
+        return entry.version.to_string();
+    }
+    match &entry.entry {
+        Some(Entry::Program(program)) => program.id.clone(),
+        Some(Entry::Referrer(referrer)) => referrer.id.clone(),
+        Some(Entry::Link(link)) => format!("{}/{}", link.code, link.host),
+        Some(Entry::ApiKey(key)) => key.id.clone(),
+        Some(Entry::WebhookSource(source)) => source.id.clone(),
+        Some(Entry::WebhookEndpoint(endpoint)) => endpoint.id.clone(),
+        Some(Entry::HostClaim(claim)) => claim.host.clone(),
+        None => String::new(),
     }
 }
 

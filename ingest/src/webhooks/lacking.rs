@@ -107,7 +107,9 @@ mod tests {
         ];
         let mut state = RegistryState::default();
         for (version, entry) in (1..).zip(records) {
-            state.apply(Arc::new(RegistryEntry { version, changed_at_ms: 0, entry: Some(entry) })).unwrap();
+            state
+                .apply(Arc::new(RegistryEntry { version, entry: Some(entry), ..RegistryEntry::default() }))
+                .unwrap();
         }
         let given = NamedSecrets::parse("a/x=abcdefghijklmnopq").unwrap();
         let found = |needs| lacking(&state, &given, needs).into_iter().collect::<Vec<_>>();

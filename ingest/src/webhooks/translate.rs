@@ -142,7 +142,7 @@ impl Reader<'_> {
         }
         let occurred_at = self.occurred_at(left_out);
         if let Some(at) = occurred_at {
-            put("occurred_at", at.0.into());
+            put("occurred_at", at.rfc3339().into());
         }
         match self.rule.gives.as_str() {
             "qualification" => {

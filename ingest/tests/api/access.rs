@@ -167,7 +167,10 @@ async fn a_key_has_a_name_and_an_end() {
     let made = node.post("/v1/keys", body).await;
     let shown =
         node.send("GET", &format!("/v1/keys/{}", made.json()["id"].as_str().unwrap()), "").await.json();
-    assert_eq!((&shown["name"], &shown["expires_at"]), (&json!("shop backend"), &json!(NOW.0 + 60_000)));
+    assert_eq!(
+        (&shown["name"], &shown["expires_at"]),
+        (&json!("shop backend"), &json!(NOW.plus_ms(60_000).rfc3339()))
+    );
     assert_eq!((&shown["all_programs"], &shown["last_used_on"]), (&json!(false), &json!(null)));
     let key = format!("authorization: Bearer {}", made.json()["key"].as_str().unwrap());
     assert_eq!(node.send_as("GET", "/v1/programs", &[&key], "").await.status, 200);

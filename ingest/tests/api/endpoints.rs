@@ -17,7 +17,8 @@ async fn an_endpoint_is_created_replaced_listed_and_disabled() {
     assert_eq!(created.status, 201, "{}", created.text);
     let expected = json!({
         "program": "demo", "id": "shop", "url": "https://shop.example/whence", "types": [],
-        "secrets": ["shop-1"], "since": NOW.0, "disabled": false, "version": 7, "changed_at": NOW.0,
+        "secrets": ["shop-1"], "since": NOW.rfc3339(), "disabled": false,
+        "created": NOW.rfc3339(), "changed": NOW.rfc3339(), "version": 7,
     });
     assert_eq!(created.json(), expected);
 
@@ -26,7 +27,7 @@ async fn an_endpoint_is_created_replaced_listed_and_disabled() {
     let replaced = put(&node, PATH, &body).await;
     assert_eq!(
         (replaced.status, &replaced.json()["since"]),
-        (200, &json!(NOW.0)),
+        (200, &json!(NOW.rfc3339())),
         "it began when it was made"
     );
     let shown = node.send("GET", PATH, "").await.json();
@@ -35,7 +36,7 @@ async fn an_endpoint_is_created_replaced_listed_and_disabled() {
     let earlier =
         json!({"url": "https://b.example/", "secrets": ["shop-1"], "since": "2026-01-01T00:00:00Z"});
     let other = put(&node, "/v1/programs/demo/endpoints/b", &earlier).await;
-    assert_eq!(other.json()["since"], 1_767_225_600_000_i64);
+    assert_eq!(other.json()["since"], "2026-01-01T00:00:00.000Z");
     let moved = put(&node, PATH, &earlier).await;
     assert_eq!(moved.problem(), (409, "conflict".into(), "since".into()));
 

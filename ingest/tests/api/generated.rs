@@ -225,10 +225,17 @@ fn whatever_is_sent_to_the_registry_the_answer_is_one_of_the_documents() {
         ("PUT", "/v1/programs/generated"),
         ("POST", "/v1/programs/demo/referrers"),
         ("PUT", "/v1/programs/demo/referrers/eve"),
+        ("PATCH", "/v1/programs/demo"),
+        ("PATCH", "/v1/programs/demo/referrers/ann"),
         ("POST", "/v1/programs/demo/links"),
+        ("PUT", "/v1/programs/demo/links/go.example/abc"),
         ("PATCH", "/v1/programs/demo/links/go.example/abc"),
+        ("PUT", "/v1/programs/demo/hosts/own.example"),
+        ("PATCH", "/v1/programs/demo/hosts/own.example"),
         ("PUT", "/v1/programs/demo/sources/shop"),
+        ("PATCH", "/v1/programs/demo/sources/shop"),
         ("PUT", "/v1/programs/demo/endpoints/shop"),
+        ("PATCH", "/v1/programs/demo/endpoints/shop"),
         ("POST", "/v1/keys"),
     ]);
     let call = target.prop_flat_map(|(method, path)| {

@@ -16,6 +16,7 @@ mod generated;
 mod leads;
 mod node;
 mod qualifications;
+mod records;
 mod requests;
 mod shares;
 mod webhooks;

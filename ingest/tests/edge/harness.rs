@@ -111,7 +111,7 @@ impl Edge {
 
     fn put(&self, entry: Entry) -> u64 {
         let version = self.version.fetch_add(1, Ordering::SeqCst);
-        self.table.apply(&RegistryEntry { version, changed_at_ms: 0, entry: Some(entry) });
+        self.table.apply(&RegistryEntry { version, entry: Some(entry), ..RegistryEntry::default() });
         version
     }
 

@@ -55,7 +55,7 @@ impl Node {
 
     async fn write(&self, change: Change) -> Result<u64, ChangeError> {
         let mut outcomes = self.registry.write(vec![change]).await.unwrap();
-        outcomes.pop().unwrap().map(|entry| entry.version)
+        outcomes.pop().unwrap().map(|written| written.entry.version)
     }
 
     async fn is(&self, wanted: Following) {
@@ -104,13 +104,17 @@ fn referrer(id: &str) -> Change {
 }
 
 fn link(code: &str, referrer: &str) -> Change {
+    link_to(code, referrer, "https://example.com/")
+}
+
+fn link_to(code: &str, referrer: &str, destination: &str) -> Change {
     Change::CreateLink(Link {
         host: "go.example.com".into(),
         code: code.into(),
         program: "demo".into(),
         referrer: referrer.into(),
         channel: "email".into(),
-        destination: "https://example.com/".into(),
+        destination: destination.into(),
         ..Link::default()
     })
 }
@@ -122,14 +126,12 @@ async fn of_two_processes_that_take_a_code_at_once_one_is_told_that_it_is_taken(
     nodes[0].write(program("demo")).await.unwrap();
     nodes[1].write(referrer("ann")).await.unwrap();
     for round in 0..40 {
-        // The very same change: nothing but the order tells the two apart.
         let code = format!("code-{round}");
-        let (first, second) =
-            tokio::join!(nodes[0].write(link(&code, "ann")), nodes[1].write(link(&code, "ann")));
+        let at = |path| link_to(&code, "ann", &format!("https://example.com/{path}"));
+        let (first, second) = tokio::join!(nodes[0].write(at("a")), nodes[1].write(at("b")));
         let (won, lost) = if first.is_ok() { (first, second) } else { (second, first) };
         let version = won.unwrap_or_else(|error| panic!("round {round}: one must win, {error}"));
-        let Err(ChangeError::Conflict { field, .. }) = lost else { panic!("round {round}: {lost:?}") };
-        assert_eq!(field, "code");
+        assert!(matches!(lost, Err(ChangeError::Exists { .. })), "round {round}: {lost:?}");
         assert_eq!(version, round + 3, "a refused change takes no version");
         for node in &nodes {
             node.has_version(version).await;
@@ -187,9 +189,11 @@ async fn what_one_process_wrote_the_other_builds_upon_at_once() {
         here.write(referrer(&name)).await.unwrap();
         let shown = here.state().referrer("demo", &name).cloned();
         assert!(shown.is_some(), "a process reads its own write");
-        there.write(link(&format!("code-{round}"), &name)).await.unwrap();
-        let again = here.write(link(&format!("code-{round}"), &name)).await;
-        assert!(matches!(again, Err(ChangeError::Conflict { .. })), "{again:?}");
+        let code = format!("code-{round}");
+        let version = there.write(link(&code, &name)).await.unwrap();
+        assert_eq!(here.write(link(&code, &name)).await.unwrap(), version, "the same is there already");
+        let other = here.write(link_to(&code, &name, "https://example.com/other")).await;
+        assert!(matches!(other, Err(ChangeError::Exists { .. })), "{other:?}");
     }
 }
 
@@ -201,7 +205,7 @@ async fn a_batch_is_one_transaction_with_one_outcome_for_each_change() {
         vec![program("demo"), referrer("ann"), link("a", "ann"), link("b", "nobody"), link("c", "ann")];
     let outcomes = node.registry.write(changes).await.unwrap();
     let versions: Vec<_> =
-        outcomes.iter().map(|outcome| outcome.as_ref().ok().map(|entry| entry.version)).collect();
+        outcomes.iter().map(|outcome| outcome.as_ref().ok().map(|written| written.entry.version)).collect();
     assert_eq!(versions, [Some(1), Some(2), Some(3), None, Some(4)]);
     let too_many = vec![program("demo"); whence_ingest::registry::CHANGES_MAX + 1];
     assert!(matches!(node.registry.write(too_many).await, Err(RegistryError::TooMany(_))));

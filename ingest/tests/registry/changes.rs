@@ -3,11 +3,13 @@
 use super::records::{NOW, demo, key, link, program, referrer, written};
 use std::sync::Arc;
 use whence_ingest::registry::{
-    Change, ChangeError, EntryKey, LinkPatch, RegistryState, check, state::ApplyError,
+    Change, ChangeError, Effect, EntryKey, Expected, Kind, Order, RegistryState, Versions, check,
+    state::{ApplyError, is_listed, place},
 };
 use whence_schemas::{
     event::{ApiKey, Link, Program, Referrer, RegistryEntry, RewardRule, RewardTerms, registry_entry::Entry},
     ids::LinkNumber,
+    time::UnixMs,
 };
 
 fn refusal(change: &Change) -> (String, String) {
@@ -120,7 +122,7 @@ fn what_is_not_there_is_not_found() {
         (disable(EntryKey::Referrer { program: "demo".into(), id: "bob".into() }), "referrer"),
         (disable(link_key("demo", "abcd")), "link"),
         (disable(link_key("other", "abc")), "link"),
-        (change_link("other", "abc", LinkPatch::default()), "link"),
+        (Change::PutKey(key("k9")), "key"),
         (disable(EntryKey::ApiKey { id: "k9".into() }), "key"),
     ];
     for (change, missing) in missing {
@@ -139,20 +141,16 @@ fn disable(key: EntryKey) -> Change {
     Change::SetDisabled { key, disabled: true }
 }
 
-fn change_link(program: &str, code: &str, patch: LinkPatch) -> Change {
-    Change::ChangeLink { program: program.into(), host: "go.example".into(), code: code.into(), patch }
-}
-
 #[test]
 fn what_is_taken_conflicts() {
     let mut state = demo();
     written(&mut state, &[Change::CreateReferrer(referrer("demo", "eve"))]);
     let other_host = Program { link_hosts: vec!["demo.go.example".into()], ..program("third") };
     let conflicts = [
-        (Change::CreateLink(link("demo", "go.example", "abc", "ann")), "code"),
+        (Change::PutLink(link("other", "go.example", "abc", "bob")), "code"),
+        (Change::PutLink(link("demo", "go.example", "abc", "eve")), "referrer"),
         (Change::CreateLink(link("other", "go.example", "abc", "bob")), "code"),
         (Change::CreateLink(link("demo", "other.example", "abc", "eve")), "code"),
-        (Change::CreateReferrer(referrer("demo", "ann")), "id"),
         (Change::CreateKey(key("k1")), "id"),
         (Change::PutProgram(other_host), "link_hosts[0]"),
     ];
@@ -161,6 +159,15 @@ fn what_is_taken_conflicts() {
             ChangeError::Conflict { field, .. } => assert_eq!(field, at, "{change:?}"),
             other => panic!("{change:?}: {other}"),
         }
+    }
+    let others = [
+        Change::CreateLink(Link { test: true, ..link("demo", "go.example", "abc", "ann") }),
+        Change::CreateLink(link("demo", "go.example", "abc", "eve")),
+        Change::CreateReferrer(Referrer { name: "Anna".into(), ..referrer("demo", "ann") }),
+    ];
+    for change in others {
+        let refused = state.check(&change).unwrap_err();
+        assert!(matches!(&refused, ChangeError::Exists { .. }), "{change:?}: {refused}");
     }
     // The same code on another host for the same referrer, or in another program, is no conflict.
     state.check(&Change::CreateLink(link("demo", "other.example", "abc", "ann"))).unwrap();
@@ -180,13 +187,23 @@ fn a_batch_sees_its_own_changes_and_refusals_take_no_version() {
             Change::CreateLink(new.clone()),
             Change::CreateLink(new.clone()),
             Change::CreateLink(link("demo", "b.example", "new", "ann")),
-            change_link("demo", "new", LinkPatch { test: Some(true), ..LinkPatch::default() }),
+            Change::PutLink(Link { test: true, ..new.clone() }),
         ],
         NOW,
     );
-    let versions: Vec<_> =
-        staged.outcomes.iter().map(|outcome| outcome.as_ref().map(|entry| entry.version).ok()).collect();
-    assert_eq!(versions, [None, Some(before + 1), Some(before + 2), None, None, Some(before + 3)]);
+    let outcome = |outcome: &Result<whence_ingest::registry::Written, _>| {
+        outcome.as_ref().map(|written| (written.entry.version - before, written.effect)).ok()
+    };
+    let outcomes: Vec<_> = staged.outcomes.iter().map(outcome).collect();
+    let expected = [
+        None,
+        Some((1, Effect::Created)),
+        Some((2, Effect::Created)),
+        Some((2, Effect::Unchanged)),
+        None,
+        Some((3, Effect::Changed)),
+    ];
+    assert_eq!(outcomes, expected);
     assert_eq!(staged.entries.len(), 3);
     assert_eq!(staged.entries[2].entry, Some(Entry::Link(Link { test: true, ..new })));
     assert_eq!(staged.entries[2].changed_at_ms, NOW.0);
@@ -198,27 +215,19 @@ fn a_change_that_changes_nothing_writes_nothing() {
     let key = EntryKey::Program { id: "demo".into() };
     let staged = check::stage(&state, &[Change::PutProgram(program("demo"))], NOW);
     assert!(staged.entries.is_empty());
-    assert_eq!(staged.outcomes[0].as_ref().unwrap(), state.entry(&key).unwrap());
+    let written = staged.outcomes[0].as_ref().unwrap();
+    assert_eq!((&written.entry, written.effect), (state.entry(&key).unwrap(), Effect::Unchanged));
 }
 
 #[test]
 fn a_changed_link_is_checked_like_a_new_one_and_keeps_its_referrer() {
     let state = demo();
-    let patch = LinkPatch { destination: Some("https://evil.example/".into()), ..LinkPatch::default() };
-    let refused = state.check(&change_link("demo", "abc", patch)).unwrap_err();
+    let present = link("demo", "go.example", "abc", "ann");
+    let evil = Link { destination: "https://evil.example/".into(), ..present.clone() };
+    let refused = state.check(&Change::PutLink(evil)).unwrap_err();
     assert!(matches!(refused, ChangeError::Invalid { field, .. } if field == "destination"));
-    let patch = LinkPatch {
-        destination: Some("https://a.apps.example/".into()),
-        expires_at_ms: Some(5),
-        ..LinkPatch::default()
-    };
-    let changed = state.check(&change_link("demo", "abc", patch)).unwrap();
-    let expected = Link {
-        destination: "https://a.apps.example/".into(),
-        expires_at_ms: 5,
-        ..link("demo", "go.example", "abc", "ann")
-    };
-    assert_eq!(changed, Entry::Link(expected));
+    let other = Link { destination: "https://a.apps.example/".into(), expires_at_ms: 5, ..present };
+    assert_eq!(state.check(&Change::PutLink(other.clone())).unwrap(), Entry::Link(other));
 }
 
 #[test]
@@ -237,7 +246,7 @@ fn look_ups_find_links_by_address_number_and_code() {
 fn entries_of_somebody_else_are_passed_over_but_known() {
     let mut state = demo();
     let version = state.version();
-    let entry = |version, entry| Arc::new(RegistryEntry { version, changed_at_ms: 0, entry });
+    let entry = |version, entry| Arc::new(RegistryEntry { version, entry, ..RegistryEntry::default() });
     let known = Err(ApplyError::Known { version, newest: version });
     assert_eq!(state.apply(entry(version, Some(Entry::Program(program("x"))))), known);
     assert!(state.program("x").is_none());
@@ -258,15 +267,94 @@ fn lists_come_in_pages() {
     let links = ["c1", "c2", "c3"].map(|code| Change::CreateLink(link("a", "h.example", code, "r1")));
     written(&mut state, &links);
     written(&mut state, &[Change::CreateLink(link("a", "g.example", "c2", "r1"))]);
-    let ids: Vec<_> = state.programs_after("a", 5).map(|p| p.id.as_str()).collect();
-    assert_eq!(ids, ["b"]);
-    let ids: Vec<_> = state.referrers_after("a", "r1", 1).map(|r| r.id.as_str()).collect();
-    assert_eq!(ids, ["r2"]);
-    assert_eq!(state.referrers_after("b", "", 9).count(), 0);
-    let page = |after| -> Vec<_> {
-        state.links_after("a", after, 2).map(|l| (l.code.as_str(), l.host.as_str())).collect()
+    let page = |kind, program: &str, order: Order, after: &str, limit| -> Vec<String> {
+        let found = state.scan(kind, program, order, after).unwrap();
+        let listed = found.filter(|entry| is_listed(entry, kind, program));
+        listed.take(limit).map(|entry| place(entry, order)).collect()
     };
-    assert_eq!(page(("", "")), [("c1", "h.example"), ("c2", "g.example")]);
-    assert_eq!(page(("c2", "g.example")), [("c2", "h.example"), ("c3", "h.example")]);
-    assert_eq!(page(("c3", "h.example")), []);
+    let by_name = Order::default();
+    let reverse = Order { is_reverse: true, ..by_name };
+    assert_eq!(page(Kind::Program, "", by_name, "a", 5), ["b"]);
+    assert_eq!(page(Kind::Program, "", reverse, "", 5), ["b", "a"]);
+    assert_eq!(page(Kind::Referrer, "a", by_name, "r1", 1), ["r2"]);
+    assert_eq!(page(Kind::Referrer, "a", reverse, "r3", 5), ["r2", "r1"]);
+    assert_eq!(page(Kind::Referrer, "b", by_name, "", 9), [""; 0]);
+    assert_eq!(page(Kind::Referrer, "b", reverse, "", 9), [""; 0]);
+    assert_eq!(page(Kind::Link, "a", by_name, "", 2), ["c1/h.example", "c2/g.example"]);
+    assert_eq!(page(Kind::Link, "a", by_name, "c2/g.example", 2), ["c2/h.example", "c3/h.example"]);
+    assert_eq!(page(Kind::Link, "a", by_name, "c3/h.example", 2), [""; 0]);
+    assert_eq!(page(Kind::Link, "a", reverse, "c2/g.example", 2), ["c1/h.example"]);
+    let by_change = Order { by_change: true, is_reverse: false };
+    assert_eq!(page(Kind::Link, "a", by_change, "", 9), ["6", "7", "8", "9"]);
+    assert_eq!(page(Kind::Link, "a", by_change, "7", 9), ["8", "9"]);
+    assert_eq!(page(Kind::Link, "a", Order { is_reverse: true, ..by_change }, "8", 9), ["7", "6"]);
+    assert!(state.scan(Kind::Link, "a", by_name, "c2").is_none(), "no place");
+    assert!(state.scan(Kind::Link, "a", by_change, "c2").is_none(), "no place");
+}
+
+#[test]
+fn a_change_is_made_only_where_the_record_is_as_expected() {
+    let state = demo();
+    let key = EntryKey::Referrer { program: "demo".into(), id: "ann".into() };
+    let free = EntryKey::Referrer { program: "demo".into(), id: "eve".into() };
+    let version = state.entry(&key).unwrap().version;
+    let put = |key: &EntryKey, expected: Expected| {
+        let change = Change::PutReferrer(referrer("demo", &key.name())).when(key.clone(), expected);
+        match state.check(&change) {
+            Ok(_) => true,
+            Err(ChangeError::Unexpected { version }) => {
+                assert_eq!(version, state.entry(key).map(|entry| entry.version));
+                false
+            }
+            Err(other) => panic!("{other}"),
+        }
+    };
+    let is = |versions| Expected { is: Some(versions), ..Expected::default() };
+    let is_not = |versions| Expected { is_not: Some(versions), ..Expected::default() };
+    let exactly = |version| Expected { exactly: Some(version), ..Expected::default() };
+    assert!(put(&key, is(Versions::Any)) && !put(&free, is(Versions::Any)));
+    assert!(put(&key, is(Versions::Of(vec![99, version]))) && !put(&key, is(Versions::Of(vec![99]))));
+    assert!(!put(&key, is_not(Versions::Any)) && put(&free, is_not(Versions::Any)));
+    assert!(!put(&key, is_not(Versions::Of(vec![version]))) && put(&key, is_not(Versions::Of(vec![99]))));
+    assert!(put(&key, exactly(Some(version))) && !put(&key, exactly(None)) && put(&free, exactly(None)));
+    let link = EntryKey::Link { program: "other".into(), host: "go.example".into(), code: "abc".into() };
+    let of_another = Change::SetDisabled { key: link.clone(), disabled: true }.when(link, is(Versions::Any));
+    let refused = state.check(&of_another).unwrap_err();
+    assert_eq!(refused, ChangeError::Unexpected { version: None }, "another program's record is not seen");
+}
+
+#[test]
+fn a_record_says_when_it_was_made_and_when_it_was_changed() {
+    let mut state = demo();
+    let key = EntryKey::Referrer { program: "demo".into(), id: "ann".into() };
+    let later = UnixMs(NOW.0 + 1);
+    let change = Change::SetDisabled { key, disabled: true };
+    let staged = check::stage(&state, &[change, Change::PutReferrer(referrer("demo", "eve"))], later);
+    let times: Vec<_> =
+        staged.entries.iter().map(|entry| (entry.created_at_ms, entry.changed_at_ms)).collect();
+    assert_eq!(times, [(NOW.0, later.0), (later.0, later.0)]);
+    // An entry of a version that did not say it, changed by this one.
+    let before =
+        RegistryEntry { version: 50, entry: Some(Entry::Program(program("old"))), ..Default::default() };
+    state.apply(Arc::new(before)).unwrap();
+    let old = Change::SetDisabled { key: EntryKey::Program { id: "old".into() }, disabled: true };
+    let staged = check::stage(&state, &[old], later);
+    assert_eq!((staged.entries[0].created_at_ms, staged.entries[0].changed_at_ms), (0, later.0));
+}
+
+#[test]
+fn a_key_keeps_what_is_not_for_callers_to_change() {
+    let mut state = demo();
+    written(&mut state, &[Change::KeyUsed { id: "k1".into(), day: 7 }]);
+    let asked = ApiKey { name: "new".into(), hash: vec![1; 32].into(), ..key("k1") };
+    let Entry::ApiKey(put) = state.check(&Change::PutKey(asked)).unwrap() else { panic!("a key") };
+    assert_eq!((put.name.as_str(), &put.hash, put.last_used_day), ("new", &key("k1").hash, 7));
+    let field =
+        |state: &RegistryState, change: ApiKey| match state.check(&Change::PutKey(change)).unwrap_err() {
+            ChangeError::Conflict { field, .. } => field,
+            other => panic!("{other}"),
+        };
+    assert_eq!(field(&state, ApiKey { program: "demo".into(), ..key("k1") }), "program");
+    written(&mut state, &[disable(EntryKey::ApiKey { id: "k1".into() })]);
+    assert_eq!(field(&state, key("k1")), "disabled", "whoever had it may still have it");
 }

@@ -3,8 +3,8 @@
 use super::records::{NOW, demo_changes, link, program, referrer};
 use proptest::prelude::*;
 use std::sync::Arc;
-use whence_ingest::registry::{Change, EntryKey, LinkPatch, RegistryState, Shared, check};
-use whence_schemas::event::RegistryEntry;
+use whence_ingest::registry::{Change, EntryKey, Kind, Order, RegistryState, Shared, check};
+use whence_schemas::event::{Link, RegistryEntry};
 
 fn change() -> impl Strategy<Value = Change> {
     let code = (0..6u8).prop_map(|n| format!("c{n}"));
@@ -17,11 +17,8 @@ fn change() -> impl Strategy<Value = Change> {
             &code,
             &who
         ))),
-        (code, any::<bool>(), 0..5i64).prop_map(|(code, test, expires_at_ms)| Change::ChangeLink {
-            program: "demo".into(),
-            host: "h.example".into(),
-            code,
-            patch: LinkPatch { test: Some(test), expires_at_ms: Some(expires_at_ms), ..LinkPatch::default() },
+        (code, any::<bool>(), 0..5i64).prop_map(|(code, test, expires_at_ms)| {
+            Change::PutLink(Link { test, expires_at_ms, ..link("demo", "h.example", &code, "r1") })
         }),
         any::<bool>().prop_map(|disabled| Change::SetDisabled {
             key: EntryKey::Program { id: "other".into() },
@@ -68,7 +65,7 @@ proptest! {
         prop_assert_eq!(all(&writer.read()), all(&follower.read()));
         prop_assert_eq!(writer.read().counts(), follower.read().counts());
         let links = |state: &RegistryState| -> Vec<_> {
-            state.links_after("demo", ("", ""), usize::MAX).cloned().collect()
+            state.scan(Kind::Link, "demo", Order::default(), "").unwrap().cloned().collect()
         };
         prop_assert_eq!(links(&writer.read()), links(&follower.read()));
     }

@@ -168,8 +168,8 @@ async fn claims_and_days_of_use_are_kept_in_the_file_and_in_the_snapshot() {
     ];
     let outcomes = registry.write(changes).await.unwrap();
     assert_eq!(
-        outcomes[3].as_ref().unwrap().version,
-        outcomes[4].as_ref().unwrap().version,
+        outcomes[3].as_ref().unwrap().entry.version,
+        outcomes[4].as_ref().unwrap().entry.version,
         "an earlier day is no news"
     );
     drop(registry);

@@ -61,7 +61,7 @@ pub fn written(state: &mut RegistryState, changes: &[Change]) -> Vec<Arc<Registr
     for entry in &staged.entries {
         state.apply(Arc::clone(entry)).unwrap();
     }
-    staged.outcomes.into_iter().map(Result::unwrap).collect()
+    staged.outcomes.into_iter().map(|outcome| outcome.unwrap().entry).collect()
 }
 
 /// Two programs, `demo` with the referrer `ann` and the link `go.example/abc`, `other` with `bob`.

@@ -35,7 +35,7 @@ pub(super) async fn post(
     let events = match batch::split(content_type.as_deref(), &body, api.settings.api_events_max)? {
         Body::One(event) => {
             let outcome = api.intake.take(vec![Ok(event)], &context, &caller).await.swap_remove(0);
-            return Ok(batch::answer_one(outcome, StatusCode::ACCEPTED, "accepted"));
+            return Ok(batch::answer_one(outcome, StatusCode::ACCEPTED));
         }
         Body::Many(events) => events,
     };
@@ -44,7 +44,7 @@ pub(super) async fn post(
         return Err(Problem::new(Code::Invalid, detail));
     }
     let outcomes = api.intake.take(events, &context, &caller).await;
-    Ok(batch::answer_many(outcomes, StatusCode::ACCEPTED, "accepted"))
+    Ok(batch::answer_many(outcomes, StatusCode::ACCEPTED, &["accepted"]))
 }
 
 /// What can be told without the body. Each event is looked at again: see [`resolve`].

@@ -6,7 +6,7 @@
 //! | [`self`] | verify, translate, take, answer |
 //! | [`touches`] | leaves out touches that prove nothing |
 //! | [`letters`] | what is kept of deliveries that became no event |
-//! | [`sources`], [`read`], [`view`] | the registry's calls for sources and their mappings |
+//! | [`form`] | sources and their mappings |
 //! | [`dry_run`] | what a payload would become |
 //!
 //! A provider is answered 200 when every event of its delivery is on the disk, or understood and not
@@ -15,11 +15,9 @@
 //! shows that to a person.
 
 pub(super) mod dry_run;
+pub(super) mod form;
 pub(super) mod letters;
-mod read;
-pub(super) mod sources;
 mod touches;
-pub(super) mod view;
 
 use super::{
     Api,
@@ -69,12 +67,11 @@ pub(super) struct Webhooks {
 }
 
 impl Webhooks {
-    /// Reads `secrets`: names of secrets of this program that this process was given. One that it was not could be
-    /// anything's, and would be missed when the first delivery comes.
-    pub(super) fn secret_names(&self, fields: &mut Fields<'_>, program: &str) -> Vec<String> {
-        let given = fields.texts("secrets");
-        let names: Vec<String> = given.iter().map(|name| secrets::short(program, name).to_owned()).collect();
-        for (index, name) in names.iter().enumerate() {
+    /// Complains about names of secrets of this program that this process was not given: one could be anything's, and
+    /// would be missed when the first delivery comes. What is right is left in its short form.
+    pub(super) fn check_secrets(&self, fields: &mut Fields<'_>, program: &str, names: &mut [String]) {
+        for (index, name) in names.iter_mut().enumerate() {
+            *name = secrets::short(program, name).to_owned();
             if secrets::is_name(name) && self.secrets.get(program, name).is_none() {
                 // Not repeated: it may be a secret that was given by mistake.
                 let reason = format_args!(
@@ -84,7 +81,6 @@ impl Webhooks {
                 fields.wrong(&format!("secrets[{index}]"), Code::Invalid, reason);
             }
         }
-        names
     }
 }
 
@@ -271,7 +267,7 @@ impl<'a> Received<'a> {
         let outcomes = self.api.intake.take(translated, &context, &caller(self.source)).await;
         for (event, Outcome { result, .. }) in of_event.into_iter().zip(outcomes) {
             match result {
-                Ok(()) => {
+                Ok(_) => {
                     tally.accepted += 1;
                     self.count_event("accepted");
                 }

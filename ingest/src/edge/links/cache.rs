@@ -123,7 +123,7 @@ mod tests {
             destination: "https://shop.example/".into(),
             ..Link::default()
         };
-        table.apply(&RegistryEntry { version, changed_at_ms: 0, entry: Some(Entry::Link(link)) });
+        table.apply(&RegistryEntry { version, entry: Some(Entry::Link(link)), ..RegistryEntry::default() });
     }
 
     fn found<'c>(cache: &'c mut LinkCache, key: &str) -> Option<&'c ResolvedLink> {

@@ -33,7 +33,7 @@ fn link(code: &str) -> Link {
 }
 
 fn apply(table: &LinkTable, version: u64, entry: Entry) {
-    table.apply(&RegistryEntry { version, changed_at_ms: 0, entry: Some(entry) });
+    table.apply(&RegistryEntry { version, entry: Some(entry), ..RegistryEntry::default() });
 }
 
 fn filled() -> LinkTable {

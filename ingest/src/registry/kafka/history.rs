@@ -145,7 +145,7 @@ mod tests {
 
     fn entry(version: u64, id: &str) -> Arc<RegistryEntry> {
         let program = Program { id: id.into(), ..Program::default() };
-        Arc::new(RegistryEntry { version, changed_at_ms: 5, entry: Some(Entry::Program(program)) })
+        Arc::new(RegistryEntry { version, entry: Some(Entry::Program(program)), ..RegistryEntry::default() })
     }
 
     fn history(snapshot: &[Arc<RegistryEntry>]) -> History {

@@ -9,7 +9,7 @@ use whence_schemas::event::{AttributionRule, Program, Referrer};
 
 use super::transaction::Mishap;
 use super::*;
-use crate::registry::{ChangeError, wall_clock};
+use crate::registry::{Effect, wall_clock};
 use crate::topics::{TopicPlan, ensure_topics};
 
 async fn registry() -> KafkaRegistry {
@@ -55,10 +55,15 @@ async fn a_write_whose_answer_was_lost_is_neither_refused_as_its_own_conflict_no
     {
         registry.writer.lock().await.mishap = Some(mishap);
         let outcomes = registry.write(vec![referrer(&format!("r-{round}"))]).await.unwrap();
-        let version = outcomes[0].as_ref().map(|entry| entry.version);
-        assert_eq!(version, Ok(round as u64 + 2), "{mishap:?}");
+        let Ok(written) = &outcomes[0] else { panic!("{mishap:?}: {outcomes:?}") };
+        assert_eq!(
+            (written.entry.version, written.effect),
+            (round as u64 + 2, Effect::Created),
+            "{mishap:?}"
+        );
         assert_eq!(registry.shared().read().version(), round as u64 + 2, "the state shows it");
         let again = registry.write(vec![referrer(&format!("r-{round}"))]).await.unwrap();
-        assert!(matches!(again[0], Err(ChangeError::Conflict { .. })), "{mishap:?}: {again:?}");
+        let Ok(again) = &again[0] else { panic!("{mishap:?}: {again:?}") };
+        assert_eq!((again.entry.version, again.effect), (round as u64 + 2, Effect::Unchanged), "{mishap:?}");
     }
 }

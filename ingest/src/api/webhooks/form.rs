@@ -1,4 +1,4 @@
-//! A source and its mapping as the API takes them. Says everything that is wrong at once.
+//! `/v1/programs/P/sources`: a source and its mapping as callers write and see them.
 //!
 //! ```json
 //! {
@@ -40,57 +40,73 @@
 //! `test`, `disabled`.
 
 use crate::api::{
+    Api,
     events::history,
+    form::{self, Form},
     json::{Errors, Fields},
-    problem::Code,
-    programs::same_as_path,
+    problem::{Code, Problem},
 };
 use crate::webhooks::{FIELDS, Provider, check};
-use serde_json::Value;
-use whence_schemas::event::{WebhookCondition, WebhookField, WebhookRule, WebhookScheme, WebhookSource};
+use serde_json::{Map, Value, json};
+use whence_schemas::event::{WebhookCondition, WebhookField, WebhookRule, WebhookSource};
 
-/// The source in a body. `secret_names` reads the names of its secrets, of this program.
-pub(super) fn source(
-    fields: &mut Fields<'_>,
-    program: String,
-    id: String,
-    secret_names: impl FnOnce(&mut Fields<'_>, &str) -> Vec<String>,
-) -> WebhookSource {
-    same_as_path(fields, "program", &program);
-    same_as_path(fields, "id", &id);
-    let mut text = |name: &str| fields.text(name).unwrap_or_default();
-    let provider = text("provider");
-    let scheme = WebhookScheme {
-        url: text("url"),
-        organization: text("organization"),
-        signature_header: text("signature_header"),
-        signature_prefix: text("signature_prefix"),
-        signature_encoding: text("signature_encoding"),
-        event_at: text("event_at"),
-        id_at: text("id_at"),
+const RULE: &str = "a rule";
+
+/// Reads what a body says of this source. Without `rules` it has the provider's built-in ones, which are stored like others:
+/// a later version of whence changes nothing.
+pub(in crate::api) fn read(
+    api: &Api,
+    body: Value,
+    program: &str,
+    id: &str,
+) -> Result<WebhookSource, Problem> {
+    read_with(body, program, id, |fields, secrets| api.webhooks.check_secrets(fields, program, secrets))
+}
+
+fn read_with(
+    body: Value,
+    program: &str,
+    id: &str,
+    check_secrets: impl FnOnce(&mut Fields<'_>, &mut Vec<String>),
+) -> Result<WebhookSource, Problem> {
+    let mut source =
+        WebhookSource { program: program.to_owned(), id: id.to_owned(), ..WebhookSource::default() };
+    form::read(body, "a source", |form| {
+        self::form(form, &mut source);
+        let Form::Read(fields) = form else { return };
+        check_secrets(fields, &mut source.secrets);
+        for mistake in check(&source) {
+            fields.errors().add(mistake.field, Code::Invalid, mistake.reason);
+        }
+    })?;
+    Ok(source)
+}
+
+/// A source as callers write and see it.
+pub(in crate::api) fn form(form: &mut Form<'_, '_>, source: &mut WebhookSource) {
+    form.of_path("program", &source.program);
+    form.of_path("id", &source.id);
+    form.text("provider", &mut source.provider);
+    let scheme = source.scheme.get_or_insert_default();
+    form.optional_text("url", &mut scheme.url);
+    form.optional_text("organization", &mut scheme.organization);
+    form.optional_text("signature_header", &mut scheme.signature_header);
+    form.optional_text("signature_prefix", &mut scheme.signature_prefix);
+    form.optional_text("signature_encoding", &mut scheme.signature_encoding);
+    form.optional_text("event_at", &mut scheme.event_at);
+    form.optional_text("id_at", &mut scheme.id_at);
+    let has_own = match form {
+        Form::Read(fields) => fields.has("rules"),
+        Form::Show(_) => true,
     };
-    let rules = if fields.has("rules") {
-        let list = fields.list("rules");
-        let path = fields.path("rules");
-        rules(list, &path, fields.errors())
+    if has_own {
+        form.list("rules", RULE, &mut source.rules, rule);
     } else {
-        default_rules(&provider)
-    };
-    let secrets = secret_names(fields, &program);
-    let source = WebhookSource {
-        program,
-        id,
-        provider,
-        secrets,
-        scheme: Some(scheme),
-        rules,
-        test: fields.flag("test").unwrap_or(false),
-        disabled: fields.flag("disabled").unwrap_or(false),
-    };
-    for mistake in check(&source) {
-        fields.errors().add(mistake.field, Code::Invalid, mistake.reason);
+        source.rules = default_rules(&source.provider);
     }
-    source
+    form.texts("secrets", &mut source.secrets);
+    form.flag("test", &mut source.test);
+    form.flag("disabled", &mut source.disabled);
 }
 
 /// The provider's built-in rules; none for a provider that is none.
@@ -98,37 +114,42 @@ fn default_rules(provider: &str) -> Vec<WebhookRule> {
     let text = Provider::of(provider).map_or("[]", Provider::default_rules);
     let list: Vec<Value> =
         serde_json::from_str(text).expect("the built-in rules are JSON: a test reads them");
-    rules(list, "rules", &mut Errors::default())
+    form::objects(list, "rules", RULE, &mut Errors::default(), rule)
 }
 
-fn rules(list: Vec<Value>, path: &str, errors: &mut Errors) -> Vec<WebhookRule> {
-    let rule = |(index, value)| {
-        let fields = Fields::of(value, &format!("{path}[{index}]"), errors);
-        fields.map(rule).unwrap_or_default()
-    };
-    list.into_iter().enumerate().map(rule).collect()
-}
-
-fn rule(mut fields: Fields<'_>) -> WebhookRule {
-    let mut when = Vec::new();
-    for (index, value) in fields.list("when").into_iter().enumerate() {
-        let path = fields.path(&format!("when[{index}]"));
-        when.extend(Fields::of(value, &path, fields.errors()).map(condition));
+fn rule(form: &mut Form<'_, '_>, rule: &mut WebhookRule) {
+    form.texts("events", &mut rule.events);
+    form.list("when", "a condition", &mut rule.when, condition);
+    form.text("gives", &mut rule.gives);
+    form.optional_text("name", &mut rule.name);
+    match form {
+        Form::Read(fields) => {
+            rule.fields = fields.object("fields").map(rule_fields).unwrap_or_default();
+            rule.history = history::read(fields);
+        }
+        Form::Show(shown) => {
+            let places: Map<String, Value> =
+                rule.fields.iter().map(|field| (field.field.clone(), shown_place(field))).collect();
+            shown.insert("fields".to_owned(), places.into());
+            if let Some(condition) = &rule.history {
+                shown.insert("history".to_owned(), history::view(condition));
+            }
+        }
     }
-    let found = fields.object("fields").map(rule_fields).unwrap_or_default();
-    let rule = WebhookRule {
-        events: fields.texts("events"),
-        when,
-        gives: fields.text("gives").unwrap_or_default(),
-        name: fields.text("name").unwrap_or_default(),
-        fields: found,
-        history: history::read(&mut fields),
-    };
-    fields.finish("a rule");
-    rule
 }
 
-fn condition(mut fields: Fields<'_>) -> WebhookCondition {
+fn condition(form: &mut Form<'_, '_>, condition: &mut WebhookCondition) {
+    form.text("at", &mut condition.at);
+    form.text("is", &mut condition.is);
+    match form {
+        Form::Read(fields) => condition.values = values(fields),
+        Form::Show(_) if condition.values.is_empty() => {}
+        Form::Show(_) => form.texts("values", &mut condition.values),
+    }
+}
+
+/// Texts, numbers and truth values, as texts.
+fn values(fields: &mut Fields<'_>) -> Vec<String> {
     let mut values = Vec::new();
     for (index, value) in fields.list("values").into_iter().enumerate() {
         match value {
@@ -142,13 +163,18 @@ fn condition(mut fields: Fields<'_>) -> WebhookCondition {
             ),
         }
     }
-    let condition = WebhookCondition {
-        at: fields.text("at").unwrap_or_default(),
-        is: fields.text("is").unwrap_or_default(),
-        values,
+    values
+}
+
+fn shown_place(field: &WebhookField) -> Value {
+    if !field.constant.is_empty() {
+        return json!({ "constant": field.constant });
+    }
+    let at = match field.at.as_slice() {
+        [one] => json!(one),
+        many => json!(many),
     };
-    fields.finish("a condition");
-    condition
+    if field.prefix.is_empty() { at } else { json!({ "at": at, "prefix": field.prefix }) }
 }
 
 fn rule_fields(mut fields: Fields<'_>) -> Vec<WebhookField> {
@@ -206,8 +232,6 @@ fn pointers(value: Value, path: &str, errors: &mut Errors) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::write;
-    use serde_json::json;
 
     #[test]
     fn built_in_rules_are_read_whole_and_right() {
@@ -220,9 +244,7 @@ mod tests {
                 "rules": list,
                 "organization": (provider == Provider::Salesforce).then_some("00D000000000001"),
             });
-            let read = write::record(body, "a source", |fields| {
-                source(fields, "demo".into(), "s".into(), |fields, _| fields.texts("secrets"))
-            });
+            let read = read_with(body, "demo", "s", |_, _| ());
             match read {
                 Ok(source) => assert!(count > 0 && source.rules.len() == count, "{provider:?}"),
                 Err(problem) => assert!(count == 0 && problem.errors.len() == 1, "{provider:?} {problem:?}"),
