@@ -225,8 +225,10 @@ fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_t
     }
     world.send(&purchase(LATE, "human", at));
 
-    // By the token alone. What names are found by is stored last.
+    // By the token alone.
     world.until_count("SELECT uniqExact(event_id) FROM subject_keys", 8);
+    world.until_count("SELECT uniqExact(reward_id) FROM rewards WHERE program = 'late'", 2);
+    world.until_count("SELECT toUInt64(sum(qualifications)) FROM funnel_daily WHERE program = 'late'", 2);
     let is = |sql: &str, expected: &str| assert_eq!(world.rows(LATE, sql).trim(), expected, "{sql}");
     is("SELECT count() FROM clicks WHERE program = {}", "0");
     is("SELECT kind, reason FROM unmatched WHERE program = {}", "");

@@ -41,6 +41,7 @@ fn clicks_of_months_ago_go_but_for_those_that_a_program_needs_and_everybody_know
     whence.call_with(&key(&data), "POST", "/v1/events", &lead);
     whence.until_count("SELECT count() FROM leads", 1);
     whence.until_count(CLICKS, 1);
+    whence.until_count("SELECT toUInt64(sum(clicks) + sum(leads)) FROM funnel_hourly", 2);
     let said = whence.rows("SELECT sum(clicks), sum(leads) FROM funnel_hourly");
     assert!(whence.stop().success());
 

@@ -25,6 +25,7 @@ fn a_click_becomes_a_row_and_a_stop_leaves_nothing_behind() {
     let (status, readiness) = whence.readiness();
     assert_eq!((status, &readiness["degraded"]), (200, &json!(false)), "{readiness}");
 
+    whence.until_count("SELECT count() FROM funnel", 1);
     let report = run(&["report", "funnel", "--program", "p", "--data", data.to_str().unwrap()]);
     let text = String::from_utf8(report.stdout).unwrap();
     let columns: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();

@@ -148,12 +148,11 @@ impl Group {
         until("what was left open is replayed", || (self.replays() >= self.met).then_some(()));
     }
 
-    /// Polls until the query gives this number; else shows what the aggregators are at.
+    /// Polls until the query gives this number, for as long as it changes; else shows what the aggregators are at.
     pub fn until_count(&self, sql: &str, wanted: u64) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut last = None;
+        let (mut last, mut changed) = (None, Instant::now());
         while last != Some(wanted) {
-            if Instant::now() > deadline {
+            if changed.elapsed() > PATIENCE {
                 let log = |member: &Member| member.role.as_ref().map(Role::log).unwrap_or_default();
                 let logs: Vec<String> = self.members.iter().map(log).collect();
                 let tails = logs.iter().map(|log| &log[log.len() - log.len().min(20_000)..]);
@@ -162,7 +161,10 @@ impl Group {
                 panic!("{sql} gives {last:?}, not {wanted}; open: {open:?}; logs:\n{tails}");
             }
             thread::sleep(POLL);
-            last = self.clickhouse.count(sql);
+            let now = self.clickhouse.count(sql);
+            if now != last {
+                (last, changed) = (now, Instant::now());
+            }
         }
     }
 

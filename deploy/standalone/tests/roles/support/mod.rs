@@ -284,14 +284,16 @@ impl Role {
         answer.body
     }
 
-    /// Polls ClickHouse until the query gives this number.
+    /// Polls ClickHouse until the query gives this number, for as long as it changes.
     pub fn until_count(&self, sql: &str, wanted: u64) {
-        let mut last = None;
-        let deadline = Instant::now() + PATIENCE;
+        let (mut last, mut changed) = (None, Instant::now());
         while last != Some(wanted) {
-            assert!(Instant::now() < deadline, "{sql} gives {last:?}, not {wanted}; log:\n{}", self.log());
+            assert!(changed.elapsed() < PATIENCE, "{sql} gives {last:?}, not {wanted}; log:\n{}", self.log());
             std::thread::sleep(POLL);
-            last = self.count(sql);
+            let now = self.count(sql);
+            if now != last {
+                (last, changed) = (now, Instant::now());
+            }
         }
     }
 
