@@ -5,7 +5,7 @@ export EXIT KAFKA
 # make test ARGS='-p whence-journal' (of cargo nextest) and make bench ARGS=… take a part instead of the whole.
 ARGS ?= --workspace
 
-.PHONY: help check test run bench fmt lint doc clean
+.PHONY: help check test soak run bench fmt lint doc clean
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -14,6 +14,9 @@ check: ## in a few minutes: format, lints, unit tests, a short simulation
 
 test: ## all tests; installs and starts what they need, and stops it
 	@deploy/dev/test $(ARGS)
+
+soak: ## hours before a release: all faults, thousands of seeds, fuzzing
+	@deploy/dev/soak
 
 run: ## whence on this machine (EXIT=…, KAFKA=…)
 	@deploy/dev/run

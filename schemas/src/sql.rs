@@ -5,7 +5,6 @@
 //! `views` may be edited: a view is made anew whenever its file is another one.
 
 use sha2::{Digest, Sha256};
-use std::fmt::Write as _;
 
 /// Where the statements will run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -214,10 +213,7 @@ impl Migration {
 fn checksum<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hash = Sha256::new();
     texts.into_iter().for_each(|text| hash.update(text));
-    hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a String takes every write");
-        hex
-    })
+    hex::encode(hash.finalize())
 }
 
 /// A statement ends with a semicolon at the end of a line.

@@ -146,8 +146,5 @@ impl Scratch {
 
 /// A name as the engine writes it with `hex`, so that no character of it means anything on the way.
 fn unhex(hex: &str) -> Option<String> {
-    let digits = hex.as_bytes().chunks(2);
-    let bytes: Option<Vec<u8>> =
-        digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
-    String::from_utf8(bytes?).ok()
+    String::from_utf8(hex::decode(hex).ok()?).ok()
 }

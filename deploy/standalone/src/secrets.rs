@@ -16,7 +16,6 @@
 //! Nothing of the file's content is ever in an error or a log line.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -149,10 +148,7 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
 fn random_hex() -> Result<String, SecretsError> {
     let mut key: Key = [0; 32];
     SysRng.try_fill_bytes(&mut key).map_err(SecretsError::Random)?;
-    Ok(key.iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a String takes every write");
-        hex
-    }))
+    Ok(hex::encode(key))
 }
 
 fn parse(path: &Path, text: &str) -> Result<Secrets, SecretsError> {
@@ -192,12 +188,7 @@ fn parse(path: &Path, text: &str) -> Result<Secrets, SecretsError> {
 
 fn key_of_hex(hex: &str) -> Option<Key> {
     let mut key: Key = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, at) in key.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
-    }
+    hex::decode_to_slice(hex, &mut key).ok()?;
     Some(key)
 }
 

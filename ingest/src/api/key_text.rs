@@ -25,11 +25,7 @@ pub struct NewKey {
 /// Makes a key of 32 random bytes with an id of 8.
 #[must_use]
 pub fn new_key() -> NewKey {
-    let id = hex(&rand::random::<[u8; 8]>());
-    let key = format!("{PREFIX}{id}_{}", hex(&rand::random::<[u8; 32]>()));
+    let id = hex::encode(rand::random::<[u8; 8]>());
+    let key = format!("{PREFIX}{id}_{}", hex::encode(rand::random::<[u8; 32]>()));
     NewKey { hash: hash(&key), id, key: SecretString::from(key) }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

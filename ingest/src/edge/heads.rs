@@ -217,4 +217,14 @@ mod tests {
             prop_assert!(rest.is_empty());
         }
     }
+
+    #[test]
+    fn fuzz_heads_in_pieces() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let whole = passed(bytes, bytes.len().max(1));
+            for piece in [1, 2, 7, 64] {
+                assert_eq!(passed(bytes, piece), whole, "in pieces of {piece}");
+            }
+        });
+    }
 }

@@ -220,4 +220,12 @@ mod tests {
             prop_assert!(!decoded.split('&').any(|part| part == "wclid" || part.starts_with("wclid=")));
         }
     }
+
+    #[test]
+    fn fuzz_parameters_passed_on() {
+        bolero::check!().with_type::<(String, String)>().for_each(|(query, own)| {
+            let (passed, _) = passed(query, own);
+            assert!(passed.bytes().all(|byte| byte.is_ascii_graphic()), "{passed:?}");
+        });
+    }
 }

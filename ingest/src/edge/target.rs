@@ -202,4 +202,17 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn fuzz_targets_and_hosts() {
+        bolero::check!().with_type::<(String, Vec<u8>)>().for_each(|(uri, host)| {
+            let (Ok(uri), Ok(host)) = (uri.parse(), HeaderValue::from_bytes(host)) else { return };
+            let headers = HeaderMap::from_iter([(HOST, host)]);
+            let mut text = String::new();
+            if let Ok(target) = read(&uri, Version::HTTP_11, &headers, &mut text) {
+                assert!(!target.host.bytes().any(|byte| byte.is_ascii_uppercase()), "{target:?}");
+                assert!(target.link.is_none_or(|link| link.starts_with(target.host)), "{target:?}");
+            }
+        });
+    }
 }

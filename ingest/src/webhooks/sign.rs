@@ -66,12 +66,7 @@ pub fn fresh(signed_at_ms: i64, now: UnixMs) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::Malformed`]
 pub fn of_hex(text: &str) -> Result<Vec<u8>, Refusal> {
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let pairs = text.as_bytes().chunks(2).map(|pair| match pair {
-        [high, low] => Some(digit(high)? << 4 | digit(low)?),
-        _ => None,
-    });
-    pairs.collect::<Option<_>>().ok_or(Refusal::Malformed)
+    hex::decode(text).map_err(|_| Refusal::Malformed)
 }
 
 /// The bytes of Base64 text.
@@ -80,12 +75,6 @@ pub fn of_hex(text: &str) -> Result<Vec<u8>, Refusal> {
 /// [`Refusal::Malformed`]
 pub fn of_base64(text: &str) -> Result<Vec<u8>, Refusal> {
     STANDARD.decode(text).map_err(|_| Refusal::Malformed)
-}
-
-/// Hexadecimal digits of bytes.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A time in a header: digits only.

@@ -190,7 +190,7 @@ impl Reader<'_> {
 
     fn id_of(&self, key: &str, kind: &str) -> String {
         if key.len() > ID_BYTES_MAX || key.chars().any(char::is_control) {
-            return format!("{}:{kind}", sign::hex(&sign::sha256(&[key.as_bytes()])));
+            return format!("{}:{kind}", hex::encode(sign::sha256(&[key.as_bytes()])));
         }
         format!("{key}:{kind}")
     }

@@ -27,8 +27,7 @@ pub fn check(engine: &Engine, text: &[u8]) -> Result<(), EngineError> {
     let sql = "SELECT token.1, token.2, token.3 \
                FROM (SELECT arrayJoin(tokenizeQuery(unhex({text:String}))) AS token) \
                WHERE token.3 NOT IN ('Whitespace', 'EndOfStream')";
-    let hex: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
-    let answer = engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &[("text".into(), hex)])?;
+    let answer = engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &[("text".into(), hex::encode(text))])?;
     let theirs = String::from_utf8_lossy(&answer.output).into_owned();
     let mut theirs = theirs.lines();
     for token in Tokens::new(text) {

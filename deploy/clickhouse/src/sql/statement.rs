@@ -489,4 +489,13 @@ mod tests {
             assert!(parse(text.as_bytes()).is_ok(), "{text}");
         }
     }
+
+    #[test]
+    fn fuzz_statements() {
+        bolero::check!().for_each(|text: &[u8]| {
+            if let Ok(Statement::Insert(insert)) = parse(text) {
+                assert!(format!("{insert:?}").len() < 100 * (text.len() + 100), "bounded by the text");
+            }
+        });
+    }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::BackupError;
-use super::tree::{Tree, hex};
+use super::tree::Tree;
 
 /// Its name within a backup.
 pub const NAME: &str = "manifest";
@@ -50,7 +50,7 @@ impl Manifest {
     /// The disk's.
     pub fn write(&self, folder: &Path) -> Result<(), BackupError> {
         let json = serde_json::to_string(self).expect("texts and numbers");
-        let text = format!("{MAGIC} {FORMAT} {}\n{json}\n", hex(&Sha256::digest(&json)));
+        let text = format!("{MAGIC} {FORMAT} {}\n{json}\n", hex::encode(Sha256::digest(&json)));
         let (beside, path) = (folder.join("manifest.tmp"), folder.join(NAME));
         let written = || {
             let mut file = File::create(&beside)?;
@@ -89,7 +89,7 @@ impl Manifest {
                 folder.display()
             )));
         }
-        if hash != hex(&Sha256::digest(json)) {
+        if hash != hex::encode(Sha256::digest(json)) {
             return Err(damaged("manifest has other bytes than were written (its SHA-256 differs)"));
         }
         serde_json::from_str(json).map_err(|_| damaged("manifest is damaged"))

@@ -128,7 +128,7 @@ fn copy_file(from: &Path, to: &Path) -> Result<(u64, String), BackupError> {
     loop {
         let read = source.read(&mut bytes).map_err(BackupError::io(from))?;
         if read == 0 {
-            return Ok((size, hex(&hash.finalize())));
+            return Ok((size, hex::encode(hash.finalize())));
         }
         hash.update(&bytes[..read]);
         target.write_all(&bytes[..read]).map_err(BackupError::io(to))?;
@@ -147,11 +147,6 @@ pub fn sync(folder: &Path) -> Result<(), BackupError> {
         0 => Ok(()),
         _ => Err(BackupError::io(folder)(std::io::Error::last_os_error())),
     }
-}
-
-/// Bytes in hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn name(path: &Path) -> Result<String, BackupError> {

@@ -241,3 +241,18 @@ fn aliases(fields: &mut Fields<'_>, kind: Kind) -> Vec<(AliasKind, String)> {
     }
     aliases
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fuzz_events() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let Ok(event) = serde_json::from_slice::<Value>(bytes) else { return };
+            if let Ok(draft) = read(event, &Context::default()) {
+                assert!(!draft.key.is_empty() && draft.aliases.len() <= ALIASES.len());
+            }
+        });
+    }
+}

@@ -64,6 +64,6 @@ const PLACE: char = '§';
 fn given_id(delivery: &Delivery<'_>, scheme: &WebhookScheme, index: usize) -> String {
     let is_by_bearer = scheme.signature_header.is_empty() && delivery.bearer().is_some();
     let key = delivery.header("idempotency-key").filter(|key| is_by_bearer && !key.is_empty());
-    let id = key.map_or_else(|| sign::hex(&sign::sha256(&[delivery.body])), str::to_owned);
+    let id = key.map_or_else(|| hex::encode(sign::sha256(&[delivery.body])), str::to_owned);
     if index == 0 { id } else { format!("{id}{PLACE}{index}") }
 }

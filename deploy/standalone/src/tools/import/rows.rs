@@ -218,7 +218,7 @@ fn finished(mut event: Map<String, Value>, defaults: &Defaults) -> Result<Value,
 /// Names a row by what it says: SHA-256 over its fields in the order of their names. Equal rows are one.
 fn row_id(event: &Map<String, Value>) -> String {
     let hash = Sha256::digest(ordered(&Value::Object(event.clone())).as_bytes());
-    hash[..16].iter().fold("row-".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+    format!("row-{}", hex::encode(&hash[..16]))
 }
 
 /// JSON whose objects have their fields in order, whatever serde_json was built to do.
@@ -336,5 +336,16 @@ mod tests {
         assert_eq!(sources(defaults()), ["import-lead", "import", "import", "shop"]);
         let given = Defaults { source: Some("crm".into()), ..defaults() };
         assert_eq!(sources(given), ["crm", "crm", "crm", "shop"]);
+    }
+
+    #[test]
+    fn fuzz_files() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            if let Ok(rows) = csv(bytes, b',', defaults()) {
+                let _ = rows.take_while(Result::is_ok).count();
+            }
+            let lines = ndjson(bytes, defaults()).take_while(Result::is_ok).count();
+            assert!(lines <= bytes.iter().filter(|byte| **byte == b'\n').count() + 1);
+        });
     }
 }

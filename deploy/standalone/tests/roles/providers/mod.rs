@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use whence_ingest::webhooks::sign::{hex, hmac_sha1, hmac_sha256, sha256};
+use whence_ingest::webhooks::sign::{hmac_sha1, hmac_sha256, sha256};
 
 /// Of every source.
 pub const SECRET: &str = "whsec_YSBzZWNyZXQgdGhhdCBpcyBsb25nIGVub3VnaA==";
@@ -106,8 +106,10 @@ pub fn signed_with(secret: &str, at: u64, source: &str, token: &str) -> Vec<Deli
             .into_iter()
             .map(|one| {
                 let body = text(one);
-                let headers =
-                    vec![("x-hub-signature", format!("sha1={}", hex(&hmac_sha1(key, body.as_bytes()))))];
+                let headers = vec![(
+                    "x-hub-signature",
+                    format!("sha1={}", hex::encode(hmac_sha1(key, body.as_bytes()))),
+                )];
                 signed(source, headers, body)
             })
             .collect(),
@@ -195,13 +197,13 @@ pub fn refund_of_shopify() -> Delivery {
 }
 
 fn of_stripe(secret: &str, at: u64, body: String) -> Delivery {
-    let mac = hex(&hmac_sha256(secret.as_bytes(), &[format!("{at}.{body}").as_bytes()]));
+    let mac = hex::encode(hmac_sha256(secret.as_bytes(), &[format!("{at}.{body}").as_bytes()]));
     Delivery { path: "stripe".into(), headers: vec![("stripe-signature", format!("t={at},v1={mac}"))], body }
 }
 
 fn of_hubspot(secret: &str, body: String) -> Delivery {
     let headers = vec![
-        ("x-hubspot-signature", hex(&sha256(&[secret.as_bytes(), body.as_bytes()]))),
+        ("x-hubspot-signature", hex::encode(sha256(&[secret.as_bytes(), body.as_bytes()]))),
         ("x-hubspot-signature-version", "v1".into()),
     ];
     Delivery { path: "hubspot".into(), headers, body }
