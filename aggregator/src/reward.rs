@@ -74,7 +74,7 @@ impl Act {
     pub fn check(&self) -> Result<Uuid, &'static str> {
         let id = match self {
             Act::Decision(decision) if !DECISIONS.contains(&decision.decision.as_str()) => {
-                return Err("the decision is none of approve, reject, issue and claw_back");
+                return Err("the decision is not one of approve, reject, issue and claw_back");
             }
             Act::Decision(decision) => &decision.reward_id,
             Act::Due(timer) if timer.purpose != APPROVE => return Err("the timer's purpose is not known"),
@@ -83,7 +83,7 @@ impl Act {
             }
             Act::Due(timer) => &timer.about_id,
         };
-        Uuid::from_slice(id).map_err(|_| "the reward's id has not 16 bytes")
+        Uuid::from_slice(id).map_err(|_| "the reward's id is not 16 bytes long")
     }
 }
 

@@ -120,7 +120,7 @@ impl Entry {
                 && self.restarted.is_some_and(|at| at > failure.last && now.duration_since(at) >= WELL_AFTER);
             let text = &failure.text;
             return (!is_well).then(|| match failure.is_fatal {
-                true => format!("stands still until this is mended: {text}"),
+                true => format!("is stopped until this is fixed: {text}"),
                 false => format!("begins again from its last commit: {text}"),
             });
         }
@@ -160,7 +160,7 @@ mod tests {
         assert!(look(0).is_some(), "it may fail again at once");
         assert_eq!(look(3), None, "it waits for records");
         seat.failed(true, "no table");
-        assert!(look(60).unwrap().contains("stands still until this is mended: no table"));
+        assert!(look(60).unwrap().contains("is stopped until this is fixed: no table"));
         let range = crate::position::BlockRange {
             incarnation: Incarnation(uuid::Uuid::nil()),
             partition,

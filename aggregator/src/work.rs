@@ -207,7 +207,7 @@ fn report(partition: Partition, error: &LoopError, backoff: Duration) -> bool {
     let error = chain(error);
     match kind {
         "fatal" => {
-            tracing::error!(%partition, error, ?backoff, "partition stands still until this is mended")
+            tracing::error!(%partition, error, ?backoff, "partition is stopped until this is fixed")
         }
         _ => tracing::warn!(%partition, error, ?backoff, "partition starts again from its last commit"),
     }

@@ -56,7 +56,7 @@ pub enum UrlError {
     #[error("must not carry a user or password")]
     Userinfo,
     /// Not 1 to 65535.
-    #[error("must have a port between 1 and 65535 or none")]
+    #[error("must have no port, or one between 1 and 65535")]
     Port,
     /// Neither a name nor an IP address in its usual form.
     #[error("must name a host of a-z, 0-9 and '-', or an IP address in its usual form")]

@@ -212,7 +212,7 @@ fn word(error: &reqwest::Error) -> &'static str {
 
 /// All of a name's addresses are of networks that may not be called.
 #[derive(Debug, thiserror::Error)]
-#[error("the name's addresses are none of the public Internet")]
+#[error("none of the name's addresses is on the public Internet")]
 struct Refused;
 
 /// Resolves names as the machine does, and leaves out addresses that may not be called. What it gives is what is

@@ -29,7 +29,9 @@ impl fmt::Display for Part {
             Self::Messages => write!(f, "what is to be sent can't be read"),
             Self::Log => write!(f, "the delivery log can't be written"),
             Self::Topic => write!(f, "the topic of facts is behind"),
-            Self::Endpoint(program, endpoint) => write!(f, "endpoint {program}/{endpoint} takes nothing"),
+            Self::Endpoint(program, endpoint) => {
+                write!(f, "endpoint {program}/{endpoint} accepts no messages")
+            }
         }
     }
 }
@@ -98,11 +100,13 @@ mod tests {
         one.fails(endpoint(), "status 503".to_owned());
         two.fails(endpoint(), "status 500".to_owned());
         two.fails(Part::Log, "code 210".to_owned());
-        let told =
-            ["the delivery log can't be written: code 210", "endpoint p/shop takes nothing: status 500"];
+        let told = [
+            "the delivery log can't be written: code 210",
+            "endpoint p/shop accepts no messages: status 500",
+        ];
         assert_eq!(standing.troubles(), told);
         two.works(endpoint());
-        assert_eq!(standing.troubles()[1], "endpoint p/shop takes nothing: status 503");
+        assert_eq!(standing.troubles()[1], "endpoint p/shop accepts no messages: status 503");
         drop(two);
         one.works(endpoint());
         assert_eq!(standing.troubles(), [] as [String; 0]);

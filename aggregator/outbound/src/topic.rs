@@ -50,7 +50,7 @@ pub struct FactsTopic {
 enum TopicError {
     #[error("cannot read what is announced")]
     Tables(#[from] clickhouse::error::Error),
-    #[error("the topic of facts takes nothing")]
+    #[error("the topic of facts accepts no records")]
     Kafka(#[from] KafkaError),
 }
 

@@ -24,10 +24,10 @@ pub enum UrlError {
     #[error("expected an address such as https://clickhouse:8443 or http://[::1]:8123")]
     NoUrl,
     /// Another scheme.
-    #[error("must begin with http:// or https://: ClickHouse is asked over its HTTP interface")]
+    #[error("must begin with http:// or https://: ClickHouse is queried over its HTTP interface")]
     Scheme,
     /// What stands behind the path is no part of an address.
-    #[error("must end with host, port or path: what ?… or #… would say has settings of its own")]
+    #[error("must end with host, port or path: what ?… or #… would say has settings of its own: remove it")]
     Query,
     /// A user without a password.
     #[error("has a user without a password: give both as user:password@, or neither")]

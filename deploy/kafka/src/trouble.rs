@@ -83,7 +83,7 @@ impl Trouble {
             // One that is overloaded or stopped takes connections for a while.
             Code::BrokerTransportFailure if has(FIRST_ANSWER) && has("timed out") => {
                 Trouble::passing(format!(
-                    "a kafka broker takes connections and answers nothing (or is none: look at the port): {reason}"
+                    "a kafka broker accepts connections and does not answer (check that the port is a broker's): {reason}"
                 ))
             }
             // A broker that ends in this moment looks the same.

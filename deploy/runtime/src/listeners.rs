@@ -114,7 +114,7 @@ fn number(pid: Option<String>, descriptors: Option<String>, own: u32) -> Result<
 
 fn socket(descriptor: RawFd, name: Option<String>) -> Result<Handed, String> {
     let wrong = |error: &dyn std::fmt::Display| {
-        format!("descriptor {descriptor} of LISTEN_FDS is no listening socket: {error}")
+        format!("descriptor {descriptor} of LISTEN_FDS is not a listening socket: {error}")
     };
     // SAFETY: only asked about; a number that is not open is refused by the call.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };

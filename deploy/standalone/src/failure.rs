@@ -112,7 +112,7 @@ pub enum Failure {
     NoEngine(#[from] NoEngine),
     /// The library is no engine.
     #[error(
-        "clickhouse-engine: {path} is no engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine"
+        "clickhouse-engine: {path} is not an engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine"
     )]
     BadEngine {
         /// The library.
@@ -121,7 +121,7 @@ pub enum Failure {
         why: String,
     },
     /// What a role needs can't be had.
-    #[error("{} of what {role} needs can't be had:\n  {}", wrong.len(), wrong.join("\n  "))]
+    #[error("{role} can't start: {} problems:\n  {}", wrong.len(), wrong.join("\n  "))]
     Unfit {
         /// The command.
         role: String,

@@ -63,7 +63,7 @@ pub struct Ending {
 impl Ending {
     /// The process stops in order, and its command fails with this; the first one counts.
     pub fn fail(&self, failure: Failure) {
-        tracing::error!(failure = chain(&failure), "this can't be mended by waiting, stopping");
+        tracing::error!(failure = chain(&failure), "waiting can't fix this, stopping");
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         self.stop.cancel();
     }

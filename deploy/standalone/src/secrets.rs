@@ -83,7 +83,7 @@ pub enum SecretsError {
         source: KeyRingError,
     },
     /// The system gives no randomness.
-    #[error("the system gives no random numbers")]
+    #[error("the system's random number generator failed")]
     Random(#[source] rand::rngs::SysError),
 }
 

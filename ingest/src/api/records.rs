@@ -91,7 +91,7 @@ pub(super) async fn patch(api: &Api, call: Call, key: EntryKey) -> Result<Respon
             Err(error) => return Err(api.problem(error)),
         }
     }
-    Err(Problem::new(Code::Busy, "others change the record all the time"))
+    Err(Problem::new(Code::Busy, "the record is being changed by others; try again"))
 }
 
 /// # Errors

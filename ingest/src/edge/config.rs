@@ -129,7 +129,7 @@ pub enum EdgeError {
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
     /// The system gives no randomness.
-    #[error("the system gives no random numbers")]
+    #[error("the system's random number generator failed")]
     Random(#[source] rand::rngs::SysError),
     /// A thread could not be started.
     #[error("cannot start a thread of the edge")]

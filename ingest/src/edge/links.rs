@@ -131,7 +131,7 @@ impl Known {
 enum Refusal {
     #[error("the table is full of {0}")]
     Full(&'static str),
-    #[error("a name in it is none")]
+    #[error("a name in it is not valid")]
     Name(#[from] NameError),
 }
 

@@ -24,13 +24,13 @@ const TEXT_BYTES_MAX: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
     /// The machine's own settings can't be read.
-    #[error("the machine says no DNS server: set api-dns-servers")]
+    #[error("the machine has no DNS server configured: set api-dns-servers")]
     Servers(#[source] NetError),
     /// No server gave an answer.
-    #[error("the DNS gives no answer")]
+    #[error("the DNS did not answer")]
     Failed(#[source] NetError),
     /// No server gave one in time.
-    #[error("the DNS gives no answer within {} s", QUESTION_MAX.as_secs())]
+    #[error("the DNS did not answer within {} s", QUESTION_MAX.as_secs())]
     Slow,
 }
 

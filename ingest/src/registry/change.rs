@@ -365,7 +365,7 @@ pub enum ChangeError {
         id: String,
     },
     /// The registry holds as many as it may.
-    #[error("there are already {max} {what}, the most there may be")]
+    #[error("there are already {max} {what}, which is the maximum")]
     Full {
         /// `programs`, `referrers`, `links`, `keys`, `sources`, `endpoints` or `hosts`.
         what: &'static str,

@@ -287,7 +287,8 @@ impl<'a> View<'a> {
                 return Ok(body);
             }
             // Whose it is, is not for another program's key to know.
-            let reason = if is_same { "is taken on this host" } else { "has the number of another link" };
+            let reason =
+                if is_same { "is taken on this host" } else { "has the same number as another link" };
             return Err(ChangeError::conflict("code", reason));
         }
         // A lead may name a referrer by the code alone.

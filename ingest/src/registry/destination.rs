@@ -15,7 +15,7 @@ pub enum DestinationError {
     #[error("must have at most {DESTINATION_BYTES_MAX} bytes")]
     TooLong,
     /// A control character, a space, `\`, or something outside ASCII that has to be percent-encoded.
-    #[error("must be made of visible ASCII without a backslash, has {0:?}")]
+    #[error("must be made of visible ASCII without a backslash, and has {0:?}")]
     Character(char),
     /// Neither `http://` nor `https://`.
     #[error("must start with https:// or http://")]
@@ -27,7 +27,7 @@ pub enum DestinationError {
     #[error("must name a host made of a-z, 0-9, '-' and '.'")]
     Host,
     /// A port that is none.
-    #[error("must have a port between 1 and 65535 or none")]
+    #[error("must have no port, or one between 1 and 65535")]
     Port,
     /// The query names a parameter that redirects add.
     #[error("must not carry the reserved parameter {0:?}")]

@@ -51,7 +51,7 @@ pub enum SnapshotError {
         what: &'static str,
     },
     /// An entry in it is none.
-    #[error("the registry snapshot {path} has an entry that is none")]
+    #[error("the registry snapshot {path} has an entry that is not valid")]
     Entry {
         /// The file.
         path: PathBuf,

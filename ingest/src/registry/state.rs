@@ -60,7 +60,7 @@ pub enum ApplyError {
     #[error("the entry holds no known record")]
     Unknown,
     /// Another link has its number. Writers refuse that, so somebody else wrote to the topic.
-    #[error("link {link} has the number of link {other}")]
+    #[error("links {link} and {other} have the same number")]
     LinkNumber {
         /// The entry's link.
         link: String,

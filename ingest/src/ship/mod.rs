@@ -79,7 +79,7 @@ pub enum ShipError {
     #[error("another shipper has the journal {0}")]
     Claimed(PathBuf),
     /// More journals than one shipper can have.
-    #[error("{0} journals are too many, one shipper takes at most {max}", max = producer::JOURNALS_MAX)]
+    #[error("{0} journals, and one shipper takes at most {max}", max = producer::JOURNALS_MAX)]
     TooManyJournals(usize),
 }
 

@@ -270,7 +270,7 @@ impl Worker {
         if let Some(reason) = &reason {
             self.connection
                 .heard
-                .stuck(Trouble::passing(format!("the kafka client must begin anew: {reason}")));
+                .stuck(Trouble::passing(format!("the kafka client failed and is replaced: {reason}")));
         }
         let mut reports = std::mem::take(&mut self.reports);
         producer.abandon(&mut reports);

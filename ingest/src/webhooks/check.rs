@@ -130,7 +130,7 @@ impl Mistakes {
         ];
         for (field, value, providers) in fields {
             if !value.is_empty() && !providers.contains(&provider) {
-                self.add(field, format_args!("is nothing that {} has", provider.word()));
+                self.add(field, format_args!("is not a field of {}", provider.word()));
             }
             self.short(field, value);
         }
@@ -193,7 +193,7 @@ impl Mistakes {
             self.add(format!("{path}.name"), reason);
         }
         if !is_named && !rule.name.is_empty() {
-            self.add(format!("{path}.name"), format_args!("is nothing that a rule for {} has", rule.gives));
+            self.add(format!("{path}.name"), format_args!("is not a field of a rule for {}", rule.gives));
         }
         if let Some(condition) = &rule.history {
             self.history(path, rule, condition);
@@ -206,10 +206,7 @@ impl Mistakes {
             self.add(format!("{path}.history.{field}"), reason);
         }
         if rule.gives != "qualification" {
-            self.add(
-                format!("{path}.history"),
-                format_args!("is nothing that a rule for {} has", rule.gives),
-            );
+            self.add(format!("{path}.history"), format_args!("is not a field of a rule for {}", rule.gives));
         }
         let has_amount = rule.fields.iter().any(|field| matches!(field.field.as_str(), "amount" | "minor"));
         if matches!(condition.is, Some(Is::SpendAtLeast(_))) && !has_amount {
@@ -260,7 +257,7 @@ impl Mistakes {
                 self.add(path(name), "is there twice");
             }
             if !fits(name, &rule.gives) {
-                self.add(path(name), format_args!("is nothing that a rule for {} has", rule.gives));
+                self.add(path(name), format_args!("is not a field of a rule for {}", rule.gives));
             }
             self.field(&path(name), field);
         }
@@ -269,7 +266,7 @@ impl Mistakes {
         if subjects == 0 {
             self.add(
                 format!("{rule_path}.fields"),
-                "must say whom it is about: lead, email, phone, customer or contact",
+                "must say who it is about, with one of lead, email, phone, customer or contact",
             );
         }
         if rule.gives == "identify" && subjects == 1 {

@@ -34,7 +34,7 @@ pub enum FleetError {
     #[error("there is no member {0:?}")]
     Unknown(String),
     /// It runs already.
-    #[error("{0} runs already")]
+    #[error("{0} is already running")]
     Running(String),
     /// The system would not start or signal it.
     #[error("cannot start or signal {name}")]

@@ -111,7 +111,7 @@ pub enum FaultError {
         source: crate::wire::Failure,
     },
     /// Something that must happen did not.
-    #[error("waited {} s in vain until {what}", .within.as_secs())]
+    #[error("waited {} s, and still not: {what}", .within.as_secs())]
     Late {
         /// What.
         what: String,

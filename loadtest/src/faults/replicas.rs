@@ -174,7 +174,10 @@ async fn asked(apart: &Apart, cluster: &Cluster) -> Result<usize, FaultError> {
             return Ok(asked);
         }
         if Instant::now() >= deadline {
-            return Err(FaultError::Late { what: "an aggregator tells whom it asks".into(), within: WITHIN });
+            return Err(FaultError::Late {
+                what: "an aggregator says which server it asks".into(),
+                within: WITHIN,
+            });
         }
         sleep(Duration::from_millis(50)).await;
     }

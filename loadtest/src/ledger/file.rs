@@ -19,7 +19,7 @@ pub enum FileError {
     #[error("cannot use the ledger file")]
     Io(#[from] io::Error),
     /// A line is no entry.
-    #[error("line {line} of the ledger is no entry")]
+    #[error("line {line} of the ledger is not an entry")]
     Line {
         /// Counted from 1.
         line: u64,

@@ -171,7 +171,7 @@ impl Query {
 fn shown(name: &str) -> String {
     let is_word =
         name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    if is_word { format!("`{name}`") } else { "with a name that is no word".to_owned() }
+    if is_word { format!("`{name}`") } else { "with a name too long or unusual to repeat here".to_owned() }
 }
 
 fn invalid(name: &str, wanted: &str) -> Problem {

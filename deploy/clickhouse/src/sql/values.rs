@@ -127,7 +127,7 @@ impl Reading {
 fn no_literal(spelled: &[u8]) -> Exception {
     let shown: String = String::from_utf8_lossy(spelled).chars().take(80).collect();
     let message = format!(
-        "Rows in format Values are literals here, and {shown} is none: INSERT … SELECT takes expressions"
+        "Rows in format Values must be literals here, and {shown} is not one: use INSERT … SELECT for expressions"
     );
     Exception::new(497, "ACCESS_DENIED", &message)
 }

@@ -72,7 +72,7 @@ impl Manifest {
             |what: &str| BackupError::Damaged { folder: folder.to_owned(), what: vec![what.into()] };
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(damaged("it has no manifest: it is no backup, or was not finished"));
+                return Err(damaged("it has no manifest: it is not a backup, or was not finished"));
             }
             read => read.map_err(BackupError::io(&path))?,
         };

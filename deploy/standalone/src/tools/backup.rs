@@ -45,7 +45,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     start_logs(&settings.log)?;
     let data = settings.data.data.canonicalize().map_err(BackupError::io(&settings.data.data))?;
     if !data.join("lock").exists() {
-        let text = format!("{} is no data folder of whence", data.display());
+        let text = format!("{} is not a data folder of whence", data.display());
         return Err(BackupError::Refused(text).into());
     }
     let to = flags.get_one::<PathBuf>("to").expect("required");

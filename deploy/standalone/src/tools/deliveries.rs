@@ -52,7 +52,7 @@ fn message(text: &str) -> Result<Uuid, &'static str> {
 /// # Errors
 /// There is no such endpoint, a part of whence does not answer, or the endpoint has not taken all.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let (_, flags) = flags.subcommand().expect("clap wants a command");
+    let (_, flags) = flags.subcommand().expect("clap requires a command");
     let settings = load::<CourierSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).map(String::as_str).expect("required");
     let program = super::program(text("program"))?;

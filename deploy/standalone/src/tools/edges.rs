@@ -27,7 +27,7 @@ pub fn command() -> Command {
 /// # Errors
 /// Kafka does not take it.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let (_, flags) = flags.subcommand().expect("clap wants one");
+    let (_, flags) = flags.subcommand().expect("clap requires a command");
     let settings = load::<EdgesSettings>(flags)?.settings;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
     let names: Vec<String> = flags.get_many::<String>("name").into_iter().flatten().cloned().collect();

@@ -64,7 +64,7 @@ pub(super) fn reward(text: &str) -> Result<String, &'static str> {
 /// # Errors
 /// A decision changed nothing, or a part of whence does not answer.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let (name, flags) = flags.subcommand().expect("clap wants a command");
+    let (name, flags) = flags.subcommand().expect("clap requires a command");
     let (_, decision, _) =
         DECISIONS.iter().find(|(known, ..)| *known == name).expect("clap knows these only");
     let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);

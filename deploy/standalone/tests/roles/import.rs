@@ -255,7 +255,7 @@ fn what_cannot_be_imported_is_said() {
     };
     write_private(&dir.path().join("admin-key"), "whk_1");
     let cases = [
-        (file("a.csv", "lead,colour\n"), &[][..], "the column \"colour\" is none of"),
+        (file("a.csv", "lead,colour\n"), &[][..], "the column \"colour\" is not one of"),
         (file("a.txt", ""), &[], "--format csv or --format ndjson"),
         (dir.path().join("none.csv"), &[], "none.csv"),
         (

@@ -119,5 +119,5 @@ fn what_is_handed_over_and_is_no_listening_socket_ends_the_start() {
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{log}");
-    assert!(log.contains("descriptor 3 of LISTEN_FDS is no listening socket"), "{log}");
+    assert!(log.contains("descriptor 3 of LISTEN_FDS is not a listening socket"), "{log}");
 }

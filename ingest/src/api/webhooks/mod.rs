@@ -75,7 +75,7 @@ impl Webhooks {
             if secrets::is_name(name) && self.secrets.get(program, name).is_none() {
                 // Not repeated: it may be a secret that was given by mistake.
                 let reason = format_args!(
-                    "is no secret that this process was given for the program: put {program}/NAME=SECRET into \
+                    "is not a secret that this process was given for the program: put {program}/NAME=SECRET into \
                      webhook-secrets-file and start again"
                 );
                 fields.wrong(&format!("secrets[{index}]"), Code::Invalid, reason);

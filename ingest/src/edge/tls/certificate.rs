@@ -54,7 +54,7 @@ pub enum CertificateError {
     #[error("the certificate is not readable")]
     Form(#[source] der::Error),
     /// It is for no DNS name.
-    #[error("the certificate is for no host: it has no DNS name in its subjectAltName")]
+    #[error("the certificate names no host: it has no DNS name in its subjectAltName")]
     NoName,
 }
 

@@ -100,7 +100,7 @@ pub fn csv(
         let is_known = column == "test" || TEXTS.contains(&&**column) || VALUES.contains(&&**column);
         if !is_known {
             let known = [&TEXTS[..], &VALUES, &["test"]].concat().join(", ");
-            return Err(io::Error::other(format!("the column {column:?} is none of {known}")));
+            return Err(io::Error::other(format!("the column {column:?} is not one of {known}")));
         }
         if columns[..index].contains(column) {
             return Err(io::Error::other(format!("the column {column:?} is there twice")));

@@ -132,7 +132,10 @@ fn paid(
     let revision = number(revision, "revision")?;
     Ok(Paid {
         reward: reward(id).map_err(|why| format!("{id:?} {why}"))?,
-        revision: revision.map(u32::try_from).transpose().map_err(|_| "revision is none")?,
+        revision: revision
+            .map(u32::try_from)
+            .transpose()
+            .map_err(|_| "revision is not between 0 and 4294967295")?,
         amount_minor: number(amount, "amount_minor")?,
         currency: currency.map(str::to_owned),
         referrer: referrer.map(str::to_owned),

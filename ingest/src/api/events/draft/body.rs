@@ -136,7 +136,7 @@ fn disqualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
     };
     let value = fields.object("value").and_then(money);
     if value.as_ref().is_some_and(|value| value.minor == 0) {
-        fields.wrong("value", Code::Invalid, "must be more than nothing; leave it out to take back all");
+        fields.wrong("value", Code::Invalid, "must be more than 0; leave it out to take back all");
     }
     if fields.has("qualification") && fields.has("qualification_id") {
         fields.wrong("qualification_id", Code::Invalid, "and qualification must not both be given");
