@@ -68,7 +68,7 @@ impl Watchdog {
             }
         };
         if let Err(error) = thread::Builder::new().name("watchdog".into()).spawn(looking) {
-            tracing::error!(%error, "statements that do not end are not looked for");
+            tracing::error!(%error, "the search for statements that do not end has stopped");
         }
     }
 }

@@ -68,7 +68,7 @@ fn told(reason: &CertificateError, address: &str) -> Trouble {
             ))
         }
         CertificateError::UnknownIssuer => Trouble::lasting(format!(
-            "the certificate of a kafka broker is of nobody that is trusted, look at ssl.ca.location: {address}"
+            "the certificate of a kafka broker is not signed by a trusted authority, check ssl.ca.location: {address}"
         )),
         other => Trouble::elsewhere(format!(
             "the certificate of a kafka broker is not accepted: {address}: {other:?}"

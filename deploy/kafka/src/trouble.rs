@@ -64,7 +64,7 @@ impl Trouble {
             }
             // Why, the certificate itself says: see `certificate`.
             Code::SSL if has(UNVERIFIED) => Trouble::elsewhere(format!(
-                "the certificate of a kafka broker is not accepted: it is of nobody that is trusted, for another host, or \
+                "the certificate of a kafka broker is not accepted: it is not signed by a trusted authority, for another host, or \
                  over: {reason}"
             )),
             Code::SSL | Code::BrokerTransportFailure

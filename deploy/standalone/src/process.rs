@@ -218,7 +218,7 @@ impl Process {
         self.book.note(|addresses| addresses.ready = true)?;
         self.data.note_contents();
         if let Err(error) = self.book.print(&mut io::stdout().lock()) {
-            tracing::warn!(%error, "nobody reads standard output");
+            tracing::warn!(%error, "cannot write to standard output");
         }
         Ok(())
     }

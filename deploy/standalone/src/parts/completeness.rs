@@ -177,7 +177,7 @@ impl Edge {
         let end = async move {
             self.stop.cancel();
             if let Err(error) = self.task.await {
-                tracing::error!(%error, "what this edge has was said by nobody");
+                tracing::error!(%error, "reporting this edge's positions has stopped");
             }
         };
         shutdown.stage("completeness", limit, end)
@@ -205,7 +205,7 @@ async fn say(topic: EdgeTopic, name: String, mut look: Look, stop: CancellationT
                     let error = chain(&error);
                     tracing::warn!(
                         error,
-                        "kafka does not take what this edge has: nobody knows what is complete"
+                        "kafka does not accept the positions that this edge reports: what is complete is not known"
                     );
                 }
                 Err(_) => {}
@@ -270,7 +270,9 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
     let known = loop {
         match known(&replicas).await {
             Ok(known) => break known,
-            Err(error) => tracing::debug!(error = chain(&error), "what was complete is not known yet"),
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "the saved completeness status cannot be read yet")
+            }
         }
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return;
@@ -289,7 +291,7 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
             let follow = move || follow(&group, &known, &tell, &following);
             let thread = std::thread::Builder::new().name("completeness".into()).spawn(follow);
             if let Err(error) = thread {
-                tracing::error!(%error, "nobody looks what is complete");
+                tracing::error!(%error, "the completeness check has stopped");
             }
         }
     }
@@ -302,7 +304,9 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
             if kept != now {
                 match write(&replicas, &now).await {
                     Ok(()) => kept = now,
-                    Err(error) => tracing::debug!(error = chain(&error), "what is complete is not kept"),
+                    Err(error) => {
+                        tracing::debug!(error = chain(&error), "the completeness status cannot be saved")
+                    }
                 }
             }
         }

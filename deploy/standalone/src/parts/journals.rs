@@ -121,7 +121,7 @@ pub async fn keep(journals: Vec<Journal>, grace: Duration, stop: CancellationTok
         });
         match looked.await {
             Ok(looked) => followers = looked,
-            Err(error) => return tracing::error!(%error, "nobody looks after the journals any more"),
+            Err(error) => return tracing::error!(%error, "journals are no longer maintained"),
         }
     }
 }

@@ -30,7 +30,7 @@ pub fn command() -> Command {
         .value_name("FOLDER")
         .required(true)
         .value_parser(value_parser!(PathBuf))
-        .help("Where to: a folder that is not there yet, or empty. It will hold keys and passwords");
+        .help("Target folder, new or empty. It will hold keys and passwords");
     let about = "Copies a data folder, while its process works or is stopped, so that `whence restore` can put it back: \
                  registry, secrets, places, ClickHouse's tables, journals";
     settings::command::<FolderSettings>(Command::new("backup").about(about)).arg(to)

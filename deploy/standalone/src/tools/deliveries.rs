@@ -22,20 +22,21 @@ pub fn command() -> Command {
         .value_name("ID")
         .action(ArgAction::Append)
         .value_parser(message)
-        .help("Only this one, as `webhook-id` or `message_id` has it; may be repeated");
+        .help("Only the message with this id (`webhook-id`, `message_id`); may be repeated");
     let limit = Arg::new("limit")
         .long("limit")
         .value_name("NUMBER")
         .default_value("10000")
         .value_parser(value_parser!(u32).range(1..=1_000_000))
-        .help("Messages at most, the oldest first");
-    let about = "Sends again what was given up, lead by lead in its order, under the ids that it had";
+        .help("Maximum number of messages, oldest first");
+    let about =
+        "Sends messages again that were given up, in order within each lead, under their original ids";
     let resend = settings::command::<CourierSettings>(Command::new("resend").about(about))
         .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
         .arg(Arg::new("endpoint").value_name("ENDPOINT").required(true).help("Its endpoint"))
         .args([chosen, limit]);
     Command::new("deliveries")
-        .about("Looks after messages that endpoints have not taken; the view `dead_deliveries` lists them")
+        .about("Handles messages that endpoints did not accept; the view `dead_deliveries` lists them")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(resend)

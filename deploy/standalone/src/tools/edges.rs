@@ -14,7 +14,7 @@ pub fn command() -> Command {
         .required(true)
         .num_args(1..=100)
         .help("The edge, as the view completeness names it and the file edge-name of its folder");
-    let about = "Says that an edge is gone for good, with whatever its journals still hold: nothing waits for it any more";
+    let about = "Declares an edge gone for good, with whatever its journals still hold: nothing waits for it any more";
     let retire = settings::command::<EdgesSettings>(Command::new("retire").about(about)).arg(name);
     Command::new("edges")
         .about("Edges that completeness waits for")

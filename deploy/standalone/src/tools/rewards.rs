@@ -25,7 +25,7 @@ pub fn command() -> Command {
             .num_args(1..=1000)
             .value_parser(reward)
             .help("Ids of rewards");
-        let reason = Arg::new("reason").long("reason").value_name("TEXT").required(true).help("Why");
+        let reason = Arg::new("reason").long("reason").value_name("TEXT").required(true).help("The reason");
         settings::command::<DeskSettings>(Command::new(name).about(about))
             .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
             .args([rewards, by(), reason, wait()])

@@ -25,13 +25,13 @@ pub fn command() -> Command {
         .long("after")
         .value_name("PLACE")
         .value_parser(|text: &str| text.parse::<Place>().map_err(|()| "is not the end of a page"))
-        .help("Go on where a page ended");
+        .help("Continue after the page that ended here");
     let limit = Arg::new("limit")
         .long("limit")
         .value_name("NUMBER")
         .default_value("100")
         .value_parser(value_parser!(u32).range(1..=i64::from(PAGE_MAX)))
-        .help("Leads at most");
+        .help("Maximum number of leads");
     let format = Arg::new("format")
         .long("format")
         .value_name("FORMAT")

@@ -119,7 +119,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
     let foreign = pretender("other.example", 2);
     let foreign_ca = secured.path("foreign-ca.pem");
     std::fs::write(&foreign_ca, &foreign.ca).unwrap();
-    let untrusted = "is of nobody that is trusted, look at ssl.ca.location";
+    let untrusted = "is not signed by a trusted authority, check ssl.ca.location";
     let lasting = [
         ("password", tls, vec![("sasl.password", Some(secret))], "kafka refuses the user or the password"),
         ("user", tls, vec![("sasl.username", Some("nobody"))], "kafka refuses the user or the password"),

@@ -35,8 +35,8 @@ pub(super) fn command() -> Command {
         .value_name("NUMBER")
         .default_value("100000")
         .value_parser(value_parser!(u32).range(1..=1_000_000))
-        .help("Rewards at most; if there are more, nothing is exported");
-    let about = "Writes every approved reward of a program: what is to be paid";
+        .help("Maximum number of rewards; if there are more, nothing is exported");
+    let about = "Exports every approved reward of a program: what is to be paid";
     let webhook = Arg::new("webhook")
         .long("webhook")
         .value_name("ENDPOINT")

@@ -33,12 +33,12 @@ pub(super) fn command() -> Command {
         .long("reference")
         .value_name("TEXT")
         .required(true)
-        .help("What the payment is known by");
+        .help("Reference of the payment, such as its number at the bank");
     let input = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
         .value_parser(PossibleValuesParser::new(["csv", "json", "ndjson"]))
-        .help("What the file is [default: what its name ends in]");
+        .help("Format of the file [default: by the ending of its name]");
     let check = Arg::new("check")
         .long("check")
         .action(ArgAction::SetTrue)
