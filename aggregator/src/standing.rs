@@ -60,7 +60,7 @@ impl Seat {
         Seat { partition, owner: entry.owner }
     }
 
-    /// The loop failed, and is to begin again; or can't before a person has mended what it says.
+    /// The loop failed, and will start again; or can't before a person has fixed what the error says.
     pub(crate) fn failed(&self, is_fatal: bool, text: &str) {
         self.note(|entry, now| {
             let text = text.to_owned();

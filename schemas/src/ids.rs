@@ -214,7 +214,7 @@ impl EventId {
     }
 }
 
-/// One life of a journal or topic. What is opened or created anew is a new incarnation, so that a
+/// One life of a journal or topic. What is deleted and created again is a new incarnation, so that a
 /// reused offset never passes for an old one. For Kafka it is the topic id of the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub Uuid);

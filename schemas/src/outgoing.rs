@@ -3,7 +3,7 @@
 //! forgery). One rule, for whoever saves an address and for whoever calls it. Knows no DNS: what a name resolves to is
 //! looked at with [`is_public`] when it is called.
 //!
-//! Strict on purpose: a text that two readers could take for two addresses (`127.1`, `0x7f.1`, `%6f`) is none.
+//! Strict on purpose: a text that two readers could take for two addresses (`127.1`, `0x7f.1`, `%6f`) is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

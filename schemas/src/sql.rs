@@ -2,7 +2,7 @@
 //!
 //! `tables` and `feeds` (materialized views) are the baseline; from there they go forward in numbered files. A migration
 //! that has run anywhere is never edited; the runner refuses one whose checksum differs from that which it recorded.
-//! `views` may be edited: a view is made anew whenever its file is another one.
+//! `views` may be edited: a view is recreated whenever its file has changed.
 
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -29,7 +29,7 @@ pub struct Migration {
     files: &'static [&'static str],
 }
 
-/// A view that is made anew whenever its file differs from what made it.
+/// A view that is recreated whenever its file differs from the text that created it.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     /// Its name.

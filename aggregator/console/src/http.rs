@@ -2,7 +2,7 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `GET /v1/programs/P/lineage/LEAD` | why the lead is credited to whom, and all that is stored about it |
+//! | `GET /v1/programs/P/lineage/LEAD` | who is credited with the lead and why, and all that is stored about it |
 //! | `POST /v1/programs/P/lineage` | the same by `{"email": …}`, `phone`, `customer`, `contact`, `lead` or `event`: personal names stay out of addresses |
 //! | `GET /v1/programs/P/status` | leads with their states: `referrer`, `test`, `after`, `limit` |
 //! | `GET /v1/programs/P/REPORT` | rows of a [report](crate::reports::Report): `from`, `to`, `referrer`; of rewards `as_of`; `limit` |

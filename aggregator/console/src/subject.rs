@@ -1,4 +1,4 @@
-//! Whom a question is about.
+//! Who a question is about.
 
 use std::str::FromStr;
 

@@ -91,7 +91,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A client that trusts whom the machine trusts, and calls by itself whatever proxies this process's environment
+    /// A client with the machine's trust store that calls by itself whatever proxies this process's environment
     /// names: they would be called in place of the address that was looked at.
     ///
     /// # Panics

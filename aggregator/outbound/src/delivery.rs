@@ -45,7 +45,7 @@ whence_metrics::declare! {
 const TICK: Duration = Duration::from_secs(1);
 /// After ClickHouse has failed.
 const HOLD: Duration = Duration::from_secs(1);
-/// How often a checkpoint is saved that has moved because messages were settled; and one that has not.
+/// How often a checkpoint is saved that has moved because messages were settled; and one that has not moved.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 const SAVE_QUIET_EVERY: Duration = Duration::from_secs(600);
 /// How long requests on their way may take when the partition is given up.
@@ -224,7 +224,7 @@ impl<'a> Delivery<'a> {
                 }
             }
         }
-        // A disabled one begins anew where it stood, once it is enabled.
+        // A disabled endpoint continues where it stood, once it is enabled.
         let (places, seat) = (&mut self.places, &self.seat);
         self.targets.retain(|name, target| {
             let stays = !target.endpoint.disabled || target.queue.flying() > 0;

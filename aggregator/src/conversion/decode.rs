@@ -232,7 +232,7 @@ enum Unfit {
     DeadLetter(DeadLetter),
 }
 
-/// Whom a body is about, and what it says.
+/// Who a body is about, and what it says.
 fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
     let subject = Option::unwrap_or_default;
     Ok(match body {

@@ -22,8 +22,8 @@ use whence_schemas::{
 
 /// What a block's conversions become. Rows of a table stand in the order of the records that caused them
 /// (`offset`): a row with `sign` 1 says what stands from there on, one with -1 what does not any more. So a
-/// qualification that is completed or credited otherwise is taken back and written anew, one that is refunded
-/// whole is taken back, one that is refunded in part is taken back and written anew with the value that is left.
+/// qualification that is completed or credited otherwise is taken back and written again, one that is refunded
+/// whole is taken back, one that is refunded in part is taken back and written again with the value that is left.
 /// One with 0 stands and does not count.
 #[derive(Debug, Default)]
 pub struct Joined {
@@ -145,7 +145,7 @@ impl Join<'_> {
     fn take_disqualification(&mut self, cause: Cause, event: &Conversion) {
         let Some(mut row) = rows::disqualification_row(event, cause) else { return };
         if self.is_suppressed(event) {
-            // Money is taken back from whom nothing is to be kept of.
+            // Money is taken back also from a person of whom nothing may be kept.
             row.lead.clear();
             row.keys.clear();
         }

@@ -1,5 +1,5 @@
 //! Between what is known and the rows that say it. A record's own row has revision 0; a correction takes the
-//! standing row back with all its dimensions and writes it anew, as caused by the record that brought it about.
+//! standing row back with all its dimensions and writes it again, as caused by the record that brought it about.
 
 use super::{
     condition::Condition,
@@ -34,7 +34,7 @@ impl Cause {
     }
 }
 
-/// A row that can be taken back and written anew, with `sign` 0 where it is to stand and not to count.
+/// A row that can be taken back and written again, with `sign` 0 where it is to stand and not to count.
 pub(super) trait Signed: Clone + PartialEq {
     fn sign(&self) -> i8;
     fn revision(&self) -> u32;

@@ -17,7 +17,7 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 /// A producer of timers.
 pub(super) struct KafkaOutbox {
     config: ClientConfig,
-    /// Made anew when it has failed for good, as an idempotent producer does that lost its order.
+    /// Replaced once it has failed for good, as an idempotent producer does after losing its order.
     producer: Mutex<FutureProducer>,
     topic: String,
 }

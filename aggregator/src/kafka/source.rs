@@ -118,7 +118,7 @@ impl PartitionSource {
         }
     }
 
-    /// What somebody has to mend, told to whoever asks how the group does.
+    /// What somebody has to fix, for the group's readiness report.
     fn stuck(&self, fault: Fault) -> SourceError {
         let may_heal = match &fault {
             Fault::Topic(error) => error.trouble().may_heal,

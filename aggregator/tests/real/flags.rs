@@ -1,4 +1,4 @@
-//! Each risk flag by itself: whom it holds for review and whom not, and that a person decides about it.
+//! Each risk flag by itself: who is held for review and who is not, and that a person decides about it.
 
 use crate::{
     evidence::{click_of, lead, store_clicks, subject, touch},

@@ -108,7 +108,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Listens on `listen` (port 0 takes a free port, and keeps it), starts `command` and waits until
-    /// the child answers. `command` makes the command anew for every start; the child must serve on
+    /// the child answers. `command` builds the command for every start; the child must serve on
     /// the socket it inherits ([`listener::take`]).
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! What librdkafka and brokers say, as a sentence that says what to do, and whether waiting may mend it.
+//! What librdkafka and brokers say, as a sentence that says what to do, and whether waiting may fix it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// What somebody has to mend.
+    /// What somebody has to fix.
     pub fn lasting(text: impl Into<String>) -> Trouble {
         Trouble { text: text.into(), may_heal: false, is_cause: true }
     }
@@ -28,7 +28,7 @@ impl Trouble {
         Trouble { text: text.into(), may_heal: true, is_cause: false }
     }
 
-    /// What may be over once somebody else has mended it.
+    /// What may be over once somebody else has fixed it.
     pub fn elsewhere(text: impl Into<String>) -> Trouble {
         Trouble { text: text.into(), may_heal: true, is_cause: true }
     }
@@ -226,7 +226,7 @@ impl Heard {
         *self.lock() = Told { has_begun: true, ..Told::default() };
     }
 
-    /// Things begin anew: what was in the way is to be told again.
+    /// A fresh start: a trouble that persists is reported again.
     pub fn forget(&self) {
         let mut told = self.lock();
         (told.connections, told.work) = (None, None);

@@ -8,7 +8,7 @@
 //! failure of another one makes it *degraded*, which is shown and alarming, and takes no traffic away. A
 //! redirector whose Kafka is away still redirects and records; taken out of service for it, it would not.
 //!
-//! What a person has to look at and no restart, roll-out or other process mends, such as a row that is gone or a
+//! What a person has to look at and no restart, roll-out or other process fixes, such as a row that is gone or a
 //! customer's endpoint that answers nothing, is [advisory](Health::advisory) in every role: it degrades, and never
 //! decides.
 

@@ -69,7 +69,7 @@ whence_metrics::declare! {
 /// connection to end. The length is arbitrary.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Sent raw to a client for whom there is no place; its request is not read.
+/// Sent raw to a client for which there is no slot; its request is not read.
 const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 

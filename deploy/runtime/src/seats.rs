@@ -22,7 +22,7 @@ const LOOK: usize = 64;
 /// Networks beyond their share whose next ones are remembered.
 const LOOKS_MAX: usize = 64;
 
-/// Whom a connection counts for.
+/// Whose share a connection counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guest {
     /// A network, which has a share.
@@ -32,7 +32,7 @@ pub enum Guest {
 }
 
 impl Guest {
-    /// Whom a connection from `peer` counts for, where these are the networks of proxies.
+    /// Whose share a connection from `peer` counts against, where these are the networks of proxies.
     #[must_use]
     pub fn of(peer: IpAddr, proxies: &[IpNet]) -> Self {
         let peer = peer.to_canonical();

@@ -77,9 +77,9 @@ pub struct Callers {
     pub proxies: Vec<IpNet>,
     /// Names by which a listener on loopback may be called, beside addresses and `localhost`.
     pub hosts: Vec<String>,
-    /// The header in which they say whom they forward.
+    /// The header in which they name the client that they forward.
     pub forwarded_header: ForwardedHeader,
-    /// Requests with a key that is none.
+    /// Requests with a key that is not valid.
     pub wrong_keys: Arc<Share>,
     /// Requests that prove nothing.
     pub unproved: Arc<Share>,
@@ -93,7 +93,7 @@ impl Callers {
         self
     }
 
-    /// The network of who sends a request; behind a configured proxy, of whom it forwards.
+    /// The network of the sender of a request; behind a configured proxy, of the client that it forwards.
     #[must_use]
     pub fn network_of(&self, peer: IpAddr, headers: &HeaderMap) -> Prefix {
         Prefix::of(forwarded::origin(peer, headers, &self.proxies, self.forwarded_header).address)

@@ -64,7 +64,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON, `null` where it is none.
+    /// The body as JSON, `null` where it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }

@@ -73,7 +73,7 @@ pub enum Failure {
     /// librdkafka does not accept its properties.
     #[error("the settings of the kafka client are not valid")]
     Kafka(#[from] rdkafka::error::KafkaError),
-    /// Kafka has not what the role needs, and waiting does not mend it.
+    /// Kafka does not have what the role needs, and waiting does not fix it.
     #[error("kafka: {0}")]
     Brokers(String),
     /// Kafka does not say what its group has committed.

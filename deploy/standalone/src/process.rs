@@ -81,7 +81,7 @@ pub struct Process {
     pub health: Health,
     /// Cancelled by the first signal.
     pub stop: CancellationToken,
-    /// For what is found later and can't be mended by waiting.
+    /// For faults that are found later and that waiting can't fix.
     pub ending: Ending,
     /// Where it answers.
     pub book: AddressBook,
@@ -197,7 +197,7 @@ impl Process {
     /// the file of addresses. Returns early if the process is to stop.
     ///
     /// # Errors
-    /// The file can't be written. That nobody reads standard output is none.
+    /// The file can't be written. A closed standard output is not an error.
     pub async fn announce(&mut self) -> Result<(), Failure> {
         self.health.component(START).ready();
         loop {

@@ -39,7 +39,7 @@ pub struct Checkpoint {
 pub enum Stored {
     /// No file: a consumer that has not begun.
     Absent,
-    /// A file that is no checkpoint (or a later version's). Beginning anew is the caller's decision,
+    /// A file that is not a checkpoint (or a later version's). Starting over is the caller's decision,
     /// since it does everything again that is still in the journal.
     Damaged,
     /// A checkpoint.

@@ -62,7 +62,7 @@ impl Query {
     /// The query of a list.
     ///
     /// # Errors
-    /// 422 with every parameter that is none, is there twice or has a value that cannot be.
+    /// 422 with every parameter that is unknown, is given twice or has a value that is not valid.
     pub fn of_list(query: Option<&str>, kind: Kind) -> Result<Query, Problem> {
         let mut given = parameters(query, &parameters_of_list(kind))?;
         let mut errors = Vec::new();

@@ -31,7 +31,7 @@ pub enum AgentListError {
     /// Too long to be a list of agents.
     #[error("the agent list has more than {LINES_MAX} lines")]
     TooLong,
-    /// A regular expression that is none, or that is too large.
+    /// A regular expression that is not valid, or too large.
     #[error("the agent list has a regular expression that cannot be used")]
     Regex(#[from] regex::Error),
     /// The plain patterns are too many or too large.

@@ -50,7 +50,7 @@ impl Core {
             .await;
     }
 
-    /// A plain connection of a proxy that says whom it is for.
+    /// A plain connection of a proxy that sends the PROXY header.
     async fn introduced(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
         let Some((stream, peer, read)) = self.introduction(stream, peer, &place).await else { return };
         let stream = ClientStream::begun(PlainWire::registered(stream), Rc::clone(&self.memory), read);
@@ -116,13 +116,13 @@ impl Core {
         }
     }
 
-    /// Whether this peer says whom it is for.
+    /// Whether this peer sends the PROXY header.
     fn is_introduced(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.introducing.iter().any(|network| network.contains(&peer))
     }
 
-    /// Reads whom a connection is for, and what has come behind that.
+    /// Reads the client that a connection is for, and the bytes behind the header.
     async fn introduction(
         &self,
         stream: TcpStream,
@@ -139,8 +139,8 @@ impl Core {
         }
     }
 
-    /// What tells the place that something has begun on its connection. A handshake has not: who is slow at it is
-    /// idle.
+    /// What tells the place that something has begun on its connection. A handshake does not count: a client that is
+    /// slow at it is idle.
     fn noticing(&self, place: &Place) -> impl Fn() + use<> {
         let (places, seat) = (Rc::clone(&self.places), place.seat());
         move || places.begun(seat)

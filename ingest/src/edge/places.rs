@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(
             seated(&places, 3).unwrap().order(&context),
             Order::GoOn,
-            "the next in the seat begins anew"
+            "the next connection in the slot starts clean"
         );
     }
 }

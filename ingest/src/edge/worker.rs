@@ -115,7 +115,7 @@ impl Worker {
                 }
             }
         }
-        // What has not the form of a code, and what nobody answers for, is nobody's click.
+        // What does not have the form of a code, and what has no link, is no click.
         if let Some(link) = target.link
             && let Some(program) = links.table().program_of_host(target.host)
         {

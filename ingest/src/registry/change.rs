@@ -18,7 +18,7 @@ pub enum Change {
     CreateReferrer(Referrer),
     /// Creates a link whose code must be free on its host.
     CreateLink(Link),
-    /// Creates a link or replaces all of it but for whom it belongs to: a token says only which link was clicked, and
+    /// Creates a link or replaces all of it but its referrer: a token says only which link was clicked, and
     /// must go on to mean the same referrer.
     PutLink(Link),
     /// A change that is made only while the record is as its asker has seen it.
@@ -115,7 +115,7 @@ impl Versions {
 pub struct Expected {
     /// Its version is one of these.
     pub is: Option<Versions>,
-    /// Its version is none of these.
+    /// Its version is not one of these.
     pub is_not: Option<Versions>,
     /// Its version, or that it is not there, is exactly this.
     pub exactly: Option<Option<u64>>,

@@ -197,7 +197,7 @@ impl<'a> View<'a> {
         Ok(Entry::Program(program.clone()))
     }
 
-    /// A change that a key for one program asks for: it puts no code on a host that the program has not, be it by
+    /// A change that a key for one program asks for: it puts no code on a host that the program does not have, be it by
     /// making a link, by changing or enabling one, or by listing the host. And it makes only so much that others have room.
     fn of_one_program(&self, change: &Change) -> Result<Entry, ChangeError> {
         let body = self.check(change)?;

@@ -23,10 +23,10 @@ pub enum DestinationError {
     /// `user:password@`.
     #[error("must not carry a user or password")]
     Userinfo,
-    /// No host, or one that is none.
+    /// No host, or one that is not valid.
     #[error("must name a host made of a-z, 0-9, '-' and '.'")]
     Host,
-    /// A port that is none.
+    /// A port that is not valid.
     #[error("must have no port, or one between 1 and 65535")]
     Port,
     /// The query names a parameter that redirects add.

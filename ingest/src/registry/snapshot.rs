@@ -50,7 +50,7 @@ pub enum SnapshotError {
         /// How.
         what: &'static str,
     },
-    /// An entry in it is none.
+    /// An entry in it is not valid.
     #[error("the registry snapshot {path} has an entry that is not valid")]
     Entry {
         /// The file.

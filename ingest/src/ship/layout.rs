@@ -1,7 +1,7 @@
 //! Whether the topics are still those that the journals' records have gone to: a key's partition is part of its
 //! meaning, and a topic that was given more partitions sends a key's later records elsewhere.
 //!
-//! What a journal's topic was like is kept beside the journal, from the first time on. A topic that was made anew has
+//! What a journal's topic was like is kept beside the journal, from the first time on. A topic that was recreated has
 //! another id and may have other partitions.
 
 use std::fs;

@@ -86,7 +86,7 @@ impl TopicPlan {
         let of = |topic: &str, partitions, mut settings: Vec<(&'static str, String)>| {
             // A write waits for all copies but one, so that one broker may die without a loss and without a stop.
             settings.push(("min.insync.replicas", (copies - 1).max(1).to_string()));
-            // As the producers send it: a broker that compresses anew spends its time on what is done already.
+            // As the producers send it: a broker that compresses again repeats work that is done already.
             settings.push(("compression.type", "producer".to_owned()));
             Wanted { name: cluster.topic(topic), partitions, copies, settings }
         };

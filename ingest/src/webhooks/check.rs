@@ -35,7 +35,7 @@ const NAME_MAX: usize = 64;
 pub const GIVES: [&str; 4] = ["lead", "qualification", "disqualification", "identify"];
 /// How a condition can compare.
 pub const IS: [&str; 7] = ["equals", "not_equals", "contains", "at_least", "at_most", "exists", "absent"];
-/// Fields that say whom it is about.
+/// Fields that say who an event is about.
 const ALIASES: [&str; 5] = ["lead", "email", "phone", "customer", "contact"];
 /// What a mapping can fill, in the order of the documentation.
 pub const FIELDS: [&str; 13] = [

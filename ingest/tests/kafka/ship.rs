@@ -415,10 +415,10 @@ async fn a_topic_that_was_given_more_partitions_gets_nothing_more_and_one_made_a
     assert_eq!(arrived(&cluster, Stream::Clicks).len(), 100);
 
     admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
-    let anew = || NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
+    let new_topic = || NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
     let deadline = Instant::now() + PATIENCE;
     // A topic of that name is still being deleted.
-    while admin.create_topics(&[anew()], &AdminOptions::new()).await.unwrap().remove(0).is_err() {
+    while admin.create_topics(&[new_topic()], &AdminOptions::new()).await.unwrap().remove(0).is_err() {
         assert!(Instant::now() < deadline);
     }
     let shipping = Shipping::start(config(&cluster), &[&clicks]);

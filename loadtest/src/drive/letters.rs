@@ -168,7 +168,7 @@ pub(super) fn replies(count: usize, form: Form, answer: &Result<Answer, Failure>
     results.iter().map(of).collect()
 }
 
-/// An acceptance without an id is none.
+/// An acceptance without an id does not count as one.
 fn reply(status: u16, body: &Value) -> (u16, Reply) {
     let id = body["id"].as_str().and_then(|id| id.parse().ok());
     let reply = match (status, id) {

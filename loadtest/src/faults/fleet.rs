@@ -66,7 +66,7 @@ pub enum FleetError {
         /// The end of its log.
         log: String,
     },
-    /// Its readiness address is none.
+    /// Its readiness address is not valid.
     #[error("cannot ask whether a member is ready")]
     Target(#[from] TargetError),
 }

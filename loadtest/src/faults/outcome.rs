@@ -46,7 +46,7 @@ pub struct Verdict {
 /// One SIGKILL.
 #[derive(Clone, Debug)]
 pub struct Kill {
-    /// Whom.
+    /// The process that was killed.
     pub name: String,
     /// Which moment was chosen.
     pub aim: &'static str,

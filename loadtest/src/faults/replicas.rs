@@ -202,7 +202,7 @@ impl Watch {
         act(apart).await?;
         let after = counted(apart).await?;
         let of = |kind: usize| {
-            // A process that was started meanwhile counts anew.
+            // A process that was started meanwhile counts from 0.
             let each = before.iter().zip(&after).map(|(before, after)| match after[kind] < before[kind] {
                 true => after[kind],
                 false => after[kind] - before[kind],

@@ -29,7 +29,7 @@ pub(super) struct Route {
 pub(super) enum About {
     /// A lead by its id.
     Lead(String),
-    /// Somebody whom the body names.
+    /// The person or referrer that the body names.
     Somebody,
     /// Leads with their states.
     Status,
@@ -178,7 +178,7 @@ fn invalid(name: &str, wanted: &str) -> Problem {
     Problem::new(Code::Invalid, format_args!("{name} must be {wanted}"))
 }
 
-/// Whom a body names, and who asks: `{"email": "…", "referrer": "…"}`.
+/// The person that a body names, and the referrer who asks: `{"email": "…", "referrer": "…"}`.
 pub(super) fn somebody(body: &[u8]) -> Result<(Name, String, Option<String>), Problem> {
     const WANTED: &str = "the body must be an object with one of lead, email, phone, customer, contact and event, and a referrer \
          if you like; all are texts";

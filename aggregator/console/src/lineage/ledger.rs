@@ -118,7 +118,7 @@ fn amount(line: &Line) -> String {
     format!("{} minor units of {}", line.value_minor, line.currency)
 }
 
-/// The first line of a reward, or the one by which it was earned anew.
+/// The first line of a reward, or the one by which it was earned again.
 fn accrued(line: &Line) -> String {
     let at = moment(line.at);
     match (line.state.as_str(), line.reason.as_str()) {

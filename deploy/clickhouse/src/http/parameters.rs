@@ -225,7 +225,7 @@ impl Parameters {
         }
     }
 
-    /// Takes one header, after the URL; `name` is in lower case. One that is not ClickHouse's is none of this.
+    /// Takes one header, after the URL; `name` is in lower case. Headers that are not ClickHouse's are ignored.
     ///
     /// # Errors
     /// One that is refused or not known.

@@ -18,7 +18,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 crate::choice! {
-    /// What proxies write about whom they forward.
+    /// The header in which proxies name the client that they forward.
     pub enum ForwardedHeader {
         /// `X-Forwarded-For` and `X-Forwarded-Proto`.
         XForwardedFor = "x-forwarded-for",
@@ -65,7 +65,7 @@ pub fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet], by: Forwarde
     }
 }
 
-/// What a hop says: whom it forwards, and whether that spoke https.
+/// What a hop says: the client it forwards, and whether that spoke https.
 type Hop = (Option<IpAddr>, Option<bool>);
 
 /// Follows hops from the right.
@@ -74,7 +74,7 @@ fn walk(mut origin: Origin, hops: impl Iterator<Item = Hop>, trusted: &[IpNet]) 
         if !trusted.iter().any(|network| network.contains(&origin.address)) {
             break;
         }
-        // A trusted proxy wrote it, also where it does not say whom it forwards.
+        // A trusted proxy wrote it, also where it does not name the client.
         origin.is_https = is_https.or(origin.is_https);
         let Some(address) = address else { break };
         origin.address = address;

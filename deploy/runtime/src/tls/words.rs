@@ -21,7 +21,7 @@ pub struct Cause {
     pub word: &'static str,
     /// What happened and what to do.
     pub text: String,
-    /// Whether nothing but other settings mend it.
+    /// Whether only other settings fix it.
     pub is_final: bool,
 }
 

@@ -1,6 +1,6 @@
 //! The first words with ClickHouse: whether it can be used as the settings have it, and if not, whether waiting helps.
 //!
-//! What no waiting mends (a password, a right, a certificate that is not trusted, a cluster that can't be used) ends
+//! What waiting can't fix (a password, a right, a certificate that is not trusted, a cluster that can't be used) ends
 //! a start. What may pass (nobody listens yet, tables that are still made) is waited for.
 
 use std::time::Duration;

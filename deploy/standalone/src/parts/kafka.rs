@@ -156,7 +156,7 @@ fn needs(settings: &KafkaSettings, clients: &[Client]) -> Needs {
 }
 
 /// Builds these clients, and tries until all that they need is there, while the process goes on starting; what waiting
-/// can't mend ends it. Kafka need not be there.
+/// can't fix ends it. Kafka need not be there.
 ///
 /// # Errors
 /// A client can't be built.
@@ -189,7 +189,7 @@ pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Pro
 /// for.
 ///
 /// # Errors
-/// What waiting can't mend, such as a missing permission.
+/// What waiting can't fix, such as a missing permission.
 pub async fn ensure_until_done(
     cluster: &Cluster,
     plan: &TopicPlan,

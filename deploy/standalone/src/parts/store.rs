@@ -113,7 +113,7 @@ async fn first_to_answer(servers: &[Client]) -> &Client {
 /// Waits until ClickHouse can be used as `need` wants. Meanwhile `component` says what is in the way.
 ///
 /// # Errors
-/// Something is in the way that no waiting mends.
+/// A fault that waiting can't fix.
 pub async fn await_use(
     servers: &Servers,
     topology: &Topology,
@@ -130,7 +130,7 @@ pub async fn await_use(
     Ok(())
 }
 
-/// Whether something that no waiting mends is in the way now; what passes is left to whoever waits.
+/// Whether there is a fault now that waiting can't fix; passing ones are left to whoever waits.
 ///
 /// # Errors
 /// It is.

@@ -91,7 +91,7 @@ pub enum Outcome {
     Ledger(String),
     /// The API refused it.
     Refused(String),
-    /// The ledger has not got it yet.
+    /// The ledger does not have it yet.
     Waits,
 }
 

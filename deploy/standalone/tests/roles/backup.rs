@@ -81,7 +81,7 @@ impl Answered {
     }
 }
 
-/// Visitors who click, and of whom every fourth buys, until told to stop.
+/// Visitors who click, every fourth of which buys, until told to stop.
 struct Visitors {
     stop: Arc<AtomicBool>,
     answered: Arc<Answered>,

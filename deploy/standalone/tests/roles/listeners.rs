@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::support::{Role, ask, run, until, whence, write_private};
 use tempfile::{TempDir, tempdir};
 
-/// What edges are started with; their Kafka is away, which is none of visitors' business.
+/// What edges are started with; their Kafka is away, which visitors do not notice.
 struct Ground {
     dir: TempDir,
     secrets: String,

@@ -111,7 +111,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         assert!(made.status.success(), "{name}: {made:?}");
     }
 
-    // What can't be mended by waiting ends a start, and a tool.
+    // What waiting can't fix ends a start, and a tool.
     let other_ca = secured.path("other-ca.pem");
     std::fs::write(&other_ca, issuer.pem()).unwrap();
     let (other_ca, missing) = (other_ca.to_str().unwrap(), secured.path("missing.pem"));
@@ -129,7 +129,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         ("host", &foreign.address, vec![("ssl.ca.location", foreign_ca.to_str())], "is for another host"),
     ];
 
-    // What may be over, or be mended elsewhere, is waited for, and shown.
+    // What may pass, or be fixed elsewhere, is waited for, and shown.
     let old = pretender("localhost", -1);
     let old_ca = secured.path("old-ca.pem");
     std::fs::write(&old_ca, &old.ca).unwrap();

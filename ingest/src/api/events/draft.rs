@@ -66,7 +66,7 @@ pub struct Draft {
     pub occurred_at: UnixMs,
     /// Whether it is a test.
     pub is_test: bool,
-    /// Whom it is about: normalised, each kind of alias at most once, as many as the kind of event needs.
+    /// The person it is about: normalised, each kind of alias at most once, as many as the kind of event needs.
     pub aliases: Vec<(AliasKind, String)>,
     /// The address of whoever it is about, when it happened.
     pub client_ip: Option<IpAddr>,

@@ -1,4 +1,4 @@
-//! Makes the record of a draft: finds its program, proves its touches, hashes whom it is about. Pure: the
+//! Makes the record of a draft: finds its program, proves its touches, hashes who it is about. Pure: the
 //! registry's state, the keys and the time are given.
 //!
 //! After this, raw aliases and addresses are gone.
@@ -53,7 +53,7 @@ impl Resolver<'_> {
     /// The record of this event.
     ///
     /// # Errors
-    /// Every field at fault. Where all of them may mend themselves (a key or a link that has not arrived
+    /// Every field at fault. Where all of them may resolve by themselves (a key or a link that has not arrived
     /// here yet), the event is to be tried again.
     pub fn event(&self, draft: &Draft, caller: &Caller) -> Result<Event, Vec<FieldError>> {
         let one = |field: &str, code, detail: &str| {

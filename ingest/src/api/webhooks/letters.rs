@@ -117,7 +117,7 @@ impl Letter {
     }
 
     fn record(self, source: &WebhookSource, now: UnixMs, registry_version: u64) -> Option<Bytes> {
-        // The registry holds no source of a program that is none.
+        // The registry holds only sources with a valid program id.
         let program: ProgramId = source.program.parse().ok()?;
         let key = self.key.unwrap_or_else(|| format!("dead-letter:{:032x}", rand::random::<u128>()));
         let (mode, id) = match source.test {

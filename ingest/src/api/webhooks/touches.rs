@@ -44,7 +44,7 @@ fn index(field: &str) -> Option<usize> {
     field.strip_prefix("touches[")?.split_once(']')?.0.parse().ok()
 }
 
-/// Whether waiting may mend what is wrong with a touch: a link while the registry here is behind, however
+/// Whether waiting may fix what is wrong with a touch: a link while the registry here is behind, however
 /// long that takes; anything that arrives by itself while the event of this time is young.
 fn may_mend(code: Code, at: Option<UnixMs>, is_current: bool, now: UnixMs) -> bool {
     match code {

@@ -38,7 +38,7 @@ pub struct AcmeConfig {
     pub hosts: Vec<String>,
     /// How hosts are proved.
     pub challenge: ChallengeKind,
-    /// Whom the authority's own certificate is of, PEM; `None`: whom the machine trusts.
+    /// Root certificate, PEM, by which the authority's own server is verified; `None`: the machine's trust store.
     pub root_path: Option<PathBuf>,
     /// Where account and certificates are kept.
     pub dir: PathBuf,

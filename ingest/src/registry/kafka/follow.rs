@@ -46,7 +46,7 @@ pub enum Following {
     Current,
     /// Kafka does not answer: the state is as it was.
     Away,
-    /// The topic is not the one that the snapshot was taken of: it was made anew, or has lost records.
+    /// The topic is not the one that the snapshot was taken of: it was recreated, or has lost records.
     /// The state stays as it is, and nothing is written, until the snapshot is removed and the process
     /// started again.
     Diverged,

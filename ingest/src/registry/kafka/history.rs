@@ -1,7 +1,7 @@
 //! What the topic tells, applied to the state, and how far that has come.
 //!
 //! The topic is read whole at every start: it is compacted, and reading it shows whether it is the one
-//! that the snapshot was taken of. A topic that tells another history (it was deleted and made anew, or
+//! that the snapshot was taken of. A topic that tells another history (it was deleted and recreated, or
 //! has lost records) is not mixed with the snapshot's.
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// One broker of several may be the only one with a wrong certificate: so long the others have to answer.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Shows a client's trouble, and ends the process where it can't be mended by waiting and nothing has worked yet:
+/// Shows a client's trouble, and ends the process where waiting can't fix it and nothing has worked yet:
 /// what has worked before is shown and waited for, since redirects go on without it.
 pub struct Shown {
     component: Component,

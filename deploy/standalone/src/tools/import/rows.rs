@@ -8,7 +8,7 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a row; a file with a longer one is none of ours.
+/// Bytes of a row; a file with a longer one is refused.
 pub const ROW_BYTES_MAX: u64 = 256 * 1024;
 /// What is imported: what has happened, not what is decided now.
 pub const KINDS: [&str; 6] =

@@ -21,7 +21,7 @@ pub(super) struct Paid {
     pub amount_minor: Option<i64>,
     /// Of what, if the file says so.
     pub currency: Option<String>,
-    /// To whom, if the file says so.
+    /// The referrer who was paid, if the file says so.
     pub referrer: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Line {
 /// All lines.
 ///
 /// # Errors
-/// The file can't be read, is too large, or is none of the formats of an export.
+/// The file can't be read, is too large, or is not in one of the formats of an export.
 pub(super) fn read(path: &Path, format: Option<&str>) -> io::Result<Vec<Line>> {
     let file: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(io::stdin().lock()),

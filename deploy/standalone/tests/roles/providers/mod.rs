@@ -68,7 +68,8 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The payload as if it happened now (in whole seconds, hence not before the click), of a person whom no other source knows.
+/// The payload as if it happened now (in whole seconds, hence not before the click), of a person that no other source
+/// knows.
 fn prepared(text: &str, source: &str, token: &str) -> String {
     let text = text.replace("TOKEN", token).replace("\"2027-01-15T08:59:30+01:00\"", "null");
     let text =

@@ -1,4 +1,4 @@
-//! What is sent, by whom, and what it must come to.
+//! What is sent, by which sender, and what must result.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -27,7 +27,7 @@ pub const SHARE_MINOR: i64 = 100;
 pub const WELCOME_MINOR: i64 = 250;
 pub const MONTHS: [&str; 2] = ["2025-02", "2025-03"];
 
-/// Of each program, of whom some are linked late, some are refunded, and some are told of twice.
+/// Of each program, of which some are linked late, some are refunded, and some are told of twice.
 const MIXED: usize = 36;
 /// Of each program, sent after all others: as many as fill every cap and budget whatever is left of it, since
 /// refunds and credit that moves make room.

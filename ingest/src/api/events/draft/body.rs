@@ -1,4 +1,4 @@
-//! What an event says beside whom it is about: one reader for each kind.
+//! What an event says beside who it is about: one reader for each kind.
 
 use super::{
     checked_key, plain_name,
