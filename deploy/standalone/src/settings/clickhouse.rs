@@ -158,8 +158,7 @@ whence_runtime::settings! {
         /// resend` know what was taken.
         pub delivery_retention: Duration = "396d" in DAY.saturating_mul(31)..=DAY.saturating_mul(36_500),
         /// How long messages to endpoints are kept, by whole months: what an endpoint that is disabled, or recreated
-        /// with
-        /// `since`, can be sent.
+        /// with `since`, can be sent.
         pub message_retention: Duration = "396d" in DAY.saturating_mul(31)..=DAY.saturating_mul(36_500),
         /// How often is looked what is past its time.
         pub retention_every: Duration = "1h" in Duration::from_secs(1)..=DAY,
