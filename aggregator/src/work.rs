@@ -5,11 +5,11 @@ use crate::{
     clock::Clock,
     metrics::Watch,
     partition::{LoopError, LoopSettings, PartitionLoop, Progress},
+    partition_status::Seat,
     pause::Pause,
     position::{Commit, Partition},
     reward::sweep::{Outbox, Sweeper},
     source::{Chunk, Source, SourceError, Start},
-    standing::Seat,
     store::{Store, StoreError},
 };
 use futures_util::future::BoxFuture;

@@ -6,7 +6,7 @@ use super::{
     decode::{Conversion, Kind},
     people::{Name, PARTICIPANTS_MAX, PERSON_EVENTS_MAX, People, id_key, kind, linking_keys},
     person::{Decision, Person},
-    rows::{self, Cause, Standing},
+    rows::{self, Cause, NewestRow},
 };
 use crate::store::{EventName, Rows};
 use std::collections::BTreeSet;
@@ -122,7 +122,7 @@ impl Join<'_> {
         let decision = person.decision();
         let row = rows::with_lead_state(&row, decision.leads[&event.id].clone());
         self.made.leads.push(row.clone());
-        self.people.leads.insert(event.id, Standing::new(row));
+        self.people.leads.insert(event.id, NewestRow::new(row));
         self.index(cause, event, kind::LEAD, &proved);
         self.settle(cause, decision);
     }
@@ -137,7 +137,7 @@ impl Join<'_> {
         state.left_minor = Some(row.paid_minor);
         let row = rows::with_qualification_state(&row, state).unwrap_or(row);
         self.made.qualifications.push(row.clone());
-        self.people.qualifications.insert(event.id, Standing::new(row));
+        self.people.qualifications.insert(event.id, NewestRow::new(row));
         self.index(cause, event, kind::QUALIFICATION, &Credit::default());
         self.settle(cause, decision);
     }
@@ -154,7 +154,7 @@ impl Join<'_> {
         let decision = person.decision();
         let row = rows::with_disqualification_state(&row, decision.disqualifications[&event.id].clone());
         self.made.disqualifications.push(row.clone());
-        self.people.disqualifications.insert(event.id, Standing::new(row));
+        self.people.disqualifications.insert(event.id, NewestRow::new(row));
         self.index(cause, event, kind::DISQUALIFICATION, &Credit::default());
         self.settle(cause, decision);
     }

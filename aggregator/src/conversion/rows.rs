@@ -62,14 +62,14 @@ signed!(LeadRow, QualificationRow, DisqualificationRow);
 
 /// The newest row of a fact: the one that stands, or the one that took it back.
 #[derive(Clone, Debug)]
-pub(super) struct Standing<R> {
+pub(super) struct NewestRow<R> {
     row: R,
 }
 
-impl<R: Signed> Standing<R> {
+impl<R: Signed> NewestRow<R> {
     /// Of the newest row.
-    pub fn new(newest: R) -> Standing<R> {
-        Standing { row: newest }
+    pub fn new(newest: R) -> NewestRow<R> {
+        NewestRow { row: newest }
     }
 
     /// The dimensions.

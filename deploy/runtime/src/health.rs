@@ -39,7 +39,7 @@ struct Inner {
     required: Option<&'static [&'static str]>,
     draining: AtomicBool,
     /// Names are literals of the program and partitions that it owns, so their number is bounded by these.
-    components: Mutex<BTreeMap<Name, State>>,
+    components: Mutex<BTreeMap<Name, ComponentState>>,
     /// Bounded by the number of live tasks: a heartbeat leaves with its handle.
     heartbeats: Mutex<BTreeMap<u64, Beat>>,
     heartbeat_id_next: AtomicU64,
@@ -48,7 +48,7 @@ struct Inner {
 type Name = Cow<'static, str>;
 
 #[derive(Debug)]
-struct State {
+struct ComponentState {
     /// `None` is ready.
     reason: Option<String>,
     /// When it became so.
@@ -169,7 +169,7 @@ impl Health {
         let mut components = lock(&self.inner.components);
         components.entry(name.clone()).or_insert_with(|| {
             record(&name, starting.is_none());
-            State {
+            ComponentState {
                 reason: starting.map(str::to_owned),
                 since: Instant::now(),
                 is_advisory: starting.is_none(),

@@ -26,7 +26,7 @@ pub(super) fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     })
 }
 
-/// Whether the asker has this version already; an error where it expects another one.
+/// Whether the client has this version already; an error where it expects another one.
 pub(super) fn is_known(headers: &HeaderMap, version: Option<u64>) -> Result<bool, Problem> {
     let is = Expected { is: versions(headers, &IF_MATCH, false)?, ..Expected::default() };
     if !is.holds(version) {

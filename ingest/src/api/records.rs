@@ -197,7 +197,7 @@ pub(super) fn answer(status: StatusCode, version: u64, view: Map<String, Value>)
     response
 }
 
-/// The asker has this version.
+/// The client has this version.
 pub(super) fn not_modified(version: u64) -> Response<Full> {
     let mut response = Response::new(empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -24,7 +24,7 @@ use whence_schemas::{
     ids::{LinkHost, NameError, ProgramId, ReferrerId},
 };
 
-pub use cache::{LinkCache, Place, SETS};
+pub use cache::{CacheSlot, LinkCache, SETS};
 pub use program::{ProgramPlace, ProgramRules};
 pub use resolved::ResolvedLink;
 

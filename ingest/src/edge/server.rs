@@ -28,7 +28,7 @@ use whence_runtime::{descriptors, listeners, seats::Guest, seldom};
 use super::{
     http2::{LocalExecutor, http2},
     meters::HAND_OVER_EVERY,
-    places::Places,
+    places::ConnectionSlots,
     stream::{Door, Listeners, ReadMemory, read_memory},
     worker::Worker,
 };
@@ -104,7 +104,7 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) -> usize {
     let core = Rc::new(Core {
-        places: Places::new(limits.connections_max, limits.share_percent, limits.head_timeout),
+        places: ConnectionSlots::new(limits.connections_max, limits.share_percent, limits.head_timeout),
         http1: http1(limits),
         http2: http2(limits.head_bytes_max),
         secure,
@@ -145,7 +145,7 @@ fn http1(limits: Limits) -> http1::Builder {
 
 /// What the connections of one core have in common.
 pub(super) struct Core {
-    pub(super) places: Rc<Places>,
+    pub(super) places: Rc<ConnectionSlots>,
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<LocalExecutor>,
     pub(super) secure: Option<TlsAcceptor>,

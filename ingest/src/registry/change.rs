@@ -21,7 +21,7 @@ pub enum Change {
     /// Creates a link or replaces all of it but its referrer: a token says only which link was clicked, and
     /// must go on to mean the same referrer.
     PutLink(Link),
-    /// A change that is made only while the record is as its asker has seen it.
+    /// A change that is made only while the record is as its author has seen it.
     When {
         /// The record.
         key: EntryKey,
@@ -45,7 +45,7 @@ pub enum Change {
     /// Creates an API key whose id must be free.
     CreateKey(ApiKey),
     /// Replaces what may change of an API key. Its hash, its program and when it was used stay; one that is disabled
-    /// stays so: the asker may not be the only one who has it.
+    /// stays so: the author may not be the only one who has it.
     PutKey(ApiKey),
     /// Notes that a key was used on this day. An earlier day than the one that is noted changes nothing.
     KeyUsed {

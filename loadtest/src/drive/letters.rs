@@ -13,7 +13,7 @@ use std::{cell::Cell, cell::RefCell, rc::Rc};
 
 /// An event, written, and what follows it.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct EventToSend {
     pub number: u64,
     pub text: String,
     pub flaw: Option<Flaw>,
@@ -27,7 +27,7 @@ pub(super) struct Letter {
 /// One sending of a letter.
 #[derive(Clone, Debug)]
 pub(super) struct Parcel {
-    pub letter: Rc<Letter>,
+    pub letter: Rc<EventToSend>,
     /// Sendings before this one that failed.
     pub failures: u32,
 }

@@ -87,7 +87,7 @@ pub struct Member {
 }
 
 #[derive(Debug)]
-struct Place {
+struct MemberSlot {
     member: Member,
     child: Option<Child>,
 }
@@ -96,7 +96,7 @@ struct Place {
 #[derive(Debug)]
 pub struct Fleet {
     logs: PathBuf,
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, MemberSlot>,
 }
 
 impl Fleet {
@@ -115,7 +115,7 @@ impl Fleet {
         if self.places.get(&name).is_some_and(|place| place.child.is_some()) {
             return Err(FleetError::Running(name));
         }
-        self.places.insert(name.clone(), Place { member, child: None });
+        self.places.insert(name.clone(), MemberSlot { member, child: None });
         self.start(&name)
     }
 
@@ -239,7 +239,7 @@ impl Fleet {
         end_of(&self.log_path(name)).unwrap_or_default()
     }
 
-    fn place(&mut self, name: &str) -> Result<&mut Place, FleetError> {
+    fn place(&mut self, name: &str) -> Result<&mut MemberSlot, FleetError> {
         self.places.get_mut(name).ok_or_else(|| FleetError::Unknown(name.to_owned()))
     }
 

@@ -123,7 +123,7 @@ impl Console {
             .places
             .try_acquire()
             .map_err(|_| Problem::new(Code::Busy, "as many questions run as may run at once; try again"))?;
-        match timeout(self.patience + GRACE, question).await {
+        match timeout(self.timeout + GRACE, question).await {
             Ok(answered) => Ok(answered?),
             Err(_) => Err(Problem::new(Code::TimedOut, "clickhouse did not answer in time")),
         }

@@ -6,7 +6,7 @@ use crate::{
     message::Message,
     metrics::bound_met,
     queue::{Answer, Flight, Verdict},
-    standing::Part,
+    status::Part,
     tables::{DeliveryRow, outcome},
 };
 use clickhouse::error::Error;

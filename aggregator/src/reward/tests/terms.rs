@@ -37,7 +37,7 @@ fn earned(rule: RewardRule, risk: Option<RiskPolicy>, by: &[(&str, i64)]) -> Vec
                 let (now, earning, signals) = (Some(row), Some(row), Signals::default());
                 let cause = Cause { range: &range, offset: 0, event: row.id, received_at: START };
                 book.qualifications(
-                    vec![Standing { program: "p", id: row.id, now, earning, signals }],
+                    vec![QualificationChange { program: "p", id: row.id, now, earning, signals }],
                     cause,
                 );
             }

@@ -101,16 +101,16 @@ fn build_one(settings: &KafkaSettings, cluster: &Cluster, client: Client) -> Res
     }
 }
 
-/// Tries on the brokers all that these clients need, within `patience` a step: connection, certificates, password, each
+/// Tries on the brokers all that these clients need, within `timeout` a step: connection, certificates, password, each
 /// permission, each topic. What is wrong, a sentence each.
-pub async fn attempt(settings: &KafkaSettings, clients: &[Client], patience: Duration) -> Vec<String> {
+pub async fn attempt(settings: &KafkaSettings, clients: &[Client], timeout: Duration) -> Vec<String> {
     let Some(cluster) = settings.cluster() else { return Vec::new() };
-    let troubles = troubles(cluster, needs(settings, clients), patience).await;
+    let troubles = troubles(cluster, needs(settings, clients), timeout).await;
     troubles.into_iter().map(|trouble| trouble.text).collect()
 }
 
-async fn troubles(cluster: Cluster, needs: Needs, patience: Duration) -> Vec<Trouble> {
-    let asked = tokio::task::spawn_blocking(move || attempt::attempt(&cluster, &needs, patience));
+async fn troubles(cluster: Cluster, needs: Needs, timeout: Duration) -> Vec<Trouble> {
+    let asked = tokio::task::spawn_blocking(move || attempt::attempt(&cluster, &needs, timeout));
     asked.await.expect("asking brokers does not panic")
 }
 

@@ -12,7 +12,7 @@ use whence_runtime::settings;
 use whence_runtime::telemetry::start_logs;
 
 use crate::backup::door::{self, Lent};
-use crate::backup::manifest::{Manifest, Place};
+use crate::backup::manifest::{JournalPosition, Manifest};
 use crate::backup::{BackupError, snapshot, tree};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -64,7 +64,7 @@ fn make(data: &Path, to: &Path) -> Result<Manifest, Failure> {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let source = Source::of(data)?;
     let tree = tree::copy(source.folder(), to)?;
-    let positions = committed(&to.join("journal"))?.into_iter().map(|place| Place {
+    let positions = committed(&to.join("journal"))?.into_iter().map(|place| JournalPosition {
         stream: place.stream,
         partition: place.partition,
         incarnation: place.incarnation,
@@ -84,7 +84,7 @@ fn make(data: &Path, to: &Path) -> Result<Manifest, Failure> {
 fn told(manifest: &Manifest, to: &Path) -> String {
     let bytes: u64 = manifest.tree.files.iter().map(|file| file.size).sum();
     let mut text = format!("{} files, {bytes} bytes, are in {}\n", manifest.tree.files.len(), to.display());
-    for Place { stream, partition, incarnation, next } in &manifest.positions {
+    for JournalPosition { stream, partition, incarnation, next } in &manifest.positions {
         // Writing to a text does not fail.
         let _ = writeln!(text, "{stream} {partition} of {incarnation}: in the tables up to offset {next}");
     }

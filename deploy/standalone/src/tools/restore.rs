@@ -11,7 +11,7 @@ use whence_runtime::settings;
 use whence_runtime::telemetry::start_logs;
 
 use super::backup::Target;
-use crate::backup::manifest::{Manifest, Place};
+use crate::backup::manifest::{JournalPosition, Manifest};
 use crate::backup::{BackupError, UNFINISHED, tree};
 use crate::chain::chain;
 use crate::failure::Failure;
@@ -117,7 +117,7 @@ fn gaps(journals: &Path) -> Result<Vec<String>, Failure> {
 fn told(manifest: &Manifest, data: &Path, gaps: &[String]) -> String {
     let data = data.display();
     let mut text = format!("{} files are in {data}\n", manifest.tree.files.len());
-    for Place { stream, partition, incarnation, next } in &manifest.positions {
+    for JournalPosition { stream, partition, incarnation, next } in &manifest.positions {
         // Writing to a text does not fail.
         let _ = writeln!(text, "{stream} {partition} of {incarnation}: in the tables up to offset {next}");
     }

@@ -9,7 +9,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use whence_aggregator::kafka::read_commit;
 
-use crate::support::{PATIENCE, POLL, Role, brokers::Shared, is_running, kill, until};
+use crate::support::{DEADLINE, POLL, Role, brokers::Shared, is_running, kill, until};
 
 /// Of the conversions: more than one for each aggregator.
 pub const PARTITIONS: i32 = 4;
@@ -150,7 +150,7 @@ impl Group {
 
     /// Polls until the query gives this number; else shows what the aggregators are at.
     pub fn until_count(&self, sql: &str, wanted: u64) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         let mut last = None;
         while last != Some(wanted) {
             if Instant::now() > deadline {

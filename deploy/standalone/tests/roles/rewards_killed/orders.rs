@@ -294,7 +294,7 @@ impl Senders {
     /// Waits until all of a round is accepted.
     pub fn until_sent(&self) {
         for _ in &self.work {
-            self.done.recv_timeout(crate::support::PATIENCE).expect("a sender was refused: see above");
+            self.done.recv_timeout(crate::support::DEADLINE).expect("a sender was refused: see above");
         }
     }
 }

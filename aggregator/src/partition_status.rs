@@ -36,7 +36,7 @@ struct Failure {
 
 /// How a partition does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct PartitionStatus {
     /// Which.
     pub partition: Partition,
     /// Why it does not work; `None`: it does.
@@ -102,14 +102,14 @@ impl Drop for Seat {
 
 /// Every partition that this process works, in their order.
 #[must_use]
-pub fn partitions() -> Vec<Standing> {
+pub fn partitions() -> Vec<PartitionStatus> {
     let now = Instant::now();
-    let standing = |(partition, entry): (&Partition, &Entry)| Standing {
+    let status = |(partition, entry): (&Partition, &Entry)| PartitionStatus {
         partition: *partition,
         trouble: entry.trouble(now),
         behind: entry.had_all.map(|then| now.duration_since(then)),
     };
-    lock().iter().map(standing).collect()
+    lock().iter().map(status).collect()
 }
 
 impl Entry {
