@@ -107,7 +107,7 @@ pub struct InKafka {
     pub ends: BTreeMap<Partition, u64>,
     /// Clicks that Kafka has acknowledged to edges, each once.
     pub clicks_shipped: u64,
-    /// Events likewise.
+    /// Events that Kafka has acknowledged to edges, each once.
     pub events_shipped: u64,
 }
 

@@ -75,7 +75,7 @@ impl ConversionState {
     }
 }
 
-/// What the records of a block become, but for their rewards.
+/// What the records of a block become, except for their rewards.
 pub struct BlockFacts {
     tables: Vec<Rows>,
     rejects: Vec<RejectRow>,

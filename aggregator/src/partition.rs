@@ -29,7 +29,7 @@ use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
 pub struct LoopSettings {
     /// Records of a block, at most.
     pub block_records_max: usize,
-    /// Bytes of a block's records, at most, but for those of its last read.
+    /// Bytes of a block's records, at most, except for those of its last read.
     pub block_bytes_max: usize,
     /// A block that is not full is closed this long after its first record.
     pub linger: Duration,

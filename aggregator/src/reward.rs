@@ -52,7 +52,7 @@ pub const APPROVE: &str = "approve_reward";
 
 const DECISIONS: [&str; 4] = ["approve", "reject", "issue", "claw_back"];
 
-/// A reward's event that is no qualification.
+/// A reward's event that is not a qualification.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     /// Somebody decided.

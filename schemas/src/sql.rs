@@ -180,7 +180,7 @@ impl View {
     /// The query that it stands for, with its parameters in braces.
     ///
     /// # Panics
-    /// The file is no view with a comment behind its query; a test looks at each.
+    /// The file is not a view with a comment behind its query; a test looks at each.
     #[must_use]
     pub fn query(&self) -> String {
         let statement = self.statement(&Topology::Single);

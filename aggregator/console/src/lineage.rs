@@ -83,7 +83,7 @@ pub struct Line {
     pub currency: String,
     /// Where the event came from.
     pub source: String,
-    /// Whether it is no test.
+    /// Whether it is live, not a test.
     pub live: bool,
     /// -1 on a row that takes another back.
     pub sign: i8,

@@ -45,7 +45,7 @@ pub struct Reply {
     pub status: u16,
     /// What went wrong, as a fixed word; empty where the status says it all.
     pub error: &'static str,
-    /// How long the endpoint wants to be left alone.
+    /// How long the endpoint asks to wait (`Retry-After`).
     pub asked: Option<Duration>,
 }
 
@@ -60,7 +60,7 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the endpoint wants nothing any more (410).
+    /// Whether the endpoint accepts no more messages (410).
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.status == StatusCode::GONE.as_u16()

@@ -42,20 +42,20 @@ pub struct Tried {
 pub enum Answer {
     /// The endpoint has it.
     Taken,
-    /// The endpoint says that it wants nothing any more.
+    /// The endpoint says that it accepts no more messages (410).
     Gone,
-    /// Anything else, and how long it wants to be left alone.
+    /// Anything else, and how long to wait, if the endpoint says so (`Retry-After`).
     Failed(Option<Duration>),
 }
 
 /// What becomes of a message after a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is delivered.
+    /// The message is delivered.
     Delivered,
-    /// It is tried again then.
+    /// The message is tried again at this time.
     Retry(UnixMs),
-    /// It is given up.
+    /// The message is given up.
     Dead,
 }
 

@@ -254,7 +254,7 @@ pub(super) fn lead_row(
     })
 }
 
-/// The record's own row, without a lead; `None` where it is no qualification.
+/// The record's own row, without a lead; `None` where it is not a qualification.
 pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option<QualificationRow> {
     let Kind::Qualification { name, value_minor, currency, condition, .. } = &conversion.kind else {
         return None;
@@ -287,7 +287,7 @@ pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option
     }))
 }
 
-/// The record's own row, which has taken nothing back yet; `None` where it is no disqualification.
+/// The record's own row, which has taken nothing back yet; `None` where it is not a disqualification.
 pub(super) fn disqualification_row(conversion: &Conversion, cause: Cause) -> Option<DisqualificationRow> {
     let Kind::Disqualification { qualification, reason, value_minor, currency } = &conversion.kind else {
         return None;

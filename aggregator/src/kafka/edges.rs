@@ -1,5 +1,5 @@
 //! What edges say of themselves, where partitions end and what of them is committed: all that the clock of completeness
-//! goes by. Reads only, and is no member of the group.
+//! goes by. Reads only, and is not a member of the group.
 
 use super::GroupSettings;
 use crate::{
@@ -26,7 +26,7 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Records of one turn, at most: each edge says something every few seconds.
 const RECORDS_MAX: usize = 100_000;
 
-/// A follower of the topic of edges. Blocks: it wants a thread of its own.
+/// A follower of the topic of edges. Blocks: it needs a thread of its own.
 pub struct Edges {
     consumer: BaseConsumer,
     topic: String,

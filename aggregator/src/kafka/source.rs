@@ -25,7 +25,7 @@ use whence_schemas::{ids::Incarnation, time::UnixMs};
 
 /// How long a question to the broker may take.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of one chunk, at most, but for its last record.
+/// Bytes of one chunk, at most, except for its last record.
 const CHUNK_BYTES_MAX: usize = 16 << 20;
 
 /// One partition of a topic.

@@ -229,7 +229,7 @@ impl<'a> Run<'a> {
         others
     }
 
-    /// Gives what the qualification earns, but for these.
+    /// Gives what the qualification earns, except for these.
     fn earn(&mut self, one: Credited<'_>, undecided: &BTreeMap<Uuid, Earned>) {
         for (id, rule) in one.rules().filter(|(id, _)| !undecided.contains_key(id)) {
             if let Some(would) = self.would_earn(one, id, rule) {

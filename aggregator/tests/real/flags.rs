@@ -100,7 +100,7 @@ fn story(flag: &str, person: u8, is_suspect: bool, risk: RiskPolicy) -> Vec<Byte
     records
 }
 
-/// A click that shares nothing with others, but for what the flag is about.
+/// A click that shares nothing with others, except for what the flag is about.
 fn click(flag: &str, person: u8, is_suspect: bool) -> Bytes {
     let verdict = if flag == "bot_click" && is_suspect { Verdict::Bot } else { Verdict::Human };
     let like = |shares: bool| 100 + u64::from(if shares && is_suspect { person - 1 } else { person });

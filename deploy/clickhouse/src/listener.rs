@@ -15,7 +15,7 @@ use whence_runtime::listeners;
 pub const LISTENER_ENV: &str = "WHENCE_CLICKHOUSE_LISTENER_FD";
 
 /// The socket to serve on: the one the parent hands over, or else a new one on `address`. Set to
-/// non-blocking, as tokio wants it.
+/// non-blocking, as tokio requires.
 ///
 /// Call once, early: the inherited descriptor has one owner.
 ///

@@ -69,7 +69,7 @@ pub(crate) fn inherited() -> Option<StdStream> {
     }
     // SAFETY: open, and handed over by the parent to be owned here.
     let stream = unsafe { StdStream::from_raw_fd(fd) };
-    // What is no socket has no peer.
+    // What is not a socket has no peer.
     stream.peer_addr().ok()?;
     stream.set_nonblocking(false).ok()?;
     Some(stream)

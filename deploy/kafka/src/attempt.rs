@@ -1,5 +1,6 @@
-//! Tries on the brokers what a client will need, and says what is missing. Changes nothing, but for a transactional id:
-//! to open it is the only way to know that one may, and fences whoever writes with it, who then opens it again.
+//! Tries on the brokers what a client will need, and says what is missing. Changes nothing, except for a
+//! transactional id: to open it is the only way to know that one may, and fences whoever writes with it, who then
+//! opens it again.
 
 use std::time::{Duration, Instant};
 

@@ -69,7 +69,7 @@ pub enum DescribeError {
     /// No broker answered in time.
     #[error("no broker described the topic {0} in time")]
     NoAnswer(String),
-    /// It is not there, and the user may know that.
+    /// The topic is not there, and the user may know that.
     #[error("the topic {0} is not there: run `whence topics`")]
     NotThere(String),
     /// The user may not see it; whether it is there is not told.

@@ -280,7 +280,7 @@ fn is_of_work(code: Code) -> bool {
 }
 
 /// Brokers that this client is connected with. Those that it was told to begin with and the coordinator of its group
-/// have entries of their own, without a node's number, and are no brokers more.
+/// have entries of their own, without a node's number, and are not further brokers.
 #[must_use]
 pub fn brokers_up(statistics: &Statistics) -> usize {
     let brokers = statistics.brokers.values();

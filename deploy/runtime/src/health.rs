@@ -4,7 +4,7 @@
 //! ready, and killing it would not bring the broker back: only a loop that stopped turning makes a process
 //! not live.
 //!
-//! Not every component decides: a role names those without which it is no use ([`Health::requiring`]). The
+//! Not every component decides: a role names those without which it is of no use ([`Health::requiring`]). The
 //! failure of another one makes it *degraded*, which is shown and alarming, and takes no traffic away. A
 //! redirector whose Kafka is away still redirects and records; taken out of service for it, it would not.
 //!
@@ -84,7 +84,7 @@ pub struct ComponentReport {
     pub reason: Option<String>,
 }
 
-/// Whether the process wants work: it does when every required component is ready and it is not draining.
+/// Whether the process takes work: it does when every required component is ready and it is not draining.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     /// The verdict.
@@ -191,7 +191,7 @@ impl Health {
         Heartbeat { id, last_ms, inner: Arc::clone(&self.inner) }
     }
 
-    /// From now on the process wants no more work, whatever its components say. There is no way back.
+    /// From now on the process takes no more work, whatever its components say. There is no way back.
     pub fn drain(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
     }
@@ -262,7 +262,7 @@ impl Component {
     /// The component is no longer this process's.
     pub fn remove(self) {
         lock(&self.inner.components).remove(&self.name);
-        // A gauge can't be taken back, and what is somebody else's is no trouble here.
+        // A gauge can't be taken back, and another process's component is not at fault here.
         record(&self.name, true);
     }
 

@@ -26,7 +26,7 @@ struct Handed {
 /// The sockets for the listener of this name, or with this address, each given once. Empty: none was handed over.
 ///
 /// # Errors
-/// What was handed over are no listening sockets.
+/// What was handed over are not listening sockets.
 pub fn handed(name: &str, address: SocketAddr) -> io::Result<Vec<TcpListener>> {
     debug_assert!(NAMES.contains(&name), "{name} is a name that can be given");
     let mut all = all()?;

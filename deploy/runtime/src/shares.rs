@@ -48,7 +48,7 @@ crate::settings! {
         pub share_unproved_requests: u32 = "600" in 1..=1_000_000,
         /// Clicks on codes that no link has that one network may make in a minute; more are answered 429.
         ///
-        /// What is beyond is no click of its own: every ten seconds one record holds how many there were.
+        /// What is beyond is not a click of its own: every ten seconds one record holds how many there were.
         pub share_unknown_codes: u32 = "300" in 1..=1_000_000,
     }
 }

@@ -47,7 +47,7 @@ pub enum TlsError {
     /// There is no private key in the file.
     #[error("{0} has no private key in PEM form (-----BEGIN PRIVATE KEY-----)")]
     NoKey(PathBuf),
-    /// Certificate and key are no pair.
+    /// Certificate and key do not match.
     #[error("the key in {key} is not that of the certificate in {certificate}: {source}")]
     NoPair {
         /// The certificate's file.

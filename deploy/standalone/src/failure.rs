@@ -43,7 +43,7 @@ pub enum Failure {
     /// The threads or signals of the process could not be had.
     #[error("cannot start the process")]
     Process(#[source] io::Error),
-    /// What the settings want does not fit the limit of open files.
+    /// The limit of open files is too low for the settings.
     #[error(transparent)]
     Descriptors(#[from] TooFew),
     /// The data folder can't be used.
@@ -110,7 +110,7 @@ pub enum Failure {
     /// There is no engine.
     #[error(transparent)]
     NoEngine(#[from] NoEngine),
-    /// The library is no engine.
+    /// The library is not an engine.
     #[error(
         "clickhouse-engine: {path} is not an engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine"
     )]

@@ -49,7 +49,7 @@ const START: &str = "start";
 pub struct Role {
     /// The command.
     pub name: &'static str,
-    /// The components without which it wants no traffic; `None`: all.
+    /// The components that must be ready before it takes traffic; `None`: all.
     pub required: Option<&'static [&'static str]>,
 }
 
@@ -223,7 +223,7 @@ impl Process {
         Ok(())
     }
 
-    /// The stages of the end, of which the first says that this process wants no more work. The parts add
+    /// The stages of the end, of which the first says that this process takes no more work. The parts add
     /// theirs.
     pub fn shutdown(&self) -> Shutdown {
         let (health, delay) = (self.health.clone(), self.settings.workers.drain_delay);

@@ -30,7 +30,7 @@ pub struct Checkpoint {
     /// An offset of the same incarnation: the consumer has begun on `[position.offset, intent)` and,
     /// if it dies, must do exactly that range again.
     pub intent: Option<u64>,
-    /// Anything else the consumer wants back, at most [`NOTE_BYTES_MAX`] bytes.
+    /// Anything else the consumer needs back, at most [`NOTE_BYTES_MAX`] bytes.
     pub note: Vec<u8>,
 }
 

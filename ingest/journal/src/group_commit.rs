@@ -134,7 +134,7 @@ struct Waiter {
 
 impl Waiter {
     fn answer(self, outcome: Result<(), CommitError>) {
-        // A caller that has gone away wants no answer.
+        // A caller that has gone away needs no answer.
         let _ = self.answer.send(outcome.map(|()| self.first));
     }
 }

@@ -109,7 +109,7 @@ impl Query {
         if errors.is_empty() { Ok(read) } else { Err(Problem::of_fields(errors)) }
     }
 
-    /// The query of a call that takes these parameters and is no list.
+    /// The query of a call that takes these parameters and is not a list.
     ///
     /// # Errors
     /// 422 for every other one.

@@ -156,7 +156,7 @@ impl ConnectionSlots {
         self.seats.borrow_mut().heard(seat);
     }
 
-    /// Something has begun on the connection in this seat that is no whole request yet, or an answer is not taken.
+    /// Something has begun on the connection in this seat that is not a whole request yet, or an answer is not taken.
     pub fn begun(&self, seat: usize) {
         self.seats.borrow_mut().begun(seat);
     }

@@ -1,4 +1,4 @@
-//! A connection as hyper wants it, with as few system calls as a cold one needs.
+//! A connection as hyper takes it, with as few system calls as a cold one needs.
 //!
 //! A referral click is mostly a connection that asks once and goes. Its request is there as a rule when it is
 //! accepted, and its answer fits the send buffer: such a connection is read, answered and closed without

@@ -56,7 +56,7 @@ pub enum Change {
     },
     /// Creates a source of webhooks or replaces all of it.
     PutSource(WebhookSource),
-    /// Creates an endpoint for webhooks or replaces all of it but for when it begins.
+    /// Creates an endpoint for webhooks or replaces all of it except for when it begins.
     PutEndpoint(WebhookEndpoint),
     /// Disables something, or enables it again.
     SetDisabled {
@@ -267,7 +267,7 @@ impl EntryKey {
         }
     }
 
-    /// The program whose record it is, or which it is; `None` for what is no program's.
+    /// The program whose record it is, or which it is; `None` for what belongs to no program.
     #[must_use]
     pub fn program(&self) -> Option<&str> {
         match self {

@@ -8,7 +8,7 @@ use whence_schemas::token;
 /// The longest destination, in bytes. Every browser and proxy takes this much.
 pub const DESTINATION_BYTES_MAX: usize = 2048;
 
-/// Why a text is no address that a link may point at.
+/// Why a link may not point at an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
     /// Longer than [`DESTINATION_BYTES_MAX`].

@@ -32,7 +32,7 @@ pub enum OpenError {
         #[source]
         source: Box<redb::Error>,
     },
-    /// A record in it is no entry: written by a later version, or not by whence.
+    /// A record in it is not an entry: written by a later version, or not by whence.
     #[error("the registry file {path} holds a record that is not an entry of this version: {key}")]
     Entry {
         /// The file.

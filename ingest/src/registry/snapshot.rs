@@ -42,7 +42,7 @@ pub enum SnapshotError {
         #[source]
         source: io::Error,
     },
-    /// The file is no snapshot, or not a whole one.
+    /// The file is not a snapshot, or not a whole one.
     #[error("the registry snapshot {path} is damaged: {what}")]
     Damaged {
         /// The file.

@@ -48,7 +48,7 @@ type LinkKey = (Arc<str>, Arc<str>, Arc<str>);
 /// Why an entry was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// It is not newer than the state: a replay, nothing to do.
+    /// The record is not newer than the state: a replay, nothing to do.
     #[error("version {version} is not after {newest}")]
     Known {
         /// The entry's version.

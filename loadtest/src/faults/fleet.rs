@@ -82,7 +82,7 @@ pub struct Member {
     pub arguments: Vec<OsString>,
     /// Its environment, beside the fleet's own without what is whence's.
     pub environment: Vec<(OsString, OsString)>,
-    /// It is ready when a GET of this path at this `http://host:port` is answered with 200.
+    /// The member is ready when a GET of this path at this `http://host:port` is answered with 200.
     pub ready: Option<(String, String)>,
 }
 

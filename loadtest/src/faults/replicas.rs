@@ -92,7 +92,7 @@ pub async fn run(ground: &Ground, brokers: &Brokers, times: Times) -> Result<Cam
     let load = apart.load(ground).await?;
     let (ledger, phases) = load
         .during(async |progress| {
-            // The first look-ups, caches and parts are no part of health.
+            // The first look-ups, caches and parts are not part of health.
             until_answered(progress, (ground.rate * 3.0) as u64).await?;
             let mut watch = Watch { phases: Vec::new(), spans: Vec::new() };
             watch.phase("nothing", &mut apart, progress, async |_| sleep_for(times.healthy).await).await?;

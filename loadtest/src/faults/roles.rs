@@ -26,7 +26,7 @@ const LOG: [&str; 4] = ["--log", "info,whence_aggregator=debug", "--log-format",
 /// Finds the binary beside the executable that runs, as cargo puts them.
 ///
 /// # Errors
-/// It is not there.
+/// The binary is not there.
 pub fn find_whence() -> Result<PathBuf, FaultError> {
     let own = Path::new("/proc/self/exe");
     let own = own.read_link().map_err(|source| FaultError::File { path: own.to_owned(), source })?;

@@ -68,7 +68,7 @@ table!(
         address: u64,
         /// Keyed hash of its /24 or /48, with a daily salt.
         prefix: u64,
-        /// How many requests it stands for: 1, but for those that had used up their network's share.
+        /// How many requests it stands for: 1, except for those that had used up their network's share.
         requests: u64,
         /// Only live rows reach rollups.
         live: bool,

@@ -59,7 +59,7 @@ impl<'a> Ledger<'a> {
             let out = mine.iter().find(|out| out.sign < 0 && out.revision == line.revision);
             match out {
                 None => text.push_str(&accrued(line)),
-                // What stays where it was is no change.
+                // An amount that stays where it was is not a change.
                 Some(out) if out.state == line.state => {}
                 Some(_) => steps.push(changed(line)),
             }

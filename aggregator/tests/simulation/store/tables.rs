@@ -82,7 +82,7 @@ impl Tables {
         self.tokens.entry((table, month)).or_default().retain(|seen| seen != token);
     }
 
-    /// Remembers what was sent under a token: every try must send the same, but for what it found of clicks.
+    /// Remembers what was sent under a token: every try must send the same, except for what it found of clicks.
     pub(super) fn compare(&mut self, token: &InsertToken, rows: &Rows) {
         let rows = &without_personal(rows);
         let sent = self.sent.entry(token.clone()).or_default();

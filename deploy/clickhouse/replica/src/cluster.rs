@@ -91,7 +91,7 @@ impl Cluster {
         PASSWORD
     }
 
-    /// A file with it, as settings want it.
+    /// A file with it, as the settings take it.
     #[must_use]
     pub fn password_file(&self) -> PathBuf {
         self.dir.join("password")

@@ -15,7 +15,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 pub enum PatchError {
     /// It can't be loaded.
     Load(libloading::Error),
-    /// It is not the pinned build, or not for this processor.
+    /// The library is not the pinned build, or not for this processor.
     OtherBuild,
     /// The system does not let its code be written.
     Protected(std::io::Error),

@@ -17,7 +17,7 @@ pub enum Effect {
     Taken(fn(&mut Parameters, &str) -> Result<(), Exception>),
     /// Nothing, because no answer would be another one.
     PassedOver,
-    /// It is refused, but for the values that ask for nothing.
+    /// Refused, except for values that change nothing.
     Refused {
         /// ClickHouse's code and its name.
         exception: (u16, &'static str),
@@ -63,12 +63,12 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     passed(
         "cancel_http_readonly_queries_on_client_close",
-        "a statement whose client has gone is always ended, but for the owner's inserts",
+        "a statement whose client has gone is always ended, except for the owner's inserts",
     ),
     taken(
         "client_protocol_version",
         client_protocol_version,
-        "results in format Native have this version's form; but for states of aggregate functions, which are refused",
+        "results in format Native have this version's form; except for states of aggregate functions, which are refused",
     ),
     passed("close_session", "there is no session to close"),
     taken(

@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 64;
 /// The rows as they are to be sent: no blanks, no comments, no semicolon at the end.
 ///
 /// # Errors
-/// 62 for what is cut off or no list of rows, 497 for what is no literal, 229 for rows that are longer than
+/// 62 for what is cut off or not a list of rows, 497 for what is not a literal, 229 for rows that are longer than
 /// `bytes_max`.
 pub fn literals(rows: &[u8], bytes_max: usize) -> Result<Vec<u8>, Exception> {
     if rows.len() > bytes_max {

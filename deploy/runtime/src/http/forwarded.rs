@@ -39,7 +39,7 @@ pub struct Origin {
 /// The origin of a request of this connection.
 ///
 /// A header counts only if the connection comes from a network of `trusted`, and then from the right, as far as
-/// trusted proxies wrote it: what stands left of that, anybody may have written. A hop that is no address ends the
+/// trusted proxies wrote it: what stands left of that, anybody may have written. A hop that is not an address ends the
 /// walk; the proxy that passed it on is then the best there is.
 #[must_use]
 pub fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet], by: ForwardedHeader) -> Origin {

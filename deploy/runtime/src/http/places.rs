@@ -90,7 +90,7 @@ impl ConnectionSlot {
         self.places.lock().is_served(self.seat)
     }
 
-    /// It is answered.
+    /// The request is answered.
     pub(super) fn heard(&self) {
         self.places.lock().heard(self.seat);
     }

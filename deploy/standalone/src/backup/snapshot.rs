@@ -76,7 +76,7 @@ pub fn take(data: &Path, staging: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Everything else, but for the registry of one machine, which only its process can read while it works.
+/// Everything else, except for the registry of one machine, which only its process can read while it works.
 ///
 /// # Errors
 /// The disk's.

@@ -186,7 +186,7 @@ impl Follower {
         Follower(Reader::open(dir, None))
     }
 
-    /// Bytes of the journal behind this position, framing included, but for those of the first record.
+    /// Bytes of the journal behind this position, framing included, except for those of the first record.
     fn lag_bytes(&mut self, stored: Option<Position>) -> io::Result<u64> {
         let Some(to) = stored else { return self.0.lag_bytes() };
         let next = to.plus(1);

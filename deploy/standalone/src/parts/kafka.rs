@@ -80,10 +80,10 @@ pub fn build(settings: &KafkaSettings, clients: &[Client]) -> Vec<String> {
     troubles
 }
 
-/// That they can be built: said before anything else is done.
+/// Checks that the clients can be built, before anything else is done.
 ///
 /// # Errors
-/// They can't.
+/// librdkafka does not accept their properties.
 pub fn built(settings: &KafkaSettings, clients: &[Client]) -> Result<(), Failure> {
     let troubles = build(settings, clients);
     if troubles.is_empty() { Ok(()) } else { Err(Failure::Brokers(troubles.join("; "))) }

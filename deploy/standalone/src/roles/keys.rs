@@ -14,7 +14,7 @@ use crate::settings::SecretsSettings;
 /// The given secrets, or the folder's own.
 ///
 /// # Errors
-/// They can't be used.
+/// The secrets can't be used.
 pub fn secrets(settings: &SecretsSettings, process: &Process) -> Result<Secrets, Failure> {
     Ok(match &settings.secrets_file {
         Some(path) => secrets::load(path)?,

@@ -38,7 +38,7 @@ whence_runtime::settings! {
         pub clickhouse_key_file: Option<PathBuf>,
         /// Name of a replicated cluster in the server's settings; none: one server.
         pub clickhouse_cluster: Option<String>,
-        /// Every insert is on the disk before it counts. On by default, but for a cluster.
+        /// Every insert is on the disk before it counts. On by default, except for a cluster.
         pub fsync_inserts: Option<bool>,
         /// Blocks of all partitions that a table remembers, so that one that was written in part can be completed:
         /// more than are written during the longest outage of one partition. 100000, and 10000 for a cluster.

@@ -142,7 +142,7 @@ impl Target {
     /// Makes the folder, or takes one without anything in it.
     ///
     /// # Errors
-    /// It has something in it, or can't be made.
+    /// The folder is not empty, or can't be made.
     pub(super) fn make(path: &Path) -> Result<Self, BackupError> {
         let target = |is_made| Self { path: path.to_owned(), is_made, is_kept: false };
         match DirBuilder::new().mode(0o700).create(path) {
@@ -160,7 +160,7 @@ impl Target {
         }
     }
 
-    /// It is whole.
+    /// Keeps the folder: the backup is whole.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
     }

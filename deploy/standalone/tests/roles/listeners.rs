@@ -1,4 +1,4 @@
-//! Who may listen where: nobody beside another process, but for those who are handed a socket.
+//! Who may listen where: nobody beside another process, except for those who are handed a socket.
 
 use std::net::TcpListener;
 use std::path::Path;

@@ -53,13 +53,13 @@ pub enum AcmeError {
     /// It offers no challenge of this kind.
     #[error("the certificate authority offers no challenge of this kind: {0:?}")]
     NoChallenge(ChallengeKind),
-    /// It could not see the proof, or did not want to.
+    /// The authority did not find the proof, or did not accept it.
     #[error("the certificate authority did not accept the proof for the host: {0}")]
     NotProved(String),
     /// It took too long.
     #[error("the certificate authority took too long")]
     TooSlow,
-    /// What it gave is no certificate.
+    /// What it gave is not a certificate.
     #[error("the certificate authority's certificate is not usable")]
     Certificate(#[from] super::tls::certificate::CertificateError),
     /// A certificate for a challenge could not be made.

@@ -124,7 +124,7 @@ pub(super) fn try_client(cluster: &Cluster, topic: &str) -> Result<(), KafkaErro
 /// Properties of the consumer.
 fn client(cluster: &Cluster, group: &str) -> ClientConfig {
     let own = [
-        // Never joined: the partition is assigned here. librdkafka wants a name all the same.
+        // Never joined: the partition is assigned here. librdkafka requires a name all the same.
         ("group.id", group),
         ("enable.auto.commit", "false"),
         ("isolation.level", "read_committed"),

@@ -16,7 +16,7 @@ use super::recent::{Nonce, RecentTransactions};
 use super::transaction::NONCE_HEADER;
 
 whence_metrics::declare! {
-    /// Registry records that are no entries.
+    /// Registry records that are not entries.
     counter REGISTRY_UNDECODABLE_RECORDS: "whence_registry_undecodable_records_total";
     /// Registry records whose version is not a new one.
     counter REGISTRY_DISORDERS: "whence_registry_disorders_total";

@@ -54,7 +54,7 @@ impl Worker {
         }
     }
 
-    /// Writes an event down and sends it, as often at once as it wants to be sent.
+    /// Writes an event down and sends it, as often at once as the event says.
     fn compose(&self, step: Step, now: Duration) {
         let Step { event, sends, is_at_once, then, .. } = step;
         let mut state = self.state.borrow_mut();

@@ -99,7 +99,7 @@ impl Rules<'_> {
 pub struct Verdict {
     /// What it changes.
     pub action: Action,
-    /// What is called and is no function of the list: if it is not a view of a database that may be read,
+    /// What is called and is not a function of the list: if it is not a view of a database that may be read,
     /// the statement is refused.
     pub views: Vec<View>,
 }

@@ -34,13 +34,13 @@ impl Shown {
         Shown { component, ending: process.ending.clone(), has_worked: false, lasting_since: None }
     }
 
-    /// It works.
+    /// The client works.
     pub fn works(&mut self) {
         (self.has_worked, self.lasting_since) = (true, None);
         self.component.ready();
     }
 
-    /// It does not, for this reason; `otherwise` where none has been heard.
+    /// The client does not work, for this reason; `otherwise` if there is none.
     pub fn waits(&mut self, trouble: Option<Trouble>, otherwise: &str) {
         let Some(trouble) = trouble else { return self.component.not_ready(otherwise) };
         if trouble.may_heal {

@@ -13,7 +13,7 @@ pub const ROW_BYTES_MAX: u64 = 256 * 1024;
 /// What is imported: what has happened, not what is decided now.
 pub const KINDS: [&str; 6] =
     ["lead", "qualification", "disqualification", "participant", "share", "identify"];
-/// The source of rows that name none, but for leads.
+/// The source of rows that name none, except for leads.
 pub const SOURCE: &str = "import";
 /// The source of leads that name none.
 pub const SOURCE_OF_LEADS: &str = "import-lead";

@@ -57,18 +57,18 @@ pub(super) fn command() -> Command {
         .args([reference, by(), input, check, answer, wait()])
 }
 
-/// What is said of a line.
+/// The outcome of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Said {
-    /// It can be marked.
+    /// The reward can be marked.
     Ready,
-    /// It is marked now.
+    /// Marked as paid now.
     Issued,
-    /// It was before, under this very reference.
+    /// Marked before, under this very reference.
     Unchanged,
-    /// It is not, and why.
+    /// Refused; says why.
     Refused(String),
-    /// It was sent, and the ledger does not show it yet.
+    /// The decision was sent, and the ledger does not show it yet.
     Sent,
 }
 

@@ -79,7 +79,7 @@ fn prepared(text: &str, source: &str, token: &str) -> String {
     seconds.into_iter().fold(text, |text, then| text.replace(then, &(now() + 1).to_string()))
 }
 
-/// What a source with this id sends about a lead with this token and what it reaches; the postback's is no body.
+/// What a source with this id sends about a lead with this token and what it reaches; a postback has no body.
 pub fn of_provider(source: &str, token: &str) -> Vec<Delivery> {
     signed_with(SECRET, now(), source, token)
 }

@@ -213,7 +213,7 @@ impl Person {
 /// Between two kills, what each sender sends.
 pub type Round = [Vec<Value>; SENDERS];
 
-/// Each sender's events in an order of its own, but for the links, which come late as a rule, and the plain persons,
+/// Each sender's events in an order of its own, except for the links, which come late as a rule, and the plain persons,
 /// who come last.
 pub fn rounds(persons: &[Person]) -> Vec<Round> {
     let mut rounds: Vec<Round> = (0..MIXED_ROUNDS + PLAIN_ROUNDS).map(|_| Round::default()).collect();

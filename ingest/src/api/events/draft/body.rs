@@ -42,7 +42,7 @@ pub enum DraftBody {
         /// What the person's history must say for it to count.
         history: Option<HistoryCondition>,
     },
-    /// It is taken back.
+    /// The qualification is taken back.
     Disqualification {
         /// The one qualification; none: all that the lead has reached.
         qualification: Option<Reference>,
