@@ -232,7 +232,7 @@ fn io_failed(error: std::io::Error) -> SourceError {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the checkpoint {0} is damaged: remove it, and start once with --resume-behind-stored to go on behind what is stored"
+    "the checkpoint {0} is damaged: remove it, and start once with --resume-behind-stored to continue after what is stored"
 )]
 struct DamagedCheckpoint(PathBuf);
 

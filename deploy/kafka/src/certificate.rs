@@ -58,7 +58,7 @@ fn told(reason: &CertificateError, address: &str) -> Trouble {
         )),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Trouble::elsewhere(format!(
-                "the certificate of a kafka broker is not valid yet, look at the clocks here and at {address}"
+                "the certificate of a kafka broker is not valid yet, check the clocks here and at {address}"
             ))
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

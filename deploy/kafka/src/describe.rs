@@ -70,7 +70,7 @@ pub enum DescribeError {
     #[error("no broker described the topic {0} in time")]
     NoAnswer(String),
     /// The topic is not there, and the user may know that.
-    #[error("the topic {0} is not there: run `whence topics`")]
+    #[error("the topic {0} does not exist: run `whence topics`")]
     NotThere(String),
     /// The user may not see it; whether it is there is not told.
     #[error("the user may not see the topic {0}, an ACL is missing: Describe on it")]

@@ -73,7 +73,7 @@ impl Trouble {
                     || has("packet length too long") =>
             {
                 Trouble::elsewhere(format!(
-                    "a kafka broker speaks no tls there, look at security.protocol and the port: {reason}"
+                    "a kafka broker speaks no tls there, check security.protocol and the port: {reason}"
                 ))
             }
             Code::SSL if has("certificate required") || has("bad certificate") || has("unknown ca") => {
@@ -89,7 +89,7 @@ impl Trouble {
             // A broker that ends in this moment looks the same.
             Code::BrokerTransportFailure if has("security.protocol") || has(FIRST_ANSWER) => {
                 Trouble::elsewhere(format!(
-                    "a kafka broker speaks another protocol there, look at security.protocol and the port: {reason}"
+                    "a kafka broker speaks another protocol there, check security.protocol and the port: {reason}"
                 ))
             }
             Code::Resolve => Trouble::passing(format!("the name of a kafka broker is not known: {reason}")),
@@ -98,7 +98,7 @@ impl Trouble {
             Code::ClusterAuthorizationFailed => denied("the cluster", &reason),
             Code::TransactionalIdAuthorizationFailed => denied("the transactional id", &reason),
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-                Trouble::passing("a topic is not there: run `whence topics`")
+                Trouble::passing("a topic does not exist: run `whence topics`")
             }
             _ if reason.is_empty() => Trouble::passing(code.to_string()),
             _ => Trouble::passing(reason),

@@ -213,7 +213,7 @@ impl Process {
             }
         }
         for address in listeners::unclaimed() {
-            tracing::warn!(%address, "a socket was handed over that no listener of this process has: look at LISTEN_FDNAMES");
+            tracing::warn!(%address, "a socket was handed over that no listener of this process has: check LISTEN_FDNAMES");
         }
         self.book.note(|addresses| addresses.ready = true)?;
         self.data.note_contents();

@@ -273,7 +273,7 @@ impl Mistakes {
             self.add(format!("{rule_path}.fields"), "must have at least two names of one person");
         }
         if has("amount") && has("minor") {
-            self.add(path("minor"), "must not be there beside amount");
+            self.add(path("minor"), "must not be given together with amount");
         }
         if (has("amount") || has("minor")) != has("currency") {
             self.add(path("currency"), "and amount or minor go together");

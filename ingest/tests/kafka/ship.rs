@@ -434,7 +434,7 @@ async fn a_topic_that_is_not_there_is_told_by_its_name() {
     let hurried = ShipConfig { drain_max: Duration::from_millis(100), ..config(&cluster) };
     let shipping = Shipping::start(hurried, &[&clicks]);
     let topic = cluster.topic(Stream::Clicks.topic());
-    let said = format!("the topic {topic} is not there: run `whence topics`");
+    let said = format!("the topic {topic} does not exist: run `whence topics`");
     eventually("it is told", || {
         shipping.handle().status().trouble.is_some_and(|trouble| trouble.text == said && trouble.may_heal)
     })

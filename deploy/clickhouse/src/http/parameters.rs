@@ -92,7 +92,7 @@ pub const PARAMETERS: &[Parameter] = &[
         |said, value| flag(said.http_compression.get_or_insert_default(), "enable_http_compression", value),
         "with 0, results are not packed whatever the client accepts",
     ),
-    passed("http_headers_progress_interval_ms", "no progress is told"),
+    passed("http_headers_progress_interval_ms", "no progress is reported"),
     passed("http_max_field_value_size", "fields have bounds of this server's own"),
     passed("http_max_uri_size", "the same of URLs"),
     passed("http_native_compression_disable_checksumming_on_decompress", "checksums are always compared"),
@@ -128,7 +128,7 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     passed("quota_key", "there are no quotas"),
     refused("role", &[], "what may be asked follows from the account"),
-    passed("send_progress_in_http_headers", "no progress is told; the summary comes with the result"),
+    passed("send_progress_in_http_headers", "no progress is reported; the summary comes with the result"),
     Parameter {
         name: "session_check",
         effect: Effect::Refused { exception: (372, "SESSION_NOT_FOUND"), but: NO },

@@ -113,7 +113,7 @@ pub async fn watch(
                     )),
                 }
             }
-            Some(Err(error)) => component.not_ready(format!("can't be looked at: {}", chain(&error))),
+            Some(Err(error)) => component.not_ready(format!("can't be checked: {}", chain(&error))),
         }
     }
 }

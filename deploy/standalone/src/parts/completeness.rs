@@ -83,7 +83,7 @@ impl Look {
         match looked.ok()? {
             Ok(looked) => Some(looked),
             Err(error) => {
-                tracing::debug!(%error, "a journal can't be looked at");
+                tracing::debug!(%error, "a journal can't be read");
                 None
             }
         }

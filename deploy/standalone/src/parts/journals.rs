@@ -154,7 +154,7 @@ pub async fn watch_quotas(
                 None => component.ready(),
                 Some(reason) => component.not_ready(reason),
             },
-            Ok(Err(error)) => component.not_ready(format!("journals can't be looked at: {error}")),
+            Ok(Err(error)) => component.not_ready(format!("journals can't be read: {error}")),
             Err(_) => return,
         }
     }

@@ -153,7 +153,7 @@ impl Target {
         match entries(path).map_err(BackupError::io(path))?.first() {
             None => Ok(target(false)),
             Some(entry) => Err(BackupError::Refused(format!(
-                "{} is not empty (it has {}): give a folder that is, or that is not there yet",
+                "{} is not empty (it has {}): give an empty folder, or one that does not exist yet",
                 path.display(),
                 entry.file_name().unwrap_or_default().display()
             ))),

@@ -29,7 +29,7 @@ pub fn command() -> Command {
         "The folder `journal` of the process that was lost, stopped: what came after the backup is taken from there",
     );
     let about =
-        "Makes a new data folder from a backup; `--data` names it, and it must be empty or not there yet";
+        "Makes a new data folder from a backup; `--data` names it, and it must be empty or not exist yet";
     settings::command::<FolderSettings>(Command::new("restore").about(about)).args([from, journals])
 }
 
@@ -122,7 +122,7 @@ fn told(manifest: &Manifest, data: &Path, gaps: &[String]) -> String {
         let _ = writeln!(text, "{stream} {partition} of {incarnation}: in the tables up to offset {next}");
     }
     for gap in gaps {
-        let _ = writeln!(text, "{gap}: start once with --accept-loss to go on behind them");
+        let _ = writeln!(text, "{gap}: start once with --accept-loss to continue after them");
     }
     let _ = writeln!(
         text,

@@ -133,7 +133,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
     let old = pretender("localhost", -1);
     let old_ca = secured.path("old-ca.pem");
     std::fs::write(&old_ca, &old.ca).unwrap();
-    let other = "a kafka broker speaks another protocol there, look at security.protocol and the port";
+    let other = "a kafka broker speaks another protocol there, check security.protocol and the port";
     let passing = [
         (
             "expired",
@@ -147,7 +147,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
             "tls",
             &*plain,
             ("client.id", Some("one")),
-            "a kafka broker speaks no tls there, look at security.protocol",
+            "a kafka broker speaks no tls there, check security.protocol",
         ),
     ];
     // Each waits for most of its time: all at once, each with a folder of its own.

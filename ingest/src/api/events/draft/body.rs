@@ -151,7 +151,11 @@ fn disqualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
     });
     let qualification = key.or(id.map(Reference::Id));
     if value.is_some() && qualification.is_none() {
-        fields.wrong("qualification", Code::Required, "is missing: a part is of one qualification");
+        fields.wrong(
+            "qualification",
+            Code::Required,
+            "is missing: a partial amount belongs to one qualification",
+        );
     }
     Some(DraftBody::Disqualification { qualification, reason: reason?, value: value.unwrap_or_default() })
 }
