@@ -275,7 +275,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                 self.source.restart().await?;
                 return Err(LoopError::StoredAlready { partition, next, stored_end });
             }
-            tracing::warn!(%partition, next, stored_end, "going on behind what is stored: see the view reconciliation for what the last block before may lack");
+            tracing::warn!(%partition, next, stored_end, "continuing after what is stored: see the view reconciliation for what the last block before may lack");
             let behind = Commit { incarnation: range.incarnation, next: stored_end, intent: None };
             self.source.commit(&behind).await?;
             self.source.restart().await?;

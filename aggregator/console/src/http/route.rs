@@ -133,7 +133,7 @@ impl Query {
             program: program.to_string(),
             referrer: self.text("referrer"),
             is_test: self.parsed("test", "true or false")?.unwrap_or(false),
-            after: self.parsed("after", "what next of a page said")?,
+            after: self.parsed("after", "the value of `next` of a page")?,
             limit: self.limit(PAGE_MAX)?,
         })
     }
