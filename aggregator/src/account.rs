@@ -61,8 +61,8 @@ struct Accounted {
     stream: &'static str,
     /// `None`: no row does.
     is_record: Option<&'static str>,
-    /// Of two owners of a block, one of whom does not know yet that it is none, each may find other clicks: what the later
-    /// one stores in a month that the first one had no rows of is in no account.
+    /// Of two processes that store a block, one of which has lost it without knowing, each may find other clicks:
+    /// what the later one stores in a month that the first one had no rows of is in no account.
     may_have_more: bool,
 }
 
@@ -107,7 +107,7 @@ pub struct InKafka {
     pub ends: BTreeMap<Partition, u64>,
     /// Clicks that Kafka has acknowledged to edges, each once.
     pub clicks_shipped: u64,
-    /// Events likewise.
+    /// Events that Kafka has acknowledged to edges, each once.
     pub events_shipped: u64,
 }
 

@@ -141,7 +141,7 @@ impl ClickHouseStore {
     }
 }
 
-/// ClickHouse's codes for what no second try mends: unknown tables and columns, types that do not fit,
+/// ClickHouse's codes for what a retry does not fix: unknown tables and columns, types that do not fit,
 /// syntax, access.
 const FATAL_CODES: [u32; 13] = [16, 44, 46, 47, 53, 60, 62, 70, 81, 115, 497, 511, 516];
 

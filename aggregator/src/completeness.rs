@@ -27,11 +27,11 @@ pub struct Said {
     pub through: UnixMs,
     /// When it said so, by its own clock.
     pub at: UnixMs,
-    /// It has ended, and this is all that it has ever had.
+    /// The edge has ended, and this is all that it ever had.
     pub has_ended: bool,
     /// Clicks that Kafka has acknowledged to it, each once.
     pub clicks_shipped: u64,
-    /// Events likewise.
+    /// Events that Kafka has acknowledged to it, each once.
     pub events_shipped: u64,
 }
 

@@ -75,12 +75,12 @@ impl ConversionState {
     }
 }
 
-/// What the records of a block become, but for their rewards.
-pub struct Looked {
+/// What the records of a block become, except for their rewards.
+pub struct BlockFacts {
     tables: Vec<Rows>,
     rejects: Vec<RejectRow>,
     erased: Vec<EventName>,
-    rewards: reward::Looked,
+    rewards: reward::UnbookedRewards,
 }
 
 /// What the records of a block become.
@@ -94,7 +94,7 @@ pub struct Processed {
     pub erased: Vec<EventName>,
 }
 
-impl Looked {
+impl BlockFacts {
     /// What was found of clicks at this moment: to be stored before the rest is made.
     pub fn take_looks(&mut self) -> Rows {
         self.rewards.take_looks()
@@ -107,7 +107,7 @@ impl Looked {
         state: &mut ConversionState,
         store: &S,
     ) -> Result<Processed, StoreError> {
-        let Looked { mut tables, rejects, erased, rewards } = self;
+        let BlockFacts { mut tables, rejects, erased, rewards } = self;
         let (earned, looks) = rewards.into_rows(range, &tables, &mut state.spent, store).await?;
         tables.extend(earned);
         tables.push(Rows::Rejects(rejects));
@@ -139,7 +139,7 @@ pub async fn look<S: Store>(
     records: &[Record],
     state: &mut ConversionState,
     store: &S,
-) -> Result<Looked, ProcessError> {
+) -> Result<BlockFacts, ProcessError> {
     let before = range.horizon();
     let decoded: Vec<_> = records.iter().map(decode::conversion).collect();
     for (record, conversion) in records.iter().zip(&decoded) {
@@ -184,7 +184,7 @@ pub async fn look<S: Store>(
     let erased = std::mem::take(&mut joined.erased).into_iter().collect();
     let tables = joined.into_tables();
     let rewards = rewards.look(range, &tables, &mut state.spent, store).await?;
-    Ok(Looked { tables, rejects, erased, rewards })
+    Ok(BlockFacts { tables, rejects, erased, rewards })
 }
 
 /// The events of the block that are stored before it.

@@ -185,7 +185,7 @@ fn read_on(
     if !accept_loss {
         return Err(SourceError::Fatal(Box::new(Removed(error))));
     }
-    tracing::warn!(%wanted, %first, "going on behind records that were removed before they were read");
+    tracing::warn!(%wanted, %first, "continuing after records that were removed before they were read");
     reader.seek(first);
     let from = if wanted.incarnation == first.incarnation { wanted.offset } else { 0 };
     if from < first.offset {
@@ -232,7 +232,7 @@ fn io_failed(error: std::io::Error) -> SourceError {
 
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the checkpoint {0} is damaged: remove it, and start once with --resume-behind-stored to go on behind what is stored"
+    "the checkpoint {0} is damaged: remove it, and start once with --resume-behind-stored to continue after what is stored"
 )]
 struct DamagedCheckpoint(PathBuf);
 

@@ -6,7 +6,7 @@
 //! nobody commits for what is somebody else's. A process that was frozen meanwhile is fenced by the
 //! coordinator at its first commit.
 //!
-//! A topic's incarnation is its topic id, which the broker makes anew with each creation.
+//! A topic's incarnation is its topic id, which the broker generates with each creation.
 
 mod commits;
 mod context;

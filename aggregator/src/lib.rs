@@ -11,7 +11,7 @@
 //! | [`account`] | whether what is stored adds up with the account of the blocks | ClickHouse |
 //! | [`retention`] | what is past its age is dropped or blanked | ClickHouse |
 //! | [`completeness`] | up to when everything is in | none |
-//! | [`standing`] | how each partition of the process does | none |
+//! | [`partition_status`] | how each partition of the process does | none |
 //! | [`partition`] | the loop of one partition: read, intend, process, insert, commit | through the traits |
 //! | [`pause`] | holds the partitions of a process between two blocks; a lock of tokio's, which needs no runtime | none |
 //! | [`servers`] | ClickHouse's servers, one or several, over TCP or TLS: every client of them is made here | clients |
@@ -33,6 +33,7 @@ pub mod journal;
 pub mod kafka;
 pub mod metrics;
 pub mod partition;
+pub mod partition_status;
 pub mod pause;
 pub mod position;
 pub mod refusal;
@@ -40,6 +41,5 @@ pub mod retention;
 pub mod reward;
 pub mod servers;
 pub mod source;
-pub mod standing;
 pub mod store;
 pub mod work;

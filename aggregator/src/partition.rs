@@ -29,7 +29,7 @@ use whence_schemas::{ids::Incarnation, token::KeyRing, topics::Stream};
 pub struct LoopSettings {
     /// Records of a block, at most.
     pub block_records_max: usize,
-    /// Bytes of a block's records, at most, but for those of its last read.
+    /// Bytes of a block's records, at most, except for those of its last read.
     pub block_bytes_max: usize,
     /// A block that is not full is closed this long after its first record.
     pub linger: Duration,
@@ -164,7 +164,7 @@ pub enum Progress {
 }
 
 /// The loop's caches, by stream.
-enum State {
+enum StreamCaches {
     Clicks(Box<ClickDedup>),
     Conversions(Box<ConversionState>),
 }
@@ -175,7 +175,7 @@ pub struct PartitionLoop<'a, Src, Sto, Clk> {
     store: &'a Sto,
     clock: &'a Clk,
     settings: LoopSettings,
-    state: State,
+    state: StreamCaches,
     /// Records read, but not yet part of a block.
     ahead: VecDeque<Chunk>,
     /// The incarnation that is known to have no rows past what was committed; none: nothing is.
@@ -195,9 +195,9 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         watch: impl FnMut(Progress) + Send + 'a,
     ) -> Self {
         let state = match source.partition().stream {
-            Stream::Clicks => State::Clicks(Box::new(ClickDedup::new(settings.dedup))),
+            Stream::Clicks => StreamCaches::Clicks(Box::new(ClickDedup::new(settings.dedup))),
             Stream::Conversions => {
-                State::Conversions(Box::new(ConversionState::new(settings.conversion_filter, keys)))
+                StreamCaches::Conversions(Box::new(ConversionState::new(settings.conversion_filter, keys)))
             }
         };
         PartitionLoop {
@@ -275,7 +275,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
                 self.source.restart().await?;
                 return Err(LoopError::StoredAlready { partition, next, stored_end });
             }
-            tracing::warn!(%partition, next, stored_end, "going on behind what is stored: see the view reconciliation for what the last block before may lack");
+            tracing::warn!(%partition, next, stored_end, "continuing after what is stored: see the view reconciliation for what the last block before may lack");
             let behind = Commit { incarnation: range.incarnation, next: stored_end, intent: None };
             self.source.commit(&behind).await?;
             self.source.restart().await?;
@@ -299,8 +299,10 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         let mut to = Inserting { store: *store, clock: *clock, settings, watch, range, is_replay };
         let mut looks = None;
         let (tables, erased) = match state {
-            State::Clicks(dedup) => (click::process(range, records, dedup, to.store).await?, Vec::new()),
-            State::Conversions(state) => {
+            StreamCaches::Clicks(dedup) => {
+                (click::process(range, records, dedup, to.store).await?, Vec::new())
+            }
+            StreamCaches::Conversions(state) => {
                 let mut looked = conversion::look(range, records, state, to.store).await?;
                 // What was found of clicks depends on the moment: it is the first table, and all that follows
                 // from it is made of what stands there, whichever try stored it.
@@ -331,8 +333,8 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         }
         self.source.commit(&Commit { incarnation: range.incarnation, next: range.end, intent: None }).await?;
         let dedup = match &mut self.state {
-            State::Clicks(dedup) => dedup.take_tally(),
-            State::Conversions(_) => DedupTally::default(),
+            StreamCaches::Clicks(dedup) => dedup.take_tally(),
+            StreamCaches::Conversions(_) => DedupTally::default(),
         };
         let bytes =
             || records.iter().filter_map(|record| record.payload.as_ref()).map(Bytes::len).sum::<usize>();

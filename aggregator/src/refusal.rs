@@ -13,7 +13,7 @@ pub struct Refusal {
     /// `malformed`, `duplicate`, `damaged`, `suppressed` (of an erased person),
     /// `person_too_large` (beyond the bound of one person's events), or a dead letter's own.
     pub reason: &'static str,
-    /// For a person; never text from the record, but for a dead letter's ids and fixed words.
+    /// For a person; never text from the record, except for a dead letter's ids and fixed words.
     pub detail: String,
     /// The time of receipt in the record.
     pub received_at: Option<UnixMs>,

@@ -32,7 +32,7 @@ use crate::{
     position::BlockRange,
     store::{Rows, Store, StoreError},
 };
-use book::{Book, Standing, Terms};
+use book::{Book, QualificationChange, Terms};
 use evidence::{About, Evidence};
 use ledger::Cause;
 use risk::Signals;
@@ -52,7 +52,7 @@ pub const APPROVE: &str = "approve_reward";
 
 const DECISIONS: [&str; 4] = ["approve", "reject", "issue", "claw_back"];
 
-/// A reward's event that is no qualification.
+/// A reward's event that is not a qualification.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     /// Somebody decided.
@@ -74,7 +74,7 @@ impl Act {
     pub fn check(&self) -> Result<Uuid, &'static str> {
         let id = match self {
             Act::Decision(decision) if !DECISIONS.contains(&decision.decision.as_str()) => {
-                return Err("the decision is none of approve, reject, issue and claw_back");
+                return Err("the decision is not one of approve, reject, issue and claw_back");
             }
             Act::Decision(decision) => &decision.reward_id,
             Act::Due(timer) if timer.purpose != APPROVE => return Err("the timer's purpose is not known"),
@@ -83,7 +83,7 @@ impl Act {
             }
             Act::Due(timer) => &timer.about_id,
         };
-        Uuid::from_slice(id).map_err(|_| "the reward's id has not 16 bytes")
+        Uuid::from_slice(id).map_err(|_| "the reward's id is not 16 bytes long")
     }
 }
 
@@ -144,7 +144,7 @@ impl Incoming {
         made: &[Rows],
         spent: &mut Spent,
         store: &S,
-    ) -> Result<Looked, StoreError> {
+    ) -> Result<UnbookedRewards, StoreError> {
         let Incoming { terms, mut read, records, acts } = self;
         let changes = changes(made);
         let book = load_book(range, &changes, &acts, &mut read, spent, store).await?;
@@ -156,12 +156,12 @@ impl Incoming {
         about.retain(|about| read.contains_key(&(about.program.clone(), about.qualification)));
         let mut evidence = Evidence::load(&range.horizon(), &about, made, store).await?;
         let looks = evidence.look(range, &about, made, &records, store).await?;
-        Ok(Looked { terms, records, acts, book: book.with_terms(read), about, evidence, looks })
+        Ok(UnbookedRewards { terms, records, acts, book: book.with_terms(read), about, evidence, looks })
     }
 }
 
 /// A block's rewards, ready to be booked once what was found of clicks stands.
-pub(crate) struct Looked {
+pub(crate) struct UnbookedRewards {
     terms: Vec<RewardTermsRow>,
     records: Records,
     acts: Vec<(Head, Act, Uuid)>,
@@ -171,7 +171,7 @@ pub(crate) struct Looked {
     looks: Vec<ClickEvidenceRow>,
 }
 
-impl Looked {
+impl UnbookedRewards {
     /// What was found of clicks just now, to be stored before anything is derived from it.
     pub fn take_looks(&mut self) -> Rows {
         Rows::ClickEvidence(std::mem::take(&mut self.looks))
@@ -192,7 +192,7 @@ impl Looked {
         let policies: Vec<_> = policies.collect();
         self.evidence.load_shared(&range.horizon(), policies.iter().copied(), store).await?;
         self.evidence.load_referrers(&range.horizon(), policies.into_iter(), store).await?;
-        let Looked { terms, records, acts, mut book, evidence, .. } = self;
+        let UnbookedRewards { terms, records, acts, mut book, evidence, .. } = self;
         let mut events = Vec::with_capacity(acts.len());
         let mut changes = changes(made).into_iter().peekable();
         let mut settle = |book: &mut Book, before: u64| {
@@ -232,10 +232,10 @@ impl<'a> Change<'a> {
         self.rows.iter().rev().copied().find(|row| row.sign == 1)
     }
 
-    fn standing(&self, evidence: &Evidence, book: &Book) -> Standing<'a> {
+    fn standing(&self, evidence: &Evidence, book: &Book) -> QualificationChange<'a> {
         let signals = About::change(self).map(|about| signals(&about, evidence, book)).unwrap_or_default();
         let now = self.rows.last().copied().filter(|row| row.sign >= 0);
-        Standing { program: self.program, id: self.id, now, earning: self.earning(), signals }
+        QualificationChange { program: self.program, id: self.id, now, earning: self.earning(), signals }
     }
 }
 

@@ -61,7 +61,7 @@ impl Servers {
         Servers { urls, login, connector: Connector::new(tls), turn, timeout: None }
     }
 
-    /// The same, with an end to the silence of whom their clients ask.
+    /// The same, with a timeout for servers that do not answer.
     #[must_use]
     pub fn with_timeout(self, timeout: AnswerTimeout) -> Servers {
         Servers { timeout: Some(timeout), ..self }
@@ -104,7 +104,7 @@ impl Servers {
         self.known(Client::with_http_client(front.pool()), front::URL)
     }
 
-    /// What an error of [`any`](Servers::any) means, and of whom.
+    /// What an error of [`any`](Servers::any) means, and which server it came from.
     #[must_use]
     pub fn say(&self, error: &Error) -> Trouble {
         let mut found = trouble(error);

@@ -115,7 +115,7 @@ pub const EVENT_TABLES: [&str; 8] = [
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The store has waited for it as long as it may, in vain; an insert may have been stored all the same.
-    #[error("the store waited in vain")]
+    #[error("the store did not become available in time")]
     Waited(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// It may work later; an insert may have been stored all the same.
     #[error("the store failed")]

@@ -5,11 +5,11 @@ use crate::{
     clock::Clock,
     metrics::Watch,
     partition::{LoopError, LoopSettings, PartitionLoop, Progress},
+    partition_status::Seat,
     pause::Pause,
     position::{Commit, Partition},
     reward::sweep::{Outbox, Sweeper},
     source::{Chunk, Source, SourceError, Start},
-    standing::Seat,
     store::{Store, StoreError},
 };
 use futures_util::future::BoxFuture;
@@ -28,7 +28,7 @@ whence_metrics::declare! {
 
 /// First wait before a loop is started again; doubles while it makes no progress.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// The longest wait: also what is fatal is tried again, since a person mends it without a restart.
+/// The longest wait: also what is fatal is tried again, since a person may fix it without a restart.
 const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
 /// The machine's clock.
@@ -192,7 +192,7 @@ fn wall_clock() -> UnixMs {
     UnixMs(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Says it, and whether a person has to mend something first.
+/// Logs the error, and whether a person has to fix something first.
 fn report(partition: Partition, error: &LoopError, backoff: Duration) -> bool {
     let kind = match error {
         LoopError::Source(SourceError::Fatal(_))
@@ -207,7 +207,7 @@ fn report(partition: Partition, error: &LoopError, backoff: Duration) -> bool {
     let error = chain(error);
     match kind {
         "fatal" => {
-            tracing::error!(%partition, error, ?backoff, "partition stands still until this is mended")
+            tracing::error!(%partition, error, ?backoff, "partition is stopped until this is fixed")
         }
         _ => tracing::warn!(%partition, error, ?backoff, "partition starts again from its last commit"),
     }

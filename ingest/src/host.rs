@@ -61,7 +61,7 @@ fn port(digits: &[u8]) -> Result<Option<u16>, NotAHost> {
 /// Appends a name or an IPv4 address, in lower case and without the dot that stands for the root.
 fn put_name(name: &[u8], text: &mut String) -> Result<(), NotAHost> {
     let name = name.strip_suffix(b".").unwrap_or(name);
-    // `_`, `@` and `%` are among what a link's host has not.
+    // `_`, `@` and `%` are among the characters that a link's host can't have.
     let is_name_byte = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
     let has_empty_label =
         name.is_empty() || name[0] == b'.' || name.ends_with(b".") || name.windows(2).any(|two| two == b"..");

@@ -92,14 +92,14 @@ pub async fn ensure_topics(
     timeout: Duration,
 ) -> Result<Vec<TopicReport>, TopicsError> {
     let said = |error: KafkaError| TopicsError::Client(cluster.said(&error));
-    let asker = Asker { listener: Listener::new(cluster).map_err(said)?, timeout };
-    let (asker, before, brokers) = asker.look(plan.names(cluster)).await?;
+    let reader = TopicReader { listener: Listener::new(cluster).map_err(said)?, timeout };
+    let (reader, before, brokers) = reader.look(plan.names(cluster)).await?;
     let wanted = plan.wanted(cluster, brokers);
     let admin: AdminClient<DefaultClientContext> = cluster.client(&[], &[]).create().map_err(said)?;
     let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
     let missing: Vec<&Wanted> = wanted.iter().filter(|topic| !before.contains_key(&topic.name)).collect();
     create(&admin, &options, &missing, brokers).await?;
-    let after = if missing.is_empty() { before.clone() } else { asker.visible(&wanted).await? };
+    let after = if missing.is_empty() { before.clone() } else { reader.visible(&wanted).await? };
     let there: Vec<&str> = before.keys().map(String::as_str).collect();
     let settings =
         compare::settings(&admin, &AdminOptions::new().request_timeout(Some(timeout)), &there).await?;
@@ -194,7 +194,7 @@ pub async fn consumed_are_kept(cluster: &Cluster, timeout: Duration) -> Option<O
 }
 
 /// Asks about topics where that may block.
-struct Asker {
+struct TopicReader {
     listener: Listener,
     timeout: Duration,
 }
@@ -202,9 +202,9 @@ struct Asker {
 /// Topics that are there, by name.
 type Found = BTreeMap<String, Described>;
 
-impl Asker {
+impl TopicReader {
     /// Those of the topics that are there, and how many brokers are.
-    async fn look(self, names: Vec<String>) -> Result<(Asker, Found, i32), TopicsError> {
+    async fn look(self, names: Vec<String>) -> Result<(TopicReader, Found, i32), TopicsError> {
         let ask = move || {
             let mut found = Found::new();
             for name in names {
@@ -227,13 +227,13 @@ impl Asker {
     async fn visible(self, wanted: &[Wanted]) -> Result<Found, TopicsError> {
         let deadline = Instant::now() + self.timeout;
         let names: Vec<String> = wanted.iter().map(|topic| topic.name.clone()).collect();
-        let mut asker = self;
+        let mut reader = self;
         loop {
-            let (returned, found, _) = asker.look(names.clone()).await?;
+            let (returned, found, _) = reader.look(names.clone()).await?;
             if found.len() == wanted.len() || Instant::now() >= deadline {
                 return Ok(found);
             }
-            asker = returned;
+            reader = returned;
             tokio::time::sleep(VISIBLE_AGAIN).await;
         }
     }

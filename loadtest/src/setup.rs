@@ -27,7 +27,7 @@ const VISIBLE_IN_A_ROW: u32 = 16;
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
     /// The API could not be called or said no.
-    #[error("the registry's API does not do as asked")]
+    #[error("the registry's API refused a change")]
     Call(#[from] CallError),
     /// Some of many records were refused.
     #[error("{refused} of {sent} records at {path} were refused, the first: {first}")]

@@ -34,7 +34,7 @@ pub enum Model {
     FirstTouch,
 }
 
-/// A program as the generator wants it.
+/// A program as the generator needs it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// Its id, with the run's tag in it: runs never share a program.
@@ -59,7 +59,7 @@ pub struct Program {
 pub enum LinkState {
     /// It redirects.
     Active,
-    /// It is known and switched off.
+    /// The link is known and switched off.
     Disabled,
     /// Nobody ever made it.
     Missing,

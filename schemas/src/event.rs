@@ -19,7 +19,7 @@ pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 /// Why bytes are not a record.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// They are no Protobuf message of this type.
+    /// The bytes are not a Protobuf message of this type.
     #[error("not a Protobuf record of this topic")]
     Protobuf(#[from] prost::DecodeError),
     /// More than [`RECORD_BYTES_MAX`].

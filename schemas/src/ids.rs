@@ -8,10 +8,10 @@ use uuid::Uuid;
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// It has no characters.
+    /// The name is empty.
     #[error("must not be empty")]
     Empty,
-    /// It has more characters than allowed.
+    /// The name has more characters than allowed.
     #[error("must have at most {max} characters, has {found}")]
     TooLong {
         /// How many it may have.
@@ -19,7 +19,7 @@ pub enum NameError {
         /// How many it has.
         found: usize,
     },
-    /// It has a character outside the allowed set.
+    /// The name has a character outside the allowed set.
     #[error("must be made of {allowed}, has {found:?}")]
     Character {
         /// The allowed set, in words.
@@ -214,7 +214,7 @@ impl EventId {
     }
 }
 
-/// One life of a journal or topic. What is opened or created anew is a new incarnation, so that a
+/// One life of a journal or topic. What is deleted and created again is a new incarnation, so that a
 /// reused offset never passes for an old one. For Kafka it is the topic id of the broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Incarnation(pub Uuid);

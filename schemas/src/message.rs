@@ -8,7 +8,7 @@
 ///
 /// | type | when | what `revision` counts |
 /// |---|---|---|
-/// | `lead.credited` | a lead came, or its credit was decided anew: this referrer is credited | the lead |
+/// | `lead.credited` | a lead came, or its credit was decided again: this referrer is credited | the lead |
 /// | `lead.uncredited` | the same, and nobody is credited; `reason` says why | the lead |
 /// | `lead.qualified` | a qualification counts for this lead; again when its value or the credit changes | the qualification |
 /// | `lead.disqualified` | it counts for this lead no longer: all of it was taken back, or it is another lead's | the qualification |

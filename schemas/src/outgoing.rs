@@ -3,7 +3,7 @@
 //! forgery). One rule, for whoever saves an address and for whoever calls it. Knows no DNS: what a name resolves to is
 //! looked at with [`is_public`] when it is called.
 //!
-//! Strict on purpose: a text that two readers could take for two addresses (`127.1`, `0x7f.1`, `%6f`) is none.
+//! Strict on purpose: a text that two readers could take for two addresses (`127.1`, `0x7f.1`, `%6f`) is refused.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -56,7 +56,7 @@ pub enum UrlError {
     #[error("must not carry a user or password")]
     Userinfo,
     /// Not 1 to 65535.
-    #[error("must have a port between 1 and 65535 or none")]
+    #[error("must have no port, or one between 1 and 65535")]
     Port,
     /// Neither a name nor an IP address in its usual form.
     #[error("must name a host of a-z, 0-9 and '-', or an IP address in its usual form")]

@@ -33,7 +33,7 @@ pub trait Row {
     /// Appends the row's bytes (RowBinary).
     fn encode(&self, out: &mut Vec<u8>);
 
-    /// Takes a row off the front of bytes that [`select_list`] asked for. `None`: they are no such row.
+    /// Takes a row off the front of bytes that [`select_list`] asked for. `None`: they are not such a row.
     fn decode(bytes: &mut &[u8]) -> Option<Self>
     where
         Self: Sized;

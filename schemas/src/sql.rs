@@ -2,7 +2,7 @@
 //!
 //! `tables` and `feeds` (materialized views) are the baseline; from there they go forward in numbered files. A migration
 //! that has run anywhere is never edited; the runner refuses one whose checksum differs from that which it recorded.
-//! `views` may be edited: a view is made anew whenever its file is another one.
+//! `views` may be edited: a view is recreated whenever its file has changed.
 
 use sha2::{Digest, Sha256};
 
@@ -28,7 +28,7 @@ pub struct Migration {
     files: &'static [&'static str],
 }
 
-/// A view that is made anew whenever its file differs from what made it.
+/// A view that is recreated whenever its file differs from the text that created it.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
     /// Its name.
@@ -179,7 +179,7 @@ impl View {
     /// The query that it stands for, with its parameters in braces.
     ///
     /// # Panics
-    /// The file is no view with a comment behind its query; a test looks at each.
+    /// The file is not a view with a comment behind its query; a test looks at each.
     #[must_use]
     pub fn query(&self) -> String {
         let statement = self.statement(&Topology::Single);

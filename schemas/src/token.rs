@@ -108,7 +108,7 @@ impl fmt::Debug for KeyRing {
     }
 }
 
-/// Why a set of keys is no ring.
+/// Why a set of keys can't be used as a key ring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyRingError {
     /// The key to mint with is not among the keys.

@@ -2,7 +2,7 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `GET /v1/programs/P/lineage/LEAD` | why the lead is credited to whom, and all that is stored about it |
+//! | `GET /v1/programs/P/lineage/LEAD` | who is credited with the lead and why, and all that is stored about it |
 //! | `POST /v1/programs/P/lineage` | the same by `{"email": …}`, `phone`, `customer`, `contact`, `lead` or `event`: personal names stay out of addresses |
 //! | `GET /v1/programs/P/status` | leads with their states: `referrer`, `test`, `after`, `limit` |
 //! | `GET /v1/programs/P/REPORT` | rows of a [report](crate::reports::Report): `from`, `to`, `referrer`; of rewards `as_of`; `limit` |
@@ -88,7 +88,7 @@ struct Console {
     identity: IdentityHasher,
     access: Arc<dyn Access>,
     places: Semaphore,
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// The running console.
@@ -127,13 +127,13 @@ pub async fn start(
         hosts: parts.hosts,
         ..Limits::named("console")
     };
-    let patience = settings.console_question_timeout;
+    let timeout = settings.console_question_timeout;
     let console = Arc::new(Console {
-        client: reader(parts.client, patience),
+        client: reader(parts.client, timeout),
         identity: parts.identity,
         access: parts.access,
         places: Semaphore::new(settings.console_questions_max),
-        patience,
+        timeout,
     });
     let handler = move |request| answer::answer(Arc::clone(&console), request);
     let serving = tokio::spawn(serve_http(listener, limits, handler, shutdown));

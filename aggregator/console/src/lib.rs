@@ -2,7 +2,7 @@
 //!
 //! | module | what it does | I/O |
 //! |---|---|---|
-//! | [`subject`] | whom a question is about: raw names become keys here | none |
+//! | [`subject`] | who a question is about: raw names become keys here | none |
 //! | [`ask`] | a client with limits; rows as JSON objects | ClickHouse |
 //! | [`lineage`] | the lines of the view `lineage`, and why somebody is credited, in words | ClickHouse |
 //! | [`status`] | the view `status`, page by page | ClickHouse |

@@ -29,7 +29,7 @@ const IDS_MAX: usize = 400;
 /// The step of a line that stands for a click whose row was dropped.
 const PAST_RETENTION: &str = "past_retention";
 
-/// A row of the view `lineage`. What a step has not is empty, nil or 0.
+/// A row of the view `lineage`. Fields that a step does not have are empty, nil or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Row, Deserialize)]
 pub struct Line {
     /// `click`, `lead`, `qualification`, `disqualification`, `identify`, `reject`; `past_retention`, a click whose row
@@ -83,7 +83,7 @@ pub struct Line {
     pub currency: String,
     /// Where the event came from.
     pub source: String,
-    /// Whether it is no test.
+    /// Whether it is live, not a test.
     pub live: bool,
     /// -1 on a row that takes another back.
     pub sign: i8,
@@ -126,7 +126,7 @@ pub struct Line {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "(String, i64, String)")]
 pub struct Touch {
-    /// Whom it names; empty where its token proves nothing.
+    /// The referrer that it names; empty where its token proves nothing.
     pub referrer: String,
     /// The click that a token proves, milliseconds since the epoch; 0 of a code.
     pub clicked_at: i64,
@@ -141,7 +141,7 @@ impl From<(String, i64, String)> for Touch {
 }
 
 impl Line {
-    /// The line as callers of the API see it: without what its step has not.
+    /// The line as callers of the API see it: without the fields that its step does not have.
     #[must_use]
     pub fn json(&self) -> Value {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -193,7 +193,7 @@ impl Line {
     }
 }
 
-/// The lines about whom `term` names (see [`crate::subject::term`]), oldest first.
+/// The lines about the person that `term` names (see [`crate::subject::term`]), oldest first.
 ///
 /// # Errors
 /// ClickHouse does not answer.

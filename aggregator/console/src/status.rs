@@ -21,33 +21,33 @@ pub struct Selection {
     /// Test events instead of live ones.
     pub is_test: bool,
     /// Only what comes after this place.
-    pub after: Option<Place>,
+    pub after: Option<PageCursor>,
     /// Entries, at most [`PAGE_MAX`].
     pub limit: u32,
 }
 
 /// A place in a list: by time of receipt, then by event id. As text `MILLISECONDS.ID`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct PageCursor {
     /// When the events API took the event, milliseconds since the epoch.
     pub since_ms: i64,
     /// The event.
     pub event_id: Uuid,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for PageCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.since_ms, self.event_id.hyphenated())
     }
 }
 
-impl FromStr for Place {
+impl FromStr for PageCursor {
     type Err = ();
 
-    fn from_str(text: &str) -> Result<Place, ()> {
+    fn from_str(text: &str) -> Result<PageCursor, ()> {
         let (ms, id) = text.split_once('.').ok_or(())?;
         let since_ms = ms.parse().map_err(|_| ())?;
-        Ok(Place { since_ms, event_id: id.parse().map_err(|_| ())? })
+        Ok(PageCursor { since_ms, event_id: id.parse().map_err(|_| ())? })
     }
 }
 
@@ -57,7 +57,7 @@ pub struct Page {
     /// The entries, oldest first.
     pub items: Vec<Object>,
     /// Where the next page begins; `None` on the last.
-    pub next: Option<Place>,
+    pub next: Option<PageCursor>,
 }
 
 /// A page of leads and waiting qualifications with their states.
@@ -98,14 +98,14 @@ pub async fn page(client: &Client, selection: &Selection) -> Result<Page, AskErr
 fn cut(mut items: Vec<Object>, limit: usize) -> Page {
     let more = items.len() > limit;
     items.truncate(limit);
-    let places: Vec<Option<Place>> = items.iter_mut().map(take_place).collect();
+    let places: Vec<Option<PageCursor>> = items.iter_mut().map(take_cursor).collect();
     Page { next: places.last().copied().flatten().filter(|_| more), items }
 }
 
-fn take_place(item: &mut Object) -> Option<Place> {
+fn take_cursor(item: &mut Object) -> Option<PageCursor> {
     let since_ms = item.remove("since_ms").as_ref().and_then(Value::as_i64)?;
     let event_id = item.get("event_id").and_then(Value::as_str)?.parse().ok()?;
-    Some(Place { since_ms, event_id })
+    Some(PageCursor { since_ms, event_id })
 }
 
 /// Up to when everything of a program is in.
@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn a_place_is_read_as_it_was_written_and_nothing_else_is() {
-        let place = Place { since_ms: 1_798_760_400_000, event_id: Uuid::from_u128(7) };
+        let place = PageCursor { since_ms: 1_798_760_400_000, event_id: Uuid::from_u128(7) };
         assert_eq!(place.to_string().parse(), Ok(place));
         for wrong in ["", "1", "1.", ".x", "x.00000000-0000-0000-0000-000000000007", "1.' OR 1"] {
-            assert!(wrong.parse::<Place>().is_err(), "{wrong}");
+            assert!(wrong.parse::<PageCursor>().is_err(), "{wrong}");
         }
     }
 
@@ -149,7 +149,7 @@ mod tests {
         };
         assert_eq!(cut(rows(2), 2).next, None);
         let page = cut(rows(3), 2);
-        assert_eq!(page.next, Some(Place { since_ms: 5, event_id: Uuid::from_u128(1) }));
+        assert_eq!(page.next, Some(PageCursor { since_ms: 5, event_id: Uuid::from_u128(1) }));
         assert_eq!(page.items.len(), 2);
         assert!(!page.items[0].contains_key("since_ms"));
         assert_eq!(cut(rows(0), 2), Page { items: vec![], next: None });

@@ -1,4 +1,4 @@
-//! Whom a question is about.
+//! Who a question is about.
 
 use std::str::FromStr;
 
@@ -49,10 +49,10 @@ impl FromStr for Name {
 /// Why a text names nobody.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// It is no such alias.
+    /// The text is not a valid alias.
     #[error(transparent)]
     Alias(#[from] AliasError),
-    /// It is no event id.
+    /// The text is not an event id.
     #[error("is not an event id such as 01234567-89ab-5cde-8f01-23456789abcd")]
     Event,
 }

@@ -45,7 +45,7 @@ pub struct Reply {
     pub status: u16,
     /// What went wrong, as a fixed word; empty where the status says it all.
     pub error: &'static str,
-    /// How long the endpoint wants to be left alone.
+    /// How long the endpoint asks to wait (`Retry-After`).
     pub asked: Option<Duration>,
 }
 
@@ -60,7 +60,7 @@ impl Reply {
         (200..300).contains(&self.status)
     }
 
-    /// Whether the endpoint wants nothing any more (410).
+    /// Whether the endpoint accepts no more messages (410).
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.status == StatusCode::GONE.as_u16()
@@ -91,7 +91,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A client that trusts whom the machine trusts, and calls by itself whatever proxies this process's environment
+    /// A client with the machine's trust store that calls by itself whatever proxies this process's environment
     /// names: they would be called in place of the address that was looked at.
     ///
     /// # Panics
@@ -212,7 +212,7 @@ fn word(error: &reqwest::Error) -> &'static str {
 
 /// All of a name's addresses are of networks that may not be called.
 #[derive(Debug, thiserror::Error)]
-#[error("the name's addresses are none of the public Internet")]
+#[error("none of the name's addresses is on the public Internet")]
 struct Refused;
 
 /// Resolves names as the machine does, and leaves out addresses that may not be called. What it gives is what is

@@ -11,9 +11,9 @@ use crate::{
     Outbound, chain,
     client::{Caller, Reply},
     message::Message,
-    queue::Place,
+    queue::MessagePosition,
     reader::{Eras, checkpoint},
-    standing::{Part, Seat},
+    status::{Part, Seat},
 };
 use clickhouse::error::Error;
 use log::Log;
@@ -45,7 +45,7 @@ whence_metrics::declare! {
 const TICK: Duration = Duration::from_secs(1);
 /// After ClickHouse has failed.
 const HOLD: Duration = Duration::from_secs(1);
-/// How often a checkpoint is saved that has moved because messages were settled; and one that has not.
+/// How often a checkpoint is saved that has moved because messages were settled; and one that has not moved.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 const SAVE_QUIET_EVERY: Duration = Duration::from_secs(600);
 /// How long requests on their way may take when the partition is given up.
@@ -74,7 +74,7 @@ async fn begin<'a>(
     stored: &mut watch::Receiver<Option<Commit>>,
 ) -> Option<Delivery<'a>> {
     let commit = (*stored.wait_for(Option::is_some).await.ok()?)?;
-    let seat = outbound.standing.seat();
+    let seat = outbound.status.seat();
     loop {
         match Delivery::open(outbound, Arc::clone(&caller), partition, commit).await {
             Ok(delivery) => return Some(delivery),
@@ -108,7 +108,7 @@ struct Delivery<'a> {
     eras: Eras,
     targets: BTreeMap<Name, Target>,
     /// Where targets begin that are not there.
-    places: HashMap<Name, Place>,
+    places: HashMap<Name, MessagePosition>,
     versions: watch::Receiver<u64>,
     refresh_at: Instant,
     hold_until: Instant,
@@ -151,7 +151,7 @@ impl<'a> Delivery<'a> {
             log: Log::new(),
             turn: 0,
             held_by: None,
-            seat: outbound.standing.seat(),
+            seat: outbound.status.seat(),
         })
     }
 
@@ -224,7 +224,7 @@ impl<'a> Delivery<'a> {
                 }
             }
         }
-        // A disabled one begins anew where it stood, once it is enabled.
+        // A disabled endpoint continues where it stood, once it is enabled.
         let (places, seat) = (&mut self.places, &self.seat);
         self.targets.retain(|name, target| {
             let stays = !target.endpoint.disabled || target.queue.flying() > 0;
@@ -271,7 +271,7 @@ impl<'a> Delivery<'a> {
         let waiting: usize = self.targets.values().map(|target| target.queue.len()).sum();
         metrics::gauge!(DELIVERIES_WAITING, "partition" => self.partition.to_string()).set(waiting as f64);
         let now = Instant::now();
-        let mut moved: Vec<(Name, Place)> = Vec::new();
+        let mut moved: Vec<(Name, MessagePosition)> = Vec::new();
         for (name, target) in &self.targets {
             let place = target.done_before();
             let (saved, at) = target.saved;
@@ -284,7 +284,7 @@ impl<'a> Delivery<'a> {
         if moved.is_empty() || !self.log.flush(&self.outbound.tables).await {
             return Ok(());
         }
-        let row = |((program, endpoint), place): &(Name, Place)| {
+        let row = |((program, endpoint), place): &(Name, MessagePosition)| {
             checkpoint(&self.eras, *place, (program, endpoint), self.partition, (self.outbound.now)())
         };
         let rows: Vec<_> = moved.iter().filter_map(row).collect();

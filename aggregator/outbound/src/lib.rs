@@ -11,7 +11,7 @@
 //! | [`tables`] | messages, the delivery log, checkpoints | ClickHouse |
 //! | [`reader`] | from the table into a queue, from a checkpoint on | through [`tables`] |
 //! | [`delivery`] | the loop that delivers what a partition announces | through the above |
-//! | [`standing`] | what keeps messages from leaving, told | none |
+//! | [`status`] | what keeps messages from leaving, told | none |
 //! | [`once`] | messages that somebody sends now, and waits for | through the above |
 //! | [`topic`] | the loop that writes it to the topic | Kafka |
 //!
@@ -32,7 +32,7 @@ pub mod reader;
 pub mod retry;
 mod settings;
 pub mod sign;
-pub mod standing;
+pub mod status;
 pub mod tables;
 pub mod topic;
 
@@ -40,7 +40,7 @@ pub use directory::Directory;
 pub use settings::{DeliverySettings, ReachSettings};
 
 use client::Caller;
-use standing::Standing;
+use status::OutboundStatus;
 use std::sync::Arc;
 use tables::Tables;
 use topic::FactsTopic;
@@ -65,7 +65,7 @@ pub struct Outbound {
     /// When messages are due and given up: [`machine_time`].
     pub now: Now,
     /// Where it is told what keeps messages from leaving.
-    pub standing: Standing,
+    pub status: OutboundStatus,
 }
 
 impl Outbound {

@@ -26,7 +26,7 @@ const CHUNK: usize = 100;
 /// Messages in a row that are not taken, after which the endpoint is asked no further.
 const FAILURES_MAX: u32 = 3;
 /// When one is given up here: somebody waits.
-pub const PATIENCE: RetryPolicy = RetryPolicy {
+pub const INTERACTIVE_RETRY: RetryPolicy = RetryPolicy {
     first: Duration::from_secs(1),
     max: Duration::from_secs(10),
     give_up_after: Duration::from_secs(20),
@@ -34,7 +34,7 @@ pub const PATIENCE: RetryPolicy = RetryPolicy {
 
 /// A message that is to be sent.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub struct OutboundMessage {
     /// Its id: the same whenever it is sent.
     pub message_id: Uuid,
     /// What it says; also in the body.
@@ -59,7 +59,7 @@ pub enum Sent {
 }
 
 /// Who sends, and where to.
-pub struct Courier {
+pub struct EndpointSender {
     /// The log.
     pub tables: Tables,
     /// Makes the requests.
@@ -80,28 +80,28 @@ pub struct Courier {
     pub now: Now,
 }
 
-impl Courier {
+impl EndpointSender {
     /// Sends what the endpoint has not taken yet; says what came of each, in their order.
     ///
     /// # Errors
     /// The log can't be read or written. What was sent until then may be sent again, under the same ids.
-    pub async fn send(&self, letters: &[Letter]) -> Result<Vec<Sent>, Error> {
+    pub async fn send(&self, messages: &[OutboundMessage]) -> Result<Vec<Sent>, Error> {
         let failures = AtomicU32::new(0);
-        let mut came = Vec::with_capacity(letters.len());
-        for letters in letters.chunks(CHUNK) {
-            let ids = letters.iter().map(|letter| letter.message_id);
+        let mut came = Vec::with_capacity(messages.len());
+        for messages in messages.chunks(CHUNK) {
+            let ids = messages.iter().map(|message| message.message_id);
             let tried = self.tables.tried(&self.program, &self.endpoint, ids).await?;
             let mut leads: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
-            for (at, letter) in letters.iter().enumerate() {
-                leads.entry(letter.lead_id).or_default().push(at);
+            for (at, message) in messages.iter().enumerate() {
+                leads.entry(message.lead_id).or_default().push(at);
             }
-            let of_lead = |places: Vec<usize>| self.of_lead(letters, places, &tried, &failures);
+            let of_lead = |places: Vec<usize>| self.of_lead(messages, places, &tried, &failures);
             let sent: Vec<_> = stream::iter(leads.into_values())
                 .map(of_lead)
                 .buffer_unordered(self.flying_max)
                 .collect()
                 .await;
-            let mut here = vec![Sent::NotTried; letters.len()];
+            let mut here = vec![Sent::NotTried; messages.len()];
             let mut rows = Vec::new();
             for (of_lead, its_rows) in sent {
                 of_lead.into_iter().for_each(|(at, what)| here[at] = what);
@@ -115,17 +115,17 @@ impl Courier {
         Ok(came)
     }
 
-    /// The letters of one lead, in order; none after one that was not taken.
+    /// The messages of one lead, in order; none after one that was not taken.
     async fn of_lead(
         &self,
-        letters: &[Letter],
+        messages: &[OutboundMessage],
         places: Vec<usize>,
         tried: &HashMap<Uuid, (u32, bool)>,
         failures: &AtomicU32,
     ) -> (Vec<(usize, Sent)>, Vec<DeliveryRow>) {
         let (mut sent, mut rows) = (Vec::new(), Vec::new());
         for at in places {
-            let (tries, is_delivered) = tried.get(&letters[at].message_id).copied().unwrap_or_default();
+            let (tries, is_delivered) = tried.get(&messages[at].message_id).copied().unwrap_or_default();
             if is_delivered {
                 sent.push((at, Sent::DeliveredBefore));
                 continue;
@@ -133,7 +133,7 @@ impl Courier {
             if failures.load(Ordering::Relaxed) >= FAILURES_MAX {
                 break;
             }
-            let what = self.deliver(&letters[at], tries, &mut rows).await;
+            let what = self.deliver(&messages[at], tries, &mut rows).await;
             sent.push((at, what));
             match what {
                 Sent::Failed(_, why) => {
@@ -148,12 +148,12 @@ impl Courier {
     }
 
     /// Tries until it is taken or given up.
-    async fn deliver(&self, letter: &Letter, tried: u32, rows: &mut Vec<DeliveryRow>) -> Sent {
-        let id = webhook_id(letter.message_id);
+    async fn deliver(&self, message: &OutboundMessage, tried: u32, rows: &mut Vec<DeliveryRow>) -> Sent {
+        let id = webhook_id(message.message_id);
         let first_at = (self.now)();
         for tries in 1.. {
             let (started_at, started) = ((self.now)(), Instant::now());
-            let reply = self.caller.post(&self.url, &self.keys, &id, started_at, letter.body.clone()).await;
+            let reply = self.caller.post(&self.url, &self.keys, &id, started_at, message.body.clone()).await;
             let now = (self.now)();
             let again = self.retry.again_at(tries, first_at, now, rand::random(), reply.asked);
             let verdict = match again {
@@ -164,10 +164,10 @@ impl Courier {
             rows.push(DeliveryRow {
                 program: self.program.clone(),
                 endpoint: self.endpoint.clone(),
-                message_id: letter.message_id,
+                message_id: message.message_id,
                 attempt: tried + tries,
-                r#type: letter.r#type.clone(),
-                lead_id: letter.lead_id,
+                r#type: message.r#type.clone(),
+                lead_id: message.lead_id,
                 started_at: started_at.0,
                 duration_ms: u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX),
                 status: reply.status,

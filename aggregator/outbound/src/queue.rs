@@ -19,7 +19,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Where a message stands in its partition: by the order of incarnations, then by offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct MessagePosition {
     /// The incarnation's number in the order in which they were written.
     pub era: usize,
     /// Offset of the record that caused it.
@@ -42,20 +42,20 @@ pub struct Tried {
 pub enum Answer {
     /// The endpoint has it.
     Taken,
-    /// The endpoint says that it wants nothing any more.
+    /// The endpoint says that it accepts no more messages (410).
     Gone,
-    /// Anything else, and how long it wants to be left alone.
+    /// Anything else, and how long to wait, if the endpoint says so (`Retry-After`).
     Failed(Option<Duration>),
 }
 
 /// What becomes of a message after a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is delivered.
+    /// The message is delivered.
     Delivered,
-    /// It is tried again then.
+    /// The message is tried again at this time.
     Retry(UnixMs),
-    /// It is given up.
+    /// The message is given up.
     Dead,
 }
 
@@ -72,7 +72,7 @@ pub struct Flight<M> {
 
 struct Waiting<M> {
     message: M,
-    place: Place,
+    place: MessagePosition,
     number: u64,
     tried: Tried,
 }
@@ -84,7 +84,7 @@ pub struct Queue<M> {
     leads: HashMap<Uuid, VecDeque<Waiting<M>>>,
     /// The first message of each lead that is not on its way: when it is due, in the order in which they came.
     due: BTreeSet<(UnixMs, u64, Uuid)>,
-    places: BTreeMap<Place, usize>,
+    places: BTreeMap<MessagePosition, usize>,
     flying: usize,
     pushed: u64,
     failures: u32,
@@ -128,12 +128,12 @@ impl<M: Clone> Queue<M> {
 
     /// The first place that is not done with.
     #[must_use]
-    pub fn first_place(&self) -> Option<Place> {
+    pub fn first_place(&self) -> Option<MessagePosition> {
         self.places.first_key_value().map(|(place, _)| *place)
     }
 
     /// Adds a message of this lead behind those that came before.
-    pub fn push(&mut self, lead: Uuid, message: M, place: Place, tried: Tried) {
+    pub fn push(&mut self, lead: Uuid, message: M, place: MessagePosition, tried: Tried) {
         self.pushed += 1;
         let number = self.pushed;
         let waiting = self.leads.entry(lead).or_default();

@@ -4,7 +4,7 @@
 
 use crate::{
     message::Message,
-    queue::Place,
+    queue::MessagePosition,
     tables::{Checkpoint, Era, EraRow, Tables, Wanted},
 };
 use clickhouse::error::Error;
@@ -77,21 +77,21 @@ impl Eras {
 
     /// The first place behind all that is stored.
     #[must_use]
-    pub fn end(&self) -> Place {
-        Place { era: self.last(), offset: self.stored.next }
+    pub fn end(&self) -> MessagePosition {
+        MessagePosition { era: self.last(), offset: self.stored.next }
     }
 
     /// The place of a checkpoint; the beginning where its incarnation is not known.
     #[must_use]
-    pub fn place(&self, incarnation: Uuid, offset: u64) -> Place {
+    pub fn place(&self, incarnation: Uuid, offset: u64) -> MessagePosition {
         let era = self.known.iter().position(|known| known.incarnation == incarnation);
-        era.map_or(Place::default(), |era| Place { era, offset })
+        era.map_or(MessagePosition::default(), |era| MessagePosition { era, offset })
     }
 
     /// A place as a checkpoint keeps it: in an incarnation that has messages, by which it is found again. `None`
     /// before the first of them.
     #[must_use]
-    pub fn checkpoint(&self, place: Place) -> Option<(Uuid, u64)> {
+    pub fn checkpoint(&self, place: MessagePosition) -> Option<(Uuid, u64)> {
         let era = (0..=place.era).rev().find(|era| self.known[*era].has_messages)?;
         let offset = if era == place.era { place.offset } else { u64::MAX };
         Some((self.known[era].incarnation, offset))
@@ -104,7 +104,7 @@ pub struct Reader {
     partition: u32,
     /// What is read.
     pub wanted: Wanted,
-    at: Place,
+    at: MessagePosition,
     /// Whether there may be more.
     pub is_behind: bool,
 }
@@ -112,13 +112,13 @@ pub struct Reader {
 impl Reader {
     /// From this place on.
     #[must_use]
-    pub fn new(partition: u32, wanted: Wanted, at: Place) -> Reader {
+    pub fn new(partition: u32, wanted: Wanted, at: MessagePosition) -> Reader {
         Reader { partition, wanted, at, is_behind: true }
     }
 
     /// Everything before this has been read.
     #[must_use]
-    pub fn at(&self) -> Place {
+    pub fn at(&self) -> MessagePosition {
         self.at
     }
 
@@ -140,29 +140,29 @@ impl Reader {
         tables: &Tables,
         eras: &Eras,
         count: usize,
-    ) -> Result<Vec<(Place, Message)>, Error> {
+    ) -> Result<Vec<(MessagePosition, Message)>, Error> {
         while self.is_behind {
             let era = self.at.era;
             if eras.known[era].ended_at.is_some_and(|ended| ended < self.wanted.since) {
-                self.at = Place { era: era + 1, offset: 0 };
+                self.at = MessagePosition { era: era + 1, offset: 0 };
                 continue;
             }
             let bounds = eras.era(era);
             let messages =
                 tables.messages(self.partition, bounds, self.at.offset, &self.wanted, count).await?;
             match (messages.len() < count, bounds.end) {
-                (true, None) => self.at = Place { era: era + 1, offset: 0 },
+                (true, None) => self.at = MessagePosition { era: era + 1, offset: 0 },
                 (true, Some(end)) => {
-                    self.at = Place { era, offset: end.max(self.at.offset) };
+                    self.at = MessagePosition { era, offset: end.max(self.at.offset) };
                     self.is_behind = false;
                 }
                 (false, _) => {
                     let last = messages.last().map_or(self.at.offset, |message| message.offset);
-                    self.at = Place { era, offset: last + 1 };
+                    self.at = MessagePosition { era, offset: last + 1 };
                 }
             }
             if !messages.is_empty() {
-                let place = |message: &Message| Place { era, offset: message.offset };
+                let place = |message: &Message| MessagePosition { era, offset: message.offset };
                 return Ok(messages.into_iter().map(|message| (place(&message), message)).collect());
             }
         }
@@ -174,7 +174,7 @@ impl Reader {
 #[must_use]
 pub fn checkpoint(
     eras: &Eras,
-    place: Place,
+    place: MessagePosition,
     (program, endpoint): (&str, &str),
     partition: u32,
     now: UnixMs,
@@ -206,15 +206,15 @@ mod tests {
     #[test]
     fn the_incarnation_that_is_read_now_is_the_newest_whatever_the_clock_said() {
         let mut eras = Eras::new(vec![row(1, 10), row(2, 20)], commit(1, 7));
-        assert_eq!(eras.end(), Place { era: 1, offset: 7 });
-        assert_eq!(eras.place(Uuid::from_u128(2), 5), Place { era: 0, offset: 5 });
-        assert_eq!(eras.place(Uuid::from_u128(9), 5), Place::default());
+        assert_eq!(eras.end(), MessagePosition { era: 1, offset: 7 });
+        assert_eq!(eras.place(Uuid::from_u128(2), 5), MessagePosition { era: 0, offset: 5 });
+        assert_eq!(eras.place(Uuid::from_u128(9), 5), MessagePosition::default());
         eras.advance(commit(3, 0));
-        assert_eq!(eras.end(), Place { era: 2, offset: 0 });
+        assert_eq!(eras.end(), MessagePosition { era: 2, offset: 0 });
         // Of an incarnation without messages nothing would be found again.
         assert_eq!(eras.checkpoint(eras.end()), Some((Uuid::from_u128(1), u64::MAX)));
         eras.newest_has_messages();
         assert_eq!(eras.checkpoint(eras.end()), Some((Uuid::from_u128(3), 0)));
-        assert_eq!(Eras::new(vec![], commit(3, 5)).checkpoint(Place { era: 0, offset: 5 }), None);
+        assert_eq!(Eras::new(vec![], commit(3, 5)).checkpoint(MessagePosition { era: 0, offset: 5 }), None);
     }
 }

@@ -4,7 +4,7 @@ use crate::{client::CallLimits, retry::RetryPolicy};
 use std::time::Duration;
 use whence_schemas::outgoing::Reach;
 
-/// Messages of all endpoints of a partition in memory, but for those that one record caused together.
+/// Messages of all endpoints of a partition in memory, except for those that one record caused together.
 const MESSAGES_MAX: usize = 200_000;
 
 whence_runtime::settings! {

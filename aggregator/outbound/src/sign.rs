@@ -26,7 +26,7 @@ impl SigningKey {
     /// The key that this secret stands for.
     ///
     /// # Errors
-    /// It is none.
+    /// [`NoSecret`]: the secret is not Base64 text, or is empty.
     pub fn of(secret: &[u8]) -> Result<SigningKey, NoSecret> {
         let secret = secret.strip_prefix(b"whsec_").unwrap_or(secret);
         let key = STANDARD.decode(secret).map_err(|_| NoSecret)?;

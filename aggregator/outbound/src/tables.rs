@@ -74,9 +74,9 @@ pub fn outcome(verdict: Verdict) -> i8 {
 /// What the log has of a message and an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Logged {
-    /// It is delivered or dead.
+    /// The message is delivered or dead.
     Done,
-    /// It is to be tried again.
+    /// The message is to be tried again.
     Open(Tried),
 }
 

@@ -5,7 +5,7 @@ use crate::{
     Outbound, chain, machine_time,
     message::Message,
     reader::{Eras, Reader, checkpoint},
-    standing::{Part, Seat},
+    status::{Part, Seat},
     tables::{Tables, Wanted},
 };
 use rdkafka::{
@@ -50,7 +50,7 @@ pub struct FactsTopic {
 enum TopicError {
     #[error("cannot read what is announced")]
     Tables(#[from] clickhouse::error::Error),
-    #[error("the topic of facts takes nothing")]
+    #[error("the topic of facts accepts no records")]
     Kafka(#[from] KafkaError),
 }
 
@@ -94,7 +94,7 @@ pub async fn run(
     mut stored: watch::Receiver<Option<Commit>>,
     stop: CancellationToken,
 ) {
-    let seat = outbound.standing.seat();
+    let seat = outbound.status.seat();
     let tables = &outbound.tables;
     let mut publisher = None;
     while !stop.is_cancelled() {

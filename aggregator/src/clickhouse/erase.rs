@@ -67,7 +67,7 @@ struct ReplicaRow {
     registered: u64,
 }
 
-/// What every replica has applied of the erasures. Knows what it has seen, and begins anew with the process.
+/// What every replica has applied of the erasures. Knows what it has seen, and starts empty with the process.
 pub struct Watch {
     replicas: Replicas,
     /// Mutations that every replica had applied.

@@ -1,4 +1,4 @@
-//! Clicks that this process stored lately, so that the leads that follow on them ask ClickHouse for nothing.
+//! Clicks that this process stored recently, so that the leads that follow need no query to ClickHouse.
 //!
 //! Only what ClickHouse has acknowledged is kept, and a stored click never changes: to find it here or there is
 //! the same. What is not here may be stored all the same, by another process or earlier.

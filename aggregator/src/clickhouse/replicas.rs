@@ -10,7 +10,7 @@
 //!
 //! An insert that was tried before is not stored because the next try says so: [`Replicas::insert`].
 //!
-//! What only waiting mends is waited for here, in the middle of a block, so that nothing is begun again for it.
+//! What only waiting fixes is waited for here, in the middle of a block, so that nothing is started over for it.
 
 mod trouble;
 mod turns;
@@ -78,7 +78,7 @@ pub struct ReplicaSettings {
     /// How long a replica may take to have what the others have. It is tried again for as long as anything is waited
     /// for.
     pub catch_up_max: Duration,
-    /// How long what only waiting mends is waited for; then the caller is told.
+    /// How long to wait for what only waiting fixes; then the caller gets the error.
     pub wait_max: Duration,
 }
 

@@ -166,7 +166,7 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         }
     };
     let keys: Option<Vec<_>> = subject.keys.iter().map(|key| SubjectKey::from_bytes(key)).collect();
-    let mut keys = keys.ok_or_else(|| malformed("a key of the subject has not 16 bytes"))?;
+    let mut keys = keys.ok_or_else(|| malformed("a key of the subject is not 16 bytes long"))?;
     keys.sort_unstable();
     keys.dedup();
     let is_named = match &kind {
@@ -232,7 +232,7 @@ enum Unfit {
     DeadLetter(DeadLetter),
 }
 
-/// Whom a body is about, and what it says.
+/// Who a body is about, and what it says.
 fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
     let subject = Option::unwrap_or_default;
     Ok(match body {

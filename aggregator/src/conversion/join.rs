@@ -6,7 +6,7 @@ use super::{
     decode::{Conversion, Kind},
     people::{Name, PARTICIPANTS_MAX, PERSON_EVENTS_MAX, People, id_key, kind, linking_keys},
     person::{Decision, Person},
-    rows::{self, Cause, Standing},
+    rows::{self, Cause, NewestRow},
 };
 use crate::store::{EventName, Rows};
 use std::collections::BTreeSet;
@@ -22,8 +22,8 @@ use whence_schemas::{
 
 /// What a block's conversions become. Rows of a table stand in the order of the records that caused them
 /// (`offset`): a row with `sign` 1 says what stands from there on, one with -1 what does not any more. So a
-/// qualification that is completed or credited otherwise is taken back and written anew, one that is refunded
-/// whole is taken back, one that is refunded in part is taken back and written anew with the value that is left.
+/// qualification that is completed or credited otherwise is taken back and written again, one that is refunded
+/// whole is taken back, one that is refunded in part is taken back and written again with the value that is left.
 /// One with 0 stands and does not count.
 #[derive(Debug, Default)]
 pub struct Joined {
@@ -122,7 +122,7 @@ impl Join<'_> {
         let decision = person.decision();
         let row = rows::with_lead_state(&row, decision.leads[&event.id].clone());
         self.made.leads.push(row.clone());
-        self.people.leads.insert(event.id, Standing::new(row));
+        self.people.leads.insert(event.id, NewestRow::new(row));
         self.index(cause, event, kind::LEAD, &proved);
         self.settle(cause, decision);
     }
@@ -137,7 +137,7 @@ impl Join<'_> {
         state.left_minor = Some(row.paid_minor);
         let row = rows::with_qualification_state(&row, state).unwrap_or(row);
         self.made.qualifications.push(row.clone());
-        self.people.qualifications.insert(event.id, Standing::new(row));
+        self.people.qualifications.insert(event.id, NewestRow::new(row));
         self.index(cause, event, kind::QUALIFICATION, &Credit::default());
         self.settle(cause, decision);
     }
@@ -145,7 +145,7 @@ impl Join<'_> {
     fn take_disqualification(&mut self, cause: Cause, event: &Conversion) {
         let Some(mut row) = rows::disqualification_row(event, cause) else { return };
         if self.is_suppressed(event) {
-            // Money is taken back from whom nothing is to be kept of.
+            // Money is taken back also from a person of whom nothing may be kept.
             row.lead.clear();
             row.keys.clear();
         }
@@ -154,7 +154,7 @@ impl Join<'_> {
         let decision = person.decision();
         let row = rows::with_disqualification_state(&row, decision.disqualifications[&event.id].clone());
         self.made.disqualifications.push(row.clone());
-        self.people.disqualifications.insert(event.id, Standing::new(row));
+        self.people.disqualifications.insert(event.id, NewestRow::new(row));
         self.index(cause, event, kind::DISQUALIFICATION, &Credit::default());
         self.settle(cause, decision);
     }

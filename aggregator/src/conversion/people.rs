@@ -7,7 +7,7 @@
 use super::{
     decode::{Conversion, Kind},
     person::Person,
-    rows::{Standing, disqualification_of, lead_of, qualification_of},
+    rows::{NewestRow, disqualification_of, lead_of, qualification_of},
 };
 use crate::{
     position::Horizon,
@@ -78,9 +78,9 @@ pub(super) struct People {
     cut_off: BTreeSet<(String, SubjectKey)>,
     /// Events by which a name joined the program as referrer.
     pub participants: HashMap<Name, BTreeSet<EventId>>,
-    pub leads: BTreeMap<EventId, Standing<LeadRow>>,
-    pub qualifications: BTreeMap<EventId, Standing<QualificationRow>>,
-    pub disqualifications: BTreeMap<EventId, Standing<DisqualificationRow>>,
+    pub leads: BTreeMap<EventId, NewestRow<LeadRow>>,
+    pub qualifications: BTreeMap<EventId, NewestRow<QualificationRow>>,
+    pub disqualifications: BTreeMap<EventId, NewestRow<DisqualificationRow>>,
 }
 
 /// The stored events that name a person, by kind.
@@ -171,21 +171,21 @@ impl People {
         if !leads.is_empty() {
             for row in store.leads(before, &leads).await? {
                 self.person_of(index.names[&row.id].iter().cloned()).add_lead(lead_of(&row));
-                self.leads.insert(row.id, Standing::new(row));
+                self.leads.insert(row.id, NewestRow::new(row));
             }
         }
         if !qualifications.is_empty() {
             for row in store.qualifications(before, &qualifications).await? {
                 let person = self.person_of(index.names[&row.id].iter().cloned());
                 person.add_qualification(qualification_of(&row));
-                self.qualifications.insert(row.id, Standing::new(row));
+                self.qualifications.insert(row.id, NewestRow::new(row));
             }
         }
         if !disqualifications.is_empty() {
             for row in store.disqualifications(before, &disqualifications).await? {
                 let person = self.person_of(index.names[&row.id].iter().cloned());
                 person.add_disqualification(disqualification_of(&row));
-                self.disqualifications.insert(row.id, Standing::new(row));
+                self.disqualifications.insert(row.id, NewestRow::new(row));
             }
         }
         for (id, names) in index.names {

@@ -1,7 +1,7 @@
 //! Who would have been credited under other rules: the aggregator's own decision, over what is stored. Pure, and
 //! changes nothing.
 //!
-//! A person is decided anew only where the stored events, under their own rules, give what is stored. Where
+//! A person is decided again only where the stored events, under their own rules, give what is stored. Where
 //! they do not, or where a lead is from before its touches were kept, the answer is [`Undecided`], for all of
 //! the person's events.
 

@@ -1,5 +1,5 @@
 //! Between what is known and the rows that say it. A record's own row has revision 0; a correction takes the
-//! standing row back with all its dimensions and writes it anew, as caused by the record that brought it about.
+//! standing row back with all its dimensions and writes it again, as caused by the record that brought it about.
 
 use super::{
     condition::Condition,
@@ -34,7 +34,7 @@ impl Cause {
     }
 }
 
-/// A row that can be taken back and written anew, with `sign` 0 where it is to stand and not to count.
+/// A row that can be taken back and written again, with `sign` 0 where it is to stand and not to count.
 pub(super) trait Signed: Clone + PartialEq {
     fn sign(&self) -> i8;
     fn revision(&self) -> u32;
@@ -62,14 +62,14 @@ signed!(LeadRow, QualificationRow, DisqualificationRow);
 
 /// The newest row of a fact: the one that stands, or the one that took it back.
 #[derive(Clone, Debug)]
-pub(super) struct Standing<R> {
+pub(super) struct NewestRow<R> {
     row: R,
 }
 
-impl<R: Signed> Standing<R> {
+impl<R: Signed> NewestRow<R> {
     /// Of the newest row.
-    pub fn new(newest: R) -> Standing<R> {
-        Standing { row: newest }
+    pub fn new(newest: R) -> NewestRow<R> {
+        NewestRow { row: newest }
     }
 
     /// The dimensions.
@@ -254,7 +254,7 @@ pub(super) fn lead_row(
     })
 }
 
-/// The record's own row, without a lead; `None` where it is no qualification.
+/// The record's own row, without a lead; `None` where it is not a qualification.
 pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option<QualificationRow> {
     let Kind::Qualification { name, value_minor, currency, condition, .. } = &conversion.kind else {
         return None;
@@ -287,7 +287,7 @@ pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option
     }))
 }
 
-/// The record's own row, which has taken nothing back yet; `None` where it is no disqualification.
+/// The record's own row, which has taken nothing back yet; `None` where it is not a disqualification.
 pub(super) fn disqualification_row(conversion: &Conversion, cause: Cause) -> Option<DisqualificationRow> {
     let Kind::Disqualification { qualification, reason, value_minor, currency } = &conversion.kind else {
         return None;

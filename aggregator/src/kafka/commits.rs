@@ -36,22 +36,22 @@ pub enum CommitsError {
 }
 
 /// Up to where the group's members have stored each partition that they have committed anything of. Blocks, for at most
-/// `patience` a question.
+/// `timeout` a question.
 ///
 /// # Errors
 /// See [`CommitsError`].
-pub fn commits(settings: &GroupSettings, patience: Duration) -> Result<Vec<Committed>, CommitsError> {
+pub fn commits(settings: &GroupSettings, timeout: Duration) -> Result<Vec<Committed>, CommitsError> {
     let failed = |source| CommitsError::Kafka { group: settings.group.clone(), source };
     let client: BaseConsumer =
         settings.cluster.client(&[], &[("group.id", settings.group.as_str())]).create().map_err(failed)?;
     let mut commits = Vec::new();
     for (stream, topic) in &settings.topics {
-        let metadata = client.fetch_metadata(Some(topic), patience).map_err(failed)?;
+        let metadata = client.fetch_metadata(Some(topic), timeout).map_err(failed)?;
         let mut asked = TopicPartitionList::new();
         for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
             asked.add_partition(topic, partition.id());
         }
-        let found = client.committed_offsets(asked, patience).map_err(failed)?;
+        let found = client.committed_offsets(asked, timeout).map_err(failed)?;
         for element in found.elements() {
             let (Offset::Offset(next), Ok(number)) = (element.offset(), u32::try_from(element.partition()))
             else {

@@ -60,7 +60,7 @@ impl ClientContext for GroupContext {
 
 impl ConsumerContext for GroupContext {
     /// Overridden to assign paused: nothing may be fetched into the common queue before the partition
-    /// has its own. Eager protocols only: every rebalance revokes all and assigns anew.
+    /// has its own. Eager protocols only: every rebalance revokes all partitions and assigns them again.
     fn rebalance(
         &self,
         consumer: &BaseConsumer<Self>,

@@ -1,5 +1,5 @@
 //! What edges say of themselves, where partitions end and what of them is committed: all that the clock of completeness
-//! goes by. Reads only, and is no member of the group.
+//! goes by. Reads only, and is not a member of the group.
 
 use super::GroupSettings;
 use crate::{
@@ -26,7 +26,7 @@ const BROKER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Records of one turn, at most: each edge says something every few seconds.
 const RECORDS_MAX: usize = 100_000;
 
-/// A follower of the topic of edges. Blocks: it wants a thread of its own.
+/// A follower of the topic of edges. Blocks: it needs a thread of its own.
 pub struct Edges {
     consumer: BaseConsumer,
     topic: String,
@@ -66,15 +66,15 @@ impl Edges {
         })
     }
 
-    /// Takes in what edges have said, waiting for it no longer than `patience`. `false`: not all that was said is known
+    /// Takes in what edges have said, waiting for it no longer than `timeout`. `false`: not all that was said is known
     /// yet, and nothing is to be concluded.
     ///
     /// # Errors
     /// Kafka's: the topic is not there, or may not be read.
-    pub fn follow(&mut self, clock: &mut Clock, patience: Duration) -> Result<bool, KafkaError> {
-        let mut patience = patience;
+    pub fn follow(&mut self, clock: &mut Clock, timeout: Duration) -> Result<bool, KafkaError> {
+        let mut timeout = timeout;
         for _ in 0..RECORDS_MAX {
-            match self.consumer.poll(patience) {
+            match self.consumer.poll(timeout) {
                 None => break,
                 Some(Err(KafkaError::PartitionEOF(_))) => {
                     self.has_all = true;
@@ -82,7 +82,7 @@ impl Edges {
                 }
                 Some(Err(error)) => return Err(error),
                 Some(Ok(record)) => {
-                    patience = BROKER_TIMEOUT;
+                    timeout = BROKER_TIMEOUT;
                     let Some(edge) = record.key().and_then(|key| std::str::from_utf8(key).ok()) else {
                         continue;
                     };
@@ -172,17 +172,17 @@ impl Edges {
     }
 }
 
-/// What edges say that Kafka has acknowledged to them, and what it has. Blocks, for at most `patience` until all that edges
+/// What edges say that Kafka has acknowledged to them, and what it has. Blocks, for at most `timeout` until all that edges
 /// have said is read.
 ///
 /// # Errors
 /// Kafka's.
-pub fn shipped(settings: &GroupSettings, patience: Duration) -> Result<InKafka, KafkaError> {
+pub fn shipped(settings: &GroupSettings, timeout: Duration) -> Result<InKafka, KafkaError> {
     let mut edges = Edges::new(settings)?;
     let mut clock = Clock::default();
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     loop {
-        match edges.follow(&mut clock, BROKER_TIMEOUT.min(patience)) {
+        match edges.follow(&mut clock, BROKER_TIMEOUT.min(timeout)) {
             Ok(true) => break,
             Ok(false) if Instant::now() < deadline => {}
             Ok(false) => return Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut)),

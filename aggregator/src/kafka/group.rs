@@ -63,7 +63,7 @@ pub enum GroupError {
 /// Builds the clients that [`run`] would, and gives them up: whether librdkafka accepts their properties.
 ///
 /// # Errors
-/// It does not.
+/// librdkafka does not accept one of the properties.
 pub fn try_clients(settings: &GroupSettings) -> Result<(), KafkaError> {
     settings.config().create::<BaseConsumer>()?;
     let conversions = settings.topics.iter().find(|(stream, _)| *stream == Stream::Conversions);

@@ -17,7 +17,7 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 /// A producer of timers.
 pub(super) struct KafkaOutbox {
     config: ClientConfig,
-    /// Made anew when it has failed for good, as an idempotent producer does that lost its order.
+    /// Replaced once it has failed for good, as an idempotent producer does after losing its order.
     producer: Mutex<FutureProducer>,
     topic: String,
 }
@@ -41,7 +41,7 @@ impl KafkaOutbox {
     fn producer(&self) -> Result<FutureProducer, KafkaError> {
         let mut producer = self.producer.lock().expect("nothing panics while it holds the producer");
         if let Some((_, reason)) = producer.client().fatal_error() {
-            tracing::warn!(topic = self.topic, reason, "the producer of timers is made anew");
+            tracing::warn!(topic = self.topic, reason, "the producer of timers has failed and is replaced");
             *producer = self.config.create()?;
         }
         Ok(producer.clone())

@@ -25,7 +25,7 @@ use whence_schemas::{ids::Incarnation, time::UnixMs};
 
 /// How long a question to the broker may take.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of one chunk, at most, but for its last record.
+/// Bytes of one chunk, at most, except for its last record.
 const CHUNK_BYTES_MAX: usize = 16 << 20;
 
 /// One partition of a topic.
@@ -58,10 +58,10 @@ enum Fault {
     #[error(transparent)]
     Topic(#[from] DescribeError),
     #[error(
-        "the topic {topic} had {before} partitions when its records were last committed and has {now} now, so that a key's later records are in another partition than its earlier ones: make it anew with {before}, once all that is in it has been read"
+        "the topic {topic} had {before} partitions when its records were last committed and has {now} now, so that a key's later records are in another partition than its earlier ones: delete and create it again with {before} partitions, once all that is in it has been read"
     )]
     Repartitioned { topic: String, before: u32, now: u32 },
-    #[error("the committed offset is of another version of whence")]
+    #[error("the committed offset was written by another version of whence")]
     Metadata(#[from] MetadataError),
 }
 
@@ -118,7 +118,7 @@ impl PartitionSource {
         }
     }
 
-    /// What somebody has to mend, told to whoever asks how the group does.
+    /// What somebody has to fix, for the group's readiness report.
     fn stuck(&self, fault: Fault) -> SourceError {
         let may_heal = match &fault {
             Fault::Topic(error) => error.trouble().may_heal,
@@ -168,7 +168,7 @@ impl PartitionSource {
             if commit.incarnation == incarnation {
                 return Ok(Start::Committed(commit));
             }
-            tracing::warn!(topic = self.topic, partition = %self.partition, "the topic was created anew: reading it from its beginning");
+            tracing::warn!(topic = self.topic, partition = %self.partition, "the topic was deleted and created again: reading it from its beginning");
         }
         let (low, _) =
             self.consumer.fetch_watermarks(&self.topic, self.number(), BROKER_TIMEOUT).map_err(failed)?;

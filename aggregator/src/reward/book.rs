@@ -27,7 +27,7 @@ const RISK: &str = "risk";
 pub(super) type Terms = (RewardTerms, u64);
 
 /// What a record makes of a qualification.
-pub(super) struct Standing<'a> {
+pub(super) struct QualificationChange<'a> {
     pub program: &'a str,
     pub id: EventId,
     /// Its row from here on, unless it was taken back; with `sign` 0 where it does not count.
@@ -97,10 +97,10 @@ impl Book {
     /// These qualifications stand as they say from this record on: rewards shrink to what they are worth, and
     /// what is earned is accrued. All shrink before any is accrued, and the earliest earns first: where the
     /// credit of several moves at once, it does not matter in which order they are told.
-    pub fn qualifications(&mut self, mut changed: Vec<Standing<'_>>, cause: Cause<'_>) {
+    pub fn qualifications(&mut self, mut changed: Vec<QualificationChange<'_>>, cause: Cause<'_>) {
         changed.sort_by_key(|standing| (standing.earning.map(|row| row.occurred_at), standing.id));
         changed.iter().for_each(|standing| self.shrink_all(standing, cause));
-        for Standing { program, id, earning, signals, .. } in &changed {
+        for QualificationChange { program, id, earning, signals, .. } in &changed {
             let Some(row) = earning.filter(|row| row.live).and_then(credited) else { continue };
             let terms = self.terms.get(&((*program).to_owned(), *id)).cloned().unwrap_or_default();
             for rule in &terms.0.rules {
@@ -112,8 +112,8 @@ impl Book {
         changed.iter().for_each(|standing| self.shrink_all(standing, cause));
     }
 
-    fn shrink_all(&mut self, standing: &Standing<'_>, cause: Cause<'_>) {
-        let Standing { program, id, .. } = *standing;
+    fn shrink_all(&mut self, standing: &QualificationChange<'_>, cause: Cause<'_>) {
+        let QualificationChange { program, id, .. } = *standing;
         let now = standing.now;
         let rewards = self.of_qualification.get(&(program.to_owned(), id)).cloned().unwrap_or_default();
         for reward in rewards {

@@ -128,7 +128,7 @@ impl Reward {
             && [CREDIT_MOVED, CONDITION_UNMET].contains(&newest.reason.as_str())
     }
 
-    /// Takes a line that accrues it anew.
+    /// Takes a line that accrues the reward again.
     pub fn earn_again(&mut self, line: &RewardRow) {
         self.apply(line);
     }

@@ -2,7 +2,7 @@
 //! stored. Pure, and changes nothing.
 //!
 //! Rewards are given in the order in which their qualifications came to count, and refunds, rejections and clawbacks
-//! make room in caps and budgets when they came. A reward is decided anew only where the stored qualifications, under
+//! make room in caps and budgets when they came. A reward is decided again only where the stored qualifications, under
 //! their own credit, give what the ledger has; where they do not, it stays as it is. What somebody rejected or
 //! took back, and what a refund ended, stays so for its lead and rule, whoever is credited, and counts for its referrer
 //! until then. Risk is not looked at: what would be held counts as earned.
@@ -22,7 +22,7 @@ use whence_schemas::{
     time::UnixMs,
 };
 
-/// A qualification that stands, with whom it is credited to.
+/// A qualification that stands, with the referrer who is credited with it.
 #[derive(Clone, Copy, Debug)]
 pub struct Credited<'a> {
     /// Its row, of which lead and referrer do not count.
@@ -96,7 +96,7 @@ impl Booked {
 /// What would stand of a program's rewards.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
-    /// The rewards that were decided anew, as they would be.
+    /// The rewards that were decided again, as they would be.
     pub then: BTreeMap<Uuid, Earned>,
     /// Those that were not, as they are: nothing stands of what is not in the ledger.
     pub undecided: BTreeMap<Uuid, Earned>,
@@ -229,7 +229,7 @@ impl<'a> Run<'a> {
         others
     }
 
-    /// Gives what the qualification earns, but for these.
+    /// Gives what the qualification earns, except for these.
     fn earn(&mut self, one: Credited<'_>, undecided: &BTreeMap<Uuid, Earned>) {
         for (id, rule) in one.rules().filter(|(id, _)| !undecided.contains_key(id)) {
             if let Some(would) = self.would_earn(one, id, rule) {

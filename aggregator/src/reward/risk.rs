@@ -23,7 +23,7 @@ pub(super) struct Signals {
     pub leads: usize,
     /// Who clicked and why that is thought, where the click is known.
     pub clicked_by: Option<(Verdict, String)>,
-    /// Other persons who clicked with the same browser lately, as far as it takes to decide.
+    /// Other persons who recently clicked with the same browser, as many as the decision needs.
     pub on_device: usize,
     /// The person gave an email address of a mailbox that is thrown away after use.
     pub is_disposable: bool,

@@ -42,7 +42,7 @@ pub trait Outbox: Send + Sync {
 
 /// Why records were not taken; they can be sent again.
 #[derive(Debug, thiserror::Error)]
-#[error("the stream of conversions took no timers")]
+#[error("the stream of conversions accepted no timers")]
 pub struct OutboxError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 /// Why a look was in vain.

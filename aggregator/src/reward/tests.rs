@@ -6,7 +6,7 @@ mod spent;
 mod terms;
 
 use super::{
-    book::{Book, Standing, Terms},
+    book::{Book, QualificationChange, Terms},
     ledger::Cause,
     risk::Signals,
     usage::{Spent, Usage, day},
@@ -162,14 +162,20 @@ fn apply(op: Op, offset: u64, range: &BlockRange, book: &mut Book) -> Option<&'s
             let row = row(qualification, lead, left);
             let (now, earning, signals) = (Some(&row), Some(&row), Signals::default());
             book.qualifications(
-                vec![Standing { program: "p", id: row.id, now, earning, signals }],
+                vec![QualificationChange { program: "p", id: row.id, now, earning, signals }],
                 cause(row.id),
             );
             None
         }
         Op::Gone { qualification } => {
             let id = id(qualification + 100);
-            let gone = Standing { program: "p", id, now: None, earning: None, signals: Signals::default() };
+            let gone = QualificationChange {
+                program: "p",
+                id,
+                now: None,
+                earning: None,
+                signals: Signals::default(),
+            };
             book.qualifications(vec![gone], cause(id));
             None
         }

@@ -1,4 +1,4 @@
-//! What of caps and budgets is used. Only what stands open counts: what was taken back can be given anew.
+//! How much of caps and budgets is used. Only open rewards count: what was taken back can be granted again.
 
 use crate::store::{RewardSum, RewardUsage};
 use std::collections::{BTreeMap, BTreeSet, HashMap};

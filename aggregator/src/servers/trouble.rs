@@ -1,4 +1,4 @@
-//! Why ClickHouse has not answered as it should, in words that say what to do, and whether waiting can mend it.
+//! Why ClickHouse has not answered as it should, in words that say what to do, and whether waiting can fix it.
 
 use crate::{causes, clickhouse::code};
 use clickhouse::error::Error;
@@ -11,7 +11,7 @@ pub(super) const NAMES: Names = Names {
 };
 /// What [`front`](super::front) begins with where it has to answer.
 pub(super) const NOBODY: &str = "no clickhouse server has answered";
-/// What proxies say to whom they don't let through.
+/// Status codes with which proxies refuse a client.
 const REFUSALS: [&str; 4] =
     ["401 Unauthorized", "401 Authorization Required", "403 Forbidden", "Proxy Authentication Required"];
 /// What is quoted of an answer.
@@ -23,7 +23,7 @@ const QUOTED_CHARS_MAX: usize = 300;
 pub struct Trouble {
     /// What happened and what to do.
     pub text: String,
-    /// Whether nothing but another setting, password or grant mends it.
+    /// Whether only another setting, password or grant fixes it.
     pub is_final: bool,
 }
 

@@ -44,7 +44,7 @@ impl Turn {
         self.first.store(server, Ordering::Relaxed);
     }
 
-    /// It has not.
+    /// The server has not taken it.
     fn failed(&self, server: usize, reason: &'static str, text: &str) {
         let name = self.names[server].clone();
         seldom!(

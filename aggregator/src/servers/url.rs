@@ -17,17 +17,17 @@ pub struct ServerUrl {
     credentials: Option<(String, SecretString)>,
 }
 
-/// Why a text is no address of a server; it never has the text, which may hold a password.
+/// Why a text is not a server's address; the error never has the text, which may hold a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
-    /// It is no URL with a host.
+    /// The text is not a URL with a host.
     #[error("expected an address such as https://clickhouse:8443 or http://[::1]:8123")]
     NoUrl,
     /// Another scheme.
-    #[error("must begin with http:// or https://: ClickHouse is asked over its HTTP interface")]
+    #[error("must begin with http:// or https://: ClickHouse is queried over its HTTP interface")]
     Scheme,
-    /// What stands behind the path is no part of an address.
-    #[error("must end with host, port or path: what ?… or #… would say has settings of its own")]
+    /// What follows the path is not part of an address.
+    #[error("must end with host, port or path: what ?… or #… would say has settings of its own: remove it")]
     Query,
     /// A user without a password.
     #[error("has a user without a password: give both as user:password@, or neither")]

@@ -24,7 +24,7 @@ fn range(number: u32, first: u64) -> BlockRange {
 }
 
 async fn rows_of(world: &World, range: &BlockRange) -> Vec<Rows> {
-    // Every tenth is no click and becomes a reject; ids differ between partitions.
+    // Every tenth is not a click and becomes a reject; ids differ between partitions.
     let payload = |offset: u64| {
         let number = offset + u64::from(range.partition.number) * 1_000_000;
         if offset % 10 == 3 { b"no click".as_slice().into() } else { click(number) }
@@ -50,7 +50,7 @@ struct Fault {
     clicks: Option<fn(&mut Vec<ClickRow>)>,
     /// Neither rows nor account of it are there.
     is_lost: bool,
-    /// It is there, its account is not.
+    /// The block's rows are there, its account is not.
     has_no_account: bool,
     /// Its rejects are not there.
     has_no_rejects: bool,

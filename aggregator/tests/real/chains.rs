@@ -26,7 +26,7 @@ impl Random {
 
 type Range = (u64, u64);
 /// Stream, partition, incarnation.
-type Place = (&'static str, u32, Incarnation);
+type LogIncarnation = (&'static str, u32, Incarnation);
 
 /// Blocks one behind the other; most begin at 0, some anywhere below 2^48.
 fn chain(random: &mut Random) -> Vec<Range> {
@@ -106,7 +106,7 @@ async fn insert(world: &World, rows: &[BlockRow]) {
 async fn of_hundreds_of_partitions_those_are_told_whose_blocks_do_not_follow_each_other() {
     let world = World::new().await;
     let mut random = Random(12);
-    let mut places: BTreeMap<String, (Place, Vec<Range>)> = BTreeMap::new();
+    let mut places: BTreeMap<String, (LogIncarnation, Vec<Range>)> = BTreeMap::new();
     for partition in 0..200 {
         // Several lives of a topic or journal, each a chain of its own.
         for _ in 0..=random.below(3) {

@@ -1,4 +1,4 @@
-//! Each risk flag by itself: whom it holds for review and whom not, and that a person decides about it.
+//! Each risk flag by itself: who is held for review and who is not, and that a person decides about it.
 
 use crate::{
     evidence::{click_of, lead, store_clicks, subject, touch},
@@ -100,7 +100,7 @@ fn story(flag: &str, person: u8, is_suspect: bool, risk: RiskPolicy) -> Vec<Byte
     records
 }
 
-/// A click that shares nothing with others, but for what the flag is about.
+/// A click that shares nothing with others, except for what the flag is about.
 fn click(flag: &str, person: u8, is_suspect: bool) -> Bytes {
     let verdict = if flag == "bot_click" && is_suspect { Verdict::Bot } else { Verdict::Human };
     let like = |shares: bool| 100 + u64::from(if shares && is_suspect { person - 1 } else { person });

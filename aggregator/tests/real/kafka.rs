@@ -1,4 +1,4 @@
-//! From a real broker to the tables: two members, kills, a topic created anew.
+//! From a real broker to the tables: two members, kills, a topic deleted and created again.
 
 use crate::{
     events::{click, keys, lead, qualification},

@@ -47,7 +47,7 @@ async fn what_is_due_is_found_without_reading_what_was_approved() {
     assert!(due.iter().all(|due| due.revision == 0 && due.due_at == DUE && due.program == "demo"));
     assert!(store.rewards_due(7, DUE.plus_ms(-1), 10).await.unwrap().is_empty());
 
-    // One more is taken out, and one accrued anew: by its revision, or its timer would be a duplicate.
+    // One more is taken out, and one accrued again: by its revision, or its timer would be a duplicate.
     world
         .client
         .query(&lines(&format!("numbers({}, 1)", REWARDS - 1), 1, -1, "accrued"))

@@ -68,7 +68,7 @@ fn payload(number: u64) -> Bytes {
     })
 }
 
-/// A block of a month's clicks, of which every tenth is none and becomes a reject.
+/// A block of a month's clicks, of which every tenth is not valid and becomes a reject.
 fn range(partition: u32, block: u64) -> BlockRange {
     let partition = Partition { stream: Stream::Clicks, number: partition };
     BlockRange {

@@ -71,7 +71,7 @@ async fn migrating_again_changes_nothing_and_another_versions_database_is_refuse
                  AND create_table_query LIKE '%non_replicated_deduplication_window = %' \
                  AND create_table_query NOT LIKE '%non_replicated_deduplication_window = 100000%'";
     assert_eq!(world.count(short).await, 0);
-    // A view whose text is another one is made anew, and no other.
+    // A view whose text has changed is recreated, and no other.
     for sql in ["DROP VIEW funnel", "INSERT INTO whence_views (name, checksum) VALUES ('funnel', 'x')"] {
         world.client.query(sql).execute().await.unwrap();
     }
@@ -177,7 +177,7 @@ async fn a_replayed_block_over_two_months_changes_neither_raw_nor_rollups() {
     let world = World::new().await;
     let block = range(0, 3000);
     for _ in 0..3 {
-        // Built anew each time, as after a crash: what the first try stored is not before the block.
+        // Rebuilt each time, as after a crash: what the first try stored is not before the block.
         let tables = rows_of(&world, &block).await;
         insert(&world, &block.token(), &tables).await;
     }

@@ -29,7 +29,7 @@ static TURN: Mutex<()> = Mutex::new(());
 
 /// A part that Keeper never heard of, since it died at that moment, is seen on its replica for five minutes: ClickHouse
 /// looks after it then (`MAX_AGE_OF_LOCAL_PART_THAT_WASNT_ADDED_TO_ZOOKEEPER`).
-const PATIENCE: Duration = Duration::from_secs(400);
+const DEADLINE: Duration = Duration::from_secs(400);
 
 pub struct World {
     pub cluster: Cluster,
@@ -93,7 +93,7 @@ impl World {
 
     /// Polls until a replica gives this number.
     pub async fn until(&self, replica: usize, sql: &str, wanted: u64) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             let found = self.client(replica).query(sql).fetch_one::<u64>().await;
             if found.as_ref().is_ok_and(|found| *found == wanted) {

@@ -71,7 +71,7 @@ impl Authority {
         Leaf { certificate: params.signed_by(&key, &self.issuer).unwrap().der().clone(), key }
     }
 
-    /// Lets in whom this authority vouches for.
+    /// Accepts clients whose certificate this authority signed.
     fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
@@ -84,7 +84,7 @@ fn params(names: &[&str]) -> CertificateParams {
     CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap()
 }
 
-/// Terminates TLS with this certificate; with `clients` only for those whom it vouches for.
+/// Terminates TLS with this certificate; with `clients` only for clients whose certificate it signed.
 pub fn acceptor(leaf: Leaf, clients: Option<&Authority>) -> TlsAcceptor {
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -157,7 +157,7 @@ async fn silence_is_told_and_ends_and_another_server_is_asked_then() {
     assert_eq!(asked(&both.any(), "SELECT 1").await.unwrap(), "fine\n");
     assert_eq!(std::mem::take(&mut *told.lock().unwrap()), [(silent.http(), 2)]);
 
-    // What takes long to send is no silence.
+    // An answer that takes long to send does not count as silence.
     let slow = plain(&[lives.http()]).with_timeout(timeout()).any();
     let mut sent = slow.insert_formatted_with("INSERT INTO t FORMAT TSV");
     for _ in 0..8 {

@@ -39,7 +39,7 @@ pub struct Expected {
     pub others: BTreeMap<EventId, u64>,
     /// Events of persons that are forgotten.
     pub erased: BTreeSet<EventId>,
-    /// Records that are no event of this version, or of a person who is to be forgotten.
+    /// Records that are not an event of this version, or of a person who is to be forgotten.
     pub refused: u64,
 }
 

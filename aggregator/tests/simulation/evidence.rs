@@ -242,7 +242,7 @@ fn rewards_are_flagged_by_what_was_found(world: &World) -> Result<(), String> {
         let known: Vec<_> = known.collect();
         let is_bot = known.iter().any(|row| row.verdict == Verdict::Bot);
         let is_flagged = line.flags.iter().any(|flag| flag.0 == "bot_click");
-        // A refund writes what is left anew, as it was.
+        // A refund writes what is left again, unchanged.
         let is_rest = world.tables.rewards.iter().any(|other| {
             let is_of_the_change = (other.reward_id, other.revision) == (line.reward_id, line.revision);
             is_of_the_change && !other.state.is_open()

@@ -16,7 +16,7 @@ use whence_schemas::{
     topics::Stream,
 };
 
-type Place = (Partition, Incarnation, u64);
+type RecordPosition = (Partition, Incarnation, u64);
 
 /// The first difference found, in words.
 pub fn check(world: &World) -> Result<(), String> {
@@ -32,7 +32,7 @@ pub fn check(world: &World) -> Result<(), String> {
 }
 
 fn every_record_is_one_fact_or_reject(world: &World) -> Result<(), String> {
-    let mut stored: BTreeMap<Place, u64> = BTreeMap::new();
+    let mut stored: BTreeMap<RecordPosition, u64> = BTreeMap::new();
     let mut count = |stream, number, incarnation, offset| {
         *stored.entry((Partition { stream, number }, incarnation, offset)).or_default() += 1;
     };

@@ -187,7 +187,7 @@ impl RewardStore for MemoryStore {
                 let sum = sums.entry(row.reward_id).or_insert((0, due));
                 sum.0 += i64::from(row.sign);
                 sum.1.revision = sum.1.revision.max(row.revision);
-                // One that was earned anew by another qualification has another day.
+                // One that was earned again by another qualification has another day.
                 sum.1.due_at = sum.1.due_at.max(row.due_at);
             }
         }

@@ -42,7 +42,7 @@ macro_rules! for_each_fact {
 mod tables;
 
 use tables::months;
-pub use tables::{MONTH_MS, Place, Tables};
+pub use tables::{MONTH_MS, RecordPosition, Tables};
 
 /// One process's connection to a replica of the tables: it has what was stored by way of it, and what others stored
 /// before it caught up last. (Clicks are looked up where they are: when one is heard of makes no difference.)
@@ -170,7 +170,7 @@ impl Store for MemoryStore {
         self.before_reading().await?;
         let seen = self.seen();
         let mut end = 0;
-        let mut is_at = |place: Place| {
+        let mut is_at = |place: RecordPosition| {
             if (place.0, place.1) == (incarnation, partition.number) {
                 end = end.max(place.2 + 1);
             }

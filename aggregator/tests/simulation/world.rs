@@ -112,7 +112,7 @@ pub fn pick<'a, T>(rng: &mut impl Rng, from: &'a [T]) -> &'a T {
     &from[rng.random_range(0..from.len())]
 }
 
-/// A clock that stands still but for what is slept.
+/// A clock that stands still except for what is slept.
 pub struct StandingClock(pub Shared);
 
 impl Clock for StandingClock {

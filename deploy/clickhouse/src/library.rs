@@ -25,7 +25,7 @@ pub struct NoEngine {
 /// (`$WHENCE_CACHE`, or `whence` in `$XDG_CACHE_HOME` or `~/.cache`).
 ///
 /// # Errors
-/// It is not there.
+/// [`NoEngine`]: the library is not there.
 pub fn find() -> Result<PathBuf, NoEngine> {
     let path = env::var_os(ENGINE_ENV).filter(|path| !path.is_empty()).map_or_else(cached, PathBuf::from);
     if path.is_file() { Ok(path) } else { Err(NoEngine { path }) }

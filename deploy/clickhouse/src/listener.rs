@@ -15,7 +15,7 @@ use whence_runtime::listeners;
 pub const LISTENER_ENV: &str = "WHENCE_CLICKHOUSE_LISTENER_FD";
 
 /// The socket to serve on: the one the parent hands over, or else a new one on `address`. Set to
-/// non-blocking, as tokio wants it.
+/// non-blocking, as tokio requires.
 ///
 /// Call once, early: the inherited descriptor has one owner.
 ///
@@ -31,7 +31,7 @@ pub fn take(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 fn inherited(number: &str) -> io::Result<TcpListener> {
-    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("{LISTENER_ENV} is no socket"));
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("{LISTENER_ENV} is not a socket"));
     let fd: RawFd = number.parse().map_err(|_| invalid())?;
     // SAFETY: a plain system call that fails for a number that is not open.
     if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {

@@ -10,7 +10,7 @@ use whence_runtime::private::{self, PrivateError};
 
 /// Characters of a password that was made here: 160 bits in lower-case hexadecimal.
 const CHARACTERS: usize = 40;
-/// Longer files are no files of a password.
+/// Longer files are not password files.
 const BYTES_MAX: u64 = 4096;
 
 /// Why a kept password can't be had.

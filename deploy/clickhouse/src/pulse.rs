@@ -48,15 +48,15 @@ impl Pulse {
         Ok((Self { stream: UnixStream::from_std(own)? }, childs))
     }
 
-    /// Asks, and waits for an answer for at most `patience`. Late answers to earlier questions count: the
+    /// Asks, and waits for an answer for at most `wait_max`. Late answers to earlier questions count: the
     /// engine has answered.
-    pub(crate) async fn beats(&mut self, patience: Duration) -> bool {
+    pub(crate) async fn beats(&mut self, wait_max: Duration) -> bool {
         let mut answers = [0; 64];
         let asked = async {
             self.stream.write_all(b"?").await?;
             self.stream.read(&mut answers).await
         };
-        matches!(timeout(patience, asked).await, Ok(Ok(1..)))
+        matches!(timeout(wait_max, asked).await, Ok(Ok(1..)))
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn inherited() -> Option<StdStream> {
     }
     // SAFETY: open, and handed over by the parent to be owned here.
     let stream = unsafe { StdStream::from_raw_fd(fd) };
-    // What is no socket has no peer.
+    // What is not a socket has no peer.
     stream.peer_addr().ok()?;
     stream.set_nonblocking(false).ok()?;
     Some(stream)

@@ -63,7 +63,7 @@ const STARTING_EVERY: Duration = Duration::from_millis(50);
 
 /// What the child is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum ChildState {
     /// Not answering yet.
     Starting,
     /// Answering.
@@ -100,7 +100,7 @@ pub enum SuperviseError {
 #[derive(Debug)]
 pub struct Supervisor {
     address: SocketAddr,
-    state: watch::Receiver<State>,
+    state: watch::Receiver<ChildState>,
     stop: CancellationToken,
     task: JoinHandle<()>,
     still: Still,
@@ -108,7 +108,7 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Listens on `listen` (port 0 takes a free port, and keeps it), starts `command` and waits until
-    /// the child answers. `command` makes the command anew for every start; the child must serve on
+    /// the child answers. `command` builds the command for every start; the child must serve on
     /// the socket it inherits ([`listener::take`]).
     ///
     /// # Errors
@@ -124,7 +124,7 @@ impl Supervisor {
         };
         let (address, listener) =
             bind().map_err(|source| SuperviseError::Listen { address: listen, source })?;
-        let (state, states) = watch::channel(State::Starting);
+        let (state, states) = watch::channel(ChildState::Starting);
         let stop = CancellationToken::new();
         let still = Still::default();
         let run = Run {
@@ -155,7 +155,7 @@ impl Supervisor {
 
     /// What the child is doing, now and later.
     #[must_use]
-    pub fn state(&self) -> watch::Receiver<State> {
+    pub fn state(&self) -> watch::Receiver<ChildState> {
         self.state.clone()
     }
 
@@ -216,7 +216,7 @@ struct Run {
     listener: TcpListener,
     command: Box<dyn Fn() -> Command + Send + Sync>,
     limits: SupervisorLimits,
-    state: watch::Sender<State>,
+    state: watch::Sender<ChildState>,
     stop: CancellationToken,
     still: Still,
 }
@@ -224,7 +224,7 @@ struct Run {
 impl Run {
     /// Starts a child and waits for its first answer.
     async fn launch(&self) -> Result<Launched, SuperviseError> {
-        self.state.send_replace(State::Starting);
+        self.state.send_replace(ChildState::Starting);
         let mut command = (self.command)();
         only_what_it_needs(&mut command);
         listener::hand_over(&mut command, &self.listener);
@@ -243,7 +243,7 @@ impl Run {
             answered = timeout(self.limits.ready_max, ready) => match answered {
                 Ok(()) => {
                     gauge!(UP).set(1.0);
-                    self.state.send_replace(State::Up);
+                    self.state.send_replace(ChildState::Up);
                     Ok(Launched { child, pulse })
                 }
                 Err(_) => {
@@ -271,14 +271,14 @@ impl Run {
                 self.end(&child, libc::SIGKILL).await;
             }
             gauge!(UP).set(0.0);
-            self.state.send_replace(State::Down);
+            self.state.send_replace(ChildState::Down);
             if since.elapsed() >= RECOVERED {
                 backoff = self.limits.backoff_min;
             }
             tokio::select! {
                 () = sleep(backoff) => {}
                 () = self.stop.cancelled() => {
-                    self.state.send_replace(State::Stopped);
+                    self.state.send_replace(ChildState::Stopped);
                     return;
                 }
             }
@@ -309,7 +309,7 @@ impl Run {
     async fn stopped(&self, child: &TiedChild) {
         self.end(child, libc::SIGTERM).await;
         gauge!(UP).set(0.0);
-        self.state.send_replace(State::Stopped);
+        self.state.send_replace(ChildState::Stopped);
     }
 
     /// Ends the child by `signal`, and by SIGKILL if that takes too long.

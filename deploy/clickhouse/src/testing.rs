@@ -22,7 +22,7 @@ pub use crate::sql::{OUTPUT_WORDS, SHOWN as SHOWN_WORDS};
 pub const BIN_ENV: &str = "WHENCE_CLICKHOUSE_BIN";
 
 /// How long a server may take to open its engine or to end.
-const PATIENCE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(5);
 
@@ -170,7 +170,7 @@ impl EngineProcess {
     }
 
     fn wait_ready(&self) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         while Instant::now() < deadline && self.child.status().is_none() {
             if ping(self.address).unwrap_or(false) {
                 return true;
@@ -181,7 +181,7 @@ impl EngineProcess {
     }
 
     fn wait_ended(&self) -> Option<ExitStatus> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         while Instant::now() < deadline {
             if let Some(status) = self.child.status() {
                 return Some(status);

@@ -18,16 +18,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// The statements that could be killed.
 #[derive(Debug)]
 pub struct Watchdog {
-    patience: Duration,
+    timeout: Duration,
     /// By mark; when each was killed, if it was.
     running: Mutex<HashMap<String, Option<Instant>>>,
 }
 
 impl Watchdog {
-    /// One that waits for `patience` after a kill.
+    /// One that waits for `timeout` after a kill.
     #[must_use]
-    pub fn new(patience: Duration) -> Self {
-        Self { patience, running: Mutex::default() }
+    pub fn new(timeout: Duration) -> Self {
+        Self { timeout, running: Mutex::default() }
     }
 
     /// Watches the statement with this mark, until what is returned is dropped: by its own thread, at its end.
@@ -45,7 +45,7 @@ impl Watchdog {
 
     /// Whether one goes on for too long after its kill.
     fn is_stuck(&self) -> bool {
-        self.running().values().flatten().any(|killed| killed.elapsed() > self.patience)
+        self.running().values().flatten().any(|killed| killed.elapsed() > self.timeout)
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<String, Option<Instant>>> {
@@ -58,7 +58,7 @@ impl Watchdog {
             while !stop.is_cancelled() {
                 if self.is_stuck() {
                     tracing::error!(
-                        patience_seconds = self.patience.as_secs(),
+                        timeout_seconds = self.timeout.as_secs(),
                         "a statement of the reader does not end though it was killed: this process ends, to be started again"
                     );
                     // SAFETY: ends the process; nothing of it can be waited for. What was acknowledged is on the disk.
@@ -68,7 +68,7 @@ impl Watchdog {
             }
         };
         if let Err(error) = thread::Builder::new().name("watchdog".into()).spawn(looking) {
-            tracing::error!(%error, "statements that do not end are not looked for");
+            tracing::error!(%error, "the search for statements that do not end has stopped");
         }
     }
 }

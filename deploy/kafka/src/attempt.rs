@@ -1,5 +1,6 @@
-//! Tries on the brokers what a client will need, and says what is missing. Changes nothing, but for a transactional id:
-//! to open it is the only way to know that one may, and fences whoever writes with it, who then opens it again.
+//! Tries on the brokers what a client will need, and says what is missing. Changes nothing, except for a
+//! transactional id: to open it is the only way to know that one may, and fences whoever writes with it, who then
+//! opens it again.
 
 use std::time::{Duration, Instant};
 
@@ -67,11 +68,11 @@ impl Listener {
     }
 
     /// Asks for a topic. Blocks until it is answered, a cause has been heard and the other brokers have had time to
-    /// answer all the same, or `patience` is over.
+    /// answer all the same, or `timeout` is over.
     ///
     /// # Errors
     /// What is wrong.
-    pub fn describe(&self, topic: &str, patience: Duration) -> Result<Described, AskError> {
+    pub fn describe(&self, topic: &str, timeout: Duration) -> Result<Described, AskError> {
         let heard = &self.consumer.context().0;
         let mut heard_since = None;
         let is_enough = || {
@@ -83,9 +84,9 @@ impl Listener {
         };
         // SAFETY: the consumer outlives the call.
         let described =
-            unsafe { describe_while(self.consumer.client().native_ptr(), topic, patience, is_enough) };
+            unsafe { describe_while(self.consumer.client().native_ptr(), topic, timeout, is_enough) };
         match described {
-            Err(DescribeError::NoAnswer(_)) => Err(AskError::Silence(self.silence(patience))),
+            Err(DescribeError::NoAnswer(_)) => Err(AskError::Silence(self.silence(timeout))),
             answered => {
                 heard.worked();
                 answered.map_err(AskError::Topic)
@@ -96,20 +97,20 @@ impl Listener {
     /// How many brokers there are.
     ///
     /// # Errors
-    /// None has answered within `patience`.
-    pub fn brokers(&self, patience: Duration) -> Result<i32, KafkaError> {
+    /// None has answered within `timeout`.
+    pub fn brokers(&self, timeout: Duration) -> Result<i32, KafkaError> {
         // Of no topic in particular: all are told that the user may see, and none is made.
-        let metadata = self.consumer.fetch_metadata(None, patience)?;
+        let metadata = self.consumer.fetch_metadata(None, timeout)?;
         Ok(i32::try_from(metadata.brokers().len()).unwrap_or(i32::MAX))
     }
 
-    fn silence(&self, patience: Duration) -> Trouble {
+    fn silence(&self, timeout: Duration) -> Trouble {
         let Some(trouble) = self.consumer.context().0.last() else {
             let brokers = &self.cluster.brokers;
-            return Trouble::passing(format!("no broker of {brokers} has answered within {patience:?}"));
+            return Trouble::passing(format!("no broker of {brokers} has answered within {timeout:?}"));
         };
         let is_unverified = trouble.text.contains(UNVERIFIED);
-        let why = is_unverified.then(|| certificate::why(&self.cluster, &trouble.text, patience)).flatten();
+        let why = is_unverified.then(|| certificate::why(&self.cluster, &trouble.text, timeout)).flatten();
         why.unwrap_or(trouble)
     }
 }
@@ -134,16 +135,16 @@ impl AskError {
     }
 }
 
-/// Tries all of it, for `patience` at most in each of up to three steps. Blocks. What is wrong; empty: nothing.
+/// Tries all of it, for `timeout` at most in each of up to three steps. Blocks. What is wrong; empty: nothing.
 #[must_use]
-pub fn attempt(cluster: &Cluster, needs: &Needs, patience: Duration) -> Vec<Trouble> {
+pub fn attempt(cluster: &Cluster, needs: &Needs, timeout: Duration) -> Vec<Trouble> {
     let listener = match Listener::new(cluster) {
         Ok(listener) => listener,
         Err(error) => return vec![Trouble::lasting(cluster.said(&error))],
     };
     let mut troubles = Vec::new();
     for (topic, operations) in &needs.topics {
-        match listener.describe(topic, patience) {
+        match listener.describe(topic, timeout) {
             Ok(described) => troubles.extend(missing(topic, operations, &described)),
             Err(AskError::Topic(DescribeError::NotThere(_))) if needs.makes_topics => {}
             // Nothing else would be answered either.
@@ -151,8 +152,8 @@ pub fn attempt(cluster: &Cluster, needs: &Needs, patience: Duration) -> Vec<Trou
             Err(AskError::Topic(error)) => troubles.push(error.trouble()),
         }
     }
-    troubles.extend(needs.group.iter().filter_map(|group| try_group(&listener, group, patience)));
-    troubles.extend(needs.transactional_id.iter().filter_map(|id| try_transactions(cluster, id, patience)));
+    troubles.extend(needs.group.iter().filter_map(|group| try_group(&listener, group, timeout)));
+    troubles.extend(needs.transactional_id.iter().filter_map(|id| try_transactions(cluster, id, timeout)));
     troubles
 }
 
@@ -165,9 +166,9 @@ fn missing(topic: &str, operations: &[Operation], described: &Described) -> Vec<
     told.collect()
 }
 
-fn try_group(listener: &Listener, group: &str, patience: Duration) -> Option<Trouble> {
+fn try_group(listener: &Listener, group: &str, timeout: Duration) -> Option<Trouble> {
     // SAFETY: the consumer outlives the call.
-    let allowed = unsafe { group_operations(listener.consumer.client().native_ptr(), group, patience) };
+    let allowed = unsafe { group_operations(listener.consumer.client().native_ptr(), group, timeout) };
     match allowed {
         Ok(allowed) if allowed.contains(&Operation::Read) => None,
         Ok(_) => Some(Trouble::lasting(format!(
@@ -176,17 +177,17 @@ fn try_group(listener: &Listener, group: &str, patience: Duration) -> Option<Tro
         Err(Some(said)) => {
             Some(Trouble::passing(format!("the consumer group {group} can't be described: {said}")))
         }
-        Err(None) => Some(listener.silence(patience)),
+        Err(None) => Some(listener.silence(timeout)),
     }
 }
 
-fn try_transactions(cluster: &Cluster, id: &str, patience: Duration) -> Option<Trouble> {
+fn try_transactions(cluster: &Cluster, id: &str, timeout: Duration) -> Option<Trouble> {
     let own = [("transactional.id", id), ("transaction.timeout.ms", "10000")];
     let producer: BaseProducer = match cluster.client(&[], &own).create() {
         Ok(producer) => producer,
         Err(error) => return Some(Trouble::lasting(cluster.said(&error))),
     };
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let error = producer.init_transactions(left).err()?;

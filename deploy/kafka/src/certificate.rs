@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::trouble::Trouble;
 
 /// What is wrong with the certificate of the broker that librdkafka's words `said` name, as `PROTOCOL://HOST:PORT/…`.
-pub(crate) fn why(cluster: &Cluster, said: &str, patience: Duration) -> Option<Trouble> {
+pub(crate) fn why(cluster: &Cluster, said: &str, timeout: Duration) -> Option<Trouble> {
     let (_, address) = said.split_once("ssl://")?;
     let address = address.split('/').next()?;
     let (host, _) = address.rsplit_once(':')?;
@@ -22,8 +22,8 @@ pub(crate) fn why(cluster: &Cluster, said: &str, patience: Duration) -> Option<T
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
     let config = config.with_root_certificates(roots(cluster)).with_no_client_auth();
     let mut connection = ClientConnection::new(Arc::new(config), name).ok()?;
-    let mut stream = TcpStream::connect_timeout(&address.to_socket_addrs().ok()?.next()?, patience).ok()?;
-    stream.set_read_timeout(Some(patience)).and_then(|()| stream.set_write_timeout(Some(patience))).ok()?;
+    let mut stream = TcpStream::connect_timeout(&address.to_socket_addrs().ok()?.next()?, timeout).ok()?;
+    stream.set_read_timeout(Some(timeout)).and_then(|()| stream.set_write_timeout(Some(timeout))).ok()?;
     let error = loop {
         match connection.complete_io(&mut stream) {
             Err(error) => break error,
@@ -58,7 +58,7 @@ fn told(reason: &CertificateError, address: &str) -> Trouble {
         )),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Trouble::elsewhere(format!(
-                "the certificate of a kafka broker is not valid yet, look at the clocks here and at {address}"
+                "the certificate of a kafka broker is not valid yet, check the clocks here and at {address}"
             ))
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
@@ -68,7 +68,7 @@ fn told(reason: &CertificateError, address: &str) -> Trouble {
             ))
         }
         CertificateError::UnknownIssuer => Trouble::lasting(format!(
-            "the certificate of a kafka broker is of nobody that is trusted, look at ssl.ca.location: {address}"
+            "the certificate of a kafka broker is not signed by a trusted authority, check ssl.ca.location: {address}"
         )),
         other => Trouble::elsewhere(format!(
             "the certificate of a kafka broker is not accepted: {address}: {other:?}"

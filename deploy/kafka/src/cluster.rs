@@ -9,7 +9,7 @@ use rdkafka::error::KafkaError;
 
 use crate::properties::{Class, class};
 
-/// A value that librdkafka might quote is left out of its words from this length on; what is shorter is no secret.
+/// A value that librdkafka might quote is left out of its words from this length on; what is shorter is not a secret.
 const QUOTED_MIN: usize = 3;
 
 /// Which Kafka, and how whence's topics are named in it.
@@ -70,7 +70,7 @@ impl Cluster {
         client
     }
 
-    /// Why a client could not be built, in librdkafka's words but for the operator's values, which may be secrets.
+    /// Why a client could not be built, in librdkafka's words except for the operator's values, which may be secrets.
     #[must_use]
     pub fn said(&self, error: &KafkaError) -> String {
         let said = match error {

@@ -53,7 +53,7 @@ impl Operation {
 /// A topic as a broker describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
-    /// Its id: a topic made anew has another.
+    /// Its id: a topic that was deleted and created again has another.
     pub id: Uuid,
     /// Its partitions.
     pub partitions: u32,
@@ -69,13 +69,13 @@ pub enum DescribeError {
     /// No broker answered in time.
     #[error("no broker described the topic {0} in time")]
     NoAnswer(String),
-    /// It is not there, and the user may know that.
-    #[error("the topic {0} is not there: run `whence topics`")]
+    /// The topic is not there, and the user may know that.
+    #[error("the topic {0} does not exist: run `whence topics`")]
     NotThere(String),
     /// The user may not see it; whether it is there is not told.
     #[error("the user may not see the topic {0}, an ACL is missing: Describe on it")]
     Denied(String),
-    /// Brokers before Kafka 2.8 give topics no ids: one that was made anew looks like the one before.
+    /// Brokers before Kafka 2.8 give topics no ids: a recreated one looks like the one before.
     #[error("the brokers give the topic {0} no id: whence needs Kafka 2.8 or newer")]
     NoId(String),
     /// Another answer.
@@ -280,7 +280,7 @@ pub unsafe fn group_operations(
     }
 }
 
-/// Without an id, offsets of a topic that was made anew would be taken for those of the one before.
+/// Without an id, offsets of a recreated topic would be taken for those of the one before.
 fn known(described: Described, topic: &str) -> Result<Described, DescribeError> {
     if described.id.is_nil() { Err(DescribeError::NoId(topic.to_owned())) } else { Ok(described) }
 }

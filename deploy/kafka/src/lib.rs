@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`cluster`] | where Kafka is, and the one place where a client's properties are put together |
 //! | [`properties`] | which properties an operator may give, and whose the others are |
-//! | [`trouble`] | what librdkafka and brokers say, as a sentence, and whether waiting may mend it |
+//! | [`trouble`] | what librdkafka and brokers say, as a sentence, and whether waiting may fix it |
 //! | `certificate` | why a broker's certificate is not accepted |
 //! | [`describe`] | a topic as its brokers see it: id, partitions, copies, what this user may do |
 //! | [`attempt`] | tries on the brokers what a client will need |

@@ -322,7 +322,7 @@ fn mistake(name: &str, value: &str) -> Option<String> {
     let taken = ClientConfig::new().set(name, value).create_native_config();
     match taken {
         Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)) => {
-            Some(format!("{name} is no property that librdkafka knows"))
+            Some(format!("{name} is not a property that librdkafka knows"))
         }
         Err(KafkaError::ClientConfig(_, said, ..)) => Some(refused(name, &said)),
         Err(_) => Some(refused(name, "")),

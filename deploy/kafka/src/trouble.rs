@@ -1,4 +1,4 @@
-//! What librdkafka and brokers say, as a sentence that says what to do, and whether waiting may mend it.
+//! What librdkafka and brokers say, as a sentence that says what to do, and whether waiting may fix it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
-    /// What somebody has to mend.
+    /// What somebody has to fix.
     pub fn lasting(text: impl Into<String>) -> Trouble {
         Trouble { text: text.into(), may_heal: false, is_cause: true }
     }
@@ -28,7 +28,7 @@ impl Trouble {
         Trouble { text: text.into(), may_heal: true, is_cause: false }
     }
 
-    /// What may be over once somebody else has mended it.
+    /// What may be over once somebody else has fixed it.
     pub fn elsewhere(text: impl Into<String>) -> Trouble {
         Trouble { text: text.into(), may_heal: true, is_cause: true }
     }
@@ -64,7 +64,7 @@ impl Trouble {
             }
             // Why, the certificate itself says: see `certificate`.
             Code::SSL if has(UNVERIFIED) => Trouble::elsewhere(format!(
-                "the certificate of a kafka broker is not accepted: it is of nobody that is trusted, for another host, or \
+                "the certificate of a kafka broker is not accepted: it is not signed by a trusted authority, for another host, or \
                  over: {reason}"
             )),
             Code::SSL | Code::BrokerTransportFailure
@@ -73,7 +73,7 @@ impl Trouble {
                     || has("packet length too long") =>
             {
                 Trouble::elsewhere(format!(
-                    "a kafka broker speaks no tls there, look at security.protocol and the port: {reason}"
+                    "a kafka broker speaks no tls there, check security.protocol and the port: {reason}"
                 ))
             }
             Code::SSL if has("certificate required") || has("bad certificate") || has("unknown ca") => {
@@ -83,13 +83,13 @@ impl Trouble {
             // One that is overloaded or stopped takes connections for a while.
             Code::BrokerTransportFailure if has(FIRST_ANSWER) && has("timed out") => {
                 Trouble::passing(format!(
-                    "a kafka broker takes connections and answers nothing (or is none: look at the port): {reason}"
+                    "a kafka broker accepts connections and does not answer (check that the port is a broker's): {reason}"
                 ))
             }
             // A broker that ends in this moment looks the same.
             Code::BrokerTransportFailure if has("security.protocol") || has(FIRST_ANSWER) => {
                 Trouble::elsewhere(format!(
-                    "a kafka broker speaks another protocol there, look at security.protocol and the port: {reason}"
+                    "a kafka broker speaks another protocol there, check security.protocol and the port: {reason}"
                 ))
             }
             Code::Resolve => Trouble::passing(format!("the name of a kafka broker is not known: {reason}")),
@@ -98,7 +98,7 @@ impl Trouble {
             Code::ClusterAuthorizationFailed => denied("the cluster", &reason),
             Code::TransactionalIdAuthorizationFailed => denied("the transactional id", &reason),
             Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => {
-                Trouble::passing("a topic is not there: run `whence topics`")
+                Trouble::passing("a topic does not exist: run `whence topics`")
             }
             _ if reason.is_empty() => Trouble::passing(code.to_string()),
             _ => Trouble::passing(reason),
@@ -226,7 +226,7 @@ impl Heard {
         *self.lock() = Told { has_begun: true, ..Told::default() };
     }
 
-    /// Things begin anew: what was in the way is to be told again.
+    /// A fresh start: a trouble that persists is reported again.
     pub fn forget(&self) {
         let mut told = self.lock();
         (told.connections, told.work) = (None, None);
@@ -280,7 +280,7 @@ fn is_of_work(code: Code) -> bool {
 }
 
 /// Brokers that this client is connected with. Those that it was told to begin with and the coordinator of its group
-/// have entries of their own, without a node's number, and are no brokers more.
+/// have entries of their own, without a node's number, and are not further brokers.
 #[must_use]
 pub fn brokers_up(statistics: &Statistics) -> usize {
     let brokers = statistics.brokers.values();

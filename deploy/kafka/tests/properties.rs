@@ -86,9 +86,9 @@ fn what_is_whences_own_is_refused_by_name_whatever_its_value() {
 fn what_is_wrong_is_told_by_name_and_never_by_value() {
     let secret = "hunter2-hunter2";
     for (name, value, said) in [
-        ("no.such.property", secret, "no.such.property is no property that librdkafka knows"),
-        ("sasl.pasword", secret, "sasl.pasword is no property that librdkafka knows"),
-        ("ACKS", "all", "ACKS is no property that librdkafka knows"),
+        ("no.such.property", secret, "no.such.property is not a property that librdkafka knows"),
+        ("sasl.pasword", secret, "sasl.pasword is not a property that librdkafka knows"),
+        ("ACKS", "all", "ACKS is not a property that librdkafka knows"),
         ("security.protocol", secret, "security.protocol does not take this value"),
         ("socket.timeout.ms", secret, "socket.timeout.ms does not take this value"),
         ("socket.timeout.ms", "60000", "socket.timeout.ms must be 10000 or less"),

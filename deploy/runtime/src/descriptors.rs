@@ -29,7 +29,7 @@ pub fn are_exhausted(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// Connections that one listener wants.
+/// Connections that one listener asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     /// The setting that says how many.
@@ -61,7 +61,7 @@ pub struct Fitted {
     pub smaller: Vec<(&'static str, usize, usize)>,
 }
 
-/// They do not fit. Its text has the numbers and says what to change.
+/// The limit of open files is too low. The text has the numbers and says what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TooFew {
     limit: u64,

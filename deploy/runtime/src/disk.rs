@@ -1,4 +1,4 @@
-//! What a file system has left. Knows nothing of who wants it.
+//! What a file system has left. Knows nothing of who uses it.
 
 use std::io;
 use std::path::Path;

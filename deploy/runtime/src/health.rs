@@ -4,11 +4,11 @@
 //! ready, and killing it would not bring the broker back: only a loop that stopped turning makes a process
 //! not live.
 //!
-//! Not every component decides: a role names those without which it is no use ([`Health::requiring`]). The
+//! Not every component decides: a role names those without which it is of no use ([`Health::requiring`]). The
 //! failure of another one makes it *degraded*, which is shown and alarming, and takes no traffic away. A
 //! redirector whose Kafka is away still redirects and records; taken out of service for it, it would not.
 //!
-//! What a person has to look at and no restart, roll-out or other process mends, such as a row that is gone or a
+//! What a person has to look at and no restart, roll-out or other process fixes, such as a row that is gone or a
 //! customer's endpoint that answers nothing, is [advisory](Health::advisory) in every role: it degrades, and never
 //! decides.
 
@@ -39,7 +39,7 @@ struct Inner {
     required: Option<&'static [&'static str]>,
     draining: AtomicBool,
     /// Names are literals of the program and partitions that it owns, so their number is bounded by these.
-    components: Mutex<BTreeMap<Name, State>>,
+    components: Mutex<BTreeMap<Name, ComponentState>>,
     /// Bounded by the number of live tasks: a heartbeat leaves with its handle.
     heartbeats: Mutex<BTreeMap<u64, Beat>>,
     heartbeat_id_next: AtomicU64,
@@ -48,7 +48,7 @@ struct Inner {
 type Name = Cow<'static, str>;
 
 #[derive(Debug)]
-struct State {
+struct ComponentState {
     /// `None` is ready.
     reason: Option<String>,
     /// When it became so.
@@ -84,7 +84,7 @@ pub struct ComponentReport {
     pub reason: Option<String>,
 }
 
-/// Whether the process wants work: it does when every required component is ready and it is not draining.
+/// Whether the process takes work: it does when every required component is ready and it is not draining.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Readiness {
     /// The verdict.
@@ -169,7 +169,7 @@ impl Health {
         let mut components = lock(&self.inner.components);
         components.entry(name.clone()).or_insert_with(|| {
             record(&name, starting.is_none());
-            State {
+            ComponentState {
                 reason: starting.map(str::to_owned),
                 since: Instant::now(),
                 is_advisory: starting.is_none(),
@@ -191,7 +191,7 @@ impl Health {
         Heartbeat { id, last_ms, inner: Arc::clone(&self.inner) }
     }
 
-    /// From now on the process wants no more work, whatever its components say. There is no way back.
+    /// From now on the process takes no more work, whatever its components say. There is no way back.
     pub fn drain(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
     }
@@ -262,7 +262,7 @@ impl Component {
     /// The component is no longer this process's.
     pub fn remove(self) {
         lock(&self.inner.components).remove(&self.name);
-        // A gauge can't be taken back, and what is somebody else's is no trouble here.
+        // A gauge can't be taken back, and another process's component is not at fault here.
         record(&self.name, true);
     }
 

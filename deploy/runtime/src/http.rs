@@ -36,7 +36,7 @@ use tokio_util::task::TaskTracker;
 use crate::seats::Guest;
 use crate::site::{self, Site};
 use crate::{descriptors, seldom};
-use places::{Place, Places};
+use places::{ConnectionSlot, ConnectionSlots};
 
 pub use body::{BodyError, Full, empty, full, read_body};
 pub use noticed::Noticed;
@@ -69,7 +69,7 @@ whence_metrics::declare! {
 /// connection to end. The length is arbitrary.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Sent raw to a client for whom there is no place; its request is not read.
+/// Sent raw to a client for which there is no slot; its request is not read.
 const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -154,7 +154,7 @@ where
     let is_local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
     let site = Arc::new(Site { is_local, names: limits.hosts.clone(), has_pages: true });
     let meters = Meters::of(limits.name);
-    let places = Places::new(limits.connections_max, limits.share_percent);
+    let places = ConnectionSlots::new(limits.connections_max, limits.share_percent);
     let limits = Arc::new(limits);
     let connections = TaskTracker::new();
     // Cancelling it drops what is left of every connection.
@@ -215,7 +215,7 @@ where
 
 async fn serve_connection<H, F, B>(
     stream: TcpStream,
-    (peer, place): (Peer, Arc<Place>),
+    (peer, place): (Peer, Arc<ConnectionSlot>),
     (limits, site): (Arc<Limits>, Arc<Site>),
     handler: H,
     shutdown: CancellationToken,

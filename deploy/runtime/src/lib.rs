@@ -15,7 +15,7 @@
 //! | [`mod@seldom`] | log lines that an outsider can cause, once in ten seconds |
 //! | [`admin`] | `/livez`, `/readyz` and `/metrics` over [`http`] |
 //! | [`site`] | which web pages may call a local listener |
-//! | [`tls`] | whom a client trusts and who it is, and what went wrong with a connection |
+//! | [`tls`] | which certificates a client trusts and presents, and what went wrong with a connection |
 //! | [`shutdown`] | signals to a token, then named stages in order, each under a deadline |
 //!
 //! Architecture invariant: this crate knows no event, no Kafka and no ClickHouse. It is imported by

@@ -26,7 +26,7 @@ struct Handed {
 /// The sockets for the listener of this name, or with this address, each given once. Empty: none was handed over.
 ///
 /// # Errors
-/// What was handed over are no listening sockets.
+/// What was handed over are not listening sockets.
 pub fn handed(name: &str, address: SocketAddr) -> io::Result<Vec<TcpListener>> {
     debug_assert!(NAMES.contains(&name), "{name} is a name that can be given");
     let mut all = all()?;
@@ -114,7 +114,7 @@ fn number(pid: Option<String>, descriptors: Option<String>, own: u32) -> Result<
 
 fn socket(descriptor: RawFd, name: Option<String>) -> Result<Handed, String> {
     let wrong = |error: &dyn std::fmt::Display| {
-        format!("descriptor {descriptor} of LISTEN_FDS is no listening socket: {error}")
+        format!("descriptor {descriptor} of LISTEN_FDS is not a listening socket: {error}")
     };
     // SAFETY: only asked about; a number that is not open is refused by the call.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };

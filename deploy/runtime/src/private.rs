@@ -96,7 +96,7 @@ pub fn make_only_private_files() {
     rustix::process::umask(Mode::from_raw_mode(OTHERS));
 }
 
-/// Takes from others what they may do with a folder and all that is in it, but for the files of these names in the
+/// Takes from others what they may do with a folder and all that is in it, except for the files of these names in the
 /// folder itself, which are refused by whoever reads them: what others could read may have been read. Links are not
 /// followed. Returns how many were open to others.
 ///
@@ -114,7 +114,7 @@ pub fn close_to_others(folder: &Path, but_for: &[&str]) -> io::Result<u64> {
                 continue;
             }
             closed += close(&path)?;
-            // A link's own type is no folder.
+            // A symbolic link's own type is not a folder.
             if entry.file_type()?.is_dir() {
                 folders.push(path);
             }

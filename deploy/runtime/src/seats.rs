@@ -22,7 +22,7 @@ const LOOK: usize = 64;
 /// Networks beyond their share whose next ones are remembered.
 const LOOKS_MAX: usize = 64;
 
-/// Whom a connection counts for.
+/// Whose share a connection counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Guest {
     /// A network, which has a share.
@@ -32,7 +32,7 @@ pub enum Guest {
 }
 
 impl Guest {
-    /// Whom a connection from `peer` counts for, where these are the networks of proxies.
+    /// Whose share a connection from `peer` counts against, where these are the networks of proxies.
     #[must_use]
     pub fn of(peer: IpAddr, proxies: &[IpNet]) -> Self {
         let peer = peer.to_canonical();
@@ -61,9 +61,9 @@ pub enum Seating {
 enum Doing {
     /// Nothing: it may ask again, or never.
     Idle,
-    /// It has begun to ask, or does not take its answer: it goes when there is nobody idle.
+    /// A request has begun, or the answer is not taken: the connection is closed when no other is idle.
     Begun,
-    /// It is being answered: it stays.
+    /// A request is being answered: the connection stays.
     Served,
 }
 
@@ -93,7 +93,7 @@ pub struct Seats<T> {
     next: HashMap<Option<Prefix>, VecDeque<Next>>,
     /// Seats of those who were told and are still there.
     leaving: usize,
-    /// Seats of idle ones who are no proxies.
+    /// Seats of idle clients that are not proxies.
     idle: usize,
 }
 
@@ -249,7 +249,7 @@ impl<T> Seats<T> {
         self.does(seat, Doing::Idle);
     }
 
-    /// Something came that is no whole request yet, or an answer is not taken.
+    /// Something came that is not a whole request yet, or an answer is not taken.
     pub fn begun(&mut self, seat: usize) {
         // What comes while a request is worked on is the rest of it.
         if self.seats[seat].doing == Doing::Idle {

@@ -48,7 +48,7 @@ crate::settings! {
         pub share_unproved_requests: u32 = "600" in 1..=1_000_000,
         /// Clicks on codes that no link has that one network may make in a minute; more are answered 429.
         ///
-        /// What is beyond is no click of its own: every ten seconds one record holds how many there were.
+        /// What is beyond is not a click of its own: every ten seconds one record holds how many there were.
         pub share_unknown_codes: u32 = "300" in 1..=1_000_000,
     }
 }
@@ -77,9 +77,9 @@ pub struct Callers {
     pub proxies: Vec<IpNet>,
     /// Names by which a listener on loopback may be called, beside addresses and `localhost`.
     pub hosts: Vec<String>,
-    /// The header in which they say whom they forward.
+    /// The header in which they name the client that they forward.
     pub forwarded_header: ForwardedHeader,
-    /// Requests with a key that is none.
+    /// Requests with a key that is not valid.
     pub wrong_keys: Arc<Share>,
     /// Requests that prove nothing.
     pub unproved: Arc<Share>,
@@ -93,7 +93,7 @@ impl Callers {
         self
     }
 
-    /// The network of who sends a request; behind a configured proxy, of whom it forwards.
+    /// The network of the sender of a request; behind a configured proxy, of the client that it forwards.
     #[must_use]
     pub fn network_of(&self, peer: IpAddr, headers: &HeaderMap) -> Prefix {
         Prefix::of(forwarded::origin(peer, headers, &self.proxies, self.forwarded_header).address)

@@ -63,7 +63,7 @@ async fn watch(mut next: impl AsyncFnMut() -> SignalKind, token: CancellationTok
         }
         tracing::info!(
             signal,
-            "the same wish again; a signal that comes a second after the first exits at once"
+            "the same signal again; a signal that comes a second after the first exits at once"
         );
     };
     tracing::warn!(signal = second, "second signal, exiting without finishing the shutdown");

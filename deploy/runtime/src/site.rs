@@ -2,7 +2,7 @@
 //!
 //! A browser on the same machine reaches what listens on loopback, and so does every page in it: by a
 //! form or a script of another site (the browser then says so in `Sec-Fetch-Site` and `Origin`), or by a
-//! name that resolves to 127.0.0.1 (DNS rebinding: then only `Host` tells). Programs that are no browsers
+//! name that resolves to 127.0.0.1 (DNS rebinding: then only `Host` tells). Programs that are not browsers
 //! send neither header and name an address or a name that they were given.
 //!
 //! Sources: Fetch Metadata (W3C), the Fetch standard for `Origin`, RFC 9110 §7.2 for `Host`.

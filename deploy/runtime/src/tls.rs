@@ -1,5 +1,5 @@
-//! TLS as a client: whom a connection trusts and who it says it is, from files; and what went wrong, in words that
-//! say what to do. Knows no protocol above TLS.
+//! TLS as a client: the certificates that a connection trusts and presents, from files; and what went wrong, in words
+//! that say what to do. Knows no protocol above TLS.
 
 mod words;
 
@@ -21,7 +21,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Files in PEM form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// Certificates of the authorities that are trusted, and nobody else; `None`: whom this machine trusts.
+    /// Certificates of the authorities that are trusted, and no others; `None`: the machine's trust store.
     pub authorities: Option<PathBuf>,
     /// The certificate that this client shows, with those between it and an authority, and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
@@ -36,7 +36,7 @@ pub enum TlsError {
     /// There is no certificate in the file.
     #[error("{0} has no certificate in PEM form (-----BEGIN CERTIFICATE-----)")]
     NoCertificate(PathBuf),
-    /// What stands there as a certificate is none.
+    /// A PEM block there is not a valid certificate.
     #[error("a certificate in {path} can't be read: {source}")]
     Certificate {
         /// The file.
@@ -47,7 +47,7 @@ pub enum TlsError {
     /// There is no private key in the file.
     #[error("{0} has no private key in PEM form (-----BEGIN PRIVATE KEY-----)")]
     NoKey(PathBuf),
-    /// Certificate and key are no pair.
+    /// Certificate and key do not match.
     #[error("the key in {key} is not that of the certificate in {certificate}: {source}")]
     NoPair {
         /// The certificate's file.
@@ -62,7 +62,7 @@ pub enum TlsError {
 /// How to connect over TLS 1.2 and 1.3.
 ///
 /// # Errors
-/// See [`TlsError`]. A machine that trusts nobody is none: then a connection fails, and says so.
+/// See [`TlsError`]. An empty trust store is not an error: each connection then fails, and says so.
 pub fn client(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let roots = match &files.authorities {
         Some(path) => authorities(path)?,
@@ -88,7 +88,7 @@ fn builder() -> ConfigBuilder<ClientConfig, WantsVerifier> {
         .expect("the provider has the default versions")
 }
 
-/// Whom the machine's operator trusts, which they keep up to date and can add to.
+/// The machine's trust store, which its operator keeps up to date and can add to.
 fn machine_authorities() -> RootCertStore {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

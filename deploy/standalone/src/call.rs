@@ -64,7 +64,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON, `null` where it is none.
+    /// The body as JSON, `null` where it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
@@ -82,7 +82,7 @@ impl Part {
     /// The part at `base`, such as `http://127.0.0.1:8080` or `https://api.example/whence`.
     ///
     /// # Errors
-    /// It is no such address, or the authorities that it is to be trusted by can't be read.
+    /// The text is not such an address, or the file of trusted authorities can't be read.
     pub fn at(base: &str, files: &TlsFiles) -> Result<Self, CallError> {
         let url: Url = base.parse().map_err(|_| CallError::Address)?;
         let is_http = ["http", "https"].contains(&url.scheme()) && url.host().is_some();

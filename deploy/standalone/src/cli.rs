@@ -50,7 +50,7 @@ const ENTRIES: [Entry; 24] = [
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     make_only_private_files();
     let matches = command().get_matches_from(arguments);
-    let (name, flags) = matches.subcommand().expect("clap wants a command");
+    let (name, flags) = matches.subcommand().expect("clap requires a command");
     let entry = ENTRIES.iter().find(|entry| (entry.command)().get_name() == name);
     match (entry.expect("clap knows these commands only").run)(flags) {
         Ok(()) => ExitCode::SUCCESS,

@@ -43,7 +43,7 @@ pub enum Failure {
     /// The threads or signals of the process could not be had.
     #[error("cannot start the process")]
     Process(#[source] io::Error),
-    /// What the settings want does not fit the limit of open files.
+    /// The limit of open files is too low for the settings.
     #[error(transparent)]
     Descriptors(#[from] TooFew),
     /// The data folder can't be used.
@@ -73,7 +73,7 @@ pub enum Failure {
     /// librdkafka does not accept its properties.
     #[error("the settings of the kafka client are not valid")]
     Kafka(#[from] rdkafka::error::KafkaError),
-    /// Kafka has not what the role needs, and waiting does not mend it.
+    /// Kafka does not have what the role needs, and waiting does not fix it.
     #[error("kafka: {0}")]
     Brokers(String),
     /// Kafka does not say what its group has committed.
@@ -110,9 +110,9 @@ pub enum Failure {
     /// There is no engine.
     #[error(transparent)]
     NoEngine(#[from] NoEngine),
-    /// The library is no engine.
+    /// The library is not an engine.
     #[error(
-        "clickhouse-engine: {path} is no engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine"
+        "clickhouse-engine: {path} is not an engine that runs here ({why}): fetch it with deploy/clickhouse/fetch-engine"
     )]
     BadEngine {
         /// The library.
@@ -121,7 +121,7 @@ pub enum Failure {
         why: String,
     },
     /// What a role needs can't be had.
-    #[error("{} of what {role} needs can't be had:\n  {}", wrong.len(), wrong.join("\n  "))]
+    #[error("{role} can't start: {} problems:\n  {}", wrong.len(), wrong.join("\n  "))]
     Unfit {
         /// The command.
         role: String,

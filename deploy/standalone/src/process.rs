@@ -49,7 +49,7 @@ const START: &str = "start";
 pub struct Role {
     /// The command.
     pub name: &'static str,
-    /// The components without which it wants no traffic; `None`: all.
+    /// The components that must be ready before it takes traffic; `None`: all.
     pub required: Option<&'static [&'static str]>,
 }
 
@@ -63,7 +63,7 @@ pub struct Ending {
 impl Ending {
     /// The process stops in order, and its command fails with this; the first one counts.
     pub fn fail(&self, failure: Failure) {
-        tracing::error!(failure = chain(&failure), "this can't be mended by waiting, stopping");
+        tracing::error!(failure = chain(&failure), "waiting can't fix this, stopping");
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
         self.stop.cancel();
     }
@@ -81,7 +81,7 @@ pub struct Process {
     pub health: Health,
     /// Cancelled by the first signal.
     pub stop: CancellationToken,
-    /// For what is found later and can't be mended by waiting.
+    /// For faults that are found later and that waiting can't fix.
     pub ending: Ending,
     /// Where it answers.
     pub book: AddressBook,
@@ -197,7 +197,7 @@ impl Process {
     /// the file of addresses. Returns early if the process is to stop.
     ///
     /// # Errors
-    /// The file can't be written. That nobody reads standard output is none.
+    /// The file can't be written. A closed standard output is not an error.
     pub async fn announce(&mut self) -> Result<(), Failure> {
         self.health.component(START).ready();
         loop {
@@ -213,17 +213,17 @@ impl Process {
             }
         }
         for address in listeners::unclaimed() {
-            tracing::warn!(%address, "a socket was handed over that no listener of this process has: look at LISTEN_FDNAMES");
+            tracing::warn!(%address, "a socket was handed over that no listener of this process has: check LISTEN_FDNAMES");
         }
         self.book.note(|addresses| addresses.ready = true)?;
         self.data.note_contents();
         if let Err(error) = self.book.print(&mut io::stdout().lock()) {
-            tracing::warn!(%error, "nobody reads standard output");
+            tracing::warn!(%error, "cannot write to standard output");
         }
         Ok(())
     }
 
-    /// The stages of the end, of which the first says that this process wants no more work. The parts add
+    /// The stages of the end, of which the first says that this process takes no more work. The parts add
     /// theirs.
     pub fn shutdown(&self) -> Shutdown {
         let (health, delay) = (self.health.clone(), self.settings.workers.drain_delay);

@@ -59,7 +59,7 @@ pub enum SecretsError {
         source: io::Error,
     },
     /// The file is there already.
-    #[error("the secrets file {0} is there already and is left as it is: tokens and identities depend on it")]
+    #[error("the secrets file {0} already exists and is left as it is: tokens and identities depend on it")]
     Exists(PathBuf),
     /// The file can't be read, or others may read or change it.
     #[error(transparent)]
@@ -82,7 +82,7 @@ pub enum SecretsError {
         source: KeyRingError,
     },
     /// The system gives no randomness.
-    #[error("the system gives no random numbers")]
+    #[error("the system's random number generator failed")]
     Random(#[source] rand::rngs::SysError),
 }
 

@@ -30,7 +30,7 @@ pub struct Checkpoint {
     /// An offset of the same incarnation: the consumer has begun on `[position.offset, intent)` and,
     /// if it dies, must do exactly that range again.
     pub intent: Option<u64>,
-    /// Anything else the consumer wants back, at most [`NOTE_BYTES_MAX`] bytes.
+    /// Anything else the consumer needs back, at most [`NOTE_BYTES_MAX`] bytes.
     pub note: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ pub struct Checkpoint {
 pub enum Stored {
     /// No file: a consumer that has not begun.
     Absent,
-    /// A file that is no checkpoint (or a later version's). Beginning anew is the caller's decision,
+    /// A file that is not a checkpoint (or a later version's). Starting over is the caller's decision,
     /// since it does everything again that is still in the journal.
     Damaged,
     /// A checkpoint.

@@ -95,7 +95,7 @@ pub enum CommitError {
     /// The disk failed to sync or to write.
     #[error("cannot write the journal")]
     Io(#[source] Arc<io::Error>),
-    /// The journal failed and is being opened anew.
+    /// The journal failed and is being reopened.
     #[error("the journal is being reopened")]
     Reopening,
     /// The journal is closed.

@@ -67,7 +67,8 @@ impl GroupCommit {
     /// As [`Writer::open`].
     pub fn open_with(config: GroupCommitConfig, disk: Arc<dyn Disk>) -> Result<Self, OpenError> {
         let writer = Writer::open_with(config.journal.clone(), Visibility::Synced, Arc::clone(&disk))?;
-        let state = State { writer: Some(writer), waiting: Vec::new(), waiting_bytes: 0, is_closed: false };
+        let state =
+            CommitQueue { writer: Some(writer), waiting: Vec::new(), waiting_bytes: 0, is_closed: false };
         let shared = Arc::new(Shared { config, disk, state: Mutex::new(state), wake: Condvar::new() });
         let syncer = Arc::clone(&shared);
         let thread = thread::Builder::new()
@@ -110,12 +111,12 @@ impl Drop for GroupCommit {
 struct Shared {
     config: GroupCommitConfig,
     disk: Arc<dyn Disk>,
-    state: Mutex<State>,
+    state: Mutex<CommitQueue>,
     wake: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct CommitQueue {
     /// `None` while the journal is reopened after a failure.
     writer: Option<Writer>,
     waiting: Vec<Waiter>,
@@ -133,7 +134,7 @@ struct Waiter {
 
 impl Waiter {
     fn answer(self, outcome: Result<(), CommitError>) {
-        // A caller that has gone away wants no answer.
+        // A caller that has gone away needs no answer.
         let _ = self.answer.send(outcome.map(|()| self.first));
     }
 }
@@ -146,7 +147,7 @@ struct Round {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, CommitQueue> {
         // Nothing under the lock leaves the state half changed, so a panic elsewhere costs nothing.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,7 +196,7 @@ impl Shared {
     /// Waits for something to sync: records, or a segment closed for its age. `None` once closed and
     /// nothing waits.
     fn next_round(&self) -> Option<Round> {
-        let idle = |state: &mut State| state.waiting.is_empty() && !state.is_closed;
+        let idle = |state: &mut CommitQueue| state.waiting.is_empty() && !state.is_closed;
         let look_every = LOOK_EVERY.min(self.config.segment_age).max(Duration::from_millis(1));
         let mut state = self.lock();
         loop {
@@ -267,7 +268,7 @@ impl Shared {
                 }
                 Err(_) => {}
             }
-            let open = |state: &mut State| !state.is_closed;
+            let open = |state: &mut CommitQueue| !state.is_closed;
             let waited = self.wake.wait_timeout_while(self.lock(), REOPEN_RETRY, open);
             if waited.unwrap_or_else(PoisonError::into_inner).0.is_closed {
                 return;

@@ -36,7 +36,7 @@ pub enum ReadError {
     },
     /// The position is of an incarnation newer than all there are: of another journal, or this one's
     /// directory was replaced.
-    #[error("position {wanted} is of another journal, the newest incarnation here is {newest}")]
+    #[error("position {wanted} belongs to another journal, the newest incarnation here is {newest}")]
     Unknown {
         /// Next to read.
         wanted: Position,

@@ -108,7 +108,7 @@ pub(crate) struct Segment {
     pub(crate) name: SegmentName,
     tail: TailCodec,
     mapping: Mapping,
-    /// Dropped last: whoever wants its descriptor has not to wait for the unmapping then.
+    /// Dropped last: so whoever needs its descriptor does not wait for the unmapping.
     file: File,
 }
 

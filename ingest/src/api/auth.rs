@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use whence_runtime::shares::{Callers, Prefix};
 use whence_schemas::time::UnixMs;
 
-/// Bytes of a key that are looked at: longer ones are none.
+/// Bytes of the longest key: longer ones are not valid.
 const KEY_BYTES_MAX: usize = 512;
 
 /// What an API key may allow.
@@ -99,7 +99,7 @@ impl Caller {
     }
 
     /// # Errors
-    /// 403 where the key has not this scope.
+    /// 403 where the key does not have this scope.
     pub fn require(&self, scope: Scope) -> Result<(), Problem> {
         if self.has(scope) {
             return Ok(());
@@ -117,7 +117,7 @@ impl Caller {
     }
 
     /// # Errors
-    /// 403 where the key has not this scope or is for another program.
+    /// 403 where the key does not have this scope or is for another program.
     pub fn require_in(&self, scope: Scope, program: &str) -> Result<(), Problem> {
         self.require(scope)?;
         self.require_program(program)
@@ -133,7 +133,7 @@ impl Caller {
     }
 
     /// # Errors
-    /// 403 where the key has not this scope or is for one program only.
+    /// 403 where the key does not have this scope or is for one program only.
     pub fn require_everywhere(&self, scope: Scope) -> Result<(), Problem> {
         self.require(scope)?;
         if self.program.is_none() {

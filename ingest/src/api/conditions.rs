@@ -26,7 +26,7 @@ pub(super) fn expected(headers: &HeaderMap) -> Result<Expected, Problem> {
     })
 }
 
-/// Whether the asker has this version already; an error where it expects another one.
+/// Whether the client has this version already; an error where it expects another one.
 pub(super) fn is_known(headers: &HeaderMap, version: Option<u64>) -> Result<bool, Problem> {
     let is = Expected { is: versions(headers, &IF_MATCH, false)?, ..Expected::default() };
     if !is.holds(version) {
@@ -36,7 +36,7 @@ pub(super) fn is_known(headers: &HeaderMap, version: Option<u64>) -> Result<bool
     Ok(!is_not.holds(version))
 }
 
-/// The versions that a header names; a tag that is not one of ours is none. `is_weak`: weak tags count, too.
+/// The versions that a header names; a tag that is not one of ours is left out. `is_weak`: weak tags count, too.
 fn versions(headers: &HeaderMap, name: &HeaderName, is_weak: bool) -> Result<Option<Versions>, Problem> {
     let mut found = Vec::new();
     let mut is_given = false;

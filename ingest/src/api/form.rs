@@ -179,7 +179,7 @@ impl Form<'_, '_> {
     }
 }
 
-/// Objects of a list at this path. What is none stands for one that has nothing, so that places stay right.
+/// Objects of a list at this path. An item that is not an object counts as an empty one, so that indexes stay right.
 pub(super) fn objects<T: Default>(
     items: Vec<Value>,
     path: &str,
@@ -218,7 +218,7 @@ pub(super) fn read(body: Value, what: &str, form: impl FnOnce(&mut Form<'_, '_>)
     if errors.is_empty() { Ok(()) } else { Err(Problem::of_fields(errors.into_vec())) }
 }
 
-/// A moment as answers have it: RFC 3339, in UTC, with milliseconds; `null` where it is 0, that is none.
+/// A moment as answers have it: RFC 3339, in UTC, with milliseconds; `null` where it is 0 (no moment).
 pub(super) fn shown_moment(ms: i64) -> Option<String> {
     (ms != 0).then(|| UnixMs(ms).rfc3339())
 }

@@ -230,7 +230,7 @@ async fn claim(
     api.registry.shared().read().check(&change)?;
     if !is_admin && api.claim(&claim.program, &claim.host).is_none() {
         let Some(proof) = api.proof(&claim.program, &claim.host) else {
-            let detail = "is no name in the DNS: only a key of all programs claims it";
+            let detail = "is not a DNS name: only a key of all programs can claim it";
             return Err(Problem::of_field("host", Code::Invalid, detail));
         };
         api.proofs.prove(&proof).await?;

@@ -14,7 +14,7 @@ pub fn hash(key: &str) -> [u8; 32] {
 
 /// A new key.
 pub struct NewKey {
-    /// Its id, which is no secret.
+    /// Its id, which is not secret.
     pub id: String,
     /// The key as the caller is to send it.
     pub key: SecretString,

@@ -65,7 +65,7 @@ pub(super) fn read(body: Value, key: &mut ApiKey, caller: &Caller, now: UnixMs) 
     };
     match Scope::ALL.into_iter().find(|scope| is_given(scope) && !caller.has(*scope)) {
         Some(scope) => {
-            let detail = format_args!("has {}, which your key has not", scope.word());
+            let detail = format_args!("has {}, which your key does not have", scope.word());
             Err(Problem::of_field("scopes", Code::Forbidden, detail))
         }
         None => Ok(()),
@@ -110,7 +110,7 @@ fn program(fields: &mut Fields<'_>) -> Option<String> {
         }
     };
     if program.as_deref().is_some_and(|program| program.parse::<ProgramId>().is_err()) {
-        fields.wrong("program", Code::Invalid, "is no program's id");
+        fields.wrong("program", Code::Invalid, "is not the id of a program");
     }
     program
 }

@@ -32,7 +32,7 @@ pub(super) fn form(form: &mut Form<'_, '_>, link: &mut Link, scheme: LinkScheme)
     form.flag("test", &mut link.test);
     let mut status = if link.status == 0 { STATUS_DEFAULT } else { link.status };
     form.number("http_status", &mut status);
-    // 0 is what the registry has for none; given, it is none of the statuses, which the registry says.
+    // The registry stores 0 for "no status"; as a given value it is not a valid status, and the registry refuses it.
     link.status = match status {
         STATUS_DEFAULT => 0,
         0 => 1,

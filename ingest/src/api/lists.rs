@@ -64,7 +64,7 @@ fn found(
     let state = api.registry.shared().read();
     let scan = state.scan(kind, program, query.order, &query.after);
     let scan = scan.ok_or_else(|| {
-        Problem::of_field("after", Code::Parameter, "is not what next of a page of this order said")
+        Problem::of_field("after", Code::Parameter, "is not the value of `next` of a page in this order")
     })?;
     let (entries, last) = page(scan, query.limit, LOOKED_AT_MAX, is_seen);
     Ok((entries, last.map(|last| place(last, query.order))))

@@ -134,7 +134,7 @@ whence_runtime::settings! {
         pub api_admin_key: Option<Secret>,
         /// DNS servers that are asked for the records that prove hosts, `address:port`; none: those of the machine.
         pub api_dns_servers: Vec<SocketAddr>,
-        /// Domains of disposable mailboxes beside the built-in list, one a line; `!` before one that is none.
+        /// Domains of disposable mailboxes beside the built-in list, one a line; `!` before a domain that is not disposable.
         ///
         /// Read at start. Of an address only a hash and whether its domain is one of these are kept.
         pub disposable_domains_file: Option<PathBuf>,

@@ -73,7 +73,7 @@ codes! {
     Precondition = "precondition_failed", PRECONDITION_FAILED, "The record is not the one that is expected";
     /// A patch of another kind than a merge patch.
     MediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body has a type that this call does not take";
-    /// A query parameter that is none, or is given twice.
+    /// A query parameter that is unknown, not valid or given twice.
     Parameter = "invalid_parameter", UNPROCESSABLE_ENTITY, "A query parameter is wrong";
     /// The registry holds as many as it may.
     RegistryFull = "registry_full", UNPROCESSABLE_ENTITY, "The registry is full";
@@ -83,7 +83,7 @@ codes! {
     WrongType = "wrong_type", UNPROCESSABLE_ENTITY, "A field has the wrong type";
     /// A field's value cannot be.
     Invalid = "invalid", UNPROCESSABLE_ENTITY, "A field has an impossible value";
-    /// A field that is none, perhaps misspelled.
+    /// An unknown field, perhaps misspelled.
     UnknownField = "unknown_field", UNPROCESSABLE_ENTITY, "There is no such field";
     /// No program of this id.
     UnknownProgram = "unknown_program", UNPROCESSABLE_ENTITY, "There is no such program";
@@ -115,7 +115,7 @@ codes! {
     Registry = "registry_unavailable", SERVICE_UNAVAILABLE, "Changes can't be stored at the moment";
     /// A source of webhooks names secrets that this process was not given.
     SecretMissing = "secret_missing", SERVICE_UNAVAILABLE, "The source's secret is not known here";
-    /// The host's DNS has not the record that proves it.
+    /// The host's DNS does not have the record that proves it.
     HostUnproved = "host_unproved", UNPROCESSABLE_ENTITY, "The host is not proved to be the program's";
     /// Nobody says what the DNS has.
     Dns = "dns_unavailable", SERVICE_UNAVAILABLE, "Names can't be looked up at the moment";

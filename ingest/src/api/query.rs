@@ -62,7 +62,7 @@ impl Query {
     /// The query of a list.
     ///
     /// # Errors
-    /// 422 with every parameter that is none, is there twice or has a value that cannot be.
+    /// 422 with every parameter that is unknown, is given twice or has a value that is not valid.
     pub fn of_list(query: Option<&str>, kind: Kind) -> Result<Query, Problem> {
         let mut given = parameters(query, &parameters_of_list(kind))?;
         let mut errors = Vec::new();
@@ -109,7 +109,7 @@ impl Query {
         if errors.is_empty() { Ok(read) } else { Err(Problem::of_fields(errors)) }
     }
 
-    /// The query of a call that takes these parameters and is no list.
+    /// The query of a call that takes these parameters and is not a list.
     ///
     /// # Errors
     /// 422 for every other one.

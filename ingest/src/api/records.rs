@@ -91,7 +91,7 @@ pub(super) async fn patch(api: &Api, call: Call, key: EntryKey) -> Result<Respon
             Err(error) => return Err(api.problem(error)),
         }
     }
-    Err(Problem::new(Code::Busy, "others change the record all the time"))
+    Err(Problem::new(Code::Busy, "the record is being changed by others; try again"))
 }
 
 /// # Errors
@@ -197,7 +197,7 @@ pub(super) fn answer(status: StatusCode, version: u64, view: Map<String, Value>)
     response
 }
 
-/// The asker has this version.
+/// The client has this version.
 pub(super) fn not_modified(version: u64) -> Response<Full> {
     let mut response = Response::new(empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -130,7 +130,7 @@ impl Route {
         TABLE.into_iter().map(|(template, route)| (template, route(Default::default()).methods()))
     }
 
-    /// Whether it is answered without a key: what describes the API is no secret.
+    /// Whether it is answered without a key: what describes the API is not secret.
     #[must_use]
     pub fn is_public(&self) -> bool {
         matches!(self, Route::OpenApi | Route::Schema(_))
@@ -190,7 +190,7 @@ impl Route {
         })
     }
 
-    /// The records that its `GET` lists, and the program whose they are; empty for those that are no program's.
+    /// The records that its `GET` lists, and the program whose they are; empty for those that belong to no program.
     #[must_use]
     pub fn list(&self) -> Option<(registry::Kind, &str)> {
         Some(match self {

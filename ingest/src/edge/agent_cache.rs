@@ -13,7 +13,7 @@ whence_metrics::declare! {
     counter EDGE_AGENT_CACHE_RESETS: "whence_edge_agent_cache_resets_total";
 }
 
-/// Agents remembered before the cache starts anew; at 512 bytes at most, 2 MiB a core.
+/// Agents remembered before the cache is emptied; at 512 bytes at most, 2 MiB a core.
 pub const AGENTS_MAX: usize = 4096;
 
 /// One core's cache.

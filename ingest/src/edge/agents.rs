@@ -31,7 +31,7 @@ pub enum AgentListError {
     /// Too long to be a list of agents.
     #[error("the agent list has more than {LINES_MAX} lines")]
     TooLong,
-    /// A regular expression that is none, or that is too large.
+    /// A regular expression that is not valid, or too large.
     #[error("the agent list has a regular expression that cannot be used")]
     Regex(#[from] regex::Error),
     /// The plain patterns are too many or too large.
@@ -116,7 +116,7 @@ fn unlisted(agent: &[u8]) -> Judgement {
     if is_bot || has("crawler") || has("spider") || has("+http") || has("headless") {
         return (Verdict::Bot, Reason::SelfDeclared);
     }
-    // Every browser since the nineties, but for a few of old telephones, says Mozilla.
+    // Every browser since the nineties, except for a few of old telephones, says Mozilla.
     let is_browser = ["mozilla/", "opera/", "ucweb", "blackberry", "nokia"];
     if is_browser.iter().any(|start| agent.starts_with(start.as_bytes())) {
         (Verdict::Human, Reason::Browser)

@@ -95,7 +95,7 @@ pub enum EdgeError {
     /// No threads.
     #[error("the edge needs at least one thread")]
     NoThreads,
-    /// The cookie's name is none.
+    /// The cookie's name is not valid.
     #[error("the visitor cookie's name must be made of letters, digits, '-' and '_'")]
     CookieName,
     /// Less than hyper can work with.
@@ -110,7 +110,7 @@ pub enum EdgeError {
         #[source]
         error: io::Error,
     },
-    /// The list of agents is none.
+    /// The list of agents is not valid.
     #[error("cannot use the agent list")]
     AgentList(#[from] AgentListError),
     /// The address cannot be listened at.
@@ -129,7 +129,7 @@ pub enum EdgeError {
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
     /// The system gives no randomness.
-    #[error("the system gives no random numbers")]
+    #[error("the system's random number generator failed")]
     Random(#[source] rand::rngs::SysError),
     /// A thread could not be started.
     #[error("cannot start a thread of the edge")]

@@ -21,7 +21,7 @@ use whence_runtime::http::{Noticed, Refusal};
 use super::{
     answer::{self, Answer},
     http2::{Ended, Frames, Silence},
-    places::{Order, Place, Why},
+    places::{ConnectionSlot, Order, Why},
     proxy_header::{self, ProxyRefusal},
     redirector::Request as Asked,
     server::Core,
@@ -42,7 +42,7 @@ struct Visit {
 }
 
 impl Core {
-    pub(super) async fn plain(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+    pub(super) async fn plain(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: ConnectionSlot) {
         if self.is_introduced(peer) {
             return Box::pin(self.introduced(stream, peer, place)).await;
         }
@@ -50,14 +50,14 @@ impl Core {
             .await;
     }
 
-    /// A plain connection of a proxy that says whom it is for.
-    async fn introduced(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+    /// A plain connection of a proxy that sends the PROXY header.
+    async fn introduced(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: ConnectionSlot) {
         let Some((stream, peer, read)) = self.introduction(stream, peer, &place).await else { return };
         let stream = ClientStream::begun(PlainWire::registered(stream), Rc::clone(&self.memory), read);
         self.http1(stream, peer, false, &place).await;
     }
 
-    pub(super) async fn secure(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: Place) {
+    pub(super) async fn secure(self: Rc<Self>, stream: TcpStream, peer: IpAddr, place: ConnectionSlot) {
         let Some(acceptor) = &self.secure else { return };
         let begun = if self.is_introduced(peer) {
             self.introduction(stream, peer, &place).await
@@ -101,7 +101,7 @@ impl Core {
         stream: ClientStream<W>,
         peer: IpAddr,
         is_secure: bool,
-        place: &Place,
+        place: &ConnectionSlot,
     ) {
         let stream = Noticed::new(stream, self.noticing(place));
         let visit = Visit { peer, seat: place.seat(), is_secure, silence: None };
@@ -116,18 +116,18 @@ impl Core {
         }
     }
 
-    /// Whether this peer says whom it is for.
+    /// Whether this peer sends the PROXY header.
     fn is_introduced(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.introducing.iter().any(|network| network.contains(&peer))
     }
 
-    /// Reads whom a connection is for, and what has come behind that.
+    /// Reads the client that a connection is for, and the bytes behind the header.
     async fn introduction(
         &self,
         stream: TcpStream,
         peer: IpAddr,
-        place: &Place,
+        place: &ConnectionSlot,
     ) -> Option<(tokio::net::TcpStream, IpAddr, Vec<u8>)> {
         let mut stream = registered(stream)?;
         match within(place, proxy_header::read(&mut stream, peer)).await.flatten() {
@@ -139,9 +139,9 @@ impl Core {
         }
     }
 
-    /// What tells the place that something has begun on its connection. A handshake has not: who is slow at it is
-    /// idle.
-    fn noticing(&self, place: &Place) -> impl Fn() + use<> {
+    /// What tells the place that something has begun on its connection. A handshake does not count: a client that is
+    /// slow at it is idle.
+    fn noticing(&self, place: &ConnectionSlot) -> impl Fn() + use<> {
         let (places, seat) = (Rc::clone(&self.places), place.seat());
         move || places.begun(seat)
     }
@@ -149,7 +149,7 @@ impl Core {
     /// Serves a connection as long as its place says. `finish` tells it to take no further requests.
     async fn attend<C: Future<Output = hyper::Result<()>>>(
         &self,
-        place: &Place,
+        place: &ConnectionSlot,
         mut connection: Pin<&mut C>,
         finish: impl Fn(Pin<&mut C>),
     ) -> hyper::Result<()> {
@@ -244,7 +244,7 @@ fn registered(stream: TcpStream) -> Option<tokio::net::TcpStream> {
 }
 
 /// What `future` gives, unless the place is to be left before: for its silence, or for a newcomer.
-async fn within<F: Future>(place: &Place, future: F) -> Option<F::Output> {
+async fn within<F: Future>(place: &ConnectionSlot, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|context| match place.order(context) {
         Order::Leave(_) => Poll::Ready(None),

@@ -24,7 +24,7 @@ use whence_schemas::{
     ids::{LinkHost, NameError, ProgramId, ReferrerId},
 };
 
-pub use cache::{LinkCache, Place, SETS};
+pub use cache::{CacheSlot, LinkCache, SETS};
 pub use program::{ProgramPlace, ProgramRules};
 pub use resolved::ResolvedLink;
 
@@ -131,7 +131,7 @@ impl Known {
 enum Refusal {
     #[error("the table is full of {0}")]
     Full(&'static str),
-    #[error("a name in it is none")]
+    #[error("a name in it is not valid")]
     Name(#[from] NameError),
 }
 

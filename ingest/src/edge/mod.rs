@@ -11,7 +11,7 @@
 //! | `heads` | what clients send unencoded, encoded before it is parsed |
 //! | `places` | places for connections |
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
-//! | `proxy_header` | whom a proxy connects for |
+//! | `proxy_header` | the client that a proxy connects for |
 //! | [`target`], [`query`], [`visitor`], [`verdict`] | what a request says |
 //! | [`agents`], [`agent_cache`] | what user agents are |
 //! | `limited`, `majority` | requests beyond a network's share, and a network that makes most of them |

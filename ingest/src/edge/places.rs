@@ -26,7 +26,7 @@ const SILENCE_STEPS_MAX: u128 = 100_000;
 
 /// One core's places.
 #[derive(Debug)]
-pub struct Places {
+pub struct ConnectionSlots {
     is_draining: Cell<bool>,
     step: Duration,
     silence_steps_max: usize,
@@ -64,14 +64,14 @@ pub enum Order {
     Leave(Why),
 }
 
-impl Places {
+impl ConnectionSlots {
     /// `places_max` places, of which one network has `share_percent` of a hundred at most, each for a silence of
     /// `silence_max` and at most a quarter more.
     #[must_use]
-    pub fn new(places_max: usize, share_percent: usize, silence_max: Duration) -> Rc<Places> {
+    pub fn new(places_max: usize, share_percent: usize, silence_max: Duration) -> Rc<ConnectionSlots> {
         let step = (silence_max / STEPS).clamp(STEP_MIN, STEP_MAX);
         let steps = silence_max.as_nanos().div_ceil(step.as_nanos()).min(SILENCE_STEPS_MAX);
-        Rc::new(Places {
+        Rc::new(ConnectionSlots {
             is_draining: Cell::new(false),
             step,
             silence_steps_max: usize::try_from(steps).expect("bounded"),
@@ -81,22 +81,22 @@ impl Places {
         })
     }
 
-    /// How often [`Places::step`] is to be called.
+    /// How often [`ConnectionSlots::step`] is to be called.
     #[must_use]
     pub fn step_length(&self) -> Duration {
         self.step
     }
 
     /// A place for `guest`, which somebody may have to leave for it; `None` if nobody can.
-    pub async fn seat(self: &Rc<Self>, guest: Guest) -> Option<Place> {
+    pub async fn seat(self: &Rc<Self>, guest: Guest) -> Option<ConnectionSlot> {
         std::future::poll_fn(|context| self.poll_seat(guest, context)).await
     }
 
-    fn poll_seat(self: &Rc<Self>, guest: Guest, context: &Context<'_>) -> Poll<Option<Place>> {
+    fn poll_seat(self: &Rc<Self>, guest: Guest, context: &Context<'_>) -> Poll<Option<ConnectionSlot>> {
         let mut seats = self.seats.borrow_mut();
         match seats.take(guest, Told::default()) {
             Seating::Seat(seat) => {
-                return Poll::Ready(Some(Place { places: Rc::clone(self), seat }));
+                return Poll::Ready(Some(ConnectionSlot { places: Rc::clone(self), seat }));
             }
             Seating::Full => return Poll::Ready(None),
             Seating::After(seat) => seats.kept(seat).leave(Why::Displaced),
@@ -156,7 +156,7 @@ impl Places {
         self.seats.borrow_mut().heard(seat);
     }
 
-    /// Something has begun on the connection in this seat that is no whole request yet, or an answer is not taken.
+    /// Something has begun on the connection in this seat that is not a whole request yet, or an answer is not taken.
     pub fn begun(&self, seat: usize) {
         self.seats.borrow_mut().begun(seat);
     }
@@ -181,12 +181,12 @@ impl Told {
 
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Rc<Places>,
+pub struct ConnectionSlot {
+    places: Rc<ConnectionSlots>,
     seat: usize,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Which one it is.
     #[must_use]
     pub fn seat(&self) -> usize {
@@ -209,7 +209,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut seats = self.places.seats.borrow_mut();
         *seats.kept(self.seat) = Told::default();
@@ -253,7 +253,7 @@ mod tests {
         Guest::Of(Prefix::of([127, network, 0, 1].into()))
     }
 
-    fn seated(places: &Rc<Places>, network: u8) -> Option<Place> {
+    fn seated(places: &Rc<ConnectionSlots>, network: u8) -> Option<ConnectionSlot> {
         match places.poll_seat(guest(network), &Context::from_waker(Waker::noop())) {
             Poll::Ready(place) => place,
             Poll::Pending => panic!("somebody has to leave first"),
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn there_are_no_more_places_than_there_may_be_and_the_longest_idle_one_leaves() {
-        let (count, places) = (Arc::new(Count::default()), Places::new(2, 100, SILENCE));
+        let (count, places) = (Arc::new(Count::default()), ConnectionSlots::new(2, 100, SILENCE));
         let waker = Waker::from(Arc::clone(&count));
         let context = Context::from_waker(&waker);
         let (first, second) = (seated(&places, 1).unwrap(), seated(&places, 2).unwrap());
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_place_that_was_given_back_is_taken_again() {
-        let places = Places::new(2, 100, SILENCE);
+        let places = ConnectionSlots::new(2, 100, SILENCE);
         let (first, second) = (seated(&places, 1).unwrap(), seated(&places, 2).unwrap());
         drop(first);
         assert_eq!(places.taken(), 1);
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn draining_tells_everyone_who_sits() {
-        let (count, places) = (Arc::new(Count::default()), Places::new(3, 100, SILENCE));
+        let (count, places) = (Arc::new(Count::default()), ConnectionSlots::new(3, 100, SILENCE));
         let waker = Waker::from(Arc::clone(&count));
         let context = Context::from_waker(&waker);
         let connections: Vec<_> = (0..3).map(|network| seated(&places, network).unwrap()).collect();
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn who_is_silent_for_too_long_is_told_to_leave_once() {
-        let (count, places) = (Arc::new(Count::default()), Places::new(3, 100, SILENCE));
+        let (count, places) = (Arc::new(Count::default()), ConnectionSlots::new(3, 100, SILENCE));
         let waker = Waker::from(Arc::clone(&count));
         let context = Context::from_waker(&waker);
         let (silent, lively) = (seated(&places, 1).unwrap(), seated(&places, 2).unwrap());
@@ -327,7 +327,7 @@ mod tests {
         assert_eq!(
             seated(&places, 3).unwrap().order(&context),
             Order::GoOn,
-            "the next in the seat begins anew"
+            "the next connection in the slot starts clean"
         );
     }
 }

@@ -45,8 +45,8 @@ pub fn is_header(bytes: &[u8]) -> bool {
     bytes.starts_with(V1) || bytes.starts_with(V2)
 }
 
-/// Reads the header: whom the connection is for, and what has come behind it. `None` if there is no readable one. A
-/// header that names nobody (a proxy's own check) leaves the connection to `peer`.
+/// Reads the header: the client that the connection is for, and the bytes behind it. `None` if there is no readable
+/// one. A header that names nobody (a proxy's own check) leaves the connection to `peer`.
 pub async fn read(stream: &mut TcpStream, peer: IpAddr) -> Option<(IpAddr, Vec<u8>)> {
     let mut bytes = Vec::with_capacity(256);
     loop {

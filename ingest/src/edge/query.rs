@@ -54,7 +54,7 @@ pub fn pass_on(query: &str, own: &str, is_channel_reserved: bool, out: &mut Vec<
     left_out
 }
 
-/// Names and values as they stand. Empty parts (`&&`) are none.
+/// Names and values as they stand. Empty parts (`&&`) are skipped.
 fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query
         .split(['&', ';'])

@@ -54,7 +54,7 @@ pub struct Request<'a> {
 
 /// Who makes a request, as it goes into a record.
 #[derive(Debug)]
-pub struct Asker {
+pub struct ClickContext {
     /// When.
     pub at: UnixMs,
     /// The click's id.
@@ -69,7 +69,7 @@ pub struct Asker {
     pub network: Prefix,
 }
 
-impl Asker {
+impl ClickContext {
     /// Its click on what `resolved` says, without channel and visitor.
     fn click<'r>(&self, judgement: Judgement, resolved: &'r [u8], registry_version: u64) -> ClickRecord<'r> {
         let (verdict, reason) = judgement;
@@ -179,7 +179,7 @@ impl Redirector {
     }
 
     /// Who makes the request, and when. Reads the clock, once for each request.
-    pub fn asker(&mut self, request: &Request<'_>, judgement: Judgement) -> Asker {
+    pub fn click_context(&mut self, request: &Request<'_>, judgement: Judgement) -> ClickContext {
         let at = self.shared.clock.now();
         if !self.day.are_of(at) {
             self.day = self.shared.hasher.keys_at(at);
@@ -190,7 +190,7 @@ impl Redirector {
         self.random.fill_bytes(&mut random);
         let network = Prefix::of(origin.address);
         self.majority.note(network);
-        Asker {
+        ClickContext {
             at,
             id: ClickId::mint(at, &random),
             judgement,
@@ -205,17 +205,18 @@ impl Redirector {
         &mut self,
         link: &ResolvedLink,
         rules: &ProgramRules,
-        asker: &Asker,
+        click_context: &ClickContext,
         request: Request<'_>,
     ) -> Answer {
         let Request { uri, headers, .. } = request;
-        let (visitor, cookie) = self.visitor(rules, asker.judgement.0, &headers, asker.is_https);
+        let (visitor, cookie) =
+            self.visitor(rules, click_context.judgement.0, &headers, click_context.is_https);
         let query = uri.query().unwrap_or_default();
         let (channel, channel_number) = channel(link, rules, query);
         let version = link.version.max(rules.version);
-        let click = asker.click(asker.judgement, link.record_part(), version);
+        let click = click_context.click(click_context.judgement, link.record_part(), version);
         self.record(&ClickRecord { channel, visitor, ..click });
-        let location = self.location(link, query, asker.id, channel_number);
+        let location = self.location(link, query, click_context.id, channel_number);
         answer::redirect(link.status, location, cookie, headers)
     }
 
@@ -224,11 +225,11 @@ impl Redirector {
         &mut self,
         link: &ResolvedLink,
         rules: &ProgramRules,
-        asker: &Asker,
+        click_context: &ClickContext,
         reason: Reason,
     ) {
         let version = link.version.max(rules.version);
-        let click = asker.click((Verdict::Inactive, reason), link.record_part(), version);
+        let click = click_context.click((Verdict::Inactive, reason), link.record_part(), version);
         self.record(&ClickRecord { channel: link.channel(), ..click });
     }
 
@@ -241,15 +242,15 @@ impl Redirector {
         link: &str,
         host: &str,
         rules: &ProgramRules,
-        asker: &Asker,
+        click_context: &ClickContext,
     ) -> Result<(), Beyond> {
-        if let Err(beyond) = self.shared.unknown_codes.take(asker.network) {
+        if let Err(beyond) = self.shared.unknown_codes.take(click_context.network) {
             self.limited.count(host);
             return Err(beyond);
         }
         let resolved = record::resolved_part(&rules.id, "", link, "", Mode::Live);
         let judgement = (Verdict::Inactive, Reason::UnknownLink);
-        self.record(&asker.click(judgement, &resolved.bytes, rules.version));
+        self.record(&click_context.click(judgement, &resolved.bytes, rules.version));
         Ok(())
     }
 

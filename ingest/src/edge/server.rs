@@ -28,7 +28,7 @@ use whence_runtime::{descriptors, listeners, seats::Guest, seldom};
 use super::{
     http2::{LocalExecutor, http2},
     meters::HAND_OVER_EVERY,
-    places::Places,
+    places::ConnectionSlots,
     stream::{Door, Listeners, ReadMemory, read_memory},
     worker::Worker,
 };
@@ -38,7 +38,7 @@ const BACKLOG: i32 = 4096;
 /// After a failed `accept` (usually: out of file descriptors) there is nothing to do but wait for a
 /// connection to end. The length is arbitrary.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Sent raw to a client for whom there is no place; its request is not read.
+/// Sent raw to a client for which there is no slot; its request is not read.
 const REFUSAL: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -104,7 +104,7 @@ pub(super) async fn serve(
     shutdown: CancellationToken,
 ) -> usize {
     let core = Rc::new(Core {
-        places: Places::new(limits.connections_max, limits.share_percent, limits.head_timeout),
+        places: ConnectionSlots::new(limits.connections_max, limits.share_percent, limits.head_timeout),
         http1: http1(limits),
         http2: http2(limits.head_bytes_max),
         secure,
@@ -145,7 +145,7 @@ fn http1(limits: Limits) -> http1::Builder {
 
 /// What the connections of one core have in common.
 pub(super) struct Core {
-    pub(super) places: Rc<Places>,
+    pub(super) places: Rc<ConnectionSlots>,
     pub(super) http1: http1::Builder,
     pub(super) http2: http2::Builder<LocalExecutor>,
     pub(super) secure: Option<TlsAcceptor>,

@@ -1,4 +1,4 @@
-//! A connection as hyper wants it, with as few system calls as a cold one needs.
+//! A connection as hyper takes it, with as few system calls as a cold one needs.
 //!
 //! A referral click is mostly a connection that asks once and goes. Its request is there as a rule when it is
 //! accepted, and its answer fits the send buffer: such a connection is read, answered and closed without
@@ -249,10 +249,10 @@ impl<W: Wire> Write for ClientStream<W> {
 
 /// A plain connection.
 #[derive(Debug)]
-pub struct PlainWire(State);
+pub struct PlainWire(WireState);
 
 #[derive(Debug)]
-enum State {
+enum WireState {
     /// Not registered.
     Plain(PlainStream, Wish),
     Registered(TcpStream),
@@ -275,13 +275,13 @@ impl PlainWire {
     /// The connection of this socket, which does not block.
     #[must_use]
     pub fn new(stream: PlainStream) -> PlainWire {
-        PlainWire(State::Plain(stream, Wish::Read))
+        PlainWire(WireState::Plain(stream, Wish::Read))
     }
 
     /// The connection of this socket, which is registered.
     #[must_use]
     pub fn registered(stream: TcpStream) -> PlainWire {
-        PlainWire(State::Registered(stream))
+        PlainWire(WireState::Registered(stream))
     }
 
     /// What can be done without registering; `None` if nothing can.
@@ -290,7 +290,7 @@ impl PlainWire {
         context: &mut Context<'_>,
         memory: &mut [u8],
     ) -> Option<Poll<io::Result<usize>>> {
-        let State::Plain(stream, wish) = &mut self.0 else { return None };
+        let WireState::Plain(stream, wish) = &mut self.0 else { return None };
         match std::mem::replace(wish, Wish::Register) {
             Wish::Read => match stream.read(memory) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
@@ -308,13 +308,13 @@ impl PlainWire {
     }
 
     fn register(&mut self) -> io::Result<Pin<&mut TcpStream>> {
-        if let State::Plain(..) = self.0
-            && let State::Plain(stream, _) = std::mem::replace(&mut self.0, State::Gone)
+        if let WireState::Plain(..) = self.0
+            && let WireState::Plain(stream, _) = std::mem::replace(&mut self.0, WireState::Gone)
         {
-            self.0 = State::Registered(TcpStream::from_std(stream)?);
+            self.0 = WireState::Registered(TcpStream::from_std(stream)?);
         }
         match &mut self.0 {
-            State::Registered(stream) => Ok(Pin::new(stream)),
+            WireState::Registered(stream) => Ok(Pin::new(stream)),
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -333,7 +333,7 @@ impl Wire for PlainWire {
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if let State::Plain(stream, _) = &mut self.0 {
+        if let WireState::Plain(stream, _) = &mut self.0 {
             match stream.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return Poll::Ready(done),
@@ -349,9 +349,9 @@ impl Wire for PlainWire {
 
     fn poll_end(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(match &self.0 {
-            State::Plain(stream, _) => shutdown(stream, Shutdown::Write).map_err(io::Error::from),
-            State::Registered(stream) => shutdown(stream, Shutdown::Write).map_err(io::Error::from),
-            State::Gone => Ok(()),
+            WireState::Plain(stream, _) => shutdown(stream, Shutdown::Write).map_err(io::Error::from),
+            WireState::Registered(stream) => shutdown(stream, Shutdown::Write).map_err(io::Error::from),
+            WireState::Gone => Ok(()),
         })
     }
 }

@@ -39,7 +39,7 @@ pub struct Target<'t> {
 
 /// Reads the target; `text` holds it and is kept by the caller for its memory.
 ///
-/// A request names its host once and in one way: a second `Host`, one that is no host and, from HTTP/1.1 on, a
+/// A request names its host once and in one way: a second `Host`, one that is not a host and, from HTTP/1.1 on, a
 /// missing one are refused even where the address in the target would do (RFC 9112, 3.2). Over HTTP/2 the
 /// address takes the header's place, and a header that differs from it is refused (RFC 9113, 8.3.1).
 ///

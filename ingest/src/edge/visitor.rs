@@ -49,7 +49,7 @@ pub struct VisitorCookie {
 }
 
 impl VisitorCookie {
-    /// The cookie of this configuration, or `None` where its name is none.
+    /// The cookie of this configuration, or `None` where its name is not valid.
     #[must_use]
     pub fn new(config: &CookieConfig) -> Option<VisitorCookie> {
         let is_name_char = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
@@ -65,7 +65,7 @@ impl VisitorCookie {
         Some(VisitorCookie { start: format!("{}=", config.name), attributes })
     }
 
-    /// The id that the request brings; anything that was not made here is none.
+    /// The id that the request brings; anything that was not made here is ignored.
     #[must_use]
     pub fn read(&self, headers: &HeaderMap) -> Option<VisitorId> {
         let cookies =

@@ -91,13 +91,13 @@ impl Worker {
         if let Some((place, _)) = place {
             links.fetch(place);
         }
-        let asker = redirector.asker(&request, judgement);
+        let click_context = redirector.click_context(&request, judgement);
         if let Some(link) = place.and_then(|(place, key)| links.link(place, key)) {
             let rules = link.program();
-            return match link.inactive(&rules, asker.at) {
-                None => (Outcome::Redirected, redirector.redirect(link, &rules, &asker, request)),
+            return match link.inactive(&rules, click_context.at) {
+                None => (Outcome::Redirected, redirector.redirect(link, &rules, &click_context, request)),
                 Some(reason) => {
-                    redirector.record_inactive(link, &rules, &asker, reason);
+                    redirector.record_inactive(link, &rules, &click_context, reason);
                     away(&rules, StatusCode::GONE, request.headers)
                 }
             };
@@ -115,12 +115,12 @@ impl Worker {
                 }
             }
         }
-        // What has not the form of a code, and what nobody answers for, is nobody's click.
+        // What does not have the form of a code, and what has no link, is no click.
         if let Some(link) = target.link
             && let Some(program) = links.table().program_of_host(target.host)
         {
             let rules = program.rules();
-            return match redirector.record_unknown(link, target.host, &rules, &asker) {
+            return match redirector.record_unknown(link, target.host, &rules, &click_context) {
                 Ok(()) => away(&rules, StatusCode::NOT_FOUND, request.headers),
                 Err(beyond) => (Outcome::Limited, answer::limited(beyond, request.headers)),
             };

@@ -24,13 +24,13 @@ const TEXT_BYTES_MAX: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum DnsError {
     /// The machine's own settings can't be read.
-    #[error("the machine says no DNS server: set api-dns-servers")]
+    #[error("the machine has no DNS server configured: set api-dns-servers")]
     Servers(#[source] NetError),
     /// No server gave an answer.
-    #[error("the DNS gives no answer")]
+    #[error("the DNS did not answer")]
     Failed(#[source] NetError),
     /// No server gave one in time.
-    #[error("the DNS gives no answer within {} s", QUESTION_MAX.as_secs())]
+    #[error("the DNS did not answer within {} s", QUESTION_MAX.as_secs())]
     Slow,
 }
 
@@ -153,7 +153,7 @@ mod tests {
         let found = dns.texts("_whence.go.example").await.unwrap();
         assert_eq!(found, [b"whence-verify=1".to_vec(), b"ab".to_vec()]);
         assert_eq!(dns.texts("_whence.none.example").await.unwrap(), Vec::<Vec<u8>>::new());
-        // A second question is asked anew, and no domain of this machine is put behind a name.
+        // A second question is not answered from a cache, and no domain of this machine is put behind a name.
         assert_eq!(dns.texts("_whence.go.example").await.unwrap().len(), 2);
         let asked = asked.lock().unwrap().clone();
         let expected = ["_whence.go.example. TXT", "_whence.none.example. TXT", "_whence.go.example. TXT"];

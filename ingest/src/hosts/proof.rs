@@ -28,7 +28,7 @@ pub struct Proof {
 
 impl Proof {
     /// The record for this program and host, or `None` for a host that has no DNS of its own: an IP address, or
-    /// a name that is none. A port is part of the host and of the token, not of the name.
+    /// a name that DNS can't have. A port is part of the host and of the token, not of the name.
     #[must_use]
     pub fn of(hasher: &IdentityHasher, program: &ProgramId, host: &LinkHost) -> Option<Proof> {
         let name = match host.as_str().split_once(':') {

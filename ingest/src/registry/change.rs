@@ -18,10 +18,10 @@ pub enum Change {
     CreateReferrer(Referrer),
     /// Creates a link whose code must be free on its host.
     CreateLink(Link),
-    /// Creates a link or replaces all of it but for whom it belongs to: a token says only which link was clicked, and
+    /// Creates a link or replaces all of it but its referrer: a token says only which link was clicked, and
     /// must go on to mean the same referrer.
     PutLink(Link),
-    /// A change that is made only while the record is as its asker has seen it.
+    /// A change that is made only while the record is as its author has seen it.
     When {
         /// The record.
         key: EntryKey,
@@ -45,7 +45,7 @@ pub enum Change {
     /// Creates an API key whose id must be free.
     CreateKey(ApiKey),
     /// Replaces what may change of an API key. Its hash, its program and when it was used stay; one that is disabled
-    /// stays so: the asker may not be the only one who has it.
+    /// stays so: the author may not be the only one who has it.
     PutKey(ApiKey),
     /// Notes that a key was used on this day. An earlier day than the one that is noted changes nothing.
     KeyUsed {
@@ -56,7 +56,7 @@ pub enum Change {
     },
     /// Creates a source of webhooks or replaces all of it.
     PutSource(WebhookSource),
-    /// Creates an endpoint for webhooks or replaces all of it but for when it begins.
+    /// Creates an endpoint for webhooks or replaces all of it except for when it begins.
     PutEndpoint(WebhookEndpoint),
     /// Disables something, or enables it again.
     SetDisabled {
@@ -115,7 +115,7 @@ impl Versions {
 pub struct Expected {
     /// Its version is one of these.
     pub is: Option<Versions>,
-    /// Its version is none of these.
+    /// Its version is not one of these.
     pub is_not: Option<Versions>,
     /// Its version, or that it is not there, is exactly this.
     pub exactly: Option<Option<u64>>,
@@ -267,7 +267,7 @@ impl EntryKey {
         }
     }
 
-    /// The program whose record it is, or which it is; `None` for what is no program's.
+    /// The program whose record it is, or which it is; `None` for what belongs to no program.
     #[must_use]
     pub fn program(&self) -> Option<&str> {
         match self {
@@ -365,7 +365,7 @@ pub enum ChangeError {
         id: String,
     },
     /// The registry holds as many as it may.
-    #[error("there are already {max} {what}, the most there may be")]
+    #[error("there are already {max} {what}, which is the maximum")]
     Full {
         /// `programs`, `referrers`, `links`, `keys`, `sources`, `endpoints` or `hosts`.
         what: &'static str,

@@ -197,7 +197,7 @@ impl<'a> View<'a> {
         Ok(Entry::Program(program.clone()))
     }
 
-    /// A change that a key for one program asks for: it puts no code on a host that the program has not, be it by
+    /// A change that a key for one program asks for: it puts no code on a host that the program does not have, be it by
     /// making a link, by changing or enabling one, or by listing the host. And it makes only so much that others have room.
     fn of_one_program(&self, change: &Change) -> Result<Entry, ChangeError> {
         let body = self.check(change)?;
@@ -287,7 +287,8 @@ impl<'a> View<'a> {
                 return Ok(body);
             }
             // Whose it is, is not for another program's key to know.
-            let reason = if is_same { "is taken on this host" } else { "has the number of another link" };
+            let reason =
+                if is_same { "is taken on this host" } else { "has the same number as another link" };
             return Err(ChangeError::conflict("code", reason));
         }
         // A lead may name a referrer by the code alone.

@@ -8,14 +8,14 @@ use whence_schemas::token;
 /// The longest destination, in bytes. Every browser and proxy takes this much.
 pub const DESTINATION_BYTES_MAX: usize = 2048;
 
-/// Why a text is no address that a link may point at.
+/// Why a link may not point at an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
     /// Longer than [`DESTINATION_BYTES_MAX`].
     #[error("must have at most {DESTINATION_BYTES_MAX} bytes")]
     TooLong,
     /// A control character, a space, `\`, or something outside ASCII that has to be percent-encoded.
-    #[error("must be made of visible ASCII without a backslash, has {0:?}")]
+    #[error("must be made of visible ASCII without a backslash, and has {0:?}")]
     Character(char),
     /// Neither `http://` nor `https://`.
     #[error("must start with https:// or http://")]
@@ -23,11 +23,11 @@ pub enum DestinationError {
     /// `user:password@`.
     #[error("must not carry a user or password")]
     Userinfo,
-    /// No host, or one that is none.
+    /// No host, or one that is not valid.
     #[error("must name a host made of a-z, 0-9, '-' and '.'")]
     Host,
-    /// A port that is none.
-    #[error("must have a port between 1 and 65535 or none")]
+    /// A port that is not valid.
+    #[error("must have no port, or one between 1 and 65535")]
     Port,
     /// The query names a parameter that redirects add.
     #[error("must not carry the reserved parameter {0:?}")]

@@ -32,8 +32,8 @@ pub enum OpenError {
         #[source]
         source: Box<redb::Error>,
     },
-    /// A record in it is no entry: written by a later version, or not by whence.
-    #[error("the registry file {path} holds a record that is no entry: {key}")]
+    /// A record in it is not an entry: written by a later version, or not by whence.
+    #[error("the registry file {path} holds a record that is not an entry of this version: {key}")]
     Entry {
         /// The file.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub fn write_copy(path: &Path, entries: impl Iterator<Item = Arc<RegistryEntry>>
 
 /// The registry in a redb file. One process at a time: the file is locked.
 ///
-/// A file that failed in a write (a full disk) is opened anew, by the next write or by
+/// A file that failed in a write (a full disk) is reopened, by the next write or by
 /// [`EmbeddedRegistry::reopen`], at most once a second; links are answered as they were meanwhile.
 pub struct EmbeddedRegistry {
     store: Arc<Mutex<Store>>,
@@ -126,7 +126,7 @@ impl EmbeddedRegistry {
 }
 
 impl Store {
-    /// The file, opened anew where it failed: then the state gets what was written without anybody knowing.
+    /// The file, reopened where it failed: then the state gets what was written without anybody knowing.
     fn ready(&mut self, shared: &Shared) -> Result<&File, RegistryError> {
         if self.file.is_none() {
             if self.failed.is_some_and(|failed| failed.elapsed() < REST) {

@@ -106,7 +106,7 @@ impl KafkaRegistry {
     /// properties.
     ///
     /// # Errors
-    /// It does not.
+    /// librdkafka does not accept one of the properties.
     pub fn try_clients(config: &KafkaRegistryConfig) -> Result<(), KafkaError> {
         let topic = config.cluster.topic(REGISTRY);
         follow::try_client(&config.cluster, &topic)?;

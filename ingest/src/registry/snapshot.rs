@@ -42,7 +42,7 @@ pub enum SnapshotError {
         #[source]
         source: io::Error,
     },
-    /// The file is no snapshot, or not a whole one.
+    /// The file is not a snapshot, or not a whole one.
     #[error("the registry snapshot {path} is damaged: {what}")]
     Damaged {
         /// The file.
@@ -50,8 +50,8 @@ pub enum SnapshotError {
         /// How.
         what: &'static str,
     },
-    /// An entry in it is none.
-    #[error("the registry snapshot {path} has an entry that is none")]
+    /// An entry in it is not valid.
+    #[error("the registry snapshot {path} has an entry that is not valid")]
     Entry {
         /// The file.
         path: PathBuf,

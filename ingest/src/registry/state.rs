@@ -48,7 +48,7 @@ type LinkKey = (Arc<str>, Arc<str>, Arc<str>);
 /// Why an entry was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApplyError {
-    /// It is not newer than the state: a replay, nothing to do.
+    /// The record is not newer than the state: a replay, nothing to do.
     #[error("version {version} is not after {newest}")]
     Known {
         /// The entry's version.
@@ -60,7 +60,7 @@ pub enum ApplyError {
     #[error("the entry holds no known record")]
     Unknown,
     /// Another link has its number. Writers refuse that, so somebody else wrote to the topic.
-    #[error("link {link} has the number of link {other}")]
+    #[error("links {link} and {other} have the same number")]
     LinkNumber {
         /// The entry's link.
         link: String,

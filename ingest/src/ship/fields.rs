@@ -67,7 +67,7 @@ enum Value<'a> {
 }
 
 /// Calls `take` with every field of a message, in order: of a field that occurs twice the last counts,
-/// as Protobuf wants it. `None` if the bytes are no message.
+/// as Protobuf requires. `None` if the bytes are not a message.
 fn each_field<'a>(mut rest: &'a [u8], mut take: impl FnMut(u64, Value<'a>)) -> Option<()> {
     while !rest.is_empty() {
         let tag = varint(&mut rest)?;

@@ -318,7 +318,7 @@ impl Lane {
                 self.metrics.lost(None);
                 tracing::error!(
                     journal = %self.dir.display(), %wanted, %newest,
-                    "the checkpoint is of another journal, shipping all that this one holds"
+                    "the checkpoint belongs to another journal, shipping all that this one holds"
                 );
                 self.window.restart();
                 self.reader = Reader::open(&self.dir, None);

@@ -1,7 +1,7 @@
 //! Whether the topics are still those that the journals' records have gone to: a key's partition is part of its
 //! meaning, and a topic that was given more partitions sends a key's later records elsewhere.
 //!
-//! What a journal's topic was like is kept beside the journal, from the first time on. A topic that was made anew has
+//! What a journal's topic was like is kept beside the journal, from the first time on. A topic that was recreated has
 //! another id and may have other partitions.
 
 use std::fs;
@@ -85,8 +85,8 @@ pub(super) unsafe fn confirm(client: *mut rd_kafka_t, dir: &Path, topic: &str) -
 fn changed(topic: &str, before: u32, now: u32) -> Trouble {
     Trouble::lasting(format!(
         "the topic {topic} had {before} partitions when records first went there and has {now} now, so that a key's later \
-         records would be in another partition than its earlier ones: make it anew with {before}, once all that is in it \
-         has been read"
+         records would be in another partition than its earlier ones: delete and create it again with {before} \
+         partitions, once all that is in it has been read"
     ))
 }
 

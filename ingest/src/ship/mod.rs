@@ -69,7 +69,7 @@ const HEARTBEAT_AGE_MAX: Duration = Duration::from_secs(60);
 /// Why shipping could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum ShipError {
-    /// librdkafka does not accept its properties. Kafka being away is no error.
+    /// librdkafka does not accept its properties. Kafka being away is not an error.
     #[error("the settings of the kafka client are not valid")]
     Client(#[from] KafkaError),
     /// A checkpoint could not be read, or the thread not be started.
@@ -79,7 +79,7 @@ pub enum ShipError {
     #[error("another shipper has the journal {0}")]
     Claimed(PathBuf),
     /// More journals than one shipper can have.
-    #[error("{0} journals are too many, one shipper takes at most {max}", max = producer::JOURNALS_MAX)]
+    #[error("{0} journals, and one shipper takes at most {max}", max = producer::JOURNALS_MAX)]
     TooManyJournals(usize),
 }
 
@@ -107,7 +107,7 @@ impl ShipHandle {
 /// Builds the client that [`start`] would, and gives it up: whether librdkafka accepts its properties.
 ///
 /// # Errors
-/// It does not.
+/// librdkafka does not accept one of the properties.
 pub fn try_client(config: &ShipConfig) -> Result<(), KafkaError> {
     producer::Producer::build(config, producer::Pace::Batched, 1, &Arc::default()).map(drop)
 }

@@ -30,7 +30,7 @@ whence_metrics::declare! {
 
 /// Between turns without a full batch. Half a linger: records wait for their batch anyway.
 const IDLE_WAIT: Duration = Duration::from_millis(5);
-/// Events that are no reports (logs, statistics) wait for the next turn behind this many.
+/// Events that are not reports (logs, statistics) wait for the next turn behind this many.
 const EMPTY_POLLS: u32 = 3;
 /// The same after a question that has waited for its answer.
 const ASKING_POLLS: u32 = 500;
@@ -270,7 +270,7 @@ impl Worker {
         if let Some(reason) = &reason {
             self.connection
                 .heard
-                .stuck(Trouble::passing(format!("the kafka client must begin anew: {reason}")));
+                .stuck(Trouble::passing(format!("the kafka client failed and is replaced: {reason}")));
         }
         let mut reports = std::mem::take(&mut self.reports);
         producer.abandon(&mut reports);

@@ -25,8 +25,8 @@ pub struct TopicPlan {
 /// removes whole segments, by the age of their last record.
 const SEGMENT_MAX: Duration = Duration::from_secs(86_400);
 
-/// The longest that a record stays where records are kept for `retention`, but for what its broker takes to notice: its
-/// segment has to be closed first.
+/// The longest that a record stays where records are kept for `retention`, except for what its broker takes to
+/// notice: its segment has to be closed first.
 #[must_use]
 pub fn kept_at_most(retention: Duration) -> Duration {
     retention.saturating_add(retention.min(SEGMENT_MAX))
@@ -46,7 +46,7 @@ impl TopicPlan {
         self.retention.min(SEGMENT_MAX)
     }
 
-    /// The longest that a click, conversion or fact stays in Kafka, but for what its broker takes to notice
+    /// The longest that a click, conversion or fact stays in Kafka, except for what its broker takes to notice
     /// (`log.retention.check.interval.ms` and `file.delete.delay.ms`: six minutes by default).
     #[must_use]
     pub fn kept_at_most(&self) -> Duration {
@@ -86,7 +86,7 @@ impl TopicPlan {
         let of = |topic: &str, partitions, mut settings: Vec<(&'static str, String)>| {
             // A write waits for all copies but one, so that one broker may die without a loss and without a stop.
             settings.push(("min.insync.replicas", (copies - 1).max(1).to_string()));
-            // As the producers send it: a broker that compresses anew spends its time on what is done already.
+            // As the producers send it: a broker that compresses again repeats work that is done already.
             settings.push(("compression.type", "producer".to_owned()));
             Wanted { name: cluster.topic(topic), partitions, copies, settings }
         };

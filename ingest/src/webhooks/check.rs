@@ -35,7 +35,7 @@ const NAME_MAX: usize = 64;
 pub const GIVES: [&str; 4] = ["lead", "qualification", "disqualification", "identify"];
 /// How a condition can compare.
 pub const IS: [&str; 7] = ["equals", "not_equals", "contains", "at_least", "at_most", "exists", "absent"];
-/// Fields that say whom it is about.
+/// Fields that say who an event is about.
 const ALIASES: [&str; 5] = ["lead", "email", "phone", "customer", "contact"];
 /// What a mapping can fill, in the order of the documentation.
 pub const FIELDS: [&str; 13] = [
@@ -130,7 +130,7 @@ impl Mistakes {
         ];
         for (field, value, providers) in fields {
             if !value.is_empty() && !providers.contains(&provider) {
-                self.add(field, format_args!("is nothing that {} has", provider.word()));
+                self.add(field, format_args!("is not a field of {}", provider.word()));
             }
             self.short(field, value);
         }
@@ -193,7 +193,7 @@ impl Mistakes {
             self.add(format!("{path}.name"), reason);
         }
         if !is_named && !rule.name.is_empty() {
-            self.add(format!("{path}.name"), format_args!("is nothing that a rule for {} has", rule.gives));
+            self.add(format!("{path}.name"), format_args!("is not a field of a rule for {}", rule.gives));
         }
         if let Some(condition) = &rule.history {
             self.history(path, rule, condition);
@@ -206,10 +206,7 @@ impl Mistakes {
             self.add(format!("{path}.history.{field}"), reason);
         }
         if rule.gives != "qualification" {
-            self.add(
-                format!("{path}.history"),
-                format_args!("is nothing that a rule for {} has", rule.gives),
-            );
+            self.add(format!("{path}.history"), format_args!("is not a field of a rule for {}", rule.gives));
         }
         let has_amount = rule.fields.iter().any(|field| matches!(field.field.as_str(), "amount" | "minor"));
         if matches!(condition.is, Some(Is::SpendAtLeast(_))) && !has_amount {
@@ -260,7 +257,7 @@ impl Mistakes {
                 self.add(path(name), "is there twice");
             }
             if !fits(name, &rule.gives) {
-                self.add(path(name), format_args!("is nothing that a rule for {} has", rule.gives));
+                self.add(path(name), format_args!("is not a field of a rule for {}", rule.gives));
             }
             self.field(&path(name), field);
         }
@@ -269,14 +266,14 @@ impl Mistakes {
         if subjects == 0 {
             self.add(
                 format!("{rule_path}.fields"),
-                "must say whom it is about: lead, email, phone, customer or contact",
+                "must say who it is about, with one of lead, email, phone, customer or contact",
             );
         }
         if rule.gives == "identify" && subjects == 1 {
             self.add(format!("{rule_path}.fields"), "must have at least two names of one person");
         }
         if has("amount") && has("minor") {
-            self.add(path("minor"), "must not be there beside amount");
+            self.add(path("minor"), "must not be given together with amount");
         }
         if (has("amount") || has("minor")) != has("currency") {
             self.add(path("currency"), "and amount or minor go together");

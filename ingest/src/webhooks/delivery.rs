@@ -53,8 +53,8 @@ pub enum Refusal {
     /// The header or parameter with the proof is missing.
     #[error("the request is not signed")]
     Unsigned,
-    /// The proof is there and has not the scheme's form.
-    #[error("the signature has not the form of this provider's scheme")]
+    /// The proof is there and does not have the scheme's form.
+    #[error("the signature does not have the form of this provider's scheme")]
     Malformed,
     /// The proof is not of these bytes and one of the source's secrets.
     #[error("the signature is not of this body and one of the source's secrets")]
@@ -63,10 +63,10 @@ pub enum Refusal {
     #[error("the request was signed more than 5 minutes from now")]
     Stale,
     /// It speaks for somebody else than the source is for.
-    #[error("the request is of another organization than the source")]
+    #[error("the request is from another organization than the source's")]
     Organization,
-    /// The secret has not the form that the scheme needs.
-    #[error("the source's secret has not the form of this provider's secrets")]
+    /// The secret does not have the form that the scheme needs.
+    #[error("the source's secret does not have the form of this provider's secrets")]
     Secret,
 }
 

@@ -16,7 +16,7 @@ use crate::api::{
 
 /// Bytes of an id that is kept as it is in an idempotency key; longer ones are hashed.
 const ID_BYTES_MAX: usize = 200;
-/// Bytes of a token or code: longer ones are none.
+/// Bytes of the longest token or code: longer ones are not valid.
 const TOUCH_BYTES_MAX: usize = 64;
 /// Times below this are seconds: as milliseconds they lie in early 1973.
 const MS_MIN: i64 = 100_000_000_000;
@@ -195,7 +195,7 @@ impl Reader<'_> {
         format!("{key}:{kind}")
     }
 
-    /// Seconds or milliseconds since 1970, or an RFC 3339 time. A time that is none, or is still to come,
+    /// Seconds or milliseconds since 1970, or an RFC 3339 time. A time that is not valid, or in the future,
     /// gives way to the time of receipt.
     fn occurred_at(&self, left_out: &mut Vec<&'static str>) -> Option<UnixMs> {
         let text = self.value("occurred_at")?;
@@ -211,8 +211,8 @@ impl Reader<'_> {
         usable
     }
 
-    /// Minor units and their currency. An amount that can't be read is no 0: the event is not sent. One
-    /// without a currency is none.
+    /// Minor units and their currency. An amount that can't be read does not count as 0: the event is not sent. One
+    /// without a currency is left out.
     fn money(&self, left_out: &mut Vec<&'static str>) -> Result<Option<(i64, String)>, &'static str> {
         let (amount, minor) = (self.value("amount"), self.value("minor"));
         if amount.is_none() && minor.is_none() {

@@ -181,7 +181,11 @@ async fn a_key_has_a_name_and_an_end() {
     assert_eq!(expired.problem(), (401, "unauthorized".into(), String::new()));
     assert!(expired.text.contains("the API key has expired"), "{}", expired.text);
     let wrong = node.send_as("GET", "/v1/programs", &[&format!("{}0", &key[..key.len() - 1])], "").await;
-    assert!(!wrong.text.contains("expired"), "who has not the key learns nothing of it: {}", wrong.text);
+    assert!(
+        !wrong.text.contains("expired"),
+        "who does not have the key learns nothing of it: {}",
+        wrong.text
+    );
 }
 
 #[tokio::test]
@@ -205,7 +209,7 @@ async fn the_day_of_a_keys_last_use_is_written_once_a_day() {
     };
     let first = used_on("2027-01-15").await;
     assert_eq!(first, made["version"].as_u64().unwrap() + 1, "one entry, however many requests");
-    // Unused until then: a use of a wrong key is none.
+    // Unused until then: the use of a wrong key does not count.
     let wrong = format!("{}x", key);
     node.clock_ms.store(NOW.0 + DAY_MS, Ordering::Relaxed);
     assert_eq!(node.send_as("GET", "/v1/programs", &[&wrong], "").await.status, 401);

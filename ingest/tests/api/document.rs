@@ -143,7 +143,7 @@ fn the_currencies_are_those_that_the_api_knows() {
     assert_eq!(codes.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), known.collect());
 }
 
-/// `WHENCE_UPDATE_SCHEMAS=1` writes the schemas of the events anew from the document.
+/// `WHENCE_UPDATE_SCHEMAS=1` rewrites the schemas of the events from the document.
 #[test]
 fn the_schemas_of_events_are_those_of_the_document() {
     for kind in Kind::ALL {

@@ -1,4 +1,4 @@
-//! Leads: their fields, their touches, whom they are about.
+//! Leads: their fields, their touches, who they are about.
 
 use super::node::{KEY_IDS, NOW, Node, WINDOW_MS, good_token, lead, ring, token};
 use serde_json::{Value, json};

@@ -52,7 +52,7 @@ const STARTS_MAX: usize = 5;
 impl Pebble {
     /// An authority that looks for proofs at these ports of whatever host; `None` where there is no Pebble.
     ///
-    /// Its ports are free when they are chosen, and another test may be faster: then it is begun anew.
+    /// Its ports are free when they are chosen, and another test may be faster: then it is started again.
     fn start(http: u16, tls: u16) -> Option<Pebble> {
         (0..STARTS_MAX).find_map(|_| Self::try_start(http, tls)?.ok()).or_else(|| {
             assert!(std::env::var_os("WHENCE_TEST_PEBBLE").is_none(), "Pebble does not listen");

@@ -30,7 +30,7 @@ fn every_byte_of_a_query_is_a_click_unless_it_ends_the_target() {
     let edge = passing();
     for byte in 0..=255 {
         let reply = answer(&edge, byte, true);
-        // Space, line ends and other control characters are no part of a request line (RFC 9112, 3).
+        // Space, line ends and other control characters are not part of a request line (RFC 9112, 3).
         if byte <= b' ' || byte == 0x7f {
             assert_eq!(reply.status(), 400, "{byte:#x}");
             continue;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ship_support::{Broker, PATIENCE, brokers, cluster_at};
+use crate::ship_support::{Broker, DEADLINE, brokers, cluster_at};
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,7 @@ async fn make_topic(cluster: &Cluster) {
         replication: Some(1),
         retention: Duration::from_secs(3600),
     };
-    ensure_topics(cluster, &plan, PATIENCE).await.unwrap();
+    ensure_topics(cluster, &plan, DEADLINE).await.unwrap();
 }
 
 /// A process's registry, until dropped.
@@ -43,7 +43,7 @@ impl Node {
     }
 
     fn restored(cluster: &Cluster, state: RegistryState) -> Node {
-        let config = KafkaRegistryConfig { write_max: PATIENCE, ..KafkaRegistryConfig::new(cluster.clone()) };
+        let config = KafkaRegistryConfig { write_max: DEADLINE, ..KafkaRegistryConfig::new(cluster.clone()) };
         Node::with(&config, state)
     }
 
@@ -60,14 +60,14 @@ impl Node {
 
     async fn is(&self, wanted: Following) {
         let mut following = self.registry.following();
-        let waited = tokio::time::timeout(PATIENCE, following.wait_for(|now| *now == wanted)).await;
+        let waited = tokio::time::timeout(DEADLINE, following.wait_for(|now| *now == wanted)).await;
         let found = *self.registry.following().borrow();
         waited.unwrap_or_else(|_| panic!("it is {found:?}, not {wanted:?}")).unwrap();
     }
 
     async fn has_version(&self, wanted: u64) {
         let mut versions = self.registry.shared().versions();
-        let waited = tokio::time::timeout(PATIENCE, versions.wait_for(|version| *version >= wanted)).await;
+        let waited = tokio::time::timeout(DEADLINE, versions.wait_for(|version| *version >= wanted)).await;
         waited.expect("the version comes").unwrap();
     }
 

@@ -282,7 +282,7 @@ async fn what_a_topic_holds_is_gone_when_its_time_is_over_however_little_comes()
         replication: Some(1),
         retention: Duration::from_secs(3),
     };
-    ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
+    ensure_topics(&cluster, &plan, DEADLINE).await.unwrap();
     let root = tempfile::tempdir().unwrap();
     let mut conversions = Source::open(&root, "aged", Stream::Conversions);
     let shipping = Shipping::start(config(&cluster), &[&conversions]);
@@ -307,23 +307,23 @@ async fn topics_are_made_once_and_never_changed() {
         replication: Some(1),
         retention: Duration::from_secs(86_400),
     };
-    let made = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
+    let made = ensure_topics(&cluster, &plan, DEADLINE).await.unwrap();
     assert_eq!(made.iter().map(|topic| topic.partitions).collect::<Vec<_>>(), [3, 2, 2, 1, 1]);
     assert!(made.iter().all(|topic| topic.is_new && topic.copies == 1));
-    let found = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap();
+    let found = ensure_topics(&cluster, &plan, DEADLINE).await.unwrap();
     assert!(found.iter().all(|topic| !topic.is_new && topic.differences.is_empty()), "{found:?}");
     let told = |found: &[TopicReport]| -> Vec<Vec<String>> {
         found.iter().map(|topic| topic.differences.iter().map(ToString::to_string).collect()).collect()
     };
     let shorter = TopicPlan { retention: Duration::from_secs(43_200), ..plan.clone() };
-    let found = ensure_topics(&cluster, &shorter, PATIENCE).await.unwrap();
+    let found = ensure_topics(&cluster, &shorter, DEADLINE).await.unwrap();
     let longer = vec![
         "retention.ms is 86400000 (1.0 days), 43200000 (0.5 days) is planned".to_owned(),
         "segment.ms is 86400000 (1.0 days), 43200000 (0.5 days) is planned".to_owned(),
     ];
     assert_eq!(told(&found), [longer.clone(), longer.clone(), longer, vec![], vec![]]);
     let other = TopicPlan { clicks_partitions: 5, replication: Some(3), ..plan };
-    let found = ensure_topics(&cluster, &other, PATIENCE).await.unwrap();
+    let found = ensure_topics(&cluster, &other, DEADLINE).await.unwrap();
     assert_eq!(
         told(&found)[0],
         [
@@ -344,7 +344,7 @@ async fn more_copies_than_brokers_are_refused_in_words() {
         replication: Some(9),
         retention: Duration::from_secs(3600),
     };
-    let error = ensure_topics(&cluster, &plan, PATIENCE).await.unwrap_err();
+    let error = ensure_topics(&cluster, &plan, DEADLINE).await.unwrap_err();
     assert_eq!(error.to_string(), "topic-replication is 9, and there are 1 brokers");
 }
 
@@ -415,10 +415,10 @@ async fn a_topic_that_was_given_more_partitions_gets_nothing_more_and_one_made_a
     assert_eq!(arrived(&cluster, Stream::Clicks).len(), 100);
 
     admin.delete_topics(&[&topic], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
-    let anew = || NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
-    let deadline = Instant::now() + PATIENCE;
+    let new_topic = || NewTopic::new(&topic, 3, TopicReplication::Fixed(1));
+    let deadline = Instant::now() + DEADLINE;
     // A topic of that name is still being deleted.
-    while admin.create_topics(&[anew()], &AdminOptions::new()).await.unwrap().remove(0).is_err() {
+    while admin.create_topics(&[new_topic()], &AdminOptions::new()).await.unwrap().remove(0).is_err() {
         assert!(Instant::now() < deadline);
     }
     let shipping = Shipping::start(config(&cluster), &[&clicks]);
@@ -434,7 +434,7 @@ async fn a_topic_that_is_not_there_is_told_by_its_name() {
     let hurried = ShipConfig { drain_max: Duration::from_millis(100), ..config(&cluster) };
     let shipping = Shipping::start(hurried, &[&clicks]);
     let topic = cluster.topic(Stream::Clicks.topic());
-    let said = format!("the topic {topic} is not there: run `whence topics`");
+    let said = format!("the topic {topic} does not exist: run `whence topics`");
     eventually("it is told", || {
         shipping.handle().status().trouble.is_some_and(|trouble| trouble.text == said && trouble.may_heal)
     })

@@ -73,7 +73,7 @@ async fn a_broker_that_freezes_and_one_that_is_killed_cost_no_record_and_no_orde
     make_topics(&cluster, 2, &[]).await;
     let root = tempfile::tempdir().unwrap();
     let mut traffic = Traffic::into(&root, "outage");
-    let patient = ShipConfig { drain_max: PATIENCE, ..config(&cluster) };
+    let patient = ShipConfig { drain_max: DEADLINE, ..config(&cluster) };
     // The freeze outlasts the client's patience with a request, so that what is on its way is sent again.
     let mut impatient = patient.clone();
     impatient.cluster.properties.insert("socket.timeout.ms".into(), "1000".into());

@@ -169,7 +169,7 @@ fn what_is_taken_conflicts() {
         let refused = state.check(&change).unwrap_err();
         assert!(matches!(&refused, ChangeError::Exists { .. }), "{change:?}: {refused}");
     }
-    // The same code on another host for the same referrer, or in another program, is no conflict.
+    // The same code on another host for the same referrer, or in another program, is not a conflict.
     state.check(&Change::CreateLink(link("demo", "other.example", "abc", "ann"))).unwrap();
     state.check(&Change::CreateLink(link("other", "other.example", "abc", "bob"))).unwrap();
 }

@@ -5,7 +5,7 @@ use crate::{
     drive::DriveSettings,
     oracle::{
         store::{Roots, StoreAddress},
-        wait::Patience,
+        wait::WaitLimits,
     },
     plan::{arrivals::Rhythm, clicks::ClickMix, stories::StoryMix},
     world::WorldSize,
@@ -261,11 +261,11 @@ impl CheckArgs {
     }
 
     /// How long to wait.
-    pub fn patience(&self) -> Patience {
-        Patience {
+    pub fn wait_limits(&self) -> WaitLimits {
+        WaitLimits {
             deadline: Duration::from_secs(self.deadline_s),
             standstill: Duration::from_secs(self.standstill_s),
-            ..Patience::default()
+            ..WaitLimits::default()
         }
     }
 }

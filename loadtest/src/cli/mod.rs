@@ -166,7 +166,7 @@ async fn check_ledger(
     let programs = ledger.header.world.programs.iter().map(|program| program.id.clone()).collect();
     let store = Store::new(&args.store_address()?, programs);
     let bar = progress::Bar::start("waiting for ClickHouse");
-    let waited = wait(&store, expected(ledger), args.patience(), |stored, expected| {
+    let waited = wait(&store, expected(ledger), args.wait_limits(), |stored, expected| {
         bar.say(&format!(
             "{}/{} clicks, {}/{} leads, {}/{} qualifications",
             stored.clicks,

@@ -29,7 +29,7 @@ impl Bar {
         }
     }
 
-    /// It is done; shown if it took longer than a second.
+    /// The step is done; shown if it took longer than a second.
     pub fn finish(&self, result: &str) {
         let took = self.started.elapsed();
         if took >= EVERY {

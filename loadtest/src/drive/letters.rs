@@ -13,7 +13,7 @@ use std::{cell::Cell, cell::RefCell, rc::Rc};
 
 /// An event, written, and what follows it.
 #[derive(Debug)]
-pub(super) struct Letter {
+pub(super) struct EventToSend {
     pub number: u64,
     pub text: String,
     pub flaw: Option<Flaw>,
@@ -27,7 +27,7 @@ pub(super) struct Letter {
 /// One sending of a letter.
 #[derive(Clone, Debug)]
 pub(super) struct Parcel {
-    pub letter: Rc<Letter>,
+    pub letter: Rc<EventToSend>,
     /// Sendings before this one that failed.
     pub failures: u32,
 }
@@ -168,7 +168,7 @@ pub(super) fn replies(count: usize, form: Form, answer: &Result<Answer, Failure>
     results.iter().map(of).collect()
 }
 
-/// An acceptance without an id is none.
+/// An acceptance without an id does not count as one.
 fn reply(status: u16, body: &Value) -> (u16, Reply) {
     let id = body["id"].as_str().and_then(|id| id.parse().ok());
     let reply = match (status, id) {

@@ -65,7 +65,7 @@ pub enum DriveError {
 /// schedule: what is under way is waited for, what is not is left out.
 ///
 /// # Errors
-/// See [`DriveError`]; answers of any kind are no errors but entries.
+/// See [`DriveError`]; answers of any kind are entries, not errors.
 pub async fn drive(
     header: Header,
     settings: &DriveSettings,

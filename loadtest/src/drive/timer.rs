@@ -33,7 +33,7 @@ impl Timer {
     }
 
     /// Waits for about this long. Dropped early, it leaves nothing behind: the next sleep sets the timer
-    /// anew.
+    /// again.
     pub async fn sleep(&self, time: Duration) -> io::Result<()> {
         self.set(time.max(SLEEP_MIN))?;
         loop {

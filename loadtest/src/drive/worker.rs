@@ -86,10 +86,10 @@ struct Worker {
     open_requests: Cell<usize>,
     /// Something was answered.
     freed: Notify,
-    state: RefCell<State>,
+    state: RefCell<WorkerState>,
 }
 
-struct State {
+struct WorkerState {
     arrivals: Arrivals,
     planner: ClickPlanner,
     teller: StoryTeller,
@@ -111,7 +111,7 @@ impl Worker {
         let rate = settings.rate / settings.workers as f64;
         // Workers take turns rather than all send at once.
         let offset_s = part as f64 / settings.rate;
-        let state = State {
+        let state = WorkerState {
             arrivals: Arrivals::new(settings.rhythm, rate, count, offset_s, random(seed, part + 1000)),
             planner: ClickPlanner::new(Arc::clone(&world), settings.click_mix, seed, part),
             teller: StoryTeller::new(Arc::clone(&world), settings.story_mix, seed, part),

@@ -35,7 +35,7 @@ pub struct OpenBlock {
     pub name: BlockName,
     /// Its tables that are inserted.
     pub tables: Vec<String>,
-    /// It is being replayed.
+    /// The block is being replayed.
     pub is_replay: bool,
 }
 

@@ -24,11 +24,11 @@ pub enum Brokers {
 /// How the broker goes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Absence {
-    /// It is stopped in order.
+    /// The broker is stopped in order.
     Down,
-    /// It is killed.
+    /// The broker is killed.
     Kill,
-    /// It is frozen: connections stay open and nothing answers.
+    /// The broker is frozen: connections stay open and nothing answers.
     Pause,
 }
 

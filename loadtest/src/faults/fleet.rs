@@ -34,7 +34,7 @@ pub enum FleetError {
     #[error("there is no member {0:?}")]
     Unknown(String),
     /// It runs already.
-    #[error("{0} runs already")]
+    #[error("{0} is already running")]
     Running(String),
     /// The system would not start or signal it.
     #[error("cannot start or signal {name}")]
@@ -66,7 +66,7 @@ pub enum FleetError {
         /// The end of its log.
         log: String,
     },
-    /// Its readiness address is none.
+    /// Its readiness address is not valid.
     #[error("cannot ask whether a member is ready")]
     Target(#[from] TargetError),
 }
@@ -82,12 +82,12 @@ pub struct Member {
     pub arguments: Vec<OsString>,
     /// Its environment, beside the fleet's own without what is whence's.
     pub environment: Vec<(OsString, OsString)>,
-    /// It is ready when a GET of this path at this `http://host:port` is answered with 200.
+    /// The member is ready when a GET of this path at this `http://host:port` is answered with 200.
     pub ready: Option<(String, String)>,
 }
 
 #[derive(Debug)]
-struct Place {
+struct MemberSlot {
     member: Member,
     child: Option<Child>,
 }
@@ -96,7 +96,7 @@ struct Place {
 #[derive(Debug)]
 pub struct Fleet {
     logs: PathBuf,
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, MemberSlot>,
 }
 
 impl Fleet {
@@ -115,7 +115,7 @@ impl Fleet {
         if self.places.get(&name).is_some_and(|place| place.child.is_some()) {
             return Err(FleetError::Running(name));
         }
-        self.places.insert(name.clone(), Place { member, child: None });
+        self.places.insert(name.clone(), MemberSlot { member, child: None });
         self.start(&name)
     }
 
@@ -239,7 +239,7 @@ impl Fleet {
         end_of(&self.log_path(name)).unwrap_or_default()
     }
 
-    fn place(&mut self, name: &str) -> Result<&mut Place, FleetError> {
+    fn place(&mut self, name: &str) -> Result<&mut MemberSlot, FleetError> {
         self.places.get_mut(name).ok_or_else(|| FleetError::Unknown(name.to_owned()))
     }
 

@@ -7,7 +7,7 @@
 use super::{
     FaultError, Ground,
     load::store,
-    roles::{PATIENCE, Roles, Until},
+    roles::{DEADLINE, Roles, Until},
 };
 use crate::{
     drive::measure::{Latency, Percentiles},
@@ -194,7 +194,7 @@ pub async fn run(
 
 /// Waits until as many clicks are stored as were answered; fewer are an outcome.
 async fn stored(store: &Store, answered: u64) -> Result<u64, FaultError> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         let stored = u64::try_from(store.counts().await?.clicks).unwrap_or_default();
         if stored >= answered || Instant::now() >= deadline {

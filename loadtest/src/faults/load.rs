@@ -3,7 +3,7 @@
 use super::{
     FaultError, Ground,
     outcome::{Requests, Verdict},
-    roles::PATIENCE,
+    roles::DEADLINE,
 };
 use crate::{
     drive::{DriveSettings, Progress, Targets, drive},
@@ -11,7 +11,7 @@ use crate::{
     oracle::{
         Strictness, compare,
         store::{Roots, Store, StoreAddress},
-        wait::{Patience, expected, wait},
+        wait::{WaitLimits, expected, wait},
     },
     plan::stories::StoryMix,
     setup::set_up,
@@ -110,9 +110,9 @@ pub(super) async fn until_answered(progress: &Progress, wanted: u64) -> Result<(
         if now > last {
             (last, moved_at) = (now, Instant::now());
         }
-        if moved_at.elapsed() > PATIENCE {
+        if moved_at.elapsed() > DEADLINE {
             let what = format!("click {now} of {wanted} is answered");
-            return Err(FaultError::Late { what, within: PATIENCE });
+            return Err(FaultError::Late { what, within: DEADLINE });
         }
         sleep(POLL).await;
     }
@@ -142,12 +142,12 @@ pub(super) async fn judge(
 ) -> Result<Verdict, FaultError> {
     let programs = ledger.header.world.programs.iter().map(|program| program.id.clone()).collect();
     let store = Store::new(address, programs);
-    let patience = Patience {
+    let limits = WaitLimits {
         deadline: Duration::from_secs(600),
         standstill: Duration::from_secs(60),
         settle: Duration::from_secs(3),
     };
-    let waited = wait(&store, expected(ledger), patience, |_, _| {}).await?;
+    let waited = wait(&store, expected(ledger), limits, |_, _| {}).await?;
     let stored = store.read().await?;
     let findings = compare(ledger, &stored, Strictness { is_lossy, kept_max: DIFFERENCES_KEPT });
     Ok(Verdict {

@@ -87,10 +87,10 @@ pub enum FaultError {
         /// What it said.
         said: String,
     },
-    /// An address is none.
+    /// An address is not valid.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The admin key is none.
+    /// The admin key is not valid.
     #[error("the admin key cannot stand in a header")]
     Key(#[from] hyper::header::InvalidHeaderValue),
     /// The world could not be set up.
@@ -111,7 +111,7 @@ pub enum FaultError {
         source: crate::wire::Failure,
     },
     /// Something that must happen did not.
-    #[error("waited {} s in vain until {what}", .within.as_secs())]
+    #[error("waited {} s, and still not: {what}", .within.as_secs())]
     Late {
         /// What.
         what: String,

@@ -46,7 +46,7 @@ pub struct Verdict {
 /// One SIGKILL.
 #[derive(Clone, Debug)]
 pub struct Kill {
-    /// Whom.
+    /// The process that was killed.
     pub name: String,
     /// Which moment was chosen.
     pub aim: &'static str,
@@ -56,7 +56,7 @@ pub struct Kill {
 
 /// Where in a block a kill hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum BlockStage {
     /// The intent was committed, no table inserted.
     BeforeTables,
     /// Some tables were inserted, not all.
@@ -67,13 +67,13 @@ pub enum Place {
     AtCommit,
 }
 
-impl Place {
+impl BlockStage {
     fn words(self) -> &'static str {
         match self {
-            Place::BeforeTables => "between intent and first insert",
-            Place::BetweenTables => "between two tables",
-            Place::BeforeCommit => "between last table and commit",
-            Place::AtCommit => "committed, but not yet said so",
+            BlockStage::BeforeTables => "between intent and first insert",
+            BlockStage::BetweenTables => "between two tables",
+            BlockStage::BeforeCommit => "between last table and commit",
+            BlockStage::AtCommit => "committed, but not yet said so",
         }
     }
 }
@@ -121,7 +121,7 @@ impl Outcome {
 
     /// Where the kills hit: a kill hits every block that was open.
     #[must_use]
-    pub fn places(&self) -> BTreeMap<Place, u64> {
+    pub fn places(&self) -> BTreeMap<BlockStage, u64> {
         let mut places = BTreeMap::new();
         for open in self.kills.iter().flat_map(|kill| &kill.open) {
             *places.entry(self.place(open)).or_default() += 1;
@@ -130,12 +130,12 @@ impl Outcome {
     }
 
     /// A block's replay tells how many tables it has.
-    fn place(&self, open: &OpenBlock) -> Place {
+    fn place(&self, open: &OpenBlock) -> BlockStage {
         match (open.tables.len(), self.tables_of_replayed.get(&open.name)) {
-            (0, _) => Place::BeforeTables,
-            (done, Some(all)) if done < *all => Place::BetweenTables,
-            (_, Some(_)) => Place::BeforeCommit,
-            (_, None) => Place::AtCommit,
+            (0, _) => BlockStage::BeforeTables,
+            (done, Some(all)) if done < *all => BlockStage::BetweenTables,
+            (_, Some(_)) => BlockStage::BeforeCommit,
+            (_, None) => BlockStage::AtCommit,
         }
     }
 }

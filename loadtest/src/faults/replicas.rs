@@ -92,7 +92,7 @@ pub async fn run(ground: &Ground, brokers: &Brokers, times: Times) -> Result<Cam
     let load = apart.load(ground).await?;
     let (ledger, phases) = load
         .during(async |progress| {
-            // The first look-ups, caches and parts are no part of health.
+            // The first look-ups, caches and parts are not part of health.
             until_answered(progress, (ground.rate * 3.0) as u64).await?;
             let mut watch = Watch { phases: Vec::new(), spans: Vec::new() };
             watch.phase("nothing", &mut apart, progress, async |_| sleep_for(times.healthy).await).await?;
@@ -174,7 +174,10 @@ async fn asked(apart: &Apart, cluster: &Cluster) -> Result<usize, FaultError> {
             return Ok(asked);
         }
         if Instant::now() >= deadline {
-            return Err(FaultError::Late { what: "an aggregator tells whom it asks".into(), within: WITHIN });
+            return Err(FaultError::Late {
+                what: "an aggregator says which server it asks".into(),
+                within: WITHIN,
+            });
         }
         sleep(Duration::from_millis(50)).await;
     }
@@ -199,7 +202,7 @@ impl Watch {
         act(apart).await?;
         let after = counted(apart).await?;
         let of = |kind: usize| {
-            // A process that was started meanwhile counts anew.
+            // A process that was started meanwhile counts from 0.
             let each = before.iter().zip(&after).map(|(before, after)| match after[kind] < before[kind] {
                 true => after[kind],
                 false => after[kind] - before[kind],

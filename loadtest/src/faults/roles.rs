@@ -17,7 +17,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 /// How long a role may take to start or to notice something, on a machine with much else to do.
-pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+pub(super) const DEADLINE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(20);
 const ASK_TIMEOUT: Duration = Duration::from_secs(20);
 /// What a role is told to log: where in a block it stands.
@@ -26,7 +26,7 @@ const LOG: [&str; 4] = ["--log", "info,whence_aggregator=debug", "--log-format",
 /// Finds the binary beside the executable that runs, as cargo puts them.
 ///
 /// # Errors
-/// It is not there.
+/// The binary is not there.
 pub fn find_whence() -> Result<PathBuf, FaultError> {
     let own = Path::new("/proc/self/exe");
     let own = own.read_link().map_err(|source| FaultError::File { path: own.to_owned(), source })?;
@@ -153,7 +153,7 @@ impl Roles {
 
     /// Waits until such a program answers.
     pub async fn answers(&mut self, name: &str) -> Result<(), FaultError> {
-        Ok(self.fleet.wait_ready(name, PATIENCE).await?)
+        Ok(self.fleet.wait_ready(name, DEADLINE).await?)
     }
 
     /// The process id of a member that runs.
@@ -200,7 +200,7 @@ impl Roles {
     }
 
     pub async fn wait(&mut self, name: &str, until: Until) -> Result<Noted, FaultError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.fleet.ended(name)? {
                 let log = self.fleet.log_end(name);
@@ -215,7 +215,7 @@ impl Roles {
             }
             if Instant::now() >= deadline {
                 let (name, log) = (name.to_owned(), self.fleet.log_end(name));
-                return Err(FleetError::Late { name, what: "become ready", within: PATIENCE, log }.into());
+                return Err(FleetError::Late { name, what: "become ready", within: DEADLINE, log }.into());
             }
             sleep(POLL).await;
         }

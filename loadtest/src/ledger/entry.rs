@@ -146,7 +146,7 @@ pub enum Touch {
     },
 }
 
-/// Whom an event is about, in the words that were sent.
+/// Who an event is about, in the words that were sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
     /// The caller's lead id.
@@ -199,7 +199,7 @@ pub struct EventEntry {
     pub key: String,
     /// Unix milliseconds at which it happened, as it says itself.
     pub occurred_at_ms: i64,
-    /// Whom it is about.
+    /// Who it is about.
     pub subject: Subject,
     /// What it says.
     pub body: Body,

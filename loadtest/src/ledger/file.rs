@@ -18,8 +18,8 @@ pub enum FileError {
     /// The file system said no.
     #[error("cannot use the ledger file")]
     Io(#[from] io::Error),
-    /// A line is no entry.
-    #[error("line {line} of the ledger is no entry")]
+    /// A line is not an entry.
+    #[error("line {line} of the ledger is not an entry")]
     Line {
         /// Counted from 1.
         line: u64,

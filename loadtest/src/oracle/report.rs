@@ -18,7 +18,7 @@ use std::{
 pub struct Summary {
     /// Whether there is no difference.
     pub is_exact: bool,
-    /// Whether all that was answered was stored before patience ended.
+    /// Whether all that was answered was stored within the wait limits.
     pub is_complete: bool,
     /// What was compared.
     pub totals: Totals,

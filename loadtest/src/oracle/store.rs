@@ -31,7 +31,7 @@ pub struct StoreAddress {
     pub user: String,
     /// Its password.
     pub password: String,
-    /// Whom to trust where the address has `https://`.
+    /// The certificates to trust where the address has `https://`.
     pub roots: Roots,
 }
 

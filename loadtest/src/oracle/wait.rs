@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 /// How long to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct WaitLimits {
     /// At most this long.
     pub deadline: Duration,
     /// Not longer than this without anything new.
@@ -17,9 +17,9 @@ pub struct Patience {
     pub settle: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience {
+impl Default for WaitLimits {
+    fn default() -> WaitLimits {
+        WaitLimits {
             deadline: Duration::from_secs(300),
             standstill: Duration::from_secs(20),
             settle: Duration::from_secs(1),
@@ -68,14 +68,14 @@ pub fn expected(ledger: &Ledger) -> Counts {
     counts
 }
 
-/// Polls until all is there, or until patience ends. `watch` is told how far it is, every time.
+/// Polls until all is there, or until a limit is reached. `watch` is told how far it is, every time.
 ///
 /// # Errors
 /// Of the client, if ClickHouse gave no answer at all until the end.
 pub async fn wait(
     store: &Store,
     expected: Counts,
-    patience: Patience,
+    limits: WaitLimits,
     mut watch: impl FnMut(&Counts, &Counts),
 ) -> clickhouse::error::Result<Waited> {
     let started = Instant::now();
@@ -92,9 +92,9 @@ pub async fn wait(
         }
         let stands_for = now - moved_at;
         let is_complete = last.is_some_and(|stored| stored.covers(&expected));
-        let is_over = (is_complete && stands_for >= patience.settle)
-            || stands_for >= patience.standstill
-            || now - started >= patience.deadline;
+        let is_over = (is_complete && stands_for >= limits.settle)
+            || stands_for >= limits.standstill
+            || now - started >= limits.deadline;
         if is_over {
             return match (last, answer) {
                 (Some(stored), _) => Ok(Waited { stored, expected, is_complete, took: moved_at - started }),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`arrivals`] | when clicks are due |
 //! | [`agents`] | the headers of people, bots, previews and prefetches |
-//! | [`clicks`] | which link, by whom, as what |
+//! | [`clicks`] | which link, which visitor, as what |
 //! | [`visitors`] | people who come back, with their cookies and tokens |
 //! | [`stories`] | what follows a click: leads, qualifications, repeats, nonsense |
 //!

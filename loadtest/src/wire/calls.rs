@@ -43,7 +43,7 @@ pub enum CallError {
         body: String,
     },
     /// An answer in another form than expected.
-    #[error("{method} {path} was answered with something else than {expected}")]
+    #[error("{method} {path} was answered with something other than {expected}")]
     Form {
         /// The method.
         method: Method,

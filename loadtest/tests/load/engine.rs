@@ -22,7 +22,7 @@ use whence_loadtest::{
         difference::Kind,
         report::funnel_table,
         store::{OFFSETS, Roots, Store, StoreAddress},
-        wait::{Patience, expected, wait},
+        wait::{WaitLimits, expected, wait},
     },
 };
 
@@ -84,7 +84,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_read_back_fits_and_one_row_deleted_or_doubled_is_found() {
     let world = World::new().await;
-    let waited = wait(&world.store, expected(&world.ledger), Patience::default(), |_, _| {}).await.unwrap();
+    let waited = wait(&world.store, expected(&world.ledger), WaitLimits::default(), |_, _| {}).await.unwrap();
     assert!(waited.is_complete, "{waited:?}");
 
     let read = world.store.read().await.unwrap();

@@ -14,7 +14,7 @@ use whence_loadtest::faults::{
     Absence, Brokers, FaultError, Ground, Outcome, aggregator, brokers, edge, find_whence,
     idle::{self, Flood},
     kafka,
-    outcome::Place,
+    outcome::BlockStage,
     replicas::{self, Times},
 };
 
@@ -53,7 +53,7 @@ fn aggregators_killed_in_the_middle_of_blocks_lose_nothing_and_count_nothing_twi
         .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
     let outcome = play(async |ground| aggregator::run(&ground, &Brokers::Running(brokers), 4).await);
     assert!(outcome.kills.len() == 4 && outcome.replayed_by_log > 0, "{outcome}");
-    assert!(outcome.places().keys().any(|place| *place != Place::AtCommit), "{outcome}");
+    assert!(outcome.places().keys().any(|place| *place != BlockStage::AtCommit), "{outcome}");
 }
 
 #[test]

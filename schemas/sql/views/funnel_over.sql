@@ -2,7 +2,7 @@
 --
 --     SELECT * FROM funnel_over(from = '2026-01-01', to = '2026-01-31', referrer = '', by = '') WHERE program = 'p'
 --
--- `referrer` is whom to count, empty for all; `by` is 'referrer' or 'channel', empty for both, and what it leaves out is empty.
+-- `referrer` is the one to count, empty for all; `by` is 'referrer' or 'channel', empty for both, and what it leaves out is empty.
 -- Groups in which corrections have left nothing are left out.
 
 CREATE OR REPLACE VIEW funnel_over

@@ -1,7 +1,7 @@
 -- Every lead, and every qualification that waits for one. Rows that were taken back cancel out; a qualification copies the
 -- dimensions of its lead, so that both stand in one group.
 --
--- A lead that nobody is credited with is in the list of the referrer whom its touches name, as refused, whatever the person
+-- A lead that nobody is credited with is in the list of the referrer that its touches name, as refused, whatever the person
 -- paid: the touch that would count, or, where all are out of the window, the last of them that the lead carried, which is the
 -- one that `why` is about. Rewards that this referrer has for it from before are shown.
 
@@ -108,4 +108,4 @@ LEFT JOIN
         GROUP BY program, lead_id, referrer
     ) AS c ON s.program = c.program AND s.lead_id = c.lead_id AND s.referrer = c.referrer
 ) AS w ON l.program = w.program AND l.event_id = w.lead_id AND l.referrer = w.referrer
-COMMENT 'Leads, and qualifications that wait for one, by the referrer who is credited with them or whom they name, with state and history.';
+COMMENT 'Leads, and qualifications that wait for one, by the referrer who is credited with them or that they name, with state and history.';

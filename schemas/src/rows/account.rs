@@ -113,7 +113,7 @@ pub trait Accounted: Row {
     /// Offset of the causing record.
     fn offset(&self) -> u64;
 
-    /// Whether it stands for the record itself, and is no correction and no consequence.
+    /// Whether it stands for the record itself, and is neither a correction nor a consequence.
     fn is_record(&self) -> bool;
 }
 

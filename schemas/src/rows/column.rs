@@ -20,7 +20,7 @@ pub trait Column {
     /// Appends the value's bytes (RowBinary).
     fn put(&self, out: &mut Vec<u8>);
 
-    /// Takes a value off the front of these bytes. `None`: they are no such value.
+    /// Takes a value off the front of these bytes. `None`: they are not such a value.
     fn take(bytes: &mut &[u8]) -> Option<Self>
     where
         Self: Sized;

@@ -165,7 +165,7 @@ table!(
 );
 
 table!(
-    /// A person was forgotten. Whom, it does not say.
+    /// A person was forgotten; the row does not say who.
     "erasures" ErasureRow {
         /// Program.
         program: Lc,

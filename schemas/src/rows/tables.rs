@@ -68,7 +68,7 @@ table!(
         address: u64,
         /// Keyed hash of its /24 or /48, with a daily salt.
         prefix: u64,
-        /// How many requests it stands for: 1, but for those that had used up their network's share.
+        /// How many requests it stands for: 1, except for those that had used up their network's share.
         requests: u64,
         /// Only live rows reach rollups.
         live: bool,
@@ -124,7 +124,7 @@ table!(
         touch_evidence: Evidence,
         /// Why better evidence was refused.
         touch_reason: Lc,
-        /// Whom they name.
+        /// The referrer that they name.
         touch_referrer: String,
         /// The link they name.
         touch_link: String,
@@ -248,7 +248,7 @@ table!(
         prefix: u64,
         /// What a lead's own touches prove.
         evidence: Evidence,
-        /// Whom they name; of a participant: itself.
+        /// The referrer that they name; of a participant: itself.
         referrer: String,
         /// The link they name.
         link: String,

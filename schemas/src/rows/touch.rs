@@ -12,7 +12,7 @@ pub struct TouchValue {
     pub click_id: Uuid,
     /// Its time, or 0.
     pub clicked_at: UnixMs,
-    /// Whom it names.
+    /// The referrer that it names.
     pub referrer: String,
     /// `host/code`.
     pub link: String,

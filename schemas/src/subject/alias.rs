@@ -41,7 +41,7 @@ impl AliasKind {
     }
 }
 
-/// Why a value is no alias of its kind.
+/// Why a value is not a valid alias of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AliasError {
     /// Empty, or longer than 255 characters.
@@ -53,7 +53,7 @@ pub enum AliasError {
     /// Not a number with its country code.
     #[error("is not a phone number with country code: + and 7 to 15 digits (E.164)")]
     Phone,
-    /// It has control characters.
+    /// The value has control characters.
     #[error("must not have control characters")]
     Control,
 }
@@ -64,7 +64,7 @@ pub enum AliasError {
 /// - phone numbers as `+` and digits (E.164), `00` read as `+`, without the `(0)` that is only dialled at home.
 /// - everything else trimmed.
 ///
-/// Characters that nobody sees are no part of an email address or phone number.
+/// Invisible characters are not part of an email address or phone number.
 ///
 /// # Errors
 /// See [`AliasError`].
@@ -84,7 +84,7 @@ pub fn normalise(kind: AliasKind, value: &str) -> Result<String, AliasError> {
 }
 
 /// The domain of an email address as the DNS writes it: lower case, labels in other than ASCII as Punycode (UTS #46,
-/// non-transitional). What can be no domain is in lower case and composed: a slip in an address is no reason to
+/// non-transitional). What can't be a domain is lower-cased and composed: a slip in an address is no reason to
 /// lose a lead.
 #[must_use]
 pub fn mail_domain(domain: &str) -> String {

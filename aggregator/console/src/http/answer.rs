@@ -122,8 +122,8 @@ impl Console {
         let _place = self
             .places
             .try_acquire()
-            .map_err(|_| Problem::new(Code::Busy, "as much is being asked as may be"))?;
-        match timeout(self.patience + GRACE, question).await {
+            .map_err(|_| Problem::new(Code::Busy, "as many questions run as may run at once; try again"))?;
+        match timeout(self.timeout + GRACE, question).await {
             Ok(answered) => Ok(answered?),
             Err(_) => Err(Problem::new(Code::TimedOut, "clickhouse did not answer in time")),
         }

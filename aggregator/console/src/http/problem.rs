@@ -139,6 +139,6 @@ impl From<AskError> for Problem {
     fn from(error: AskError) -> Problem {
         // Its text may quote the question: it is for the log.
         tracing::warn!(error = &error as &dyn std::error::Error, "a question was not answered");
-        Problem::new(Code::Unavailable, "clickhouse did not answer as it must")
+        Problem::new(Code::Unavailable, "clickhouse gave an answer that could not be read")
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct Route {
 pub(super) enum About {
     /// A lead by its id.
     Lead(String),
-    /// Somebody whom the body names.
+    /// The person or referrer that the body names.
     Somebody,
     /// Leads with their states.
     Status,
@@ -133,7 +133,7 @@ impl Query {
             program: program.to_string(),
             referrer: self.text("referrer"),
             is_test: self.parsed("test", "true or false")?.unwrap_or(false),
-            after: self.parsed("after", "what next of a page said")?,
+            after: self.parsed("after", "the value of `next` of a page")?,
             limit: self.limit(PAGE_MAX)?,
         })
     }
@@ -171,14 +171,14 @@ impl Query {
 fn shown(name: &str) -> String {
     let is_word =
         name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    if is_word { format!("`{name}`") } else { "with a name that is no word".to_owned() }
+    if is_word { format!("`{name}`") } else { "with a name too long or unusual to repeat here".to_owned() }
 }
 
 fn invalid(name: &str, wanted: &str) -> Problem {
     Problem::new(Code::Invalid, format_args!("{name} must be {wanted}"))
 }
 
-/// Whom a body names, and who asks: `{"email": "…", "referrer": "…"}`.
+/// The person that a body names, and the referrer who asks: `{"email": "…", "referrer": "…"}`.
 pub(super) fn somebody(body: &[u8]) -> Result<(Name, String, Option<String>), Problem> {
     const WANTED: &str = "the body must be an object with one of lead, email, phone, customer, contact and event, and a referrer \
          if you like; all are texts";

@@ -34,7 +34,7 @@ impl Ids {
     }
 }
 
-/// The ids of all that is about whom `term` names.
+/// The ids of all events about the person that `term` names.
 pub(super) async fn of(client: &Client, program: &str, term: &str) -> Result<Ids, Error> {
     let (lists, _) = parts();
     let texts = LISTS.map(|name| format!("{name}::Array(String)")).join(", ");

@@ -59,7 +59,7 @@ impl<'a> Ledger<'a> {
             let out = mine.iter().find(|out| out.sign < 0 && out.revision == line.revision);
             match out {
                 None => text.push_str(&accrued(line)),
-                // What stays where it was is no change.
+                // An amount that stays where it was is not a change.
                 Some(out) if out.state == line.state => {}
                 Some(_) => steps.push(changed(line)),
             }
@@ -118,7 +118,7 @@ fn amount(line: &Line) -> String {
     format!("{} minor units of {}", line.value_minor, line.currency)
 }
 
-/// The first line of a reward, or the one by which it was earned anew.
+/// The first line of a reward, or the one by which it was earned again.
 fn accrued(line: &Line) -> String {
     let at = moment(line.at);
     match (line.state.as_str(), line.reason.as_str()) {

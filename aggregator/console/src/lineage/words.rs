@@ -24,7 +24,7 @@ pub struct Explanation {
     pub lead: String,
     /// Who is credited; empty: nobody.
     pub referrer: String,
-    /// Whether it is no test.
+    /// Whether it is live, not a test.
     pub live: bool,
     /// What is to be said, in order.
     pub sentences: Vec<String>,

@@ -71,9 +71,9 @@ async fn counts_are_of_the_days_and_the_referrer_that_were_asked_for() {
             row(json!(["eve", "email", 0, 1, 1, 0, {}])),
         ]
     );
-    let lately = Selection { from: Some("2026-12-31".into()), referrer: Some("ann".into()), ..all(100) };
-    let lately = table(&world, Report::Funnel, &lately, &columns).await;
-    assert_eq!(lately, [row(json!(["ann", "email", 1, 0, 1, 0, {}]))]);
+    let recent = Selection { from: Some("2026-12-31".into()), referrer: Some("ann".into()), ..all(100) };
+    let recent = table(&world, Report::Funnel, &recent, &columns).await;
+    assert_eq!(recent, [row(json!(["ann", "email", 1, 0, 1, 0, {}]))]);
     let before = Selection { to: Some("2026-11-30".into()), ..all(100) };
     let before = table(&world, Report::Channels, &before, &["channel", "clicks", "leads"]).await;
     assert_eq!(before, [row(json!(["email", 1, 0]))]);

@@ -6,7 +6,7 @@ use crate::{
     message::Message,
     metrics::bound_met,
     queue::{Answer, Flight, Verdict},
-    standing::Part,
+    status::Part,
     tables::{DeliveryRow, outcome},
 };
 use clickhouse::error::Error;
@@ -103,7 +103,7 @@ impl Delivery<'_> {
     /// Takes in what has become of a request.
     pub(super) fn landed(&mut self, landed: Result<(Id, Reply), JoinError>) {
         let (id, reply) = landed.unwrap_or_else(|error| {
-            tracing::error!(%error, "a request died");
+            tracing::error!(%error, "a request handler failed");
             (error.id(), Reply { status: 0, error: "defect", asked: None })
         });
         if let Some(sent) = self.sent.remove(&id) {
@@ -143,7 +143,7 @@ impl Delivery<'_> {
         }
         if verdict == Verdict::Dead {
             let id = sent.message.webhook_id();
-            tracing::warn!(program, endpoint, id, error, status = reply.status, "a message is given up");
+            tracing::warn!(program, endpoint, id, error, status = reply.status, "giving up on a message");
         }
         self.log.add(DeliveryRow {
             program,

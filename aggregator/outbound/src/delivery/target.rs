@@ -4,7 +4,7 @@ use crate::{
     DeliverySettings, Directory,
     message::Message,
     metrics::bound_met,
-    queue::{Place, Queue, Tried},
+    queue::{MessagePosition, Queue, Tried},
     reader::{Eras, Reader},
     sign::SigningKey,
     tables::{Logged, Tables, Wanted},
@@ -24,7 +24,7 @@ pub(super) struct Target {
     pub queue: Queue<Arc<Message>>,
     pub reader: Reader,
     /// What the checkpoint says, and when it was saved.
-    pub saved: (Place, Instant),
+    pub saved: (MessagePosition, Instant),
     /// Whether messages wait in ClickHouse because enough of them are here.
     is_full: bool,
 }
@@ -37,7 +37,7 @@ impl Target {
         endpoint: WebhookEndpoint,
         keys: Arc<[SigningKey]>,
         partition: u32,
-        at: Place,
+        at: MessagePosition,
         settings: &DeliverySettings,
     ) -> Target {
         let queue = Queue::new(settings.endpoint_deliveries_max, settings.retry_policy());
@@ -52,7 +52,7 @@ impl Target {
     }
 
     /// Everything before this is delivered or dead.
-    pub fn done_before(&self) -> Place {
+    pub fn done_before(&self) -> MessagePosition {
         self.queue.first_place().unwrap_or_else(|| self.reader.at())
     }
 

@@ -18,8 +18,8 @@ fn lead(number: usize) -> Uuid {
     Uuid::from_u128(number as u128)
 }
 
-fn place(offset: usize) -> Place {
-    Place { era: 0, offset: offset as u64 }
+fn place(offset: usize) -> MessagePosition {
+    MessagePosition { era: 0, offset: offset as u64 }
 }
 
 const AT: UnixMs = UnixMs(1_800_000_000_000);

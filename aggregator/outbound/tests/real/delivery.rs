@@ -59,7 +59,7 @@ async fn messages_come_signed_in_the_order_of_their_lead_through_failures_and_sl
     assert!(one.is_signed_by(SECRET) && !one.is_signed_by(OTHER));
     assert_eq!((one.header("content-type"), one.header("user-agent")), ("application/json", "whence"));
     let flaky = receiver.at("/flaky");
-    assert!(flaky.iter().all(|received| received.is_signed_by(SECRET)), "each try is signed anew");
+    assert!(flaky.iter().all(|received| received.is_signed_by(SECRET)), "each try has its own signature");
     let tries =
         "SELECT count() FROM delivery_states WHERE endpoint = 'flaky' AND attempts = 3 AND status = 200";
     world.until(tries, 72).await;
@@ -137,7 +137,7 @@ async fn a_restart_goes_on_where_the_log_ends_in_a_new_incarnation_too() {
     let tries = receiver.at("/shop").len() as u64;
     assert_eq!(world.count("SELECT count() FROM deliveries").await, tries, "what was sent is written down");
 
-    // The journal was opened anew meanwhile, with an id that sorts before the first.
+    // The journal was reopened meanwhile, with an id that sorts before the first.
     world.leads(2, 30, 5).await;
     let work = world.work(settings(), 2, 33);
     world.until(&delivered("shop"), 33).await;

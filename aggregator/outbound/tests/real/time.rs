@@ -50,7 +50,7 @@ async fn a_message_is_tried_for_a_day_by_the_default_settings_over_a_restart_and
     let ages = "SELECT toUInt64(toUnixTimestamp64Milli(max(last_at)) - toUnixTimestamp64Milli(max(first_at))) FROM dead_deliveries";
     let age = world.count(ages).await;
     assert!((DAY_MS..DAY_MS + 60_000).contains(&age), "{age}");
-    // Each wait is at most what the backoff says, and at least half of it; but for the last one, which ends the day.
+    // Each wait is at most what the backoff says, and at least half of it; except for the last one, which ends the day.
     let odd = "SELECT count() FROM deliveries WHERE outcome = 'retry' AND NOT (
             dateDiff('millisecond', started_at, next_at) BETWEEN least(3600000, 5000 * exp2(attempt - 1)) / 2 AND least(3600000, 5000 * exp2(attempt - 1)) + 5000
             OR dateDiff('millisecond', (SELECT min(started_at) FROM deliveries WHERE outcome = 'retry'), next_at) = 86400000)";

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use whence_aggregator::{clickhouse::migrate::migrate, position::Commit, work::Owned};
 use whence_clickhouse_embedded::testing::EngineProcess;
 use whence_outbound::{
-    DeliverySettings, Directory, Now, Outbound, machine_time, standing::Standing, tables::Tables,
+    DeliverySettings, Directory, Now, Outbound, machine_time, status::OutboundStatus, tables::Tables,
 };
 use whence_schemas::{event::WebhookEndpoint, ids::Incarnation, outgoing::Reach, sql::Topology};
 
@@ -147,7 +147,7 @@ impl World {
             directory: self.known.clone(),
             topic: None,
             now,
-            standing: Standing::default(),
+            status: OutboundStatus::default(),
         };
         let (stored, stop) = (watch::Sender::new(Some(commit(incarnation, next))), CancellationToken::new());
         let owned = Owned { partition: 0, stored: stored.subscribe(), stop: stop.clone() };

@@ -1,4 +1,4 @@
-//! Errors that only waiting mends, and those among them that another replica may not have.
+//! Errors that only waiting fixes, and those among them that another replica may not have.
 //!
 //! Codes are ClickHouse's own (`src/Common/ErrorCodes.cpp`).
 

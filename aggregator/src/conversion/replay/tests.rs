@@ -61,7 +61,7 @@ fn lead(number: u8, touches: &[TouchValue]) -> LeadRow {
     credited_as(row, proved)
 }
 
-/// A payment of the first lead of whom this referrer sent.
+/// A payment of the first lead that this referrer sent.
 fn payment(number: u8, referrer: &str, condition: &str, sign: i8) -> QualificationRow {
     let kind = Kind::Qualification {
         name: "paid".into(),

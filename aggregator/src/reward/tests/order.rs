@@ -6,8 +6,14 @@ fn terms_of_all() -> HashMap<(String, EventId), Terms> {
     (0..8).map(|number| (("p".to_owned(), id(number + 100)), terms())).collect()
 }
 
-fn stands<'a>(now: Option<&'a QualificationRow>, earning: &'a QualificationRow) -> Standing<'a> {
-    Standing { program: "p", id: earning.id, now, earning: Some(earning), signals: Signals::default() }
+fn stands<'a>(now: Option<&'a QualificationRow>, earning: &'a QualificationRow) -> QualificationChange<'a> {
+    QualificationChange {
+        program: "p",
+        id: earning.id,
+        now,
+        earning: Some(earning),
+        signals: Signals::default(),
+    }
 }
 
 #[test]
@@ -39,7 +45,7 @@ fn what_was_refunded_before_it_came_ends_like_what_is_refunded_afterwards() {
     let range = BlockRange { incarnation: Incarnation(Uuid::nil()), partition, first: 0, end: 1 };
     let cause = |offset| Cause { range: &range, offset, event: id(200), received_at: START };
     let (first, second) = (row(4, 1, 100), row(5, 1, 100));
-    let ends = |changes: [Vec<Standing<'_>>; 3]| {
+    let ends = |changes: [Vec<QualificationChange<'_>>; 3]| {
         let mut book = Book::new(Vec::new(), Usage::default()).with_terms(terms_of_all());
         changes.into_iter().zip(0..).for_each(|(change, at)| book.qualifications(change, cause(at)));
         let reward = reward_id("p", id(1), RULES[0]);
@@ -50,7 +56,7 @@ fn what_was_refunded_before_it_came_ends_like_what_is_refunded_afterwards() {
         of_reward.for_each(|line| *states.entry(line.state.word()).or_default() += sum(line));
         states
     };
-    let gone = || vec![Standing { earning: None, ..stands(None, &first) }];
+    let gone = || vec![QualificationChange { earning: None, ..stands(None, &first) }];
     let afterwards = ends([vec![stands(Some(&first), &first)], gone(), vec![stands(Some(&second), &second)]]);
     let before = ends([gone(), vec![stands(None, &first)], vec![stands(Some(&second), &second)]]);
     assert_eq!(before, afterwards);

@@ -37,7 +37,7 @@ fn earned(rule: RewardRule, risk: Option<RiskPolicy>, by: &[(&str, i64)]) -> Vec
                 let (now, earning, signals) = (Some(row), Some(row), Signals::default());
                 let cause = Cause { range: &range, offset: 0, event: row.id, received_at: START };
                 book.qualifications(
-                    vec![Standing { program: "p", id: row.id, now, earning, signals }],
+                    vec![QualificationChange { program: "p", id: row.id, now, earning, signals }],
                     cause,
                 );
             }
@@ -96,7 +96,7 @@ fn the_third_of_a_month_is_refused_and_the_next_month_pays_again() {
 #[test]
 fn a_pace_is_unusual_only_beside_the_referrers_own_past() {
     let policy = RiskPolicy { velocity: 60, velocity_rewards: 3, ..RiskPolicy::default() };
-    // Two on each of 28 days; then five on the next day, by whom has that past and by whom has none.
+    // Two on each of 28 days; then five on the next day, by one referrer with that history and by one without.
     let past = (0..28).flat_map(|day| [("old", day); 2]);
     let today = [("old", 28); 5].into_iter().chain([("new", 28); 5]);
     let by: Vec<_> = past.chain(today).collect();

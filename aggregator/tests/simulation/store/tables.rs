@@ -23,7 +23,7 @@ const WINDOW: usize = 200;
 pub const MONTH_MS: i64 = 40 * HOUR_MS;
 
 /// Incarnation, partition, offset.
-pub type Place = (Incarnation, u32, u64);
+pub type RecordPosition = (Incarnation, u32, u64);
 
 #[derive(Clone, Default)]
 pub struct Tables {
@@ -82,7 +82,7 @@ impl Tables {
         self.tokens.entry((table, month)).or_default().retain(|seen| seen != token);
     }
 
-    /// Remembers what was sent under a token: every try must send the same, but for what it found of clicks.
+    /// Remembers what was sent under a token: every try must send the same, except for what it found of clicks.
     pub(super) fn compare(&mut self, token: &InsertToken, rows: &Rows) {
         let rows = &without_personal(rows);
         let sent = self.sent.entry(token.clone()).or_default();
@@ -121,7 +121,7 @@ impl Tables {
     }
 
     /// The ids of all events that are a fact at such a place.
-    pub fn event_ids(&self, is_included: impl Fn(Place) -> bool) -> Vec<EventId> {
+    pub fn event_ids(&self, is_included: impl Fn(RecordPosition) -> bool) -> Vec<EventId> {
         let mut ids = Vec::new();
         for_each_fact!(self, |row| {
             if is_included((row.incarnation, row.partition, row.offset)) {
@@ -132,7 +132,7 @@ impl Tables {
     }
 
     /// The places of all events that are a fact.
-    pub fn fact_places(&self) -> Vec<Place> {
+    pub fn fact_places(&self) -> Vec<RecordPosition> {
         let mut places = Vec::new();
         for_each_fact!(self, |row| places.push((row.incarnation, row.partition, row.offset)));
         places

@@ -16,7 +16,7 @@ use crate::keeper::PID_FILE;
 pub use crate::replica::CLUSTER;
 
 /// Longer than anything here takes on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(20);
 /// The password of user `default` of every replica.
 const PASSWORD: &str = "password-of-the-replicas-0123456789abcdef";
@@ -91,7 +91,7 @@ impl Cluster {
         PASSWORD
     }
 
-    /// A file with it, as settings want it.
+    /// A file with it, as the settings take it.
     #[must_use]
     pub fn password_file(&self) -> PathBuf {
         self.dir.join("password")
@@ -203,7 +203,7 @@ impl Cluster {
     }
 
     fn until(&self, name: &str, what: &str, mut is_so: impl FnMut() -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         while !is_so() {
             let log = || fs::read_to_string(self.log(name)).unwrap_or_default();
             assert!(Instant::now() < deadline, "{name} never {what}; it logged:\n{}", log());

@@ -63,7 +63,7 @@ fn command() -> Command {
                 .long("session-ms")
                 .default_value("3000")
                 .value_parser(value_parser!(u32))
-                .help("How long Keeper takes a silent replica for alive"),
+                .help("Keeper's session timeout: how long a silent replica is taken to be alive"),
         );
     let keeper = Command::new("keeper")
         .about("Runs Debian's ZooKeeper")

@@ -62,7 +62,7 @@ impl Parts {
                 .body(Full::from(part))
                 .expect("the head is plain"),
             Err(reason) => {
-                tracing::info!(part = asked.get("part"), reason, "no part given");
+                tracing::info!(part = asked.get("part"), reason, "the part was not sent");
                 let text = format!("Code: 232. DB::Exception: No part: {reason}. (NO_SUCH_DATA_PART)");
                 let mut answer = Response::new(Full::from(text));
                 *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;

@@ -15,7 +15,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 pub enum PatchError {
     /// It can't be loaded.
     Load(libloading::Error),
-    /// It is not the pinned build, or not for this processor.
+    /// The library is not the pinned build, or not for this processor.
     OtherBuild,
     /// The system does not let its code be written.
     Protected(std::io::Error),
@@ -38,17 +38,20 @@ impl std::fmt::Display for PatchError {
 impl std::error::Error for PatchError {}
 
 /// A function: its distance from the library's beginning, and how it begins.
-struct Place {
+struct FunctionEntry {
     offset: usize,
     begins: &'static [u8],
 }
 
 /// `Context::getInterserverCredentials`.
-const CREDENTIALS: Place = Place { offset: 0x1417_c940, begins: &[0x41, 0x57, 0x41, 0x56, 0x53] };
+const CREDENTIALS: FunctionEntry =
+    FunctionEntry { offset: 0x1417_c940, begins: &[0x41, 0x57, 0x41, 0x56, 0x53] };
 /// `Context::getInterserverIOAddress`.
-const ADDRESS: Place = Place { offset: 0x1417_c9c0, begins: &[0x41, 0x56, 0x53, 0x48, 0x83, 0xec, 0x48] };
+const ADDRESS: FunctionEntry =
+    FunctionEntry { offset: 0x1417_c9c0, begins: &[0x41, 0x56, 0x53, 0x48, 0x83, 0xec, 0x48] };
 /// `Context::getInterserverScheme`.
-const SCHEME: Place = Place { offset: 0x1417_cac0, begins: &[0x48, 0x8b, 0x06, 0x80, 0xb8, 0x87] };
+const SCHEME: FunctionEntry =
+    FunctionEntry { offset: 0x1417_cac0, begins: &[0x48, 0x8b, 0x06, 0x80, 0xb8, 0x87] };
 /// All three lie in these pages.
 const PAGES: (usize, usize) = (0x1417_c000, 0x2000);
 
@@ -70,7 +73,7 @@ pub fn patch(path: &Path, port: u16) -> Result<(), PatchError> {
     if !cfg!(target_arch = "x86_64") || !size_is_enough(path) {
         return Err(PatchError::OtherBuild);
     }
-    let at = |place: &Place| base.wrapping_add(place.offset);
+    let at = |place: &FunctionEntry| base.wrapping_add(place.offset);
     for place in [&CREDENTIALS, &ADDRESS, &SCHEME] {
         // SAFETY: the place lies within the library, whose size was looked at; its code can be read.
         let begins = unsafe { std::slice::from_raw_parts(at(place), place.begins.len()) };

@@ -85,7 +85,7 @@ fn command() -> Command {
             Arg::new("allowed-host")
                 .long("allowed-host")
                 .action(ArgAction::Append)
-                .help("A name that a server on loopback may be called by, beside addresses and localhost"),
+                .help("Another name that a server on loopback may be called by, beside addresses and localhost"),
         )
         .arg(number("reader-queries-max", "Statements of user `reader` at once"))
         .arg(number(

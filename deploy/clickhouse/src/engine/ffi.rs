@@ -20,7 +20,7 @@ pub(super) type ResultHandle = *mut c_void;
 /// An insert stream handle; never null, freed with `destroy_insert`.
 pub(super) type InsertHandle = *mut c_void;
 /// `chdb_state`: 0 is success.
-pub(super) type State = c_int;
+pub(super) type ChdbState = c_int;
 
 type QueryFn = unsafe extern "C" fn(
     Connection,
@@ -50,11 +50,11 @@ pub(super) struct Api {
     pub rows_written: unsafe extern "C" fn(ResultHandle) -> u64,
     pub bytes_written: unsafe extern "C" fn(ResultHandle) -> u64,
     pub insert_open: QueryFn,
-    pub insert_append: unsafe extern "C" fn(InsertHandle, *const u8, usize) -> State,
+    pub insert_append: unsafe extern "C" fn(InsertHandle, *const u8, usize) -> ChdbState,
     pub insert_done: unsafe extern "C" fn(InsertHandle) -> ResultHandle,
     pub insert_error: unsafe extern "C" fn(InsertHandle) -> *const c_char,
     pub destroy_insert: unsafe extern "C" fn(InsertHandle),
-    pub shutdown: unsafe extern "C" fn() -> State,
+    pub shutdown: unsafe extern "C" fn() -> ChdbState,
     set_signal_handlers_enabled: unsafe extern "C" fn(c_int),
     version: unsafe extern "C" fn() -> *const c_char,
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! DATA/lock            held while a process has the folder open
 //! DATA/store/          the engine's own storage path
-//! DATA/engine/         config.xml and users.xml, written anew at every start
+//! DATA/engine/         config.xml and users.xml, rewritten at every start
 //! DATA/log/engine.log  the engine's warnings and errors, 3 files of 10 MB
 //! ```
 //!

@@ -53,7 +53,7 @@ pub struct EngineLimits {
     /// Memory of the cache of index marks, in bytes.
     pub cache_bytes_max: u64,
     /// Sync every part to disk before its insert is acknowledged (default of the table settings
-    /// `fsync_after_insert` and `fsync_part_directory`, which are no settings of a statement). Without
+    /// `fsync_after_insert` and `fsync_part_directory`, which are not settings of a statement). Without
     /// it acknowledged rows survive the process, but not a power cut.
     pub sync_inserts: bool,
     /// Privileges of the owner beyond tables and views, as `GRANT` takes them; for trials.

@@ -248,7 +248,7 @@ impl Drop for ResultGuard {
     }
 }
 
-/// Parallel arrays of parameter names and values, as the library wants them.
+/// Parallel arrays of parameter names and values, as the library takes them.
 struct ParamPointers {
     names: Vec<*const c_char>,
     name_lengths: Vec<usize>,

@@ -10,7 +10,7 @@ use metrics::{counter, histogram};
 use super::asked::Asked;
 use super::body::{self, Share, Whole};
 use super::form;
-use super::places::Place;
+use super::places::ConnectionSlot;
 use super::reply::{About, Body, Failure, plain};
 use super::request::Ask;
 use super::server::Server;
@@ -31,7 +31,11 @@ struct Read {
 
 impl Server {
     /// Answers one request of the connection in `place`.
-    pub async fn answer(self: Arc<Self>, request: Request<Incoming>, place: &Place) -> Response<Body> {
+    pub async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        place: &ConnectionSlot,
+    ) -> Response<Body> {
         match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/ping" | "/replicas_status") => plain(StatusCode::OK, "Ok.\n"),
             (&Method::GET | &Method::HEAD, "/") if request.uri().query().is_none() => {
@@ -51,7 +55,7 @@ impl Server {
         }
     }
 
-    async fn ask(self: Arc<Self>, request: Request<Incoming>, place: &Place) -> Response<Body> {
+    async fn ask(self: Arc<Self>, request: Request<Incoming>, place: &ConnectionSlot) -> Response<Body> {
         let started = Instant::now();
         let mut about = About {
             query_id: String::new(),
@@ -88,7 +92,7 @@ impl Server {
         about: &About,
         body: Incoming,
         kind: &mut &'static str,
-        place: &Place,
+        place: &ConnectionSlot,
     ) -> Result<Response<Body>, Failure> {
         let identity = self.identify(&ask, place)?;
         let whole = body::read(body, ask.request_coding, self.body_limits(identity)).await?;
@@ -148,7 +152,7 @@ impl Server {
     }
 
     /// Who asks; their connection is theirs from now on.
-    fn identify(&self, ask: &Ask, place: &Place) -> Result<Identity, Failure> {
+    fn identify(&self, ask: &Ask, place: &ConnectionSlot) -> Result<Identity, Failure> {
         let identity = self.accounts.identify(&ask.credentials).inspect_err(|_| {
             counter!(TURNED_AWAY, "reason" => "credentials").increment(1);
         })?;

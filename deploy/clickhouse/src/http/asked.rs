@@ -5,7 +5,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::request::Ask;
 use crate::rights::Identity;
 
-/// What is asked, by whom, and their place, where it is taken already.
+/// The question, who asks it, and their slot, where one is taken already.
 pub struct Asked<'request> {
     /// The request.
     pub ask: &'request Ask,

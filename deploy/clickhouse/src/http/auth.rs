@@ -57,7 +57,7 @@ impl Accounts {
         let given = credentials.password.as_ref().map_or("", |password| password.expose_secret());
         let is = |account: &Account| -> Choice {
             let right = given.as_bytes().ct_eq(account.password.expose_secret().as_bytes());
-            // An empty password is none, whatever the configuration says.
+            // An empty password is never accepted, whatever the configuration says.
             user.as_bytes().ct_eq(account.user.as_bytes()) & right & Choice::from(u8::from(!given.is_empty()))
         };
         let owner = is(&self.owner);

@@ -10,7 +10,7 @@ use super::parameters::external_table;
 use super::reply::Failure;
 use crate::engine::Exception;
 
-/// RFC 2046: a longer one is none.
+/// RFC 2046: a longer one is not valid.
 const BOUNDARY_BYTES_MAX: usize = 70;
 /// A statement, its settings and its parameters.
 const FIELDS_MAX: usize = 1000;

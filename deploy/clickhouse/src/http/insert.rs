@@ -82,7 +82,7 @@ fn unevaluated(format: &str, failure: Failure) -> Failure {
     if !format.eq_ignore_ascii_case("Values") || failure.exception.code != SUPPORT_IS_DISABLED {
         return failure;
     }
-    let message = "A literal in format Values is none of its column's type: write it as one, or use INSERT … SELECT, \
+    let message = "A literal in format Values is not of its column's type: write one that is, or use INSERT … SELECT, \
                    which converts";
     Exception::new(53, "TYPE_MISMATCH", message).into()
 }

@@ -23,7 +23,7 @@ use whence_runtime::site::Site;
 use super::auth::Accounts;
 use super::body::Budget;
 use super::gate::Gate;
-use super::places::{Busy, Place, Places, Room};
+use super::places::{Busy, ConnectionSlot, ConnectionSlots, Room};
 use super::reply::Body;
 use super::server::Server;
 use crate::config::ServerConfig;
@@ -145,7 +145,7 @@ fn engines_of(grants: &[String]) -> Vec<String> {
 /// Accepts until `shutdown`, then waits for the connections' requests.
 async fn accept(server: &Arc<Server>, listener: TcpListener, shutdown: &CancellationToken) {
     let limits = &server.limits;
-    let places = Places::new(Room {
+    let places = ConnectionSlots::new(Room {
         strangers: limits.strangers_max,
         owner: limits.owner_connections_max,
         reader: limits.reader_connections_max,
@@ -189,7 +189,7 @@ async fn accept(server: &Arc<Server>, listener: TcpListener, shutdown: &Cancella
 fn connection(
     server: Arc<Server>,
     stream: TcpStream,
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + 'static {
     if let Err(error) = stream.set_nodelay(true) {

@@ -29,7 +29,7 @@ impl Piped {
     /// The statement that writes its result in `format` to `writer`.
     ///
     /// # Errors
-    /// 73 for what is no name of a format.
+    /// 73 for what is not the name of a format.
     pub fn new(output: &Output, format: &str, writer: &File) -> Result<Self, Failure> {
         if !format.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             return Err(Exception::new(73, "UNKNOWN_FORMAT", &format!("Unknown format {format}")).into());

@@ -18,7 +18,7 @@ fn table(list: &[Parameter]) -> String {
             Effect::Refused { exception: (code, _), but } => {
                 let but: Vec<_> =
                     but.iter().filter(|value| !value.is_empty()).map(|value| format!("`{value}`")).collect();
-                format!("refused ({code}), but for {}", but.join(", "))
+                format!("refused ({code}), except for {}", but.join(", "))
             }
         };
         writeln!(table, "| `{name}` | {done} | {note} |").unwrap();

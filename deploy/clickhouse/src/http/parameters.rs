@@ -17,7 +17,7 @@ pub enum Effect {
     Taken(fn(&mut Parameters, &str) -> Result<(), Exception>),
     /// Nothing, because no answer would be another one.
     PassedOver,
-    /// It is refused, but for the values that ask for nothing.
+    /// Refused, except for values that change nothing.
     Refused {
         /// ClickHouse's code and its name.
         exception: (u16, &'static str),
@@ -63,12 +63,12 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     passed(
         "cancel_http_readonly_queries_on_client_close",
-        "a statement whose client has gone is always ended, but for the owner's inserts",
+        "a statement whose client has gone is always ended, except for the owner's inserts",
     ),
     taken(
         "client_protocol_version",
         client_protocol_version,
-        "results in format Native have this version's form; but for states of aggregate functions, which are refused",
+        "results in format Native have this version's form; except for states of aggregate functions, which are refused",
     ),
     passed("close_session", "there is no session to close"),
     taken(
@@ -92,7 +92,7 @@ pub const PARAMETERS: &[Parameter] = &[
         |said, value| flag(said.http_compression.get_or_insert_default(), "enable_http_compression", value),
         "with 0, results are not packed whatever the client accepts",
     ),
-    passed("http_headers_progress_interval_ms", "no progress is told"),
+    passed("http_headers_progress_interval_ms", "no progress is reported"),
     passed("http_max_field_value_size", "fields have bounds of this server's own"),
     passed("http_max_uri_size", "the same of URLs"),
     passed("http_native_compression_disable_checksumming_on_decompress", "checksums are always compared"),
@@ -128,7 +128,7 @@ pub const PARAMETERS: &[Parameter] = &[
     ),
     passed("quota_key", "there are no quotas"),
     refused("role", &[], "what may be asked follows from the account"),
-    passed("send_progress_in_http_headers", "no progress is told; the summary comes with the result"),
+    passed("send_progress_in_http_headers", "no progress is reported; the summary comes with the result"),
     Parameter {
         name: "session_check",
         effect: Effect::Refused { exception: (372, "SESSION_NOT_FOUND"), but: NO },
@@ -225,7 +225,7 @@ impl Parameters {
         }
     }
 
-    /// Takes one header, after the URL; `name` is in lower case. One that is not ClickHouse's is none of this.
+    /// Takes one header, after the URL; `name` is in lower case. Headers that are not ClickHouse's are ignored.
     ///
     /// # Errors
     /// One that is refused or not known.

@@ -52,7 +52,7 @@ impl Room {
 
 /// All places of a listener.
 #[derive(Debug)]
-pub struct Places {
+pub struct ConnectionSlots {
     room: Room,
     seats: Mutex<Seats>,
 }
@@ -75,8 +75,8 @@ struct Seat {
 
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
-pub struct Place {
-    places: Arc<Places>,
+pub struct ConnectionSlot {
+    places: Arc<ConnectionSlots>,
     id: u64,
     leave: CancellationToken,
 }
@@ -84,10 +84,10 @@ pub struct Place {
 /// A request in progress, until dropped.
 #[derive(Debug)]
 pub struct Busy {
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
 }
 
-impl Places {
+impl ConnectionSlots {
     /// Places for so many.
     #[must_use]
     pub fn new(room: Room) -> Arc<Self> {
@@ -95,7 +95,7 @@ impl Places {
     }
 
     /// A stranger's place. `None` if all are taken and none is idle.
-    pub fn take(self: &Arc<Self>) -> Option<Place> {
+    pub fn take(self: &Arc<Self>) -> Option<ConnectionSlot> {
         let mut seats = self.seats();
         if !seats.make_room(Kind::Stranger, self.room.strangers, None) {
             counter!(REFUSED, "bound" => "strangers").increment(1);
@@ -105,7 +105,7 @@ impl Places {
         let (id, leave) = (seats.now, CancellationToken::new());
         seats.taken.push(Seat { id, kind: Kind::Stranger, requests: 0, since: id, leave: leave.clone() });
         gauge!(CONNECTIONS).increment(1.0);
-        Some(Place { places: Arc::clone(self), id, leave })
+        Some(ConnectionSlot { places: Arc::clone(self), id, leave })
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
@@ -138,7 +138,7 @@ impl Seats {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Resolves when the connection has to make room.
     pub fn leave(&self) -> CancellationToken {
         self.leave.clone()
@@ -171,7 +171,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut seats = self.places.seats();
         let before = seats.taken.len();
@@ -197,11 +197,11 @@ impl Drop for Busy {
 mod tests {
     use super::*;
 
-    fn places() -> Arc<Places> {
-        Places::new(Room { strangers: 2, owner: 1, reader: 1 })
+    fn places() -> Arc<ConnectionSlots> {
+        ConnectionSlots::new(Room { strangers: 2, owner: 1, reader: 1 })
     }
 
-    fn taken(places: &Arc<Places>) -> Arc<Place> {
+    fn taken(places: &Arc<ConnectionSlots>) -> Arc<ConnectionSlot> {
         Arc::new(places.take().unwrap())
     }
 

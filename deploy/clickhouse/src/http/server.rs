@@ -195,8 +195,10 @@ impl Server {
             let params = [("database".into(), place.database.clone()), ("name".into(), place.name.clone())];
             let answer = self.engine.keeper()?.query(sql.as_bytes(), "TSVRaw", &params)?;
             if !is_readable || answer.output.trim_ascii() != b"1" {
-                let message =
-                    format!("{}.{} is no view, and no function that is served", place.database, place.name);
+                let message = format!(
+                    "{}.{} is neither a view nor a function that is served",
+                    place.database, place.name
+                );
                 return Err(Exception::new(497, "ACCESS_DENIED", &message).into());
             }
         }

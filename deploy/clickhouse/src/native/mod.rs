@@ -40,8 +40,8 @@ impl Version {
         self.0 > 0 && format.eq_ignore_ascii_case("Native")
     }
 
-    /// The version of this text; `None` if it is no number, or older than `LowCardinality`, which the library does not
-    /// convert.
+    /// The version of this text; `None` if it is not a number, or older than `LowCardinality`, which the library does
+    /// not convert.
     pub fn read(text: &str) -> Option<Self> {
         let version = text.parse().ok()?;
         (version == 0 || version >= WITH_LOW_CARDINALITY).then_some(Self(version))

@@ -67,7 +67,7 @@ struct Checked {
 }
 
 impl Checked {
-    /// Renders the tokens of one statement anew and checks them.
+    /// Renders the tokens of one statement and checks the result.
     fn new(text: &[u8], tokens: &[Token], rules: &Rules<'_>) -> Result<Self, Exception> {
         let mut rendered = render(text, tokens);
         let mut end = 0;

@@ -2,7 +2,7 @@
 //! statement may be followed by binary rows.
 //!
 //! A difference to the engine's lexer would let a statement say something to the engine that is not seen
-//! here. Three things keep that from mattering: what is unusual is no token at all but [`Kind::Foreign`], and
+//! here. Three things keep that from mattering: what is unusual becomes [`Kind::Foreign`], and
 //! refused (characters beyond ASCII outside quotes, `$`, a number that runs into a word); the engine is sent
 //! not the client's text but [`render`]'s, one blank between tokens and no comment; and the reader's
 //! statements are read by the engine's own lexer once more before they run (`http::agree`).

@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 64;
 /// The rows as they are to be sent: no blanks, no comments, no semicolon at the end.
 ///
 /// # Errors
-/// 62 for what is cut off or no list of rows, 497 for what is no literal, 229 for rows that are longer than
+/// 62 for what is cut off or not a list of rows, 497 for what is not a literal, 229 for rows that are longer than
 /// `bytes_max`.
 pub fn literals(rows: &[u8], bytes_max: usize) -> Result<Vec<u8>, Exception> {
     if rows.len() > bytes_max {
@@ -25,7 +25,7 @@ pub fn literals(rows: &[u8], bytes_max: usize) -> Result<Vec<u8>, Exception> {
         return Err(Exception::new(229, "QUERY_IS_TOO_LARGE", &message));
     }
     let mut reading =
-        Reading { written: Vec::with_capacity(rows.len()), open: Vec::new(), state: State::Begins };
+        Reading { written: Vec::with_capacity(rows.len()), open: Vec::new(), state: ReadPhase::Begins };
     let mut has_ended = false;
     for token in Tokens::new(rows) {
         if token.kind == Kind::Punct(b';') && reading.open.is_empty() {
@@ -44,7 +44,7 @@ pub fn literals(rows: &[u8], bytes_max: usize) -> Result<Vec<u8>, Exception> {
 
 /// What may come next.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReadPhase {
     /// A value, or the end of its brackets; between rows, a row.
     Begins,
     /// A number or a word that has a sign.
@@ -57,20 +57,20 @@ struct Reading {
     written: Vec<u8>,
     /// What closes the brackets that are open.
     open: Vec<u8>,
-    state: State,
+    state: ReadPhase,
 }
 
 impl Reading {
     fn take(&mut self, text: &[u8], token: &Token) -> Result<(), Exception> {
         let spelled = &text[token.span.clone()];
         let is_value = match token.kind {
-            Kind::Text => self.state == State::Begins,
-            Kind::Number => self.state != State::After,
+            Kind::Text => self.state == ReadPhase::Begins,
+            Kind::Number => self.state != ReadPhase::After,
             Kind::Word => {
                 if !WORDS.iter().any(|word| spelled.eq_ignore_ascii_case(word)) {
                     return Err(no_literal(spelled));
                 }
-                self.state != State::After
+                self.state != ReadPhase::After
             }
             Kind::Quoted => return Err(no_literal(spelled)),
             Kind::Unclosed | Kind::Foreign => return Err(syntax(token.span.start)),
@@ -80,7 +80,7 @@ impl Reading {
         if self.open.is_empty() || !is_value {
             return Err(misplaced(token));
         }
-        self.write(spelled, State::After);
+        self.write(spelled, ReadPhase::After);
         Ok(())
     }
 
@@ -93,18 +93,20 @@ impl Reading {
         };
         let state = match (byte, closes) {
             // A row may follow a row without a comma.
-            (b'(', _) if self.open.is_empty() => State::Begins,
-            (_, Some(_)) if self.open.is_empty() || self.state != State::Begins => {
+            (b'(', _) if self.open.is_empty() => ReadPhase::Begins,
+            (_, Some(_)) if self.open.is_empty() || self.state != ReadPhase::Begins => {
                 return Err(misplaced(token));
             }
-            (_, Some(_)) => State::Begins,
-            (b')' | b']' | b'}', _) if self.open.last() == Some(&byte) && self.state != State::Signed => {
+            (_, Some(_)) => ReadPhase::Begins,
+            (b')' | b']' | b'}', _) if self.open.last() == Some(&byte) && self.state != ReadPhase::Signed => {
                 self.open.pop();
-                State::After
+                ReadPhase::After
             }
-            (b',', _) if self.state == State::After => State::Begins,
-            (b':', _) if self.state == State::After && self.open.last() == Some(&b'}') => State::Begins,
-            (b'-' | b'+', _) if self.state == State::Begins && !self.open.is_empty() => State::Signed,
+            (b',', _) if self.state == ReadPhase::After => ReadPhase::Begins,
+            (b':', _) if self.state == ReadPhase::After && self.open.last() == Some(&b'}') => {
+                ReadPhase::Begins
+            }
+            (b'-' | b'+', _) if self.state == ReadPhase::Begins && !self.open.is_empty() => ReadPhase::Signed,
             (b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b':', _) => return Err(misplaced(token)),
             _ => return Err(no_literal(&[byte])),
         };
@@ -118,7 +120,7 @@ impl Reading {
         Ok(())
     }
 
-    fn write(&mut self, spelled: &[u8], state: State) {
+    fn write(&mut self, spelled: &[u8], state: ReadPhase) {
         self.written.extend_from_slice(spelled);
         self.state = state;
     }
@@ -127,7 +129,7 @@ impl Reading {
 fn no_literal(spelled: &[u8]) -> Exception {
     let shown: String = String::from_utf8_lossy(spelled).chars().take(80).collect();
     let message = format!(
-        "Rows in format Values are literals here, and {shown} is none: INSERT … SELECT takes expressions"
+        "Rows in format Values must be literals here, and {shown} is not one: use INSERT … SELECT for expressions"
     );
     Exception::new(497, "ACCESS_DENIED", &message)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::{Engine, basic, connect, eventually, post, read_answer, request};
 use whence_clickhouse_embedded::library;
-use whence_clickhouse_embedded::supervise::{State, SuperviseError, Supervisor, SupervisorLimits};
+use whence_clickhouse_embedded::supervise::{ChildState, SuperviseError, Supervisor, SupervisorLimits};
 use whence_clickhouse_embedded::testing::EngineProcess;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_whence-clickhouse-embedded");
@@ -174,13 +174,13 @@ async fn a_supervised_server_comes_back_on_the_same_port_with_its_rows() {
     // SAFETY: signals a child of this process.
     unsafe { libc::kill(first, libc::SIGKILL) };
     let mut state = supervisor.state();
-    state.wait_for(|state| *state == State::Down).await.unwrap();
-    state.wait_for(|state| *state == State::Up).await.unwrap();
+    state.wait_for(|state| *state == ChildState::Down).await.unwrap();
+    state.wait_for(|state| *state == ChildState::Up).await.unwrap();
     assert_eq!(tokio::task::block_in_place(|| ask("SELECT count() FROM t")), "10\n");
     let [second] = children(data.path())[..] else { panic!("one child") };
     assert_ne!(first, second);
     supervisor.stop().await;
-    assert_eq!(*state.borrow_and_update(), State::Stopped);
+    assert_eq!(*state.borrow_and_update(), ChildState::Stopped);
     assert!(children(data.path()).is_empty());
 }
 
@@ -194,8 +194,8 @@ async fn a_supervised_server_that_stops_answering_is_replaced() {
     // SAFETY: signals a child of this process.
     unsafe { libc::kill(stuck, libc::SIGSTOP) };
     let mut state = supervisor.state();
-    state.wait_for(|state| *state == State::Down).await.unwrap();
-    state.wait_for(|state| *state == State::Up).await.unwrap();
+    state.wait_for(|state| *state == ChildState::Down).await.unwrap();
+    state.wait_for(|state| *state == ChildState::Up).await.unwrap();
     assert!(!children(data.path()).contains(&stuck));
     supervisor.stop().await;
 }
@@ -220,7 +220,7 @@ async fn a_healthy_server_is_not_killed_however_many_idle_connections_it_has() {
     });
     let mut state = supervisor.state();
     let left =
-        tokio::time::timeout(Duration::from_secs(12), state.wait_for(|state| *state != State::Up)).await;
+        tokio::time::timeout(Duration::from_secs(12), state.wait_for(|state| *state != ChildState::Up)).await;
     assert!(left.is_err(), "the supervisor took a healthy engine for dead");
     assert_eq!(children(data.path()), [child]);
     drop(idle);

@@ -183,7 +183,7 @@ fn an_insert_without_rows_stores_none_and_waits_for_none() {
     ] {
         assert_eq!(engine.post("/", &[], sql.as_bytes()).status, 200, "{sql}");
     }
-    // Formats that have a beginning, and what is no insert of rows: an error, and no wait.
+    // Formats that have a beginning, and what is not an insert of rows: an error, and no wait.
     for (sql, code) in [
         ("INSERT INTO t FORMAT Parquet", 117),
         ("INSERT INTO t FORMAT Arrow", 33),

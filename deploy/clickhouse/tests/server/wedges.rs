@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::{Engine, basic, read_answer, request};
 use whence_clickhouse_embedded::library;
-use whence_clickhouse_embedded::supervise::{State, Supervisor, SupervisorLimits};
+use whence_clickhouse_embedded::supervise::{ChildState, Supervisor, SupervisorLimits};
 
 /// One call of a function that compares for hours and looks at no clock.
 const ENDLESS: &str = "SELECT sum(positionCaseInsensitive(materialize(repeat('a', 1000000)), \
@@ -119,8 +119,8 @@ async fn a_statement_that_does_not_end_is_told_and_the_engine_is_started_again()
     });
     let mut state = supervisor.state();
     let restarted = async {
-        state.wait_for(|state| *state == State::Down).await.unwrap();
-        state.wait_for(|state| *state == State::Up).await.unwrap();
+        state.wait_for(|state| *state == ChildState::Down).await.unwrap();
+        state.wait_for(|state| *state == ChildState::Up).await.unwrap();
     };
     tokio::time::timeout(Duration::from_secs(90), restarted).await.expect("the engine is started again");
     // Whoever asked was told before.

@@ -29,7 +29,7 @@ pub(super) enum Unanswered {
     Error(Code, String),
 }
 
-/// Between looks for an answer while the caller wants to hear what else its client says.
+/// Between looks for an answer while the caller also listens to what else its client reports.
 const STEP: Duration = Duration::from_millis(50);
 
 /// Asks with `call`, which is given options and a queue, and waits until `timeout` is over or `is_enough`.

@@ -18,7 +18,7 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 crate::choice! {
-    /// What proxies write about whom they forward.
+    /// The header in which proxies name the client that they forward.
     pub enum ForwardedHeader {
         /// `X-Forwarded-For` and `X-Forwarded-Proto`.
         XForwardedFor = "x-forwarded-for",
@@ -39,7 +39,7 @@ pub struct Origin {
 /// The origin of a request of this connection.
 ///
 /// A header counts only if the connection comes from a network of `trusted`, and then from the right, as far as
-/// trusted proxies wrote it: what stands left of that, anybody may have written. A hop that is no address ends the
+/// trusted proxies wrote it: what stands left of that, anybody may have written. A hop that is not an address ends the
 /// walk; the proxy that passed it on is then the best there is.
 #[must_use]
 pub fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet], by: ForwardedHeader) -> Origin {
@@ -65,7 +65,7 @@ pub fn origin(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet], by: Forwarde
     }
 }
 
-/// What a hop says: whom it forwards, and whether that spoke https.
+/// What a hop says: the client it forwards, and whether that spoke https.
 type Hop = (Option<IpAddr>, Option<bool>);
 
 /// Follows hops from the right.
@@ -74,7 +74,7 @@ fn walk(mut origin: Origin, hops: impl Iterator<Item = Hop>, trusted: &[IpNet]) 
         if !trusted.iter().any(|network| network.contains(&origin.address)) {
             break;
         }
-        // A trusted proxy wrote it, also where it does not say whom it forwards.
+        // A trusted proxy wrote it, also where it does not name the client.
         origin.is_https = is_https.or(origin.is_https);
         let Some(address) = address else { break };
         origin.address = address;

@@ -15,22 +15,22 @@ const TURN_MAX: Duration = Duration::from_secs(1);
 
 /// The places.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionSlots {
     seats: Mutex<Seats<CancellationToken>>,
     left: Notify,
 }
 
-impl Places {
+impl ConnectionSlots {
     pub(super) fn new(places_max: usize, share_percent: usize) -> Arc<Self> {
         Arc::new(Self { seats: Mutex::new(Seats::new(places_max, share_percent)), left: Notify::new() })
     }
 
     /// A place for `guest`, which somebody may have to leave for it; `None` if nobody can, or not in time.
-    pub(super) async fn seat(self: &Arc<Self>, guest: Guest) -> Option<Place> {
+    pub(super) async fn seat(self: &Arc<Self>, guest: Guest) -> Option<ConnectionSlot> {
         timeout(TURN_MAX, self.seat_for(guest)).await.ok().flatten()
     }
 
-    async fn seat_for(self: &Arc<Self>, guest: Guest) -> Option<Place> {
+    async fn seat_for(self: &Arc<Self>, guest: Guest) -> Option<ConnectionSlot> {
         let told = CancellationToken::new();
         loop {
             // Taken before looking, so that who leaves in between is not missed.
@@ -44,7 +44,7 @@ impl Places {
                 seating
             };
             match seating {
-                Seating::Seat(seat) => return Some(Place { places: Arc::clone(self), seat, told }),
+                Seating::Seat(seat) => return Some(ConnectionSlot { places: Arc::clone(self), seat, told }),
                 Seating::After(_) | Seating::Soon => left.await,
                 Seating::Full => return None,
             }
@@ -67,14 +67,14 @@ impl Places {
 
 /// A connection's place; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct ConnectionSlot {
+    places: Arc<ConnectionSlots>,
     seat: usize,
     /// Cancelled when the connection is to leave for another one.
     pub(super) told: CancellationToken,
 }
 
-impl Place {
+impl ConnectionSlot {
     /// Something came, or an answer is not taken.
     pub(super) fn begun(&self) {
         self.places.lock().begun(self.seat);
@@ -90,13 +90,13 @@ impl Place {
         self.places.lock().is_served(self.seat)
     }
 
-    /// It is answered.
+    /// The request is answered.
     pub(super) fn heard(&self) {
         self.places.lock().heard(self.seat);
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.places.lock().leave(self.seat);
         self.places.left.notify_one();

@@ -37,7 +37,7 @@ impl Refusal {
         }
     }
 
-    /// What the end of a connection says of its last request; `None` for ends that are no refusal.
+    /// What the end of a connection says of its last request; `None` for ends that are not a refusal.
     #[must_use]
     pub fn of(error: &hyper::Error) -> Option<Refusal> {
         if error.is_parse_too_large() {

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
-    /// This process's. Variables whose names are not UTF-8 are none of ours.
+    /// This process's. Variables whose names are not UTF-8 are left out.
     pub fn of_process() -> Self {
         Self::from_pairs(
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))),

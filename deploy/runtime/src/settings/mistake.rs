@@ -10,7 +10,7 @@ use crate::private::PrivateError;
 /// What is wrong in one place.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The text is no value of the setting's type, or out of its range. `text` is `None` for secrets.
+    /// The text is not a value of the setting's type, or out of its range. `text` is `None` for secrets.
     #[error("{}{reason}", text.as_ref().map(|text| format!("`{text}`: ")).unwrap_or_default())]
     Invalid {
         /// What was given, shortened.

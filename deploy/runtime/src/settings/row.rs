@@ -7,7 +7,7 @@ use super::value::Value;
 pub enum Fallback {
     /// Loading fails with a message that names it.
     Required,
-    /// It is absent (`Option`) or empty (`Vec`).
+    /// Absent (`Option`) or empty (`Vec`).
     Unset,
     /// This text, parsed like any other source's.
     Text(&'static str),

@@ -85,7 +85,7 @@ impl Process {
     }
 }
 
-/// The first number after a line's beginning; "unlimited" is none.
+/// The first number after a line's beginning; "unlimited" is not a number.
 fn number_after(text: &str, beginning: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(beginning))?;
     line.split_whitespace().next()?.parse().ok()

@@ -21,7 +21,7 @@ pub struct Cause {
     pub word: &'static str,
     /// What happened and what to do.
     pub text: String,
-    /// Whether nothing but other settings mend it.
+    /// Whether only other settings fix it.
     pub is_final: bool,
 }
 
@@ -69,7 +69,7 @@ fn of_io_error(error: &io::Error) -> Cause {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
             Cause::passing(
                 "broken",
-                "it has closed the connection: check that it runs, and that http:// or https:// is as its port wants it",
+                "it has closed the connection: check that it runs, and that http:// or https:// is what its port expects",
             )
         }
         _ if error.to_string().contains("lookup") => {
@@ -135,7 +135,7 @@ fn of_alert(alert: AlertDescription, names: Names) -> Cause {
     match (alert, names.identity) {
         (Of::CertificateRequired | Of::HandshakeFailure, Some(setting)) => Cause::lasting(
             "tls",
-            format!("it wants a client certificate ({alert:?}): give one that it accepts with {setting}"),
+            format!("it requires a client certificate ({alert:?}): set one that it accepts with {setting}"),
         ),
         (
             Of::UnknownCA

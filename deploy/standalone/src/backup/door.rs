@@ -172,7 +172,7 @@ pub async fn serve(door: UnixListener, data: PathBuf, sources: Sources, stop: Ca
                 tokio::spawn(answer(stream, data.clone(), sources.clone(), Arc::clone(&turn)));
             }
             Err(error) => {
-                tracing::warn!(%error, "nobody can ask for a backup");
+                tracing::warn!(%error, "backups cannot be requested from this process");
                 tokio::time::sleep(AGAIN).await;
             }
         }

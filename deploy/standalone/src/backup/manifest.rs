@@ -25,14 +25,14 @@ pub struct Manifest {
     /// When the snapshot was begun, in milliseconds since 1970.
     pub at_ms: i64,
     /// Up to where each journal is in the tables.
-    pub positions: Vec<Place>,
+    pub positions: Vec<JournalPosition>,
     /// Everything in it.
     pub tree: Tree,
 }
 
 /// A place in a journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct JournalPosition {
     /// `clicks` or `conversions`.
     pub stream: String,
     /// Number of the journal.
@@ -72,7 +72,7 @@ impl Manifest {
             |what: &str| BackupError::Damaged { folder: folder.to_owned(), what: vec![what.into()] };
         let bytes = match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(damaged("it has no manifest: it is no backup, or was not finished"));
+                return Err(damaged("it has no manifest: it is not a backup, or was not finished"));
             }
             read => read.map_err(BackupError::io(&path))?,
         };

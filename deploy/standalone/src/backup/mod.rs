@@ -43,7 +43,7 @@ pub enum BackupError {
     /// The running process gives none.
     #[error("the process of the folder makes no backup now: {0}")]
     Door(String),
-    /// It is not what was written.
+    /// The backup is not what was written.
     #[error("the backup {folder} is not whole, and nothing was restored: {}", what.join("; "))]
     Damaged {
         /// The backup.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::{BackupError, DOOR, STAGING, UNFINISHED};
 use crate::parts::journals;
 
-/// What a process makes anew at each start, or holds for itself.
+/// Files that a process creates at each start, or holds for itself.
 const NOT_KEPT: [&str; 6] = ["lock", "addresses.json", "addresses.json.new", DOOR, STAGING, UNFINISHED];
 /// Handled on their own: what is in them changes while it is copied.
 const APART: [&str; 3] = ["clickhouse", "journal", "registry.redb"];
@@ -76,7 +76,7 @@ pub fn take(data: &Path, staging: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Everything else, but for the registry of one machine, which only its process can read while it works.
+/// Everything else, except for the registry of one machine, which only its process can read while it works.
 ///
 /// # Errors
 /// The disk's.

@@ -159,6 +159,6 @@ fn within(path: &str) -> Result<&Path, BackupError> {
     let path = Path::new(path);
     match !path.as_os_str().is_empty() && path.components().all(|part| matches!(part, Component::Normal(_))) {
         true => Ok(path),
-        false => Err(BackupError::Refused(format!("{} is no path within a backup", path.display()))),
+        false => Err(BackupError::Refused(format!("{} is not a path within a backup", path.display()))),
     }
 }

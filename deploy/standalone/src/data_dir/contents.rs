@@ -24,7 +24,7 @@ const PARTS: [&str; 8] = [
 ];
 const HEAD: &str = "\
 # What must be in this folder. A part that is missing is an error at the start: put it back. If what was in it may be
-# lost, take its line out and start again; it is then made anew.
+# lost, delete its line and start again; it is then created again.
 ";
 
 /// Refuses a folder that lacks what was in it; what is noted.

@@ -1,4 +1,4 @@
-//! Whether each table of the embedded engine has its folder: the engine would make an empty one anew and say nothing.
+//! Whether each table of the embedded engine has its folder: the engine would create an empty one and say nothing.
 //!
 //! The engine keeps what a table is as a statement in a file and what is in it in a folder that the statement names.
 

@@ -30,14 +30,14 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const SHOWN_MAX: usize = 3;
 
 /// Who says up to where records are stored.
-pub enum Places {
+pub enum PositionSource {
     /// The checkpoints of the journals in this folder.
     Journals(PathBuf),
     /// The commits of this group.
     Group(Box<GroupSettings>),
 }
 
-impl Places {
+impl PositionSource {
     /// Those that there are now.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Places {
     }
 }
 
-impl Places {
+impl PositionSource {
     /// What edges have shipped and what Kafka has; `None` without Kafka.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Places {
 /// Looks every so often, until `stop`.
 pub async fn watch(
     replicas: Replicas,
-    places: Places,
+    places: PositionSource,
     every: Duration,
     component: Component,
     stop: CancellationToken,
@@ -113,7 +113,7 @@ pub async fn watch(
                     )),
                 }
             }
-            Some(Err(error)) => component.not_ready(format!("can't be looked at: {}", chain(&error))),
+            Some(Err(error)) => component.not_ready(format!("can't be checked: {}", chain(&error))),
         }
     }
 }

@@ -109,7 +109,9 @@ async fn keep_journal(journal: Journal, grace: Duration, outbox: JournalOutbox, 
         });
         match worked.await {
             Ok(()) => return,
-            Err(error) => tracing::error!(partition = %journal.partition, %error, "a partition's loop died"),
+            Err(error) => {
+                tracing::error!(partition = %journal.partition, %error, "a partition's loop ended by a panic")
+            }
         }
         if stop.after_block.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
             return;

@@ -79,7 +79,9 @@ impl Certificates {
                     });
                     match looked.await {
                         Ok(looked) => folder = looked,
-                        Err(error) => return tracing::error!(%error, "certificates are looked at no more"),
+                        Err(error) => {
+                            return tracing::error!(%error, "certificates are no longer checked for renewal");
+                        }
                     }
                 }
             };

@@ -42,7 +42,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// What a request may take from its own time to its journal, at most.
 const UNDER_WAY_MAX: i64 = 5_000;
 /// How long a look waits for what edges say.
-const PATIENCE: Duration = Duration::from_millis(200);
+const FOLLOW_TIMEOUT: Duration = Duration::from_millis(200);
 /// The shipper's place in a journal, and the aggregator's.
 const SHIPPED: &str = "shipper.checkpoint";
 const READ: &str = "aggregator.checkpoint";
@@ -70,7 +70,7 @@ impl Look {
     }
 
     /// `None`: there is nothing to be said at this moment.
-    async fn look(&mut self) -> Option<Looked> {
+    async fn look(&mut self) -> Option<JournalProgress> {
         let now = wall_clock()();
         let since = now.ms_since(self.last);
         self.last = now;
@@ -83,7 +83,7 @@ impl Look {
         match looked.ok()? {
             Ok(looked) => Some(looked),
             Err(error) => {
-                tracing::debug!(%error, "a journal can't be looked at");
+                tracing::debug!(%error, "a journal can't be read");
                 None
             }
         }
@@ -91,7 +91,7 @@ impl Look {
 }
 
 /// What journals hold that was not dealt with, and what was shipped of them.
-struct Looked {
+struct JournalProgress {
     dealt: Dealt,
     /// The journal that is furthest behind.
     behind: Option<String>,
@@ -99,7 +99,7 @@ struct Looked {
     events_shipped: u64,
 }
 
-fn look_at(journals: &[Journal], checkpoint: &str, now: UnixMs) -> io::Result<Looked> {
+fn look_at(journals: &[Journal], checkpoint: &str, now: UnixMs) -> io::Result<JournalProgress> {
     let under_way = UnixMs(now.0 - UNDER_WAY_MAX);
     let mut dealt = Dealt { through: under_way, is_all: true };
     let mut behind = None;
@@ -123,7 +123,7 @@ fn look_at(journals: &[Journal], checkpoint: &str, now: UnixMs) -> io::Result<Lo
             behind = journal.dir.file_name().map(|name| name.to_string_lossy().into_owned());
         }
     }
-    Ok(Looked { dealt, behind, clicks_shipped, events_shipped })
+    Ok(JournalProgress { dealt, behind, clicks_shipped, events_shipped })
 }
 
 /// When the first record behind this position was received.
@@ -177,7 +177,7 @@ impl Edge {
         let end = async move {
             self.stop.cancel();
             if let Err(error) = self.task.await {
-                tracing::error!(%error, "what this edge has was said by nobody");
+                tracing::error!(%error, "reporting this edge's positions has stopped");
             }
         };
         shutdown.stage("completeness", limit, end)
@@ -190,7 +190,7 @@ async fn say(topic: EdgeTopic, name: String, mut look: Look, stop: CancellationT
     let mut is_told = false;
     loop {
         let goes_on = stop.run_until_cancelled(ticks.tick()).await.is_some();
-        if let Some(Looked { dealt, clicks_shipped, events_shipped, .. }) = look.look().await {
+        if let Some(JournalProgress { dealt, clicks_shipped, events_shipped, .. }) = look.look().await {
             let position = EdgePosition {
                 through_ms: dealt.through.0,
                 said_at_ms: look.last.0,
@@ -205,7 +205,7 @@ async fn say(topic: EdgeTopic, name: String, mut look: Look, stop: CancellationT
                     let error = chain(&error);
                     tracing::warn!(
                         error,
-                        "kafka does not take what this edge has: nobody knows what is complete"
+                        "kafka does not accept the positions that this edge reports: what is complete is not known"
                     );
                 }
                 Err(_) => {}
@@ -270,7 +270,9 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
     let known = loop {
         match known(&replicas).await {
             Ok(known) => break known,
-            Err(error) => tracing::debug!(error = chain(&error), "what was complete is not known yet"),
+            Err(error) => {
+                tracing::debug!(error = chain(&error), "the saved completeness status cannot be read yet")
+            }
         }
         if stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
             return;
@@ -289,7 +291,7 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
             let follow = move || follow(&group, &known, &tell, &following);
             let thread = std::thread::Builder::new().name("completeness".into()).spawn(follow);
             if let Err(error) = thread {
-                tracing::error!(%error, "nobody looks what is complete");
+                tracing::error!(%error, "the completeness check has stopped");
             }
         }
     }
@@ -302,7 +304,9 @@ pub async fn keep(source: Source, replicas: Replicas, stop: CancellationToken) {
             if kept != now {
                 match write(&replicas, &now).await {
                     Ok(()) => kept = now,
-                    Err(error) => tracing::debug!(error = chain(&error), "what is complete is not kept"),
+                    Err(error) => {
+                        tracing::debug!(error = chain(&error), "the completeness status cannot be saved")
+                    }
                 }
             }
         }
@@ -317,7 +321,7 @@ async fn journals_told(journals: Vec<Journal>, known: Known, tell: Tell) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let Some(Looked { dealt, behind, .. }) = look.look().await else { continue };
+        let Some(JournalProgress { dealt, behind, .. }) = look.look().await else { continue };
         through = UnixMs(through.0.max(dealt.through.0));
         let late = look.last.ms_since(through) > i64::try_from(SILENT_MAX.as_millis()).unwrap_or(i64::MAX);
         let held = behind.filter(|_| late).map(|journal| {
@@ -369,7 +373,7 @@ fn follow(group: &GroupSettings, known: &Known, tell: &Tell, stop: &Cancellation
 
 /// `None`: nothing is to be concluded yet.
 fn turn(edges: &mut Edges, clock: &mut Clock) -> Result<Option<Committed>, rdkafka::error::KafkaError> {
-    if !edges.follow(clock, PATIENCE)? {
+    if !edges.follow(clock, FOLLOW_TIMEOUT)? {
         return Ok(None);
     }
     if clock.wants_ends() {

@@ -1,6 +1,6 @@
 //! The first words with ClickHouse: whether it can be used as the settings have it, and if not, whether waiting helps.
 //!
-//! What no waiting mends (a password, a right, a certificate that is not trusted, a cluster that can't be used) ends
+//! What waiting can't fix (a password, a right, a certificate that is not trusted, a cluster that can't be used) ends
 //! a start. What may pass (nobody listens yet, tables that are still made) is waited for.
 
 use std::time::Duration;
@@ -128,7 +128,7 @@ pub async fn contact(servers: &Servers, topology: &Topology, need: Need) -> Find
         (_, Ok(false)) => findings.add(
             format!("database {database}"),
             Err(Trouble {
-                text: format!("the database {database} is not there: run `whence migrate`"),
+                text: format!("the database {database} does not exist: run `whence migrate`"),
                 is_final: false,
             }),
         ),
@@ -283,7 +283,7 @@ async fn missing_rights(client: &Client, database: &str, need: Need) -> Result<S
         let sql = format!("CHECK GRANT {right} ON {}.*", quoted(database));
         match timeout(ANSWER_MAX, client.query(&sql).fetch_one::<u8>()).await {
             Ok(Err(Error::BadResponse(text))) if text.contains("Code: 62.") => {
-                return Ok("not looked at: this ClickHouse has no CHECK GRANT".to_owned());
+                return Ok("not checked: this ClickHouse has no CHECK GRANT".to_owned());
             }
             answered => {
                 if said(answered)? == 0 {

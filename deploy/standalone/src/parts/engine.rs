@@ -41,7 +41,7 @@ const ADDRESS_TRIES: u32 = 8;
 /// Where the engine library is.
 ///
 /// # Errors
-/// It is not there.
+/// [`NoEngine`]: the library is not there.
 pub fn library(settings: &EngineSettings) -> Result<PathBuf, NoEngine> {
     match &settings.clickhouse_engine {
         Some(path) if path.is_file() => Ok(path.clone()),
@@ -137,7 +137,7 @@ fn flags(effective: &[Effective]) -> Vec<String> {
 /// process goes on without it; `component` says why.
 ///
 /// # Errors
-/// The address is taken, and stays so, or the library is no engine.
+/// The address is taken, and stays so, or the library is not an engine.
 pub async fn start(
     call: Arc<Call>,
     settings: &EngineSettings,

@@ -121,7 +121,7 @@ pub async fn keep(journals: Vec<Journal>, grace: Duration, stop: CancellationTok
         });
         match looked.await {
             Ok(looked) => followers = looked,
-            Err(error) => return tracing::error!(%error, "nobody looks after the journals any more"),
+            Err(error) => return tracing::error!(%error, "journals are no longer maintained"),
         }
     }
 }
@@ -154,7 +154,7 @@ pub async fn watch_quotas(
                 None => component.ready(),
                 Some(reason) => component.not_ready(reason),
             },
-            Ok(Err(error)) => component.not_ready(format!("journals can't be looked at: {error}")),
+            Ok(Err(error)) => component.not_ready(format!("journals can't be read: {error}")),
             Err(_) => return,
         }
     }
@@ -186,7 +186,7 @@ impl Follower {
         Follower(Reader::open(dir, None))
     }
 
-    /// Bytes of the journal behind this position, framing included, but for those of the first record.
+    /// Bytes of the journal behind this position, framing included, except for those of the first record.
     fn lag_bytes(&mut self, stored: Option<Position>) -> io::Result<u64> {
         let Some(to) = stored else { return self.0.lag_bytes() };
         let next = to.plus(1);

@@ -80,10 +80,10 @@ pub fn build(settings: &KafkaSettings, clients: &[Client]) -> Vec<String> {
     troubles
 }
 
-/// That they can be built: said before anything else is done.
+/// Checks that the clients can be built, before anything else is done.
 ///
 /// # Errors
-/// They can't.
+/// librdkafka does not accept their properties.
 pub fn built(settings: &KafkaSettings, clients: &[Client]) -> Result<(), Failure> {
     let troubles = build(settings, clients);
     if troubles.is_empty() { Ok(()) } else { Err(Failure::Brokers(troubles.join("; "))) }
@@ -101,16 +101,16 @@ fn build_one(settings: &KafkaSettings, cluster: &Cluster, client: Client) -> Res
     }
 }
 
-/// Tries on the brokers all that these clients need, within `patience` a step: connection, certificates, password, each
+/// Tries on the brokers all that these clients need, within `timeout` a step: connection, certificates, password, each
 /// permission, each topic. What is wrong, a sentence each.
-pub async fn attempt(settings: &KafkaSettings, clients: &[Client], patience: Duration) -> Vec<String> {
+pub async fn attempt(settings: &KafkaSettings, clients: &[Client], timeout: Duration) -> Vec<String> {
     let Some(cluster) = settings.cluster() else { return Vec::new() };
-    let troubles = troubles(cluster, needs(settings, clients), patience).await;
+    let troubles = troubles(cluster, needs(settings, clients), timeout).await;
     troubles.into_iter().map(|trouble| trouble.text).collect()
 }
 
-async fn troubles(cluster: Cluster, needs: Needs, patience: Duration) -> Vec<Trouble> {
-    let asked = tokio::task::spawn_blocking(move || attempt::attempt(&cluster, &needs, patience));
+async fn troubles(cluster: Cluster, needs: Needs, timeout: Duration) -> Vec<Trouble> {
+    let asked = tokio::task::spawn_blocking(move || attempt::attempt(&cluster, &needs, timeout));
     asked.await.expect("asking brokers does not panic")
 }
 
@@ -156,7 +156,7 @@ fn needs(settings: &KafkaSettings, clients: &[Client]) -> Needs {
 }
 
 /// Builds these clients, and tries until all that they need is there, while the process goes on starting; what waiting
-/// can't mend ends it. Kafka need not be there.
+/// can't fix ends it. Kafka need not be there.
 ///
 /// # Errors
 /// A client can't be built.
@@ -189,7 +189,7 @@ pub fn judge(settings: &KafkaSettings, clients: &'static [Client], process: &Pro
 /// for.
 ///
 /// # Errors
-/// What waiting can't mend, such as a missing permission.
+/// What waiting can't fix, such as a missing permission.
 pub async fn ensure_until_done(
     cluster: &Cluster,
     plan: &TopicPlan,

@@ -11,7 +11,7 @@ use whence_aggregator::work::Companion;
 use whence_ingest::registry::Registry;
 use whence_ingest::webhooks::NamedSecrets;
 use whence_kafka::Cluster;
-use whence_outbound::standing::Standing;
+use whence_outbound::status::OutboundStatus;
 use whence_outbound::tables::Tables;
 use whence_outbound::topic::FactsTopic;
 use whence_outbound::{DeliverySettings, Directory, Outbound, machine_time};
@@ -71,11 +71,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Troubles whose text is shown; `whence deliveries` has all endpoints.
 const SHOWN_MAX: usize = 3;
 
-async fn show(standing: Standing, component: Component, stop: CancellationToken) {
+async fn show(status: OutboundStatus, component: Component, stop: CancellationToken) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let troubles = standing.troubles();
+        let troubles = status.troubles();
         let more = troubles.len().saturating_sub(SHOWN_MAX);
         let mut shown = troubles.into_iter().take(SHOWN_MAX).collect::<Vec<_>>().join("; ");
         if more > 0 {
@@ -92,10 +92,10 @@ async fn show(standing: Standing, component: Component, stop: CancellationToken)
 pub fn companion(parts: Parts<'_>) -> Result<Companion, Failure> {
     whence_metrics::begin("whence_outbound");
     let topic = parts.cluster.map(|cluster| FactsTopic::new(cluster, cluster.topic(FACTS)));
-    let standing = Standing::default();
-    tokio::spawn(show(standing.clone(), parts.health.advisory(COMPONENT), parts.stop));
+    let status = OutboundStatus::default();
+    tokio::spawn(show(status.clone(), parts.health.advisory(COMPONENT), parts.stop));
     let outbound = Outbound {
-        standing,
+        status,
         settings: parts.settings.clone(),
         reach: parts.reach,
         tables: Tables::new(parts.replicas, parts.aggregator.lookup_timeout),

@@ -151,7 +151,7 @@ async fn show(
             Following::Away => shown.waits(heard.last(), "kafka does not answer; links are as they were"),
             Following::Diverged => shown.waits(
                 None,
-                "the topic is not the one of the snapshot: if it was made anew on purpose, remove \
+                "the topic is not the one of the snapshot: if it was deleted and created again on purpose, remove \
                  registry.snapshot from the data folder and start again",
             ),
         }

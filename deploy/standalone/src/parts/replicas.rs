@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What passes sooner is nobody's business.
 const WAIT_SHOWN: Duration = Duration::from_secs(5);
 /// How long a person waits for a replica to have what the others have.
-const PERSONS_PATIENCE: Duration = Duration::from_secs(30);
+const INTERACTIVE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The servers as an aggregator uses them. Which one is first depends on the member's name, so that it is the same
 /// after a restart, or else on chance: aggregators spread over them.
@@ -43,8 +43,8 @@ pub fn of_aggregator(
 pub fn for_a_person(servers: &Servers, clickhouse: &ClickHouseSettings) -> Replicas {
     let settings = ReplicaSettings {
         is_cluster: clickhouse.clickhouse_cluster.is_some(),
-        catch_up_max: PERSONS_PATIENCE,
-        wait_max: PERSONS_PATIENCE,
+        catch_up_max: INTERACTIVE_TIMEOUT,
+        wait_max: INTERACTIVE_TIMEOUT,
     };
     Replicas::new(each(servers), 0, settings)
 }

@@ -103,7 +103,7 @@ pub async fn keep(parts: Parts, component: Component, stop: CancellationToken) {
             }
             Err(error) => {
                 metrics::counter!(RETENTION_FAILURES).increment(1);
-                tracing::warn!(error, "what is past retention stays for now");
+                tracing::warn!(error, "data past its retention cannot be deleted yet");
                 component.not_ready(error);
                 ticks.reset_after(RETRY.min(every));
             }

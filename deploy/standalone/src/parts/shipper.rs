@@ -64,7 +64,7 @@ impl Shipper {
                         "journals are not shipped to their ends; the next start goes on"
                     );
                 }
-                None => tracing::error!("the shipper died"),
+                None => tracing::error!("the shipper ended by a panic"),
             }
         };
         edge.stages(shutdown.stage("shipper", limit, drain), limit)

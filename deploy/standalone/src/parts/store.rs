@@ -110,10 +110,10 @@ async fn first_to_answer(servers: &[Client]) -> &Client {
     &servers[0]
 }
 
-/// Waits until ClickHouse can be used as `need` wants. Meanwhile `component` says what is in the way.
+/// Waits until ClickHouse can be used as `need` says. Meanwhile `component` says what is in the way.
 ///
 /// # Errors
-/// Something is in the way that no waiting mends.
+/// A fault that waiting can't fix.
 pub async fn await_use(
     servers: &Servers,
     topology: &Topology,
@@ -130,10 +130,10 @@ pub async fn await_use(
     Ok(())
 }
 
-/// Whether something that no waiting mends is in the way now; what passes is left to whoever waits.
+/// Refuses to start if there is a fault that waiting can't fix; passing ones are left to whoever waits.
 ///
 /// # Errors
-/// It is.
+/// There is such a fault.
 pub async fn refuse_what_lasts(servers: &Servers, topology: &Topology, need: Need) -> Result<(), Failure> {
     for _ in 0..LOOKS {
         let began = Instant::now();

@@ -19,7 +19,7 @@ const FOR_GOOD: Duration = Duration::from_secs(3650 * 86_400);
 /// Refuses tables that forget sooner.
 ///
 /// # Errors
-/// They do.
+/// A table forgets sooner.
 pub async fn refuse_forgetful(
     servers: &Servers,
     topology: &Topology,

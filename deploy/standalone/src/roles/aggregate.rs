@@ -18,7 +18,7 @@ use crate::parts::contact::Need;
 use crate::parts::kafka::Shown;
 use crate::parts::registry::Opened;
 use crate::parts::{
-    account, completeness, dimensions, kafka, outbound, replicas, retention, standing, store, tokens,
+    account, completeness, dimensions, kafka, outbound, partition_status, replicas, retention, store, tokens,
 };
 use crate::process::{self, Process, Role};
 use crate::settings::{AggregateSettings, load};
@@ -78,10 +78,10 @@ async fn serve(settings: &AggregateSettings, mut process: Process) -> Result<(),
         tokio::spawn(store::watch_connections(servers.clone(), connections, followers.clone()));
         tokio::spawn(store::watch(servers, component, followers.clone()));
         dimensions::start(&replicas, &registry.registry, &health, &followers);
-        tokio::spawn(standing::watch(health.clone(), followers.clone()));
+        tokio::spawn(partition_status::watch(health.clone(), followers.clone()));
         let component_of_account = health.advisory(account::COMPONENT);
         let every = settings.aggregator.verify_every;
-        let places = account::Places::Group(Box::new(settings.kafka.group(&cluster)));
+        let places = account::PositionSource::Group(Box::new(settings.kafka.group(&cluster)));
         tokio::spawn(account::watch(
             replicas.clone(),
             places,

@@ -28,7 +28,8 @@ use crate::parts::journals::{self, Journal};
 use crate::parts::kafka::Shown;
 use crate::parts::shipper::{self, Shipper};
 use crate::parts::{
-    account, completeness, dimensions, engine, kafka, outbound, replicas, retention, standing, store, tokens,
+    account, completeness, dimensions, engine, kafka, outbound, partition_status, replicas, retention, store,
+    tokens,
 };
 use crate::process::Process;
 use crate::secrets::Secrets;
@@ -128,10 +129,10 @@ impl Facts {
         self.console = Some(console);
 
         whence_metrics::begin("whence_aggregator");
-        tokio::spawn(standing::watch(process.health.clone(), self.followers.clone()));
+        tokio::spawn(partition_status::watch(process.health.clone(), self.followers.clone()));
         let places = match &cluster {
-            Some(cluster) => account::Places::Group(Box::new(settings.kafka.group(cluster))),
-            None => account::Places::Journals(process.data.journals()),
+            Some(cluster) => account::PositionSource::Group(Box::new(settings.kafka.group(cluster))),
+            None => account::PositionSource::Journals(process.data.journals()),
         };
         let component = process.health.advisory(account::COMPONENT);
         let every = settings.aggregator.verify_every;

@@ -14,7 +14,7 @@ use crate::settings::SecretsSettings;
 /// The given secrets, or the folder's own.
 ///
 /// # Errors
-/// They can't be used.
+/// The secrets can't be used.
 pub fn secrets(settings: &SecretsSettings, process: &Process) -> Result<Secrets, Failure> {
     Ok(match &settings.secrets_file {
         Some(path) => secrets::load(path)?,
@@ -43,7 +43,7 @@ pub fn admin_key(settings: &ApiSettings, process: &Process) -> Result<AdminKey, 
         };
         let printed = printed.and_then(|()| out.flush());
         if let Err(error) = printed {
-            tracing::warn!(%error, "nobody reads standard output; the admin key is in the data folder");
+            tracing::warn!(%error, "cannot write to standard output; the admin key is in the data folder");
         }
     }
     Ok(key)

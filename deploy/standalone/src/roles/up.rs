@@ -100,7 +100,7 @@ async fn up(settings: &UpSettings, effective: &[Effective], mut process: Process
     if outcome.is_ok() {
         stop.cancelled().await;
     } else {
-        tracing::error!("a part cannot be started, stopping");
+        tracing::error!("a component cannot be started, stopping");
     }
     let shutdown = stages(ingest, registry, facts, &process);
     let ended = process.finish(shutdown.run().await).await;

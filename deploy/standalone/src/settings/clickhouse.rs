@@ -38,7 +38,7 @@ whence_runtime::settings! {
         pub clickhouse_key_file: Option<PathBuf>,
         /// Name of a replicated cluster in the server's settings; none: one server.
         pub clickhouse_cluster: Option<String>,
-        /// Every insert is on the disk before it counts. On by default, but for a cluster.
+        /// Every insert is on the disk before it counts. On by default, except for a cluster.
         pub fsync_inserts: Option<bool>,
         /// Blocks of all partitions that a table remembers, so that one that was written in part can be completed:
         /// more than are written during the longest outage of one partition. 100000, and 10000 for a cluster.
@@ -112,7 +112,7 @@ whence_runtime::settings! {
         pub insert_timeout: Duration = "60s" in Duration::from_secs(1)..=Duration::from_secs(3600),
         /// How long a look-up in ClickHouse may take.
         pub lookup_timeout: Duration = "60s" in Duration::from_secs(1)..=Duration::from_secs(3600),
-        /// How long an insert or a look-up waits where it stands for what mends itself: a server, a quorum of replicas,
+        /// How long an insert or a look-up waits in place for what recovers by itself: a server, a quorum of replicas,
         /// Keeper. After this its partition begins again at its last commit, which changes nothing else.
         pub clickhouse_wait_max: Duration = "10m" in Duration::from_secs(1)..=Duration::from_secs(86_400),
         /// How long a replica may take to have what the others have, before it is asked for anything: when a partition
@@ -157,8 +157,8 @@ whence_runtime::settings! {
         /// How long the log of deliveries is kept, by whole months: also how long `payouts export` to an endpoint and `deliveries
         /// resend` know what was taken.
         pub delivery_retention: Duration = "396d" in DAY.saturating_mul(31)..=DAY.saturating_mul(36_500),
-        /// How long messages to endpoints are kept, by whole months: what an endpoint that is disabled, or made anew with
-        /// `since`, can be sent.
+        /// How long messages to endpoints are kept, by whole months: what an endpoint that is disabled, or recreated
+        /// with `since`, can be sent.
         pub message_retention: Duration = "396d" in DAY.saturating_mul(31)..=DAY.saturating_mul(36_500),
         /// How often is looked what is past its time.
         pub retention_every: Duration = "1h" in Duration::from_secs(1)..=DAY,
@@ -207,7 +207,7 @@ impl ClickHouseSettings {
         mistakes
     }
 
-    /// Whom a connection over TLS trusts, and who it says it is.
+    /// The certificates that a connection over TLS trusts and presents.
     pub fn tls(&self) -> TlsFiles {
         let identity = self.clickhouse_certificate_file.clone().zip(self.clickhouse_key_file.clone());
         TlsFiles { authorities: self.clickhouse_ca_file.clone(), identity }

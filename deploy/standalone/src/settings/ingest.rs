@@ -82,7 +82,7 @@ impl ProxySettings {
         self.trusted_proxies.iter().map(|network| network.0).collect()
     }
 
-    /// The shares of callers, by whom these proxies forward.
+    /// The shares of callers, behind these proxies by the client that they forward.
     pub fn callers(&self, shares: &ShareSettings) -> Callers {
         shares.callers(self.networks(), self.trusted_proxies_header)
     }

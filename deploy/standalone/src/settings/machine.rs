@@ -58,7 +58,7 @@ whence_runtime::settings! {
 }
 
 impl CallSettings {
-    /// Whom a call over https trusts.
+    /// The certificates that a call over https trusts.
     pub fn tls(&self) -> TlsFiles {
         TlsFiles { authorities: self.call_ca_file.clone(), identity: None }
     }

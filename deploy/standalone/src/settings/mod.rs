@@ -14,9 +14,9 @@ pub use ingest::{EdgeSettings, JournalSettings, ProxySettings};
 pub use kafka::{KafkaSettings, RetentionSettings, ShipSettings, TopicSettings};
 pub use machine::{AnswerSettings, CallSettings, DataSettings, ProcessSettings, SecretsSettings};
 pub use roles::{
-    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, CourierSettings, DeskSettings,
-    EdgesSettings, FolderSettings, ImportSettings, IngestSettings, LineageSettings, MigrateSettings,
-    ReportSettings, TopicsSettings, TrySettings, UpSettings, VerifySettings,
+    AggregateSettings, ClickHouseRoleSettings, ConsoleRoleSettings, EdgesSettings, EndpointSenderSettings,
+    FolderSettings, ImportSettings, IngestSettings, LineageSettings, MigrateSettings, ReportSettings,
+    RewardLedgerSettings, TopicsSettings, TrySettings, UpSettings, VerifySettings,
 };
 
 pub use tls::TlsSettings;
@@ -54,8 +54,8 @@ pub fn catalogue() -> Catalogue {
         .with::<ReportSettings>()
         .with::<LineageSettings>()
         .with::<TrySettings>()
-        .with::<DeskSettings>()
-        .with::<CourierSettings>()
+        .with::<RewardLedgerSettings>()
+        .with::<EndpointSenderSettings>()
         .with::<EdgesSettings>()
         .with::<ImportSettings>();
     OTHERS.into_iter().fold(catalogue, Catalogue::with_variable)

@@ -177,7 +177,7 @@ whence_runtime::compose! {
 
 whence_runtime::compose! {
     /// `whence rewards` and `whence payouts mark`.
-    pub struct DeskSettings {
+    pub struct RewardLedgerSettings {
         pub data: DataSettings,
         pub call: CallSettings,
         pub clickhouse: ClickHouseSettings,
@@ -185,12 +185,12 @@ whence_runtime::compose! {
         pub answer: AnswerSettings,
         pub log: LogSettings,
     }
-    check desk_fits_together
+    check reward_ledger_fits_together
 }
 
 whence_runtime::compose! {
     /// `whence payouts export` and `whence deliveries`.
-    pub struct CourierSettings {
+    pub struct EndpointSenderSettings {
         pub data: DataSettings,
         pub call: CallSettings,
         pub webhooks: WebhookSecretsSettings,
@@ -201,7 +201,7 @@ whence_runtime::compose! {
         pub answer: AnswerSettings,
         pub log: LogSettings,
     }
-    check courier_fits_together
+    check endpoint_sender_fits_together
 }
 
 whence_runtime::compose! {
@@ -320,12 +320,17 @@ fn try_fits_together(trial: &TrySettings) -> Vec<String> {
     [trial.clickhouse.mistakes(), trial.account.mistakes()].concat()
 }
 
-fn desk_fits_together(desk: &DeskSettings) -> Vec<String> {
-    [desk.clickhouse.mistakes(), desk.account.mistakes()].concat()
+fn reward_ledger_fits_together(ledger: &RewardLedgerSettings) -> Vec<String> {
+    [ledger.clickhouse.mistakes(), ledger.account.mistakes()].concat()
 }
 
-fn courier_fits_together(courier: &CourierSettings) -> Vec<String> {
-    [courier.clickhouse.mistakes(), courier.account.mistakes(), courier.webhooks.mistakes()].concat()
+fn endpoint_sender_fits_together(endpoint_sender: &EndpointSenderSettings) -> Vec<String> {
+    [
+        endpoint_sender.clickhouse.mistakes(),
+        endpoint_sender.account.mistakes(),
+        endpoint_sender.webhooks.mistakes(),
+    ]
+    .concat()
 }
 
 fn topics_fit_together(topics: &TopicsSettings) -> Vec<String> {

@@ -29,7 +29,8 @@ whence_runtime::settings! {
         pub acme_hosts: Vec<String>,
         /// How hosts are proved: at port 80 of the host (`edge-listen`) or at 443 (`edge-tls-listen`).
         pub acme_challenge: ChallengeKind = "http-01",
-        /// Whom the certificate authority's own certificate is of, PEM; by default whom the machine trusts.
+        /// Root certificate, PEM, by which the certificate authority's own server is verified; by default the machine's
+        /// trust store.
         pub acme_root_file: Option<PathBuf>,
     }
 }

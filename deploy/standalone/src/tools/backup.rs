@@ -12,7 +12,7 @@ use whence_runtime::settings;
 use whence_runtime::telemetry::start_logs;
 
 use crate::backup::door::{self, Lent};
-use crate::backup::manifest::{Manifest, Place};
+use crate::backup::manifest::{JournalPosition, Manifest};
 use crate::backup::{BackupError, snapshot, tree};
 use crate::data_dir::DataDir;
 use crate::failure::Failure;
@@ -30,7 +30,7 @@ pub fn command() -> Command {
         .value_name("FOLDER")
         .required(true)
         .value_parser(value_parser!(PathBuf))
-        .help("Where to: a folder that is not there yet, or empty. It will hold keys and passwords");
+        .help("Target folder, new or empty. It will hold keys and passwords");
     let about = "Copies a data folder, while its process works or is stopped, so that `whence restore` can put it back: \
                  registry, secrets, places, ClickHouse's tables, journals";
     settings::command::<FolderSettings>(Command::new("backup").about(about)).arg(to)
@@ -45,7 +45,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     start_logs(&settings.log)?;
     let data = settings.data.data.canonicalize().map_err(BackupError::io(&settings.data.data))?;
     if !data.join("lock").exists() {
-        let text = format!("{} is no data folder of whence", data.display());
+        let text = format!("{} is not a data folder of whence", data.display());
         return Err(BackupError::Refused(text).into());
     }
     let to = flags.get_one::<PathBuf>("to").expect("required");
@@ -64,7 +64,7 @@ fn make(data: &Path, to: &Path) -> Result<Manifest, Failure> {
     let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let source = Source::of(data)?;
     let tree = tree::copy(source.folder(), to)?;
-    let positions = committed(&to.join("journal"))?.into_iter().map(|place| Place {
+    let positions = committed(&to.join("journal"))?.into_iter().map(|place| JournalPosition {
         stream: place.stream,
         partition: place.partition,
         incarnation: place.incarnation,
@@ -84,7 +84,7 @@ fn make(data: &Path, to: &Path) -> Result<Manifest, Failure> {
 fn told(manifest: &Manifest, to: &Path) -> String {
     let bytes: u64 = manifest.tree.files.iter().map(|file| file.size).sum();
     let mut text = format!("{} files, {bytes} bytes, are in {}\n", manifest.tree.files.len(), to.display());
-    for Place { stream, partition, incarnation, next } in &manifest.positions {
+    for JournalPosition { stream, partition, incarnation, next } in &manifest.positions {
         // Writing to a text does not fail.
         let _ = writeln!(text, "{stream} {partition} of {incarnation}: in the tables up to offset {next}");
     }
@@ -142,7 +142,7 @@ impl Target {
     /// Makes the folder, or takes one without anything in it.
     ///
     /// # Errors
-    /// It has something in it, or can't be made.
+    /// The folder is not empty, or can't be made.
     pub(super) fn make(path: &Path) -> Result<Self, BackupError> {
         let target = |is_made| Self { path: path.to_owned(), is_made, is_kept: false };
         match DirBuilder::new().mode(0o700).create(path) {
@@ -153,14 +153,14 @@ impl Target {
         match entries(path).map_err(BackupError::io(path))?.first() {
             None => Ok(target(false)),
             Some(entry) => Err(BackupError::Refused(format!(
-                "{} is not empty (it has {}): give a folder that is, or that is not there yet",
+                "{} is not empty (it has {}): give an empty folder, or one that does not exist yet",
                 path.display(),
                 entry.file_name().unwrap_or_default().display()
             ))),
         }
     }
 
-    /// It is whole.
+    /// Keeps the folder: the backup is whole.
     pub(super) fn keep(mut self) {
         self.is_kept = true;
     }

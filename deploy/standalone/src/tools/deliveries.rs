@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use uuid::Uuid;
 use whence_outbound::message::{Message, webhook_id};
-use whence_outbound::once::{Letter, Sent};
+use whence_outbound::once::{OutboundMessage, Sent};
 use whence_runtime::settings;
 use whence_schemas::ids::ProgramId;
 
-use super::courier::{Tally, courier};
+use super::endpoint_sender::{Tally, endpoint_sender};
 use super::report::cell;
 use super::table::{Align, Table};
 use crate::failure::Failure;
-use crate::settings::{CourierSettings, load};
+use crate::settings::{EndpointSenderSettings, load};
 
 /// `whence deliveries`
 pub fn command() -> Command {
@@ -22,20 +22,21 @@ pub fn command() -> Command {
         .value_name("ID")
         .action(ArgAction::Append)
         .value_parser(message)
-        .help("Only this one, as `webhook-id` or `message_id` has it; may be repeated");
+        .help("Only the message with this id (`webhook-id`, `message_id`); may be repeated");
     let limit = Arg::new("limit")
         .long("limit")
         .value_name("NUMBER")
         .default_value("10000")
         .value_parser(value_parser!(u32).range(1..=1_000_000))
-        .help("Messages at most, the oldest first");
-    let about = "Sends again what was given up, lead by lead in its order, under the ids that it had";
-    let resend = settings::command::<CourierSettings>(Command::new("resend").about(about))
+        .help("Maximum number of messages, oldest first");
+    let about =
+        "Sends messages again that were given up, in order within each lead, under their original ids";
+    let resend = settings::command::<EndpointSenderSettings>(Command::new("resend").about(about))
         .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
         .arg(Arg::new("endpoint").value_name("ENDPOINT").required(true).help("Its endpoint"))
         .args([chosen, limit]);
     Command::new("deliveries")
-        .about("Looks after messages that endpoints have not taken; the view `dead_deliveries` lists them")
+        .about("Handles messages that endpoints did not accept; the view `dead_deliveries` lists them")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(resend)
@@ -52,8 +53,8 @@ fn message(text: &str) -> Result<Uuid, &'static str> {
 /// # Errors
 /// There is no such endpoint, a part of whence does not answer, or the endpoint has not taken all.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let (_, flags) = flags.subcommand().expect("clap wants a command");
-    let settings = load::<CourierSettings>(flags)?.settings;
+    let (_, flags) = flags.subcommand().expect("clap requires a command");
+    let settings = load::<EndpointSenderSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).map(String::as_str).expect("required");
     let program = super::program(text("program"))?;
     let chosen: Vec<Uuid> = flags.get_many::<Uuid>("message").into_iter().flatten().copied().collect();
@@ -66,9 +67,9 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         ("why", Align::Left),
     ]);
     let mut tally = Tally::default();
-    for (letter, sent) in sent {
+    for (message, sent) in sent {
         let (word, why) = tally.count(sent);
-        let cells = [&*webhook_id(letter.message_id), &letter.r#type, word, &why];
+        let cells = [&*webhook_id(message.message_id), &message.r#type, word, &why];
         table.row(cells.map(|text| cell(&text.into())).to_vec());
     }
     tally.tell(&table)
@@ -76,29 +77,29 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 
 /// In chunks, since the callers' lead ids are looked up for each.
 async fn resend(
-    settings: &CourierSettings,
+    settings: &EndpointSenderSettings,
     program: &ProgramId,
     endpoint: &str,
     chosen: &[Uuid],
     limit: u32,
-) -> Result<Vec<(Letter, Sent)>, Failure> {
+) -> Result<Vec<(OutboundMessage, Sent)>, Failure> {
     const CHUNK: usize = 1000;
-    let courier = courier(settings, program, endpoint).await?;
-    let dead = courier.tables.dead(program.as_str(), endpoint, chosen, limit as usize).await?;
+    let endpoint_sender = endpoint_sender(settings, program, endpoint).await?;
+    let dead = endpoint_sender.tables.dead(program.as_str(), endpoint, chosen, limit as usize).await?;
     let mut all = Vec::with_capacity(dead.len());
     for messages in dead.chunks(CHUNK) {
         let leads: BTreeSet<_> =
             messages.iter().map(|message| (message.program.clone(), message.lead_id)).collect();
-        let leads = courier.tables.leads(&leads).await?;
-        let letter = |message: &Message| Letter {
+        let leads = endpoint_sender.tables.leads(&leads).await?;
+        let outbound = |message: &Message| OutboundMessage {
             message_id: message.message_id,
             r#type: message.r#type.clone(),
             lead_id: message.lead_id,
             body: message.body(leads.get(&message.lead_id).map_or("", String::as_str)),
         };
-        all.extend(messages.iter().map(letter));
+        all.extend(messages.iter().map(outbound));
     }
-    let sent = courier.send(&all).await?;
+    let sent = endpoint_sender.send(&all).await?;
     Ok(all.into_iter().zip(sent).collect())
 }
 

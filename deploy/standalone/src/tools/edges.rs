@@ -14,7 +14,7 @@ pub fn command() -> Command {
         .required(true)
         .num_args(1..=100)
         .help("The edge, as the view completeness names it and the file edge-name of its folder");
-    let about = "Says that an edge is gone for good, with whatever its journals still hold: nothing waits for it any more";
+    let about = "Declares an edge gone for good, with whatever its journals still hold: nothing waits for it any more";
     let retire = settings::command::<EdgesSettings>(Command::new("retire").about(about)).arg(name);
     Command::new("edges")
         .about("Edges that completeness waits for")
@@ -27,7 +27,7 @@ pub fn command() -> Command {
 /// # Errors
 /// Kafka does not take it.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let (_, flags) = flags.subcommand().expect("clap wants one");
+    let (_, flags) = flags.subcommand().expect("clap requires a command");
     let settings = load::<EdgesSettings>(flags)?.settings;
     let cluster = settings.kafka.cluster().expect("the settings were checked for brokers");
     let names: Vec<String> = flags.get_many::<String>("name").into_iter().flatten().cloned().collect();

@@ -41,7 +41,8 @@ pub fn command() -> Command {
         .default_value("text")
         .value_parser(PossibleValuesParser::new(["text", "json"]))
         .help("Sentences and columns for people, or JSON");
-    let about = "Says why a lead is credited to whom and what that earned, with all that is stored about it";
+    let about =
+        "Says who is credited with a lead, why, and what that earned, with all that is stored about it";
     settings::command::<LineageSettings>(Command::new("lineage").about(about))
         .args([program, lead])
         .args(names)

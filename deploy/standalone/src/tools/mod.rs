@@ -1,10 +1,9 @@
 //! The tools: commands that do one thing and end.
 
 pub mod backup;
-mod courier;
 pub mod deliveries;
-mod desk;
 pub mod edges;
+mod endpoint_sender;
 pub mod import;
 pub mod lineage;
 pub mod migrate;
@@ -12,6 +11,7 @@ pub mod payouts;
 pub mod replay;
 pub mod report;
 pub mod restore;
+mod reward_ledger;
 pub mod rewards;
 pub mod secrets;
 mod sending;

@@ -39,7 +39,7 @@ pub fn command() -> Command {
         .value_parser(|text: &str| {
             reports::as_of(text).ok_or("expected a time such as 2026-01-31T12:00:00Z, or a day")
         })
-        .help("What was believed then; for reports on rewards");
+        .help("Report what was known at this time; for reports on rewards");
     let format = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
@@ -51,7 +51,7 @@ pub fn command() -> Command {
         .value_name("NUMBER")
         .default_value("1000")
         .value_parser(value_parser!(u32).range(1..=1_000_000))
-        .help("Rows at most");
+        .help("Maximum number of rows");
     settings::command::<ReportSettings>(Command::new("report").about("Prints a report from ClickHouse"))
         .args([name, program, as_of, format, limit])
 }

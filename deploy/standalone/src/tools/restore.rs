@@ -11,7 +11,7 @@ use whence_runtime::settings;
 use whence_runtime::telemetry::start_logs;
 
 use super::backup::Target;
-use crate::backup::manifest::{Manifest, Place};
+use crate::backup::manifest::{JournalPosition, Manifest};
 use crate::backup::{BackupError, UNFINISHED, tree};
 use crate::chain::chain;
 use crate::failure::Failure;
@@ -29,7 +29,7 @@ pub fn command() -> Command {
         "The folder `journal` of the process that was lost, stopped: what came after the backup is taken from there",
     );
     let about =
-        "Makes a new data folder from a backup; `--data` names it, and it must be empty or not there yet";
+        "Makes a new data folder from a backup; `--data` names it, and it must be empty or not exist yet";
     settings::command::<FolderSettings>(Command::new("restore").about(about)).args([from, journals])
 }
 
@@ -117,12 +117,12 @@ fn gaps(journals: &Path) -> Result<Vec<String>, Failure> {
 fn told(manifest: &Manifest, data: &Path, gaps: &[String]) -> String {
     let data = data.display();
     let mut text = format!("{} files are in {data}\n", manifest.tree.files.len());
-    for Place { stream, partition, incarnation, next } in &manifest.positions {
+    for JournalPosition { stream, partition, incarnation, next } in &manifest.positions {
         // Writing to a text does not fail.
         let _ = writeln!(text, "{stream} {partition} of {incarnation}: in the tables up to offset {next}");
     }
     for gap in gaps {
-        let _ = writeln!(text, "{gap}: start once with --accept-loss to go on behind them");
+        let _ = writeln!(text, "{gap}: start once with --accept-loss to continue after them");
     }
     let _ = writeln!(
         text,

@@ -3,11 +3,11 @@
 use clap::{Arg, ArgMatches, Command, value_parser};
 use whence_runtime::settings;
 
-use super::desk::{Decision, Desk, Outcome, words};
 use super::report::cell;
+use super::reward_ledger::{Decision, Outcome, RewardLedger, words};
 use super::table::{Align, Table};
 use crate::failure::Failure;
-use crate::settings::DeskSettings;
+use crate::settings::RewardLedgerSettings;
 
 /// The decisions: the word of the command line, that of the API, and what it is for.
 const DECISIONS: [(&str, &str, &str); 3] = [
@@ -25,8 +25,8 @@ pub fn command() -> Command {
             .num_args(1..=1000)
             .value_parser(reward)
             .help("Ids of rewards");
-        let reason = Arg::new("reason").long("reason").value_name("TEXT").required(true).help("Why");
-        settings::command::<DeskSettings>(Command::new(name).about(about))
+        let reason = Arg::new("reason").long("reason").value_name("TEXT").required(true).help("The reason");
+        settings::command::<RewardLedgerSettings>(Command::new(name).about(about))
             .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
             .args([rewards, by(), reason, wait()])
     };
@@ -64,17 +64,17 @@ pub(super) fn reward(text: &str) -> Result<String, &'static str> {
 /// # Errors
 /// A decision changed nothing, or a part of whence does not answer.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let (name, flags) = flags.subcommand().expect("clap wants a command");
+    let (name, flags) = flags.subcommand().expect("clap requires a command");
     let (_, decision, _) =
         DECISIONS.iter().find(|(known, ..)| *known == name).expect("clap knows these only");
     let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
     let rewards: Vec<String> = flags.get_many::<String>("rewards").expect("required").cloned().collect();
-    let desk = Desk::open(flags)?;
+    let ledger = RewardLedger::open(flags)?;
     let mut table = Table::new(&["reward", "was", "amount", "outcome"].map(|name| (name, Align::Left)));
     let mut refused = 0;
-    desk.work(async {
-        let standings = desk.standings(&rewards).await?;
-        let known: Vec<_> = rewards.iter().filter_map(|reward| standings.get(reward)).collect();
+    ledger.work(async {
+        let stored = ledger.stored(&rewards).await?;
+        let known: Vec<_> = rewards.iter().filter_map(|reward| stored.get(reward)).collect();
         let decided = |about| Decision {
             about,
             decision,
@@ -84,9 +84,9 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
             paid_minor: 0,
         };
         let decisions: Vec<Decision<'_>> = known.iter().copied().map(decided).collect();
-        let mut outcomes = desk.decide(&decisions).await?.into_iter();
+        let mut outcomes = ledger.decide(&decisions).await?.into_iter();
         for reward in &rewards {
-            let Some(standing) = standings.get(reward) else {
+            let Some(stored_reward) = stored.get(reward) else {
                 refused += 1;
                 table.row([reward, "-", "-", words("unknown_reward")].map(str::to_owned).to_vec());
                 continue;
@@ -100,9 +100,11 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
                 Outcome::Refused(why) => format!("refused: {why}"),
                 Outcome::Waits => "accepted; the ledger does not show it yet".to_owned(),
             };
-            let amount = format!("{} {}", standing.open_minor, standing.currency);
+            let amount = format!("{} {}", stored_reward.open_minor, stored_reward.currency);
             table.row(
-                [reward, &standing.state, &amount, &said].map(|text| cell(&text.as_str().into())).to_vec(),
+                [reward, &stored_reward.state, &amount, &said]
+                    .map(|text| cell(&text.as_str().into()))
+                    .to_vec(),
             );
         }
         Ok(())

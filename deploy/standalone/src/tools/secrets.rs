@@ -21,9 +21,9 @@ pub fn command() -> Command {
 /// Makes the file.
 ///
 /// # Errors
-/// It is there already, or can't be written.
+/// The file is there already, or can't be written.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let (_, new) = flags.subcommand().expect("clap wants a command");
+    let (_, new) = flags.subcommand().expect("clap requires a command");
     let path = new.get_one::<PathBuf>("file").expect("required");
     secrets::create(path)?;
     super::print(&format!("{}\n", path.display()))

@@ -4,7 +4,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use serde_json::{Value, json};
 use whence_console::ask::Object;
-use whence_console::status::{Complete, PAGE_MAX, Page, Place, Selection, complete, page};
+use whence_console::status::{Complete, PAGE_MAX, Page, PageCursor, Selection, complete, page};
 use whence_runtime::settings;
 use whence_schemas::time::UnixMs;
 
@@ -24,14 +24,14 @@ pub fn command() -> Command {
     let after = Arg::new("after")
         .long("after")
         .value_name("PLACE")
-        .value_parser(|text: &str| text.parse::<Place>().map_err(|()| "is not the end of a page"))
-        .help("Go on where a page ended");
+        .value_parser(|text: &str| text.parse::<PageCursor>().map_err(|()| "is not the end of a page"))
+        .help("Continue after the page that ended here");
     let limit = Arg::new("limit")
         .long("limit")
         .value_name("NUMBER")
         .default_value("100")
         .value_parser(value_parser!(u32).range(1..=i64::from(PAGE_MAX)))
-        .help("Leads at most");
+        .help("Maximum number of leads");
     let format = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
@@ -54,7 +54,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         program: super::program(&text("program").expect("required"))?.to_string(),
         referrer: text("referrer"),
         is_test: flags.get_flag("test"),
-        after: flags.get_one::<Place>("after").copied(),
+        after: flags.get_one::<PageCursor>("after").copied(),
         limit: flags.get_one::<u32>("limit").copied().expect("has a default"),
     };
     let client = super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;

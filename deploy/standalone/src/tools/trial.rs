@@ -24,7 +24,7 @@ struct Trial {
     client: clickhouse::Client,
     keys: whence_schemas::token::KeyRing,
     /// How long a step is waited for.
-    patience: Duration,
+    timeout: Duration,
 }
 
 /// A step that was done.
@@ -57,7 +57,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let program = super::program(flags.get_one::<String>("program").expect("required"))?;
     let trial = Trial {
         program,
-        patience: Duration::from_secs(*flags.get_one::<u64>("wait").expect("has a default")),
+        timeout: Duration::from_secs(*flags.get_one::<u64>("wait").expect("has a default")),
         ..trial(&settings)?
     };
     let mut report = Report::default();
@@ -77,7 +77,7 @@ fn trial(settings: &TrySettings) -> Result<Trial, Failure> {
         key: super::api_key(call, data)?,
         client: super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?,
         keys: super::secrets(&settings.secrets, &settings.data)?.keys,
-        patience: Duration::ZERO,
+        timeout: Duration::ZERO,
     })
 }
 

@@ -28,7 +28,7 @@ use crate::settings::{
 const ROLES: [&str; 8] = ["up", "ingest", "aggregate", "clickhouse", "console", "migrate", "topics", "try"];
 const CONNECT: &str = "connect";
 /// How long one step of a try may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 whence_runtime::compose! {
     /// Every flag of every role.
@@ -166,7 +166,7 @@ impl Check<'_> {
         if let Some((settings, clients)) = parts.kafka {
             let mut troubles = kafka::build(settings, clients);
             if self.connects && troubles.is_empty() && !settings.kafka_brokers.is_empty() {
-                troubles = kafka::attempt(settings, clients, PATIENCE).await;
+                troubles = kafka::attempt(settings, clients, ATTEMPT_TIMEOUT).await;
                 if troubles.is_empty() {
                     seen.row(vec![
                         settings.kafka_brokers.join(","),

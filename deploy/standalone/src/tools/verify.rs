@@ -10,7 +10,7 @@ use whence_schemas::time;
 
 use crate::data_dir::OWNER_PASSWORD;
 use crate::failure::Failure;
-use crate::parts::account::Places;
+use crate::parts::account::PositionSource;
 use crate::parts::replicas::for_a_person;
 use crate::settings::{VerifySettings, load};
 
@@ -53,8 +53,8 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     )?;
     let replicas = for_a_person(&servers, &settings.clickhouse);
     let places = match settings.kafka.cluster() {
-        Some(cluster) => Places::Group(Box::new(settings.kafka.group(&cluster))),
-        None => Places::Journals(settings.data.data.join("journal")),
+        Some(cluster) => PositionSource::Group(Box::new(settings.kafka.group(&cluster))),
+        None => PositionSource::Journals(settings.data.data.join("journal")),
     };
     let month = |name: &str, default: u32| flags.get_one::<u32>(name).copied().unwrap_or(default);
     let (committed, found) = super::ask(&settings.log, async {

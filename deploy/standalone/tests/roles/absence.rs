@@ -193,7 +193,7 @@ fn a_table_whose_folder_is_gone_is_said_by_name_at_the_start_and_comes_back_from
         let said = start();
         assert!(said.contains(&format!("lacks the rows of whence.{table} in")), "{table}: {said}");
         assert!(said.contains("whence restore"), "{said}");
-        assert!(!folder.exists(), "it was made anew");
+        assert!(!folder.exists(), "it was created again");
         // What is left of it is not it.
         fs::create_dir(folder).unwrap();
         assert!(start().contains(&format!("lacks the rows of whence.{table} in")));

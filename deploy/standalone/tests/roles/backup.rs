@@ -81,7 +81,7 @@ impl Answered {
     }
 }
 
-/// Visitors who click, and of whom every fourth buys, until told to stop.
+/// Visitors who click, every fourth of which buys, until told to stop.
 struct Visitors {
     stop: Arc<AtomicBool>,
     answered: Arc<Answered>,
@@ -302,7 +302,7 @@ fn a_backup_with_a_file_that_is_missing_cut_or_altered_is_refused_by_name_and_no
         assert!(!new.exists());
     }
     fs::remove_file(&manifest).unwrap();
-    refused(&restore(&kept, &new, &[]), "it is no backup, or was not finished");
+    refused(&restore(&kept, &new, &[]), "it is not a backup, or was not finished");
     fs::write(&manifest, text).unwrap();
     succeeded(&restore(&kept, &new, &[]));
 }

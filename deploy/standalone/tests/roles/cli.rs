@@ -105,7 +105,7 @@ fn new_secrets_are_for_their_owner_and_exposed_ones_are_refused() {
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let again = run(&new);
     assert_eq!(again.status.code(), Some(1));
-    assert!(text(again.stderr).contains("is there already"));
+    assert!(text(again.stderr).contains("already exists and is left as it is"));
 
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
     let up = Role::start(&dir.path().join("data"), &["up", "--secrets-file", file.to_str().unwrap()]);

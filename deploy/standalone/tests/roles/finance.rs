@@ -147,7 +147,7 @@ fn what_is_exported_is_marked_as_paid_once_and_only_if_it_stands() {
     assert_eq!(twice[0].1, "it was paid as \"SEPA-1\"");
     assert_eq!(finance.issued(), "100");
 
-    // What has changed is exported anew, in another format, and overlaps with what is paid.
+    // What has changed is exported again, in another format, and overlaps with what is paid.
     let rest = finance.path("rest.ndjson");
     finance.told(0, &["payouts", "export", "p", "--format", "ndjson", "--output", &rest]);
     let exported: Value = serde_json::from_str(&lines(&rest)[0]).unwrap();

@@ -319,12 +319,12 @@ fn an_engine_file_that_is_none_ends_the_start_and_validate() {
     let other = other.map(|path| path.to_str().unwrap().to_owned());
     for engine in [Some(engine), other.as_deref()].into_iter().flatten() {
         let (done, text) = said(&["validate", "up", "--clickhouse-engine", engine]);
-        assert!(!done && text.contains("is no engine") && text.contains("fetch-engine"), "{text}");
+        assert!(!done && text.contains("is not an engine") && text.contains("fetch-engine"), "{text}");
         let data = dir.path().join("data");
         let up = Role::start(&data, &["up", "--clickhouse-engine", engine]);
         assert_eq!(up.ended().code(), Some(1));
         let log = fs::read_to_string(data.join("stderr")).unwrap();
-        assert!(log.lines().last().unwrap().contains("is no engine"), "{log}");
+        assert!(log.lines().last().unwrap().contains("is not an engine"), "{log}");
         fs::remove_dir_all(data).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::support::{PATIENCE, Role, ask, ask_api};
+use crate::support::{DEADLINE, Role, ask, ask_api};
 use socket2::{Domain, Socket, Type};
 use tempfile::tempdir;
 
@@ -83,7 +83,7 @@ fn clicks_during<T>(edge: SocketAddr, enough: usize, flood: impl FnOnce() -> T) 
             assert!(visitors.iter_mut().all(Visitor::click));
             let (mut answered, mut since) = (visitors.len(), 0);
             ready.send(()).unwrap();
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + DEADLINE;
             for n in 0.. {
                 let is_answered = visitors[n % 8].click();
                 answered += usize::from(is_answered);

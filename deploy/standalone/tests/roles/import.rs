@@ -56,8 +56,8 @@ fn the_past_is_imported_once_however_often_the_file_is_sent() {
     role.until_count("SELECT count() FROM leads WHERE evidence = 'code' AND referrer = 'ann'", 1);
     role.until_count("SELECT count() FROM qualifications WHERE referrer = 'ann' AND value_minor = 1999", 1);
 
-    let mended = PAST.replace("EMAIL", "eve@mail.example").replace("nope", "z").replace("lead,kim\n", "");
-    fs::write(&file, mended).unwrap();
+    let fixed = PAST.replace("EMAIL", "eve@mail.example").replace("nope", "z").replace("lead,kim\n", "");
+    fs::write(&file, fixed).unwrap();
     for _ in 0..2 {
         let (code, out, err) = import(&data, &file, &[]);
         assert_eq!((code, out.as_str()), (Some(0), "4 rows read, 4 accepted, 0 refused\n"), "{err}");
@@ -255,7 +255,7 @@ fn what_cannot_be_imported_is_said() {
     };
     write_private(&dir.path().join("admin-key"), "whk_1");
     let cases = [
-        (file("a.csv", "lead,colour\n"), &[][..], "the column \"colour\" is none of"),
+        (file("a.csv", "lead,colour\n"), &[][..], "the column \"colour\" is not one of"),
         (file("a.txt", ""), &[], "--format csv or --format ndjson"),
         (dir.path().join("none.csv"), &[], "none.csv"),
         (

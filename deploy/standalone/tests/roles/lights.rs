@@ -115,7 +115,7 @@ fn an_endpoint_that_takes_nothing_is_named_until_it_takes_something() {
         whence.call("POST", "/v1/events", &lead);
     }
     let said = reason(&whence, "aggregator.deliveries");
-    assert!(said.contains("endpoint p/shop takes nothing") && said.contains("status 503"), "{said}");
+    assert!(said.contains("endpoint p/shop accepts no messages") && said.contains("status 503"), "{said}");
     assert_eq!(whence.readiness().0, 200);
     taken.status.store(0, Ordering::Relaxed);
     until_well(&whence, "aggregator.deliveries");
@@ -412,7 +412,7 @@ fn a_part_of_the_folder_that_is_gone_is_an_error_until_somebody_says_that_it_may
         fs::rename(&there, &away).unwrap();
         let said = refusal(&data);
         assert!(said.contains(&format!("lacks {part}")) && said.contains("put it back"), "{part}: {said}");
-        assert!(!there.exists(), "{part} was made anew");
+        assert!(!there.exists(), "{part} was created again");
         fs::rename(&away, &there).unwrap();
     }
     let whence = Role::up(&data);
@@ -473,7 +473,7 @@ fn a_journal_whose_unread_file_was_removed_stands_still_and_says_which() {
             components.iter().find(|component| component["name"] == format!("aggregator.{name}"))?;
         component["reason"].as_str().filter(|reason| reason.contains("were removed")).map(str::to_owned)
     });
-    assert!(said.contains("stands still until this is mended"), "{said}");
+    assert!(said.contains("is stopped until this is fixed"), "{said}");
 }
 
 #[test]

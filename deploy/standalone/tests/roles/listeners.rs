@@ -1,4 +1,4 @@
-//! Who may listen where: nobody beside another process, but for those who are handed a socket.
+//! Who may listen where: nobody beside another process, except for those who are handed a socket.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::support::{Role, ask, run, until, whence, write_private};
 use tempfile::{TempDir, tempdir};
 
-/// What edges are started with; their Kafka is away, which is none of visitors' business.
+/// What edges are started with; their Kafka is away, which visitors do not notice.
 struct Ground {
     dir: TempDir,
     secrets: String,
@@ -119,5 +119,5 @@ fn what_is_handed_over_and_is_no_listening_socket_ends_the_start() {
         .unwrap();
     let log = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{log}");
-    assert!(log.contains("descriptor 3 of LISTEN_FDS is no listening socket"), "{log}");
+    assert!(log.contains("descriptor 3 of LISTEN_FDS is not a listening socket"), "{log}");
 }

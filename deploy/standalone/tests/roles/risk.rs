@@ -1,4 +1,5 @@
-//! A referrer in the address prefix of whom they referred: addresses as the edge and the events API get them, over a
+//! A referrer in the same address prefix as the person they referred: addresses as the edge and the events API get
+//! them, over a
 //! `whence up` with the real engine.
 
 use std::fs;

@@ -111,7 +111,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         assert!(made.status.success(), "{name}: {made:?}");
     }
 
-    // What can't be mended by waiting ends a start, and a tool.
+    // What waiting can't fix ends a start, and a tool.
     let other_ca = secured.path("other-ca.pem");
     std::fs::write(&other_ca, issuer.pem()).unwrap();
     let (other_ca, missing) = (other_ca.to_str().unwrap(), secured.path("missing.pem"));
@@ -119,7 +119,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
     let foreign = pretender("other.example", 2);
     let foreign_ca = secured.path("foreign-ca.pem");
     std::fs::write(&foreign_ca, &foreign.ca).unwrap();
-    let untrusted = "is of nobody that is trusted, look at ssl.ca.location";
+    let untrusted = "is not signed by a trusted authority, check ssl.ca.location";
     let lasting = [
         ("password", tls, vec![("sasl.password", Some(secret))], "kafka refuses the user or the password"),
         ("user", tls, vec![("sasl.username", Some("nobody"))], "kafka refuses the user or the password"),
@@ -129,11 +129,11 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
         ("host", &foreign.address, vec![("ssl.ca.location", foreign_ca.to_str())], "is for another host"),
     ];
 
-    // What may be over, or be mended elsewhere, is waited for, and shown.
+    // What may pass, or be fixed elsewhere, is waited for, and shown.
     let old = pretender("localhost", -1);
     let old_ca = secured.path("old-ca.pem");
     std::fs::write(&old_ca, &old.ca).unwrap();
-    let other = "a kafka broker speaks another protocol there, look at security.protocol and the port";
+    let other = "a kafka broker speaks another protocol there, check security.protocol and the port";
     let passing = [
         (
             "expired",
@@ -147,7 +147,7 @@ fn each_mechanism_leads_to_brokers_and_each_wrong_way_is_told_in_words() {
             "tls",
             &*plain,
             ("client.id", Some("one")),
-            "a kafka broker speaks no tls there, look at security.protocol",
+            "a kafka broker speaks no tls there, check security.protocol",
         ),
     ];
     // Each waits for most of its time: all at once, each with a folder of its own.

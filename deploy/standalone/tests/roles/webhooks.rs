@@ -245,7 +245,7 @@ fn what_is_altered_old_or_of_another_secret_is_refused_and_counted_for_every_pro
             assert_eq!(counted("whence_webhook_deliveries_total", &labels), wanted, "{labels}");
         }
     }
-    // Letters about what anybody can send are bounded in every second; what is not kept is counted.
+    // Dead letters about what anybody can send are bounded in every second; what is not kept is counted.
     let all: u64 = refused.iter().map(|(_, wrong, stale)| wrong + stale).sum();
     let dropped = counted("whence_webhook_dead_letters_dropped_total", "why=\"too_many\"");
     whence.until_count("SELECT count() FROM rejects", all - dropped);
@@ -256,7 +256,7 @@ fn what_is_altered_old_or_of_another_secret_is_refused_and_counted_for_every_pro
     assert!(whence.stop().success());
 }
 
-/// Has a payment count only under a condition: the provider's own mapping, but for that.
+/// Has a payment count only under a condition: the provider's own mapping, except for that.
 fn ask_of_payments(whence: &Role, key: &str, history: &Value) {
     let source = whence.call_with(key, "GET", "/v1/programs/p/sources/stripe", &Value::Null);
     let mut rules = source["rules"].clone();

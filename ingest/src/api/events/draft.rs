@@ -66,7 +66,7 @@ pub struct Draft {
     pub occurred_at: UnixMs,
     /// Whether it is a test.
     pub is_test: bool,
-    /// Whom it is about: normalised, each kind of alias at most once, as many as the kind of event needs.
+    /// The person it is about: normalised, each kind of alias at most once, as many as the kind of event needs.
     pub aliases: Vec<(AliasKind, String)>,
     /// The address of whoever it is about, when it happened.
     pub client_ip: Option<IpAddr>,
@@ -164,7 +164,7 @@ fn key(fields: &mut Fields<'_>, header: Option<&str>) -> Option<String> {
         _ => fields.required_text("id")?,
     };
     if header.is_some_and(|header| header != key) {
-        fields.wrong("id", Code::Invalid, "is not what the header Idempotency-Key says");
+        fields.wrong("id", Code::Invalid, "differs from the header Idempotency-Key");
         return None;
     }
     checked_key(fields, "id", key)
@@ -194,7 +194,7 @@ fn plain_name(fields: &mut Fields<'_>, field: &str, name: String, max: usize) ->
 fn occurred_at(fields: &mut Fields<'_>, now: UnixMs) -> UnixMs {
     let occurred_at = moment::field(fields, "occurred_at").unwrap_or(now);
     if occurred_at.ms_since(now) > CLOCK_SKEW_MS_MAX {
-        fields.wrong("occurred_at", Code::Invalid, "lies more than 5 minutes in the future");
+        fields.wrong("occurred_at", Code::Invalid, "is more than 5 minutes in the future");
     }
     occurred_at
 }

@@ -1,4 +1,4 @@
-//! Makes the record of a draft: finds its program, proves its touches, hashes whom it is about. Pure: the
+//! Makes the record of a draft: finds its program, proves its touches, hashes who it is about. Pure: the
 //! registry's state, the keys and the time are given.
 //!
 //! After this, raw aliases and addresses are gone.
@@ -53,7 +53,7 @@ impl Resolver<'_> {
     /// The record of this event.
     ///
     /// # Errors
-    /// Every field at fault. Where all of them may mend themselves (a key or a link that has not arrived
+    /// Every field at fault. Where all of them may resolve by themselves (a key or a link that has not arrived
     /// here yet), the event is to be tried again.
     pub fn event(&self, draft: &Draft, caller: &Caller) -> Result<Event, Vec<FieldError>> {
         let one = |field: &str, code, detail: &str| {
@@ -208,7 +208,7 @@ impl Resolver<'_> {
         }
         match (referrer, link) {
             (Some(referrer), Some(link)) if referrer.as_str() != link.referrer => {
-                errors.add("referrer", Code::Invalid, "is not whose link it is");
+                errors.add("referrer", Code::Invalid, "is not the referrer of this link");
             }
             (Some(referrer), None) => self.known_referrer(referrer, program, errors),
             _ => {}
@@ -253,9 +253,9 @@ impl Resolver<'_> {
         let link = self
             .registry
             .link_by_number(token.link)
-            .ok_or((Code::LinkUnknown, "is of a link that is not known here yet".into()))?;
+            .ok_or((Code::LinkUnknown, "is for a link that is not known here yet".into()))?;
         if link.program != program.id {
-            return Err((Code::TokenForeign, "is of another program's link".into()));
+            return Err((Code::TokenForeign, "is for another program's link".into()));
         }
         let window_ms = i64::try_from(rule(program).window_ms).unwrap_or(i64::MAX);
         token::check_age(token.click.at(), used, window_ms).map_err(refused)?;
@@ -272,10 +272,10 @@ impl Resolver<'_> {
         let referrer = self.registry.referrer(&program.id, &link.referrer);
         let is_disabled = program.disabled || link.disabled || referrer.is_none_or(|r| r.disabled);
         if is_disabled {
-            return Err((Code::InactiveCode, "is of a disabled link, referrer or program".into()));
+            return Err((Code::InactiveCode, "belongs to a disabled link, referrer or program".into()));
         }
         if link.expires_at_ms != 0 && used.0 >= link.expires_at_ms {
-            return Err((Code::InactiveCode, "is of a link that has expired".into()));
+            return Err((Code::InactiveCode, "belongs to a link that has expired".into()));
         }
         Ok(touch_of(link))
     }

@@ -26,7 +26,7 @@
 //! | field | what |
 //! |---|---|
 //! | `key` | what makes the event one; without it the provider's event id |
-//! | `lead`, `email`, `phone`, `customer`, `contact` | whom it is about; at least one |
+//! | `lead`, `email`, `phone`, `customer`, `contact` | who it is about; at least one |
 //! | `wclid`, `code` | of a lead: every token, or address with one, and every code that is found |
 //! | `amount` or `minor`, and `currency` | `"12.50"`, or whole minor units |
 //! | `occurred_at` | seconds or milliseconds since 1970, or an RFC 3339 time |
@@ -109,7 +109,7 @@ pub(in crate::api) fn form(form: &mut Form<'_, '_>, source: &mut WebhookSource) 
     form.flag("disabled", &mut source.disabled);
 }
 
-/// The provider's built-in rules; none for a provider that is none.
+/// The provider's built-in rules; none for an unknown provider.
 fn default_rules(provider: &str) -> Vec<WebhookRule> {
     let text = Provider::of(provider).map_or("[]", Provider::default_rules);
     let list: Vec<Value> =

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`self`] | verify, translate, take, answer |
 //! | [`touches`] | leaves out touches that prove nothing |
-//! | [`letters`] | what is kept of deliveries that became no event |
+//! | [`dead_letters`] | what is kept of deliveries that became no event |
 //! | [`form`] | sources and their mappings |
 //! | [`dry_run`] | what a payload would become |
 //!
@@ -14,9 +14,9 @@
 //! better; 401 where it proves nothing. A postback is answered 422 where it can't be used: its sender
 //! shows that to a person.
 
+pub(super) mod dead_letters;
 pub(super) mod dry_run;
 pub(super) mod form;
-pub(super) mod letters;
 mod touches;
 
 use super::{
@@ -32,11 +32,11 @@ use crate::webhooks::{
     Delivery, NamedSecrets, Provider, ProviderEvent, Refusal, Translated, Unreadable,
     providers::SALESFORCE_ACK, secrets, translate,
 };
+use dead_letters::{DeadLetter, DeadLetterQuota, Of};
 use hyper::{
     HeaderMap, Response, StatusCode, Uri,
     header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderValue},
 };
-use letters::{Letter, Letters, Of};
 use serde_json::{Value, json};
 use std::{borrow::Cow, fmt::Display, sync::Arc};
 use whence_runtime::{
@@ -63,7 +63,7 @@ pub(super) struct Webhooks {
     /// The secrets that sources name.
     pub secrets: Arc<NamedSecrets>,
     /// Bounds the dead letters.
-    pub letters: Letters,
+    pub letters: DeadLetterQuota,
 }
 
 impl Webhooks {
@@ -75,7 +75,7 @@ impl Webhooks {
             if secrets::is_name(name) && self.secrets.get(program, name).is_none() {
                 // Not repeated: it may be a secret that was given by mistake.
                 let reason = format_args!(
-                    "is no secret that this process was given for the program: put {program}/NAME=SECRET into \
+                    "is not a secret that this process was given for the program: put {program}/NAME=SECRET into \
                      webhook-secrets-file and start again"
                 );
                 fields.wrong(&format!("secrets[{index}]"), Code::Invalid, reason);
@@ -93,7 +93,7 @@ struct Tally {
     /// The first event that is to be tried again.
     retry: Option<Problem>,
     /// What is kept of those that became nothing.
-    letters: Vec<Letter>,
+    letters: Vec<DeadLetter>,
 }
 
 /// `POST /v1/webhooks/P/S`, and `GET /v1/postback/P`, whose query is its body.
@@ -304,12 +304,12 @@ impl<'a> Received<'a> {
         tally.letters.push(self.letter(why, Of::Event).of(self.provider, event));
     }
 
-    fn letter(&self, reason: &'static str, of: Of) -> Letter {
-        Letter::new(self.source, reason, of, self.body_bytes)
+    fn letter(&self, reason: &'static str, of: Of) -> DeadLetter {
+        DeadLetter::new(self.source, reason, of, self.body_bytes)
     }
 
-    async fn lay_aside(&self, letters: Vec<Letter>) -> Result<(), Problem> {
-        letters::lay_aside(self.api, self.source, letters, self.delivery.now).await
+    async fn lay_aside(&self, letters: Vec<DeadLetter>) -> Result<(), Problem> {
+        dead_letters::lay_aside(self.api, self.source, letters, self.delivery.now).await
     }
 
     /// Lays a letter aside that decides no answer.

@@ -14,7 +14,7 @@ whence_metrics::declare! {
 
 /// How long a touch that cannot be judged yet keeps its lead waiting. A key or link travels for seconds;
 /// a token under a key that never existed must not cost the lead.
-const PATIENCE_MS: i64 = 15 * 60 * 1000;
+const RETRY_MAX_MS: i64 = 15 * 60 * 1000;
 
 /// The event with those of its touches that prove something, and those that may yet: see [`may_mend`].
 pub(super) fn proved(intake: &Intake, translated: Translated, caller: &Caller) -> Value {
@@ -44,12 +44,12 @@ fn index(field: &str) -> Option<usize> {
     field.strip_prefix("touches[")?.split_once(']')?.0.parse().ok()
 }
 
-/// Whether waiting may mend what is wrong with a touch: a link while the registry here is behind, however
+/// Whether waiting may fix what is wrong with a touch: a link while the registry here is behind, however
 /// long that takes; anything that arrives by itself while the event of this time is young.
 fn may_mend(code: Code, at: Option<UnixMs>, is_current: bool, now: UnixMs) -> bool {
     match code {
         Code::LinkUnknown | Code::Behind if !is_current => true,
-        _ => code.is_retriable() && at.is_some_and(|at| now.ms_since(at) <= PATIENCE_MS),
+        _ => code.is_retriable() && at.is_some_and(|at| now.ms_since(at) <= RETRY_MAX_MS),
     }
 }
 

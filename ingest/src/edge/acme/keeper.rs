@@ -9,7 +9,7 @@ use std::{
 use tokio::time::sleep;
 use whence_runtime::health::Component;
 
-use super::{AcmeConfig, AcmeError, order, state::State};
+use super::{AcmeConfig, AcmeError, order, state::AcmeStore};
 use crate::edge::{
     links::LinkTable,
     tls::{CertificateStore, certificate::Certificate},
@@ -35,7 +35,7 @@ const RETRY_MAX: Duration = Duration::from_secs(6 * 3600);
 #[derive(Debug)]
 pub struct Keeper {
     config: AcmeConfig,
-    state: State,
+    state: AcmeStore,
     store: Arc<CertificateStore>,
     links: Arc<LinkTable>,
     health: Option<Component>,
@@ -62,7 +62,7 @@ impl Keeper {
         links: Arc<LinkTable>,
         health: Option<Component>,
     ) -> Result<Keeper, AcmeError> {
-        let state = State::open(&config.dir, &config.directory)?;
+        let state = AcmeStore::open(&config.dir, &config.directory)?;
         if let Some(health) = &health {
             health.ready();
         }

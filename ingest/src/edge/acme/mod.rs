@@ -38,7 +38,7 @@ pub struct AcmeConfig {
     pub hosts: Vec<String>,
     /// How hosts are proved.
     pub challenge: ChallengeKind,
-    /// Whom the authority's own certificate is of, PEM; `None`: whom the machine trusts.
+    /// Root certificate, PEM, by which the authority's own server is verified; `None`: the machine's trust store.
     pub root_path: Option<PathBuf>,
     /// Where account and certificates are kept.
     pub dir: PathBuf,
@@ -53,13 +53,13 @@ pub enum AcmeError {
     /// It offers no challenge of this kind.
     #[error("the certificate authority offers no challenge of this kind: {0:?}")]
     NoChallenge(ChallengeKind),
-    /// It could not see the proof, or did not want to.
+    /// The authority did not find the proof, or did not accept it.
     #[error("the certificate authority did not accept the proof for the host: {0}")]
     NotProved(String),
     /// It took too long.
     #[error("the certificate authority took too long")]
     TooSlow,
-    /// What it gave is no certificate.
+    /// What it gave is not a certificate.
     #[error("the certificate authority's certificate is not usable")]
     Certificate(#[from] super::tls::certificate::CertificateError),
     /// A certificate for a challenge could not be made.

@@ -14,7 +14,7 @@ use rustls::{
 };
 use tokio::time::timeout;
 
-use super::{AcmeConfig, AcmeError, ChallengeKind, state::State};
+use super::{AcmeConfig, AcmeError, ChallengeKind, state::AcmeStore};
 use crate::edge::tls::{
     CertificateStore,
     certificate::{Certificate, CertificateError},
@@ -28,7 +28,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 /// Orders a certificate and keeps it.
 pub async fn order(
     config: &AcmeConfig,
-    state: &State,
+    state: &AcmeStore,
     store: &CertificateStore,
     host: &str,
 ) -> Result<Certificate, AcmeError> {
@@ -41,7 +41,7 @@ pub async fn order(
 
 async fn ordered(
     config: &AcmeConfig,
-    state: &State,
+    state: &AcmeStore,
     store: &CertificateStore,
     host: &str,
 ) -> Result<Certificate, AcmeError> {
@@ -49,18 +49,18 @@ async fn ordered(
     let names = [Identifier::Dns(host.to_owned())];
     let mut order = account.new_order(&NewOrder::new(&names)).await?;
     prove(config.challenge, &mut order, store, host).await?;
-    let patience = RetryPolicy::new().timeout(STEP_TIMEOUT);
-    if order.poll_ready(&patience).await? != OrderStatus::Ready {
+    let retry = RetryPolicy::new().timeout(STEP_TIMEOUT);
+    if order.poll_ready(&retry).await? != OrderStatus::Ready {
         return Err(AcmeError::NotProved(refusal(&mut order).await));
     }
     let key = order.finalize().await?;
-    let chain = order.poll_certificate(&patience).await?;
+    let chain = order.poll_certificate(&retry).await?;
     let certificate = Certificate::parse(chain.as_bytes(), key.as_bytes())?;
     state.keep_certificate(host, &chain, &key)?;
     Ok(certificate)
 }
 
-async fn account(config: &AcmeConfig, state: &State) -> Result<Account, AcmeError> {
+async fn account(config: &AcmeConfig, state: &AcmeStore) -> Result<Account, AcmeError> {
     let builder = match &config.root_path {
         Some(path) => Account::builder_with_root(path)?,
         None => Account::builder()?,

@@ -19,19 +19,19 @@ use crate::edge::tls::certificate::Certificate;
 
 /// The files.
 #[derive(Debug)]
-pub struct State {
+pub struct AcmeStore {
     dir: PathBuf,
 }
 
-impl State {
+impl AcmeStore {
     /// Makes the folder if it is missing. Each authority has its own: an account means nothing to another.
-    pub fn open(dir: &Path, directory: &str) -> Result<State, AcmeError> {
+    pub fn open(dir: &Path, directory: &str) -> Result<AcmeStore, AcmeError> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
         let address = directory.split_once("://").map_or(directory, |(_, rest)| rest);
         let name: String = address.chars().map(|c| if is_plain(c) { c } else { '_' }).take(200).collect();
         let dir = dir.join(name.trim_start_matches('.'));
         kept(&dir, |dir| DirBuilder::new().recursive(true).mode(0o700).create(dir))?;
-        Ok(State { dir })
+        Ok(AcmeStore { dir })
     }
 
     /// The account, if there is one that can be read.

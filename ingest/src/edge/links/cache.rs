@@ -32,7 +32,7 @@ struct Set {
 
 /// Where a key's link would be.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct CacheSlot {
     set: usize,
     tag: u32,
 }
@@ -64,15 +64,15 @@ impl LinkCache {
 
     /// First: has the key's set brought near.
     #[must_use]
-    pub fn seek(&self, key: &str) -> Place {
+    pub fn seek(&self, key: &str) -> CacheSlot {
         let hash = fold::hash(0, key.as_bytes());
-        let place = Place { set: hash as usize & (self.sets.len() - 1), tag: (hash >> 32) as u32 };
+        let place = CacheSlot { set: hash as usize & (self.sets.len() - 1), tag: (hash >> 32) as u32 };
         prefetch(&self.sets[place.set]);
         place
     }
 
     /// Second: has the link that seems to be the key's brought near.
-    pub fn fetch(&self, place: Place) {
+    pub fn fetch(&self, place: CacheSlot) {
         let set = &self.sets[place.set];
         if let Some(link) = &set.links[set.way(place.tag)] {
             prefetch(&**link);
@@ -80,7 +80,7 @@ impl LinkCache {
     }
 
     /// Last: the link of this key, as the table has it.
-    pub fn link(&mut self, place: Place, key: &str) -> Option<&ResolvedLink> {
+    pub fn link(&mut self, place: CacheSlot, key: &str) -> Option<&ResolvedLink> {
         let set = &mut self.sets[place.set];
         let way = set.way(place.tag);
         let is_it = |link: &Arc<ResolvedLink>| link.key() == key.as_bytes() && !link.is_replaced();

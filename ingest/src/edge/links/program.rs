@@ -44,7 +44,7 @@ impl ProgramRules {
         }
     }
 
-    /// The rules in a record; a fallback that no link of the program could point at is none.
+    /// The rules in a record; a fallback that no link of the program could point at is left out.
     pub(super) fn of(program: &Program, version: u64) -> Result<ProgramRules, NameError> {
         program.id.parse::<ProgramId>()?;
         let channels = program.channels.iter();

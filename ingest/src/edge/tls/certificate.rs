@@ -53,8 +53,8 @@ pub enum CertificateError {
     /// The certificate cannot be read.
     #[error("the certificate is not readable")]
     Form(#[source] der::Error),
-    /// It is for no DNS name.
-    #[error("the certificate is for no host: it has no DNS name in its subjectAltName")]
+    /// The certificate names no DNS name.
+    #[error("the certificate names no host: it has no DNS name in its subjectAltName")]
     NoName,
 }
 

@@ -58,7 +58,7 @@ pub enum FolderError {
         /// Its permissions.
         mode: u32,
     },
-    /// A pair is no certificate.
+    /// A pair of files is not a certificate and its key.
     #[error("the certificate {chain} is not usable")]
     Certificate {
         /// The file of the chain.

@@ -5,7 +5,7 @@
 //! | [`certificate`] | one chain with its key |
 //! | [`store`] | all certificates, by name |
 //! | [`folder`] | certificates in files, read again while the edge runs |
-//! | `wire` | a TLS connection as hyper wants it |
+//! | `wire` | a TLS connection as hyper takes it |
 //!
 //! rustls with ring, TLS 1.2 and 1.3. Sessions are resumed by tickets, whose keys rustls changes every six hours;
 //! there is no early data, which could be sent twice, and with it a click.

@@ -42,7 +42,7 @@ impl AsyncRead for Begun {
             let before = buffer.filled().len();
             let done = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
             if std::mem::take(&mut self.is_first) && proxy_header::is_header(&buffer.filled()[before..]) {
-                // It is no handshake.
+                // Not a handshake.
                 ProxyRefusal::Untrusted.count();
             }
             return Poll::Ready(done);

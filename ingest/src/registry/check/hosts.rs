@@ -60,7 +60,7 @@ impl View<'_> {
     }
 
     /// # Errors
-    /// The program has not the host, with the reason under this field.
+    /// The program does not have the host; the reason is under this field.
     pub(super) fn require_host(&self, field: &str, program: &str, host: &str) -> Result<(), ChangeError> {
         if self.has_host(program, host) {
             return Ok(());

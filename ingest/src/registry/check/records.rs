@@ -76,7 +76,10 @@ fn channel_numbers(channels: &[String]) -> Result<(), ChangeError> {
     for (index, channel) in channels.iter().enumerate() {
         if let Some(other) = numbers.insert(ChannelNumber::of(channel), channel) {
             let field = format!("channels[{index}]");
-            return Err(ChangeError::invalid(field, format_args!("has the number of {other:?}, rename one")));
+            return Err(ChangeError::invalid(
+                field,
+                format_args!("has the same number as {other:?}: rename one"),
+            ));
         }
     }
     Ok(())

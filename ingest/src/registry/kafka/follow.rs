@@ -46,7 +46,7 @@ pub enum Following {
     Current,
     /// Kafka does not answer: the state is as it was.
     Away,
-    /// The topic is not the one that the snapshot was taken of: it was made anew, or has lost records.
+    /// The topic is not the one that the snapshot was taken of: it was recreated, or has lost records.
     /// The state stays as it is, and nothing is written, until the snapshot is removed and the process
     /// started again.
     Diverged,
@@ -124,7 +124,7 @@ pub(super) fn try_client(cluster: &Cluster, topic: &str) -> Result<(), KafkaErro
 /// Properties of the consumer.
 fn client(cluster: &Cluster, group: &str) -> ClientConfig {
     let own = [
-        // Never joined: the partition is assigned here. librdkafka wants a name all the same.
+        // Never joined: the partition is assigned here. librdkafka requires a name all the same.
         ("group.id", group),
         ("enable.auto.commit", "false"),
         ("isolation.level", "read_committed"),

@@ -1,7 +1,7 @@
 //! What the topic tells, applied to the state, and how far that has come.
 //!
 //! The topic is read whole at every start: it is compacted, and reading it shows whether it is the one
-//! that the snapshot was taken of. A topic that tells another history (it was deleted and made anew, or
+//! that the snapshot was taken of. A topic that tells another history (it was deleted and recreated, or
 //! has lost records) is not mixed with the snapshot's.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::recent::{Nonce, RecentTransactions};
 use super::transaction::NONCE_HEADER;
 
 whence_metrics::declare! {
-    /// Registry records that are no entries.
+    /// Registry records that are not entries.
     counter REGISTRY_UNDECODABLE_RECORDS: "whence_registry_undecodable_records_total";
     /// Registry records whose version is not a new one.
     counter REGISTRY_DISORDERS: "whence_registry_disorders_total";

@@ -17,15 +17,15 @@ async fn registry() -> KafkaRegistry {
         .expect("WHENCE_TEST_KAFKA_BROKERS names a broker for tests; `make test` starts one");
     let prefix = format!("test-{}.", Uuid::now_v7().simple());
     let cluster = Cluster { brokers, prefix, ..Cluster::default() };
-    let patience = Duration::from_secs(60);
+    let timeout = Duration::from_secs(60);
     let plan = TopicPlan {
         clicks_partitions: 1,
         conversions_partitions: 1,
         replication: Some(1),
         retention: Duration::from_secs(3600),
     };
-    ensure_topics(&cluster, &plan, patience).await.unwrap();
-    let config = KafkaRegistryConfig { write_max: patience, ..KafkaRegistryConfig::new(cluster) };
+    ensure_topics(&cluster, &plan, timeout).await.unwrap();
+    let config = KafkaRegistryConfig { write_max: timeout, ..KafkaRegistryConfig::new(cluster) };
     let shutdown = CancellationToken::new();
     KafkaRegistry::start(&config, RegistryState::default(), wall_clock(), shutdown).unwrap()
 }

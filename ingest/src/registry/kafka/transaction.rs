@@ -93,11 +93,11 @@ impl Transactions {
     /// Fences whoever wrote last and leaves a mark. Whoever sees the mark has seen everything that was
     /// ever committed before this returned: the last writer's transaction is committed or aborted for good
     /// before the mark is written.
-    pub(super) fn open(&mut self, mark: Nonce, patience: Duration) -> Result<(), KafkaError> {
-        let deadline = Instant::now() + patience;
+    pub(super) fn open(&mut self, mark: Nonce, timeout: Duration) -> Result<(), KafkaError> {
+        let deadline = Instant::now() + timeout;
         self.close();
         let producer = BaseProducer::from_config_and_context(&self.client, Context)?;
-        producer.init_transactions(patience)?;
+        producer.init_transactions(timeout)?;
         metrics::counter!(REGISTRY_FENCES).increment(1);
         self.producer = Some(producer);
         self.mark(mark, deadline.saturating_duration_since(Instant::now()))
@@ -110,8 +110,8 @@ impl Transactions {
 
     /// Leaves a mark: a record without a value, which compaction removes. That it is committed proves that
     /// nobody else has written since this process opened.
-    pub(super) fn mark(&mut self, mark: Nonce, patience: Duration) -> Result<(), KafkaError> {
-        self.commit(&[(MARK_KEY.to_owned(), None)], mark, patience)
+    pub(super) fn mark(&mut self, mark: Nonce, timeout: Duration) -> Result<(), KafkaError> {
+        self.commit(&[(MARK_KEY.to_owned(), None)], mark, timeout)
     }
 
     /// Writes the records (key, value) in one transaction.
@@ -123,7 +123,7 @@ impl Transactions {
         &mut self,
         records: &[Record],
         nonce: Nonce,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<(), KafkaError> {
         // Taken for the time being: after an error it is dropped, which leaves an open transaction for
         // the next writer's fence to abort.
@@ -133,7 +133,7 @@ impl Transactions {
             self.mishap = None;
             return Err(KafkaError::Canceled);
         }
-        let done = transact(&producer, &self.topic, records, nonce, patience);
+        let done = transact(&producer, &self.topic, records, nonce, timeout);
         #[cfg(test)]
         let done = self.mishap.take().map_or(done, |_| Err(KafkaError::Canceled));
         match done {
@@ -156,7 +156,7 @@ fn transact(
     topic: &str,
     records: &[Record],
     nonce: Nonce,
-    patience: Duration,
+    timeout: Duration,
 ) -> Result<(), KafkaError> {
     producer.begin_transaction()?;
     for (key, value) in records {
@@ -170,7 +170,7 @@ fn transact(
     }
     // The binding's own flush waits in steps of 100 ms. A record that is not delivered makes the commit
     // fail, whether it is waited for or not.
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + timeout;
     while producer.in_flight_count() > 0 && Instant::now() < deadline {
         producer.poll(Duration::ZERO);
         thread::sleep(DELIVERY_POLL);

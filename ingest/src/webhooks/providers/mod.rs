@@ -103,7 +103,7 @@ impl Provider {
         })
     }
 
-    /// Proves that one of the secrets has made this request, and lately, where the scheme has a time.
+    /// Proves that one of the secrets has signed this request, and recently, where the scheme has a time.
     ///
     /// # Errors
     /// See [`Refusal`]; of several secrets, that of the one that came furthest.

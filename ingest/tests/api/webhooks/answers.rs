@@ -17,7 +17,7 @@ async fn a_delivery_is_answered_only_when_it_is_on_the_disk_and_its_retry_is_not
     assert_eq!((refused.status, refused.headers.contains_key("retry-after")), (503, true));
     let taken = async {
         loop {
-            // The journal is opened anew after a failed sync.
+            // The journal is reopened after a failed sync.
             if deliver(&node, "stripe", &[], &body).await.status == 200 {
                 break;
             }

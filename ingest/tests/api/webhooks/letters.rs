@@ -223,7 +223,7 @@ async fn what_was_proved_is_asked_for_again_while_its_letter_cannot_be_kept() {
         node.disk.syncs_to_fail.store(1, Ordering::Relaxed);
         assert_eq!(call().await, 503);
         let kept = async {
-            // The journal is opened anew after a failed sync.
+            // The journal is reopened after a failed sync.
             while call().await != usually {
                 tokio::task::yield_now().await;
             }

@@ -1,4 +1,4 @@
-//! A provider's lead is taken whatever its token is worth; only what may mend itself waits, and not long.
+//! A provider's lead is taken whatever its token is worth; only what may resolve by itself waits, and not long.
 
 use super::{SECRET, deliver, gists, node, payload, put};
 use crate::node::{NOW, good_token, ring, token};

@@ -27,7 +27,7 @@ use whence_schemas::topics::Stream;
 pub use broker::Broker;
 
 /// Longer than anything here takes on a loaded machine: the broker is a JVM that has just started.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The broker the tests run against. Without it they fail: a skipped test proves nothing.
 pub fn brokers() -> String {
@@ -52,7 +52,7 @@ pub async fn make_topics(cluster: &Cluster, partitions: i32, properties: &[(&str
                 new.set(key, value)
             })
     });
-    let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+    let options = AdminOptions::new().request_timeout(Some(DEADLINE)).operation_timeout(Some(DEADLINE));
     for result in admin.create_topics(&topics, &options).await.unwrap() {
         result.unwrap();
     }
@@ -171,7 +171,7 @@ impl Shipping {
     /// Stops it in order and says how it ended.
     pub async fn stop(self) -> ShipReport {
         self.shutdown.cancel();
-        tokio::time::timeout(PATIENCE, self.handle.finished())
+        tokio::time::timeout(DEADLINE, self.handle.finished())
             .await
             .expect("it ends")
             .expect("it did not panic")
@@ -182,7 +182,7 @@ impl Shipping {
 pub fn config(cluster: &Cluster) -> ShipConfig {
     ShipConfig {
         checkpoint_every: Duration::from_millis(50),
-        drain_max: PATIENCE / 2,
+        drain_max: DEADLINE / 2,
         ..ShipConfig::new(cluster.clone())
     }
 }
@@ -199,7 +199,7 @@ pub struct Arrived {
 /// The first offset that partition 0 of a stream's topic still has, and the next it will give.
 pub fn ends(cluster: &Cluster, stream: Stream) -> (i64, i64) {
     let consumer: BaseConsumer = cluster.client(&[], &[("group.id", "test")]).create().unwrap();
-    consumer.fetch_watermarks(&cluster.topic(stream.topic()), 0, PATIENCE).unwrap()
+    consumer.fetch_watermarks(&cluster.topic(stream.topic()), 0, DEADLINE).unwrap()
 }
 
 /// Everything in the topic of a stream, in the order of partitions and offsets.
@@ -215,7 +215,7 @@ pub fn arrived(cluster: &Cluster, stream: Stream) -> Vec<Arrived> {
         ],
     );
     let consumer: BaseConsumer = client.create().unwrap();
-    let metadata = consumer.fetch_metadata(Some(&topic), PATIENCE).unwrap();
+    let metadata = consumer.fetch_metadata(Some(&topic), DEADLINE).unwrap();
     let partitions: Vec<i32> = metadata.topics()[0].partitions().iter().map(|p| p.id()).collect();
     assert!(!partitions.is_empty(), "{topic} exists");
     let mut assignment = TopicPartitionList::new();
@@ -225,7 +225,7 @@ pub fn arrived(cluster: &Cluster, stream: Stream) -> Vec<Arrived> {
     consumer.assign(&assignment).unwrap();
     let mut ended = std::collections::BTreeSet::new();
     let mut arrived = Vec::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     while ended.len() < partitions.len() {
         assert!(Instant::now() < deadline, "the topic can be read in time");
         match consumer.poll(Duration::from_millis(100)) {
@@ -271,7 +271,7 @@ pub fn event_number(record: &[u8]) -> u64 {
 
 /// Waits for a condition, without guessing how long it takes.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     while !is_so() {
         assert!(Instant::now() < deadline, "in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;

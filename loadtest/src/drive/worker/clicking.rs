@@ -1,6 +1,6 @@
 //! A worker's clicks: started when due, written down when answered.
 
-use super::{DueClick, State, Worker, unix_ms};
+use super::{DueClick, Worker, WorkerState, unix_ms};
 use crate::{
     drive::{agenda::Task, clicks, lanes::Lane},
     ledger::{ClickEntry, ClickOutcome},
@@ -16,7 +16,7 @@ const LATE: Duration = Duration::from_millis(5);
 impl Worker {
     pub(super) fn start_click(&self, due: Duration, now: Duration, is_held_back: bool) {
         let mut state = self.state.borrow_mut();
-        let State { planner, visitors, measured, .. } = &mut *state;
+        let WorkerState { planner, visitors, measured, .. } = &mut *state;
         let is_held_back = is_held_back && now - due > LATE;
         measured.held_back += u64::from(is_held_back);
         self.open_clicks.set(self.open_clicks.get() + 1);
@@ -69,7 +69,7 @@ impl Worker {
         let link = &self.world.links[click.link as usize];
         let outcome = clicks::outcome(link, click.class, answer);
         let mut state = self.state.borrow_mut();
-        let State { teller, visitors, agenda, book, measured, .. } = &mut *state;
+        let WorkerState { teller, visitors, agenda, book, measured, .. } = &mut *state;
         book.click(ClickEntry {
             link: click.link,
             channel: click.channel,

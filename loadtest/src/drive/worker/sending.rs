@@ -1,11 +1,11 @@
 //! A worker's events: composed when due, sent alone or together, sent again until they are answered.
 
-use super::{State, Worker};
+use super::{Worker, WorkerState};
 use crate::{
     drive::{
         agenda::Task,
         lanes::Lane,
-        letters::{self, Form, Letter, Parcel},
+        letters::{self, EventToSend, Form, Parcel},
     },
     ledger::{Reply, SendEntry},
     plan::stories::{Flaw, Step},
@@ -54,14 +54,14 @@ impl Worker {
         }
     }
 
-    /// Writes an event down and sends it, as often at once as it wants to be sent.
+    /// Writes an event down and sends it, as often at once as the event says.
     fn compose(&self, step: Step, now: Duration) {
         let Step { event, sends, is_at_once, then, .. } = step;
         let mut state = self.state.borrow_mut();
         state.letters += 1;
         let number = (self.part << 40) + state.letters;
         state.book.event(letters::entry(number, &event));
-        let letter = Rc::new(Letter {
+        let letter = Rc::new(EventToSend {
             number,
             text: letters::write(&self.world, &event),
             flaw: event.flaw,
@@ -152,7 +152,7 @@ impl Worker {
     fn settle(&self, parcel: &Parcel, status: u16, reply: Reply) {
         let Parcel { letter, failures } = parcel;
         let mut state = self.state.borrow_mut();
-        let State { book, agenda, measured, .. } = &mut *state;
+        let WorkerState { book, agenda, measured, .. } = &mut *state;
         book.send(SendEntry { number: letter.number, status, reply });
         let now = self.now();
         match reply {

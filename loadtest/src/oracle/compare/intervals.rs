@@ -59,7 +59,7 @@ pub(super) fn pair(points_ms: &[i64], spans: &[Span]) -> Unpaired {
     Unpaired { points, spans: free(&pairs.taken) }
 }
 
-/// Who has whom; points go by their place in time.
+/// Which referrer has which person, and when.
 struct Pairs<'a> {
     at_ms: &'a [i64],
     spans: &'a [Span],

@@ -8,11 +8,11 @@ const WORDS: usize = 1024;
 const CHUNK_BITS: u64 = 64 * WORDS as u64;
 
 /// Stream, incarnation and partition.
-type Place = (Name, Id, u32);
+type PartitionKey = (Name, Id, u32);
 
 /// The offsets of any number of partitions.
 #[derive(Debug, Default)]
-pub(super) struct Offsets(BTreeMap<Place, Partition>);
+pub(super) struct Offsets(BTreeMap<PartitionKey, Partition>);
 
 #[derive(Debug)]
 struct Partition {
@@ -26,7 +26,7 @@ struct Partition {
 
 impl Offsets {
     /// Notes one outcome of an offset.
-    pub fn add(&mut self, place: Place, offset: u64) {
+    pub fn add(&mut self, place: PartitionKey, offset: u64) {
         let new =
             || Partition { chunks: HashMap::new(), first: offset, last: offset, records: 0, offsets: 0 };
         let partition = self.0.entry(place).or_insert_with(new);
@@ -44,7 +44,7 @@ impl Offsets {
     /// What came together, in order.
     pub fn into_rows(self) -> Vec<PartitionRow> {
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        let row = |((stream, incarnation, number), found): (Place, Partition)| PartitionRow {
+        let row = |((stream, incarnation, number), found): (PartitionKey, Partition)| PartitionRow {
             stream,
             incarnation,
             partition: number,

@@ -1,4 +1,4 @@
-//! Whom the oracle trusts where ClickHouse is asked over https.
+//! The certificates that the oracle trusts where ClickHouse is queried over https.
 
 use clickhouse::Client;
 use hyper_rustls::HttpsConnectorBuilder;

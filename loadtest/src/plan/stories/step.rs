@@ -27,7 +27,7 @@ pub struct Draft {
     pub key: String,
     /// When it says that it happened, Unix milliseconds.
     pub occurred_at_ms: i64,
-    /// Whom it is about, in the normal form of aliases.
+    /// Who it is about, in the normal form of aliases.
     pub subject: Subject,
     /// What it says.
     pub body: DraftBody,
@@ -77,7 +77,7 @@ pub enum Flaw {
     InactiveCode,
     /// Of a program that nobody made.
     UnknownProgram,
-    /// With a field that is none.
+    /// With an unknown field.
     UnknownField,
     /// It happens tomorrow.
     Tomorrow,

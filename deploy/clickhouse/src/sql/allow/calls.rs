@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use super::{Place, Rules, Tokens, View, denied};
+use super::{Rules, TableName, Tokens, View, denied};
 use crate::engine::Exception;
 use crate::sql::tokens::Kind;
 
@@ -392,7 +392,7 @@ fn view(statement: &Tokens<'_>, at: usize, rules: &Rules<'_>) -> Option<View> {
         if at < 2 || (at >= 3 && statement.punct(at - 3, b'.')) {
             return None;
         }
-        let place = Place { database: text(at - 2)?, name: text(at)? };
+        let place = TableName { database: text(at - 2)?, name: text(at)? };
         return Some(View { place, unqualified_at: None });
     }
     let name = statement.name(at)?;
@@ -403,6 +403,6 @@ fn view(statement: &Tokens<'_>, at: usize, rules: &Rules<'_>) -> Option<View> {
         statement.is_any(before, &["FROM", "JOIN", "TABLE", "DESCRIBE", "DESC"])
             || statement.punct(before, b',')
     });
-    let place = Place { database: rules.database.to_owned(), name: text(at)? };
+    let place = TableName { database: rules.database.to_owned(), name: text(at)? };
     reads.then_some(View { place, unqualified_at: Some(at) })
 }

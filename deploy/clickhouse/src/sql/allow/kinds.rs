@@ -8,7 +8,7 @@ use crate::sql::tokens::Kind;
 
 /// A table or view.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct TableName {
     /// Its database.
     pub database: String,
     /// Its name.
@@ -19,7 +19,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Which table or view.
-    pub place: Place,
+    pub place: TableName,
     /// The token that names it.
     pub at: usize,
     /// Where in the text a database would be written, if none is.
@@ -154,7 +154,7 @@ pub(super) fn action(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<Action
 }
 
 /// The databases that somebody may change.
-fn within(place: &Place, rules: &Rules<'_>) -> Result<(), Exception> {
+fn within(place: &TableName, rules: &Rules<'_>) -> Result<(), Exception> {
     let is_own = match rules.identity {
         Identity::Owner => rules.databases.contains(&place.database),
         Identity::Reader => place.database == rules.scratch,
@@ -353,9 +353,9 @@ fn target(statement: &Tokens<'_>, rules: &Rules<'_>, at: usize) -> Result<Target
     let missing = || Exception::new(62, "SYNTAX_ERROR", "Syntax error: the name of a table is missing");
     let first = text(at).ok_or_else(missing)?;
     if !statement.punct(at + 1, b'.') {
-        let place = Place { database: rules.database.to_owned(), name: first };
+        let place = TableName { database: rules.database.to_owned(), name: first };
         return Ok(Target { place, at, unqualified_at: Some(statement.tokens[at].span.start) });
     }
     let name = text(at + 2).ok_or_else(missing)?;
-    Ok(Target { place: Place { database: first, name }, at: at + 2, unqualified_at: None })
+    Ok(Target { place: TableName { database: first, name }, at: at + 2, unqualified_at: None })
 }

@@ -23,7 +23,7 @@ use crate::rights::Identity;
 pub use engines::ENGINES;
 #[cfg(any(test, feature = "testing"))]
 pub use kinds::SHOWN;
-pub use kinds::{Action, Place, Target};
+pub use kinds::{Action, TableName, Target};
 pub use settings::{SettingLimits, check_settings};
 pub use system::tables as system_tables;
 
@@ -99,7 +99,7 @@ impl Rules<'_> {
 pub struct Verdict {
     /// What it changes.
     pub action: Action,
-    /// What is called and is no function of the list: if it is not a view of a database that may be read,
+    /// What is called and is not a function of the list: if it is not a view of a database that may be read,
     /// the statement is refused.
     pub views: Vec<View>,
 }
@@ -108,7 +108,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// Which view.
-    pub place: Place,
+    pub place: TableName,
     /// The token that names it, if it names no database.
     pub unqualified_at: Option<usize>,
 }

@@ -328,7 +328,7 @@ pub(super) fn check(statement: &Tokens<'_>, rules: &Rules<'_>) -> Result<(), Exc
     Ok(())
 }
 
-/// Whether a name follows that is no clause's word: then it is no column called `settings`.
+/// Whether a name follows that is not a keyword of a clause: then `settings` is not a column.
 fn begins_clause(statement: &Tokens<'_>, at: usize) -> bool {
     const ELSEWHERE: [&str; 22] = [
         "AND", "AS", "ASC", "BETWEEN", "DESC", "ELSE", "END", "FORMAT", "FROM", "GROUP", "HAVING", "IN",

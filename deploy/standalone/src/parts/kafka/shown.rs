@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// One broker of several may be the only one with a wrong certificate: so long the others have to answer.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Shows a client's trouble, and ends the process where it can't be mended by waiting and nothing has worked yet:
+/// Shows a client's trouble, and ends the process where waiting can't fix it and nothing has worked yet:
 /// what has worked before is shown and waited for, since redirects go on without it.
 pub struct Shown {
     component: Component,
@@ -34,13 +34,13 @@ impl Shown {
         Shown { component, ending: process.ending.clone(), has_worked: false, lasting_since: None }
     }
 
-    /// It works.
+    /// The client works.
     pub fn works(&mut self) {
         (self.has_worked, self.lasting_since) = (true, None);
         self.component.ready();
     }
 
-    /// It does not, for this reason; `otherwise` where none has been heard.
+    /// The client does not work, for this reason; `otherwise` if there is none.
     pub fn waits(&mut self, trouble: Option<Trouble>, otherwise: &str) {
         let Some(trouble) = trouble else { return self.component.not_ready(otherwise) };
         if trouble.may_heal {

@@ -165,5 +165,5 @@ fn a_group_without_a_name_of_its_own_has_the_prefix() {
 fn a_value_that_is_whences_own_is_a_mistake_of_the_settings() {
     let told = settings("acks=0\nsasl.password=hunter2\nno.such=hunter2").mistakes().join("; ");
     assert!(told.contains("kafka-properties: acks is whence's own"), "{told}");
-    assert!(told.contains("no.such is no property") && !told.contains("hunter2"), "{told}");
+    assert!(told.contains("no.such is not a property") && !told.contains("hunter2"), "{told}");
 }

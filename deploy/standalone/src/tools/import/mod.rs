@@ -30,12 +30,12 @@ pub fn command() -> Command {
         .long("format")
         .value_name("FORMAT")
         .value_parser(PossibleValuesParser::new(["csv", "ndjson"]))
-        .help("What the file is [default: what its name ends in]");
+        .help("Format of the file [default: by the ending of its name]");
     let kind = Arg::new("type")
         .long("type")
         .value_name("TYPE")
         .value_parser(PossibleValuesParser::new(KINDS))
-        .help("What rows are that have no `type`");
+        .help("Type of the rows that have no column `type`");
     let source = Arg::new("source").long("source").value_name("NAME").help(
         "The source of rows that have none; ids count per source [default: import, of leads import-lead]",
     );
@@ -47,14 +47,14 @@ pub fn command() -> Command {
             [byte] if byte.is_ascii() && *byte != b'"' => Ok(*byte),
             _ => Err("expected one ASCII character"),
         })
-        .help("What separates the fields of a CSV file");
+        .help("Character that separates the fields of a CSV file");
     let batch = Arg::new("batch")
         .long("batch")
         .value_name("NUMBER")
         .default_value("500")
         .value_parser(value_parser!(u32).range(1..=10_000))
-        .help("Events of one request");
-    let about = "Sends events of the past from a file; the same file again changes nothing";
+        .help("Number of events in one request");
+    let about = "Imports past events from a file; importing the same file again changes nothing";
     settings::command::<ImportSettings>(Command::new("import").about(about))
         .args([file, program, format, kind, source, delimiter, batch])
 }

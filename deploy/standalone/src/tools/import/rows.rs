@@ -8,12 +8,12 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-/// Bytes of a row; a file with a longer one is none of ours.
+/// Bytes of a row; a file with a longer one is refused.
 pub const ROW_BYTES_MAX: u64 = 256 * 1024;
 /// What is imported: what has happened, not what is decided now.
 pub const KINDS: [&str; 6] =
     ["lead", "qualification", "disqualification", "participant", "share", "identify"];
-/// The source of rows that name none, but for leads.
+/// The source of rows that name none, except for leads.
 pub const SOURCE: &str = "import";
 /// The source of leads that name none.
 pub const SOURCE_OF_LEADS: &str = "import-lead";
@@ -100,7 +100,7 @@ pub fn csv(
         let is_known = column == "test" || TEXTS.contains(&&**column) || VALUES.contains(&&**column);
         if !is_known {
             let known = [&TEXTS[..], &VALUES, &["test"]].concat().join(", ");
-            return Err(io::Error::other(format!("the column {column:?} is none of {known}")));
+            return Err(io::Error::other(format!("the column {column:?} is not one of {known}")));
         }
         if columns[..index].contains(column) {
             return Err(io::Error::other(format!("the column {column:?} is there twice")));

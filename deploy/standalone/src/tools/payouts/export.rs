@@ -12,7 +12,7 @@ use whence_runtime::settings;
 use super::approved::{Payout, payouts};
 use super::webhook;
 use crate::failure::Failure;
-use crate::settings::{CourierSettings, load};
+use crate::settings::{EndpointSenderSettings, load};
 
 /// `whence payouts export`
 pub(super) fn command() -> Command {
@@ -35,14 +35,14 @@ pub(super) fn command() -> Command {
         .value_name("NUMBER")
         .default_value("100000")
         .value_parser(value_parser!(u32).range(1..=1_000_000))
-        .help("Rewards at most; if there are more, nothing is exported");
-    let about = "Writes every approved reward of a program: what is to be paid";
+        .help("Maximum number of rewards; if there are more, nothing is exported");
+    let about = "Exports every approved reward of a program: what is to be paid";
     let webhook = Arg::new("webhook")
         .long("webhook")
         .value_name("ENDPOINT")
         .conflicts_with("output")
         .help("Sends each reward to this endpoint of the program, signed, in place of writing them");
-    settings::command::<CourierSettings>(Command::new("export").about(about))
+    settings::command::<EndpointSenderSettings>(Command::new("export").about(about))
         .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
         .arg(text("referrer", "Only rewards of this referrer's leads"))
         .arg(text("currency", "Only this currency, such as EUR"))
@@ -55,7 +55,7 @@ pub(super) fn command() -> Command {
 /// ClickHouse does not answer, there is more than the limit, the file is there already, or the endpoint has not
 /// taken all.
 pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    let settings = load::<CourierSettings>(flags)?.settings;
+    let settings = load::<EndpointSenderSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
     let program = super::super::program(text("program"))?;
     let limit = flags.get_one::<u32>("limit").copied().expect("has a default");

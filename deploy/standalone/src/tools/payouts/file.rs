@@ -21,7 +21,7 @@ pub(super) struct Paid {
     pub amount_minor: Option<i64>,
     /// Of what, if the file says so.
     pub currency: Option<String>,
-    /// To whom, if the file says so.
+    /// The referrer who was paid, if the file says so.
     pub referrer: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Line {
 /// All lines.
 ///
 /// # Errors
-/// The file can't be read, is too large, or is none of the formats of an export.
+/// The file can't be read, is too large, or is not in one of the formats of an export.
 pub(super) fn read(path: &Path, format: Option<&str>) -> io::Result<Vec<Line>> {
     let file: Box<dyn Read> = match path.to_str() {
         Some("-") => Box::new(io::stdin().lock()),
@@ -132,7 +132,10 @@ fn paid(
     let revision = number(revision, "revision")?;
     Ok(Paid {
         reward: reward(id).map_err(|why| format!("{id:?} {why}"))?,
-        revision: revision.map(u32::try_from).transpose().map_err(|_| "revision is none")?,
+        revision: revision
+            .map(u32::try_from)
+            .transpose()
+            .map_err(|_| "revision is not between 0 and 4294967295")?,
         amount_minor: number(amount, "amount_minor")?,
         currency: currency.map(str::to_owned),
         referrer: referrer.map(str::to_owned),

@@ -9,13 +9,13 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use serde_json::json;
 use whence_runtime::settings;
 
-use super::super::desk::{Decision, Desk, Outcome, Standing, words};
 use super::super::report::cell;
+use super::super::reward_ledger::{Decision, LedgerReward, Outcome, RewardLedger, words};
 use super::super::rewards::{by, reward, wait};
 use super::super::table::{Align, Table};
 use super::file::{Line, Paid, read};
 use crate::failure::Failure;
-use crate::settings::DeskSettings;
+use crate::settings::RewardLedgerSettings;
 
 /// `whence payouts mark`
 pub(super) fn command() -> Command {
@@ -33,12 +33,12 @@ pub(super) fn command() -> Command {
         .long("reference")
         .value_name("TEXT")
         .required(true)
-        .help("What the payment is known by");
+        .help("Reference of the payment, such as its number at the bank");
     let input = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
         .value_parser(PossibleValuesParser::new(["csv", "json", "ndjson"]))
-        .help("What the file is [default: what its name ends in]");
+        .help("Format of the file [default: by the ending of its name]");
     let check = Arg::new("check")
         .long("check")
         .action(ArgAction::SetTrue)
@@ -50,25 +50,25 @@ pub(super) fn command() -> Command {
         .value_parser(PossibleValuesParser::new(["text", "json"]))
         .help("Columns for people, or JSON");
     let about = "Marks rewards as paid under a reference; what has changed since the export is refused";
-    settings::command::<DeskSettings>(Command::new("mark").about(about))
+    settings::command::<RewardLedgerSettings>(Command::new("mark").about(about))
         .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
         .args([file, rewards])
         .group(ArgGroup::new("what").args(["file", "reward"]).required(true))
         .args([reference, by(), input, check, answer, wait()])
 }
 
-/// What is said of a line.
+/// The outcome of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Said {
-    /// It can be marked.
+    /// The reward can be marked.
     Ready,
-    /// It is marked now.
+    /// Marked as paid now.
     Issued,
-    /// It was before, under this very reference.
+    /// Marked before, under this very reference.
     Unchanged,
-    /// It is not, and why.
+    /// Refused; says why.
     Refused(String),
-    /// It was sent, and the ledger does not show it yet.
+    /// The decision was sent, and the ledger does not show it yet.
     Sent,
 }
 
@@ -105,22 +105,22 @@ pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
         }
         None => (1..).zip(flags.get_many::<String>("reward").into_iter().flatten()).map(bare).collect(),
     };
-    let desk = Desk::open(flags)?;
+    let ledger = RewardLedger::open(flags)?;
     let reference = text("reference").expect("required");
-    let marked = desk.work(async {
+    let marked = ledger.work(async {
         let ids: Vec<String> =
             lines.iter().filter_map(|line| Some(line.paid.as_ref().ok()?.reward.clone())).collect();
-        let standings = desk.standings(&ids).await?;
-        let mut said = judged(&lines, &standings, reference);
+        let stored = ledger.stored(&ids).await?;
+        let mut said = judged(&lines, &stored, reference);
         if !flags.get_flag("check") {
-            mark(&desk, &lines, &standings, reference, text("by").expect("required"), &mut said).await?;
+            mark(&ledger, &lines, &stored, reference, text("by").expect("required"), &mut said).await?;
         }
-        Ok((said, standings))
+        Ok((said, stored))
     });
-    let (said, standings) = marked?;
+    let (said, stored) = marked?;
     super::super::print(&match text("answer") {
         Some("json") => as_json(&lines, &said),
-        _ => people(&lines, &said, &standings),
+        _ => people(&lines, &said, &stored),
     })?;
     let is_open = |said: &&Said| matches!(said, Said::Refused(_) | Said::Sent);
     match said.iter().filter(is_open).count() {
@@ -136,30 +136,30 @@ fn bare((number, reward): (u64, &String)) -> Line {
 }
 
 /// What the ledger says of each line.
-fn judged(lines: &[Line], standings: &HashMap<String, Standing>, reference: &str) -> Vec<Said> {
+fn judged(lines: &[Line], stored: &HashMap<String, LedgerReward>, reference: &str) -> Vec<Said> {
     let mut seen = HashSet::new();
     let judge = |line: &Line| match &line.paid {
         Err(why) => Said::Refused(why.clone()),
         Ok(paid) if !seen.insert(paid.reward.clone()) => {
             Said::Refused("the reward stands on an earlier line, too".to_owned())
         }
-        Ok(paid) => match standings.get(&paid.reward) {
+        Ok(paid) => match stored.get(&paid.reward) {
             None => Said::Refused(words("unknown_reward").to_owned()),
-            Some(standing) => compared(paid, standing, reference),
+            Some(reward) => compared(paid, reward, reference),
         },
     };
     lines.iter().map(judge).collect()
 }
 
 /// A reward is marked only as it was exported: approved, of this amount, and of no later change.
-fn compared(paid: &Paid, standing: &Standing, reference: &str) -> Said {
-    let Standing { state, open_minor, currency, referrer, revision, .. } = standing;
+fn compared(paid: &Paid, reward: &LedgerReward, reference: &str) -> Said {
+    let LedgerReward { state, open_minor, currency, referrer, revision, .. } = reward;
     let differs = |told: &Option<String>, now: &String| told.as_ref().is_some_and(|told| told != now);
     let is_other =
         paid.amount_minor.is_some_and(|told| told != *open_minor) || differs(&paid.currency, currency);
     match state.as_str() {
-        "issued" if standing.reference != reference => {
-            Said::Refused(format!("it was paid as {:?}", standing.reference))
+        "issued" if reward.reference != reference => {
+            Said::Refused(format!("it was paid as {:?}", reward.reference))
         }
         "issued" if is_other => Said::Refused(format!(
             "{open_minor} {currency} of it stand as paid under this reference: not what the file says"
@@ -176,7 +176,7 @@ fn compared(paid: &Paid, standing: &Standing, reference: &str) -> Said {
         }
         "approved" => Said::Ready,
         state => {
-            let why = [&*standing.decided_by, &*standing.reason].into_iter().filter(|text| !text.is_empty());
+            let why = [&*reward.decided_by, &*reward.reason].into_iter().filter(|text| !text.is_empty());
             let why = why.collect::<Vec<_>>().join(": ");
             Said::Refused(format!("it is {state}, not approved ({why})"))
         }
@@ -185,9 +185,9 @@ fn compared(paid: &Paid, standing: &Standing, reference: &str) -> Said {
 
 /// Sends what is ready, and learns what came of it.
 async fn mark(
-    desk: &Desk,
+    ledger: &RewardLedger,
     lines: &[Line],
-    standings: &HashMap<String, Standing>,
+    stored: &HashMap<String, LedgerReward>,
     reference: &str,
     by: &str,
     said: &mut [Said],
@@ -195,7 +195,7 @@ async fn mark(
     let mut places = Vec::new();
     let mut decisions = Vec::new();
     for (place, line) in lines.iter().enumerate().filter(|(place, _)| said[*place] == Said::Ready) {
-        let Some(about) = line.paid.as_ref().ok().and_then(|paid| standings.get(&paid.reward)) else {
+        let Some(about) = line.paid.as_ref().ok().and_then(|paid| stored.get(&paid.reward)) else {
             continue;
         };
         places.push(place);
@@ -203,7 +203,7 @@ async fn mark(
         let paid_minor = about.open_minor;
         decisions.push(Decision { about, decision: "issue", by, reason: "", reference, paid_minor });
     }
-    for (place, outcome) in places.into_iter().zip(desk.decide(&decisions).await?) {
+    for (place, outcome) in places.into_iter().zip(ledger.decide(&decisions).await?) {
         said[place] = match outcome {
             Outcome::Ledger(word) if word == "applied" => Said::Issued,
             Outcome::Ledger(word) if word == "issued_so_already" => Said::Unchanged,
@@ -226,7 +226,7 @@ fn as_json(lines: &[Line], said: &[Said]) -> String {
     format!("{:#}\n", json!({ "items": items.collect::<Vec<_>>() }))
 }
 
-fn people(lines: &[Line], said: &[Said], standings: &HashMap<String, Standing>) -> String {
+fn people(lines: &[Line], said: &[Said], stored: &HashMap<String, LedgerReward>) -> String {
     let mut table = Table::new(&[
         ("line", Align::Right),
         ("reward", Align::Left),
@@ -236,9 +236,9 @@ fn people(lines: &[Line], said: &[Said], standings: &HashMap<String, Standing>) 
     ]);
     let mut sums: BTreeMap<(&str, &str), (u64, i128)> = BTreeMap::new();
     for (line, said) in lines.iter().zip(said) {
-        let standing = standings.get(id(line));
+        let reward = stored.get(id(line));
         let (minor, currency) =
-            standing.map_or((0, ""), |standing| (standing.open_minor, standing.currency.as_str()));
+            reward.map_or((0, ""), |reward| (reward.open_minor, reward.currency.as_str()));
         let sum = sums.entry((said.word(), currency)).or_default();
         *sum = (sum.0 + 1, sum.1 + i128::from(minor));
         let amount = if currency.is_empty() { "-".to_owned() } else { format!("{minor} {currency}") };
@@ -256,8 +256,8 @@ fn people(lines: &[Line], said: &[Said], standings: &HashMap<String, Standing>) 
 mod tests {
     use super::*;
 
-    fn standing(state: &str) -> Standing {
-        Standing {
+    fn reward(state: &str) -> LedgerReward {
+        LedgerReward {
             reward: "r".into(),
             state: state.into(),
             open_minor: 60,
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn only_what_stands_as_it_was_exported_is_ready() {
-        let approved = standing("approved");
+        let approved = reward("approved");
         assert_eq!(compared(&paid(), &approved, "SEPA-2"), Said::Ready);
         let (currency, referrer) = (Some("USD".to_owned()), Some("bob".to_owned()));
         for (changed, why) in [
@@ -294,21 +294,19 @@ mod tests {
             let said = compared(&changed, &approved, "SEPA-2");
             assert!(said.why().contains(why) && said.word() == "refused", "{said:?}");
         }
-        assert_eq!(compared(&paid(), &standing("issued"), "SEPA-1"), Said::Unchanged);
+        assert_eq!(compared(&paid(), &reward("issued"), "SEPA-1"), Said::Unchanged);
         let more = Paid { amount_minor: Some(100), ..paid() };
-        assert!(
-            compared(&more, &standing("issued"), "SEPA-1").why().starts_with("60 EUR of it stand as paid")
-        );
-        assert!(compared(&paid(), &standing("issued"), "SEPA-2").why().contains("paid as \"SEPA-1\""));
+        assert!(compared(&more, &reward("issued"), "SEPA-1").why().starts_with("60 EUR of it stand as paid"));
+        assert!(compared(&paid(), &reward("issued"), "SEPA-2").why().contains("paid as \"SEPA-1\""));
         for state in ["accrued", "held", "rejected", "clawed_back"] {
-            let said = compared(&paid(), &standing(state), "SEPA-1");
+            let said = compared(&paid(), &reward(state), "SEPA-1");
             assert_eq!(said.why(), format!("it is {state}, not approved (kim: fraud)"));
         }
     }
 
     #[test]
     fn a_reward_on_two_lines_is_paid_once() {
-        let known = HashMap::from([("r".to_owned(), standing("approved"))]);
+        let known = HashMap::from([("r".to_owned(), reward("approved"))]);
         let line = |number, paid| Line { number, paid };
         let unknown = Paid { reward: "s".into(), ..paid() };
         let lines =

@@ -24,7 +24,7 @@ pub fn command() -> Command {
 /// # Errors
 /// The command's.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
-    match flags.subcommand().expect("clap wants a command") {
+    match flags.subcommand().expect("clap requires a command") {
         ("export", flags) => export::run(flags),
         (_, flags) => mark::run(flags),
     }

@@ -3,36 +3,36 @@
 
 use serde_json::json;
 use uuid::Uuid;
-use whence_outbound::once::{Letter, Sent};
+use whence_outbound::once::{OutboundMessage, Sent};
 use whence_schemas::ids::ProgramId;
 use whence_schemas::message::PAYOUT_EXPORTED;
 
-use super::super::courier::{Tally, courier};
+use super::super::endpoint_sender::{Tally, endpoint_sender};
 use super::super::report::cell;
 use super::super::table::{Align, Table};
 use super::approved::Payout;
 use crate::failure::Failure;
-use crate::settings::CourierSettings;
+use crate::settings::EndpointSenderSettings;
 
 /// Sends each payout to the endpoint.
 ///
 /// # Errors
 /// There is no such endpoint or none of its secrets, or a part of whence does not answer.
 pub(super) async fn send(
-    settings: &CourierSettings,
+    settings: &EndpointSenderSettings,
     program: &ProgramId,
     endpoint: &str,
     payouts: &[Payout],
 ) -> Result<Vec<Sent>, Failure> {
-    let letters: Vec<Letter> = payouts.iter().map(letter).collect();
-    Ok(courier(settings, program, endpoint).await?.send(&letters).await?)
+    let messages: Vec<OutboundMessage> = payouts.iter().map(message).collect();
+    Ok(endpoint_sender(settings, program, endpoint).await?.send(&messages).await?)
 }
 
 /// The same whenever it is sent.
-fn letter(payout: &Payout) -> Letter {
+fn message(payout: &Payout) -> OutboundMessage {
     let reward = payout.reward.parse::<Uuid>().unwrap_or_default();
     let body = json!({ "type": PAYOUT_EXPORTED, "timestamp": payout.approved_at, "data": payout });
-    Letter {
+    OutboundMessage {
         message_id: Uuid::new_v5(&reward, format!("payout/{}", payout.revision).as_bytes()),
         r#type: PAYOUT_EXPORTED.to_owned(),
         lead_id: payout.lead_id.parse().unwrap_or_default(),
@@ -71,7 +71,7 @@ mod tests {
                 "party": "referrer", "rule": "order", "lead_id": "3f2b8c1e-0a51-5c7e-9a7f-2f8f0f6f1d11",
                 "qualification_id": "q", "amount": "0.60", "amount_minor": 60, "currency": "EUR",
                 "earned_at": "e", "approved_at": "a", "approved_by": "kim" });
-            letter(&serde_json::from_value(payout).unwrap())
+            message(&serde_json::from_value(payout).unwrap())
         };
         let reward = "0d2f3c55-74a1-5a0e-8f53-6c1f4a3b2c10";
         let (first, again) = (payout(reward, 1), payout(reward, 1));

@@ -90,7 +90,7 @@ async fn click(trial: &Trial, link: &Link) -> Result<((String, ClickId), String)
     let host = HeaderValue::from_str(&link.host).expect("hosts are of letters, digits and few signs");
     let headers = [(HOST, host), (USER_AGENT, HeaderValue::from_static(AGENT))];
     let path = format!("/{}", link.code);
-    let deadline = Instant::now() + trial.patience;
+    let deadline = Instant::now() + trial.timeout;
     let answer = loop {
         let answer = trial.edge.call(Method::GET, &path, &headers, None).await?;
         if answer.status != StatusCode::NOT_FOUND || Instant::now() > deadline {
@@ -179,7 +179,7 @@ async fn stored(
     what: &str,
     question: impl Fn() -> clickhouse::query::Query,
 ) -> Result<((), String), Failure> {
-    let deadline = Instant::now() + trial.patience;
+    let deadline = Instant::now() + trial.timeout;
     loop {
         let question = question().param("program", trial.program.as_str()).param("referrer", NAME);
         if let Some(row) = question.fetch_optional::<Stored>().await? {
@@ -192,7 +192,7 @@ async fn stored(
             };
         }
         if Instant::now() > deadline {
-            let text = format!("{what} has not arrived in clickhouse within {:?}", trial.patience);
+            let text = format!("{what} has not arrived in clickhouse within {:?}", trial.timeout);
             return Err(Failure::Failed(text));
         }
         tokio::time::sleep(POLL).await;

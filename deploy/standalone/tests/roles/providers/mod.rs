@@ -68,7 +68,8 @@ pub fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
-/// The payload as if it happened now (in whole seconds, hence not before the click), of a person whom no other source knows.
+/// The payload as if it happened now (in whole seconds, hence not before the click), of a person that no other source
+/// knows.
 fn prepared(text: &str, source: &str, token: &str) -> String {
     let text = text.replace("TOKEN", token).replace("\"2027-01-15T08:59:30+01:00\"", "null");
     let text =
@@ -78,7 +79,7 @@ fn prepared(text: &str, source: &str, token: &str) -> String {
     seconds.into_iter().fold(text, |text, then| text.replace(then, &(now() + 1).to_string()))
 }
 
-/// What a source with this id sends about a lead with this token and what it reaches; the postback's is no body.
+/// What a source with this id sends about a lead with this token and what it reaches; a postback has no body.
 pub fn of_provider(source: &str, token: &str) -> Vec<Delivery> {
     signed_with(SECRET, now(), source, token)
 }

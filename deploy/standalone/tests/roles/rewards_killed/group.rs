@@ -9,7 +9,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use whence_aggregator::kafka::read_commit;
 
-use crate::support::{PATIENCE, POLL, Role, brokers::Shared, is_running, kill, until};
+use crate::support::{DEADLINE, POLL, Role, brokers::Shared, is_running, kill, until};
 
 /// Of the conversions: more than one for each aggregator.
 pub const PARTITIONS: i32 = 4;
@@ -152,7 +152,7 @@ impl Group {
     pub fn until_count(&self, sql: &str, wanted: u64) {
         let (mut last, mut changed) = (None, Instant::now());
         while last != Some(wanted) {
-            if changed.elapsed() > PATIENCE {
+            if changed.elapsed() > DEADLINE {
                 let log = |member: &Member| member.role.as_ref().map(Role::log).unwrap_or_default();
                 let logs: Vec<String> = self.members.iter().map(log).collect();
                 let tails = logs.iter().map(|log| &log[log.len() - log.len().min(20_000)..]);

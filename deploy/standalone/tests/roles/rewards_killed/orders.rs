@@ -1,4 +1,4 @@
-//! What is sent, by whom, and what it must come to.
+//! What is sent, by which sender, and what must result.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -27,7 +27,7 @@ pub const SHARE_MINOR: i64 = 100;
 pub const WELCOME_MINOR: i64 = 250;
 pub const MONTHS: [&str; 2] = ["2025-02", "2025-03"];
 
-/// Of each program, of whom some are linked late, some are refunded, and some are told of twice.
+/// Of each program, of which some are linked late, some are refunded, and some are told of twice.
 const MIXED: usize = 36;
 /// Of each program, sent after all others: as many as fill every cap and budget whatever is left of it, since
 /// refunds and credit that moves make room.
@@ -213,7 +213,7 @@ impl Person {
 /// Between two kills, what each sender sends.
 pub type Round = [Vec<Value>; SENDERS];
 
-/// Each sender's events in an order of its own, but for the links, which come late as a rule, and the plain persons,
+/// Each sender's events in an order of its own, except for the links, which come late as a rule, and the plain persons,
 /// who come last.
 pub fn rounds(persons: &[Person]) -> Vec<Round> {
     let mut rounds: Vec<Round> = (0..MIXED_ROUNDS + PLAIN_ROUNDS).map(|_| Round::default()).collect();
@@ -294,7 +294,7 @@ impl Senders {
     /// Waits until all of a round is accepted.
     pub fn until_sent(&self) {
         for _ in &self.work {
-            self.done.recv_timeout(crate::support::PATIENCE).expect("a sender was refused: see above");
+            self.done.recv_timeout(crate::support::DEADLINE).expect("a sender was refused: see above");
         }
     }
 }

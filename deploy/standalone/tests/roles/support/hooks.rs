@@ -86,7 +86,7 @@ impl Hook {
 #[derive(Default)]
 pub struct Taken {
     hooks: Mutex<Vec<Hook>>,
-    /// What is answered, but for 0, which is 200.
+    /// What is answered, except for 0, which is 200.
     pub status: AtomicU16,
     /// Bytes of each answer's body.
     pub answer_bytes: AtomicUsize,

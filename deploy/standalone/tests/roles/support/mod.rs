@@ -23,7 +23,7 @@ use clock::Environment;
 pub use http::{Answer, ask};
 
 /// Longer than anything here takes on a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const DEADLINE: Duration = Duration::from_secs(90);
 pub const POLL: Duration = Duration::from_millis(20);
 /// The agent of a person.
 pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -53,9 +53,9 @@ pub fn run(arguments: &[&str]) -> Output {
     whence().args(arguments).output().unwrap()
 }
 
-/// Polls until there is something; panics with `what` after [`PATIENCE`].
+/// Polls until there is something; panics with `what` after [`DEADLINE`].
 pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DEADLINE;
     loop {
         if let Some(found) = look() {
             return found;
@@ -155,7 +155,7 @@ impl Role {
     }
 
     fn until_noted(&self, is_enough: impl Fn(&Value) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + DEADLINE;
         while !self.noted().is_some_and(|noted| is_enough(&noted)) {
             assert!(Instant::now() < deadline, "not ready; it logged:\n{}", self.log());
             std::thread::sleep(POLL);
@@ -288,7 +288,7 @@ impl Role {
     pub fn until_count(&self, sql: &str, wanted: u64) {
         let (mut last, mut changed) = (None, Instant::now());
         while last != Some(wanted) {
-            assert!(changed.elapsed() < PATIENCE, "{sql} gives {last:?}, not {wanted}; log:\n{}", self.log());
+            assert!(changed.elapsed() < DEADLINE, "{sql} gives {last:?}, not {wanted}; log:\n{}", self.log());
             std::thread::sleep(POLL);
             let now = self.count(sql);
             if now != last {

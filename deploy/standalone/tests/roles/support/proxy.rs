@@ -98,7 +98,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Before the server at `base`; with `clients` only for those whom it vouches for.
+    /// Before the server at `base`; with `clients` only for clients whose certificate it signed.
     pub fn before(base: &str, leaf: Leaf, clients: Option<&Authority>) -> Self {
         let to: SocketAddr = base.rsplit(['/', '@']).next().unwrap().parse().unwrap();
         let provider = Arc::new(ring::default_provider());

@@ -1,4 +1,4 @@
-//! What an event says beside whom it is about: one reader for each kind.
+//! What an event says beside who it is about: one reader for each kind.
 
 use super::{
     checked_key, plain_name,
@@ -42,7 +42,7 @@ pub enum DraftBody {
         /// What the person's history must say for it to count.
         history: Option<HistoryCondition>,
     },
-    /// It is taken back.
+    /// The qualification is taken back.
     Disqualification {
         /// The one qualification; none: all that the lead has reached.
         qualification: Option<Reference>,
@@ -136,7 +136,7 @@ fn disqualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
     };
     let value = fields.object("value").and_then(money);
     if value.as_ref().is_some_and(|value| value.minor == 0) {
-        fields.wrong("value", Code::Invalid, "must be more than nothing; leave it out to take back all");
+        fields.wrong("value", Code::Invalid, "must be more than 0; leave it out to take back all");
     }
     if fields.has("qualification") && fields.has("qualification_id") {
         fields.wrong("qualification_id", Code::Invalid, "and qualification must not both be given");
@@ -151,7 +151,11 @@ fn disqualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
     });
     let qualification = key.or(id.map(Reference::Id));
     if value.is_some() && qualification.is_none() {
-        fields.wrong("qualification", Code::Required, "is missing: a part is of one qualification");
+        fields.wrong(
+            "qualification",
+            Code::Required,
+            "is missing: a partial amount belongs to one qualification",
+        );
     }
     Some(DraftBody::Disqualification { qualification, reason: reason?, value: value.unwrap_or_default() })
 }

@@ -4,7 +4,7 @@ use crate::api::{json::Fields, problem::Code};
 
 /// Touches of one lead, of whatever form.
 pub const TOUCHES_MAX: usize = 20;
-/// Bytes of a token or a code: longer ones are no such thing, and are not looked at further.
+/// Bytes of the longest token or code: longer ones are refused unread.
 const TOUCH_BYTES_MAX: usize = 64;
 
 /// One thing that names a referrer.

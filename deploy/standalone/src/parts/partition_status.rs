@@ -6,8 +6,8 @@ use std::time::Duration;
 use metrics::{Gauge, gauge};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use whence_aggregator::partition_status;
 use whence_aggregator::position::Partition;
-use whence_aggregator::standing;
 use whence_runtime::health::{Component, Health};
 
 whence_metrics::declare! {
@@ -23,24 +23,24 @@ pub async fn watch(health: Health, stop: CancellationToken) {
     let mut ticks = interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        let found = standing::partitions();
-        let is_gone = |partition: &Partition| found.iter().all(|standing| standing.partition != *partition);
+        let found = partition_status::partitions();
+        let is_gone = |partition: &Partition| found.iter().all(|status| status.partition != *partition);
         for (partition, component) in shown.extract_if(.., |partition, _| is_gone(partition)) {
             // A gauge can't be taken back, and somebody else's partition is not behind here.
             behind(partition).set(0.0);
             component.remove();
         }
-        for standing in found {
-            let Partition { stream, number } = standing.partition;
+        for status in found {
+            let Partition { stream, number } = status.partition;
             let component = shown
-                .entry(standing.partition)
+                .entry(status.partition)
                 .or_insert_with(|| health.component(format!("aggregator.{}-{number}", stream.word())));
-            match standing.trouble {
+            match status.trouble {
                 None => component.ready(),
                 Some(reason) => component.not_ready(reason),
             }
-            if let Some(time) = standing.behind {
-                behind(standing.partition).set(time.as_secs_f64());
+            if let Some(time) = status.behind {
+                behind(status.partition).set(time.as_secs_f64());
             }
         }
     }

@@ -13,7 +13,7 @@ use std::{
 };
 use whence_runtime::shares::Prefix;
 use whence_schemas::{
-    event::{self, DeadLetter, Event, Mode, WebhookSource},
+    event::{self, Event, Mode, WebhookSource},
     ids::{EventId, ProgramId},
     time::UnixMs,
 };
@@ -23,15 +23,15 @@ whence_metrics::declare! {
     counter WEBHOOK_DEAD_LETTERS_DROPPED: "whence_webhook_dead_letters_dropped_total" { why: ["too_many", "too_many_proved", "journal"] };
 }
 
-/// Letters about unproved deliveries from one network in one second, of one process: anybody can send those.
+/// Dead letters about unproved deliveries from one network in one second, of one process: anybody can send those.
 pub const UNPROVED_PER_SECOND_MAX: u32 = 10;
 /// The same from all networks together.
 pub const UNPROVED_TOGETHER_MAX: u32 = 100;
-/// Letters about proved deliveries to one source in one second that could not be read. Only who has the source's
-/// secret can send those: it is the provider, and it is wrong. Letters about events have no quota, as events have none.
+/// Dead letters about proved deliveries to one source in one second that could not be read. Only who has the source's
+/// secret can send those: it is the provider, and it is wrong. Those about events have no quota, as events have none.
 pub const UNREADABLE_PER_SECOND_MAX: u32 = 1000;
 
-/// What a letter is about.
+/// What a dead letter is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Of {
     /// A delivery of which nothing is believed, from this network.
@@ -44,7 +44,7 @@ pub enum Of {
 
 /// How many there were in this second.
 #[derive(Debug, Default)]
-pub struct Letters(Mutex<Second>);
+pub struct DeadLetterQuota(Mutex<Second>);
 
 #[derive(Debug, Default)]
 struct Second {
@@ -56,7 +56,7 @@ struct Second {
     sources: HashMap<(String, String), u32>,
 }
 
-impl Letters {
+impl DeadLetterQuota {
     /// Whether there is room for one more.
     fn take(&self, source: &WebhookSource, of: Of, now: UnixMs) -> bool {
         let mut this = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,7 +86,7 @@ impl Letters {
 }
 
 /// One delivery, or one event of it, that became nothing.
-pub struct Letter {
+pub struct DeadLetter {
     reason: &'static str,
     detail: Map<String, Value>,
     of: Of,
@@ -94,21 +94,21 @@ pub struct Letter {
     key: Option<String>,
 }
 
-impl Letter {
+impl DeadLetter {
     /// A letter about a delivery of which nothing is believed or could be read: its size and where it came in.
     #[must_use]
-    pub fn new(source: &WebhookSource, reason: &'static str, of: Of, body_bytes: usize) -> Letter {
+    pub fn new(source: &WebhookSource, reason: &'static str, of: Of, body_bytes: usize) -> DeadLetter {
         let mut detail = Map::new();
         detail.insert("source".to_owned(), source.id.as_str().into());
         detail.insert("provider".to_owned(), source.provider.as_str().into());
         detail.insert("reason".to_owned(), reason.into());
         detail.insert("body_bytes".to_owned(), body_bytes.into());
-        Letter { reason, detail, of, key: None }
+        DeadLetter { reason, detail, of, key: None }
     }
 
     /// With the ids and fixed words of an event that was proved.
     #[must_use]
-    pub fn of(mut self, provider: Provider, event: &ProviderEvent) -> Letter {
+    pub fn of(mut self, provider: Provider, event: &ProviderEvent) -> DeadLetter {
         self.detail.insert("event".to_owned(), keep::name(event).into());
         self.detail.insert("kept".to_owned(), keep::kept(provider, event).into());
         self.of = Of::Event;
@@ -117,15 +117,17 @@ impl Letter {
     }
 
     fn record(self, source: &WebhookSource, now: UnixMs, registry_version: u64) -> Option<Bytes> {
-        // The registry holds no source of a program that is none.
+        // The registry holds only sources with a valid program id.
         let program: ProgramId = source.program.parse().ok()?;
         let key = self.key.unwrap_or_else(|| format!("dead-letter:{:032x}", rand::random::<u128>()));
         let (mode, id) = match source.test {
             true => (Mode::Test, EventId::of_kind(&program, &source.id, true, "dead_letter", &key)),
             false => (Mode::Live, EventId::of(&program, &source.id, &key)),
         };
-        let letter =
-            DeadLetter { reason: self.reason.to_owned(), detail: Value::Object(self.detail).to_string() };
+        let letter = event::DeadLetter {
+            reason: self.reason.to_owned(),
+            detail: Value::Object(self.detail).to_string(),
+        };
         let event = Event {
             id: Bytes::copy_from_slice(id.0.as_bytes()),
             mode: mode.into(),
@@ -141,7 +143,7 @@ impl Letter {
     }
 }
 
-/// Writes the letters of one delivery, as far as there is room for them.
+/// Writes the dead letters of one delivery, as far as there is room for them.
 ///
 /// # Errors
 /// Where one about an event that was proved can't be written: it is to be sent again. What is lost of the
@@ -149,7 +151,7 @@ impl Letter {
 pub(super) async fn lay_aside(
     api: &Api,
     source: &WebhookSource,
-    letters: Vec<Letter>,
+    letters: Vec<DeadLetter>,
     now: UnixMs,
 ) -> Result<(), Problem> {
     let registry_version = api.registry.shared().read().version();
@@ -188,7 +190,7 @@ mod tests {
 
     #[test]
     fn dead_letters_are_bounded_in_every_second() {
-        let letters = Letters::default();
+        let letters = DeadLetterQuota::default();
         let now = UnixMs(1_800_000_000_000);
         let from = |network: u8| Of::Unproved(Prefix::of([127, 0, network, 1].into()));
         let source = |id: &str| WebhookSource { id: id.to_owned(), ..WebhookSource::default() };

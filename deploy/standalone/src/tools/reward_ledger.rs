@@ -13,7 +13,7 @@ use whence_schemas::ids::ProgramId;
 
 use super::sending::Sender;
 use crate::failure::Failure;
-use crate::settings::{DeskSettings, load};
+use crate::settings::{RewardLedgerSettings, load};
 
 /// The source of these events: ids of events are counted per source.
 const SOURCE: &str = "cli";
@@ -23,7 +23,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// A reward as the ledger has it.
 #[derive(Clone, Debug, PartialEq, Eq, Row, Deserialize)]
-pub struct Standing {
+pub struct LedgerReward {
     /// Its id.
     pub reward: String,
     /// A word of [`whence_schemas::rows::RewardState`].
@@ -48,7 +48,7 @@ pub struct Standing {
 #[derive(Clone, Debug)]
 pub struct Decision<'a> {
     /// As it stands.
-    pub about: &'a Standing,
+    pub about: &'a LedgerReward,
     /// `approve`, `reject`, `issue` or `claw_back`.
     pub decision: &'static str,
     /// Who decides.
@@ -63,7 +63,7 @@ pub struct Decision<'a> {
 
 impl Decision<'_> {
     fn event(&self, program: &ProgramId) -> Value {
-        let Standing { reward, revision, .. } = self.about;
+        let LedgerReward { reward, revision, .. } = self.about;
         let key = format!("{}/{reward}/{revision}/{}", self.decision, self.reference);
         let mut event = json!({
             "type": "reward_decision",
@@ -91,16 +91,16 @@ pub enum Outcome {
     Ledger(String),
     /// The API refused it.
     Refused(String),
-    /// The ledger has not got it yet.
+    /// The ledger does not have it yet.
     Waits,
 }
 
 /// Asks the ledger and sends decisions.
-pub struct Desk {
+pub struct RewardLedger {
     program: ProgramId,
     client: Client,
     sender: Sender,
-    patience: Duration,
+    timeout: Duration,
     log: LogSettings,
 }
 
@@ -110,19 +110,19 @@ struct OutcomeRow {
     outcome: String,
 }
 
-impl Desk {
+impl RewardLedger {
     /// For a program, with the settings of this command line.
     ///
     /// # Errors
     /// Settings are wrong, or there is no API.
-    pub fn open(flags: &clap::ArgMatches) -> Result<Desk, Failure> {
-        let settings = load::<DeskSettings>(flags)?.settings;
+    pub fn open(flags: &clap::ArgMatches) -> Result<RewardLedger, Failure> {
+        let settings = load::<RewardLedgerSettings>(flags)?.settings;
         let seconds = flags.try_get_one::<u64>("wait").ok().flatten().copied().unwrap_or_default();
-        Ok(Desk {
+        Ok(RewardLedger {
             program: super::program(flags.get_one::<String>("program").expect("required"))?,
             client: super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?,
             sender: Sender::new(&settings.call, &settings.data)?,
-            patience: Duration::from_secs(seconds),
+            timeout: Duration::from_secs(seconds),
             log: settings.log,
         })
     }
@@ -139,7 +139,7 @@ impl Desk {
     ///
     /// # Errors
     /// ClickHouse does not answer.
-    pub async fn standings(&self, rewards: &[String]) -> Result<HashMap<String, Standing>, Failure> {
+    pub async fn stored(&self, rewards: &[String]) -> Result<HashMap<String, LedgerReward>, Failure> {
         let mut found = HashMap::new();
         for rewards in rewards.chunks(BATCH) {
             let query = self.client.query(
@@ -148,7 +148,7 @@ impl Desk {
                  WHERE program = {program:String} AND reward_id IN {rewards:Array(UUID)}",
             );
             let query = query.param("program", self.program.as_str()).param("rewards", rewards);
-            let rows = query.fetch_all::<Standing>().await.map_err(AskError::from)?;
+            let rows = query.fetch_all::<LedgerReward>().await.map_err(AskError::from)?;
             found.extend(rows.into_iter().map(|row| (row.reward.clone(), row)));
         }
         Ok(found)
@@ -180,7 +180,7 @@ impl Desk {
 
     /// Polls the ledger until it has all of these events, or for so long.
     async fn settled(&self, ids: &[String], mut outcomes: Vec<Outcome>) -> Result<Vec<Outcome>, Failure> {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.timeout;
         loop {
             let waiting = ids.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == Outcome::Waits);
             let waiting: Vec<String> = waiting.map(|(id, _)| id.clone()).collect();

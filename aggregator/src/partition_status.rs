@@ -36,7 +36,7 @@ struct Failure {
 
 /// How a partition does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct PartitionStatus {
     /// Which.
     pub partition: Partition,
     /// Why it does not work; `None`: it does.
@@ -60,7 +60,7 @@ impl Seat {
         Seat { partition, owner: entry.owner }
     }
 
-    /// The loop failed, and is to begin again; or can't before a person has mended what it says.
+    /// The loop failed, and will start again; or can't before a person has fixed what the error says.
     pub(crate) fn failed(&self, is_fatal: bool, text: &str) {
         self.note(|entry, now| {
             let text = text.to_owned();
@@ -102,14 +102,14 @@ impl Drop for Seat {
 
 /// Every partition that this process works, in their order.
 #[must_use]
-pub fn partitions() -> Vec<Standing> {
+pub fn partitions() -> Vec<PartitionStatus> {
     let now = Instant::now();
-    let standing = |(partition, entry): (&Partition, &Entry)| Standing {
+    let status = |(partition, entry): (&Partition, &Entry)| PartitionStatus {
         partition: *partition,
         trouble: entry.trouble(now),
         behind: entry.had_all.map(|then| now.duration_since(then)),
     };
-    lock().iter().map(standing).collect()
+    lock().iter().map(status).collect()
 }
 
 impl Entry {
@@ -120,7 +120,7 @@ impl Entry {
                 && self.restarted.is_some_and(|at| at > failure.last && now.duration_since(at) >= WELL_AFTER);
             let text = &failure.text;
             return (!is_well).then(|| match failure.is_fatal {
-                true => format!("stands still until this is mended: {text}"),
+                true => format!("is stopped until this is fixed: {text}"),
                 false => format!("begins again from its last commit: {text}"),
             });
         }
@@ -160,7 +160,7 @@ mod tests {
         assert!(look(0).is_some(), "it may fail again at once");
         assert_eq!(look(3), None, "it waits for records");
         seat.failed(true, "no table");
-        assert!(look(60).unwrap().contains("stands still until this is mended: no table"));
+        assert!(look(60).unwrap().contains("is stopped until this is fixed: no table"));
         let range = crate::position::BlockRange {
             incarnation: Incarnation(uuid::Uuid::nil()),
             partition,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use whence_ingest::webhooks::NamedSecrets;
 use whence_outbound::client::Caller;
 use whence_outbound::machine_time;
-use whence_outbound::once::{Courier, PATIENCE, Sent};
+use whence_outbound::once::{EndpointSender, INTERACTIVE_RETRY, Sent};
 use whence_outbound::sign::SigningKey;
 use whence_outbound::tables::Tables;
 use whence_schemas::ids::ProgramId;
@@ -18,17 +18,17 @@ use super::table::Table;
 use crate::data_dir::OWNER_PASSWORD;
 use crate::failure::Failure;
 use crate::parts::replicas;
-use crate::settings::CourierSettings;
+use crate::settings::EndpointSenderSettings;
 
 /// Who delivers to this endpoint.
 ///
 /// # Errors
 /// The program has no such endpoint, it is disabled, or none of its secrets is among this command's.
-pub async fn courier(
-    settings: &CourierSettings,
+pub async fn endpoint_sender(
+    settings: &EndpointSenderSettings,
     program: &ProgramId,
     endpoint: &str,
-) -> Result<Courier, Failure> {
+) -> Result<EndpointSender, Failure> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if endpoint.is_empty() || !endpoint.bytes().all(is_plain) {
         return Err(Failure::Usage(format!("{endpoint:?} is not an endpoint's id")));
@@ -53,14 +53,14 @@ pub async fn courier(
     // What the aggregators have logged by way of other replicas is logged here, too.
     replicas.catch_up().await?;
     let deliveries = &settings.deliveries;
-    Ok(Courier {
+    Ok(EndpointSender {
         tables: Tables::new(replicas, super::ANSWER_MAX),
         caller: Caller::new(deliveries.call_limits(settings.reach.reach())),
         program: program.to_string(),
         endpoint: endpoint.to_owned(),
         url: record["url"].as_str().unwrap_or_default().to_owned(),
         keys: keys(program.as_str(), &record, &named)?,
-        retry: PATIENCE,
+        retry: INTERACTIVE_RETRY,
         flying_max: deliveries.endpoint_deliveries_max,
         now: Arc::new(machine_time),
     })

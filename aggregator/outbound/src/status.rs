@@ -29,20 +29,22 @@ impl fmt::Display for Part {
             Self::Messages => write!(f, "what is to be sent can't be read"),
             Self::Log => write!(f, "the delivery log can't be written"),
             Self::Topic => write!(f, "the topic of facts is behind"),
-            Self::Endpoint(program, endpoint) => write!(f, "endpoint {program}/{endpoint} takes nothing"),
+            Self::Endpoint(program, endpoint) => {
+                write!(f, "endpoint {program}/{endpoint} accepts no messages")
+            }
         }
     }
 }
 
 /// All of a process; clones are handles to one.
 #[derive(Clone, Debug, Default)]
-pub struct Standing {
+pub struct OutboundStatus {
     /// Bounded by the partitions that a process works, and their endpoints: what is of a seat leaves with it.
     troubles: Arc<Mutex<BTreeMap<(Part, u64), String>>>,
     seats: Arc<AtomicU64>,
 }
 
-impl Standing {
+impl OutboundStatus {
     /// What is wrong now, a sentence each: what concerns several partitions once.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
@@ -55,7 +57,7 @@ impl Standing {
     }
 
     pub(crate) fn seat(&self) -> Seat {
-        Seat { number: self.seats.fetch_add(1, Ordering::Relaxed), standing: self.clone() }
+        Seat { number: self.seats.fetch_add(1, Ordering::Relaxed), status: self.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<(Part, u64), String>> {
@@ -67,22 +69,22 @@ impl Standing {
 #[derive(Debug)]
 pub(crate) struct Seat {
     number: u64,
-    standing: Standing,
+    status: OutboundStatus,
 }
 
 impl Seat {
     pub(crate) fn fails(&self, part: Part, why: String) {
-        self.standing.lock().insert((part, self.number), why);
+        self.status.lock().insert((part, self.number), why);
     }
 
     pub(crate) fn works(&self, part: Part) {
-        self.standing.lock().remove(&(part, self.number));
+        self.status.lock().remove(&(part, self.number));
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.standing.lock().retain(|(_, number), _| *number != self.number);
+        self.status.lock().retain(|(_, number), _| *number != self.number);
     }
 }
 
@@ -92,20 +94,22 @@ mod tests {
 
     #[test]
     fn a_trouble_is_told_until_it_is_over_or_its_loop_has_ended() {
-        let standing = Standing::default();
-        let (one, two) = (standing.seat(), standing.seat());
+        let status = OutboundStatus::default();
+        let (one, two) = (status.seat(), status.seat());
         let endpoint = || Part::Endpoint("p".to_owned(), "shop".to_owned());
         one.fails(endpoint(), "status 503".to_owned());
         two.fails(endpoint(), "status 500".to_owned());
         two.fails(Part::Log, "code 210".to_owned());
-        let told =
-            ["the delivery log can't be written: code 210", "endpoint p/shop takes nothing: status 500"];
-        assert_eq!(standing.troubles(), told);
+        let told = [
+            "the delivery log can't be written: code 210",
+            "endpoint p/shop accepts no messages: status 500",
+        ];
+        assert_eq!(status.troubles(), told);
         two.works(endpoint());
-        assert_eq!(standing.troubles()[1], "endpoint p/shop takes nothing: status 503");
+        assert_eq!(status.troubles()[1], "endpoint p/shop accepts no messages: status 503");
         drop(two);
         one.works(endpoint());
-        assert_eq!(standing.troubles(), [] as [String; 0]);
+        assert_eq!(status.troubles(), [] as [String; 0]);
         one.works(Part::Topic);
     }
 }
