@@ -15,17 +15,19 @@ const LISTS: [&str; 5] = ["lead_ids", "qualification_ids", "other_ids", "reward_
 /// Ids of what is stored about a person, as texts, in the order of [`LISTS`].
 #[derive(Row, Deserialize)]
 pub(super) struct Ids {
-    lists: (Vec<String>, Vec<String>, Vec<String>, Vec<String>, Vec<String>),
+    lists: (List, List, List, List, List),
 }
 
+type List = Vec<String>;
+
 impl Ids {
-    fn lists(&self) -> [&Vec<String>; 5] {
+    fn lists(&self) -> [&List; 5] {
         let (leads, qualifications, others, rewards, clicks) = &self.lists;
         [leads, qualifications, others, rewards, clicks]
     }
 
     pub fn len(&self) -> usize {
-        self.lists().into_iter().map(Vec::len).sum()
+        self.lists().into_iter().map(|list| list.len()).sum()
     }
 
     /// The query of [`rows`] with its parameters but `program`.
