@@ -12,7 +12,6 @@
 //! | [`snapshot`], [`merge`], [`missing`] | a copy while it is written; one of two; what lacks in it |
 //! | [`Quota`] | how much there may be, in one journal or in several |
 //! | [`Disk`] | the calls that can fail, to make them fail in tests |
-//! | [`describe_metrics`] | what is counted, and what it means |
 //!
 //! Internally: `frame` (a record's bytes) and `layout` (a segment's) are pure; `mapping` holds all the
 //! unsafe code; `segment` is a segment being written, `cursor` one being read, `resync` the search
