@@ -1,11 +1,11 @@
-//! A recorder that takes only what is declared, so that no test passes with a metric that is not.
+//! A recorder that accepts declared metrics only, so that no test passes with one that is not declared.
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 
 use crate::{Kind, find};
 
-/// Panics at a metric of ours that is not declared with this kind, these labels, or this value of a label whose values
-/// are. For builds with debug assertions, which tests are.
+/// Panics when a metric of whence is used that is not declared, or with another kind, other labels, or a label value that
+/// its declaration does not list. For builds with debug assertions, as tests are.
 #[derive(Debug)]
 pub struct Checked<R>(pub R);
 

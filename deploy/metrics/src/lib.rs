@@ -10,9 +10,9 @@
 //! metrics::counter!(REQUESTS, "outcome" => "ok").increment(1);
 //! ```
 //!
-//! A declaration is a constant with the name, and an entry of [`all`], which the recorder describes metrics from, the
-//! documentation is written from, and [`begin`] shows counters from with 0 before anything has happened: Prometheus sees no
-//! increase where a counter begins with 1. The unit is the name's last word, as Prometheus has it: `_seconds`, `_bytes`,
+//! A declaration is a constant with the name, and an entry of [`all`]. The recorder describes metrics from these entries, the
+//! documentation is written from them, and [`begin`] shows counters with 0 before anything has happened, because Prometheus
+//! sees no increase where a counter begins with 1. The unit is the name's last word, as Prometheus has it: `_seconds`, `_bytes`,
 //! `_ratio`; `_total` ends the name of every counter and of nothing else
 //! (<https://prometheus.io/docs/practices/naming/>).
 

@@ -44,8 +44,8 @@ pub(super) async fn of(client: &Client, program: &str, term: &str) -> Result<Ids
     client.query(&sql).param("program", program).param("lead", term).fetch_one().await
 }
 
-/// The query for the rows of these ids, whose parameters are `program` and the lists. What is chosen by empty lists is left
-/// out: ClickHouse takes longer to analyse a table's columns than to find that there is no row.
+/// The query for the rows of these ids; its parameters are `program` and the lists. Tables whose lists are empty are left
+/// out: analysing their columns takes ClickHouse longer than finding no row.
 pub(super) fn rows(ids: &Ids) -> String {
     let (_, rows) = parts();
     let rows = rows.rsplit_once("\n)\nORDER BY").map_or(rows.as_str(), |(rows, _)| rows);
@@ -62,7 +62,7 @@ pub(super) fn rows(ids: &Ids) -> String {
     )
 }
 
-/// The view's query: what names the lists, and the rows from behind [`ROWS`] on.
+/// The view's query in two: the part that defines the lists, and the rows that follow [`ROWS`].
 fn parts() -> (String, String) {
     let view = views().into_iter().find(|view| view.name == "lineage").expect("the view has a file");
     let query = view.query();
