@@ -13,8 +13,8 @@ use serde::Deserialize;
 use std::{collections::BTreeMap, fmt, time::Duration};
 use whence_schemas::rows::{
     ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
-    QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row as _, ShareRow,
-    SubjectKeyRow,
+    QualificationRow, ReinstatementRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row as _,
+    ShareRow, SubjectKeyRow,
 };
 use whence_schemas::topics::Stream;
 
@@ -22,7 +22,7 @@ pub use deep::deep;
 
 /// The tables that the account counts, with the column by whose month each is partitioned, the stream of its rows, and
 /// which rows stand for a record itself.
-const TABLES: [Accounted; 14] = [
+const TABLES: [Accounted; 15] = [
     Accounted {
         table: ClickRow::TABLE,
         at: "ts",
@@ -40,6 +40,7 @@ const TABLES: [Accounted; 14] = [
     Accounted::event(LeadRow::TABLE),
     Accounted::event(QualificationRow::TABLE),
     Accounted::event(DisqualificationRow::TABLE),
+    Accounted::event(ReinstatementRow::TABLE),
     Accounted::event(IdentifyRow::TABLE),
     Accounted::event(ParticipantRow::TABLE),
     Accounted::event(ShareRow::TABLE),

@@ -32,7 +32,8 @@ use std::{
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
     rows::{
-        DisqualificationRow, LeadRow, QualificationRow, Row, SubjectKeyRow, encode_block, insert_statement,
+        DisqualificationRow, LeadRow, QualificationRow, ReinstatementRow, Row, SubjectKeyRow, encode_block,
+        insert_statement,
     },
     subject::SubjectKey,
     time::UnixMs,
@@ -171,6 +172,7 @@ impl Store for ClickHouseStore {
             Rows::Leads(rows) => self.send(token, rows).await,
             Rows::Qualifications(rows) => self.send(token, rows).await,
             Rows::Disqualifications(rows) => self.send(token, rows).await,
+            Rows::Reinstatements(rows) => self.send(token, rows).await,
             Rows::Identifies(rows) => self.send(token, rows).await,
             Rows::Participants(rows) => self.send(token, rows).await,
             Rows::Shares(rows) => self.send(token, rows).await,
@@ -248,6 +250,14 @@ impl Store for ClickHouseStore {
         disqualifications: &[EventName],
     ) -> Result<Vec<DisqualificationRow>, StoreError> {
         self.look_up(|client| async move { lookup::newest(&client, before, disqualifications).await }).await
+    }
+
+    async fn reinstatements(
+        &self,
+        before: &Horizon,
+        reinstatements: &[EventName],
+    ) -> Result<Vec<ReinstatementRow>, StoreError> {
+        self.look_up(|client| async move { lookup::newest(&client, before, reinstatements).await }).await
     }
 
     async fn catch_up(&self) -> Result<(), StoreError> {

@@ -1,5 +1,5 @@
-//! A block of conversion records becomes rows of `leads`, `qualifications`, `disqualifications`, `identifies`,
-//! `participants`, `shares`, `erasures`, `subject_keys` and `rejects`, and what [`crate::reward`] makes of them.
+//! A block of conversion records becomes rows of `leads`, `qualifications`, `disqualifications`, `reinstatements`,
+//! `identifies`, `participants`, `shares`, `erasures`, `subject_keys` and `rejects`, and what [`crate::reward`] makes of them.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -9,6 +9,7 @@
 //! | `people` | which events are of one person |
 //! | `join` | takes the block's events in order and makes their rows |
 //! | [`replay`] | what would follow from stored events under other rules |
+//! | `sets` | keys that belong together |
 //! | `rows` | between what is known and the rows that say it |
 //!
 //! Records are taken strictly in order, over what was stored before the block and what the block's
@@ -22,6 +23,7 @@ mod people;
 mod person;
 pub mod replay;
 mod rows;
+mod sets;
 
 pub use credit::Credit;
 pub use join::Joined;

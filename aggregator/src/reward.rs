@@ -35,6 +35,7 @@ use crate::{
 use book::{Book, QualificationChange, Terms};
 use evidence::{About, Evidence};
 use ledger::Cause;
+pub(crate) use ledger::SAME_PAYMENT;
 use risk::Signals;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub(crate) use usage::Spent;

@@ -17,8 +17,8 @@ use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
     rows::{
         BlockRow, ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow,
-        ParticipantRow, QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row,
-        ShareRow, SubjectKeyRow,
+        ParticipantRow, QualificationRow, ReinstatementRow, RejectRow, RewardEventRow, RewardRow,
+        RewardTermsRow, Row, ShareRow, SubjectKeyRow,
         account::{self, Sums},
     },
     subject::SubjectKey,
@@ -70,6 +70,7 @@ rows! {
     Leads LeadRow "`leads`",
     Qualifications QualificationRow "`qualifications`",
     Disqualifications DisqualificationRow "`disqualifications`",
+    Reinstatements ReinstatementRow "`reinstatements`",
     Identifies IdentifyRow "`identifies`",
     Participants ParticipantRow "`participants`",
     Shares ShareRow "`shares`",
@@ -100,10 +101,11 @@ impl Rows {
 }
 
 /// The tables in which an event of the conversions stands as a fact: in one of them, with `revision` 0.
-pub const EVENT_TABLES: [&str; 8] = [
+pub const EVENT_TABLES: [&str; 9] = [
     LeadRow::TABLE,
     QualificationRow::TABLE,
     DisqualificationRow::TABLE,
+    ReinstatementRow::TABLE,
     IdentifyRow::TABLE,
     ParticipantRow::TABLE,
     ShareRow::TABLE,
@@ -211,6 +213,13 @@ pub trait Store: RewardStore + EvidenceStore {
         before: &Horizon,
         disqualifications: &[EventName],
     ) -> impl Future<Output = Result<Vec<DisqualificationRow>, StoreError>> + Send;
+
+    /// The newest row of each of these reinstatements before the horizon.
+    fn reinstatements(
+        &self,
+        before: &Horizon,
+        reinstatements: &[EventName],
+    ) -> impl Future<Output = Result<Vec<ReinstatementRow>, StoreError>> + Send;
 
     /// Has the personal columns (`lead`, `keys`) of all rows of these events blanked: certain to be done when it
     /// returns, and done a little later, where a copy is away once it is back. Nothing is ever decided by them and no

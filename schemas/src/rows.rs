@@ -17,7 +17,9 @@ mod touch;
 
 pub use account::{Accounted, BlockRow, Least, Most, Total};
 pub use column::{Column, Evidence, Lc};
-pub use conversions::{DisqualificationRow, ErasureRow, IdentifyRow, ParticipantRow, ShareRow};
+pub use conversions::{
+    DisqualificationRow, ErasureRow, IdentifyRow, ParticipantRow, ReinstatementRow, ShareRow,
+};
 pub use reward::{ClickEvidenceRow, RewardEventRow, RewardRow, RewardState, RewardTermsRow};
 pub use tables::{ClickRow, LeadRow, QualificationRow, RejectRow, SubjectKeyRow};
 pub use touch::TouchValue;

@@ -1,6 +1,7 @@
 //! Tables and views, each in a file of `sql/`, rendered for one server or for a cluster.
 //!
-//! `tables` and `feeds` (materialized views) are the baseline; from there they go forward in numbered files. A migration
+//! `tables` and `feeds` (materialized views) are the baseline; from there they go forward in the numbered files of
+//! `changes`. A migration
 //! that has run anywhere is never edited; the runner refuses one whose checksum differs from that which it recorded.
 //! `views` may be edited: a view is recreated whenever its file has changed.
 
@@ -51,7 +52,9 @@ macro_rules! views {
 pub const BEFORE_BASELINE: u32 = 28;
 
 /// All migrations, in order.
-pub const MIGRATIONS: &[Migration] = &[Migration {
+pub const MIGRATIONS: &[Migration] = &[BASELINE, PAYMENTS_AND_RECORDS];
+
+const BASELINE: Migration = Migration {
     number: BEFORE_BASELINE + 1,
     name: "baseline",
     files: files![
@@ -91,7 +94,17 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
         "feeds/outbound_qualifications",
         "feeds/outbound_rewards",
     ],
-}];
+};
+
+const PAYMENTS_AND_RECORDS: Migration = Migration {
+    number: 30,
+    name: "payments_and_records",
+    files: files![
+        "changes/030_payments_and_records",
+        "tables/reinstatements",
+        "feeds/outbound_rewards_given_again"
+    ],
+};
 
 const VIEWS: &[View] = views![
     "channels",
@@ -291,6 +304,7 @@ mod tests {
     #[test]
     fn every_file_is_there_once_and_makes_what_it_is_called() {
         let made = MIGRATIONS.iter().flat_map(|migration| migration.statements(&Topology::Single));
+        let made = made.filter(|sql| !sql.starts_with("ALTER "));
         let made = made.chain(views().into_iter().map(|view| view.statement(&Topology::Single)));
         let mut made: Vec<String> = made
             .map(|sql| {

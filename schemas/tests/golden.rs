@@ -55,6 +55,7 @@ fn lead() -> Event {
                 referrer: "r".into(),
                 channel: "email".into(),
             }],
+            ..Lead::default()
         })),
     }
 }

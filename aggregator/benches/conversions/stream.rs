@@ -166,7 +166,11 @@ fn lead(person: u64, made: Made) -> Bytes {
     let token = keys().mint(&token, &mut text).to_owned();
     let touches = vec![Touch { token, link, referrer, channel: "email".into() }];
     let at = click.at().plus_ms(60_000 + (person % 86_400_000) as i64);
-    event(&format!("lead {person}"), at, Body::Lead(Lead { subject: subject(person), touches }))
+    event(
+        &format!("lead {person}"),
+        at,
+        Body::Lead(Lead { subject: subject(person), touches, ..Lead::default() }),
+    )
 }
 
 fn terms() -> RewardTerms {
@@ -224,6 +228,7 @@ fn refund(person: u64, made: Made) -> Bytes {
         reason: "refund".into(),
         value_minor: 0,
         currency: "EUR".into(),
+        ..Disqualification::default()
     };
     let at = click_of(person, made).at().plus_ms(3 * 86_400_000);
     event(&format!("refund {person}"), at, Body::Disqualification(body))

@@ -32,8 +32,8 @@ const PAST_RETENTION: &str = "past_retention";
 /// A row of the view `lineage`. Fields that a step does not have are empty, nil or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Row, Deserialize)]
 pub struct Line {
-    /// `click`, `lead`, `qualification`, `disqualification`, `identify`, `reject`; `past_retention`, a click whose row
-    /// was dropped, at `received_at`; `evidence`, a look at the click's record; of rewards `terms`, `reward`,
+    /// `click`, `lead`, `qualification`, `disqualification`, `reinstatement`, `identify`, `reject`; `past_retention`, a
+    /// click whose row was dropped, at `received_at`; `evidence`, a look at the click's record; of rewards `terms`, `reward`,
     /// `decision` and `timer`.
     pub step: String,
     /// When it happened, milliseconds since the epoch.
@@ -53,7 +53,7 @@ pub struct Line {
     /// `token`, `code`, `alias` or `none`.
     pub evidence: String,
     /// Why better evidence was refused, why a click has its verdict, why a record was refused, what came of a
-    /// disqualification.
+    /// disqualification or reinstatement.
     pub reason: String,
     /// Who is credited.
     pub referrer: String,
@@ -70,14 +70,14 @@ pub struct Line {
     pub model: String,
     /// The program's window, milliseconds.
     pub window_ms: u64,
-    /// A click's verdict, a qualification's name, a disqualification's reason, a refused record's kind, a reward's
+    /// A click's verdict, a qualification's name, a disqualification's or reinstatement's reason, a refused record's kind, a reward's
     /// rule, what was decided.
     pub name: String,
     /// What a person needs to find the fault of a refused record; what a reward's flags rest on; what came of a
     /// decision; terms as base64 of their protobuf.
     pub detail: String,
     /// Minor units of `currency`; of a qualification what is left of it, of a disqualification what it took, of a
-    /// decision to issue what was paid.
+    /// reinstatement what it gave, of a decision to issue what was paid.
     pub value_minor: i64,
     /// ISO 4217, or empty.
     pub currency: String,

@@ -22,10 +22,11 @@ whence_metrics::declare! {
 }
 
 /// The tables with personal columns, and what those become.
-const BLANK: [(&str, &str); 5] = [
+const BLANK: [(&str, &str); 6] = [
     ("leads", "lead = '', keys = []"),
     ("qualifications", "lead = '', keys = []"),
     ("disqualifications", "lead = '', keys = []"),
+    ("reinstatements", "lead = '', keys = []"),
     ("identifies", "lead = '', keys = []"),
     ("participants", "keys = []"),
 ];

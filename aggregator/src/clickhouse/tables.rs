@@ -1,12 +1,13 @@
 //! The tables that blocks are inserted into, and those that are read to decide something.
 
 /// Tables of facts and rollups, whose inserts have tokens.
-pub(crate) const WRITTEN: [&str; 22] = [
+pub(crate) const WRITTEN: [&str; 23] = [
     "blocks",
     "clicks",
     "leads",
     "qualifications",
     "disqualifications",
+    "reinstatements",
     "identifies",
     "participants",
     "shares",
@@ -27,12 +28,13 @@ pub(crate) const WRITTEN: [&str; 22] = [
 ];
 
 /// Those of them that a partition's owner, its sweeper, its deliveries or the account look something up in.
-pub(crate) const LOOKED_UP: [&str; 19] = [
+pub(crate) const LOOKED_UP: [&str; 20] = [
     "blocks",
     "clicks",
     "leads",
     "qualifications",
     "disqualifications",
+    "reinstatements",
     "identifies",
     "participants",
     "shares",

@@ -55,7 +55,7 @@ pub(super) const NO_TOUCH: &str = "no_touch";
 
 /// The lead's touches, and what they prove under its rules.
 pub(super) fn proved(conversion: &Conversion, keys: &KeyRing) -> (Vec<TouchValue>, Credit) {
-    let Kind::Lead { touches } = &conversion.kind else { return Default::default() };
+    let Kind::Lead { touches, .. } = &conversion.kind else { return Default::default() };
     let offered = offered(touches, keys);
     let credit = chosen(&offered, conversion.model, conversion.window_ms, conversion.occurred_at);
     (offered, credit)
@@ -63,7 +63,7 @@ pub(super) fn proved(conversion: &Conversion, keys: &KeyRing) -> (Vec<TouchValue
 
 /// The key of one of the event's tokens that is not in the ring.
 pub(super) fn unknown_key(event: &Conversion, keys: &KeyRing) -> Option<u8> {
-    let Kind::Lead { touches } = &event.kind else { return None };
+    let Kind::Lead { touches, .. } = &event.kind else { return None };
     touches.iter().find_map(|touch| match keys.verify(&touch.token) {
         Err(TokenError::UnknownKey { key_id }) => Some(key_id),
         _ => None,
@@ -196,9 +196,10 @@ mod tests {
             allows_existing: false,
             lead: "l".into(),
             keys: vec![],
+            payments: vec![],
             email_disposable: false,
             prefix: 0,
-            kind: Kind::Lead { touches },
+            kind: Kind::Lead { touches, record: None },
         };
         let (_, credit) = proved(&conversion, &ring(1));
         (credit.evidence, credit.link, credit.reason)

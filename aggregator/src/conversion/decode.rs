@@ -1,11 +1,12 @@
 //! The bytes of a conversion record become something to join, or a refusal that says why not.
 
-use super::condition::Condition;
+use super::{condition::Condition, people::id_key};
 use crate::{
     refusal::Refusal,
     reward::{Act, Head},
     source::Record,
 };
+use bytes::Bytes;
 use uuid::Uuid;
 use whence_schemas::{
     event::{
@@ -35,6 +36,8 @@ pub(super) struct Conversion {
     pub allows_existing: bool,
     pub lead: String,
     pub keys: Vec<SubjectKey>,
+    /// The names that its source has for the payment it is about, hashed; all of them are one payment's.
+    pub payments: Vec<SubjectKey>,
     /// Whether it gave an email address of a mailbox that is thrown away after use.
     pub email_disposable: bool,
     /// Hash of the prefix of the address that it came from; 0: not said.
@@ -46,6 +49,8 @@ pub(super) struct Conversion {
 pub(super) enum Kind {
     Lead {
         touches: Vec<Touch>,
+        /// The source's record that it is, hashed; none: it is a lead of its own.
+        record: Option<SubjectKey>,
     },
     Qualification {
         name: String,
@@ -56,6 +61,12 @@ pub(super) enum Kind {
     },
     Disqualification {
         qualification: Option<EventId>,
+        reason: String,
+        value_minor: i64,
+        currency: String,
+    },
+    Reinstatement {
+        disqualification: Option<EventId>,
         reason: String,
         value_minor: i64,
         currency: String,
@@ -84,6 +95,7 @@ impl Kind {
             Kind::Lead { .. } => "lead",
             Kind::Qualification { .. } => "qualification",
             Kind::Disqualification { .. } => "disqualification",
+            Kind::Reinstatement { .. } => "reinstatement",
             Kind::Identify => "identify",
             Kind::Participant { .. } => "participant",
             Kind::Share { .. } => "share",
@@ -157,7 +169,7 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
     let rule = event.rule.unwrap_or_default();
     let live = event.mode() == Mode::Live;
     let body = event.body.ok_or_else(|| malformed("it has no body that this version knows"))?;
-    let (subject, kind) = match taken_apart(body) {
+    let (subject, payments, kind) = match taken_apart(body) {
         Ok(parts) => parts,
         Err(Unfit::Malformed(detail)) => return Err(malformed(detail)),
         Err(Unfit::DeadLetter(letter)) => {
@@ -165,14 +177,15 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
             return Err(Refusal { reason, kind: "dead_letter", detail: letter.detail, ..refused });
         }
     };
-    let keys: Option<Vec<_>> = subject.keys.iter().map(|key| SubjectKey::from_bytes(key)).collect();
-    let mut keys = keys.ok_or_else(|| malformed("a key of the subject is not 16 bytes long"))?;
-    keys.sort_unstable();
-    keys.dedup();
+    let keys = hashes(&subject.keys).ok_or_else(|| malformed("a key of the subject is not 16 bytes long"))?;
+    let payments =
+        hashes(&payments).ok_or_else(|| malformed("a name of the payment is not 16 bytes long"))?;
     let is_named = match &kind {
         Kind::Participant { referrer } | Kind::Share { referrer, .. } => !referrer.is_empty(),
         Kind::Disqualification { qualification: Some(_), .. } | Kind::Reward { .. } => true,
-        _ => !keys.is_empty(),
+        // All that a person has reached is taken back at once, but not given again.
+        Kind::Reinstatement { disqualification, .. } => disqualification.is_some() || !payments.is_empty(),
+        _ => !keys.is_empty() || !payments.is_empty(),
     };
     if !is_named {
         return Err(malformed("it names nobody: no key of a subject, no referrer"));
@@ -190,6 +203,7 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         allows_existing: allows_existing(&rule),
         lead: subject.lead,
         keys,
+        payments,
         email_disposable: subject.email_disposable,
         prefix: subject.prefix,
         kind,
@@ -203,10 +217,19 @@ fn allows_existing(rule: &AttributionRule) -> bool {
     }
 }
 
+/// Each once, in order; `None` where one is not 16 bytes long.
+fn hashes(bytes: &[Bytes]) -> Option<Vec<SubjectKey>> {
+    let mut hashes: Vec<SubjectKey> =
+        bytes.iter().map(|one| SubjectKey::from_bytes(one)).collect::<Option<_>>()?;
+    hashes.sort_unstable();
+    hashes.dedup();
+    Some(hashes)
+}
+
 /// The reason of a dead letter, if it is one that this version knows: reasons are few, and never text from
 /// a record. Its detail says it in any case.
 fn dead_letter(reason: &str) -> &'static str {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 16] = [
         "unmapped",
         "unreadable",
         "unsigned",
@@ -221,6 +244,8 @@ fn dead_letter(reason: &str) -> &'static str {
         "currency_unknown",
         "nothing_taken_back",
         "no_qualification",
+        "no_disqualification",
+        "nothing_given_again",
     ];
     KNOWN.into_iter().find(|known| *known == reason).unwrap_or("dead_letter")
 }
@@ -232,11 +257,14 @@ enum Unfit {
     DeadLetter(DeadLetter),
 }
 
-/// Who a body is about, and what it says.
-fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
+/// Who and which payment a body is about, and what it says.
+fn taken_apart(body: Body) -> Result<(Subject, Vec<Bytes>, Kind), Unfit> {
     let subject = Option::unwrap_or_default;
     Ok(match body {
-        Body::Lead(lead) => (subject(lead.subject), Kind::Lead { touches: lead.touches }),
+        Body::Lead(lead) => {
+            let record = named(&lead.record, "its record is no UUIDv5")?.map(id_key);
+            (subject(lead.subject), Vec::new(), Kind::Lead { touches: lead.touches, record })
+        }
         Body::Qualification(q) => {
             if !(0..=MINOR_MAX).contains(&q.value_minor) {
                 return Err(Unfit::Malformed("the value is below 0 or too large"));
@@ -248,35 +276,49 @@ fn taken_apart(body: Body) -> Result<(Subject, Kind), Unfit> {
                 rewards: terms(q.rewards)?,
                 condition: condition(q.history)?,
             };
-            (subject(q.subject), kind)
+            (subject(q.subject), q.payments, kind)
         }
         Body::Disqualification(d) => {
             if !(0..=MINOR_MAX).contains(&d.value_minor) {
                 return Err(Unfit::Malformed("the amount to take back is below 0 or too large"));
             }
-            let qualification = match &d.qualification_id[..] {
-                [] => None,
-                id => {
-                    Some(EventId::from_bytes(id).ok_or(Unfit::Malformed("its qualification is no UUIDv5"))?)
-                }
-            };
+            let qualification = named(&d.qualification_id, "its qualification is no UUIDv5")?;
             let (reason, value_minor, currency) = (d.reason, d.value_minor, d.currency);
-            (subject(d.subject), Kind::Disqualification { qualification, reason, value_minor, currency })
+            let kind = Kind::Disqualification { qualification, reason, value_minor, currency };
+            (subject(d.subject), d.payments, kind)
         }
-        Body::Identify(identify) => (subject(identify.subject), Kind::Identify),
+        Body::Reinstatement(r) => {
+            if !(0..=MINOR_MAX).contains(&r.value_minor) {
+                return Err(Unfit::Malformed("the amount to give again is below 0 or too large"));
+            }
+            let disqualification = named(&r.disqualification_id, "its disqualification is no UUIDv5")?;
+            let (reason, value_minor, currency) = (r.reason, r.value_minor, r.currency);
+            let kind = Kind::Reinstatement { disqualification, reason, value_minor, currency };
+            (subject(r.subject), r.payments, kind)
+        }
+        Body::Identify(identify) => (subject(identify.subject), identify.payments, Kind::Identify),
         Body::Participant(p) => {
             let subject = Subject { keys: p.keys, prefix: p.prefix, ..Subject::default() };
-            (subject, Kind::Participant { referrer: p.referrer })
+            (subject, Vec::new(), Kind::Participant { referrer: p.referrer })
         }
         Body::Share(s) => {
             let subject = Subject { prefix: s.prefix, ..Subject::default() };
-            (subject, Kind::Share { referrer: s.referrer, link: s.link, channel: s.channel })
+            let kind = Kind::Share { referrer: s.referrer, link: s.link, channel: s.channel };
+            (subject, Vec::new(), kind)
         }
-        Body::Erasure(e) => (subject(e.subject), Kind::Erasure { requested_by: e.requested_by }),
+        Body::Erasure(e) => (subject(e.subject), Vec::new(), Kind::Erasure { requested_by: e.requested_by }),
         Body::DeadLetter(letter) => return Err(Unfit::DeadLetter(letter)),
-        Body::RewardDecision(decision) => (Subject::default(), reward(Act::Decision(decision))?),
-        Body::Timer(timer) => (Subject::default(), reward(Act::Due(timer))?),
+        Body::RewardDecision(decision) => (Subject::default(), Vec::new(), reward(Act::Decision(decision))?),
+        Body::Timer(timer) => (Subject::default(), Vec::new(), reward(Act::Due(timer))?),
     })
+}
+
+/// The event that is named by its id, if any is.
+fn named(id: &[u8], mistake: &'static str) -> Result<Option<EventId>, Unfit> {
+    match id {
+        [] => Ok(None),
+        id => EventId::from_bytes(id).map(Some).ok_or(Unfit::Malformed(mistake)),
+    }
 }
 
 /// Terms that can be used.

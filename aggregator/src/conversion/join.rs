@@ -4,7 +4,7 @@
 use super::{
     credit::{self, Credit},
     decode::{Conversion, Kind},
-    people::{Name, PARTICIPANTS_MAX, PERSON_EVENTS_MAX, People, id_key, kind, linking_keys},
+    people::{Name, PARTICIPANTS_MAX, PERSON_EVENTS_MAX, People, kind, linking_keys},
     person::{Decision, Person},
     rows::{self, Cause, NewestRow},
 };
@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use whence_schemas::{
     ids::EventId,
     rows::{
-        DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow, ShareRow,
-        SubjectKeyRow,
+        DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
+        ReinstatementRow, ShareRow, SubjectKeyRow,
     },
     subject::SubjectKey,
     token::KeyRing,
@@ -33,6 +33,8 @@ pub struct Joined {
     pub qualifications: Vec<QualificationRow>,
     /// `disqualifications`
     pub disqualifications: Vec<DisqualificationRow>,
+    /// `reinstatements`
+    pub reinstatements: Vec<ReinstatementRow>,
     /// `identifies`
     pub identifies: Vec<IdentifyRow>,
     /// `participants`
@@ -56,6 +58,7 @@ impl Joined {
             Rows::Leads(self.leads),
             Rows::Qualifications(self.qualifications),
             Rows::Disqualifications(self.disqualifications),
+            Rows::Reinstatements(self.reinstatements),
             Rows::Identifies(self.identifies),
             Rows::Participants(self.participants),
             Rows::Shares(self.shares),
@@ -94,6 +97,7 @@ impl Join<'_> {
             Kind::Lead { .. } => self.take_lead(cause, event),
             Kind::Qualification { .. } => self.take_qualification(cause, event),
             Kind::Disqualification { .. } => self.take_disqualification(cause, event),
+            Kind::Reinstatement { .. } => self.take_reinstatement(cause, event),
             Kind::Identify => self.take_identify(cause, event),
         }
         Ok(())
@@ -159,9 +163,21 @@ impl Join<'_> {
         self.settle(cause, decision);
     }
 
+    fn take_reinstatement(&mut self, cause: Cause, event: &Conversion) {
+        let Some(row) = rows::reinstatement_row(event, cause) else { return };
+        let person = self.people.person_of(names(event).into_iter());
+        person.add_reinstatement(rows::reinstatement_of(&row));
+        let decision = person.decision();
+        let row = rows::with_reinstatement_state(&row, decision.reinstatements[&event.id].clone());
+        self.made.reinstatements.push(row.clone());
+        self.people.reinstatements.insert(event.id, NewestRow::new(row));
+        self.index(cause, event, kind::REINSTATEMENT, &Credit::default());
+        self.settle(cause, decision);
+    }
+
     fn take_identify(&mut self, cause: Cause, event: &Conversion) {
         let person = self.people.person_of(names(event).into_iter());
-        person.add_name(event.id);
+        person.add_name(event.id, event.payments.clone());
         let decision = person.decision();
         self.made.identifies.push(rows::identify_row(event, cause));
         self.index(cause, event, kind::IDENTIFY, &Credit::default());
@@ -193,8 +209,9 @@ impl Join<'_> {
             let named: Vec<Name> = event.keys.iter().map(|key| (event.program.clone(), live, *key)).collect();
             let mut ids: BTreeSet<EventId> = self.people.found(&named).flat_map(Person::ids).collect();
             let mut names = self.people.all_names(&named);
-            // The names of qualifications are nobody's.
-            let of_events: BTreeSet<_> = self.named_events(&ids).map(id_key).collect();
+            // The names of events and payments are nobody's.
+            let of_events: BTreeSet<_> =
+                self.people.found(&named).flat_map(Person::names_of_events).collect();
             names.retain(|(_, _, key)| !of_events.contains(key));
             ids.extend(names.iter().filter_map(|name| self.people.participants.get(name)).flatten());
             let keys: Vec<_> = names.iter().map(|(_, _, key)| *key).collect();
@@ -209,15 +226,6 @@ impl Join<'_> {
             self.made.erased.extend(ids.into_iter().map(|id| (event.program.clone(), id)));
         }
         self.made.erasures.push(rows::erasure_row(event, requested_by, [events, suppressed], cause));
-    }
-
-    /// The events whose ids are keys of these events: the qualifications, and those that are waited for.
-    fn named_events(&self, ids: &BTreeSet<EventId>) -> impl Iterator<Item = EventId> {
-        let named = |id: &EventId| {
-            let disqualification = self.people.disqualifications.get(id)?;
-            Some(EventId(disqualification.row().qualification_id))
-        };
-        ids.iter().copied().chain(ids.iter().filter_map(named))
     }
 
     fn index(&mut self, cause: Cause, event: &Conversion, kind: &str, credit: &Credit) {
@@ -243,6 +251,12 @@ impl Join<'_> {
             if let Some(standing) = self.people.disqualifications.get_mut(&id) {
                 let wanted = rows::with_disqualification_state(standing.row(), state);
                 standing.change_to(Some(wanted), cause, &mut self.made.disqualifications);
+            }
+        }
+        for (id, state) in decision.reinstatements {
+            if let Some(standing) = self.people.reinstatements.get_mut(&id) {
+                let wanted = rows::with_reinstatement_state(standing.row(), state);
+                standing.change_to(Some(wanted), cause, &mut self.made.reinstatements);
             }
         }
     }

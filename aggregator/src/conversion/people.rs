@@ -7,7 +7,7 @@
 use super::{
     decode::{Conversion, Kind},
     person::Person,
-    rows::{NewestRow, disqualification_of, lead_of, qualification_of},
+    rows::{NewestRow, disqualification_of, lead_of, qualification_of, reinstatement_of},
 };
 use crate::{
     position::Horizon,
@@ -16,7 +16,7 @@ use crate::{
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use whence_schemas::{
     ids::EventId,
-    rows::{DisqualificationRow, LeadRow, QualificationRow, SubjectKeyRow},
+    rows::{DisqualificationRow, LeadRow, QualificationRow, ReinstatementRow, SubjectKeyRow},
     subject::SubjectKey,
 };
 
@@ -35,6 +35,7 @@ pub(super) mod kind {
     /// A qualification, in rows of earlier versions.
     pub const WAITING: &str = "waiting";
     pub const DISQUALIFICATION: &str = "disqualification";
+    pub const REINSTATEMENT: &str = "reinstatement";
     pub const IDENTIFY: &str = "identify";
     pub const PARTICIPANT: &str = "participant";
     pub const ERASED: &str = "erased";
@@ -43,21 +44,33 @@ pub(super) mod kind {
 /// A key within its program and mode: test events find only test events.
 pub(super) type Name = (String, bool, SubjectKey);
 
-/// The key that finds a qualification by its event id: both are 16 bytes of a hash.
+/// The key that finds a qualification or disqualification by its event id: both are 16 bytes of a hash.
 pub(super) fn id_key(id: EventId) -> SubjectKey {
     SubjectKey(id.0.into_bytes())
 }
 
 /// The keys that an event links: those that find its person.
 pub(super) fn linking_keys(conversion: &Conversion) -> Vec<SubjectKey> {
-    match &conversion.kind {
-        Kind::Qualification { .. } => {
-            conversion.keys.iter().copied().chain([id_key(conversion.id)]).collect()
+    let Conversion { id, keys, payments, .. } = conversion;
+    let of_event: Vec<SubjectKey> = match &conversion.kind {
+        Kind::Qualification { .. } => vec![id_key(*id)],
+        // It is the payment's person, whatever else the event says of it.
+        Kind::Disqualification { qualification, .. } if qualification.is_some() || !payments.is_empty() => {
+            return [Some(*id), *qualification]
+                .into_iter()
+                .flatten()
+                .map(id_key)
+                .chain(payments.clone())
+                .collect();
         }
-        // It is the qualification's person, whatever else the event says of it.
-        Kind::Disqualification { qualification: Some(id), .. } => vec![id_key(*id)],
-        _ => conversion.keys.clone(),
-    }
+        Kind::Reinstatement { disqualification, .. } => {
+            return disqualification.map(id_key).into_iter().chain(payments.clone()).collect();
+        }
+        Kind::Disqualification { .. } => vec![id_key(*id)],
+        Kind::Lead { record, .. } => record.iter().copied().collect(),
+        _ => Vec::new(),
+    };
+    keys.iter().chain(payments).copied().chain(of_event).collect()
 }
 
 /// A person with all the names it goes by.
@@ -81,16 +94,19 @@ pub(super) struct People {
     pub leads: BTreeMap<EventId, NewestRow<LeadRow>>,
     pub qualifications: BTreeMap<EventId, NewestRow<QualificationRow>>,
     pub disqualifications: BTreeMap<EventId, NewestRow<DisqualificationRow>>,
+    pub reinstatements: BTreeMap<EventId, NewestRow<ReinstatementRow>>,
 }
 
 /// The stored events that name a person, by kind.
 #[derive(Default)]
 struct Index {
     names: BTreeMap<EventId, BTreeSet<Name>>,
-    identifies: BTreeSet<EventId>,
+    /// With the names that each has for one payment.
+    identifies: BTreeMap<EventId, Vec<SubjectKey>>,
     leads: BTreeSet<EventName>,
     qualifications: BTreeSet<EventName>,
     disqualifications: BTreeSet<EventName>,
+    reinstatements: BTreeSet<EventName>,
 }
 
 impl Index {
@@ -109,7 +125,8 @@ impl Index {
             kind::LEAD => self.leads.insert(event),
             kind::QUALIFICATION | kind::WAITING => self.qualifications.insert(event),
             kind::DISQUALIFICATION => self.disqualifications.insert(event),
-            _ => self.identifies.insert(row.event_id),
+            kind::REINSTATEMENT => self.reinstatements.insert(event),
+            _ => self.identifies.insert(row.event_id, row.payments.clone()).is_none(),
         };
         let names = self.names.entry(row.event_id).or_default();
         names.insert(name(row.key));
@@ -167,7 +184,7 @@ impl People {
     ) -> Result<(), StoreError> {
         let list = |events: BTreeSet<EventName>| events.into_iter().collect::<Vec<_>>();
         let (leads, qualifications) = (list(index.leads), list(index.qualifications));
-        let disqualifications = list(index.disqualifications);
+        let (disqualifications, reinstatements) = (list(index.disqualifications), list(index.reinstatements));
         if !leads.is_empty() {
             for row in store.leads(before, &leads).await? {
                 self.person_of(index.names[&row.id].iter().cloned()).add_lead(lead_of(&row));
@@ -188,10 +205,17 @@ impl People {
                 self.disqualifications.insert(row.id, NewestRow::new(row));
             }
         }
+        if !reinstatements.is_empty() {
+            for row in store.reinstatements(before, &reinstatements).await? {
+                let person = self.person_of(index.names[&row.id].iter().cloned());
+                person.add_reinstatement(reinstatement_of(&row));
+                self.reinstatements.insert(row.id, NewestRow::new(row));
+            }
+        }
         for (id, names) in index.names {
             let person = self.person_of(names.into_iter());
-            if index.identifies.contains(&id) {
-                person.add_name(id);
+            if let Some(payments) = index.identifies.get(&id) {
+                person.add_name(id, payments.clone());
             }
         }
         Ok(())

@@ -4,24 +4,36 @@
 //! [`Person::decision`] is a function of the set of a person's events: in whatever order they come, the same
 //! decision stands in the end. The rules:
 //!
+//! - Lead events about one record of their source are one lead: `records`.
 //! - A person's leads are ordered by time of receipt, then id. The first one is credited by its own touches.
 //! - A later lead whose touch was made when the person was known already is an existing customer: credited by
 //!   its own touch where the program allows that, else to nobody.
 //! - Any other later lead is the same referral told twice, and relies on the earliest credited lead.
 //! - A qualification belongs to the earliest lead that a touch before it is credited with, else to the first.
-//! - What is taken back is taken in order of receipt, from the newest qualification first where none is named,
-//!   and never more than is left.
+//! - Qualifications that tell of one payment count once, and what is taken back and given again is of payments:
+//!   `payments`.
 //! - A qualification that has a condition counts where what is left of the person's payments meets it: `history`.
 
 mod history;
+mod payments;
+mod records;
 
 use super::{
     condition::Condition,
     credit::{Credit, NO_TOUCH},
+    people::id_key,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use crate::reward::SAME_PAYMENT;
+use payments::Payments;
+use std::collections::BTreeMap;
 use uuid::Uuid;
-use whence_schemas::{ids::EventId, rows::Evidence, time::UnixMs};
+use whence_schemas::{
+    event::AttributionModel,
+    ids::EventId,
+    rows::{Evidence, TouchValue},
+    subject::SubjectKey,
+    time::UnixMs,
+};
 
 /// A lead, by what its record says.
 #[derive(Clone, Debug)]
@@ -31,14 +43,23 @@ pub(super) struct Lead {
     pub id: EventId,
     /// What its own touches prove.
     pub proved: Credit,
+    /// All of them.
+    pub touches: Vec<TouchValue>,
+    pub model: AttributionModel,
+    pub window_ms: u64,
     pub allows_existing: bool,
+    /// The source's record that it is; `None`: it is a lead of its own.
+    pub record: Option<SubjectKey>,
 }
 
 /// A qualification, by what its record says.
 #[derive(Clone, Debug)]
 pub(super) struct Qualification {
     pub id: EventId,
+    pub received_at: UnixMs,
     pub occurred_at: UnixMs,
+    /// The names that the payment has.
+    pub payments: Vec<SubjectKey>,
     pub name: String,
     pub paid_minor: i64,
     pub currency: String,
@@ -52,8 +73,23 @@ pub(super) struct Disqualification {
     pub received_at: UnixMs,
     pub id: EventId,
     pub occurred_at: UnixMs,
-    /// What it takes back; `None`: all so far.
+    /// What it takes back, by its event or by names of the payment; neither: all so far.
     pub qualification: Option<EventId>,
+    pub payments: Vec<SubjectKey>,
+    /// 0: all of it.
+    pub value_minor: i64,
+    pub currency: String,
+}
+
+/// A reinstatement, by what its record says.
+#[derive(Clone, Debug)]
+pub(super) struct Reinstatement {
+    pub received_at: UnixMs,
+    pub id: EventId,
+    pub occurred_at: UnixMs,
+    /// What it undoes, whenever that came; `None`: what was taken of the payment before.
+    pub disqualification: Option<EventId>,
+    pub payments: Vec<SubjectKey>,
     /// 0: all of it.
     pub value_minor: i64,
     pub currency: String,
@@ -64,17 +100,20 @@ pub(super) struct Disqualification {
 pub(super) struct Person {
     leads: BTreeMap<(UnixMs, EventId), Lead>,
     qualifications: BTreeMap<EventId, Qualification>,
-    disqualifications: BTreeMap<(UnixMs, EventId), Disqualification>,
-    /// Events that only name the person.
-    named_by: BTreeSet<EventId>,
+    disqualifications: BTreeMap<EventId, Disqualification>,
+    reinstatements: BTreeMap<EventId, Reinstatement>,
+    /// Events that only name the person, and the names that each has for one payment.
+    named_by: BTreeMap<EventId, Vec<SubjectKey>>,
 }
 
 /// What stands for a lead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LeadState {
     pub credit: Credit,
-    /// The person's first lead, nil where it is this one.
+    /// The person's first lead, nil where it is this one; of an event about the record of another one, that.
     pub first_lead: Uuid,
+    /// Whether it counts: no other event stands for it.
+    pub counts: bool,
 }
 
 /// What stands for a qualification.
@@ -99,13 +138,27 @@ pub(super) struct DisqualificationState {
     pub excess_minor: i64,
 }
 
+/// What stands for a reinstatement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct ReinstatementState {
+    /// The word in the table.
+    pub outcome: &'static str,
+    pub given_minor: i64,
+    pub given_currency: String,
+    pub excess_minor: i64,
+}
+
 /// What stands for all of a person's events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Decision {
     pub leads: BTreeMap<EventId, LeadState>,
     pub qualifications: BTreeMap<EventId, QualificationState>,
     pub disqualifications: BTreeMap<EventId, DisqualificationState>,
+    pub reinstatements: BTreeMap<EventId, ReinstatementState>,
 }
+
+/// Why a lead event does not count: a word of `leads.reason`.
+const SAME_RECORD: &str = "same_record";
 
 impl Person {
     pub fn add_lead(&mut self, lead: Lead) {
@@ -117,24 +170,45 @@ impl Person {
     }
 
     pub fn add_disqualification(&mut self, disqualification: Disqualification) {
-        self.disqualifications.insert((disqualification.received_at, disqualification.id), disqualification);
+        self.disqualifications.insert(disqualification.id, disqualification);
     }
 
-    pub fn add_name(&mut self, id: EventId) {
-        self.named_by.insert(id);
+    pub fn add_reinstatement(&mut self, reinstatement: Reinstatement) {
+        self.reinstatements.insert(reinstatement.id, reinstatement);
+    }
+
+    pub fn add_name(&mut self, id: EventId, payments: Vec<SubjectKey>) {
+        self.named_by.insert(id, payments);
     }
 
     /// How many events.
     pub fn len(&self) -> usize {
-        self.leads.len() + self.qualifications.len() + self.disqualifications.len() + self.named_by.len()
+        self.leads.len()
+            + self.qualifications.len()
+            + self.disqualifications.len()
+            + self.reinstatements.len()
+            + self.named_by.len()
     }
 
     /// Of all events.
     pub fn ids(&self) -> impl Iterator<Item = EventId> {
         let leads = self.leads.keys().map(|(_, id)| *id);
-        let disqualifications = self.disqualifications.keys().map(|(_, id)| *id);
-        let rest = self.qualifications.keys().chain(&self.named_by).copied();
-        leads.chain(disqualifications).chain(rest)
+        let taken = self.disqualifications.keys().chain(self.reinstatements.keys()).copied();
+        let rest = self.qualifications.keys().chain(self.named_by.keys()).copied();
+        leads.chain(taken).chain(rest)
+    }
+
+    /// What events go by: their ids, those that they name, names of payments, records. Nobody's, and not to be forgotten
+    /// with the person.
+    pub fn names_of_events(&self) -> impl Iterator<Item = SubjectKey> {
+        let named = self.disqualifications.values().filter_map(|back| back.qualification);
+        let undone = self.reinstatements.values().filter_map(|again| again.disqualification);
+        let payments = self.qualifications.values().map(|q| &q.payments);
+        let payments = payments.chain(self.disqualifications.values().map(|d| &d.payments));
+        let payments = payments.chain(self.reinstatements.values().map(|r| &r.payments));
+        let payments = payments.chain(self.named_by.values()).flatten().copied();
+        let records = self.leads.values().filter_map(|lead| lead.record);
+        self.ids().chain(named).chain(undone).map(id_key).chain(payments).chain(records)
     }
 
     /// Both are one.
@@ -142,83 +216,71 @@ impl Person {
         self.leads.extend(other.leads);
         self.qualifications.extend(other.qualifications);
         self.disqualifications.extend(other.disqualifications);
+        self.reinstatements.extend(other.reinstatements);
         self.named_by.extend(other.named_by);
     }
 
     /// What stands.
     pub fn decision(&self) -> Decision {
-        let credits = self.credits();
-        let first = self.leads.values().next().map_or(Uuid::nil(), |lead| lead.id.0);
-        let mut left: BTreeMap<EventId, Option<i64>> =
-            self.qualifications.values().map(|q| (q.id, Some(q.paid_minor))).collect();
-        let disqualifications =
-            self.disqualifications.values().map(|d| (d.id, self.take_back(d, &mut left))).collect();
-        let unmet = history::unmet(self, &left, |q| Some(self.lead_of(q, &credits)?.0));
+        let (leads, stands_for) = records::told(self);
+        let credits = credits(&leads);
+        let first = leads.first().map_or(Uuid::nil(), |lead| lead.id.0);
+        let payments = Payments::of(self);
+        let unmet = history::unmet(&leads, &payments, |q| Some(lead_of(q, &leads, &credits)?.0));
         let qualifications = self.qualifications.values().map(|q| {
-            let unmet = unmet.get(&q.id).copied().unwrap_or_default();
-            (q.id, QualificationState { lead: self.lead_of(q, &credits), left_minor: left[&q.id], unmet })
+            let is_told_again = payments.told_again.contains(&q.id);
+            let unmet =
+                if is_told_again { SAME_PAYMENT } else { unmet.get(&q.id).copied().unwrap_or_default() };
+            let left_minor = payments.left.get(&q.id).copied().unwrap_or(Some(q.paid_minor));
+            (q.id, QualificationState { lead: lead_of(q, &leads, &credits), left_minor, unmet })
         });
         let qualifications = qualifications.collect();
+        let told_again = stands_for.into_iter().map(|(id, other)| {
+            let credit = Credit::nobody(SAME_RECORD);
+            (id, LeadState { credit, first_lead: other.0, counts: false })
+        });
         let leads = credits.into_iter().map(|(id, credit)| {
             let first_lead = if id.0 == first { Uuid::nil() } else { first };
-            (id, LeadState { credit, first_lead })
+            (id, LeadState { credit, first_lead, counts: true })
         });
-        Decision { leads: leads.collect(), qualifications, disqualifications }
-    }
-
-    fn credits(&self) -> BTreeMap<EventId, Credit> {
-        let mut credits = BTreeMap::new();
-        let mut known_since = None;
-        let mut earliest: Option<Credit> = None;
-        for lead in self.leads.values() {
-            let credit = match known_since {
-                None => lead.proved.clone(),
-                Some(known_since) => later_credit(lead, known_since, earliest.as_ref()),
-            };
-            known_since.get_or_insert(lead.received_at);
-            if !credit.referrer.is_empty() && earliest.is_none() {
-                earliest = Some(credit.clone());
-            }
-            credits.insert(lead.id, credit);
+        Decision {
+            leads: leads.chain(told_again).collect(),
+            qualifications,
+            disqualifications: payments.disqualifications,
+            reinstatements: payments.reinstatements,
         }
-        credits
     }
+}
 
-    fn lead_of(
-        &self,
-        qualification: &Qualification,
-        credits: &BTreeMap<EventId, Credit>,
-    ) -> Option<(EventId, Credit)> {
-        let by_touch_before = |lead: &&Lead| {
-            let credit = &credits[&lead.id];
-            credit.is_own() && credit.clicked_at <= qualification.occurred_at
+fn credits(leads: &[Lead]) -> BTreeMap<EventId, Credit> {
+    let mut credits = BTreeMap::new();
+    let mut known_since = None;
+    let mut earliest: Option<Credit> = None;
+    for lead in leads {
+        let credit = match known_since {
+            None => lead.proved.clone(),
+            Some(known_since) => later_credit(lead, known_since, earliest.as_ref()),
         };
-        let lead = self.leads.values().find(by_touch_before).or_else(|| self.leads.values().next())?;
-        Some((lead.id, credits[&lead.id].clone()))
+        known_since.get_or_insert(lead.received_at);
+        if !credit.referrer.is_empty() && earliest.is_none() {
+            earliest = Some(credit.clone());
+        }
+        credits.insert(lead.id, credit);
     }
+    credits
+}
 
-    /// Takes a disqualification's part out of what is left of the qualifications.
-    fn take_back(
-        &self,
-        disqualification: &Disqualification,
-        left: &mut BTreeMap<EventId, Option<i64>>,
-    ) -> DisqualificationState {
-        let mut targets: Vec<&Qualification> = match disqualification.qualification {
-            Some(id) => self.qualifications.get(&id).into_iter().collect(),
-            None => {
-                let so_far = |q: &&Qualification| q.occurred_at <= disqualification.occurred_at;
-                self.qualifications.values().filter(so_far).collect()
-            }
-        };
-        if targets.is_empty() {
-            return DisqualificationState { outcome: "waiting", ..DisqualificationState::default() };
-        }
-        targets.sort_by_key(|q| std::cmp::Reverse((q.occurred_at, q.id)));
-        match disqualification.value_minor {
-            0 => take_all(&targets, left),
-            value_minor => take_part(value_minor, &disqualification.currency, &targets, left),
-        }
-    }
+fn lead_of(
+    qualification: &Qualification,
+    leads: &[Lead],
+    credits: &BTreeMap<EventId, Credit>,
+) -> Option<(EventId, Credit)> {
+    let by_touch_before = |lead: &&Lead| {
+        let credit = &credits[&lead.id];
+        credit.is_own() && credit.clicked_at <= qualification.occurred_at
+    };
+    let lead = leads.iter().find(by_touch_before).or(leads.first())?;
+    Some((lead.id, credits[&lead.id].clone()))
 }
 
 /// The credit of a lead of a person who was a lead before.
@@ -236,55 +298,6 @@ fn later_credit(lead: &Lead, known_since: UnixMs, earliest: Option<&Credit>) -> 
         Some(earliest) if proved.reason == NO_TOUCH => earliest.as_alias(""),
         Some(earliest) => earliest.as_alias(&proved.reason),
         None => proved.clone(),
-    }
-}
-
-/// All that is left of these.
-fn take_all(targets: &[&Qualification], left: &mut BTreeMap<EventId, Option<i64>>) -> DisqualificationState {
-    let mut taken: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut qualifications = 0;
-    for target in targets {
-        if let Some(minor) = left.insert(target.id, None).flatten() {
-            qualifications += 1;
-            *taken.entry(&target.currency).or_default() += minor;
-        }
-    }
-    let (taken_currency, taken_minor) = match taken.into_iter().collect::<Vec<_>>()[..] {
-        [(currency, minor)] => (currency.to_owned(), minor),
-        _ => (String::new(), 0),
-    };
-    let outcome = if qualifications == 0 { "repeated" } else { "applied" };
-    DisqualificationState { outcome, qualifications, taken_minor, taken_currency, excess_minor: 0 }
-}
-
-/// This much of these. What has nothing left is taken back whole.
-fn take_part(
-    value_minor: i64,
-    currency: &str,
-    targets: &[&Qualification],
-    left: &mut BTreeMap<EventId, Option<i64>>,
-) -> DisqualificationState {
-    let mut rest = value_minor;
-    let mut qualifications = 0;
-    for target in targets.iter().filter(|target| target.currency == currency) {
-        let Some(minor) = left[&target.id].filter(|minor| *minor > 0 && rest > 0) else { continue };
-        let part = minor.min(rest);
-        rest -= part;
-        qualifications += 1;
-        left.insert(target.id, Some(minor - part).filter(|minor| *minor > 0));
-    }
-    let is_of_currency = targets.iter().any(|target| target.currency == currency);
-    let outcome = match rest {
-        _ if !is_of_currency => "currency",
-        0 => "applied",
-        _ => "excess",
-    };
-    DisqualificationState {
-        outcome,
-        qualifications,
-        taken_minor: value_minor - rest,
-        taken_currency: if qualifications > 0 { currency.to_owned() } else { String::new() },
-        excess_minor: rest,
     }
 }
 

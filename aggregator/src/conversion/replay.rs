@@ -21,6 +21,7 @@ use super::{
     credit::{self, NO_TOUCH},
     person::{Decision, Lead, Person},
     rows::{lead_of, qualification_of},
+    sets::Sets,
 };
 
 /// Other rules; what is `None` stays as it was for each lead.
@@ -37,7 +38,7 @@ pub struct Rules {
 /// What stands of a program's live events.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    /// The leads.
+    /// The leads, also events that another one stands for (`sign` 0).
     pub leads: Vec<LeadRow>,
     /// The qualifications, also those that do not count for their condition (`sign` 0).
     pub qualifications: Vec<QualificationRow>,
@@ -79,7 +80,7 @@ pub fn replay(past: &Past, rules: &Rules) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(past.leads.len() + past.qualifications.len());
     for (leads, qualifications) in persons(past) {
         let decided = decide(&leads, &qualifications, rules);
-        for lead in leads {
+        for lead in leads.into_iter().filter(|lead| lead.sign > 0) {
             let after = decided.as_ref().map_err(|undecided| *undecided);
             let after = after.map(|decision| decision.leads[&lead.id].credit.referrer.clone());
             outcomes.push(outcome(lead.id, true, lead.occurred_at, &lead.referrer, after, None));
@@ -164,23 +165,21 @@ fn has_touches(lead: &LeadRow) -> bool {
 
 /// The lead as it would be under the rules.
 fn under(row: &LeadRow, rules: &Rules) -> Lead {
-    let own = match row.model.0.as_str() {
-        "first_touch" => AttributionModel::FirstTouch,
-        _ => AttributionModel::LastTouch,
-    };
-    let model = rules.model.unwrap_or(own);
-    let window_ms = rules.window_ms.unwrap_or(row.window_ms);
     let lead = lead_of(row);
+    let model = rules.model.unwrap_or(lead.model);
+    let window_ms = rules.window_ms.unwrap_or(lead.window_ms);
     let allows_existing = rules.allows_existing.unwrap_or(lead.allows_existing);
-    Lead { proved: credit::chosen(&row.touches, model, window_ms, row.occurred_at), allows_existing, ..lead }
+    let proved = credit::chosen(&row.touches, model, window_ms, row.occurred_at);
+    Lead { proved, model, window_ms, allows_existing, ..lead }
 }
 
 type Events<'a> = (Vec<&'a LeadRow>, Vec<&'a QualificationRow>);
 
 /// The events of each person.
 fn persons(past: &Past) -> Vec<Events<'_>> {
-    let mut people = People::default();
-    let of: HashMap<EventId, usize> = past.names.iter().map(|(id, keys)| (*id, people.join(keys))).collect();
+    let mut people = Sets::new();
+    let joined = past.names.iter().map(|(id, keys)| (*id, people.join(keys.iter().copied())));
+    let of: HashMap<EventId, usize> = joined.collect();
     // Whoever is named by no key is alone.
     let alone = past.names.len() + 1;
     let mut persons: BTreeMap<(usize, Option<EventId>), Events<'_>> = BTreeMap::new();
@@ -195,39 +194,6 @@ fn persons(past: &Past) -> Vec<Events<'_>> {
         persons.entry(place(reached.id)).or_default().1.push(reached);
     }
     persons.into_values().collect()
-}
-
-/// Sets of keys that were found to be one person's (union-find with path halving).
-#[derive(Default)]
-struct People {
-    of: HashMap<SubjectKey, usize>,
-    parents: Vec<usize>,
-}
-
-impl People {
-    fn root(&mut self, mut at: usize) -> usize {
-        while self.parents[at] != at {
-            self.parents[at] = self.parents[self.parents[at]];
-            at = self.parents[at];
-        }
-        at
-    }
-
-    /// All of these keys are one person's.
-    fn join(&mut self, keys: &[SubjectKey]) -> usize {
-        let person = self.parents.len();
-        self.parents.push(person);
-        for key in keys {
-            match self.of.get(key) {
-                None => _ = self.of.insert(*key, person),
-                Some(other) => {
-                    let (root, mine) = (self.root(*other), self.root(person));
-                    self.parents[mine] = root;
-                }
-            }
-        }
-        person
-    }
 }
 
 #[cfg(test)]

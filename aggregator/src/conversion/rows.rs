@@ -5,7 +5,11 @@ use super::{
     condition::Condition,
     credit::Credit,
     decode::{Conversion, Kind},
-    person::{Disqualification, DisqualificationState, Lead, LeadState, Qualification, QualificationState},
+    people::id_key,
+    person::{
+        Disqualification, DisqualificationState, Lead, LeadState, Qualification, QualificationState,
+        Reinstatement, ReinstatementState,
+    },
 };
 use crate::position::BlockRange;
 use uuid::Uuid;
@@ -15,7 +19,7 @@ use whence_schemas::{
     ids::{EventId, Incarnation},
     rows::{
         DisqualificationRow, ErasureRow, Evidence, IdentifyRow, Lc, LeadRow, ParticipantRow,
-        QualificationRow, ShareRow, SubjectKeyRow, TouchValue,
+        QualificationRow, ReinstatementRow, ShareRow, SubjectKeyRow, TouchValue,
     },
     subject::SubjectKey,
 };
@@ -58,7 +62,7 @@ macro_rules! signed {
         }
     )*};
 }
-signed!(LeadRow, QualificationRow, DisqualificationRow);
+signed!(LeadRow, QualificationRow, DisqualificationRow, ReinstatementRow);
 
 /// The newest row of a fact: the one that stands, or the one that took it back.
 #[derive(Clone, Debug)]
@@ -110,14 +114,29 @@ pub(super) fn lead_of(row: &LeadRow) -> Lead {
         },
     };
     let allows_existing = row.existing_customers.0 == ALLOW;
-    Lead { received_at: row.received_at, occurred_at: row.occurred_at, id: row.id, proved, allows_existing }
+    Lead {
+        received_at: row.received_at,
+        occurred_at: row.occurred_at,
+        id: row.id,
+        proved,
+        touches: row.touches.clone(),
+        model: match row.model.0.as_str() {
+            FIRST_TOUCH => AttributionModel::FirstTouch,
+            _ => AttributionModel::LastTouch,
+        },
+        window_ms: row.window_ms,
+        allows_existing,
+        record: (!row.record.is_nil()).then(|| id_key(EventId(row.record))),
+    }
 }
 
 /// The qualification that a row is of.
 pub(super) fn qualification_of(row: &QualificationRow) -> Qualification {
     Qualification {
         id: row.id,
+        received_at: row.received_at,
         occurred_at: row.occurred_at,
+        payments: row.payments.clone(),
         name: row.name.0.clone(),
         paid_minor: row.paid_minor,
         currency: row.currency.0.clone(),
@@ -132,6 +151,20 @@ pub(super) fn disqualification_of(row: &DisqualificationRow) -> Disqualification
         id: row.id,
         occurred_at: row.occurred_at,
         qualification: Some(EventId(row.qualification_id)).filter(|id| !id.0.is_nil()),
+        payments: row.payments.clone(),
+        value_minor: row.value_minor,
+        currency: row.currency.0.clone(),
+    }
+}
+
+/// The reinstatement that a row is of.
+pub(super) fn reinstatement_of(row: &ReinstatementRow) -> Reinstatement {
+    Reinstatement {
+        received_at: row.received_at,
+        id: row.id,
+        occurred_at: row.occurred_at,
+        disqualification: Some(EventId(row.disqualification_id)).filter(|id| !id.0.is_nil()),
+        payments: row.payments.clone(),
         value_minor: row.value_minor,
         currency: row.currency.0.clone(),
     }
@@ -139,7 +172,7 @@ pub(super) fn disqualification_of(row: &DisqualificationRow) -> Disqualification
 
 /// The row with what stands for it.
 pub(super) fn with_lead_state(row: &LeadRow, state: LeadState) -> LeadRow {
-    let LeadState { credit, first_lead } = state;
+    let LeadState { credit, first_lead, counts } = state;
     LeadRow {
         evidence: credit.evidence,
         reason: Lc(credit.reason),
@@ -149,6 +182,7 @@ pub(super) fn with_lead_state(row: &LeadRow, state: LeadState) -> LeadRow {
         click_id: credit.click_id,
         clicked_at: credit.clicked_at,
         first_lead,
+        sign: i8::from(counts),
         ..row.clone()
     }
 }
@@ -193,6 +227,22 @@ pub(super) fn with_disqualification_state(
     }
 }
 
+/// The row with what stands for it.
+pub(super) fn with_reinstatement_state(
+    row: &ReinstatementRow,
+    state: ReinstatementState,
+) -> ReinstatementRow {
+    ReinstatementRow {
+        outcome: Lc(state.outcome.into()),
+        given_minor: state.given_minor,
+        given_currency: Lc(state.given_currency),
+        excess_minor: state.excess_minor,
+        ..row.clone()
+    }
+}
+
+const FIRST_TOUCH: &str = "first_touch";
+const LAST_TOUCH: &str = "last_touch";
 const ALLOW: &str = "allow";
 const REFUSE: &str = "refuse";
 
@@ -216,6 +266,14 @@ macro_rules! own_row {
     };
 }
 
+/// The source's record that a lead is; nil for none.
+fn record_of(conversion: &Conversion) -> Uuid {
+    match &conversion.kind {
+        Kind::Lead { record: Some(record), .. } => Uuid::from_bytes(record.0),
+        _ => Uuid::nil(),
+    }
+}
+
 /// The record's own row, credited to nobody yet.
 pub(super) fn lead_row(
     conversion: &Conversion,
@@ -224,8 +282,8 @@ pub(super) fn lead_row(
     cause: Cause,
 ) -> LeadRow {
     let model = match conversion.model {
-        AttributionModel::FirstTouch => "first_touch",
-        AttributionModel::LastTouch | AttributionModel::Unspecified => "last_touch",
+        AttributionModel::FirstTouch => FIRST_TOUCH,
+        AttributionModel::LastTouch | AttributionModel::Unspecified => LAST_TOUCH,
     };
     let nobody = Credit::default();
     own_row!(LeadRow, conversion, cause, {
@@ -242,6 +300,7 @@ pub(super) fn lead_row(
         window_ms: conversion.window_ms,
         existing_customers: Lc(if conversion.allows_existing { ALLOW } else { REFUSE }.into()),
         first_lead: Uuid::nil(),
+        record: record_of(conversion),
         touch_evidence: proved.evidence,
         touch_reason: Lc(proved.reason.clone()),
         touch_referrer: proved.referrer.clone(),
@@ -283,6 +342,7 @@ pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option
         threshold_minor,
         threshold_currency: Lc(threshold_currency),
         within_days,
+        payments: conversion.payments.clone(),
         reason: Lc(String::new()),
     }))
 }
@@ -297,6 +357,7 @@ pub(super) fn disqualification_row(conversion: &Conversion, cause: Cause) -> Opt
         lead: conversion.lead.clone(),
         keys: conversion.keys.clone(),
         qualification_id: qualification.map_or(Uuid::nil(), |id| id.0),
+        payments: conversion.payments.clone(),
         value_minor: *value_minor,
         currency: Lc(currency.clone()),
         outcome: Lc(String::new()),
@@ -307,11 +368,32 @@ pub(super) fn disqualification_row(conversion: &Conversion, cause: Cause) -> Opt
     }))
 }
 
+/// The record's own row, which has given nothing again yet; `None` where it is not a reinstatement.
+pub(super) fn reinstatement_row(conversion: &Conversion, cause: Cause) -> Option<ReinstatementRow> {
+    let Kind::Reinstatement { disqualification, reason, value_minor, currency } = &conversion.kind else {
+        return None;
+    };
+    Some(own_row!(ReinstatementRow, conversion, cause, {
+        reason: Lc(reason.clone()),
+        lead: conversion.lead.clone(),
+        keys: conversion.keys.clone(),
+        disqualification_id: disqualification.map_or(Uuid::nil(), |id| id.0),
+        payments: conversion.payments.clone(),
+        value_minor: *value_minor,
+        currency: Lc(currency.clone()),
+        outcome: Lc(String::new()),
+        given_minor: 0,
+        given_currency: Lc(String::new()),
+        excess_minor: 0,
+    }))
+}
+
 /// The record's row.
 pub(super) fn identify_row(conversion: &Conversion, cause: Cause) -> IdentifyRow {
     own_row!(IdentifyRow, conversion, cause, {
         lead: conversion.lead.clone(),
         keys: conversion.keys.clone(),
+        payments: conversion.payments.clone(),
     })
 }
 
@@ -367,6 +449,8 @@ pub(super) fn subject_keys(
         kind: Lc(kind.to_owned()),
         event_id: conversion.id,
         keys: keys.to_vec(),
+        payments: conversion.payments.clone(),
+        record: record_of(conversion),
         received_at: conversion.received_at,
         live,
         email_disposable: conversion.email_disposable,

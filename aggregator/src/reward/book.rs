@@ -3,7 +3,7 @@
 
 use super::{
     amount::{amount, kept},
-    ledger::{CONDITION_UNMET, CREDIT_MOVED, Cause, RULES, Reward, Why},
+    ledger::{CONDITION_UNMET, CREDIT_MOVED, Cause, DISQUALIFIED, RULES, Reward, SAME_PAYMENT, Why},
     risk::{self, Signals},
     usage::Usage,
 };
@@ -94,12 +94,12 @@ impl Book {
         self.made.extend(lines);
     }
 
-    /// These qualifications stand as they say from this record on: rewards shrink to what they are worth, and
+    /// These qualifications stand as they say from this record on: rewards become what they are worth, and
     /// what is earned is accrued. All shrink before any is accrued, and the earliest earns first: where the
     /// credit of several moves at once, it does not matter in which order they are told.
     pub fn qualifications(&mut self, mut changed: Vec<QualificationChange<'_>>, cause: Cause<'_>) {
         changed.sort_by_key(|standing| (standing.earning.map(|row| row.occurred_at), standing.id));
-        changed.iter().for_each(|standing| self.shrink_all(standing, cause));
+        changed.iter().for_each(|standing| self.fit_all(standing, cause));
         for QualificationChange { program, id, earning, signals, .. } in &changed {
             let Some(row) = earning.filter(|row| row.live).and_then(credited) else { continue };
             let terms = self.terms.get(&((*program).to_owned(), *id)).cloned().unwrap_or_default();
@@ -109,19 +109,19 @@ impl Book {
         }
         // Earned by the whole value, then shrunk: so it does not matter whether a refund came before the payment
         // or the lead.
-        changed.iter().for_each(|standing| self.shrink_all(standing, cause));
+        changed.iter().for_each(|standing| self.fit_all(standing, cause));
     }
 
-    fn shrink_all(&mut self, standing: &QualificationChange<'_>, cause: Cause<'_>) {
+    fn fit_all(&mut self, standing: &QualificationChange<'_>, cause: Cause<'_>) {
         let QualificationChange { program, id, .. } = *standing;
         let now = standing.now;
         let rewards = self.of_qualification.get(&(program.to_owned(), id)).cloned().unwrap_or_default();
         for reward in rewards {
-            self.shrink(program, reward, id, now, cause);
+            self.fit(program, reward, id, now, cause);
         }
     }
 
-    fn shrink(
+    fn fit(
         &mut self,
         program: &str,
         id: Uuid,
@@ -129,21 +129,44 @@ impl Book {
         now: Option<&QualificationRow>,
         cause: Cause<'_>,
     ) {
-        let Some(reward) = self.rewards.get_mut(&(program.to_owned(), id)) else { return };
+        let key = (program.to_owned(), id);
+        let Some(reward) = self.rewards.get(&key) else { return };
         let line = reward.line();
         if line.qualification_id != qualification {
             // Another one has earned it since.
             return;
         }
         let (keep, reason) = match now {
-            None => (0, "disqualified"),
+            None => (0, DISQUALIFIED),
+            Some(now) if now.sign == 0 && now.reason.0 == SAME_PAYMENT => (0, SAME_PAYMENT),
             Some(now) if now.sign == 0 => (0, CONDITION_UNMET),
             Some(now) if now.lead_id != line.lead_id.0 || now.referrer != line.referrer => (0, CREDIT_MOVED),
             Some(now) => (kept(reward.given_minor(), line.value_minor, now.value_minor), "value_reduced"),
         };
         let why = Why { decided_by: RULES, reason, reference: "" };
-        let lines = reward.take(reward.open_minor() - keep, why, cause);
+        let open = reward.open_minor();
+        // Before anything is changed: others may have used what a refund had made free.
+        let is_given_again = open > 0 && open < keep && self.has_room(&line.clone(), open, keep);
+        let Some(reward) = self.rewards.get_mut(&key) else { return };
+        let lines = match is_given_again {
+            true => reward.give_again(keep, cause),
+            false => reward.take(open - keep, why, cause),
+        };
         self.write(lines);
+    }
+
+    /// Whether caps and budget let this much be open of a reward of which less is.
+    fn has_room(&mut self, line: &RewardRow, open_minor: i64, wanted_minor: i64) -> bool {
+        let program = &line.program.0;
+        let terms = self.terms.get(&(program.clone(), line.qualification_id));
+        let rule =
+            terms.and_then(|(terms, _)| terms.rules.iter().find(|rule| rule.id == line.rule.0)).cloned();
+        let Some(rule) = rule else { return false };
+        let of = (program.as_str(), rule.id.as_str(), line.referrer.as_str());
+        self.usage.count(of, line.earned_at, -1, -open_minor);
+        let refusal = self.usage.refusal(program, &rule, &line.referrer, line.earned_at, wanted_minor);
+        self.usage.count(of, line.earned_at, 1, open_minor);
+        refusal.is_none()
     }
 
     fn accrue(
@@ -159,7 +182,7 @@ impl Book {
         let id = reward_id(program, EventId(now.lead_id), &rule.id);
         let is_meant = rule.qualification.is_empty() || rule.qualification == now.name.0;
         let former = self.rewards.get(&(program.clone(), id));
-        if !is_meant || former.is_some_and(|former| !former.may_be_earned_again()) {
+        if !is_meant || former.is_some_and(|former| !former.may_be_earned_again(now.id)) {
             return;
         }
         let revision = former.map_or(0, |former| former.line().revision + 1);

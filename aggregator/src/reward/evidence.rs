@@ -15,6 +15,7 @@ use crate::{
 };
 use clicks::{Told, own_rows, place};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use uuid::Uuid;
 use whence_schemas::{
     event::RiskPolicy,
     ids::EventId,
@@ -115,7 +116,9 @@ impl Evidence {
         if about.is_empty() {
             return Ok(evidence);
         }
-        let leads: BTreeSet<EventName> = about.iter().map(About::lead).collect();
+        evidence.load_persons(before, about, store).await?;
+        let leads: BTreeSet<EventName> =
+            about.iter().flat_map(|about| [about.lead(), evidence.touched(about)]).collect();
         let leads: Vec<_> = leads.into_iter().filter(|lead| !evidence.times.contains_key(lead)).collect();
         if !leads.is_empty() {
             store.lead_times(before, &leads).await?.into_iter().for_each(|times| evidence.know(times));
@@ -126,7 +129,6 @@ impl Evidence {
                 evidence.see(None, row);
             }
         }
-        evidence.load_persons(before, about, store).await?;
         Ok(evidence)
     }
 
@@ -196,6 +198,19 @@ impl Evidence {
         (own, leads)
     }
 
+    /// The lead event whose own touch its lead is credited by, as far as that is known when its record has been taken:
+    /// the lead itself, or of those about the same record of their source the one whose click is the newest.
+    pub(super) fn touched(&self, about: &About) -> EventName {
+        let leads = self.leads(about).1;
+        let lead = leads.iter().find(|row| row.event_id == about.lead);
+        let Some(lead) = lead.filter(|lead| lead.click_id.is_nil() && !lead.record.is_nil()) else {
+            return about.lead();
+        };
+        let told = leads.iter().filter(|row| row.record == lead.record && !row.click_id.is_nil());
+        let newest = told.max_by_key(|row| (row.click_id, row.event_id));
+        (about.program.clone(), newest.map_or(about.lead, |row| row.event_id))
+    }
+
     /// What is known about this qualification when its record has been taken, as far as the policy asks for it.
     pub fn signals(&self, about: &About, policy: &RiskPolicy) -> Signals {
         let (own, leads) = self.leads(about);
@@ -204,15 +219,20 @@ impl Evidence {
         let mut joined = keys.iter().flat_map(|key| self.known(about, key, PARTICIPANT));
         // Without a touch it is what another system says of a lead: a CRM of its new contact.
         let referred = leads.iter().filter(|lead| lead.evidence != rows::Evidence::None);
-        let ids: BTreeSet<EventId> = referred.map(|lead| lead.event_id).collect();
+        let of_record = |lead: &&SubjectKeyRow| match lead.record {
+            record if record.is_nil() => lead.event_id.0,
+            record => record,
+        };
+        let ids: BTreeSet<Uuid> = referred.map(|lead| of_record(lead)).collect();
         let linked = self.known(about, &id_key(about.qualification), QUALIFICATION);
         let is_disposable = leads.iter().chain(&linked).any(|row| row.email_disposable);
-        let times = self.times.get(&about.lead());
-        let clicked = times.filter(|times| times.clicked_at != UnixMs(0));
-        let click = self.found(&about.lead(), about.offset);
+        let touched = self.touched(about);
+        let clicked = self.times.get(&touched).filter(|times| times.clicked_at != UnixMs(0));
+        let told = self.times.get(&about.lead()).map_or(UnixMs(i64::MAX), |times| times.occurred_at);
+        let click = self.found(&touched, about.offset);
         let others = |origin| click.map_or(0, |click| self.others(about, click, origin, policy));
         Signals {
-            click_to_lead_ms: clicked.map(|times| times.occurred_at.ms_since(times.clicked_at)),
+            click_to_lead_ms: clicked.map(|times| times.occurred_at.min(told).ms_since(times.clicked_at)),
             is_self: joined.any(|joined| joined.referrer == about.referrer),
             near: self.near(about),
             leads: ids.len(),

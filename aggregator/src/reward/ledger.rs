@@ -17,6 +17,13 @@ pub(super) const CREDIT_MOVED: &str = "credit_moved";
 /// more): that, or another one, may meet it later.
 pub(super) const CONDITION_UNMET: &str = "condition_unmet";
 
+/// `reason` of what is taken back with its qualification: that may be given again.
+pub(super) const DISQUALIFIED: &str = "disqualified";
+/// `reason` of what is taken back because another event counts for the payment: that earns it.
+pub(crate) const SAME_PAYMENT: &str = "same_payment";
+/// `reason` of what is open again of a reward that a refund had made smaller.
+const REINSTATED: &str = "reinstated";
+
 /// The record that causes a change.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cause<'a> {
@@ -119,13 +126,18 @@ impl Reward {
         self.given
     }
 
-    /// Whether nothing is open of it only because the credit went elsewhere, from where it may come back, or
-    /// because a condition was not met, which may be met again.
-    pub fn may_be_earned_again(&self) -> bool {
+    /// Whether this qualification may earn it although it was earned before: nothing is open of it only because the
+    /// credit went elsewhere, from where it may come back, because a condition was not met, which may be met again,
+    /// because another event told of the payment, or because this qualification itself was taken back and is given
+    /// again.
+    pub fn may_be_earned_again(&self, qualification: EventId) -> bool {
         let newest = &self.newest;
-        self.open.is_none()
-            && newest.decided_by == RULES
-            && [CREDIT_MOVED, CONDITION_UNMET].contains(&newest.reason.as_str())
+        let may = match newest.reason.as_str() {
+            CREDIT_MOVED | CONDITION_UNMET | SAME_PAYMENT => true,
+            DISQUALIFIED => newest.qualification_id == qualification,
+            _ => false,
+        };
+        self.open.is_none() && newest.decided_by == RULES && may
     }
 
     /// Takes a line that accrues the reward again.
@@ -179,6 +191,18 @@ impl Reward {
         let parts = [(into, taken), rest];
         let parts = if rest.1 > 0 { &parts[..] } else { &parts[..1] };
         self.change(&open, &open, parts, why, cause)
+    }
+
+    /// Opens this much of what a refund had taken of it. Nothing where it was paid since: what was clawed back of a
+    /// payment is for people to decide.
+    pub fn give_again(&mut self, open_minor: i64, cause: Cause<'_>) -> Vec<RewardRow> {
+        let Some(open) = self.open.clone() else { return Vec::new() };
+        if open.state == RewardState::Issued || open_minor <= open.amount_minor {
+            return Vec::new();
+        }
+        let why = Why { decided_by: RULES, reason: REINSTATED, reference: "" };
+        let onto = decided(open.clone(), why);
+        self.change(&open, &onto, &[(open.state, open_minor)], why, cause)
     }
 
     /// Takes the open line out and puts these parts in, each like `onto`.

@@ -127,6 +127,7 @@ fn row(number: u8, lead: u8, left: i64) -> QualificationRow {
         threshold_minor: 0,
         threshold_currency: Lc(String::new()),
         within_days: 0,
+        payments: vec![],
         reason: Lc(String::new()),
         source: Lc(String::new()),
         live: true,

@@ -28,13 +28,17 @@ fn refund(person: u64, key: &str, value_minor: i64) -> Bytes {
         reason: "refund".into(),
         value_minor,
         currency: if value_minor == 0 { String::new() } else { "EUR".into() },
+        ..Disqualification::default()
     };
     event(&format!("refund {person} {key}"), Body::Disqualification(body))
 }
 
 fn same(one: u64, other: u64) -> Bytes {
     let keys = [one, other].into_iter().flat_map(|person| subject(person).unwrap().keys).collect();
-    let body = Identify { subject: Some(Subject { lead: String::new(), keys, ..Subject::default() }) };
+    let body = Identify {
+        subject: Some(Subject { lead: String::new(), keys, ..Subject::default() }),
+        ..Identify::default()
+    };
     event(&format!("{one} is {other}"), Body::Identify(body))
 }
 
@@ -164,7 +168,11 @@ async fn a_forgotten_person_is_blank_counts_on_and_is_not_counted_again() {
     let retry = |person| {
         event(
             "a retry under another key",
-            Body::Lead(whence_schemas::event::Lead { subject: subject(person), touches: vec![] }),
+            Body::Lead(whence_schemas::event::Lead {
+                subject: subject(person),
+                touches: vec![],
+                ..whence_schemas::event::Lead::default()
+            }),
         )
     };
     let joined = |person| {

@@ -95,7 +95,7 @@ pub fn subject(person: u64) -> Option<Subject> {
 pub fn lead(person: u64) -> Bytes {
     event(
         &format!("lead {person}"),
-        Body::Lead(Lead { subject: subject(person), touches: vec![token(person)] }),
+        Body::Lead(Lead { subject: subject(person), touches: vec![token(person)], ..Lead::default() }),
     )
 }
 
@@ -107,6 +107,7 @@ pub fn qualification(person: u64) -> Bytes {
         currency: "EUR".into(),
         rewards: None,
         history: None,
+        ..Qualification::default()
     };
     event(&format!("qualification {person}"), Body::Qualification(body))
 }

@@ -82,7 +82,7 @@ pub fn touch(person: u8) -> Touch {
 }
 
 pub fn lead(person: u8) -> Bytes {
-    let body = Body::Lead(Lead { subject: subject(person), touches: vec![touch(person)] });
+    let body = Body::Lead(Lead { subject: subject(person), touches: vec![touch(person)], ..Lead::default() });
     rewards::event(&format!("lead {person}"), AT, body)
 }
 
@@ -101,6 +101,7 @@ fn qualification(person: u8, risk: RiskPolicy) -> Bytes {
         currency: "EUR".into(),
         rewards: Some(RewardTerms { rules: vec![rule], risk: Some(risk) }),
         history: None,
+        ..Qualification::default()
     };
     rewards::event(&format!("qualification {person}"), AT, Body::Qualification(body))
 }
@@ -192,7 +193,7 @@ async fn many_persons_behind_one_browser_or_prefix_are_told_wherever_blocks_are_
     store_clicks(&world, 0, (1..=9).map(|person| click(person, Verdict::Human)).collect()).await;
     // The third one comes three times: by an alias of its own, it is one person.
     let again = |key: &str| {
-        let body = Lead { subject: subject(3), touches: vec![touch(3)] };
+        let body = Lead { subject: subject(3), touches: vec![touch(3)], ..Lead::default() };
         rewards::event(key, AT.plus_ms(1), Body::Lead(body))
     };
     let mut records = Vec::new();
@@ -233,7 +234,7 @@ async fn a_referrer_in_the_address_prefix_of_a_click_or_lead_is_told_and_a_perso
     let joined = Participant { referrer: "r1".into(), keys: vec![], prefix: 11 };
     // Of person 3 the lead says where it was, of person 5 nobody was near: another one was, and the referrer elsewhere.
     let near = Subject { prefix: 33, ..subject(3).unwrap() };
-    let near = Lead { subject: Some(near), touches: vec![touch(3)] };
+    let near = Lead { subject: Some(near), touches: vec![touch(3)], ..Lead::default() };
     let mut records = vec![
         rewards::event("joined", AT, Body::Participant(joined)),
         share("shared", "r1", 33),

@@ -86,12 +86,15 @@ fn story(flag: &str, person: u8, is_suspect: bool, risk: RiskPolicy) -> Vec<Byte
         }
         "velocity" => {
             let touch = Touch { link: "go.example/r2".into(), referrer: "r2".into(), ..Touch::default() };
-            let lead = Lead { subject: Some(who.clone()), touches: vec![touch] };
+            let lead = Lead { subject: Some(who.clone()), touches: vec![touch], ..Lead::default() };
             records = vec![rewards::event(&format!("lead {person}"), AT, Body::Lead(lead))];
         }
         "duplicate_identity" => {
             let touches = if is_suspect { vec![touch(person)] } else { vec![] };
-            records.push(named("again", Body::Lead(Lead { subject: Some(who.clone()), touches })));
+            records.push(named(
+                "again",
+                Body::Lead(Lead { subject: Some(who.clone()), touches, ..Lead::default() }),
+            ));
         }
         "disposable_email" => who.email_disposable = is_suspect,
         _ => {}

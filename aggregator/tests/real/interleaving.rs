@@ -96,7 +96,7 @@ async fn states(world: &World) -> BTreeMap<String, BTreeSet<(String, i64)>> {
                 FROM {view} WHERE {having} GROUP BY program, said"
         )
     };
-    let tables = ["leads", "qualifications", "disqualifications", "identifies"].map(net);
+    let tables = ["leads", "qualifications", "disqualifications", "reinstatements", "identifies"].map(net);
     // Whoever was credited for a while has a line of zeros; a reward's lines are as many as the orders made them.
     let reports = [
         ("funnel", "program", "true"),

@@ -29,7 +29,7 @@ async fn messages_tell_a_referral_from_its_lead_to_its_clawback_in_order() {
     // Person 1 in order; of person 2 the payment comes first; person 3 is nobody's.
     let subject =
         Some(Subject { lead: "person 3".into(), keys: vec![Bytes::from(vec![3; 16])], ..Subject::default() });
-    let unreferred = event("lead 3", AT, Body::Lead(Lead { subject, touches: vec![] }));
+    let unreferred = event("lead 3", AT, Body::Lead(Lead { subject, touches: vec![], ..Lead::default() }));
     append(vec![lead(1), qualification(1), qualification(2), lead(2), unreferred]).await;
     let (stop, task) = aggregate(&world, &dir, &journal);
     world.until("SELECT count() FROM outbound_messages WHERE type = 'reward.approved'", 2).await;

@@ -90,7 +90,7 @@ pub fn terms() -> RewardTerms {
 pub fn lead(person: u64) -> Bytes {
     let referrer = format!("r{}", person % 4);
     let touch = Touch { link: format!("go.example/{referrer}"), referrer, ..Touch::default() };
-    let body = Lead { subject: subject_of(person), touches: vec![touch] };
+    let body = Lead { subject: subject_of(person), touches: vec![touch], ..Lead::default() };
     event(&format!("lead {person}"), AT, Body::Lead(body))
 }
 
@@ -102,6 +102,7 @@ pub fn qualification(person: u64) -> Bytes {
         currency: "EUR".into(),
         rewards: Some(terms()),
         history: None,
+        ..Qualification::default()
     };
     event(&format!("qualification {person}"), AT, Body::Qualification(body))
 }
@@ -118,6 +119,7 @@ pub fn paid_under(person: u64, key: &str, at: UnixMs, is: Is) -> Bytes {
         currency: "EUR".into(),
         rewards: Some(rewards),
         history: Some(HistoryCondition { is: Some(is) }),
+        ..Qualification::default()
     };
     event(format!("qualification {person} {key}").trim_end(), at, Body::Qualification(body))
 }
@@ -129,6 +131,7 @@ pub fn refund(person: u64, minor: i64) -> Bytes {
         reason: "refund".into(),
         value_minor: minor,
         currency: "EUR".into(),
+        ..Disqualification::default()
     };
     event(&format!("refund {person} {minor}"), AT.plus_ms(2000), Body::Disqualification(body))
 }
@@ -271,11 +274,16 @@ async fn who_refers_themselves_is_found_by_any_key_of_the_lead() {
     let joined = Participant { referrer: "r1".into(), keys: keys(&[77]), prefix: 0 };
     let touch = Touch { link: "go.example/r1".into(), referrer: "r1".into(), ..Touch::default() };
     let subject = Some(Subject { lead: "self".into(), keys: keys(&[1, 77]), ..Subject::default() });
-    let told = event("lead told", LATER, Body::Lead(Lead { subject: subject.clone(), touches: vec![] }));
+    let told = event(
+        "lead told",
+        LATER,
+        Body::Lead(Lead { subject: subject.clone(), touches: vec![], ..Lead::default() }),
+    );
     let thrown_away = subject_of(5).map(|subject| Subject { email_disposable: true, ..subject });
-    let again = Lead { subject: thrown_away, touches: vec![touch.clone()] };
+    let again = Lead { subject: thrown_away, touches: vec![touch.clone()], ..Lead::default() };
     let again = event("lead again", LATER, Body::Lead(again));
-    let themselves = event("lead 1", AT, Body::Lead(Lead { subject, touches: vec![touch] }));
+    let themselves =
+        event("lead 1", AT, Body::Lead(Lead { subject, touches: vec![touch], ..Lead::default() }));
     let records = [
         event("joined", AT, Body::Participant(joined)),
         themselves,

@@ -139,7 +139,9 @@ async fn nobody_is_linked_without_end() {
         let keys = numbers.iter().map(|number| Bytes::from(vec![*number; 16])).collect();
         Some(Subject { keys, ..Subject::default() })
     };
-    let linked = |key: &str, numbers| event(key, AT, Body::Identify(Identify { subject: subject(numbers) }));
+    let linked = |key: &str, numbers| {
+        event(key, AT, Body::Identify(Identify { subject: subject(numbers), ..Identify::default() }))
+    };
     append(&dir, (0..150).map(|number| linked(&format!("{number}"), [number, number + 1])));
     let stop = Stop::default();
     let (store, stops, from) = (world.store.clone(), stop.clone(), source(&dir, Stream::Conversions));

@@ -14,7 +14,7 @@ use whence_aggregator::{position::Partition, source::Record};
 use whence_schemas::{
     event::{
         self, AttributionModel, AttributionRule, Click, Disqualification, Erasure, Event, Identify, Lead,
-        Mode, Participant, Qualification, Share, Subject, Timer, Touch, Verdict, event::Body,
+        Mode, Participant, Qualification, Reinstatement, Share, Subject, Timer, Touch, Verdict, event::Body,
     },
     ids::{ChannelNumber, ClickId, EventId, LinkNumber},
     time::{HOUR_MS, UnixMs},

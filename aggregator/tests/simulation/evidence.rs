@@ -164,6 +164,7 @@ pub fn without_personal(rows: &Rows) -> Rows {
         Leads: lead, keys;
         Qualifications: lead, keys;
         Disqualifications: lead, keys;
+        Reinstatements: lead, keys;
         Identifies: lead, keys;
         Participants: keys;
     }

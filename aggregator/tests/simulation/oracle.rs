@@ -104,7 +104,8 @@ fn the_account_adds_up(world: &World) -> Result<(), String> {
             }
         )*};
     }
-    add!(clicks, leads, qualifications, disqualifications, identifies, participants, shares, erasures);
+    add!(clicks, leads, qualifications, disqualifications, reinstatements, identifies, participants, shares);
+    add!(erasures);
     add!(subject_keys, click_evidence, reward_terms, rewards, reward_events, rejects);
     // Of looks there may be more: those of an owner that was none any more (`may_have_more`).
     let looks = |sums: &mut BTreeMap<(String, u32), Sums>| -> i64 {

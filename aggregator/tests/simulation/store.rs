@@ -16,7 +16,7 @@ use whence_aggregator::{
 };
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
-    rows::{DisqualificationRow, LeadRow, QualificationRow, SubjectKeyRow},
+    rows::{DisqualificationRow, LeadRow, QualificationRow, ReinstatementRow, SubjectKeyRow},
     subject::SubjectKey,
     time::UnixMs,
     topics::Stream,
@@ -31,6 +31,7 @@ macro_rules! for_each_fact {
         $tables.leads.iter().filter(|row| row.revision == 0).for_each(|$row| $do);
         $tables.qualifications.iter().filter(|row| row.revision == 0).for_each(|$row| $do);
         $tables.disqualifications.iter().filter(|row| row.revision == 0).for_each(|$row| $do);
+        $tables.reinstatements.iter().filter(|row| row.revision == 0).for_each(|$row| $do);
         $tables.identifies.iter().for_each(|$row| $do);
         $tables.participants.iter().for_each(|$row| $do);
         $tables.shares.iter().for_each(|$row| $do);
@@ -284,6 +285,15 @@ impl Store for MemoryStore {
     ) -> Result<Vec<DisqualificationRow>, StoreError> {
         self.before_reading().await?;
         Ok(newest!(before, self.seen().disqualifications, asked))
+    }
+
+    async fn reinstatements(
+        &self,
+        before: &Horizon,
+        asked: &[EventName],
+    ) -> Result<Vec<ReinstatementRow>, StoreError> {
+        self.before_reading().await?;
+        Ok(newest!(before, self.seen().reinstatements, asked))
     }
 
     async fn erase(&self, events: &[EventName]) -> Result<(), StoreError> {

@@ -1,4 +1,5 @@
-//! Stories of one referral: leads, qualifications, refunds and links between aliases, at random. The same seed
+//! Stories of one referral: leads, some of which are told by several events, payments with several names, refunds, what
+//! is given again, and links between aliases and names, at random. The same seed
 //! tells the same story, of whatever program; a story's events may come in any order.
 
 use bytes::Bytes;
@@ -6,8 +7,8 @@ use rand::{Rng, RngExt, SeedableRng, rngs::SmallRng};
 use whence_schemas::{
     event::{
         self, AttributionModel, AttributionRule, Disqualification, Event, ExistingCustomers, FirstPayment,
-        HistoryCondition, Identify, Lead, Mode, Qualification, RewardTerms, SpendAtLeast, Subject, Touch,
-        event::Body, history_condition::Is,
+        HistoryCondition, Identify, Lead, Mode, Qualification, Reinstatement, RewardTerms, SpendAtLeast,
+        Subject, Touch, event::Body, history_condition::Is,
     },
     ids::{ChannelNumber, ClickId, EventId, LinkNumber},
     time::{HOUR_MS, UnixMs},
@@ -16,6 +17,7 @@ use whence_schemas::{
 
 const START: UnixMs = UnixMs(1_798_761_600_000 - 4 * HOUR_MS);
 const ALIASES: u8 = 4;
+const PAYMENTS: u8 = 3;
 
 /// An event of a story.
 pub struct Told {
@@ -47,7 +49,15 @@ fn told(seed: u64, events: usize, program: &str, keys: &KeyRing, terms: Option<R
         _ => Some(Is::SpendAtLeast(spend)),
     };
     let history = history.map(|is| HistoryCondition { is: Some(is) });
-    let mut teller = Teller { rng, program, keys, terms, history, qualifications: Vec::new() };
+    let mut teller = Teller {
+        rng,
+        program,
+        keys,
+        terms,
+        history,
+        qualifications: Vec::new(),
+        disqualifications: Vec::new(),
+    };
     let rule = AttributionRule {
         model: pick(&mut teller.rng, &[AttributionModel::LastTouch, AttributionModel::FirstTouch]).into(),
         window_ms: 6 * HOUR_MS as u64,
@@ -67,6 +77,7 @@ struct Teller<'a> {
     history: Option<HistoryCondition>,
     /// Those of the story, told or not yet told.
     qualifications: Vec<EventId>,
+    disqualifications: Vec<EventId>,
 }
 
 impl Teller<'_> {
@@ -103,13 +114,34 @@ impl Teller<'_> {
         touch
     }
 
+    /// A few of the few names that payments of a story have: some are those of several events.
+    fn payments(&mut self, most: usize) -> Vec<Bytes> {
+        let program = self.program.parse().expect("it is a name");
+        let names = 0..self.rng.random_range(0..most + 1);
+        let names: Vec<u8> = names.map(|_| self.rng.random_range(0..PAYMENTS)).collect();
+        let id = |name: &u8| EventId::of_kind(&program, "story", false, "payment", &name.to_string());
+        names.iter().map(|name| Bytes::copy_from_slice(id(name).0.as_bytes())).collect()
+    }
+
+    /// Of the record that several leads of a story are told of.
+    fn record(&mut self) -> Bytes {
+        let id = EventId::of_kind(
+            &self.program.parse().expect("it is a name"),
+            "story",
+            false,
+            "record",
+            &self.rng.random_range(0..2).to_string(),
+        );
+        if self.rng.random_bool(0.4) { Bytes::copy_from_slice(id.0.as_bytes()) } else { Bytes::new() }
+    }
+
     fn tell(&mut self, number: usize, rule: AttributionRule) -> Told {
         let id = self.id(number);
         let subjects = self.rng.random_range(1..3);
-        let body = match self.rng.random_range(0..10) {
+        let body = match self.rng.random_range(0..12) {
             0..=2 => {
                 let touches = (0..self.rng.random_range(0..3)).map(|_| self.touch()).collect();
-                Body::Lead(Lead { subject: self.subject(subjects), touches })
+                Body::Lead(Lead { subject: self.subject(subjects), touches, record: self.record() })
             }
             3..=5 => {
                 self.qualifications.push(id);
@@ -121,10 +153,16 @@ impl Teller<'_> {
                     currency: pick(&mut self.rng, &["EUR", "EUR", "USD"]).into(),
                     rewards: self.terms.clone(),
                     history: self.history.clone().filter(|_| has_condition),
+                    payments: self.payments(1),
                 })
             }
-            6 | 7 => Body::Identify(Identify { subject: self.subject(2) }),
-            _ => self.disqualification(subjects),
+            6 => Body::Identify(Identify { subject: self.subject(2), payments: Vec::new() }),
+            7 => Body::Identify(Identify { subject: self.subject(1), payments: self.payments(2) }),
+            8 | 9 => {
+                self.disqualifications.push(id);
+                self.disqualification(subjects)
+            }
+            _ => self.reinstatement(),
         };
         // No two events of one moment: the tie would be broken by the ids, which are of the program.
         let [occurred_at, received_at] = [self.moment(), self.moment()].map(|at| at.plus_ms(number as i64));
@@ -147,9 +185,10 @@ impl Teller<'_> {
 
     fn disqualification(&mut self, aliases: usize) -> Body {
         let named = match &self.qualifications[..] {
-            [.., last] if self.rng.random_bool(0.6) => Some(*last),
+            [.., last] if self.rng.random_bool(0.4) => Some(*last),
             _ => None,
         };
+        let payments = if named.is_none() { self.payments(1) } else { Vec::new() };
         let value_minor = pick(&mut self.rng, &[0, 40, 100, 300]);
         Body::Disqualification(Disqualification {
             subject: self.subject(aliases),
@@ -157,6 +196,30 @@ impl Teller<'_> {
             reason: "refund".into(),
             value_minor,
             currency: if value_minor == 0 { String::new() } else { "EUR".into() },
+            payments,
+        })
+    }
+
+    /// Of a disqualification that was told or will be, or of a payment.
+    fn reinstatement(&mut self) -> Body {
+        let named = match &self.disqualifications[..] {
+            [.., last] if self.rng.random_bool(0.6) => Some(*last),
+            _ => None,
+        };
+        let mut payments = self.payments(1);
+        let named = named.filter(|_| payments.is_empty());
+        if payments.is_empty() && named.is_none() {
+            // The first event's id is a name of its payment, if it is one.
+            payments.push(Bytes::copy_from_slice(self.id(0).0.as_bytes()));
+        }
+        let value_minor = pick(&mut self.rng, &[0, 0, 40, 300]);
+        Body::Reinstatement(Reinstatement {
+            disqualification_id: named.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.0.as_bytes())),
+            payments,
+            reason: "again".into(),
+            value_minor,
+            currency: if value_minor == 0 { String::new() } else { "EUR".into() },
+            ..Reinstatement::default()
         })
     }
 }

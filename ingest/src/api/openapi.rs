@@ -36,6 +36,7 @@ fn text(kind: Kind) -> &'static str {
         Kind::Lead => file!("lead.json"),
         Kind::Qualification => file!("qualification.json"),
         Kind::Disqualification => file!("disqualification.json"),
+        Kind::Reinstatement => file!("reinstatement.json"),
         Kind::Participant => file!("participant.json"),
         Kind::Share => file!("share.json"),
         Kind::Identify => file!("identify.json"),

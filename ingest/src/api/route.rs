@@ -63,7 +63,7 @@ type Row = (&'static str, fn([String; 3]) -> Route);
 /// Every path there is. Where a path fits two rows, the first counts.
 ///
 /// A key that was disabled stays so: whoever had it may still have it.
-const TABLE: [Row; 39] = [
+const TABLE: [Row; 40] = [
     ("/v1/openapi.json", |_| Route::OpenApi),
     ("/v1/schemas/{name}", |[name, ..]| Route::Schema(name)),
     ("/v1/events", |_| Route::Events),
@@ -77,6 +77,7 @@ const TABLE: [Row; 39] = [
     ("/v1/programs/{program}/leads", |[p, ..]| short(Kind::Lead, p)),
     ("/v1/programs/{program}/qualifications", |[p, ..]| short(Kind::Qualification, p)),
     ("/v1/programs/{program}/disqualifications", |[p, ..]| short(Kind::Disqualification, p)),
+    ("/v1/programs/{program}/reinstatements", |[p, ..]| short(Kind::Reinstatement, p)),
     ("/v1/programs/{program}/participants", |[p, ..]| short(Kind::Participant, p)),
     ("/v1/programs/{program}/shares", |[p, ..]| short(Kind::Share, p)),
     ("/v1/programs/{program}/identities", |[p, ..]| short(Kind::Identify, p)),

@@ -166,8 +166,7 @@ mod tests {
             let event = Event {
                 id: id.0.as_bytes().to_vec().into(), program: program.clone(), received_at_ms: at,
                 body: Some(Body::Lead(Lead {
-                    subject: Some(Subject { lead, keys: vec![vec![6; 16].into()], ..Subject::default() }), touches: Vec::new(),
-                })),
+                    subject: Some(Subject { lead, keys: vec![vec![6; 16].into()], ..Subject::default() }), touches: Vec::new(), ..Lead::default() })),
                 ..Event::default()
             };
             let record = event::encode(&event);

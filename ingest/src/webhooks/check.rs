@@ -32,13 +32,13 @@ pub(super) const ID_MAX: usize = 32;
 const NAME_MAX: usize = 64;
 
 /// What a rule can give.
-pub const GIVES: [&str; 4] = ["lead", "qualification", "disqualification", "identify"];
+pub const GIVES: [&str; 5] = ["lead", "qualification", "disqualification", "reinstatement", "identify"];
 /// How a condition can compare.
 pub const IS: [&str; 7] = ["equals", "not_equals", "contains", "at_least", "at_most", "exists", "absent"];
 /// Fields that say who an event is about.
 const ALIASES: [&str; 5] = ["lead", "email", "phone", "customer", "contact"];
 /// What a mapping can fill, in the order of the documentation.
-pub const FIELDS: [&str; 13] = [
+pub const FIELDS: [&str; 16] = [
     "key",
     "lead",
     "email",
@@ -52,6 +52,9 @@ pub const FIELDS: [&str; 13] = [
     "currency",
     "occurred_at",
     "qualification",
+    "disqualification",
+    "payments",
+    "record",
 ];
 
 /// One thing that is wrong. The reason completes the sentence that starts with the field.
@@ -187,7 +190,7 @@ impl Mistakes {
             self.add(format!("{path}.gives"), format_args!("must be one of {}", GIVES.join(", ")));
             return;
         }
-        let is_named = matches!(rule.gives.as_str(), "qualification" | "disqualification");
+        let is_named = matches!(rule.gives.as_str(), "qualification" | "disqualification" | "reinstatement");
         if is_named && !is_plain(&rule.name, NAME_MAX) {
             let reason = format_args!("must be 1 to {NAME_MAX} of a-z, 0-9, '-', '_' and '.'");
             self.add(format!("{path}.name"), reason);
@@ -263,14 +266,23 @@ impl Mistakes {
         }
         let has = |name: &str| rule.fields.iter().any(|field| field.field == name);
         let subjects = ALIASES.into_iter().filter(|name| has(name)).count();
-        if subjects == 0 {
-            self.add(
+        let names_payment = has("payments");
+        match rule.gives.as_str() {
+            "reinstatement" if !names_payment && !has("disqualification") => {
+                self.add(
+                    format!("{rule_path}.fields"),
+                    "must say what it undoes, with disqualification or payments",
+                );
+            }
+            "reinstatement" => {}
+            _ if subjects == 0 && !names_payment => self.add(
                 format!("{rule_path}.fields"),
-                "must say who it is about, with one of lead, email, phone, customer or contact",
-            );
-        }
-        if rule.gives == "identify" && subjects == 1 {
-            self.add(format!("{rule_path}.fields"), "must have at least two names of one person");
+                "must say who it is about, with one of lead, email, phone, customer or contact, or with payments",
+            ),
+            "identify" if subjects == 1 && !names_payment => {
+                self.add(format!("{rule_path}.fields"), "must have at least two names of one person");
+            }
+            _ => {}
         }
         if has("amount") && has("minor") {
             self.add(path("minor"), "must not be given together with amount");
@@ -294,7 +306,17 @@ impl Mistakes {
         for pointer in field.at.iter().take(POINTERS_MAX) {
             self.pointer(path, pointer);
         }
-        let is_prefixed = matches!(name, "key" | "qualification" | "lead" | "customer" | "contact");
+        let is_prefixed = matches!(
+            name,
+            "key"
+                | "qualification"
+                | "disqualification"
+                | "payments"
+                | "record"
+                | "lead"
+                | "customer"
+                | "contact"
+        );
         if !field.prefix.is_empty() && !is_prefixed {
             self.add(path, "can't have a prefix");
         }
@@ -328,9 +350,13 @@ impl Mistakes {
 /// Whether a rule that gives this can have the field.
 fn fits(field: &str, gives: &str) -> bool {
     match field {
-        "wclid" | "code" => gives == "lead",
-        "amount" | "minor" | "currency" => matches!(gives, "qualification" | "disqualification"),
+        "wclid" | "code" | "record" => gives == "lead",
+        "amount" | "minor" | "currency" => {
+            matches!(gives, "qualification" | "disqualification" | "reinstatement")
+        }
         "qualification" => gives == "disqualification",
+        "disqualification" => gives == "reinstatement",
+        "payments" => gives != "lead",
         _ => true,
     }
 }

@@ -119,7 +119,8 @@ impl Reader<'_> {
         put("type", self.rule.gives.as_str().into());
         put("program", self.source.program.as_str().into());
         put("source", self.source.id.as_str().into());
-        put("id", self.id().into());
+        let touches = self.touches(left_out);
+        put("id", self.id(&touches).into());
         if self.source.test || self.event.is_test {
             put("test", true.into());
         }
@@ -135,10 +136,19 @@ impl Reader<'_> {
                 Err(_) => left_out.push(kind.word()),
             }
         }
-        match (self.rule.gives.as_str(), names) {
-            (_, 0) => return Err("no_subject"),
-            ("identify", 1) => return Err("one_name_only"),
+        let payments = self.payments();
+        match self.rule.gives.as_str() {
+            "reinstatement" => {}
+            _ if names + payments.len() == 0 => return Err("no_subject"),
+            "identify" if names + payments.len() == 1 => return Err("one_name_only"),
             _ => {}
+        }
+        let names_payment = !payments.is_empty();
+        if names_payment {
+            put("payments", payments.into());
+        }
+        if let Some(record) = self.value("record") {
+            put("record", short(&record).into());
         }
         let occurred_at = self.occurred_at(left_out);
         if let Some(at) = occurred_at {
@@ -151,21 +161,29 @@ impl Reader<'_> {
                 }
                 put("name", self.rule.name.as_str().into())
             }
-            "disqualification" => put("reason", self.rule.name.as_str().into()),
+            "disqualification" | "reinstatement" => put("reason", self.rule.name.as_str().into()),
             _ => None,
         };
-        let qualification = self.value("qualification").map(|key| self.id_of(&key, "qualification"));
+        let qualification = self.value("qualification").map(|key| id_of(&key, "qualification"));
+        let disqualification = self.value("disqualification").map(|key| id_of(&key, "disqualification"));
+        if self.rule.gives == "reinstatement" && disqualification.is_none() && !names_payment {
+            return Err("no_disqualification");
+        }
+        if let Some(key) = disqualification {
+            put("disqualification", key.into());
+        }
         if let Some((minor, currency)) = self.money(left_out)? {
             match (self.rule.gives.as_str(), &qualification, minor) {
                 ("disqualification", _, 0) => return Err("nothing_taken_back"),
-                ("disqualification", None, _) => return Err("no_qualification"),
+                ("reinstatement", _, 0) => return Err("nothing_given_again"),
+                ("disqualification", None, _) if !names_payment => return Err("no_qualification"),
                 _ => put("value", json!({ "minor": minor, "currency": currency })),
             };
         }
         if let Some(key) = qualification {
             put("qualification", key.into());
         }
-        Ok(Translated { rule: 0, event, touches: self.touches(left_out), occurred_at })
+        Ok(Translated { rule: 0, event, touches, occurred_at })
     }
 
     fn field(&self, name: &str) -> Option<&WebhookField> {
@@ -182,17 +200,30 @@ impl Reader<'_> {
         Some(format!("{}{found}", field.prefix))
     }
 
-    /// What makes the event one: the mapping's key or the provider's event id, and the kind, since one
-    /// event of a provider may be both a lead and a qualification.
-    fn id(&self) -> String {
-        self.id_of(self.value("key").as_deref().unwrap_or(&self.event.id), &self.rule.gives)
+    /// All names of the payment that are found: any of them may be the one by which another event knows it.
+    fn payments(&self) -> Vec<String> {
+        let Some(field) = self.field("payments") else { return Vec::new() };
+        let found = field.at.iter().filter_map(|at| self.event.body.pointer(at).and_then(scalar));
+        let mut names: Vec<String> = found.map(|name| short(&format!("{}{name}", field.prefix))).collect();
+        names.sort();
+        names.dedup();
+        names
     }
 
-    fn id_of(&self, key: &str, kind: &str) -> String {
-        if key.len() > ID_BYTES_MAX || key.chars().any(char::is_control) {
-            return format!("{}:{kind}", hex::encode(sign::sha256(&[key.as_bytes()])));
-        }
-        format!("{key}:{kind}")
+    /// What makes the event one: the mapping's key or the provider's event id, and the kind, since one
+    /// event of a provider may be both a lead and a qualification. Of a record without a key it is the record and what
+    /// touched it: told again without news it is the same event.
+    fn id(&self, touches: &[Value]) -> String {
+        let record = self.value("record").filter(|_| self.field("key").is_none());
+        let key = match record {
+            Some(record) if touches.is_empty() => record,
+            Some(record) => {
+                let touches = Value::from(touches).to_string();
+                format!("{}+{}", short(&record), hex::encode(&sign::sha256(&[touches.as_bytes()])[..16]))
+            }
+            None => self.value("key").unwrap_or_else(|| self.event.id.clone()),
+        };
+        id_of(&key, &self.rule.gives)
     }
 
     /// Seconds or milliseconds since 1970, or an RFC 3339 time. A time that is not valid, or in the future,
@@ -261,6 +292,18 @@ impl Reader<'_> {
         }
         touches
     }
+}
+
+fn id_of(key: &str, kind: &str) -> String {
+    format!("{}:{kind}", short(key))
+}
+
+/// The text, or where it is long or has control characters its hash: so that it can be part of a key.
+fn short(text: &str) -> String {
+    if text.len() > ID_BYTES_MAX || text.chars().any(char::is_control) {
+        return hex::encode(sign::sha256(&[text.as_bytes()]));
+    }
+    text.to_owned()
 }
 
 /// The token of a landing page's address, where that is what was found; else the text.

@@ -181,6 +181,7 @@ async fn each_kind_is_recorded_as_it_resolved() {
             reason: reason.into(),
             value_minor,
             currency: currency.into(),
+            ..Disqualification::default()
         })
     };
     let shared = |link: &str, channel: &str| {
@@ -228,6 +229,7 @@ async fn each_kind_is_recorded_as_it_resolved() {
                     keys: [lead().unwrap().keys, eve().unwrap().keys].concat(),
                     ..Subject::default()
                 }),
+                ..Identify::default()
             }),
         ),
         (decision(json!({})), decided("approve", "checked", "")),

@@ -190,6 +190,7 @@ async fn a_lead_is_recorded_as_it_resolved() {
                 touch(&good_token(), "email"),
                 touch("", "email"),
             ],
+            ..Lead::default()
         })),
     };
     assert_eq!(node.events(), [expected]);

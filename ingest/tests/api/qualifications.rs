@@ -56,6 +56,7 @@ async fn values_are_exact_minor_units() {
             subject: found.subject.clone(),
             rewards: None,
             history: None,
+            ..Qualification::default()
         };
         assert_eq!(found, expected);
     }

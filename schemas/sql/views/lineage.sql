@@ -1,5 +1,5 @@
 -- All that is stored about a person of a program: clicks, leads with all the touches that they carried, qualifications,
--- what takes back and what links names, what was found of clicks, terms, the lines of rewards, decisions and timers, and the
+-- what takes back, what gives again and what links names, what was found of clicks, terms, the lines of rewards, decisions and timers, and the
 -- records of the person's that became no fact.
 --
 --     SELECT * FROM lineage(program = 'p', lead = '42')
@@ -40,16 +40,21 @@ WITH
     (
         SELECT arrayConcat(groupUniqArrayArray(keys), named_keys) FROM subject_keys
         WHERE program = {program:String} AND kind NOT IN ('erased', 'participant') AND key IN named_keys
+    ) AS near_keys,
+    -- A refund may name a payment as only a third event knows it.
+    (
+        SELECT arrayConcat(groupUniqArrayArray(keys), near_keys) FROM subject_keys
+        WHERE program = {program:String} AND kind NOT IN ('erased', 'participant') AND key IN near_keys
     ) AS linked_keys,
     (
         SELECT (
             arrayDistinct(arrayConcat(named, groupUniqArrayIf(event_id, kind = 'lead'))),
             groupUniqArrayIf(event_id, kind IN ('waiting', 'qualification')),
-            groupUniqArrayIf(event_id, kind IN ('disqualification', 'identify'))
+            groupUniqArrayIf(event_id, kind IN ('disqualification', 'reinstatement', 'identify'))
         )
         FROM subject_keys
         WHERE program = {program:String} AND key IN linked_keys
-            AND kind IN ('lead', 'waiting', 'qualification', 'disqualification', 'identify')
+            AND kind IN ('lead', 'waiting', 'qualification', 'disqualification', 'reinstatement', 'identify')
     ) AS events,
     events.1 AS lead_ids,
     (
@@ -58,8 +63,14 @@ WITH
             AND (lead_id IN lead_ids OR (lead = {lead:String} AND lead != '') OR (id = named_id AND id != nil))
     ) AS qualification_ids,
     (
-        SELECT arrayConcat(groupUniqArray(id), events.3) FROM disqualifications
-        WHERE program = {program:String} AND qualification_id != nil AND qualification_id IN qualification_ids
+        SELECT arrayConcat(groupUniqArray(id), events.3) FROM
+        (
+            SELECT id FROM disqualifications
+            WHERE program = {program:String} AND qualification_id != nil AND qualification_id IN qualification_ids
+            UNION ALL
+            SELECT id FROM reinstatements
+            WHERE program = {program:String} AND disqualification_id IN events.3
+        )
     ) AS other_ids,
     (
         SELECT groupUniqArray(reward_id) FROM rewards WHERE program = {program:String} AND lead_id IN lead_ids
@@ -113,6 +124,17 @@ SELECT * FROM
         []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM disqualifications AS d
+    WHERE program = {program:String} AND id IN other_ids
+    UNION ALL
+    SELECT 'reinstatement', occurred_at, received_at, id, nil, lead,
+        keys, 'none', toString(outcome), '', '',
+        '', nil, toDateTime64(0, 3, 'UTC'), '', toUInt64(0),
+        toString(b.reason), '', given_minor, toString(given_currency), toString(source), live, sign,
+        revision, incarnation, partition, offset,
+        nil, '', '', '', '', toUInt32(0),
+        []::Array(String), nil, toDateTime64(0, 3, 'UTC'), toUInt64(0),
+        []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
+    FROM reinstatements AS b
     WHERE program = {program:String} AND id IN other_ids
     UNION ALL
     SELECT 'identify', occurred_at, received_at, id, nil, lead,

@@ -7,7 +7,7 @@ CREATE OR REPLACE VIEW not_counted
     referrer String COMMENT 'Who referred; empty: nobody.',
     name LowCardinality(String) COMMENT 'What was reached.',
     reason LowCardinality(String) COMMENT 'Why it does not count.',
-    condition LowCardinality(String) COMMENT 'What the person''s history must say for it to count.',
+    condition LowCardinality(String) COMMENT 'What the person''s history must say for it to count; empty: nothing.',
     threshold_minor Int64 COMMENT 'Of spend_at_least: the total, in minor units of threshold_currency.',
     threshold_currency LowCardinality(String) COMMENT 'ISO 4217, or empty.',
     within_days UInt32 COMMENT 'Of spend_at_least: days within which it is to be reached.',
@@ -23,8 +23,10 @@ SELECT
     q.currency AS currency, q.occurred_at AS occurred_at
 FROM
 (
-    SELECT * FROM qualifications WHERE live AND condition != '' ORDER BY revision DESC, sign DESC LIMIT 1 BY program, id
+    SELECT * FROM qualifications
+    WHERE live AND (program, id) IN (SELECT program, id FROM qualifications WHERE live AND sign = 0)
+    ORDER BY revision DESC, sign DESC LIMIT 1 BY program, id
 ) AS q
 WHERE q.sign = 0
 ORDER BY program, occurred_at, id
-COMMENT 'Qualifications whose condition on the person''s history is not met.';
+COMMENT 'Qualifications that are stored and do not count: their condition on the person''s history is not met, or another event tells of the payment.';

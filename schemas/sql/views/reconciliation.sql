@@ -36,6 +36,8 @@ FROM
         UNION ALL
         SELECT 'conversions' AS stream, incarnation, partition, offset FROM disqualifications WHERE revision = 0
         UNION ALL
+        SELECT 'conversions' AS stream, incarnation, partition, offset FROM reinstatements WHERE revision = 0
+        UNION ALL
         SELECT 'conversions' AS stream, incarnation, partition, offset FROM identifies WHERE revision = 0
         UNION ALL
         SELECT 'conversions' AS stream, incarnation, partition, offset FROM participants WHERE revision = 0

@@ -1,10 +1,10 @@
 -- What waits for its partner: qualifications without their lead, disqualifications without their
--- qualification, leads that nobody is credited with.
+-- qualification, reinstatements without what they undo, leads that nobody is credited with.
 
 CREATE OR REPLACE VIEW unmatched
 (
     program LowCardinality(String) COMMENT 'Program.',
-    kind String COMMENT 'lead, qualification or disqualification.',
+    kind String COMMENT 'lead, qualification, disqualification or reinstatement.',
     id UUID COMMENT 'Event id.',
     lead String COMMENT 'The caller''s lead id, or its keyed hash in hex.',
     reason String COMMENT 'What it waits for, or why nobody is credited.',
@@ -22,6 +22,13 @@ UNION ALL
 SELECT program, 'disqualification' AS kind, id, any(lead) AS lead, 'no_qualification_yet' AS reason,
     any(received_at) AS since, dateDiff('second', since, now64(3, 'UTC')) AS age_seconds
 FROM disqualifications
+WHERE live
+GROUP BY program, id
+HAVING sum(if(outcome = 'waiting', sign, 0)) > 0
+UNION ALL
+SELECT program, 'reinstatement' AS kind, id, any(lead) AS lead, 'nothing_taken_back_yet' AS reason,
+    any(received_at) AS since, dateDiff('second', since, now64(3, 'UTC')) AS age_seconds
+FROM reinstatements
 WHERE live
 GROUP BY program, id
 HAVING sum(if(outcome = 'waiting', sign, 0)) > 0

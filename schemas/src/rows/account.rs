@@ -4,7 +4,8 @@
 
 use super::{
     ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow,
-    QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow, SubjectKeyRow,
+    QualificationRow, ReinstatementRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row, ShareRow,
+    SubjectKeyRow,
     column::{Column, Lc},
     tables::table,
 };
@@ -141,6 +142,7 @@ accounted! {
     LeadRow: received_at, |row| row.revision == 0;
     QualificationRow: received_at, |row| row.revision == 0;
     DisqualificationRow: received_at, |row| row.revision == 0;
+    ReinstatementRow: received_at, |row| row.revision == 0;
     IdentifyRow: received_at, |row| row.revision == 0;
     ParticipantRow: received_at, |row| row.revision == 0;
     ShareRow: received_at, |row| row.revision == 0;

@@ -28,14 +28,17 @@ table!(
         lead: String,
         /// Keyed hashes of the lead id and the aliases.
         keys: Vec<SubjectKey>,
-        /// Event id of the qualification it names; nil: all of the person's so far.
+        /// Event id of the qualification it names; nil: that of `payments`, or all of the person's so far.
         qualification_id: Uuid,
+        /// The names it has for the payment, hashed.
+        payments: Vec<SubjectKey>,
         /// Minor units of `currency` to take back; 0: all.
         value_minor: i64,
         /// ISO 4217, or empty.
         currency: Lc,
         /// `waiting` (for what it takes back), `applied`, `repeated` (all of it was taken back before),
-        /// `excess` (more than was left), `currency` (nothing was paid in it).
+        /// `excess` (more than was left), `currency` (nothing was paid in it), `reinstated` (all that it took was
+        /// given again).
         outcome: Lc,
         /// Qualifications that it took back, whole or in part.
         qualifications: u64,
@@ -63,7 +66,58 @@ table!(
 );
 
 table!(
-    /// All keys are one person's.
+    /// What was taken back is given again.
+    "reinstatements" ReinstatementRow {
+        /// Program.
+        program: Lc,
+        /// Event id.
+        id: EventId,
+        /// When it happened, as the caller says.
+        occurred_at: UnixMs,
+        /// When the events API took it.
+        received_at: UnixMs,
+        /// `dispute_won`, `refund_failed`, …, as the caller says.
+        reason: Lc,
+        /// The caller's lead id, or its keyed hash in hex.
+        lead: String,
+        /// Keyed hashes of the lead id and the aliases.
+        keys: Vec<SubjectKey>,
+        /// Event id of the disqualification that it undoes; nil: those of `payments` that happened no later.
+        disqualification_id: Uuid,
+        /// The names it has for the payment, hashed.
+        payments: Vec<SubjectKey>,
+        /// Minor units of `currency` to give again; 0: all.
+        value_minor: i64,
+        /// ISO 4217, or empty.
+        currency: Lc,
+        /// `waiting` (for what it undoes), `applied`, `nothing` (nothing was taken back, or all of it was given again
+        /// before), `excess` (more than was taken back), `currency` (nothing was taken back in it).
+        outcome: Lc,
+        /// Minor units that it gave again, 0 where they are of several currencies.
+        given_minor: i64,
+        /// Their currency.
+        given_currency: Lc,
+        /// Minor units beyond what was taken back.
+        excess_minor: i64,
+        /// Where the event came from.
+        source: Lc,
+        /// Only live rows reach rollups.
+        live: bool,
+        /// 1, or -1 on a row that takes another back.
+        sign: i8,
+        /// 0 on the record's own row.
+        revision: u32,
+        /// Incarnation of the causing record.
+        incarnation: Incarnation,
+        /// Partition of the causing record.
+        partition: u32,
+        /// Offset of the causing record.
+        offset: u64,
+    }
+);
+
+table!(
+    /// All keys are one person's, all payments one payment.
     "identifies" IdentifyRow {
         /// Program.
         program: Lc,
@@ -77,6 +131,8 @@ table!(
         lead: String,
         /// Keyed hashes of the lead id and the aliases.
         keys: Vec<SubjectKey>,
+        /// The names that it has for one payment, hashed.
+        payments: Vec<SubjectKey>,
         /// Where the event came from.
         source: Lc,
         /// Whether the event is live.

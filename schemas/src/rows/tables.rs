@@ -84,7 +84,8 @@ table!(
 );
 
 table!(
-    /// A lead: one row for every accepted lead event, credited or not.
+    /// A lead: one row for every accepted lead event, credited or not. Of several events about one record the first
+    /// one received counts; the others have `sign` 0 and the reason `same_record`.
     "leads" LeadRow {
         /// Program.
         program: Lc,
@@ -118,8 +119,11 @@ table!(
         window_ms: u64,
         /// `refuse` or `allow`: whether a person who was a lead already can be referred again.
         existing_customers: Lc,
-        /// Event id of the person's first lead, where that is another one.
+        /// Event id of the person's first lead, where that is another one; of an event about a record that another
+        /// one stands for, the id of that.
         first_lead: Uuid,
+        /// The source's record that it is, hashed; nil: it is a lead of its own.
+        record: Uuid,
         /// What the lead's own touches prove, whatever came of it.
         touch_evidence: Evidence,
         /// Why better evidence was refused.
@@ -142,7 +146,7 @@ table!(
         source: Lc,
         /// Only live rows reach rollups.
         live: bool,
-        /// 1, or -1 on a row that takes another back.
+        /// 1, -1 on a row that takes another back, 0 on one that does not count.
         sign: i8,
         /// 0 on the record's own row.
         revision: u32,
@@ -201,8 +205,10 @@ table!(
         threshold_currency: Lc,
         /// Of `spend_at_least`: days within which it is to be reached.
         within_days: u32,
+        /// The names that its source has for the payment, hashed.
+        payments: Vec<SubjectKey>,
         /// Why it does not count: `not_first_payment`, `below_threshold`, `reached_before`, `other_currency`,
-        /// `outside_window` or `taken_back`. Empty where it counts.
+        /// `outside_window`, `taken_back` or `same_payment` (another event tells of the payment). Empty where it counts.
         reason: Lc,
         /// Where the event came from.
         source: Lc,
@@ -230,13 +236,17 @@ table!(
         program: Lc,
         /// Keyed hash of a lead id or alias.
         key: SubjectKey,
-        /// `lead`, `qualification` (`waiting` in rows of earlier versions), `disqualification`, `identify`,
-        /// `participant`, or `erased`: the key is suppressed.
+        /// `lead`, `qualification` (`waiting` in rows of earlier versions), `disqualification`, `reinstatement`,
+        /// `identify`, `participant`, or `erased`: the key is suppressed.
         kind: Lc,
         /// Event id.
         event_id: EventId,
         /// All keys of the event, this one included.
         keys: Vec<SubjectKey>,
+        /// Those of them that are names of one payment.
+        payments: Vec<SubjectKey>,
+        /// Of a lead: the source's record that it is, hashed; nil: it is a lead of its own.
+        record: Uuid,
         /// When the events API took it.
         received_at: UnixMs,
         /// Test events find only test events.

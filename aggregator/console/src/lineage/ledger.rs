@@ -163,6 +163,8 @@ fn changed(line: &Line) -> String {
     let by = match (line.decided_by.as_str(), line.reason.as_str()) {
         ("timer", _) => "its day had come".to_owned(),
         ("rules", "disqualified") => "what earned it was taken back".to_owned(),
+        ("rules", "same_payment") => "another event counts for the payment that earned it".to_owned(),
+        ("rules", "reinstated") => "what had been taken back of what earned it was given again".to_owned(),
         ("rules", "value_reduced") => "a part of what earned it was taken back".to_owned(),
         ("rules", "credit_moved") => "the credit went elsewhere".to_owned(),
         ("rules", "condition_unmet") => "what it asks of the person's history is not so".to_owned(),

@@ -13,10 +13,10 @@ use super::{
 };
 
 /// What there is to say about one event of a person: a lead, a qualification that waits for one, what takes
-/// back or links names, or a record that became no fact.
+/// back, gives again or links names, or a record that became no fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// `lead`, `qualification`, `disqualification`, `identify` or `reject`.
+    /// `lead`, `qualification`, `disqualification`, `reinstatement`, `identify` or `reject`.
     pub step: String,
     /// The event.
     pub event_id: Uuid,
@@ -71,10 +71,17 @@ pub fn explain(lines: &[Line], referrer: Option<&str>) -> Vec<Explanation> {
         let sentences = std::iter::once(taken_back(back)).chain(events.repeats(back)).collect();
         explanations.push(explanation(back, sentences));
     }
+    for again in events.of_step("reinstatement") {
+        told.insert(again.event_id);
+        let sentences = std::iter::once(given_again(again)).chain(events.repeats(again)).collect();
+        explanations.push(explanation(again, sentences));
+    }
     for linked in events.of_step("identify") {
         told.insert(linked.event_id);
-        let text =
-            format!("Since {} names of the person are known to be one person's.", moment(linked.received_at));
+        let text = format!(
+            "Since {} names are known to be one person's, or one payment's.",
+            moment(linked.received_at)
+        );
         explanations.push(explanation(linked, std::iter::once(text).chain(events.repeats(linked)).collect()));
     }
     for reject in lines.iter().filter(|line| line.step == "reject") {
@@ -133,6 +140,15 @@ impl<'a> Events<'a> {
         let of_click = |step| self.all(step, lead.click_id).first().copied();
         let basis =
             Basis { click: of_click("click"), past: of_click(PAST_RETENTION), earlier: self.earlier(lead) };
+        if lead.sign == 0 {
+            said.push(
+                "It tells of the same record of its source as an earlier event, which counts for both, with the \
+                 touches of both."
+                    .to_owned(),
+            );
+            said.extend(self.repeats(lead));
+            return said;
+        }
         said.extend(decision::sentences(lead, basis));
         said.extend(referrer.map(|referrer| rival::about(lead, referrer)));
         said.extend(self.change(lead));
@@ -241,9 +257,25 @@ fn taken_back(back: &Line) -> String {
         "repeated" => "took nothing back: all of it was taken back before".to_owned(),
         "excess" => format!("asked for more than was left, and took back what was left{amount}"),
         "currency" => "took nothing back: nothing was paid in its currency".to_owned(),
+        "reinstated" => "took back what it names, all of which was given again".to_owned(),
         other => format!("ended as {other}"),
     };
     format!("The {what} of {} {came}.", moment(back.at))
+}
+
+/// What came of a won dispute, failed refund or other giving again.
+fn given_again(again: &Line) -> String {
+    let what = if again.name.is_empty() { "reinstatement" } else { &again.name };
+    let amount = worth(again.value_minor, &again.currency);
+    let came = match again.reason.as_str() {
+        "waiting" => "waits for what it undoes".to_owned(),
+        "applied" => format!("gave again what had been taken back{amount}"),
+        "nothing" => "gave nothing again: nothing of the payment was taken back then".to_owned(),
+        "excess" => format!("asked for more than had been taken back, and gave all of that again{amount}"),
+        "currency" => "gave nothing again: nothing was taken back in its currency".to_owned(),
+        other => format!("ended as {other}"),
+    };
+    format!("The {what} of {} {came}.", moment(again.at))
 }
 
 /// Why a qualification is stored and does not count.
@@ -255,6 +287,7 @@ fn uncounted(reached: &Line) -> String {
         "other_currency" => "the total that it asks for is in another currency",
         "outside_window" => "it is too early or too late for the total that it asks for",
         "taken_back" => "it was taken back",
+        "same_payment" => "another event tells of the same payment, and counts for it",
         other => other,
     };
     format!("It does not count: {why}.")

@@ -141,7 +141,7 @@ impl World {
     }
 
     pub fn lead(&self, id: &str, person: Person, touches: Vec<Touch>) -> Event {
-        event(id, Body::Lead(Lead { subject: self.subject(person), touches }))
+        event(id, Body::Lead(Lead { subject: self.subject(person), touches, ..Lead::default() }))
     }
 
     pub fn qualification(&self, id: &str, person: Person, name: &str, value_minor: i64) -> Event {
@@ -156,6 +156,7 @@ impl World {
                 currency,
                 rewards: None,
                 history: None,
+                ..Qualification::default()
             }),
         )
     }
@@ -185,7 +186,7 @@ impl World {
 
     /// Both names of the person are one person's.
     pub fn identify(&self, id: &str, person: Person) -> Event {
-        event(id, Body::Identify(Identify { subject: self.subject(person) }))
+        event(id, Body::Identify(Identify { subject: self.subject(person), ..Identify::default() }))
     }
 
     /// What a question about this person says to ClickHouse.

@@ -9,7 +9,11 @@
 //!   them reaches the amount. They count from a day before the lead to the last of the days after it; where no lead
 //!   has come yet, from the first payment.
 
-use super::{super::condition::Condition, Person, Qualification};
+use super::{
+    super::condition::Condition,
+    Lead, Qualification,
+    payments::{Left, Payments},
+};
 use std::collections::BTreeMap;
 use whence_schemas::{ids::EventId, time::UnixMs};
 
@@ -33,22 +37,20 @@ pub(in crate::conversion) mod unmet {
     pub const OUTSIDE: &str = "outside_window";
 }
 
-/// What is left of each payment; `None`: all of it was taken back.
-type Left = BTreeMap<EventId, Option<i64>>;
-
 /// Name, condition, lead.
 type Group<'a> = (&'a str, &'a Condition, Option<EventId>);
 
 /// The payments that do not count, and why.
 pub(super) fn unmet(
-    person: &Person,
-    left: &Left,
+    leads: &[Lead],
+    payments: &Payments<'_>,
     lead_of: impl Fn(&Qualification) -> Option<EventId>,
 ) -> BTreeMap<EventId, &'static str> {
     let mut unmet = BTreeMap::new();
     let mut first: BTreeMap<&str, EventId> = BTreeMap::new();
     let mut groups: BTreeMap<Group<'_>, Vec<&Qualification>> = BTreeMap::new();
-    let mut payments: Vec<&Qualification> = person.qualifications.values().collect();
+    let left = &payments.left;
+    let mut payments = payments.counting.clone();
     payments.sort_by_key(|payment| (payment.occurred_at, payment.id));
     for payment in payments {
         let first = *first.entry(&payment.name).or_insert(payment.id);
@@ -66,7 +68,7 @@ pub(super) fn unmet(
     }
     for ((_, condition, lead), payments) in groups {
         let Condition::SpendAtLeast { minor, currency, days } = condition else { continue };
-        let lead_at = person.leads.values().find(|known| Some(known.id) == lead).map(|lead| lead.occurred_at);
+        let lead_at = leads.iter().find(|known| Some(known.id) == lead).map(|lead| lead.occurred_at);
         let since = lead_at.unwrap_or(payments[0].occurred_at);
         let mut spent = Spent { minor: *minor, currency, since, days: *days, total: 0 };
         let not_yet = payments.iter().filter_map(|payment| Some((payment.id, spent.take(payment, left)?)));

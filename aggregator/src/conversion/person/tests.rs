@@ -1,5 +1,7 @@
 //! The rules, one by one.
 
+mod identity;
+
 use super::*;
 
 fn id(number: u8) -> EventId {
@@ -8,7 +10,17 @@ fn id(number: u8) -> EventId {
 
 fn lead(number: u8, received_at: i64, proved: Credit) -> Lead {
     let at = UnixMs(received_at);
-    Lead { received_at: at, occurred_at: at, id: id(number), proved, allows_existing: false }
+    Lead {
+        received_at: at,
+        occurred_at: at,
+        id: id(number),
+        proved,
+        touches: vec![],
+        model: AttributionModel::LastTouch,
+        window_ms: 1_000_000,
+        allows_existing: false,
+        record: None,
+    }
 }
 
 fn token(referrer: &str, clicked_at: i64) -> Credit {
@@ -27,7 +39,9 @@ fn code(referrer: &str) -> Credit {
 fn qualification(number: u8, occurred_at: i64, paid_minor: i64) -> Qualification {
     Qualification {
         id: id(number),
+        received_at: UnixMs(occurred_at),
         occurred_at: UnixMs(occurred_at),
+        payments: vec![],
         name: "payment".into(),
         paid_minor,
         currency: "EUR".into(),
@@ -41,6 +55,7 @@ fn back(number: u8, at: i64, qualification: Option<u8>, value_minor: i64) -> Dis
         id: id(number),
         occurred_at: UnixMs(at),
         qualification: qualification.map(id),
+        payments: vec![],
         value_minor,
         currency: if value_minor == 0 { String::new() } else { "EUR".into() },
     }

@@ -41,6 +41,7 @@ fn conversion(number: u8, kind: Kind) -> Conversion {
         allows_existing: false,
         lead: String::new(),
         keys: vec![],
+        payments: vec![],
         email_disposable: false,
         prefix: 0,
         kind,
@@ -55,7 +56,7 @@ fn cause() -> rows::Cause {
 
 /// A lead that was decided when it came: the last touch within 30 days.
 fn lead(number: u8, touches: &[TouchValue]) -> LeadRow {
-    let conversion = conversion(number, Kind::Lead { touches: vec![] });
+    let conversion = conversion(number, Kind::Lead { touches: vec![], record: None });
     let proved = credit::chosen(touches, conversion.model, conversion.window_ms, NOW);
     let row = rows::lead_row(&conversion, touches.to_vec(), &proved, cause());
     credited_as(row, proved)

@@ -56,8 +56,10 @@ impl Evidence {
         for row in own_rows(made) {
             wanted.insert((row.offset, (row.program.0.clone(), row.id)), LEAD);
         }
-        for about in about.iter().filter(|about| self.found(&about.lead(), about.offset).is_none()) {
-            wanted.entry((about.offset, about.lead())).or_insert(about.looked_by);
+        for (about, touched) in about.iter().map(|about| (about, self.touched(about))) {
+            if self.found(&touched, about.offset).is_none() {
+                wanted.entry((about.offset, touched)).or_insert(about.looked_by);
+            }
         }
         wanted.retain(|(_, lead), _| self.click_of(lead).is_some());
         if wanted.is_empty() {
@@ -147,7 +149,7 @@ impl Evidence {
     ) -> Result<(), StoreError> {
         let (mut places, mut max) = (BTreeSet::new(), 0);
         for (about, policy) in about {
-            let Some(click) = self.found(&about.lead(), about.offset) else { continue };
+            let Some(click) = self.found(&self.touched(about), about.offset) else { continue };
             for origin in [Origin::Visitor, Origin::Prefix] {
                 let (Some(enough), Some(place)) = (enough(&policy, origin), place(click, origin)) else {
                     continue;

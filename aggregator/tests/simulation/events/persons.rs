@@ -17,7 +17,10 @@ impl Make {
         let (touches, referrer) = self.touches(program, received_at);
 
         for alias in 1..aliases {
-            let body = Body::Identify(Identify { subject: subject(vec![key(alias - 1), key(alias)]) });
+            let body = Body::Identify(Identify {
+                subject: subject(vec![key(alias - 1), key(alias)]),
+                ..Identify::default()
+            });
             let at = self.time();
             let (id, times) = self.tell(program, mode, &format!("i {number} {alias}"), at, body);
             self.expected.others.insert(id, times);
@@ -33,6 +36,7 @@ impl Make {
                 currency: "EUR".into(),
                 rewards: Some(rewards::terms()),
                 history: None,
+                ..Qualification::default()
             };
             let when = self.time();
             let name = format!("q {number} {at}");
@@ -52,7 +56,7 @@ impl Make {
         }
         if lead_comes {
             let alias = self.rng.random_range(0..aliases);
-            let body = Body::Lead(Lead { subject: subject(vec![key(alias)]), touches });
+            let body = Body::Lead(Lead { subject: subject(vec![key(alias)]), touches, ..Lead::default() });
             let (id, times) = self.tell(program, mode, &format!("l {number}"), received_at, body);
             self.expected.leads.insert(id, (referrer.clone(), times));
             for at in 0..self.rng.random_range(0..6) {
@@ -66,7 +70,8 @@ impl Make {
                 let by_code = self.rng.random_bool(0.3);
                 let touches = if by_code { vec![self.code(program)] } else { vec![] };
                 let alias = self.rng.random_range(0..aliases);
-                let body = Body::Lead(Lead { subject: subject(vec![key(alias)]), touches });
+                let body =
+                    Body::Lead(Lead { subject: subject(vec![key(alias)]), touches, ..Lead::default() });
                 let later = received_at.plus_ms(1 + again);
                 let (id, times) = self.tell(program, mode, &format!("again {number} {again}"), later, body);
                 let referrer = if by_code { String::new() } else { referrer.clone() };
@@ -94,11 +99,22 @@ impl Make {
                 reason: "refund".into(),
                 value_minor: part,
                 currency: if part == 0 { String::new() } else { "EUR".into() },
+                ..Disqualification::default()
             };
             let when = self.time();
             let (id, times) =
                 self.tell(program, mode, &format!("d {at} of {name}"), when, Body::Disqualification(body));
             self.expected.others.insert(id, times);
+            if self.rng.random_bool(0.2) {
+                // The dispute is won, whether that is told before or after it.
+                let undone = Bytes::copy_from_slice(id.0.as_bytes());
+                let again = Reinstatement { disqualification_id: undone, ..Reinstatement::default() };
+                let when = self.time();
+                let body = Body::Reinstatement(again);
+                let (id, times) = self.tell(program, mode, &format!("w {at} of {name}"), when, body);
+                self.expected.others.insert(id, times);
+                continue;
+            }
             left = left.filter(|left| part > 0 && part < *left).map(|left| left - part);
         }
         left
@@ -127,7 +143,7 @@ impl Make {
             Some(Subject { lead: format!("forgotten {number}"), keys, ..Subject::default() })
         };
         let touches = vec![self.code(program)];
-        let lead = Body::Lead(Lead { subject: subject(vec![key(0), key(1)]), touches });
+        let lead = Body::Lead(Lead { subject: subject(vec![key(0), key(1)]), touches, ..Lead::default() });
         let (lead, lead_record) = self.event(program, &format!("fl {number}"), mode, at, lead);
         let paid = Qualification {
             subject: subject(vec![key(1)]),
@@ -136,6 +152,7 @@ impl Make {
             currency: "EUR".into(),
             rewards: Some(rewards::terms()),
             history: None,
+            ..Qualification::default()
         };
         let again = Body::Qualification(paid.clone());
         let (paid, paid_record) =

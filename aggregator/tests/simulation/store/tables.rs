@@ -11,8 +11,8 @@ use whence_schemas::{
     ids::{EventId, Incarnation},
     rows::{
         BlockRow, ClickEvidenceRow, ClickRow, DisqualificationRow, ErasureRow, IdentifyRow, LeadRow,
-        ParticipantRow, QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, ShareRow,
-        SubjectKeyRow,
+        ParticipantRow, QualificationRow, ReinstatementRow, RejectRow, RewardEventRow, RewardRow,
+        RewardTermsRow, ShareRow, SubjectKeyRow,
     },
     time::{HOUR_MS, UnixMs},
 };
@@ -31,6 +31,7 @@ pub struct Tables {
     pub leads: Vec<LeadRow>,
     pub qualifications: Vec<QualificationRow>,
     pub disqualifications: Vec<DisqualificationRow>,
+    pub reinstatements: Vec<ReinstatementRow>,
     pub identifies: Vec<IdentifyRow>,
     pub participants: Vec<ParticipantRow>,
     pub shares: Vec<ShareRow>,
@@ -105,6 +106,7 @@ impl Tables {
             Rows::Disqualifications(rows) => {
                 self.disqualifications.extend(of(rows, month, |row| row.received_at))
             }
+            Rows::Reinstatements(rows) => self.reinstatements.extend(of(rows, month, |row| row.received_at)),
             Rows::Identifies(rows) => self.identifies.extend(of(rows, month, |row| row.received_at)),
             Rows::Participants(rows) => self.participants.extend(of(rows, month, |row| row.received_at)),
             Rows::Shares(rows) => self.shares.extend(of(rows, month, |row| row.received_at)),
@@ -150,6 +152,7 @@ impl Tables {
             leads: lead, keys;
             qualifications: lead, keys;
             disqualifications: lead, keys;
+            reinstatements: lead, keys;
             identifies: lead, keys;
             participants: keys;
         }
@@ -173,6 +176,7 @@ pub(super) fn months(rows: &Rows) -> Vec<i64> {
         Rows::Leads(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Qualifications(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Disqualifications(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
+        Rows::Reinstatements(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Identifies(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Participants(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),
         Rows::Shares(rows) => rows.iter().map(|row| month_of(row.received_at)).collect(),

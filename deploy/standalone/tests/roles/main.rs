@@ -18,6 +18,7 @@ mod erasure;
 mod files;
 mod finance;
 mod https;
+mod identity;
 mod idle;
 mod import;
 mod kafka;

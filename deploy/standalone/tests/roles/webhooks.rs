@@ -26,7 +26,7 @@ fn program() -> Value {
 }
 
 /// `whence up` with a source for every provider.
-fn set_up(dir: &Path) -> (Role, String) {
+pub fn set_up(dir: &Path) -> (Role, String) {
     let data = dir.join("data");
     let secrets = write_secrets(dir, &format!("# made up\np/main={SECRET}\n"));
     let whence = Role::start(&data, &["up", "--webhook-secrets-file", secrets.to_str().unwrap()]);
@@ -41,7 +41,7 @@ fn set_up(dir: &Path) -> (Role, String) {
     (whence, key)
 }
 
-fn deliver(whence: &Role, delivery: &Delivery) {
+pub fn deliver(whence: &Role, delivery: &Delivery) {
     answered(whence, delivery, 200);
 }
 
@@ -52,13 +52,13 @@ fn answered(whence: &Role, delivery: &Delivery, status: u16) {
 }
 
 /// An affiliate network's call.
-fn call_back(whence: &Role, query: &str, secret: &str) -> u16 {
+pub fn call_back(whence: &Role, query: &str, secret: &str) -> u16 {
     let bearer = [("authorization", format!("Bearer {secret}"))];
     ask(&whence.address("api"), "GET", &format!("/v1/postback/p?{query}"), &bearer, "").status
 }
 
 /// What is in the ledger for what this source has reported, in a state (or several), under a rule.
-fn ledger(source: &str, rule: &str, states: &str) -> String {
+pub fn ledger(source: &str, rule: &str, states: &str) -> String {
     format!(
         "SELECT toInt64(sum(r.sign * r.amount_minor)) FROM rewards AS r WHERE rule = '{rule}' \
          AND state IN ({states}) AND referrer = 'ann' \
@@ -66,10 +66,10 @@ fn ledger(source: &str, rule: &str, states: &str) -> String {
     )
 }
 
-const OPEN: &str = "'accrued', 'held', 'approved', 'issued'";
+pub const OPEN: &str = "'accrued', 'held', 'approved', 'issued'";
 
 /// Decides about a reward of what this source has reported.
-fn decide(whence: &Role, source: &str, rule: &str, decision: &str, reference: &[(&str, &str)]) {
+pub fn decide(whence: &Role, source: &str, rule: &str, decision: &str, reference: &[(&str, &str)]) {
     let sql = format!(
         "SELECT toString(any(reward_id)) FROM rewards WHERE rule = '{rule}' \
          AND qualification_id IN (SELECT id FROM qualifications WHERE source = '{source}')"

@@ -31,6 +31,8 @@ use whence_schemas::{
 
 /// Characters of an idempotency key.
 pub const KEY_CHARS_MAX: usize = 255;
+/// Names of one payment.
+pub const PAYMENTS_MAX: usize = 8;
 /// Characters of a source.
 pub const SOURCE_MAX: usize = 32;
 /// The source of events that name none.
@@ -68,6 +70,8 @@ pub struct Draft {
     pub is_test: bool,
     /// The person it is about: normalised, each kind of alias at most once, as many as the kind of event needs.
     pub aliases: Vec<(AliasKind, String)>,
+    /// The names that its source has for the payment it is about.
+    pub payments: Vec<String>,
     /// The address of whoever it is about, when it happened.
     pub client_ip: Option<IpAddr>,
     /// What it says.
@@ -113,9 +117,10 @@ fn read_fields(mut fields: Fields<'_>, context: &Context) -> Option<Draft> {
     };
     let occurred_at = occurred_at(&mut fields, context.now);
     let is_test = fields.flag("test").unwrap_or(false);
-    let aliases = aliases(&mut fields, kind);
+    let payments = payments(&mut fields, kind);
+    let aliases = aliases(&mut fields, kind, payments.len());
     let client_ip = client_ip(&mut fields, kind);
-    let body = body::read(kind, &mut fields);
+    let body = body::read(kind, &mut fields, !payments.is_empty());
     fields.finish(kind.called());
     Some(Draft {
         kind,
@@ -125,6 +130,7 @@ fn read_fields(mut fields: Fields<'_>, context: &Context) -> Option<Draft> {
         occurred_at,
         is_test,
         aliases,
+        payments,
         client_ip,
         body: body?,
     })
@@ -211,7 +217,24 @@ fn client_ip(fields: &mut Fields<'_>, kind: Kind) -> Option<IpAddr> {
     address
 }
 
-fn aliases(fields: &mut Fields<'_>, kind: Kind) -> Vec<(AliasKind, String)> {
+/// Of the kinds that are about payments.
+fn payments(fields: &mut Fields<'_>, kind: Kind) -> Vec<String> {
+    let is_about_payments =
+        matches!(kind, Kind::Qualification | Kind::Disqualification | Kind::Reinstatement | Kind::Identify);
+    if !is_about_payments || !fields.has("payments") {
+        return Vec::new();
+    }
+    let names = fields.texts("payments");
+    if names.is_empty() || names.len() > PAYMENTS_MAX {
+        fields.wrong("payments", Code::Invalid, format_args!("must have 1 to {PAYMENTS_MAX} entries"));
+        return Vec::new();
+    }
+    let names = names.into_iter().enumerate();
+    names.filter_map(|(index, name)| checked_key(fields, &format!("payments[{index}]"), name)).collect()
+}
+
+/// Those of the event, which may name its person by a payment instead.
+fn aliases(fields: &mut Fields<'_>, kind: Kind, payments: usize) -> Vec<(AliasKind, String)> {
     let mut aliases = Vec::new();
     let mut named = 0;
     // A decision is about a reward, a share about a link.
@@ -228,12 +251,15 @@ fn aliases(fields: &mut Fields<'_>, kind: Kind) -> Vec<(AliasKind, String)> {
         }
     }
     match (kind, named) {
-        (Kind::Participant, _) | (Kind::Identify, 2..) => {}
+        // Says for itself what it undoes.
+        (Kind::Participant | Kind::Reinstatement, _) => {}
+        (Kind::Identify, _) if named + payments >= 2 => {}
         (Kind::Identify, _) => {
-            let detail = "or another alias is missing: two of lead, email, phone, customer and contact";
+            let detail =
+                "or another alias is missing: two of lead, email, phone, customer, contact and payments";
             fields.wrong("lead", Code::Required, detail);
         }
-        (_, 0) => {
+        (_, 0) if payments == 0 => {
             let detail = "is missing, and so are email, phone, customer and contact";
             fields.wrong("lead", Code::Required, detail);
         }

@@ -49,6 +49,8 @@ kinds! {
     Qualification = "qualification", "qualifications", "a qualification", EventsWrite;
     /// What a lead reached is taken back, whole or in part.
     Disqualification = "disqualification", "disqualifications", "a disqualification", EventsWrite;
+    /// What was taken back is given again.
+    Reinstatement = "reinstatement", "reinstatements", "a reinstatement", EventsWrite;
     /// A referrer joined.
     Participant = "participant", "participants", "a participant", EventsWrite;
     /// A referrer shared.

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use whence_schemas::{
     event::{
         AttributionRule, Disqualification, Erasure, Event, Identify, Lead, Link, Mode, Participant, Program,
-        Qualification, RewardDecision, Share, Subject, Touch, event::Body,
+        Qualification, Reinstatement, RewardDecision, Share, Subject, Touch, event::Body,
     },
     ids::{ChannelId, ChannelNumber, EventId, ReferrerId},
     subject::{AliasKind, IdentityHasher, normalise},
@@ -91,10 +91,11 @@ impl Resolver<'_> {
 
     fn body(&self, draft: &Draft, program: &Program, errors: &mut Errors) -> Body {
         match &draft.body {
-            DraftBody::Lead { touches } => {
+            DraftBody::Lead { touches, record } => {
                 let subject = Some(self.subject(draft, program, errors));
                 let touches = self.touches(touches, draft.occurred_at, program, errors);
-                Body::Lead(Lead { subject, touches })
+                let record = record.as_deref().map(|record| name_of(draft, "record", record));
+                Body::Lead(Lead { subject, touches, record: record.unwrap_or_default() })
             }
             DraftBody::Qualification { name, value: Money { minor, currency }, history } => {
                 Body::Qualification(Qualification {
@@ -104,12 +105,24 @@ impl Resolver<'_> {
                     currency: currency.clone(),
                     rewards: program.rewards.clone(),
                     history: history.clone(),
+                    payments: payments_of(draft),
                 })
             }
             DraftBody::Disqualification { qualification, reason, value: Money { minor, currency } } => {
                 Body::Disqualification(Disqualification {
                     subject: Some(self.subject(draft, program, errors)),
-                    qualification_id: qualification_id(draft, qualification.as_ref()),
+                    qualification_id: event_named(draft, "qualification", qualification.as_ref()),
+                    reason: reason.clone(),
+                    value_minor: *minor,
+                    currency: currency.clone(),
+                    payments: payments_of(draft),
+                })
+            }
+            DraftBody::Reinstatement { disqualification, reason, value: Money { minor, currency } } => {
+                Body::Reinstatement(Reinstatement {
+                    subject: Some(self.subject(draft, program, errors)),
+                    disqualification_id: event_named(draft, "disqualification", disqualification.as_ref()),
+                    payments: payments_of(draft),
                     reason: reason.clone(),
                     value_minor: *minor,
                     currency: currency.clone(),
@@ -127,9 +140,10 @@ impl Resolver<'_> {
                 let share = self.share(referrer.as_ref(), code.as_deref(), channel.as_ref(), program, errors);
                 Body::Share(Share { prefix: self.prefix(draft), ..share })
             }
-            DraftBody::Identify => {
-                Body::Identify(Identify { subject: Some(self.subject(draft, program, errors)) })
-            }
+            DraftBody::Identify => Body::Identify(Identify {
+                subject: Some(self.subject(draft, program, errors)),
+                payments: payments_of(draft),
+            }),
             DraftBody::RewardDecision { reward, decision, decided_by, reason, reference, paid_minor } => {
                 Body::RewardDecision(RewardDecision {
                     reward_id: Bytes::copy_from_slice(reward.as_bytes()),
@@ -285,16 +299,23 @@ fn bytes_of(id: EventId) -> Bytes {
     Bytes::copy_from_slice(id.0.as_bytes())
 }
 
-/// The event id of the qualification that a disqualification names; empty for none.
-fn qualification_id(draft: &Draft, named: Option<&Reference>) -> Bytes {
+/// The id of the event of this kind that the draft names; empty for none.
+fn event_named(draft: &Draft, kind: &str, named: Option<&Reference>) -> Bytes {
     match named {
         None => Bytes::new(),
         Some(Reference::Id(id)) => bytes_of(*id),
-        Some(Reference::Key(key)) => {
-            let Draft { program, source, is_test, .. } = draft;
-            bytes_of(EventId::of_kind(program, source, *is_test, "qualification", key))
-        }
+        Some(Reference::Key(key)) => name_of(draft, kind, key),
     }
+}
+
+/// What the draft's source calls `name`, as 16 bytes.
+fn name_of(draft: &Draft, kind: &str, name: &str) -> Bytes {
+    let Draft { program, source, is_test, .. } = draft;
+    bytes_of(EventId::of_kind(program, source, *is_test, kind, name))
+}
+
+fn payments_of(draft: &Draft) -> Vec<Bytes> {
+    draft.payments.iter().map(|name| name_of(draft, "payment", name)).collect()
 }
 
 fn touch_of(link: &Link) -> Touch {

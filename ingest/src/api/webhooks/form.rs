@@ -8,7 +8,8 @@
 //!     "when": [{ "at": "/data/object/amount_paid", "is": "at_least", "values": [1] }],
 //!     "gives": "qualification", "name": "payment",
 //!     "fields": {
-//!       "key": ["/data/object/payment_intent", "/data/object/id"],
+//!       "key": "/data/object/id",
+//!       "payments": ["/data/object/payment_intent", "/data/object/id"],
 //!       "customer": "/data/object/customer",
 //!       "minor": "/data/object/amount_paid", "currency": "/data/object/currency"
 //!     }
@@ -26,11 +27,14 @@
 //! | field | what |
 //! |---|---|
 //! | `key` | what makes the event one; without it the provider's event id |
-//! | `lead`, `email`, `phone`, `customer`, `contact` | who it is about; at least one |
+//! | `lead`, `email`, `phone`, `customer`, `contact` | who it is about; at least one, or `payments` |
+//! | `payments` | every name that is found of the payment it is about: see the events API |
+//! | `record` | of a lead: the contact or other record that it is; without a `key`, the event is that record with its touches |
 //! | `wclid`, `code` | of a lead: every token, or address with one, and every code that is found |
 //! | `amount` or `minor`, and `currency` | `"12.50"`, or whole minor units |
 //! | `occurred_at` | seconds or milliseconds since 1970, or an RFC 3339 time |
 //! | `qualification` | of a disqualification: the `key` of the qualification taken back |
+//! | `disqualification` | of a reinstatement: the `key` of the disqualification undone |
 //!
 //! `history` of a rule for a qualification asks for what the person has paid before: `{"is": "first_payment"}`, or
 //! `{"is": "spend_at_least", "amount_minor": 5000, "currency": "EUR", "within_days": 30}`.

@@ -40,7 +40,9 @@ pub(super) fn events(
         return Err(Unreadable::Body);
     }
     let payment = tid.unwrap_or_else(|| format!("only-{subid}"));
-    body.insert("whence".to_owned(), serde_json::json!({ "payment": payment }));
+    // A network tells a sale, rejects it and tells it again with one query: what tells these apart is when they come.
+    let delivery = format!("{payment}-{}", delivery.now.0);
+    body.insert("whence".to_owned(), serde_json::json!({ "payment": payment, "delivery": delivery }));
     let id = format!("{status}-{payment}");
     Ok(vec![ProviderEvent { id, name: status, body: Value::Object(body), is_test: false }])
 }

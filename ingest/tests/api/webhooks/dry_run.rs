@@ -17,7 +17,8 @@ async fn a_payload_is_shown_as_what_it_would_become() {
     assert_eq!((&lead["event"]["type"], &lead["problem"]), (&json!("lead"), &Value::Null));
     let payment = &shown["gives"][1]["event"];
     assert_eq!(payment["value"], json!({"minor": 4900, "currency": "EUR"}));
-    assert_eq!(payment["id"], "pi_3PgQ2wB7WZ01zgkW1:qualification");
+    assert_eq!(payment["id"], "cs_live_a1b2c3:qualification");
+    assert_eq!(payment["payments"], json!(["cs_live_a1b2c3", "pi_3PgQ2wB7WZ01zgkW1"]));
     assert_eq!(gists(&node), [""; 0], "nothing is written");
     // What it shows is what would be written.
     super::deliver(&node, "stripe", &[], &body).await;

@@ -136,11 +136,23 @@ pub fn gist(event: &Event) -> String {
             format!("qualification {} {} {} keys {keys}", q.name, q.value_minor, q.currency)
         }
         Body::Disqualification(d) => {
-            let of = if d.qualification_id.is_empty() { "all" } else { "one" };
+            let of = match (d.qualification_id.is_empty(), d.payments.is_empty()) {
+                (true, true) => "all",
+                (true, false) => "a payment",
+                (false, _) => "one",
+            };
             format!("disqualification {} {} {} of {of}", d.reason, d.value_minor, d.currency)
         }
+        Body::Reinstatement(r) => {
+            let of = if r.disqualification_id.is_empty() { "a payment" } else { "one" };
+            format!("reinstatement {} {} {} of {of}", r.reason, r.value_minor, r.currency)
+        }
         Body::Identify(identify) => {
-            format!("identify keys {}", identify.subject.as_ref().unwrap().keys.len())
+            let payments = match identify.payments.len() {
+                0 => String::new(),
+                payments => format!(" payments {payments}"),
+            };
+            format!("identify keys {}{payments}", identify.subject.as_ref().unwrap().keys.len())
         }
         Body::DeadLetter(letter) => format!("dead letter {}", letter.reason),
         _ => "other".to_owned(),

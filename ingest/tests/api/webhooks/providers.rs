@@ -63,6 +63,11 @@ async fn a_batch_of_hubspot_is_taken_event_by_event() {
         _ => panic!("neither lead nor qualification"),
     };
     assert_ne!(events[0].id, events[1].id, "that there is a contact costs no click its lead");
+    let record = |at: usize| match events[at].body.as_ref().unwrap() {
+        Body::Lead(lead) => lead.record.clone(),
+        _ => panic!("not a lead"),
+    };
+    assert!(!record(0).is_empty() && record(0) == record(1), "both tell of one contact");
     assert_eq!((keys(0), keys(0)), (keys(1), keys(2)), "the contact is found again");
     assert_ne!(keys(0), keys(3), "a deal is somebody else until it is tied to a contact");
     // A retry differs in the count of attempts only.

@@ -191,11 +191,12 @@ pub(super) struct Reconciled<'a> {
 
 /// The rows that are the outcome of the record at their offset. Corrections (revisions above 0) are not:
 /// they stand at the offset of the record that caused them, which has its own outcome.
-pub const OFFSETS: [&str; 10] = [
+pub const OFFSETS: [&str; 11] = [
     "SELECT 'clicks' AS stream_word, incarnation, partition, offset FROM clicks",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM leads WHERE revision = 0",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM qualifications WHERE revision = 0",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM disqualifications WHERE revision = 0",
+    "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM reinstatements WHERE revision = 0",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM identifies",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM participants",
     "SELECT 'conversions' AS stream_word, incarnation, partition, offset FROM shares",

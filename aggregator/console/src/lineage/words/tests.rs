@@ -135,6 +135,7 @@ fn every_outcome_of_a_refund_is_told() {
         ("repeated", "took nothing back: all of it was taken back before."),
         ("excess", "took back what was left, worth 300 minor units of EUR."),
         ("currency", "nothing was paid in its currency."),
+        ("reinstated", "took back what it names, all of which was given again."),
     ] {
         let refund = Line {
             name: "refund".into(),
@@ -148,7 +149,38 @@ fn every_outcome_of_a_refund_is_told() {
         assert!(told[0].ends_with(expected), "{told:?}");
     }
     let linked = told(&[line("identify", PAID)]);
-    assert_eq!(linked, ["Since 2026-12-31T23:40:00Z names of the person are known to be one person's."]);
+    assert_eq!(linked, ["Since 2026-12-31T23:40:00Z names are known to be one person's, or one payment's."]);
+}
+
+#[test]
+fn every_outcome_of_what_is_given_again_is_told() {
+    for (outcome, expected) in [
+        ("waiting", "waits for what it undoes."),
+        ("applied", "gave again what had been taken back, worth 300 minor units of EUR."),
+        ("nothing", "gave nothing again: nothing of the payment was taken back then."),
+        ("excess", "asked for more than had been taken back, and gave all of that again, worth 300 minor units of EUR."),
+        ("currency", "gave nothing again: nothing was taken back in its currency."),
+    ] {
+        let won = Line {
+            name: "dispute_won".into(),
+            reason: outcome.into(),
+            value_minor: 300,
+            currency: "EUR".into(),
+            ..line("reinstatement", PAID)
+        };
+        let told = told(&[won]);
+        assert_eq!(told, [format!("The dispute_won of 2026-12-31T23:40:00Z {expected}")]);
+    }
+}
+
+#[test]
+fn what_tells_of_another_events_lead_or_payment_says_so() {
+    let part = Line { sign: 0, reason: "same_record".into(), ..lead(LEAD, "none") };
+    let told_of_lead = told(&[part]);
+    assert!(told_of_lead[0].contains("tells of the same record of its source"), "{told_of_lead:?}");
+    let again = Line { sign: 0, reason: "same_payment".into(), ..line("qualification", PAID) };
+    let told_of_payment = told(&[again]);
+    assert!(told_of_payment[0].contains("another event tells of the same payment"), "{told_of_payment:?}");
 }
 
 #[test]

@@ -11,14 +11,14 @@ use sha2::{Digest, Sha256};
 /// Bytes of a row; a file with a longer one is refused.
 pub const ROW_BYTES_MAX: u64 = 256 * 1024;
 /// What is imported: what has happened, not what is decided now.
-pub const KINDS: [&str; 6] =
-    ["lead", "qualification", "disqualification", "participant", "share", "identify"];
+pub const KINDS: [&str; 7] =
+    ["lead", "qualification", "disqualification", "reinstatement", "participant", "share", "identify"];
 /// The source of rows that name none, except for leads.
 pub const SOURCE: &str = "import";
 /// The source of leads that name none.
 pub const SOURCE_OF_LEADS: &str = "import-lead";
 /// Columns that are texts of the event.
-const TEXTS: [&str; 19] = [
+const TEXTS: [&str; 22] = [
     "type",
     "program",
     "id",
@@ -36,9 +36,14 @@ const TEXTS: [&str; 19] = [
     "channel",
     "qualification",
     "qualification_id",
+    "disqualification",
+    "disqualification_id",
+    "record",
     "reason",
     "occurred_at",
 ];
+/// The column of the names of a payment, which stand between blanks.
+const PAYMENTS: &str = "payments";
 /// Columns of the event's `value`.
 const VALUES: [&str; 3] = ["amount", "minor", "currency"];
 
@@ -97,9 +102,12 @@ pub fn csv(
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(file);
     let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     for (index, column) in columns.iter().enumerate() {
-        let is_known = column == "test" || TEXTS.contains(&&**column) || VALUES.contains(&&**column);
+        let is_known = column == "test"
+            || column == PAYMENTS
+            || TEXTS.contains(&&**column)
+            || VALUES.contains(&&**column);
         if !is_known {
-            let known = [&TEXTS[..], &VALUES, &["test"]].concat().join(", ");
+            let known = [&TEXTS[..], &VALUES, &["test", PAYMENTS]].concat().join(", ");
             return Err(io::Error::other(format!("the column {column:?} is not one of {known}")));
         }
         if columns[..index].contains(column) {
@@ -167,6 +175,9 @@ fn of_cells(columns: &[String], record: &csv::StringRecord) -> Result<Map<String
             "test" => {
                 let flag: bool = cell.parse().map_err(|_| "test must be true or false".to_owned())?;
                 event.insert(column.clone(), flag.into());
+            }
+            PAYMENTS => {
+                event.insert(column.clone(), cell.split_whitespace().collect());
             }
             "minor" => {
                 let minor = whole_number().ok_or("minor must be a whole number")?;
@@ -273,7 +284,7 @@ mod tests {
         );
         let why: Vec<(u64, &str)> =
             found.iter().filter_map(|(line, event)| Some((*line, event.as_ref().err()?.as_str()))).collect();
-        let kinds = "lead, qualification, disqualification, participant, share, identify";
+        let kinds = "lead, qualification, disqualification, reinstatement, participant, share, identify";
         assert_eq!(
             why,
             [

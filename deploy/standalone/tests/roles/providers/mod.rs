@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
 use whence_ingest::webhooks::sign::{hmac_sha1, hmac_sha256, sha256};
 
 /// Of every source.
@@ -157,6 +158,20 @@ pub fn invoice_of_stripe(number: u64, cents: u64, seconds: i64) -> Delivery {
                 "amount_paid": {cents}, "currency": "eur", "status": "paid"}}}}}}"#
     );
     of_stripe(SECRET, now(), body)
+}
+
+/// An event of this type about this object, so many seconds from now.
+pub fn event_of_stripe(kind: &str, object: &Value, seconds: i64) -> Delivery {
+    let at = now().strict_add_signed(seconds);
+    let id = format!("evt_{kind}_{}_{at}", object["id"].as_str().unwrap());
+    let event = json!({"id": id, "object": "event", "type": kind, "livemode": true, "created": at,
+        "data": {"object": object}});
+    of_stripe(SECRET, now(), event.to_string())
+}
+
+/// HubSpot's events in one delivery.
+pub fn events_of_hubspot(events: &[Value]) -> Delivery {
+    of_hubspot(SECRET, Value::from(events).to_string())
 }
 
 /// What ties HubSpot's deals to their contacts, and Salesforce's account to the lead that became it.

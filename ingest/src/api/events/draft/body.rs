@@ -32,6 +32,8 @@ pub enum DraftBody {
     Lead {
         /// What led here, oldest first.
         touches: Vec<DraftTouch>,
+        /// What its source calls the record that the lead is.
+        record: Option<String>,
     },
     /// A lead reached something.
     Qualification {
@@ -49,6 +51,15 @@ pub enum DraftBody {
         /// A plain word.
         reason: String,
         /// The part that is taken back; no currency: all of it.
+        value: Money,
+    },
+    /// What was taken back is given again.
+    Reinstatement {
+        /// The disqualification that it undoes; none: what was taken of the event's payments.
+        disqualification: Option<Reference>,
+        /// A plain word.
+        reason: String,
+        /// The part that is given again; no currency: all of it.
         value: Money,
     },
     /// A referrer joined. The aliases of the event, if any, are the referrer's own.
@@ -89,7 +100,7 @@ pub enum DraftBody {
     },
 }
 
-/// How a disqualification names a qualification.
+/// How an event names another one.
 pub enum Reference {
     /// By the id that its caller, the same source, gave it.
     Key(String),
@@ -106,11 +117,19 @@ pub const DECISIONS: [(&str, (&str, bool, bool)); 4] = [
 ];
 
 /// Reads what an event of this kind says; `None` where something that is needed is missing or wrong.
-pub(super) fn read(kind: Kind, fields: &mut Fields<'_>) -> Option<DraftBody> {
+pub(super) fn read(kind: Kind, fields: &mut Fields<'_>, has_payments: bool) -> Option<DraftBody> {
     match kind {
-        Kind::Lead => Some(DraftBody::Lead { touches: touches(fields) }),
+        Kind::Lead => {
+            let touches = touches(fields);
+            let record = match fields.text("record") {
+                Some(record) => Some(checked_key(fields, "record", record)?),
+                None => None,
+            };
+            Some(DraftBody::Lead { touches, record })
+        }
         Kind::Qualification => qualification(fields),
-        Kind::Disqualification => disqualification(fields),
+        Kind::Disqualification => disqualification(fields, has_payments),
+        Kind::Reinstatement => reinstatement(fields, has_payments),
         Kind::Participant => Some(DraftBody::Participant { referrer: required(fields, "referrer")? }),
         Kind::Share => share(fields),
         Kind::Identify => Some(DraftBody::Identify),
@@ -129,35 +148,64 @@ fn qualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
     Some(DraftBody::Qualification { name: name?, value, history })
 }
 
-fn disqualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
-    let reason = match fields.required_text("reason") {
-        Some(reason) => plain_name(fields, "reason", reason, NAME_MAX),
-        None => None,
-    };
-    let value = fields.object("value").and_then(money);
-    if value.as_ref().is_some_and(|value| value.minor == 0) {
-        fields.wrong("value", Code::Invalid, "must be more than 0; leave it out to take back all");
-    }
-    if fields.has("qualification") && fields.has("qualification_id") {
-        fields.wrong("qualification_id", Code::Invalid, "and qualification must not both be given");
-    }
-    let key = match fields.text("qualification") {
-        Some(key) => checked_key(fields, "qualification", key).map(Reference::Key),
-        None => None,
-    };
-    let id = parsed(fields, "qualification_id", |text| {
-        let uuid = Uuid::parse_str(text).ok()?;
-        EventId::from_bytes(uuid.as_bytes())
-    });
-    let qualification = key.or(id.map(Reference::Id));
-    if value.is_some() && qualification.is_none() {
+fn disqualification(fields: &mut Fields<'_>, has_payments: bool) -> Option<DraftBody> {
+    let reason = reason(fields);
+    let value = part(fields, "take back");
+    let qualification = reference(fields, "qualification");
+    if value.is_some() && qualification.is_none() && !has_payments {
         fields.wrong(
             "qualification",
             Code::Required,
-            "is missing: a partial amount belongs to one qualification",
+            "is missing, and so are payments: a partial amount belongs to one of them",
         );
     }
     Some(DraftBody::Disqualification { qualification, reason: reason?, value: value.unwrap_or_default() })
+}
+
+fn reinstatement(fields: &mut Fields<'_>, has_payments: bool) -> Option<DraftBody> {
+    let reason = reason(fields);
+    let value = part(fields, "give again");
+    let disqualification = reference(fields, "disqualification");
+    if disqualification.is_none() && !has_payments {
+        fields.wrong(
+            "disqualification",
+            Code::Required,
+            "is missing, and so are payments: say what it undoes",
+        );
+    }
+    Some(DraftBody::Reinstatement { disqualification, reason: reason?, value: value.unwrap_or_default() })
+}
+
+fn reason(fields: &mut Fields<'_>) -> Option<String> {
+    let reason = fields.required_text("reason")?;
+    plain_name(fields, "reason", reason, NAME_MAX)
+}
+
+/// An amount that is never all: that is said by leaving it out.
+fn part(fields: &mut Fields<'_>, act: &str) -> Option<Money> {
+    let value = fields.object("value").and_then(money);
+    if value.as_ref().is_some_and(|value| value.minor == 0) {
+        let detail = format_args!("must be more than 0; leave it out to {act} all");
+        fields.wrong("value", Code::Invalid, detail);
+    }
+    value
+}
+
+/// Another event, by its key in `field` or by its id in `field_id`.
+fn reference(fields: &mut Fields<'_>, field: &str) -> Option<Reference> {
+    let field_id = format!("{field}_id");
+    if fields.has(field) && fields.has(&field_id) {
+        fields.wrong(&field_id, Code::Invalid, format_args!("and {field} must not both be given"));
+    }
+    let key = match fields.text(field) {
+        Some(key) => checked_key(fields, field, key).map(Reference::Key),
+        None => None,
+    };
+    let id = parsed(fields, &field_id, |text| {
+        let uuid = Uuid::parse_str(text).ok()?;
+        EventId::from_bytes(uuid.as_bytes())
+    });
+    key.or(id.map(Reference::Id))
 }
 
 fn share(fields: &mut Fields<'_>) -> Option<DraftBody> {
