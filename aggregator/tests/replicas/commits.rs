@@ -1,11 +1,16 @@
 //! A transaction of a replica is lost on its way to Keeper, or the answer to it on its way back: each replica has a proxy
 //! before Keeper.
 
-use crate::world::{World, clicks, range, store};
+use crate::world::{AT, World, before, clicks, range, store};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
-use whence_aggregator::store::Store as _;
+use uuid::Uuid;
+use whence_aggregator::store::{RewardStore as _, RewardSum, RewardUsage, Rows, Store as _};
 use whence_clickhouse_replica::proxy::Fault;
+use whence_schemas::{
+    ids::{EventId, Incarnation},
+    rows::{Lc, RewardRow, RewardState},
+};
 
 /// Longer than anything here takes but what [`World::until`] waits for.
 const SOON: Duration = Duration::from_secs(60);
@@ -142,4 +147,60 @@ async fn a_quorum_that_fails_just_before_its_replica_is_back_leaves_its_block_th
     assert_eq!(world.count(0, UNKNOWN).await, 0, "it has nothing to check");
     world.cluster.proxy(0).cut();
     until_all_have(&world, 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn caps_and_budgets_count_each_line_once_on_a_replica_that_shows_some_twice() {
+    let world = World::proxied(3).await;
+    let line = |number: u64, revision, sign, state| RewardRow {
+        program: Lc("demo".into()),
+        lead_id: EventId(Uuid::from_u128(number.into())),
+        reward_id: Uuid::from_u128(number.into()),
+        revision,
+        sign,
+        state,
+        amount_minor: 500,
+        currency: Lc("EUR".into()),
+        party: Lc("referrer".into()),
+        referrer: "r1".into(),
+        rule: Lc("signup".into()),
+        rules_version: 1,
+        qualification_id: EventId(Uuid::from_u128(number.into())),
+        value_minor: 0,
+        earned_at: AT,
+        due_at: AT,
+        decided_by: "rules".into(),
+        reason: String::new(),
+        reference: String::new(),
+        risk: 0,
+        flags: Vec::new(),
+        evidence: String::new(),
+        cause: EventId(Uuid::from_u128(number.into())),
+        received_at: AT,
+        incarnation: Incarnation(Uuid::from_u128(1)),
+        partition: 0,
+        offset: number,
+    };
+    let accrued = (0..10).map(|number| line(number, 0, 1, RewardState::Accrued)).collect();
+    arm(&world, Fault::LoseRequest, "rewards").await;
+    world.store(0).insert(&range(0, 10).token(), &Rows::Rewards(accrued)).await.unwrap();
+    world.cluster.proxy(0).until_happened(SOON);
+    let rejected = [line(0, 1, -1, RewardState::Accrued), line(0, 1, 1, RewardState::Rejected)].to_vec();
+    world.until(0, "SELECT toUInt64(count()) FROM system.replicas WHERE is_readonly", 0).await;
+    world.store(0).insert(&range(10, 11).token(), &Rows::Rewards(rejected)).await.unwrap();
+    for (replica, shown) in [(0, 22), (1, 12), (2, 12)] {
+        world.until(replica, "SELECT count() FROM rewards", shown).await;
+        let store = world.store(replica);
+        let usage = store.reward_usage(&before(11), &[("demo".into(), "r1".into())]).await.unwrap();
+        let day = AT.0.div_euclid(24 * 60 * 60 * 1000);
+        let (program, rule, count, amount_minor) = ("demo".to_owned(), "signup".to_owned(), 9, 9 * 500);
+        let sums = [RewardSum { program: program.clone(), rule: rule.clone(), count, amount_minor }];
+        let of = RewardUsage { program, rule, referrer: "r1".into(), day, count, amount_minor };
+        assert_eq!(usage, [of], "replica {replica}");
+        assert_eq!(
+            store.reward_sums(&before(11), &["demo".into()]).await.unwrap(),
+            sums,
+            "replica {replica}"
+        );
+    }
 }
