@@ -227,9 +227,11 @@ async fn months(client: &Client, table: &str, before: u32) -> Result<Vec<MonthRo
     client.query(&sql).fetch_all().await
 }
 
-/// Leads of which a reward is neither approved nor rejected: what their flags rest on is looked at once more.
+/// Leads of which a reward is neither approved nor rejected: what their flags rest on is looked at once more. A line that a
+/// replica shows twice (see `ledger` in `clickhouse/reward.rs`) counts once.
 const OPEN_LEADS: &str = "SELECT lead_id FROM rewards WHERE state IN ('accrued', 'held') \
-    GROUP BY program, lead_id, reward_id, state HAVING sum(sign) > 0";
+    GROUP BY program, lead_id, reward_id, state \
+    HAVING uniqExactIf(revision, sign = 1) > uniqExactIf(revision, sign = -1)";
 
 /// Months before `cutoff` with clicks of leads that have an open reward.
 async fn held(client: &Client, cutoff: UnixMs) -> Result<BTreeSet<u32>, Error> {

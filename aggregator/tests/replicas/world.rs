@@ -1,7 +1,7 @@
 //! A cluster with the tables in it, and rows for them.
 
 use clickhouse::Client;
-use std::{sync::Mutex, time::Duration};
+use std::{path::Path, sync::Mutex, time::Duration};
 use tempfile::TempDir;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -27,8 +27,8 @@ use whence_schemas::{
 /// One at a time: each is four processes.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A part that Keeper never heard of, since it died at that moment, is seen on its replica for five minutes: ClickHouse
-/// looks after it then (`MAX_AGE_OF_LOCAL_PART_THAT_WASNT_ADDED_TO_ZOOKEEPER`).
+/// A part that Keeper never got, since it died at that moment, is seen on its replica for five minutes: ClickHouse looks after
+/// it then (`MAX_AGE_OF_LOCAL_PART_THAT_WASNT_ADDED_TO_ZOOKEEPER`). The tests of `commits` do it on purpose.
 const DEADLINE: Duration = Duration::from_secs(400);
 
 pub struct World {
@@ -40,16 +40,29 @@ pub struct World {
 impl World {
     /// With the tables.
     pub async fn new(replicas: usize) -> World {
-        let world = World::empty(replicas);
+        World::empty(replicas).with_tables().await
+    }
+
+    /// The same with a proxy between Keeper and each replica.
+    pub async fn proxied(replicas: usize) -> World {
+        World::of(|dir| Cluster::start_proxied(dir, replicas)).with_tables().await
+    }
+
+    async fn with_tables(self) -> World {
+        let world = self;
         migrate(&world.client(0), "whence", &topology()).await.unwrap();
         world.set_tables(Duration::from_secs(3600)).await;
         world
     }
 
     pub fn empty(replicas: usize) -> World {
+        World::of(|dir| Cluster::start(dir, replicas))
+    }
+
+    fn of(start: impl FnOnce(&Path) -> Cluster) -> World {
         let turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let dir = TempDir::new().unwrap();
-        World { cluster: Cluster::start(dir.path(), replicas), _dir: dir, _turn: turn }
+        World { cluster: start(dir.path()), _dir: dir, _turn: turn }
     }
 
     /// Says how many tables were set.

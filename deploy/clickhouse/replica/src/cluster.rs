@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::front::{COUNT_PATH, KEEP_PATH};
 use crate::keeper::PID_FILE;
+use crate::proxy::KeeperProxy;
 pub use crate::replica::CLUSTER;
 
 /// Longer than anything here takes on a loaded machine.
@@ -30,6 +31,8 @@ pub struct Cluster {
     binary: PathBuf,
     keeper_address: SocketAddr,
     keeper: Option<Child>,
+    /// What each replica takes for Keeper; none: Keeper itself.
+    proxies: Vec<KeeperProxy>,
     addresses: Vec<SocketAddr>,
     parts: Vec<SocketAddr>,
     shards: Vec<u32>,
@@ -46,12 +49,25 @@ impl Cluster {
         Self::start_sharded(dir, &vec![1; replicas])
     }
 
+    /// The same with a [`KeeperProxy`] between Keeper and each replica.
+    ///
+    /// # Panics
+    /// See [`Self::start`].
+    #[must_use]
+    pub fn start_proxied(dir: &Path, replicas: usize) -> Self {
+        Self::start_all(dir, &vec![1; replicas], true)
+    }
+
     /// The same with a replica of each of these shards.
     ///
     /// # Panics
     /// See [`Self::start`].
     #[must_use]
     pub fn start_sharded(dir: &Path, shards: &[u32]) -> Self {
+        Self::start_all(dir, shards, false)
+    }
+
+    fn start_all(dir: &Path, shards: &[u32], is_proxied: bool) -> Self {
         fs::create_dir_all(dir).expect("a test's folder can be made");
         let mut ports = free_addresses(2 * shards.len() + 1);
         let parts = ports.split_off(shards.len() + 1);
@@ -61,11 +77,16 @@ impl Cluster {
             binary: binary(),
             keeper_address: ports[0],
             keeper: None,
+            proxies: Vec::new(),
             addresses,
             parts,
             shards: shards.to_vec(),
             replicas: shards.iter().map(|_| None).collect(),
         };
+        if is_proxied {
+            let proxy = |_: &u32| KeeperProxy::start(ports[0]).expect("a proxy can listen");
+            cluster.proxies = shards.iter().map(proxy).collect();
+        }
         write_private(&cluster.password_file(), PASSWORD);
         cluster.start_keeper();
         (0..shards.len()).for_each(|number| cluster.launch(number));
@@ -149,6 +170,15 @@ impl Cluster {
         signal(self.keeper_pid().expect("it runs"), libc::SIGCONT);
     }
 
+    /// What is between Keeper and this replica.
+    ///
+    /// # Panics
+    /// If it was started without.
+    #[must_use]
+    pub fn proxy(&self, replica: usize) -> &KeeperProxy {
+        self.proxies.get(replica).expect("the cluster was started with proxies")
+    }
+
     /// Statements `ON CLUSTER` that a replica was sent since it was started.
     #[must_use]
     pub fn statements_on_cluster(&self, replica: usize) -> u64 {
@@ -172,6 +202,7 @@ impl Cluster {
 
     fn launch(&mut self, replica: usize) {
         assert!(self.replicas[replica].is_none(), "it runs");
+        let keeper = self.proxies.get(replica).map_or(self.keeper_address, KeeperProxy::address);
         let joined = |values: Vec<String>| values.join(",");
         let mut command = Command::new(&self.binary);
         command
@@ -182,7 +213,7 @@ impl Cluster {
             .args(["--replicas", &joined(self.addresses.iter().map(ToString::to_string).collect())])
             .args(["--shards", &joined(self.shards.iter().map(ToString::to_string).collect())])
             .args(["--parts", &self.parts[replica].to_string()])
-            .args(["--keeper", &self.keeper_address.to_string()]);
+            .args(["--keeper", &keeper.to_string()]);
         self.replicas[replica] = Some(self.spawn(&format!("replica-{}", replica + 1), command));
     }
 

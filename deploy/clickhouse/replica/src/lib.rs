@@ -11,6 +11,7 @@
 //! | `front`, `rewrite` | statements on a cluster |
 //! | [`replica`] | one replica: all of that in a process |
 //! | [`keeper`] | Debian's ZooKeeper as a child |
+//! | [`proxy`] | loses a replica's transactions on their way to Keeper |
 //! | [`cluster`] | a cluster of processes for a test, which it kills, freezes and starts again |
 //!
 //! Nothing of whence depends on this, and it is in no release: these engines are not confined, and their list of
@@ -23,6 +24,7 @@ mod hash;
 pub mod keeper;
 mod parts;
 pub mod patch;
+pub mod proxy;
 pub mod replica;
 mod rewrite;
 pub mod tie;
