@@ -174,8 +174,9 @@ impl Redirector {
 
     /// What the request is.
     pub fn judge(&mut self, request: &Request<'_>) -> Judgement {
-        verdict::of_request(request.method, &request.headers)
-            .unwrap_or_else(|| self.agents.judge(verdict::agent(&request.headers)))
+        let Request { method, headers, .. } = request;
+        verdict::of_request(method, headers)
+            .unwrap_or_else(|| verdict::of_browser(headers, self.agents.judge(verdict::agent(headers))))
     }
 
     /// Who makes the request, and when. Reads the clock, once for each request.

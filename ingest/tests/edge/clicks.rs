@@ -91,6 +91,17 @@ fn verdicts_follow_method_headers_and_agent() {
         (request("GET", "", ""), Verdict::Bot, "no_agent"),
         (request("GET", "  ", ""), Verdict::Bot, "no_agent"),
         (request("GET", "curl/8.5.0", ""), Verdict::Bot, "http_library"),
+        (
+            request("GET", BROWSER, "Sec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n"),
+            Verdict::Bot,
+            "subresource",
+        ),
+        (
+            request("GET", BROWSER, "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"),
+            Verdict::Human,
+            "browser",
+        ),
+        (request("GET", "[FBAN/FB4A;FBAV/567.1.0.52.74;FBDV/SM-S921B;]", ""), Verdict::Human, "app"),
         (request("GET", "WhatsApp/2.23.20.0 A", ""), Verdict::Preview, "preview_agent"),
         (request("GET", "Mozilla/5.0 (compatible; bingbot/2.0)", ""), Verdict::Bot, "search_engine"),
     ];
