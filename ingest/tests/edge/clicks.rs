@@ -44,6 +44,8 @@ fn a_click_carries_what_it_resolved_to() {
         address: click.address,
         prefix: click.prefix,
         requests: 0,
+        made_by: Verdict::Unspecified.into(),
+        made_by_reason: String::new(),
     };
     assert_eq!(click, expected);
     assert!(click.address != 0 && click.prefix != 0 && click.address != click.prefix);
