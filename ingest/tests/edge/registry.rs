@@ -76,6 +76,30 @@ fn a_click_on_a_dead_link_keeps_who_made_it() {
 }
 
 #[test]
+fn what_every_host_is_asked_for_is_no_click() {
+    let edge = Edge::start();
+    edge.put_program(Program { fallback: "https://shop.example/sorry".into(), ..demo() });
+    for path in [
+        "/favicon.ico",
+        "/apple-touch-icon.png",
+        "/.well-known/traffic-advice",
+        "/whence.js",
+        "/.env",
+        "/%2Eenv",
+    ] {
+        let reply = edge.get(path, &[]);
+        assert_eq!((reply.status(), reply.header("location")), (404, None), "{path}");
+    }
+    assert_eq!(edge.get("/robots.txt", &[]).status(), 200);
+    assert_eq!(edge.clicks().len(), 0);
+    edge.put_link(Link { code: "sale.png".into(), ..abc() });
+    assert_eq!(edge.get("/sale.png", &[]).status(), 302, "a link is followed, whatever it looks like");
+    edge.get("/john.doe", &[]);
+    let reasons: Vec<_> = edge.clicks().iter().map(|click| click.reason.clone()).collect();
+    assert_eq!(reasons, ["browser", "unknown_link"]);
+}
+
+#[test]
 fn the_fallback_takes_the_place_of_an_inactive_link_and_has_no_token() {
     let edge = Edge::start();
     edge.put_link(Link { disabled: true, status: 308, ..abc() });
