@@ -45,6 +45,8 @@ fn click() -> Click {
         address: 0x0fed_cba9_8765_4321,
         prefix: 0x1357_9bdf_0246_8ace,
         requests: 0,
+        made_by: Verdict::Unspecified.into(),
+        made_by_reason: String::new(),
     }
 }
 

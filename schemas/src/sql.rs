@@ -52,7 +52,7 @@ macro_rules! views {
 pub const BEFORE_BASELINE: u32 = 28;
 
 /// All migrations, in order.
-pub const MIGRATIONS: &[Migration] = &[BASELINE, PAYMENTS_AND_RECORDS];
+pub const MIGRATIONS: &[Migration] = &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY];
 
 const BASELINE: Migration = Migration {
     number: BEFORE_BASELINE + 1,
@@ -135,6 +135,8 @@ const VIEWS: &[View] = views![
     "top_referrers",
     "unmatched",
 ];
+
+const MADE_BY: Migration = Migration { number: 31, name: "made_by", files: files!["changes/031_made_by"] };
 
 /// All views, each behind those that it reads.
 #[must_use]

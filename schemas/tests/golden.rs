@@ -26,6 +26,8 @@ fn click() -> Click {
         address: 2,
         prefix: 3,
         requests: 0,
+        made_by: Verdict::Unspecified.into(),
+        made_by_reason: String::new(),
     }
 }
 

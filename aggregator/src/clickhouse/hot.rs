@@ -169,6 +169,8 @@ mod tests {
             registry_version: 1,
             verdict: Verdict::Human,
             reason: Lc("browser".into()),
+            made_by: Verdict::Human,
+            made_by_reason: Lc("browser".into()),
             visitor: number,
             address: number + 1,
             prefix: number + 2,

@@ -168,6 +168,8 @@ pub fn clicks(first: u64, end: u64) -> Rows {
         registry_version: 1,
         verdict: Verdict::Human,
         reason: Lc("browser".into()),
+        made_by: Verdict::Human,
+        made_by_reason: Lc("browser".into()),
         visitor: number,
         address: number,
         prefix: number,

@@ -1,17 +1,38 @@
-//! What user agents are: programs of many kinds, or browsers. Pure.
+//! What user agents are: programs of many kinds, browsers, or apps. Pure.
 //!
-//! Nearly all patterns of the list are plain text, and one Aho-Corasick automaton finds them in one walk
-//! over the agent whatever it says. The few real regular expressions form a set, whose cost depends on the
-//! agent: results are cached (see [`AgentCache`](super::agent_cache::AgentCache)).
+//! Nearly all patterns of the list are words, and one Aho-Corasick automaton finds them in one walk over the agent
+//! whatever it says. The few real regular expressions form a set, searched in time that is linear in the agent, too.
+//! Results are cached (see [`AgentCache`](super::agent_cache::AgentCache)).
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `shape` | parts of an agent, and which of them name a device |
+//! | `word` | words, and where one ends |
+//! | `tag` | what a line of a list stands for |
+//! | `findings` | what was found, weighed |
+
+mod findings;
+mod shape;
+mod tag;
+#[cfg(test)]
+mod tests;
+mod word;
+
+use std::collections::HashSet;
 
 use aho_corasick::AhoCorasick;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use whence_schemas::event::Verdict;
 
+use self::{
+    findings::Findings,
+    shape::{Blanked, compatible_with, has_mailbox, is_product},
+    tag::Tag,
+    word::{Edges, Word},
+};
 use super::verdict::{Judgement, Reason};
 
-/// Bytes of an agent that are looked at. Real ones have 100 to 400.
-pub const AGENT_BYTES_MAX: usize = 512;
+pub use self::shape::AGENT_BYTES_MAX;
 
 const CRAWLERS: &str = include_str!("data/crawlers.tsv");
 const ADDITIONS: &str = include_str!("data/additions.tsv");
@@ -19,6 +40,8 @@ const ADDITIONS: &str = include_str!("data/additions.tsv");
 const REMOVED: &str = "-";
 /// Lines of a list: the one that comes with whence has 1,500.
 const LINES_MAX: usize = 20_000;
+/// Letters of a name that is a word of people's language as likely as a program's name.
+const SHORT_MAX: usize = 6;
 /// Bytes of the compiled set of regular expressions; ten times what the built-in list needs.
 const SET_BYTES_MAX: usize = 20 << 20;
 
@@ -26,7 +49,7 @@ const SET_BYTES_MAX: usize = 20 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AgentListError {
     /// A line without a tab.
-    #[error("line {0} of the agent list is not a tag, a tab and a regular expression")]
+    #[error("line {0} of the agent list is not a tag, a tab and a word or regular expression")]
     Line(usize),
     /// Too long to be a list of agents.
     #[error("the agent list has more than {LINES_MAX} lines")]
@@ -42,10 +65,19 @@ pub enum AgentListError {
 /// A list of agents, ready to judge by.
 #[derive(Debug)]
 pub struct AgentList {
-    texts: AhoCorasick,
-    text_judgements: Vec<Judgement>,
+    words: AhoCorasick,
+    word_entries: Vec<Entry>,
     regexes: RegexSet,
-    regex_judgements: Vec<Judgement>,
+    regex_tags: Vec<Tag>,
+}
+
+/// What stands behind a plain pattern.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tag: Tag,
+    edges: Edges,
+    /// Whether so short a name says something only where a product's name stands.
+    is_short: bool,
 }
 
 impl AgentList {
@@ -55,73 +87,77 @@ impl AgentList {
         AgentList::parse(CRAWLERS).expect("the built-in list is tested")
     }
 
-    /// The list in `text` (lines of a tag, a tab and a regular expression; `#` starts a comment line)
-    /// together with whence's own additions.
+    /// The list in `text` (lines of a tag, a tab and a pattern; `#` starts a comment line) together with whence's own
+    /// additions, less the patterns that either takes out.
     ///
     /// # Errors
     /// See [`AgentListError`].
     pub fn parse(text: &str) -> Result<AgentList, AgentListError> {
         let mut entries = lines(text)?;
-        let additions = lines(ADDITIONS)?;
-        entries.retain(|(_, pattern)| !additions.contains(&(REMOVED, *pattern)));
-        entries.extend(additions.into_iter().filter(|(tag, _)| *tag != REMOVED));
+        entries.extend(lines(ADDITIONS)?);
+        let removed: HashSet<&str> =
+            entries.iter().filter(|(tag, _)| *tag == REMOVED).map(|(_, pattern)| *pattern).collect();
+        entries.retain(|(_, pattern)| !removed.contains(pattern));
 
-        let (mut texts, mut text_judgements) = (Vec::new(), Vec::new());
-        let (mut regexes, mut regex_judgements) = (Vec::new(), Vec::new());
+        let (mut words, mut word_entries) = (Vec::new(), Vec::new());
+        let (mut regexes, mut regex_tags) = (Vec::new(), Vec::new());
         for (tag, pattern) in entries {
-            match plain_text(pattern) {
-                Some(text) => {
-                    texts.push(text);
-                    text_judgements.push(judgement(tag));
+            let tag = Tag::of(tag, pattern);
+            match Word::parse(pattern) {
+                Some(Word { text, edges }) => {
+                    let is_short = tag.is_of_a_list()
+                        && text.len() <= SHORT_MAX
+                        && text.bytes().all(|byte| byte.is_ascii_alphabetic());
+                    words.push(text);
+                    word_entries.push(Entry { tag, edges, is_short });
                 }
                 None => {
                     regexes.push(pattern);
-                    regex_judgements.push(judgement(tag));
+                    regex_tags.push(tag);
                 }
             }
         }
         Ok(AgentList {
-            texts: AhoCorasick::new(texts)?,
-            text_judgements,
-            regexes: RegexSetBuilder::new(regexes).size_limit(SET_BYTES_MAX).build()?,
-            regex_judgements,
+            words: AhoCorasick::builder().ascii_case_insensitive(true).build(words)?,
+            word_entries,
+            regexes: RegexSetBuilder::new(regexes)
+                .case_insensitive(true)
+                .unicode(false)
+                .size_limit(SET_BYTES_MAX)
+                .build()?,
+            regex_tags,
         })
     }
 
     /// What this agent is; only its first [`AGENT_BYTES_MAX`] bytes count.
     #[must_use]
     pub fn judge(&self, agent: &[u8]) -> Judgement {
-        let agent = &agent[..agent.len().min(AGENT_BYTES_MAX)];
         if agent.is_empty() {
             return (Verdict::Bot, Reason::NoAgent);
         }
-        let texts = self.texts.find_overlapping_iter(agent);
-        let texts = texts.map(|found| self.text_judgements[found.pattern().as_usize()]);
-        let regexes = self.regexes.matches(agent).into_iter().map(|index| self.regex_judgements[index]);
-        // A preview fetcher often names others, to be let in where they are; nobody names it.
-        let is_preview = |(verdict, _): &Judgement| *verdict == Verdict::Preview;
-        let listed = texts
-            .chain(regexes)
-            .reduce(|first, next| if !is_preview(&first) && is_preview(&next) { next } else { first });
-        listed.unwrap_or_else(|| unlisted(agent))
-    }
-}
-
-/// An agent that no list has.
-fn unlisted(agent: &[u8]) -> Judgement {
-    let agent = agent.to_ascii_lowercase();
-    let has = |word: &str| agent.windows(word.len()).any(|part| part == word.as_bytes());
-    // "Cubot" makes telephones.
-    let is_bot = (has("bot/") || has("bot;") || has("bot)")) && !has("cubot");
-    if is_bot || has("crawler") || has("spider") || has("+http") || has("headless") {
-        return (Verdict::Bot, Reason::SelfDeclared);
-    }
-    // Every browser since the nineties, except for a few of old telephones, says Mozilla.
-    let is_browser = ["mozilla/", "opera/", "ucweb", "blackberry", "nokia"];
-    if is_browser.iter().any(|start| agent.starts_with(start.as_bytes())) {
-        (Verdict::Human, Reason::Browser)
-    } else {
-        (Verdict::Bot, Reason::NotABrowser)
+        let blanked = Blanked::new(agent);
+        let agent = blanked.bytes();
+        let mut findings = Findings::default();
+        let compatible = compatible_with(agent);
+        // Of what an agent says that it is compatible with, browsers name a browser or a system.
+        let mut is_compatible = compatible.is_none();
+        for found in self.words.find_overlapping_iter(agent) {
+            let Entry { tag, edges, is_short } = self.word_entries[found.pattern().as_usize()];
+            if edges.are_met(agent, found.start(), found.end())
+                && (!is_short || is_product(agent, found.range()))
+            {
+                findings.add(tag, found.start() == 0);
+                is_compatible |= tag.is_of_people()
+                    && compatible.as_ref().is_some_and(|part| part.contains(&found.start()));
+            }
+        }
+        for index in self.regexes.matches(agent) {
+            findings.add(self.regex_tags[index], true);
+        }
+        if !is_compatible || has_mailbox(agent) {
+            findings.add_self_declared();
+        }
+        findings.judge(agent)
     }
 }
 
@@ -140,132 +176,4 @@ fn lines(text: &str) -> Result<Vec<(&str, &str)>, AgentListError> {
         }
     }
     Ok(entries)
-}
-
-fn judgement(tag: &str) -> Judgement {
-    let reason = match tag {
-        "social-preview" => return (Verdict::Preview, Reason::PreviewAgent),
-        "search-engine" => Reason::SearchEngine,
-        "advertising" => Reason::Advertising,
-        "feed-reader" => Reason::FeedReader,
-        "http-library" => Reason::HttpLibrary,
-        "archiver" => Reason::Archiver,
-        "seo" => Reason::Seo,
-        "monitoring" => Reason::Monitoring,
-        "scanner" => Reason::Scanner,
-        "ai-crawler" => Reason::AiCrawler,
-        "academic" => Reason::Academic,
-        "browser-automation" => Reason::BrowserAutomation,
-        _ => Reason::ListedAgent,
-    };
-    (Verdict::Bot, reason)
-}
-
-/// The text that a regular expression stands for, if it is nothing but text.
-fn plain_text(pattern: &str) -> Option<String> {
-    let mut text = String::with_capacity(pattern.len());
-    let mut chars = pattern.chars();
-    while let Some(c) = chars.next() {
-        match c {
-            // `\d`, `\b` and the like mean something; a punctuation mark behind `\` means itself.
-            '\\' => text.push(chars.next().filter(char::is_ascii_punctuation)?),
-            '^' | '$' | '.' | '|' | '?' | '*' | '+' | '(' | ')' | '[' | ']' | '{' | '}' => return None,
-            _ => text.push(c),
-        }
-    }
-    Some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::edge::agent_cache::AgentCache;
-    use std::sync::{Arc, LazyLock};
-
-    static LIST: LazyLock<Arc<AgentList>> = LazyLock::new(|| Arc::new(AgentList::built_in()));
-
-    #[test]
-    fn lists_that_cannot_be_used_are_named() {
-        assert!(matches!(AgentList::parse("# comment\n\nno tab"), Err(AgentListError::Line(3))));
-        assert!(matches!(AgentList::parse("seo\t"), Err(AgentListError::Line(1))));
-        assert!(matches!(AgentList::parse("seo\t(a"), Err(AgentListError::Regex(_))));
-        assert!(matches!(AgentList::parse("seo\t(a{1000}){1000}"), Err(AgentListError::Regex(_))));
-        assert!(matches!(AgentList::parse(&"#\n".repeat(LINES_MAX + 1)), Err(AgentListError::TooLong)));
-    }
-
-    #[test]
-    fn people_are_people_in_browsers_and_in_the_browsers_of_apps() {
-        for agent in include_str!("data/browsers.txt").lines().filter(|line| !line.starts_with('#')) {
-            assert_eq!(LIST.judge(agent.as_bytes()), (Verdict::Human, Reason::Browser), "{agent}");
-        }
-    }
-
-    #[test]
-    fn previews_are_previews() {
-        for agent in include_str!("data/previews.txt").lines().filter(|line| !line.starts_with('#')) {
-            assert_eq!(LIST.judge(agent.as_bytes()), (Verdict::Preview, Reason::PreviewAgent), "{agent}");
-        }
-    }
-
-    #[test]
-    fn bots_are_bots_of_their_kind() {
-        for (agent, reason) in [
-            ("", Reason::NoAgent),
-            (
-                "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
-                Reason::SearchEngine,
-            ),
-            ("Mozilla/5.0 (compatible; AhrefsBot/7.0; +http://ahrefs.com/robot/)", Reason::Seo),
-            ("Mozilla/5.0 AppleWebKit/537.36 (KHTML, like Gecko); compatible; GPTBot/1.1", Reason::AiCrawler),
-            ("Mozilla/5.0 (compatible; UptimeRobot/2.0; http://www.uptimerobot.com/)", Reason::Monitoring),
-            (
-                "Mozilla/5.0 (compatible; archive.org_bot +http://archive.org/details/archive.org_bot)",
-                Reason::Archiver,
-            ),
-            ("Sogou web spider/4.0(+http://www.sogou.com/docs/help/webmasters.htm#07)", Reason::SearchEngine),
-            ("curl/8.5.0", Reason::HttpLibrary),
-            ("python-requests/2.32.3", Reason::HttpLibrary),
-            ("Go-http-client/1.1", Reason::HttpLibrary),
-            ("okhttp/4.12.0", Reason::HttpLibrary),
-            (
-                "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) HeadlessChrome/129.0.0.0 Safari/537.36",
-                Reason::BrowserAutomation,
-            ),
-            ("Mozilla/4.0 (compatible; ms-office; MSOffice 16)", Reason::Scanner),
-            ("Mozilla/5.0 (compatible; Whatnot/1.0; +https://whatnot.example)", Reason::SelfDeclared),
-            ("Mozilla/5.0 (compatible; Unheardofbot/1.0)", Reason::SelfDeclared),
-            ("Dalvik/2.1.0 (Linux; U; Android 14)", Reason::NotABrowser),
-            ("MyApp/1.0 CFNetwork/1410.0.3 Darwin/22.6.0", Reason::NotABrowser),
-            ("\u{fffd}", Reason::NotABrowser),
-        ] {
-            assert_eq!(LIST.judge(agent.as_bytes()), (Verdict::Bot, reason), "{agent}");
-        }
-    }
-
-    #[test]
-    fn an_operators_own_list_takes_the_place_of_the_built_in_one() {
-        let list = AgentList::parse("house-list\tInternal Checker").unwrap();
-        assert_eq!(list.judge(b"Mozilla/5.0 Internal Checker"), (Verdict::Bot, Reason::ListedAgent));
-        assert_eq!(list.judge(b"Mozilla/5.0 UptimeRobot"), (Verdict::Human, Reason::Browser));
-        assert_eq!(list.judge(b"Pinterestbot"), (Verdict::Preview, Reason::PreviewAgent), "additions stay");
-    }
-
-    #[test]
-    fn escaped_punctuation_is_text_and_classes_are_not() {
-        assert_eq!(plain_text(r"Mediapartners \(Googlebot\)").as_deref(), Some("Mediapartners (Googlebot)"));
-        for regex in [r"BlogTraffic\/\d", "^curl", "[wW]get", "a.b", r"a\"] {
-            assert_eq!(plain_text(regex), None, "{regex}");
-        }
-    }
-
-    #[test]
-    fn a_flood_of_agents_does_not_grow_the_cache() {
-        let mut cache = AgentCache::new(Arc::clone(&LIST), 2);
-        for number in 0..10 {
-            assert_eq!(cache.judge(format!("curl/{number}").as_bytes()), (Verdict::Bot, Reason::HttpLibrary));
-            assert!(cache.len() <= 2);
-        }
-        let long = [b"Mozilla/5.0 ".as_slice(), &[b'x'; 4096], b"curl"].concat();
-        assert_eq!(cache.judge(&long), (Verdict::Human, Reason::Browser), "only the start is looked at");
-    }
 }

@@ -64,9 +64,11 @@ pub enum Outcome {
     Challenge,
     /// 429, an unknown code beyond the share of its network.
     Limited,
+    /// 404, what every host is asked for; no click.
+    Probe,
 }
 
-const OUTCOMES: [(Outcome, &str); 9] = [
+const OUTCOMES: [(Outcome, &str); 10] = [
     (Outcome::Redirected, "redirected"),
     (Outcome::Fallback, "fallback"),
     (Outcome::Gone, "gone"),
@@ -76,6 +78,7 @@ const OUTCOMES: [(Outcome, &str); 9] = [
     (Outcome::Method, "method"),
     (Outcome::Challenge, "challenge"),
     (Outcome::Limited, "limited"),
+    (Outcome::Probe, "probe"),
 ];
 
 const VERDICTS: [Verdict; 7] = [

@@ -11,6 +11,7 @@
 //! | `heads` | what clients send unencoded, encoded before it is parsed |
 //! | `places` | places for connections |
 //! | [`worker`], [`redirector`] | one core: from a request to its answer |
+//! | `probe` | what every host is asked for, whatever it is |
 //! | `proxy_header` | the client that a proxy connects for |
 //! | [`target`], [`query`], [`visitor`], [`verdict`] | what a request says |
 //! | [`agents`], [`agent_cache`] | what user agents are |
@@ -46,6 +47,7 @@ pub mod links;
 mod majority;
 pub mod meters;
 mod places;
+mod probe;
 mod proxy_header;
 pub mod query;
 pub mod record;

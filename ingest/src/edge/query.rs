@@ -2,7 +2,7 @@
 //!
 //! Readers of queries differ: PHP trims names, cuts them at `[` and reads `.` as `_`, older servers take
 //! `;` for `&`, everybody decodes percents. A name is therefore compared in the form that the most
-//! generous of them would see, and what is passed on holds nothing that could be read as a separator.
+//! generous of them would see, also behind a `;`. All else is passed on as it came.
 
 use whence_schemas::token;
 
@@ -12,6 +12,8 @@ pub const CHANNEL_PARAMETER: &str = "c";
 pub const PASSED_BYTES_MAX: usize = 1024;
 /// Parameters that are looked at.
 pub const PARAMETERS_MAX: usize = 64;
+/// Parts of parameters, between semicolons, that are looked at.
+const PARTS_MAX: usize = 512;
 /// Bytes of a name, decoded; longer ones are not passed on.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -27,34 +29,56 @@ pub fn channel(query: &str) -> Option<&str> {
 /// without a name.
 pub fn pass_on(query: &str, own: &str, is_channel_reserved: bool, out: &mut Vec<u8>) -> u64 {
     let end_max = out.len() + PASSED_BYTES_MAX;
+    let is_reserved = |name: Name| {
+        name.is(token::PARAMETER)
+            || is_channel_reserved && name.is(CHANNEL_PARAMETER)
+            || parameters(own).filter_map(|(own, _)| Name::read(own)).any(|own| own == name)
+    };
     let mut left_out = 0;
-    for (seen, (name, value)) in parameters(query).enumerate() {
-        let Some(plain) = Name::read(name).filter(|_| seen < PARAMETERS_MAX) else {
-            left_out += 1;
-            continue;
-        };
-        let is_reserved = plain.is(token::PARAMETER)
-            || is_channel_reserved && plain.is(CHANNEL_PARAMETER)
-            || parameters(own).filter_map(|(name, _)| Name::read(name)).any(|name| name == plain);
-        if is_reserved {
-            continue;
-        }
+    let mut parts_left = PARTS_MAX;
+    for (seen, parameter) in query.split('&').filter(|parameter| !parameter.is_empty()).enumerate() {
         let start = out.len();
-        put(name, out);
-        if !value.is_empty() {
-            out.push(b'=');
-            put(value, out);
-        }
-        out.push(b'&');
-        if out.len() > end_max {
+        let is_kept = seen < PARAMETERS_MAX
+            && parameter.len() <= PASSED_BYTES_MAX
+            && put_parameter(parameter, is_reserved, &mut parts_left, out);
+        if !is_kept || out.len() > start && out.len() >= end_max {
             out.truncate(start);
             left_out += 1;
+        } else if out.len() > start {
+            out.push(b'&');
         }
     }
     left_out
 }
 
-/// Names and values as they stand. Empty parts (`&&`) are skipped.
+/// Appends a parameter but for the parts of it, between semicolons, that are reserved. A semicolon before what cannot be
+/// compared is encoded, so that nobody takes it for a separator. `false` if the parameter has no name that can be
+/// compared, or too many parts.
+fn put_parameter(
+    parameter: &str,
+    is_reserved: impl Fn(Name) -> bool,
+    parts_left: &mut usize,
+    out: &mut Vec<u8>,
+) -> bool {
+    let mut is_first = true;
+    for part in parameter.split(';') {
+        let Some(left) = parts_left.checked_sub(1) else { return false };
+        *parts_left = left;
+        let name = Name::read(part.split_once('=').map_or(part, |(name, _)| name));
+        match name {
+            Some(name) if is_reserved(name) => continue,
+            None if is_first => return false,
+            None => out.extend(b"%3B"),
+            Some(_) if is_first => {}
+            Some(_) => out.push(b';'),
+        }
+        put(part, out);
+        is_first = false;
+    }
+    true
+}
+
+/// Names and values as they stand, behind `&` and `;`. Empty parts (`&&`) are skipped.
 fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
     query
         .split(['&', ';'])
@@ -180,8 +204,30 @@ mod tests {
 
     #[test]
     fn everything_else_is_passed_on_in_order() {
-        let (passed, _) = passed("a=1&b=%20x&&gclid=A-_b&flag&e=&wclidx=2&a=3", "");
-        assert_eq!(passed, "a=1&b=%20x&gclid=A-_b&flag&e&wclidx=2&a=3&");
+        let (all, _) = passed("a=1&b=%20x&&gclid=A-_b&flag&e=&wclidx=2&a=3", "");
+        assert_eq!(all, "a=1&b=%20x&gclid=A-_b&flag&e=&wclidx=2&a=3&");
+        for query in ["ids=1;2;3", "x=", "x==", "x=a=b", "a;b", "a=1;b=2;c1", "q=+%3B%20", "e[]=1&e[]=2"] {
+            let expected = format!("{}&", query.replace('[', "%5B").replace(']', "%5D"));
+            assert_eq!(passed(query, ""), (expected, 0), "{query}");
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_is_so_behind_a_semicolon() {
+        for (query, expected) in [
+            ("ids=1;wclid=x;2", "ids=1;2&"),
+            ("wclid=x;b=1", "b=1&"),
+            ("ids=1;%77clid", "ids=1&"),
+            ("ids=1;utm_source=x&b=1;c=qr", "ids=1&b=1&"),
+            ("ids=1;;2", "ids=1%3B;2&"),
+        ] {
+            assert_eq!(passed(query, "utm_source=stored"), (expected.into(), 0), "{query}");
+        }
+        let padded = format!("ids=1;wclid{}=x", "+".repeat(NAME_BYTES_MAX));
+        assert_eq!(passed(&padded, ""), (format!("{}&", padded.replace(';', "%3B")), 0));
+        let many = ";2".repeat(PARTS_MAX * 3 / 4);
+        let (_, left_out) = passed(&format!("a=1{many}&b=1{many}&d=1"), "");
+        assert_eq!(left_out, 2, "also what comes behind it");
     }
 
     #[test]
@@ -214,10 +260,10 @@ mod tests {
         #[test]
         fn no_query_brings_a_token_a_fragment_or_a_line_break(query in "[ -~ü]{0,200}") {
             let (passed, _) = passed(&query, "");
-            prop_assert!(passed.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b';' | b'\\')));
+            prop_assert!(passed.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b'\\')));
             prop_assert!(passed.len() <= PASSED_BYTES_MAX);
             let decoded = passed.replace("%77", "w").replace("%57", "w").to_lowercase();
-            prop_assert!(!decoded.split('&').any(|part| part == "wclid" || part.starts_with("wclid=")));
+            prop_assert!(!decoded.split(['&', ';']).any(|part| part == "wclid" || part.starts_with("wclid=")));
         }
     }
 

@@ -12,7 +12,7 @@ use whence_schemas::{
     ids::ClickId,
 };
 
-use super::verdict::Reason;
+use super::verdict::{Judgement, Reason};
 
 /// What differs from click to click.
 #[derive(Clone, Copy, Debug)]
@@ -25,10 +25,12 @@ pub struct ClickRecord<'a> {
     pub channel: &'a str,
     /// The newest registry version among what the link was resolved from.
     pub registry_version: u64,
-    /// Who asked.
+    /// Who asked, or that the link leads nowhere.
     pub verdict: Verdict,
     /// Why this verdict.
     pub reason: Reason,
+    /// Who asked, wherever the link leads; said where it is not the verdict. Unspecified: several.
+    pub made_by: Judgement,
     /// Keyed hash of the visitor cookie; 0: none.
     pub visitor: u64,
     /// Keyed hash of the client's address; 0: none.
@@ -81,6 +83,9 @@ const VISITOR: u8 = 11 << 3 | 1;
 const ADDRESS: u8 = 12 << 3 | 1;
 const PREFIX: u8 = 13 << 3 | 1;
 const REQUESTS: u8 = 14 << 3;
+const MADE_BY: u8 = 15 << 3;
+/// 16 << 3 | 2, as the varint that it is.
+const MADE_BY_REASON: [u8; 2] = [0x82, 1];
 
 const ID_BYTES: usize = 16;
 /// Channels and reasons have at most 64 bytes and verdicts are below 128, so that one byte says each.
@@ -98,7 +103,13 @@ impl ClickRecord<'_> {
             + text_len(self.reason.word())
             + 9 * hashes.iter().filter(|hash| **hash != 0).count()
             + if self.requests == 0 { 0 } else { 1 + varint_len(self.requests) }
+            + self.made_by_said().map_or(0, |(_, reason)| 2 + 1 + text_len(reason.word()))
             + self.resolved.len()
+    }
+
+    /// Who asked, if the verdict does not say it.
+    fn made_by_said(&self) -> Option<Judgement> {
+        Some(self.made_by).filter(|(verdict, _)| *verdict != self.verdict && *verdict != Verdict::Unspecified)
     }
 
     /// Writes the record over the whole of `out`, which is [`ClickRecord::encoded_len`] bytes long.
@@ -121,6 +132,10 @@ impl ClickRecord<'_> {
         if self.requests != 0 {
             out.put(&[REQUESTS]);
             out.varint(self.requests);
+        }
+        if let Some((verdict, reason)) = self.made_by_said() {
+            out.put(&[MADE_BY, verdict as u8, MADE_BY_REASON[0]]);
+            out.text(MADE_BY_REASON[1], reason.word().as_bytes());
         }
         out.put(self.resolved);
         debug_assert_eq!(out.at, out.bytes.len(), "a record fills what it asked for");
@@ -175,14 +190,15 @@ mod tests {
         #[test]
         fn every_click_decodes_to_what_was_written(
             random: [u8; 10], channel in "[a-z]{0,32}", registry_version: u64, reason in 0..Reason::ALL.len(),
-            requests: u64, hashes: [u64; 3], is_hashed: [bool; 3], referrer in "[!-~]{0,64}", destination in "[!-~]{0,2048}",
+            is_dead: bool, requests: u64, hashes: [u64; 3], is_hashed: [bool; 3], referrer in "[!-~]{0,64}", destination in "[!-~]{0,2048}",
         ) {
             let at = |n: usize| if is_hashed[n] { hashes[n] } else { 0 };
             let resolved = resolved_part("demo", &referrer, "go.example/a", &destination, Mode::Test);
             let id = ClickId::mint(UnixMs(1_700_000_000_000), &random);
             let record = ClickRecord {
-                id, resolved: &resolved.bytes, channel: &channel, registry_version, verdict: Verdict::Preview,
-                reason: Reason::ALL[reason], visitor: at(0), address: at(1), prefix: at(2),
+                id, resolved: &resolved.bytes, channel: &channel, registry_version,
+                verdict: if is_dead { Verdict::Inactive } else { Verdict::Preview },
+                reason: Reason::ALL[reason], made_by: (Verdict::Preview, Reason::PreviewAgent), visitor: at(0), address: at(1), prefix: at(2),
                 requests,
             };
             let mut bytes = vec![0xee; record.encoded_len()];
@@ -190,7 +206,10 @@ mod tests {
             let expected = Click {
                 id: id.0.as_bytes().to_vec().into(), mode: Mode::Test.into(), program: "demo".into(),
                 referrer, link: "go.example/a".into(), channel, destination, registry_version,
-                verdict: Verdict::Preview.into(), reason: Reason::ALL[reason].word().into(),
+                verdict: if is_dead { Verdict::Inactive.into() } else { Verdict::Preview.into() },
+                reason: Reason::ALL[reason].word().into(),
+                made_by: if is_dead { Verdict::Preview.into() } else { Verdict::Unspecified.into() },
+                made_by_reason: if is_dead { "preview_agent".into() } else { String::new() },
                 visitor: at(0), address: at(1), prefix: at(2), requests,
             };
             prop_assert_eq!(bytes.len(), expected.encoded_len(), "no field is written twice");

@@ -82,6 +82,7 @@ impl ClickContext {
             registry_version,
             verdict,
             reason,
+            made_by: self.judgement,
             visitor: 0,
             address,
             prefix,
@@ -174,8 +175,9 @@ impl Redirector {
 
     /// What the request is.
     pub fn judge(&mut self, request: &Request<'_>) -> Judgement {
-        verdict::of_request(request.method, &request.headers)
-            .unwrap_or_else(|| self.agents.judge(verdict::agent(&request.headers)))
+        let Request { method, headers, .. } = request;
+        verdict::of_request(method, headers)
+            .unwrap_or_else(|| verdict::of_browser(headers, self.agents.judge(verdict::agent(headers))))
     }
 
     /// Who makes the request, and when. Reads the clock, once for each request.
@@ -220,7 +222,7 @@ impl Redirector {
         answer::redirect(link.status, location, cookie, headers)
     }
 
-    /// Records a click on a link that leads nowhere: no token, no cookie.
+    /// Records a click on a link that leads nowhere, and who made it: no token, no cookie.
     pub fn record_inactive(
         &mut self,
         link: &ResolvedLink,
@@ -267,6 +269,8 @@ impl Redirector {
             registry_version: rules.version,
             verdict: Verdict::Inactive,
             reason: Reason::UnknownLinkLimited,
+            // Of many.
+            made_by: (Verdict::Unspecified, Reason::UnknownLinkLimited),
             visitor: 0,
             address: 0,
             prefix: 0,

@@ -86,17 +86,38 @@ pub fn read<'t>(
     Ok(Target { host: &text[..host_len], link: is_link.then_some(&**text) })
 }
 
-/// Puts `/code`, if the path is one. One slash at the end is passed over: mail programs and people add it.
+/// Puts `/code`, if the path is one, and otherwise nothing. One slash at the end is passed over: mail programs and people
+/// add it. Characters that need no encoding are the same encoded (RFC 3986, 6.2.2.2); others are in no code.
 fn put_code(path: &str, text: &mut String) -> bool {
-    let Some(code) = path.strip_prefix('/') else { return false };
-    let code = code.strip_suffix('/').unwrap_or(code);
-    let is_code_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
-    if code.is_empty() || code.len() > LinkCode::MAX_LEN || !code.bytes().all(is_code_byte) {
-        return false;
+    let host_len = text.len();
+    let is_link = try_put_code(path, text).is_some();
+    if !is_link {
+        text.truncate(host_len);
     }
+    is_link
+}
+
+fn try_put_code(path: &str, text: &mut String) -> Option<()> {
+    let code = path.strip_prefix('/')?;
+    let mut rest = code.strip_suffix('/').unwrap_or(code).as_bytes();
     text.push('/');
-    text.push_str(code);
-    true
+    let start = text.len();
+    while let [first, after @ ..] = rest {
+        let byte;
+        (byte, rest) = match (first, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let digit = |digit: &u8| char::from(*digit).to_digit(16);
+                (u8::try_from(digit(high)? << 4 | digit(low)?).ok()?, after)
+            }
+            _ => (*first, after),
+        };
+        let is_unreserved = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
+        if !is_unreserved || text.len() - start == LinkCode::MAX_LEN {
+            return None;
+        }
+        text.push(char::from(byte));
+    }
+    (text.len() > start).then_some(())
 }
 
 #[cfg(test)]
@@ -173,14 +194,38 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_are_no_codes_are_no_links() {
+    fn paths_that_are_no_codes_are_no_links_and_codes_are_the_same_encoded() {
         let long = format!("/{}", "a".repeat(65));
-        for path in
-            ["/", "//", "//evil.example", "/a/b", "/a//", "/%61", "/a%0d%0aX:", "/a@b", "/.env/", "*", &long]
-        {
+        for path in [
+            "/",
+            "//",
+            "//evil.example",
+            "/a/b",
+            "/a//",
+            "/a%2Fb",
+            "/a%",
+            "/a%7",
+            "/a%zz",
+            "/a%+7",
+            "/a%2561",
+            "/a%0d%0aX:",
+            "/a@b",
+            "/.env/",
+            "*",
+            &long,
+        ] {
             let is_dotted = path == "/.env/";
             with(path, &[b"go.example"], |target| {
                 assert_eq!(target.unwrap().link.is_some(), is_dotted, "{path}")
+            });
+        }
+        let longest = format!("/{}", "%61".repeat(64));
+        for (path, code) in
+            [("/a%7Eb", "a~b"), ("/a%7eb/", "a~b"), ("/%41%2d%5F%2E", "A-_."), (&*longest, &*"a".repeat(64))]
+        {
+            let expected = format!("go.example/{code}");
+            with(path, &[b"go.example"], |target| {
+                assert_eq!(target.unwrap().link, Some(&*expected), "{path}")
             });
         }
         with("/a/?x=1", &[b"go.example"], |target| assert_eq!(target.unwrap().link, Some("go.example/a")));

@@ -33,6 +33,8 @@ macro_rules! reasons {
 reasons! {
     /// Human: a browser's agent, and nothing speaks against it.
     Browser = "browser",
+    /// Human: an app on a telephone, television set or the like, outside of its browser.
+    App = "app",
     /// Head: the method.
     HeadMethod = "head_method",
     /// Prefetch: `Sec-Purpose` (Chrome, Firefox).
@@ -43,6 +45,9 @@ reasons! {
     XMoz = "x_moz",
     /// Preview: the agent of a messenger or social network.
     PreviewAgent = "preview_agent",
+    /// Bot: a page loaded the link as an image, script or frame, or a script of it did (`Sec-Fetch-Mode`,
+    /// `Sec-Fetch-Dest`). Nobody clicked: cookie stuffing looks like this.
+    Subresource = "subresource",
     /// Bot: no agent, or an empty one.
     NoAgent = "no_agent",
     /// Bot: an agent that does not even claim to be a browser.
@@ -98,6 +103,30 @@ const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const PURPOSE: HeaderName = HeaderName::from_static("purpose");
 const X_PURPOSE: HeaderName = HeaderName::from_static("x-purpose");
 const X_MOZ: HeaderName = HeaderName::from_static("x-moz");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
+/// What a page is made of (Fetch, 2.2.5, destinations), but for documents.
+const PARTS_OF_PAGES: [&str; 16] = [
+    "audio",
+    "audioworklet",
+    "font",
+    "image",
+    "json",
+    "manifest",
+    "paintworklet",
+    "report",
+    "script",
+    "serviceworker",
+    "sharedworker",
+    "style",
+    "track",
+    "video",
+    "worker",
+    "xslt",
+];
+/// What shows a document within a page.
+const FRAMES: [&str; 5] = ["embed", "fencedframe", "frame", "iframe", "object"];
 
 /// The verdict that needs no look at the agent, if there is one.
 #[must_use]
@@ -121,6 +150,29 @@ pub fn of_request(method: &Method, headers: &HeaderMap) -> Option<Judgement> {
         return None;
     };
     Some((Verdict::Prefetch, reason))
+}
+
+/// What is left of the verdict on an agent when the headers tell how its browser came to ask (Fetch Metadata): a link
+/// that is loaded as a part of a page was not clicked by the person whose browser it is.
+#[must_use]
+pub fn of_browser(headers: &HeaderMap, judged: Judgement) -> Judgement {
+    if judged.0 == Verdict::Human && is_subresource(headers) {
+        (Verdict::Bot, Reason::Subresource)
+    } else {
+        judged
+    }
+}
+
+/// Whether a page, or a script of it, loads the link. Values that no specification has say nothing (Fetch Metadata, 2).
+fn is_subresource(headers: &HeaderMap) -> bool {
+    let is_one_of = |name: HeaderName, words: &[&str]| {
+        let value = headers.get(name).map(|value| value.as_bytes().trim_ascii());
+        value.is_some_and(|value| words.iter().any(|word| value.eq_ignore_ascii_case(word.as_bytes())))
+    };
+    is_one_of(SEC_FETCH_MODE, &["no-cors", "cors", "same-origin", "websocket"])
+        || is_one_of(SEC_FETCH_DEST, &PARTS_OF_PAGES)
+        // A frame is followed by people too, who click on something in it.
+        || is_one_of(SEC_FETCH_DEST, &FRAMES) && !is_one_of(SEC_FETCH_USER, &["?1"])
 }
 
 fn starts_with(value: &HeaderValue, word: &str) -> bool {
@@ -160,6 +212,46 @@ mod tests {
         for (name, value, expected) in cases {
             assert_eq!(judged(&Method::GET, name, value), expected, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn links_that_pages_load_were_not_clicked() {
+        let human = (Verdict::Human, Reason::Browser);
+        let judged = |lines: &[(&'static str, &'static str)]| {
+            let lines =
+                lines.iter().map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)));
+            of_browser(&HeaderMap::from_iter(lines), human)
+        };
+        const MODE: &str = "sec-fetch-mode";
+        const DEST: &str = "sec-fetch-dest";
+        const USER: &str = "sec-fetch-user";
+        for lines in [
+            &[(MODE, "no-cors"), (DEST, "image")][..],
+            &[(DEST, "image")],
+            &[(DEST, " IMAGE ")],
+            &[(MODE, "no-cors")],
+            &[(MODE, "cors"), (DEST, "empty")],
+            &[(MODE, "no-cors"), (DEST, "script"), (USER, "?1")],
+            &[(DEST, "style")],
+            &[(DEST, "video")],
+            &[(MODE, "navigate"), (DEST, "iframe")],
+            &[(MODE, "navigate"), (DEST, "object")],
+        ] {
+            assert_eq!(judged(lines), (Verdict::Bot, Reason::Subresource), "{lines:?}");
+        }
+        for lines in [
+            &[][..],
+            &[(MODE, "navigate"), (DEST, "document"), (USER, "?1")],
+            &[(MODE, "navigate"), (DEST, "document")],
+            &[(MODE, "navigate"), (DEST, "iframe"), (USER, "?1")],
+            &[(MODE, "navigate"), (DEST, "empty")],
+            &[(MODE, "unheard-of"), (DEST, "unheard-of")],
+        ] {
+            assert_eq!(judged(lines), human, "{lines:?}");
+        }
+        let preview = (Verdict::Preview, Reason::PreviewAgent);
+        let headers = HeaderMap::from_iter([(SEC_FETCH_MODE, HeaderValue::from_static("cors"))]);
+        assert_eq!(of_browser(&headers, preview), preview, "programs are what they say");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     answer::{self, Answer},
     links::{LinkCache, ProgramRules, SETS},
     meters::{Meters, Outcome},
+    probe::is_probe,
     recorder::Recorder,
     redirector::{Redirector, Request},
     shared::Shared,
@@ -104,14 +105,16 @@ impl Worker {
         }
         match request.uri.path() {
             "/robots.txt" => return (Outcome::Robots, answer::robots(request.headers)),
-            "/favicon.ico" => {
-                return (Outcome::NotFound, answer::page(StatusCode::NOT_FOUND, request.headers));
-            }
             path => {
                 if let Some(token) = path.strip_prefix(CHALLENGE_PATH)
                     && let Some(text) = redirector.challenge(token)
                 {
                     return (Outcome::Challenge, answer::plain(text, request.headers));
+                }
+                // A code has been decoded, where the path has the form of one.
+                let asked = target.link.and_then(|link| link.strip_prefix(target.host)).unwrap_or(path);
+                if is_probe(asked) {
+                    return (Outcome::Probe, answer::page(StatusCode::NOT_FOUND, request.headers));
                 }
             }
         }

@@ -44,6 +44,8 @@ fn a_click_carries_what_it_resolved_to() {
         address: click.address,
         prefix: click.prefix,
         requests: 0,
+        made_by: Verdict::Unspecified.into(),
+        made_by_reason: String::new(),
     };
     assert_eq!(click, expected);
     assert!(click.address != 0 && click.prefix != 0 && click.address != click.prefix);
@@ -91,6 +93,17 @@ fn verdicts_follow_method_headers_and_agent() {
         (request("GET", "", ""), Verdict::Bot, "no_agent"),
         (request("GET", "  ", ""), Verdict::Bot, "no_agent"),
         (request("GET", "curl/8.5.0", ""), Verdict::Bot, "http_library"),
+        (
+            request("GET", BROWSER, "Sec-Fetch-Mode: no-cors\r\nSec-Fetch-Dest: image\r\n"),
+            Verdict::Bot,
+            "subresource",
+        ),
+        (
+            request("GET", BROWSER, "Sec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n"),
+            Verdict::Human,
+            "browser",
+        ),
+        (request("GET", "[FBAN/FB4A;FBAV/567.1.0.52.74;FBDV/SM-S921B;]", ""), Verdict::Human, "app"),
         (request("GET", "WhatsApp/2.23.20.0 A", ""), Verdict::Preview, "preview_agent"),
         (request("GET", "Mozilla/5.0 (compatible; bingbot/2.0)", ""), Verdict::Bot, "search_engine"),
     ];

@@ -53,6 +53,53 @@ fn a_link_that_leads_nowhere_is_gone_where_there_is_no_fallback() {
 }
 
 #[test]
+fn a_click_on_a_dead_link_keeps_who_made_it() {
+    let edge = Edge::start();
+    edge.put_link(Link { disabled: true, ..abc() });
+    let cases = [
+        (BROWSER, "", Verdict::Human, "browser"),
+        ("curl/8.5.0", "", Verdict::Bot, "http_library"),
+        ("WhatsApp/2.23.20.0 A", "", Verdict::Preview, "preview_agent"),
+        (BROWSER, "Sec-Purpose: prefetch\r\n", Verdict::Prefetch, "sec_purpose"),
+        (BROWSER, "Sec-Fetch-Dest: image\r\n", Verdict::Bot, "subresource"),
+    ];
+    for (path, reason) in [("/abc", "link_disabled"), ("/unknown", "unknown_link")] {
+        for (agent, line, made_by, made_by_reason) in cases {
+            let request =
+                format!("GET {path} HTTP/1.1\r\nHost: go.example\r\nUser-Agent: {agent}\r\n{line}\r\n");
+            edge.send(request.as_bytes());
+            let click = edge.clicks().pop().unwrap();
+            assert_eq!((click.verdict(), &*click.reason), (Verdict::Inactive, reason), "{request}");
+            assert_eq!((click.made_by(), &*click.made_by_reason), (made_by, made_by_reason), "{request}");
+        }
+    }
+}
+
+#[test]
+fn what_every_host_is_asked_for_is_no_click() {
+    let edge = Edge::start();
+    edge.put_program(Program { fallback: "https://shop.example/sorry".into(), ..demo() });
+    for path in [
+        "/favicon.ico",
+        "/apple-touch-icon.png",
+        "/.well-known/traffic-advice",
+        "/whence.js",
+        "/.env",
+        "/%2Eenv",
+    ] {
+        let reply = edge.get(path, &[]);
+        assert_eq!((reply.status(), reply.header("location")), (404, None), "{path}");
+    }
+    assert_eq!(edge.get("/robots.txt", &[]).status(), 200);
+    assert_eq!(edge.clicks().len(), 0);
+    edge.put_link(Link { code: "sale.png".into(), ..abc() });
+    assert_eq!(edge.get("/sale.png", &[]).status(), 302, "a link is followed, whatever it looks like");
+    edge.get("/john.doe", &[]);
+    let reasons: Vec<_> = edge.clicks().iter().map(|click| click.reason.clone()).collect();
+    assert_eq!(reasons, ["browser", "unknown_link"]);
+}
+
+#[test]
 fn the_fallback_takes_the_place_of_an_inactive_link_and_has_no_token() {
     let edge = Edge::start();
     edge.put_link(Link { disabled: true, status: 308, ..abc() });

@@ -58,10 +58,14 @@ table!(
         destination: String,
         /// Version of the registry the link was read from.
         registry_version: u64,
-        /// Who clicked.
+        /// Who clicked, or that the link led nowhere.
         verdict: Verdict,
         /// Why the verdict.
         reason: Lc,
+        /// Who clicked, wherever the link led. Unspecified: several.
+        made_by: Verdict,
+        /// Why `made_by`.
+        made_by_reason: Lc,
         /// Keyed hash of the visitor cookie, 0 without one.
         visitor: u64,
         /// Keyed hash of the address, with a daily salt.

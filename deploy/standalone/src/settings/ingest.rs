@@ -58,7 +58,7 @@ whence_runtime::settings! {
         pub cookie_max_age: Duration = "365d" in Duration::from_secs(60)..=Duration::from_secs(400 * 86_400),
         /// Browsers send the visitor cookie over https only.
         pub cookie_secure: bool = "true",
-        /// List of user agents in place of the built-in one: lines of a tag, a tab, a regular expression.
+        /// List of user agents in place of the built-in one: lines of a tag, a tab, a word or regular expression.
         pub agents_file: Option<PathBuf>,
     }
 }
