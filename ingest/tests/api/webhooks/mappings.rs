@@ -129,8 +129,7 @@ async fn built_in_rules_are_shown_so_that_they_can_be_changed() {
     let node = node().await;
     let shown = node.send("GET", "/v1/programs/demo/sources/stripe", "").await.json();
     let gives: Vec<_> = shown["rules"].as_array().unwrap().iter().map(|rule| rule["gives"].clone()).collect();
-    let expected =
-        ["lead", "qualification", "qualification", "qualification", "disqualification", "disqualification"];
+    let expected = [&["lead"][..], &["qualification"; 4], &["disqualification"; 2]].concat();
     assert_eq!(Value::from(gives), json!(expected));
     let mut changed = shown["rules"].clone();
     changed[1]["name"] = json!("first-payment");
