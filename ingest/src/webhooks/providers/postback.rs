@@ -201,12 +201,12 @@ fn looks_like_amount(name: &str, value: &str) -> bool {
         !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','));
     let has_decimals =
         digits.split_once(['.', ',']).is_some_and(|(_, fraction)| matches!(fraction.len(), 1 | 2));
-    let is_word = |word: &&str| match word.len() {
-        ..4 => name.split(['_', '-', '.']).any(|part| part == *word),
-        _ => name.contains(*word),
+    let is_word = |word: &str| match word.len() {
+        ..=4 => name.split(['_', '-', '.']).any(|part| part == word),
+        _ => name.contains(word),
     };
     let is_id = name.ends_with("id") || name.split(['_', '-', '.']).any(|part| part == "id");
-    is_number && !is_id && (has_decimals || AMOUNT_WORDS.iter().any(|word| is_word(&word)))
+    is_number && !is_id && (has_decimals || AMOUNT_WORDS.iter().any(|word| is_word(word)))
 }
 
 /// What a person needs to know of an event that can't be used, beside the reason.
