@@ -229,7 +229,7 @@ fn hashes(bytes: &[Bytes]) -> Option<Vec<SubjectKey>> {
 /// The reason of a dead letter, if it is one that this version knows: reasons are few, and never text from
 /// a record. Its detail says it in any case.
 fn dead_letter(reason: &str) -> &'static str {
-    const KNOWN: [&str; 16] = [
+    const KNOWN: [&str; 22] = [
         "unmapped",
         "unreadable",
         "unsigned",
@@ -240,12 +240,18 @@ fn dead_letter(reason: &str) -> &'static str {
         "secret_unusable",
         "no_subject",
         "one_name_only",
+        "amount_missing",
         "amount_unreadable",
+        "amount_with_separators",
+        "amount_negative",
+        "amount_too_precise",
+        "amount_too_large",
+        "currency_missing",
         "currency_unknown",
-        "nothing_taken_back",
+        "occurred_at_unreadable",
+        "occurred_at_in_future",
         "no_qualification",
         "no_disqualification",
-        "nothing_given_again",
     ];
     KNOWN.into_iter().find(|known| *known == reason).unwrap_or("dead_letter")
 }

@@ -2,7 +2,7 @@
 //! mistake; the API shows all of them.
 
 use super::{providers::Provider, secrets};
-use crate::api::events::history;
+use crate::api::events::{history, money};
 use prost::Message;
 use std::fmt::Display;
 use whence_schemas::{
@@ -86,11 +86,15 @@ pub fn check(source: &WebhookSource) -> Vec<Mistake> {
     if let Some(provider) = provider {
         mistakes.scheme(&scheme, provider);
     }
+    let default = source.default_currency.as_str();
+    if !default.is_empty() && money::decimals(default).is_none() {
+        mistakes.add("default_currency", "is not an ISO 4217 currency code such as \"EUR\"");
+    }
     if source.rules.is_empty() || source.rules.len() > RULES_MAX {
         mistakes.add("rules", format_args!("must have 1 to {RULES_MAX} rules"));
     }
     for (index, rule) in source.rules.iter().enumerate().take(RULES_MAX) {
-        mistakes.rule(&format!("rules[{index}]"), rule);
+        mistakes.rule(&format!("rules[{index}]"), rule, !default.is_empty());
     }
     if source.encoded_len() > SOURCE_BYTES_MAX {
         mistakes.add("rules", format_args!("must have at most {} KiB together", SOURCE_BYTES_MAX / 1024));
@@ -170,7 +174,7 @@ impl Mistakes {
         }
     }
 
-    fn rule(&mut self, path: &str, rule: &WebhookRule) {
+    fn rule(&mut self, path: &str, rule: &WebhookRule, has_currency: bool) {
         if rule.events.len() > NAMES_MAX {
             self.add(format!("{path}.events"), format_args!("must have at most {NAMES_MAX} entries"));
         }
@@ -201,7 +205,7 @@ impl Mistakes {
         if let Some(condition) = &rule.history {
             self.history(path, rule, condition);
         }
-        self.fields(path, rule);
+        self.fields(path, rule, has_currency);
     }
 
     fn history(&mut self, path: &str, rule: &WebhookRule, condition: &HistoryCondition) {
@@ -247,7 +251,7 @@ impl Mistakes {
         }
     }
 
-    fn fields(&mut self, rule_path: &str, rule: &WebhookRule) {
+    fn fields(&mut self, rule_path: &str, rule: &WebhookRule, has_currency: bool) {
         let path = |name: &str| format!("{rule_path}.fields.{name}");
         for (index, field) in rule.fields.iter().enumerate() {
             let name = field.field.as_str();
@@ -287,8 +291,15 @@ impl Mistakes {
         if has("amount") && has("minor") {
             self.add(path("minor"), "must not be given together with amount");
         }
-        if (has("amount") || has("minor")) != has("currency") {
-            self.add(path("currency"), "and amount or minor go together");
+        match (has("amount") || has("minor"), has("currency")) {
+            (true, false) if !has_currency => {
+                self.add(
+                    path("currency"),
+                    "is missing: an amount needs one, here or as the source's default_currency",
+                );
+            }
+            (false, true) => self.add(path("currency"), "needs an amount or minor beside it"),
+            _ => {}
         }
     }
 

@@ -10,7 +10,10 @@ use whence_schemas::{
 };
 
 use crate::api::{
-    events::{history, money},
+    events::{
+        history,
+        money::{self, AmountError, Number},
+    },
     moment,
 };
 
@@ -18,8 +21,8 @@ use crate::api::{
 const ID_BYTES_MAX: usize = 200;
 /// Bytes of the longest token or code: longer ones are not valid.
 const TOUCH_BYTES_MAX: usize = 64;
-/// Times below this are seconds: as milliseconds they lie in early 1973.
-const MS_MIN: i64 = 100_000_000_000;
+/// Why a rule gives no event although nothing is wrong: it takes back exactly nothing.
+const NOTHING_TAKEN_BACK: &str = "nothing_taken_back";
 
 const ALIASES: [AliasKind; 5] =
     [AliasKind::Lead, AliasKind::Email, AliasKind::Phone, AliasKind::Customer, AliasKind::Contact];
@@ -31,6 +34,8 @@ pub struct Translation {
     pub events: Vec<Translated>,
     /// Rules that fit, and what keeps them from giving an event: a fixed word.
     pub unusable: Vec<(usize, &'static str)>,
+    /// Rules that fit and ask for nothing, such as a refund of 0.
+    pub without_effect: Vec<usize>,
     /// What was left out because it can't be read: fixed words.
     pub left_out: Vec<&'static str>,
 }
@@ -61,6 +66,7 @@ pub fn translate(source: &WebhookSource, event: &ProviderEvent, now: UnixMs) -> 
         let reader = Reader { source, rule, event, now };
         match reader.read(&mut translation.left_out) {
             Ok(translated) => translation.events.push(Translated { rule: index, ..translated }),
+            Err(NOTHING_TAKEN_BACK) => translation.without_effect.push(index),
             Err(why) => translation.unusable.push((index, why)),
         }
     }
@@ -150,7 +156,7 @@ impl Reader<'_> {
         if let Some(record) = self.value("record") {
             put("record", short(&record).into());
         }
-        let occurred_at = self.occurred_at(left_out);
+        let occurred_at = self.occurred_at()?;
         if let Some(at) = occurred_at {
             put("occurred_at", at.rfc3339().into());
         }
@@ -166,19 +172,25 @@ impl Reader<'_> {
         };
         let qualification = self.value("qualification").map(|key| id_of(&key, "qualification"));
         let disqualification = self.value("disqualification").map(|key| id_of(&key, "disqualification"));
-        if self.rule.gives == "reinstatement" && disqualification.is_none() && !names_payment {
-            return Err("no_disqualification");
+        let money = self.money()?;
+        // Without one a disqualification takes back all that the lead has reached: only a rule can mean that.
+        let names_one = |field: &&str| self.field(field).is_some();
+        match self.rule.gives.as_str() {
+            "disqualification" if qualification.is_none() && !names_payment => {
+                if money.is_some() || ["qualification", "payments"].iter().any(names_one) {
+                    return Err("no_qualification");
+                }
+            }
+            "reinstatement" if disqualification.is_none() && !names_payment => {
+                return Err("no_disqualification");
+            }
+            _ => {}
         }
         if let Some(key) = disqualification {
             put("disqualification", key.into());
         }
-        if let Some((minor, currency)) = self.money(left_out)? {
-            match (self.rule.gives.as_str(), &qualification, minor) {
-                ("disqualification", _, 0) => return Err("nothing_taken_back"),
-                ("reinstatement", _, 0) => return Err("nothing_given_again"),
-                ("disqualification", None, _) if !names_payment => return Err("no_qualification"),
-                _ => put("value", json!({ "minor": minor, "currency": currency })),
-            };
+        if let Some((minor, currency)) = money {
+            put("value", json!({ "minor": minor, "currency": currency }));
         }
         if let Some(key) = qualification {
             put("qualification", key.into());
@@ -226,50 +238,52 @@ impl Reader<'_> {
         id_of(&key, &self.rule.gives)
     }
 
-    /// Seconds or milliseconds since 1970, or an RFC 3339 time. A time that is not valid, or in the future,
-    /// gives way to the time of receipt.
-    fn occurred_at(&self, left_out: &mut Vec<&'static str>) -> Option<UnixMs> {
-        let text = self.value("occurred_at")?;
-        let of_number = |number: i64| {
-            let is_seconds = number < MS_MIN;
-            UnixMs(if is_seconds { number.saturating_mul(1000) } else { number })
-        };
-        let at = text.parse::<i64>().map(of_number).ok().or_else(|| moment::parse(&text));
-        let usable = at.filter(|at| at.is_storable() && at.ms_since(self.now) <= CLOCK_SKEW_MS_MAX);
-        if usable.is_none() {
-            left_out.push("occurred_at");
+    /// What one of the field's pointers finds. `None` where the rule does not name the field or nothing is there; an
+    /// error where something is there that is no text, number or truth value.
+    fn found(&self, name: &str) -> Result<Option<String>, ()> {
+        let value = self.value(name);
+        let is_there =
+            |at: &String| matches!(self.event.body.pointer(at), Some(Value::Object(_) | Value::Array(_)));
+        match self.field(name) {
+            Some(field) if value.is_none() && field.at.iter().any(is_there) => Err(()),
+            _ => Ok(value),
         }
-        usable
     }
 
-    /// Minor units and their currency. An amount that can't be read does not count as 0: the event is not sent. One
-    /// without a currency is left out.
-    fn money(&self, left_out: &mut Vec<&'static str>) -> Result<Option<(i64, String)>, &'static str> {
-        let (amount, minor) = (self.value("amount"), self.value("minor"));
-        if amount.is_none() && minor.is_none() {
-            return Ok(None);
-        }
-        let Some(currency) = self.value("currency") else {
-            left_out.push("value");
+    /// When it happened, as [`moment::written`] reads it. A time that is there and can't be read, or lies in the
+    /// future, is never taken for now.
+    fn occurred_at(&self) -> Result<Option<UnixMs>, &'static str> {
+        let Some(text) = self.found("occurred_at").map_err(|()| "occurred_at_unreadable")? else {
             return Ok(None);
         };
-        let currency = currency.to_ascii_uppercase();
+        let written = moment::written(&text).ok_or("occurred_at_unreadable")?;
+        written.moment(self.now, CLOCK_SKEW_MS_MAX).map(Some).ok_or("occurred_at_in_future")
+    }
+
+    /// Minor units and their currency, where the rule names an amount. One that is not there or can't be read is
+    /// never 0, nor all: the event is not sent. The currency is the source's own where the event has none.
+    fn money(&self) -> Result<Option<(i64, String)>, &'static str> {
+        let Some(name) = ["amount", "minor"].into_iter().find(|name| self.field(name).is_some()) else {
+            return Ok(None);
+        };
+        let amount = self.found(name).map_err(|()| "amount_unreadable")?.ok_or("amount_missing")?;
+        Number::read(&amount).map_err(reason)?;
+        let is_part = matches!(self.rule.gives.as_str(), "disqualification" | "reinstatement");
+        if is_part && money::is_zero(&amount) {
+            return Err(NOTHING_TAKEN_BACK);
+        }
+        let currency = self.found("currency").map_err(|()| "currency_unknown")?;
+        let default = Some(self.source.default_currency.clone()).filter(|default| !default.is_empty());
+        let currency = currency.or(default).ok_or("currency_missing")?.to_ascii_uppercase();
         let decimals = money::decimals(&currency).ok_or("currency_unknown")?;
-        let minor = match (amount, minor) {
-            (Some(amount), _) => {
-                money::minor_units(&trimmed(&amount, decimals), decimals).map_err(|_| "amount_unreadable")?
-            }
-            (None, Some(minor)) => self.minor(&minor, &currency).ok_or("amount_unreadable")?,
-            (None, None) => return Ok(None),
+        let minor = match (name, Provider::of(&self.source.provider)) {
+            ("amount", _) => money::minor_units_of_number(&amount, decimals),
+            (_, Some(Provider::Stripe)) => stripe_minor_units(&amount, &currency, decimals),
+            _ => money::minor_units_of_number(&amount, 0),
         };
-        Ok(Some((minor, currency)))
-    }
-
-    fn minor(&self, text: &str, currency: &str) -> Option<i64> {
-        let amount: i64 = text.parse().ok().filter(|amount| (0..=money::MINOR_MAX).contains(amount))?;
-        match Provider::of(&self.source.provider) {
-            Some(Provider::Stripe) => stripe_minor_units(amount, currency),
-            _ => Some(amount),
+        match minor.map_err(reason)? {
+            0 if is_part => Err(NOTHING_TAKEN_BACK),
+            minor => Ok(Some((minor, currency))),
         }
     }
 
@@ -314,15 +328,13 @@ fn of_address(text: String) -> String {
     pairs.find(|(name, _)| name == "wclid").map(|(_, token)| token.into_owned()).unwrap_or_default()
 }
 
-/// Without the zeros behind the point that a currency has no place for: `500.00` yen.
-fn trimmed(amount: &str, decimals: usize) -> String {
-    let Some((whole, fraction)) = amount.split_once('.').filter(|_| amount.is_ascii()) else {
-        return amount.to_owned();
-    };
-    let (kept, rest) = fraction.split_at(fraction.len().min(decimals));
-    match (kept, rest.bytes().all(|digit| digit == b'0')) {
-        (_, false) => amount.to_owned(),
-        ("", true) => whole.to_owned(),
-        (kept, true) => format!("{whole}.{kept}"),
+/// Why an amount is refused, as a fixed word.
+fn reason(error: AmountError) -> &'static str {
+    match error {
+        AmountError::Form => "amount_unreadable",
+        AmountError::Separators => "amount_with_separators",
+        AmountError::Negative => "amount_negative",
+        AmountError::Decimals { .. } => "amount_too_precise",
+        AmountError::TooLarge => "amount_too_large",
     }
 }

@@ -39,6 +39,8 @@ async fn values_are_exact_minor_units() {
     let cases = [
         (json!({}), 0, ""),
         (json!({"value": {"amount": "12.50", "currency": "EUR"}}), 1250, "EUR"),
+        (json!({"value": {"amount": "59.970000000000006", "currency": "EUR"}}), 5997, "EUR"),
+        (json!({"value": {"amount": "12.50", "currency": "DEM"}}), 1250, "DEM"),
         (json!({"value": {"amount": "9007199254740.93", "currency": "EUR"}}), 900_719_925_474_093, "EUR"),
         (json!({"value": {"minor": 1250, "currency": "JPY"}}), 1250, "JPY"),
         (json!({"value": {"amount": "0.001", "currency": "KWD"}}), 1, "KWD"),

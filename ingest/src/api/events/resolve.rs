@@ -333,6 +333,11 @@ fn rule(program: &Program) -> AttributionRule {
 
 /// Lead ids that are stored as they are must not be personal by accident.
 fn looks_personal(lead: &str) -> bool {
-    normalise(AliasKind::Email, lead).is_ok()
-        || (lead.starts_with('+') && normalise(AliasKind::Phone, lead).is_ok())
+    personal_alias(lead).is_some()
+}
+
+/// The alias that a lead id is, where it is a person's address or phone number.
+pub(in crate::api) fn personal_alias(lead: &str) -> Option<(AliasKind, String)> {
+    let alias = |kind| normalise(kind, lead).ok().map(|normalised| (kind, normalised));
+    alias(AliasKind::Email).or_else(|| alias(AliasKind::Phone).filter(|_| lead.starts_with('+')))
 }

@@ -1,7 +1,7 @@
 //! `POST /v1/programs/P/sources/S/dry-run`: what a payload would become. Needs an API key and no
 //! signature, writes nothing. The payload is sent as the provider sends it, headers that matter included.
 
-use super::{caller, touches};
+use super::{caller, personal, touches};
 use crate::api::{
     Api,
     auth::Scope,
@@ -45,8 +45,9 @@ pub(in crate::api) async fn run(
 }
 
 fn shown(api: &Api, source: &WebhookSource, event: &ProviderEvent, delivery: &Delivery<'_>) -> Value {
-    let Translation { events, unusable, left_out } = translate(source, event, delivery.now);
+    let Translation { events, unusable, without_effect, left_out } = translate(source, event, delivery.now);
     let outcome = match (events.is_empty(), unusable.is_empty()) {
+        (true, true) if !without_effect.is_empty() => "without_effect",
         (true, true) => "unmapped",
         (true, false) => "unusable",
         _ => "mapped",
@@ -60,6 +61,7 @@ fn shown(api: &Api, source: &WebhookSource, event: &ProviderEvent, delivery: &De
             let condition =
                 source.rules.get(rule).and_then(|rule| Some((rule.history.as_ref()?, &rule.name)));
             let condition = condition.map(|(history, name)| history::words(history, name));
+            let one = personal::told_as_alias(&api.intake, one);
             let event = touches::proved(&api.intake, one, &caller(source));
             let outcome = api.intake.check(event.clone(), &Context::default(), &caller(source));
             let problem = outcome.result.err().map(|problem| json!(problem));

@@ -31,17 +31,21 @@
 //! | `payments` | every name that is found of the payment it is about: see the events API |
 //! | `record` | of a lead: the contact or other record that it is; without a `key`, the event is that record with its touches |
 //! | `wclid`, `code` | of a lead: every token, or address with one, and every code that is found |
-//! | `amount` or `minor`, and `currency` | `"12.50"`, or whole minor units |
-//! | `occurred_at` | seconds or milliseconds since 1970, or an RFC 3339 time |
+//! | `amount` or `minor`, and `currency` | a number such as `"12.50"` or `8.0E7`, or whole minor units |
+//! | `occurred_at` | seconds, milliseconds, … since 1970, an ISO 8601 time or a day |
 //! | `qualification` | of a disqualification: the `key` of the qualification taken back |
 //! | `disqualification` | of a reinstatement: the `key` of the disqualification undone |
+//!
+//! What a rule names as an amount or a time and is not readable where it should be is never 0, all, or now: the event
+//! is refused, with a reason. So is an amount that is not there, and one without a currency unless the source has a
+//! `default_currency`. An amount of 0 that is taken back is understood and has no effect.
 //!
 //! `history` of a rule for a qualification asks for what the person has paid before: `{"is": "first_payment"}`, or
 //! `{"is": "spend_at_least", "amount_minor": 5000, "currency": "EUR", "within_days": 30}`.
 //!
 //! Beside `rules`: `url` (HubSpot), `organization` (Salesforce), `signature_header`, `signature_prefix`,
 //! `signature_encoding` (JSON with an HMAC), `event_at`, `id_at` (JSON of the operator's own shape),
-//! `test`, `disabled`.
+//! `default_currency`, `test`, `disabled`.
 
 use crate::api::{
     Api,
@@ -109,6 +113,7 @@ pub(in crate::api) fn form(form: &mut Form<'_, '_>, source: &mut WebhookSource) 
         source.rules = default_rules(&source.provider);
     }
     form.texts("secrets", &mut source.secrets);
+    form.optional_text("default_currency", &mut source.default_currency);
     form.flag("test", &mut source.test);
     form.flag("disabled", &mut source.disabled);
 }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`self`] | verify, translate, take, answer |
 //! | [`touches`] | leaves out touches that prove nothing |
+//! | [`personal`] | takes lead ids that are addresses as addresses |
 //! | [`dead_letters`] | what is kept of deliveries that became no event |
 //! | [`form`] | sources and their mappings |
 //! | [`dry_run`] | what a payload would become |
@@ -17,6 +18,7 @@
 pub(super) mod dead_letters;
 pub(super) mod dry_run;
 pub(super) mod form;
+mod personal;
 mod touches;
 
 use super::{
@@ -90,6 +92,10 @@ struct Tally {
     accepted: usize,
     unmapped: usize,
     unusable: Vec<&'static str>,
+    /// Events that are understood and ask for nothing.
+    without_effect: usize,
+    /// Parts that could not be read.
+    left_out: Vec<&'static str>,
     /// The first event that is to be tried again.
     retry: Option<Problem>,
     /// What is kept of those that became nothing.
@@ -140,7 +146,9 @@ pub(super) async fn receive(
     if provider == Provider::Postback
         && let Some(why) = tally.unusable.first()
     {
-        return Err(Problem::new(Code::Invalid, format_args!("the postback can't be used: {why}")));
+        let hint = events.iter().find_map(|event| provider.hint(event));
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        return Err(Problem::new(Code::Invalid, format_args!("the postback can't be used: {why}{hint}")));
     }
     Ok(received.answer(&tally))
 }
@@ -253,7 +261,12 @@ impl<'a> Received<'a> {
             for (_rule, why) in &translation.unusable {
                 self.unusable(&mut tally, event, why, &"it lacks what its rule needs");
             }
-            if translation.events.is_empty() && translation.unusable.is_empty() {
+            tally.left_out.extend(&translation.left_out);
+            let has_no_effect = !translation.without_effect.is_empty();
+            if translation.events.is_empty() && translation.unusable.is_empty() && has_no_effect {
+                tally.without_effect += 1;
+                self.count_event("without_effect");
+            } else if translation.events.is_empty() && translation.unusable.is_empty() {
                 tally.unmapped += 1;
                 self.count_event("unmapped");
                 tally.letters.push(self.letter("unmapped", Of::Event).of(self.provider, event));
@@ -286,6 +299,7 @@ impl<'a> Received<'a> {
 
     /// The event with those of its touches that prove something.
     fn proved(&self, one: Translated) -> Value {
+        let one = personal::told_as_alias(&self.api.intake, one);
         touches::proved(&self.api.intake, one, &caller(self.source))
     }
 
@@ -327,11 +341,17 @@ impl<'a> Received<'a> {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             return response;
         }
-        let body = json!({
+        let mut body = json!({
             "accepted": tally.accepted,
             "unmapped": tally.unmapped,
             "unusable": tally.unusable.len(),
         });
+        if tally.without_effect > 0 {
+            body["without_effect"] = tally.without_effect.into();
+        }
+        if !tally.left_out.is_empty() {
+            body["left_out"] = tally.left_out.as_slice().into();
+        }
         json_response(StatusCode::OK, &body)
     }
 }

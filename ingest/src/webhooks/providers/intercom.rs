@@ -1,7 +1,7 @@
 //! Intercom: `X-Hub-Signature: sha1=HEX`, the HMAC-SHA1 of the body. A notification of the topic `ping`
 //! only tries the address. Source: Intercom's documentation, "Webhooks: signed notifications".
 
-use super::{Delivery, ProviderEvent, Refusal, Unreadable, object, required};
+use super::{Delivery, ProviderEvent, Refusal, Unreadable, merge, object, required, text};
 use crate::webhooks::sign;
 use whence_schemas::event::WebhookScheme;
 
@@ -24,5 +24,13 @@ pub(super) fn events(
     if name == "ping" {
         return Ok(Vec::new());
     }
-    Ok(vec![ProviderEvent { id: required(&body, "/id")?, name, body, is_test: false }])
+    let event = ProviderEvent { id: required(&body, "/id")?, name, body, is_test: false };
+    if event.name != "contact.merged" {
+        return Ok(vec![event]);
+    }
+    // What was merged is named, where it is, beside the contact that is left.
+    let places = ["/data/item/id", "/data/item/into/id", "/data/item/from/id", "/data/item/merged_from/id"];
+    let ids: Vec<String> = places.iter().map(|at| text(&event.body, at)).collect();
+    let into = ids.iter().find(|id| !id.is_empty()).cloned().unwrap_or_default();
+    Ok(merge(event, ids, &into))
 }

@@ -13,8 +13,11 @@ pub use salesforce::ACK as SALESFORCE_ACK;
 pub use stripe::minor_units as stripe_minor_units;
 
 use super::delivery::{Delivery, EVENTS_MAX, ProviderEvent, Refusal, Unreadable};
-use serde_json::Value;
+use serde_json::{Value, json};
 use whence_schemas::event::{WebhookScheme, WebhookSource};
+
+/// Ids that one merge can make one; a provider merges two at a time.
+const MERGED_MAX: usize = 100;
 
 macro_rules! providers {
     ($($(#[$doc:meta])* $provider:ident = $word:literal, $module:ident;)+) => {
@@ -90,6 +93,12 @@ impl Provider {
     #[must_use]
     pub fn of(word: &str) -> Option<Provider> {
         Provider::ALL.into_iter().find(|provider| provider.word() == word)
+    }
+
+    /// What a person needs to know of an event that can't be used, beside the reason. Names parameters, no values.
+    #[must_use]
+    pub fn hint(self, event: &ProviderEvent) -> Option<String> {
+        if self == Provider::Postback { postback::hint(event) } else { None }
     }
 
     /// Whether a request carries a proof to look at, right or wrong: its head shows that before its body is
@@ -170,4 +179,31 @@ fn text(value: &Value, pointer: &str) -> String {
 /// A text that must be there.
 fn required(value: &Value, pointer: &str) -> Result<String, Unreadable> {
     Some(text(value, pointer)).filter(|text| !text.is_empty()).ok_or(Unreadable::Body)
+}
+
+/// The event of a merge, once for each of the ids that are one from now on: of each alias an event names one only, so
+/// all of them share the name `/whence/merge/into`, beside their own, `/whence/merge/id`. Where there is only one id,
+/// the event as it is.
+fn merge(event: ProviderEvent, ids: Vec<String>, into: &str) -> Vec<ProviderEvent> {
+    let mut distinct: Vec<String> = Vec::new();
+    for id in ids.into_iter().take(MERGED_MAX).filter(|id| !id.is_empty()) {
+        if !distinct.contains(&id) {
+            distinct.push(id);
+        }
+    }
+    if distinct.len() < 2 {
+        return vec![event];
+    }
+    let one = |id: String| {
+        let mut body = event.body.clone();
+        body["whence"] = json!({ "merge": { "id": id, "into": into } });
+        ProviderEvent { id: format!("{}-{id}", event.id), body, ..event.clone() }
+    };
+    distinct.into_iter().map(one).collect()
+}
+
+/// The texts and numbers in the list at a pointer, as texts.
+fn texts(value: &Value, pointer: &str) -> Vec<String> {
+    let list = value.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    list.map(|one| text(one, "")).collect()
 }

@@ -3,7 +3,7 @@
 //! (JSON) prove themselves like any JSON. Source: Salesforce's "SOAP API Developer Guide: Outbound
 //! Messaging".
 
-use super::{Delivery, ProviderEvent, Refusal, Unreadable, generic, postback};
+use super::{Delivery, ProviderEvent, Refusal, Unreadable, generic, merge, postback, text};
 use roxmltree::{Document, Node};
 use serde_json::{Map, Value, json};
 use whence_schemas::event::WebhookScheme;
@@ -17,6 +17,8 @@ pub(super) const KEEPS: &[&str] = &[
     "/sObject/StageName",
     "/sObject/Status",
     "/sObject/IsConverted",
+    "/sObject/IsDeleted",
+    "/sObject/MasterRecordId",
 ];
 pub(super) const RULES: &str = include_str!("../defaults/salesforce.json");
 
@@ -47,7 +49,7 @@ pub(super) fn events(
     scheme: &WebhookScheme,
 ) -> Result<Vec<ProviderEvent>, Unreadable> {
     if !is_soap(delivery) {
-        return generic::events(delivery, scheme);
+        return Ok(generic::events(delivery, scheme)?.into_iter().flat_map(merged).collect());
     }
     let text = std::str::from_utf8(delivery.body).map_err(|_| Unreadable::Body)?;
     // No DTD, hence no entities: the parser's default.
@@ -64,7 +66,17 @@ pub(super) fn events(
     }
     let action = child(notifications, "ActionId").unwrap_or_default();
     let list = notifications.children().filter(|node| node.has_tag_name((OUTBOUND, "Notification")));
-    list.map(|node| notification(node, organization, action)).collect()
+    let events: Result<Vec<_>, _> = list.map(|node| notification(node, organization, action)).collect();
+    Ok(events?.into_iter().flat_map(merged).collect())
+}
+
+/// A record that was merged into another is deleted and names it.
+fn merged(event: ProviderEvent) -> Vec<ProviderEvent> {
+    let (own, master) = (text(&event.body, "/sObject/Id"), text(&event.body, "/sObject/MasterRecordId"));
+    if master.is_empty() {
+        return vec![event];
+    }
+    merge(event, vec![master.clone(), own], &master)
 }
 
 fn notification(node: Node<'_, '_>, organization: &str, action: &str) -> Result<ProviderEvent, Unreadable> {

@@ -127,9 +127,17 @@ async fn what_is_mapped_and_cannot_be_used_says_why() {
     for (body, why) in [
         (json!({"total": 1, "currency": "EUR"}), "no_subject"),
         (json!({"who": "not an address", "total": 1, "currency": "EUR"}), "no_subject"),
-        (json!({"who": "a@shop.example", "total": "1,50", "currency": "EUR"}), "amount_unreadable"),
-        (json!({"who": "a@shop.example", "total": 1.005, "currency": "EUR"}), "amount_unreadable"),
-        (json!({"who": "a@shop.example", "total": -1, "currency": "EUR"}), "amount_unreadable"),
+        (json!({"who": "a@shop.example", "total": "1,50", "currency": "EUR"}), "amount_with_separators"),
+        (json!({"who": "a@shop.example", "total": 1.005, "currency": "EUR"}), "amount_too_precise"),
+        (json!({"who": "a@shop.example", "total": -1, "currency": "EUR"}), "amount_negative"),
+        (json!({"who": "a@shop.example", "total": 1e20, "currency": "EUR"}), "amount_too_large"),
+        (json!({"who": "a@shop.example", "total": "a lot", "currency": "EUR"}), "amount_unreadable"),
+        (json!({"who": "a@shop.example", "total": {"amount": 1}, "currency": "EUR"}), "amount_unreadable"),
+        (json!({"who": "a@shop.example", "total": " ", "currency": "EUR"}), "amount_missing"),
+        (json!({"who": "a@shop.example", "total": null, "currency": "EUR"}), "amount_missing"),
+        (json!({"who": "a@shop.example", "currency": "EUR"}), "amount_missing"),
+        (json!({"who": "a@shop.example", "total": 1}), "currency_missing"),
+        (json!({"who": "a@shop.example", "total": 0}), "currency_missing"),
         (json!({"who": "a@shop.example", "total": 1, "currency": "Taler"}), "currency_unknown"),
     ] {
         let answer = deliver(&node, "crm", &[], &body.to_string()).await;
@@ -231,7 +239,9 @@ async fn what_was_proved_is_asked_for_again_while_its_letter_cannot_be_kept() {
         tokio::time::timeout(std::time::Duration::from_secs(20), kept).await.unwrap();
     }
     let reasons: Vec<String> = letters(&node).into_iter().map(|(reason, _)| reason).collect();
-    assert!(reasons.contains(&"unmapped".to_owned()) && reasons.contains(&"amount_unreadable".to_owned()));
+    assert!(
+        reasons.contains(&"unmapped".to_owned()) && reasons.contains(&"amount_with_separators".to_owned())
+    );
 }
 
 #[tokio::test]

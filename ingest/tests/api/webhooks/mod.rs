@@ -8,11 +8,14 @@ mod bodies;
 mod dry_run;
 mod letters;
 mod mappings;
+mod matrix;
+mod money;
 mod nonsense;
 mod postback;
 mod providers;
 mod rules;
 mod taken_back;
+mod times;
 mod touches;
 mod vectors;
 

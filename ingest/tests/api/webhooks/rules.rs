@@ -40,9 +40,16 @@ fn stripe(name: &str, object: Value) -> Value {
 
 fn refund(refunded: i64, before: Option<i64>, currency: &str) -> Value {
     let object = json!({"customer": "cus_1", "payment_intent": "pi_1", "currency": currency,
-        "amount_refunded": refunded, "billing_details": {"email": null}});
+        "status": "succeeded", "amount_refunded": refunded, "billing_details": {"email": null}});
     let mut event = stripe("charge.refunded", object);
     event["data"]["previous_attributes"] = json!({"amount_refunded": before});
+    event
+}
+
+fn activated(status: &str, before: &str) -> Value {
+    let object = json!({"id": "sub_1", "customer": "cus_1", "status": status});
+    let mut event = stripe("customer.subscription.updated", object);
+    event["data"]["previous_attributes"] = json!({"status": before});
     event
 }
 
@@ -88,7 +95,7 @@ fn cases() -> Vec<Case> {
     let paid = |currency: &str, amount: i64| {
         stripe(
             "invoice.paid",
-            json!({"id": "in_1", "customer": "cus_1", "customer_email": null,
+            json!({"id": "in_1", "status": "paid", "customer": "cus_1", "customer_email": null,
             "payment_intent": "pi_1", "amount_paid": amount, "currency": currency}),
         )
     };
@@ -130,7 +137,17 @@ fn cases() -> Vec<Case> {
         (
             "stripe",
             "",
-            stripe("customer.subscription.created", json!({"id": "sub_1", "customer": "cus_1"})),
+            stripe(
+                "customer.subscription.created",
+                json!({"id": "sub_1", "customer": "cus_1", "status": "active"}),
+            ),
+            vec![json!({"type": "qualification", "id": "sub_1:qualification", "customer": "cus_1",
+                "name": "subscription"})],
+        ),
+        (
+            "stripe",
+            "",
+            activated("active", "incomplete"),
             vec![json!({"type": "qualification", "id": "sub_1:qualification", "customer": "cus_1",
                 "name": "subscription"})],
         ),
@@ -143,7 +160,7 @@ fn cases() -> Vec<Case> {
             "",
             stripe(
                 "invoice.paid",
-                json!({"id": "in_1", "customer": "cus_1", "amount_paid": 999, "currency": "eur",
+                json!({"id": "in_1", "status": "paid", "customer": "cus_1", "amount_paid": 999, "currency": "eur",
                     "payments": {"data": [{"payment": {"type": "payment_intent", "payment_intent": "pi_1"}}]}}),
             ),
             vec![customer("pi_1:qualification", "payment", 999, "EUR")],
@@ -153,7 +170,7 @@ fn cases() -> Vec<Case> {
             "",
             stripe(
                 "invoice.paid",
-                json!({"id": "in_1", "customer": "cus_1", "amount_paid": 999, "currency": "eur"}),
+                json!({"id": "in_1", "status": "paid", "customer": "cus_1", "amount_paid": 999, "currency": "eur"}),
             ),
             vec![customer("in_1:qualification", "payment", 999, "EUR")],
         ),
@@ -245,6 +262,42 @@ fn cases() -> Vec<Case> {
                 "email": "a@shop.example"})],
         ),
         (
+            "hubspot",
+            "",
+            hubspot(
+                "object.merge",
+                json!({"objectTypeId": "0-1", "primaryObjectId": 3, "mergedObjectIds": [4]}),
+            ),
+            vec![
+                json!({"type": "identify", "id": "1-2-3---1799999990000-3:identify", "contact": "3",
+                    "customer": "merged-3"}),
+                json!({"type": "identify", "id": "1-2-3---1799999990000-4:identify", "contact": "4",
+                    "customer": "merged-3"}),
+            ],
+        ),
+        (
+            "hubspot",
+            "",
+            hubspot("deal.merge", json!({"primaryObjectId": 3, "newObjectId": 5, "mergedObjectIds": [4, 3]})),
+            ["3", "5", "4"]
+                .map(|id| {
+                    json!({"type": "identify", "id": format!("1-2-3---1799999990000-{id}:identify"),
+                        "customer": format!("deal-{id}"), "contact": "merged-deal-3"})
+                })
+                .to_vec(),
+        ),
+        (
+            "hubspot",
+            "",
+            json!({"portalId": 1, "dealId": 3, "associations": {"associatedVids": [7]}, "properties": {
+                "dealstage": {"value": "closedwon", "timestamp": 1_799_999_990_000_i64},
+                "amount": {"value": "1500.5"}, "deal_currency_code": {"value": "EUR"}}}),
+            vec![
+                json!({"type": "qualification", "id": "deal-3:qualification", "contact": "7", "customer": "deal-3",
+                "name": "closed_won", "value": {"minor": 150_050, "currency": "EUR"}}),
+            ],
+        ),
+        (
             "salesforce",
             "",
             salesforce(
@@ -265,10 +318,30 @@ fn cases() -> Vec<Case> {
             salesforce(
                 "Opportunity",
                 json!({"Id": "006", "AccountId": "001", "StageName": "Closed Won",
-                "Amount": 1500.5}),
+                "Amount": 1500.5, "CurrencyIsoCode": "EUR"}),
             ),
             vec![json!({"type": "qualification", "id": "opportunity-006:qualification", "customer": "001",
-                "name": "closed_won"})],
+                "name": "closed_won", "value": {"minor": 150_050, "currency": "EUR"}})],
+        ),
+        (
+            "salesforce",
+            "",
+            salesforce("Lead", json!({"Id": "00A", "IsDeleted": true, "MasterRecordId": "00B"})),
+            vec![
+                json!({"type": "identify", "id": "merged-00B:identify", "contact": "00B", "customer": "merged-00B"}),
+                json!({"type": "identify", "id": "merged-00A:identify", "contact": "00A", "customer": "merged-00B"}),
+            ],
+        ),
+        (
+            "salesforce",
+            "",
+            salesforce("Account", json!({"Id": "001A", "IsDeleted": true, "MasterRecordId": "001B"})),
+            vec![
+                json!({"type": "identify", "id": "merged-001B:identify", "customer": "001B",
+                    "contact": "merged-001B"}),
+                json!({"type": "identify", "id": "merged-001A:identify", "customer": "001A",
+                    "contact": "merged-001B"}),
+            ],
         ),
         (
             "intercom",
@@ -295,6 +368,26 @@ fn cases() -> Vec<Case> {
             ),
             vec![json!({"type": "qualification", "id": "qualified-c1:qualification", "contact": "c1",
                 "name": "qualified"})],
+        ),
+        (
+            "intercom",
+            "",
+            intercom("contact.merged", json!({"id": "c1", "external_id": "u-1", "email": "a@shop.example"})),
+            vec![json!({"type": "identify", "id": "notif_1:identify", "contact": "c1", "lead": "u-1",
+                "email": "a@shop.example"})],
+        ),
+        (
+            "shopify",
+            "customers/merge",
+            json!({"admin_graphql_api_customer_kept_id": "gid://shopify/Customer/1",
+                "admin_graphql_api_customer_deleted_id": "gid://shopify/Customer/2", "status": "completed",
+                "admin_graphql_api_job_id": null, "errors": []}),
+            ["1", "2"]
+                .map(|id| {
+                    json!({"type": "identify", "id": format!("customers/merge-1-2-completed-{id}:identify"),
+                        "customer": id, "contact": "merged-1"})
+                })
+                .to_vec(),
         ),
         (
             "shopify",
@@ -326,6 +419,15 @@ fn cases() -> Vec<Case> {
                 json!({"type": "lead", "id": format!("{subid}:lead"), "contact": contact}),
                 json!({"type": "qualification", "id": "sale-t1:qualification", "contact": contact, "name": "sale",
                     "value": {"minor": 320, "currency": "USD"}}),
+            ],
+        ),
+        (
+            "postback",
+            "",
+            json!(format!("subid={subid}&status=sale&tid=t1")),
+            vec![
+                json!({"type": "lead", "id": format!("{subid}:lead"), "contact": contact}),
+                json!({"type": "qualification", "id": "sale-t1:qualification", "contact": contact, "name": "sale"}),
             ],
         ),
         (

@@ -12,7 +12,8 @@ pub struct Money {
     pub currency: String,
 }
 
-/// `{"amount": "12.50", "currency": "EUR"}` or `{"minor": 1250, "currency": "EUR"}`.
+/// `{"amount": "12.50", "currency": "EUR"}` or `{"minor": 1250, "currency": "EUR"}`. An amount is a number as programs
+/// write them: see [`money::minor_units_of_number`].
 pub(super) fn money(mut fields: Fields<'_>) -> Option<Money> {
     let currency = fields.required_text("currency");
     let decimals = currency.as_deref().and_then(money::decimals);
@@ -48,7 +49,7 @@ fn amount(fields: &mut Fields<'_>, decimals: Option<usize>) -> Option<i64> {
         return None;
     }
     let text = fields.text("amount")?;
-    match money::minor_units(&text, decimals?) {
+    match money::minor_units_of_number(&text, decimals?) {
         Ok(minor) => Some(minor),
         Err(error) => {
             fields.wrong("amount", Code::Invalid, error);
