@@ -102,6 +102,7 @@ const PAYMENTS_AND_RECORDS: Migration = Migration {
     files: files![
         "changes/030_payments_and_records",
         "tables/reinstatements",
+        "feeds/outbound_leads_told_again",
         "feeds/outbound_rewards_given_again"
     ],
 };

@@ -59,8 +59,8 @@ pub const CONSISTENT: &[(&str, &str)] = &[
                 SELECT lead_id AS id, referrer, evidence, reason, revision FROM outbound_messages WHERE type IN ('lead.credited', 'lead.uncredited'))
             GROUP BY id) AS m
         FULL JOIN (
-            SELECT id, (referrer, toString(evidence), toString(reason)) AS stands FROM leads WHERE live
-            GROUP BY id, stands HAVING sum(sign) > 0) AS l ON m.id = l.id
+            SELECT id, argMax((referrer, toString(evidence), toString(l.reason)), (revision, sign)) AS stands
+            FROM leads AS l WHERE live GROUP BY id HAVING max(sign) = 1) AS l ON m.id = l.id
         WHERE said != stands",
     ),
     (

@@ -3,7 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "payloads are written where they are used")]
 
 use super::node;
-use crate::node::{Node, good_token};
+use crate::node::{NOW, Node, good_token};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -63,9 +63,8 @@ fn dispute(name: &str, status: &str) -> Value {
 
 /// The same of both events of a dispute: it takes back once.
 fn chargeback() -> Value {
-    json!({"type": "disqualification", "id": "dp_1:disqualification", "contact": "payment-pi_1",
-        "reason": "chargeback", "qualification": "pi_1:qualification",
-        "value": {"minor": 999, "currency": "EUR"}})
+    json!({"type": "disqualification", "id": "dp_1:disqualification", "reason": "chargeback",
+        "payments": ["ch_1", "pi_1"], "value": {"minor": 999, "currency": "EUR"}})
 }
 
 fn hubspot(name: &str, rest: Value) -> Value {
@@ -88,10 +87,11 @@ fn salesforce(kind: &str, object: Value) -> Value {
 type Case = (&'static str, &'static str, Value, Vec<Value>);
 
 fn cases() -> Vec<Case> {
-    let customer = |id: &str, name: &str, minor: i64, currency: &str| {
-        json!({"type": "qualification", "id": id, "customer": "cus_1", "name": name,
-            "value": {"minor": minor, "currency": currency}})
+    let payment = |id: &str, names: &[&str], minor: i64, currency: &str| {
+        json!({"type": "qualification", "id": format!("{id}:qualification"), "customer": "cus_1",
+            "name": "payment", "payments": names, "value": {"minor": minor, "currency": currency}})
     };
+    let invoice = |minor: i64, currency: &str| payment("in_1", &["in_1", "pi_1"], minor, currency);
     let paid = |currency: &str, amount: i64| {
         stripe(
             "invoice.paid",
@@ -101,11 +101,15 @@ fn cases() -> Vec<Case> {
     };
     let refunded = |minor: i64, currency: &str| {
         json!({"type": "disqualification", "id": "evt_1:disqualification", "customer": "cus_1",
-            "reason": "refund", "qualification": "pi_1:qualification",
-            "value": {"minor": minor, "currency": currency}})
+            "reason": "refund", "payments": ["pi_1"], "value": {"minor": minor, "currency": currency}})
     };
     let subid = good_token();
     let contact = format!("subid-{subid}");
+    // Each word about a sale is an event of its own.
+    let again = |payment: &str| {
+        json!({"type": "reinstatement", "id": format!("again-{payment}-{}:reinstatement", NOW.0),
+            "payments": [format!("sale-{payment}")], "reason": "sale"})
+    };
     vec![
         (
             "stripe",
@@ -117,7 +121,7 @@ fn cases() -> Vec<Case> {
             ),
             vec![
                 json!({"type": "lead", "id": "lead-cus_1:lead", "customer": "cus_1"}),
-                customer("pi_1:qualification", "payment", 1000, "USD"),
+                payment("cs_1", &["cs_1", "pi_1"], 1000, "USD"),
             ],
         ),
         (
@@ -130,9 +134,9 @@ fn cases() -> Vec<Case> {
             ),
             vec![json!({"type": "lead", "id": "lead-cus_1:lead", "customer": "cus_1"})],
         ),
-        ("stripe", "", paid("eur", 999), vec![customer("pi_1:qualification", "payment", 999, "EUR")]),
-        ("stripe", "", paid("isk", 50_000), vec![customer("pi_1:qualification", "payment", 500, "ISK")]),
-        ("stripe", "", paid("jpy", 500), vec![customer("pi_1:qualification", "payment", 500, "JPY")]),
+        ("stripe", "", paid("eur", 999), vec![invoice(999, "EUR")]),
+        ("stripe", "", paid("isk", 50_000), vec![invoice(500, "ISK")]),
+        ("stripe", "", paid("jpy", 500), vec![invoice(500, "JPY")]),
         ("stripe", "", paid("eur", 0), vec![]),
         (
             "stripe",
@@ -163,7 +167,7 @@ fn cases() -> Vec<Case> {
                 json!({"id": "in_1", "status": "paid", "customer": "cus_1", "amount_paid": 999, "currency": "eur",
                     "payments": {"data": [{"payment": {"type": "payment_intent", "payment_intent": "pi_1"}}]}}),
             ),
-            vec![customer("pi_1:qualification", "payment", 999, "EUR")],
+            vec![invoice(999, "EUR")],
         ),
         (
             "stripe",
@@ -172,7 +176,36 @@ fn cases() -> Vec<Case> {
                 "invoice.paid",
                 json!({"id": "in_1", "status": "paid", "customer": "cus_1", "amount_paid": 999, "currency": "eur"}),
             ),
-            vec![customer("in_1:qualification", "payment", 999, "EUR")],
+            vec![payment("in_1", &["in_1"], 999, "EUR")],
+        ),
+        (
+            "stripe",
+            "",
+            stripe(
+                "invoice_payment.paid",
+                json!({"id": "inpay_1", "invoice": "in_1", "status": "paid",
+                    "payment": {"type": "payment_intent", "payment_intent": "pi_1"}}),
+            ),
+            vec![json!({"type": "identify", "id": "inpay_1:identify", "payments": ["in_1", "pi_1"]})],
+        ),
+        (
+            "stripe",
+            "",
+            dispute("charge.dispute.closed", "won"),
+            vec![json!({"type": "reinstatement", "id": "dp_1:reinstatement", "reason": "dispute_won",
+                "disqualification": "dp_1:disqualification"})],
+        ),
+        ("stripe", "", dispute("charge.dispute.closed", "lost"), vec![]),
+        (
+            "stripe",
+            "",
+            stripe(
+                "refund.failed",
+                json!({"id": "re_1", "charge": "ch_1", "payment_intent": "pi_1", "amount": 500, "currency": "eur",
+                    "status": "failed"}),
+            ),
+            vec![json!({"type": "reinstatement", "id": "re_1:reinstatement", "reason": "refund_failed",
+                "payments": ["ch_1", "pi_1"], "value": {"minor": 500, "currency": "EUR"}})],
         ),
         ("stripe", "", dispute("charge.dispute.created", "needs_response"), vec![chargeback()]),
         ("stripe", "", dispute("charge.dispute.funds_withdrawn", "needs_response"), vec![chargeback()]),
@@ -181,13 +214,16 @@ fn cases() -> Vec<Case> {
             "hubspot",
             "",
             hubspot("contact.creation", json!({"changeFlag": "CREATED"})),
-            vec![json!({"type": "lead", "id": "created-3:lead", "contact": "3"})],
+            vec![json!({"type": "lead", "id": "contact-3:lead", "contact": "3", "record": "contact-3"})],
         ),
         (
             "hubspot",
             "",
             hubspot("contact.propertyChange", json!({"propertyName": "wclid", "propertyValue": "forged"})),
-            vec![json!({"type": "lead", "id": "lead-3:lead", "contact": "3"})],
+            vec![
+                json!({"type": "lead", "id": "contact-3+336c343e840a8ca9c756b88b94bea4c7:lead", "contact": "3",
+                "record": "contact-3"}),
+            ],
         ),
         (
             "hubspot",
@@ -216,8 +252,8 @@ fn cases() -> Vec<Case> {
                 "deal.propertyChange",
                 json!({"propertyName": "dealstage", "propertyValue": "closedwon"}),
             ),
-            vec![json!({"type": "qualification", "id": "deal-3:qualification", "customer": "deal-3",
-                "name": "closed_won"})],
+            vec![json!({"type": "qualification", "id": "deal-stage-3:qualification", "customer": "deal-3",
+                "payments": ["deal-3"], "name": "closed_won"})],
         ),
         (
             "hubspot",
@@ -294,7 +330,7 @@ fn cases() -> Vec<Case> {
                 "amount": {"value": "1500.5"}, "deal_currency_code": {"value": "EUR"}}}),
             vec![
                 json!({"type": "qualification", "id": "deal-3:qualification", "contact": "7", "customer": "deal-3",
-                "name": "closed_won", "value": {"minor": 150_050, "currency": "EUR"}}),
+                "payments": ["deal-3"], "name": "closed_won", "value": {"minor": 150_050, "currency": "EUR"}}),
             ],
         ),
         (
@@ -306,7 +342,8 @@ fn cases() -> Vec<Case> {
                 "ConvertedAccountId": "001", "Email": "a@shop.example"}),
             ),
             vec![
-                json!({"type": "lead", "id": "lead-00Q:lead", "contact": "00Q", "email": "a@shop.example"}),
+                json!({"type": "lead", "id": "lead-00Q:lead", "contact": "00Q", "email": "a@shop.example",
+                    "record": "lead-00Q"}),
                 json!({"type": "qualification", "id": "qualified-00Q:qualification", "contact": "00Q",
                     "email": "a@shop.example", "name": "qualified"}),
                 json!({"type": "identify", "id": "converted-00Q:identify", "contact": "00Q", "customer": "001"}),
@@ -347,7 +384,17 @@ fn cases() -> Vec<Case> {
             "intercom",
             "",
             intercom("contact.lead.created", json!({"id": "c1", "email": "a@shop.example"})),
-            vec![json!({"type": "lead", "id": "lead-c1:lead", "contact": "c1", "email": "a@shop.example"})],
+            vec![json!({"type": "lead", "id": "contact-c1:lead", "contact": "c1", "email": "a@shop.example",
+                "record": "contact-c1"})],
+        ),
+        (
+            "intercom",
+            "",
+            intercom("contact.lead.updated", json!({"id": "c1", "custom_attributes": {"wclid": "forged"}})),
+            vec![
+                json!({"type": "lead", "id": "contact-c1+336c343e840a8ca9c756b88b94bea4c7:lead", "contact": "c1",
+                "record": "contact-c1"}),
+            ],
         ),
         (
             "intercom",
@@ -412,13 +459,33 @@ fn cases() -> Vec<Case> {
             ],
         ),
         (
+            "shopify",
+            "disputes/create",
+            json!({"id": 9, "order_id": 7, "type": "chargeback", "amount": "12.50", "currency": "EUR",
+                "status": "needs_response", "initiated_at": "2027-01-15T07:59:00Z", "finalized_on": null}),
+            vec![
+                json!({"type": "disqualification", "id": "dispute-9:disqualification", "contact": "order-7",
+                "reason": "chargeback", "qualification": "order-7:qualification",
+                "value": {"minor": 1250, "currency": "EUR"}}),
+            ],
+        ),
+        (
+            "shopify",
+            "disputes/update",
+            json!({"id": 9, "order_id": 7, "type": "chargeback", "amount": "12.50", "currency": "EUR",
+                "status": "won", "finalized_on": "2027-01-15T07:59:00Z"}),
+            vec![json!({"type": "reinstatement", "id": "dispute-9:reinstatement", "reason": "dispute_won",
+                "disqualification": "dispute-9:disqualification"})],
+        ),
+        (
             "postback",
             "",
             json!(format!("subid={subid}&status=Sale&tid=t1&payout=3.2&currency=usd")),
             vec![
                 json!({"type": "lead", "id": format!("{subid}:lead"), "contact": contact}),
                 json!({"type": "qualification", "id": "sale-t1:qualification", "contact": contact, "name": "sale",
-                    "value": {"minor": 320, "currency": "USD"}}),
+                    "payments": ["sale-t1"], "value": {"minor": 320, "currency": "USD"}}),
+                again("t1"),
             ],
         ),
         (
@@ -427,24 +494,27 @@ fn cases() -> Vec<Case> {
             json!(format!("subid={subid}&status=sale&tid=t1")),
             vec![
                 json!({"type": "lead", "id": format!("{subid}:lead"), "contact": contact}),
-                json!({"type": "qualification", "id": "sale-t1:qualification", "contact": contact, "name": "sale"}),
+                json!({"type": "qualification", "id": "sale-without-payout-t1:qualification", "contact": contact,
+                    "payments": ["sale-t1"], "name": "sale"}),
+                again("t1"),
             ],
         ),
         (
             "postback",
             "",
             json!(format!("subid={subid}&status=rebill&tid=t2&payout=3&currency=USD")),
-            vec![json!({"type": "qualification", "id": "sale-t2:qualification", "contact": contact,
-                "name": "rebill", "value": {"minor": 300, "currency": "USD"}})],
+            vec![
+                json!({"type": "qualification", "id": "sale-t2:qualification", "contact": contact,
+                    "payments": ["sale-t2"], "name": "rebill", "value": {"minor": 300, "currency": "USD"}}),
+                again("t2"),
+            ],
         ),
         (
             "postback",
             "",
             json!(format!("subid={subid}&status=rejected&tid=t1")),
-            vec![
-                json!({"type": "disqualification", "id": "rejected-t1:disqualification", "contact": contact,
-                "reason": "rejected", "qualification": "sale-t1:qualification"}),
-            ],
+            vec![json!({"type": "disqualification", "id": format!("rejected-t1-{}:disqualification", NOW.0),
+                    "contact": contact, "reason": "rejected", "payments": ["sale-t1"]})],
         ),
     ]
 }

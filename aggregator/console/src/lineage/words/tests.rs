@@ -158,7 +158,10 @@ fn every_outcome_of_what_is_given_again_is_told() {
         ("waiting", "waits for what it undoes."),
         ("applied", "gave again what had been taken back, worth 300 minor units of EUR."),
         ("nothing", "gave nothing again: nothing of the payment was taken back then."),
-        ("excess", "asked for more than had been taken back, and gave all of that again, worth 300 minor units of EUR."),
+        (
+            "excess",
+            "asked for more than had been taken back, and gave all of that again, worth 300 minor units of EUR.",
+        ),
         ("currency", "gave nothing again: nothing was taken back in its currency."),
     ] {
         let won = Line {
