@@ -1,5 +1,5 @@
--- The same for each rule, over the qualifications that earned it, or would have without a cap. A qualification
--- counts for every rule that it earned: the values of several rules don't add up.
+-- The same for each rule, over the qualifications that earned it. A qualification counts for every rule that it earned: the
+-- values of several rules don't add up. What a cap or the budget refused has earned nothing.
 
 CREATE OR REPLACE VIEW reward_roi_by_rule
 (
@@ -7,7 +7,8 @@ CREATE OR REPLACE VIEW reward_roi_by_rule
     rule LowCardinality(String) COMMENT 'Id of the rule within the program.',
     party LowCardinality(String) COMMENT 'referrer or referred: who gets it.',
     currency LowCardinality(String) COMMENT 'ISO 4217.',
-    qualifications UInt64 COMMENT 'Qualifications that earned it, or would have without a cap.',
+    qualifications UInt64 COMMENT 'Qualifications that earned it.',
+    capped UInt64 COMMENT 'Qualifications that would have earned it without a cap or budget; they are in no other column.',
     value_minor Int64 COMMENT 'Their value, in minor units of currency; those of several rules do not add up.',
     accrued Int64 COMMENT 'Minor units that wait for their days to pass.',
     held Int64 COMMENT 'Minor units that wait for a person.',
@@ -20,7 +21,8 @@ CREATE OR REPLACE VIEW reward_roi_by_rule
 AS
 SELECT
     program, rule, party, currency,
-    count() AS qualifications, sum(v.value) AS value_minor,
+    countIf(v.is_earned) AS qualifications, countIf(NOT v.is_earned) AS capped,
+    sumIf(v.value, v.is_earned) AS value_minor,
     sum(v.accrued) AS accrued, sum(v.held) AS held, sum(v.approved) AS approved, sum(v.issued) AS issued,
     sum(v.clawed_back) AS clawed_back,
     accrued + held + approved + issued AS cost_minor,
@@ -29,13 +31,14 @@ FROM
 (
     SELECT
         r.program AS program, r.rule AS rule, r.party AS party, r.currency AS currency,
-        if(q.currency = r.currency, q.value, 0) AS value,
+        r.is_earned AS is_earned, if(q.currency = r.currency, q.value, 0) AS value,
         r.accrued AS accrued, r.held AS held, r.approved AS approved, r.issued AS issued, r.clawed_back AS clawed_back
     FROM
     (
         SELECT
             program, toString(r.rule) AS rule, toString(r.party) AS party, qualification_id,
             toString(r.currency) AS currency,
+            countIf(r.sign = 1 AND r.state != 'rejected') > 0 AS is_earned,
             sumIf(r.sign * r.amount_minor, r.state = 'accrued') AS accrued,
             sumIf(r.sign * r.amount_minor, r.state = 'held') AS held,
             sumIf(r.sign * r.amount_minor, r.state = 'approved') AS approved,

@@ -1,7 +1,7 @@
 -- Every lead, and every qualification that waits for one. Rows that were taken back cancel out; a qualification copies the
 -- dimensions of its lead, so that both stand in one group.
 --
--- A lead that nobody is credited with is in the list of the referrer that its touches name, as refused, whatever the person
+-- A lead that nobody is credited with is in the list of the referrer that its touches name, as uncredited, whatever the person
 -- paid: the touch that would count, or, where all are out of the window, the last of them that the lead carried, which is the
 -- one that `why` is about. Rewards that this referrer has for it from before are shown.
 
@@ -15,7 +15,7 @@ CREATE OR REPLACE VIEW status
     evidence String COMMENT 'On what the lead was credited.',
     event_id UUID COMMENT 'Event id of the lead, or of the qualification that waits for one.',
     lead String COMMENT 'The caller''s lead id, or its keyed hash in hex.',
-    state String COMMENT 'rewarded, qualified, lead (credited, nothing reached yet), refused (nobody is credited) or waiting (a qualification without its lead).',
+    state String COMMENT 'rewarded, qualified, lead (credited, nothing reached yet), uncredited (nobody is credited: why says why) or waiting (a qualification without its lead).',
     why String COMMENT 'Why nobody is credited, or why better evidence was refused.',
     since DateTime64(3, 'UTC') COMMENT 'When the newest of it was received.',
     qualifications Int64 COMMENT 'Qualifications that count.',
@@ -42,9 +42,9 @@ FROM
         max(s.lead) AS lead,
         multiIf(
             sum(s.waiting) > 0, 'waiting',
-            s.credited = '' AND named.referrer != '', 'refused',
+            s.credited = '' AND named.referrer != '', 'uncredited',
             sum(s.qualified) > 0, 'qualified',
-            s.credited = '', 'refused',
+            s.credited = '', 'uncredited',
             'lead') AS state,
         max(s.reason) AS why,
         max(s.received) AS since,

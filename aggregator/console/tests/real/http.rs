@@ -203,7 +203,7 @@ async fn every_report_lineage_and_status_is_as_the_document_says() {
     let uncounted = |step: &Value| step["sign"] == 0 && step["step"] == "purchase: not_first_payment";
     assert!(found.iter().any(|lead| lead["history"].as_array().unwrap().iter().any(uncounted)));
     let states: BTreeSet<&str> = found.iter().map(|lead| lead["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["lead", "refused", "rewarded", "waiting"].into());
+    assert_eq!(states, ["lead", "rewarded", "uncredited", "waiting"].into());
     assert_eq!(console.get("status?test=true")["items"], json!([]));
     console.stop().await;
 }

@@ -200,8 +200,12 @@ async fn the_reports_on_rewards_know_what_stands_and_what_was_believed() {
     let roi = (2600.0 - f64::from(cost)) / f64::from(cost);
     let found = asked(Report::RewardRoi, None, &columns).await;
     assert_eq!(found, json!([["ann", "email", 3, 2600, 60, cost, (roi * 10_000.0).round() / 10_000.0]]));
-    let columns = ["rule", "party", "qualifications", "value_minor", "cost_minor"];
+    // What the budget refused has cost nothing, and its value is not what the rule has brought.
+    let columns = ["rule", "party", "qualifications", "capped", "value_minor", "cost_minor"];
     let found = asked(Report::RewardRoiByRule, None, &columns).await;
-    assert_eq!(found, json!([["order", "referrer", 3, 2600, 160], ["welcome", "referred", 3, 2600, 1300]]));
+    assert_eq!(
+        found,
+        json!([["order", "referrer", 2, 1, 1600, 160], ["welcome", "referred", 3, 0, 2600, 1300]])
+    );
     assert_eq!(world.count("SELECT count() FROM reward_roi_by_rule WHERE program = 'p'").await, 2);
 }

@@ -47,7 +47,7 @@ async fn every_lead_has_its_state_and_history() {
         [
             ["qualified", "qualified", "", "ann"],
             ["fresh", "lead", "", "ann"],
-            ["nobodys", "refused", "no_touch", ""],
+            ["nobodys", "uncredited", "no_touch", ""],
             ["unknown", "waiting", "no_lead_yet", ""],
         ]
     );
@@ -98,8 +98,8 @@ async fn a_referrers_list_has_what_was_refused_them_and_why() {
     assert_eq!(
         told(&anns),
         [
-            ["customer", "refused", "existing_customer", "go.example/ann", "email", "none"],
-            ["expired", "refused", "token_expired", "go.example/ann", "email", "none"],
+            ["customer", "uncredited", "existing_customer", "go.example/ann", "email", "none"],
+            ["expired", "uncredited", "token_expired", "go.example/ann", "email", "none"],
             ["credited", "lead", "", "go.example/ann", "email", "token"],
         ]
     );
@@ -111,7 +111,7 @@ async fn a_referrers_list_has_what_was_refused_them_and_why() {
     // Each lead is in one list: in nobody's if it names nobody.
     assert_eq!(
         told(&page(&world.reader, &of("")).await.unwrap().items),
-        [["customer", "refused", "no_touch", "", "", "none"]]
+        [["customer", "uncredited", "no_touch", "", "", "none"]]
     );
     assert_eq!(page(&world.reader, &selection(100)).await.unwrap().items.len(), 5);
 }
