@@ -164,7 +164,12 @@ impl Join<'_> {
     }
 
     fn take_reinstatement(&mut self, cause: Cause, event: &Conversion) {
-        let Some(row) = rows::reinstatement_row(event, cause) else { return };
+        let Some(mut row) = rows::reinstatement_row(event, cause) else { return };
+        if self.is_suppressed(event) {
+            // As of what takes back.
+            row.lead.clear();
+            row.keys.clear();
+        }
         let person = self.people.person_of(names(event).into_iter());
         person.add_reinstatement(rows::reinstatement_of(&row));
         let decision = person.decision();

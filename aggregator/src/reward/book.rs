@@ -150,6 +150,7 @@ impl Book {
         let Some(reward) = self.rewards.get_mut(&key) else { return };
         let lines = match is_given_again {
             true => reward.give_again(keep, cause),
+            false if open == 0 && reason == SAME_PAYMENT => reward.leave_to_the_same_payment(cause),
             false => reward.take(open - keep, why, cause),
         };
         self.write(lines);
@@ -187,7 +188,9 @@ impl Book {
         }
         let revision = former.map_or(0, |former| former.line().revision + 1);
         let count = self.usage.of_referrer(program, &rule.id, &now.referrer).count.unsigned_abs();
-        let Ok(wanted) = amount(rule, count, now.paid_minor, &now.currency.0) else { return };
+        let before = former.and_then(|former| former.given_before(now.id));
+        let wanted = before.map_or_else(|| amount(rule, count, now.paid_minor, &now.currency.0), Ok);
+        let Ok(wanted) = wanted else { return };
         let mut found = risk::assess(&policy, signals, &self.usage.pace(program, &rule.id, now));
         let refusal = self.usage.refusal(program, rule, &now.referrer, now.occurred_at, wanted);
         let (state, amount_minor, reason) = match refusal {

@@ -18,10 +18,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
 use whence_schemas::{
     event::RiskPolicy,
-    ids::EventId,
+    ids::{ClickId, EventId},
     rows::{self, ClickEvidenceRow, RewardRow, SubjectKeyRow},
     subject::SubjectKey,
     time::UnixMs,
+    token::CLOCK_SKEW_MS_MAX,
 };
 
 /// Words of `subject_keys.kind`, and of `click_evidence.looked_by`.
@@ -44,6 +45,8 @@ pub(super) struct About {
     pub qualification: EventId,
     pub lead: EventId,
     pub referrer: String,
+    /// The click that its lead is credited by, where the qualification says so; nil: not said.
+    pub click: Uuid,
     pub offset: u64,
     looked_by: &'static str,
 }
@@ -57,6 +60,7 @@ impl About {
             qualification: change.id,
             lead: EventId(now.lead_id),
             referrer: now.referrer.clone(),
+            click: now.click_id,
             offset: change.offset,
             looked_by: QUALIFICATION,
         })
@@ -69,6 +73,7 @@ impl About {
             qualification: line.qualification_id,
             lead: line.lead_id,
             referrer: line.referrer.clone(),
+            click: Uuid::nil(),
             offset,
             looked_by: TIMER,
         }
@@ -199,16 +204,21 @@ impl Evidence {
     }
 
     /// The lead event whose own touch its lead is credited by, as far as that is known when its record has been taken:
-    /// the lead itself, or of those about the same record of their source the one whose click is the newest.
+    /// the lead itself, or of those about the same record of their source the one with the click that the qualification
+    /// is credited by. Where only a reward says what it is about, the newest that was made before the record was known.
     pub(super) fn touched(&self, about: &About) -> EventName {
         let leads = self.leads(about).1;
         let lead = leads.iter().find(|row| row.event_id == about.lead);
-        let Some(lead) = lead.filter(|lead| lead.click_id.is_nil() && !lead.record.is_nil()) else {
-            return about.lead();
+        let Some(lead) = lead.filter(|lead| !lead.record.is_nil()) else { return about.lead() };
+        let told = || leads.iter().filter(|row| row.record == lead.record);
+        let known_at = told().map(|row| row.received_at).min().unwrap_or(lead.received_at);
+        let is_credited = |row: &&&SubjectKeyRow| match about.click {
+            click if click.is_nil() => ClickId(row.click_id).at().ms_since(known_at) <= CLOCK_SKEW_MS_MAX,
+            click => row.click_id == click,
         };
-        let told = leads.iter().filter(|row| row.record == lead.record && !row.click_id.is_nil());
-        let newest = told.max_by_key(|row| (row.click_id, row.event_id));
-        (about.program.clone(), newest.map_or(about.lead, |row| row.event_id))
+        let clicked = told().filter(|row| !row.click_id.is_nil()).filter(is_credited);
+        let credited = clicked.max_by_key(|row| (row.click_id, row.event_id));
+        (about.program.clone(), credited.map_or(about.lead, |row| row.event_id))
     }
 
     /// What is known about this qualification when its record has been taken, as far as the policy asks for it.

@@ -140,6 +140,31 @@ impl Reward {
         self.open.is_none() && newest.decided_by == RULES && may
     }
 
+    /// What is earned again by the qualification that was taken back is what was taken, whatever the referrer's tier is
+    /// now.
+    pub fn given_before(&self, qualification: EventId) -> Option<i64> {
+        let newest = &self.newest;
+        (newest.reason == DISQUALIFIED && newest.qualification_id == qualification).then_some(self.given)
+    }
+
+    /// Another event counts for the payment now: nothing is open that could be taken back, and that event may earn it.
+    pub fn leave_to_the_same_payment(&mut self, cause: Cause<'_>) -> Vec<RewardRow> {
+        if self.open.is_some() || self.newest.decided_by != RULES || self.newest.reason != DISQUALIFIED {
+            return Vec::new();
+        }
+        let why = Why { decided_by: RULES, reason: SAME_PAYMENT, reference: "" };
+        let line = RewardRow {
+            sign: 1,
+            revision: self.newest.revision + 1,
+            state: RewardState::Rejected,
+            amount_minor: 0,
+            ..decided(self.newest.clone(), why)
+        };
+        let line = caused(line, cause);
+        self.apply(&line);
+        vec![line]
+    }
+
     /// Takes a line that accrues the reward again.
     pub fn earn_again(&mut self, line: &RewardRow) {
         self.apply(line);

@@ -115,7 +115,7 @@ async fn a_database_of_the_last_development_version_goes_on_and_an_older_one_is_
 async fn a_database_of_the_baseline_gets_what_came_since_and_keeps_its_rows() {
     let world = World::new().await;
     for sql in [
-        "INSERT INTO leads (program, id) SETTINGS async_insert = 0 VALUES ('old', generateUUIDv4())",
+        "INSERT INTO leads (program, id) SELECT 'old', generateUUIDv4()",
         "DROP TABLE outbound_leads_told_again",
         "DROP TABLE outbound_rewards_given_again",
         "DROP TABLE reinstatements",

@@ -260,6 +260,7 @@ mod tests {
             qualification: click.lead_id,
             lead: click.lead_id,
             referrer: "r1".into(),
+            click: Uuid::nil(),
             offset,
             looked_by: LEAD,
         };

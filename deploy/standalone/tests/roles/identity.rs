@@ -138,6 +138,19 @@ fn a_sale_that_a_network_rejects_and_takes_again_is_rewarded_again() {
         whence.until_count(COUNTS, u64::from(open > 0));
     }
     whence.until_count("SELECT count() FROM unmatched WHERE kind != 'lead'", 0);
+
+    // The payout is told only after the rejection: another event counts for the sale, and earns what the first had.
+    let told = |rest: &str| format!("subid={token}-2&tid=t-2&{rest}");
+    let flat = "SELECT toInt64(sum(sign * amount_minor)) FROM rewards WHERE rule = 'flat' AND state IN ('accrued', 'approved') \
+                AND qualification_id IN (SELECT id FROM qualifications WHERE source = 'postback' AND has(payments, \
+                (SELECT any(payments[1]) FROM qualifications WHERE source = 'postback' AND paid_minor = 700)))";
+    let lead = json!({"id": "second", "contact": format!("subid-{token}-2"), "wclid": whence.click("x")});
+    whence.call("POST", "/v1/programs/p/leads", &lead);
+    for query in ["status=sale", "status=rejected", "status=sale&payout=7.00&currency=USD"] {
+        assert_eq!(call_back(&whence, &told(query), SECRET), 200);
+    }
+    whence.until_count(flat, 500);
+    whence.until_count("SELECT count() FROM rewards WHERE rule = 'flat' AND reason = 'same_payment'", 1);
     nothing_is_missing(&whence);
     assert!(whence.stop().success());
 }

@@ -71,6 +71,9 @@ impl Resolver<'_> {
             return one("program", self.missing(Code::UnknownProgram), "is not known");
         };
         let mut errors = Errors::default();
+        for (index, _) in draft.payments.iter().enumerate().filter(|(_, name)| looks_personal(name)) {
+            errors.add(format!("payments[{index}]"), Code::Invalid, NOT_PERSONAL);
+        }
         let body = self.body(draft, program, &mut errors);
         if !errors.is_empty() {
             return Err(errors.into_vec());
@@ -92,6 +95,9 @@ impl Resolver<'_> {
     fn body(&self, draft: &Draft, program: &Program, errors: &mut Errors) -> Body {
         match &draft.body {
             DraftBody::Lead { touches, record } => {
+                if record.as_deref().is_some_and(looks_personal) {
+                    errors.add("record", Code::Invalid, NOT_PERSONAL);
+                }
                 let subject = Some(self.subject(draft, program, errors));
                 let touches = self.touches(touches, draft.occurred_at, program, errors);
                 let record = record.as_deref().map(|record| name_of(draft, "record", record));
@@ -330,6 +336,9 @@ fn touch_of(link: &Link) -> Touch {
 fn rule(program: &Program) -> AttributionRule {
     program.rule.unwrap_or_default()
 }
+
+/// Of names that are kept as a hash without a key, by which a person could be guessed.
+const NOT_PERSONAL: &str = "looks like an email address or phone number: name it by an id of its own";
 
 /// Lead ids that are stored as they are must not be personal by accident.
 fn looks_personal(lead: &str) -> bool {

@@ -176,7 +176,9 @@ async fn what_is_won_or_has_failed_gives_again_what_was_taken() {
             &["disqualification chargeback 2000 EUR of one"],
         ),
         ("shopify", "disputes/update", shop("won"), &["reinstatement dispute_won 0  of one"]),
-        ("shopify", "disputes/update", shop("lost"), nothing),
+        // An inquiry that has become a chargeback is told as an update.
+        ("shopify", "disputes/update", shop("lost"), &["disqualification chargeback 2000 EUR of one"]),
+        ("shopify", "disputes/update", shop("charge_refunded"), nothing),
     ] {
         let node = node().await;
         let topic = format!("x-shopify-topic: {topic}");
