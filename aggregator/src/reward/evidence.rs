@@ -233,7 +233,7 @@ impl Evidence {
             record if record.is_nil() => lead.event_id.0,
             record => record,
         };
-        let ids: BTreeSet<Uuid> = referred.map(|lead| of_record(lead)).collect();
+        let ids: BTreeSet<Uuid> = referred.map(of_record).collect();
         let linked = self.known(about, &id_key(about.qualification), QUALIFICATION);
         let is_disposable = leads.iter().chain(&linked).any(|row| row.email_disposable);
         let touched = self.touched(about);

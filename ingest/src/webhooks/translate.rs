@@ -174,12 +174,11 @@ impl Reader<'_> {
         let disqualification = self.value("disqualification").map(|key| id_of(&key, "disqualification"));
         let money = self.money()?;
         // Without one a disqualification takes back all that the lead has reached: only a rule can mean that.
-        let names_one = |field: &&str| self.field(field).is_some();
+        let means_one =
+            money.is_some() || self.field("qualification").is_some() || self.field("payments").is_some();
         match self.rule.gives.as_str() {
-            "disqualification" if qualification.is_none() && !names_payment => {
-                if money.is_some() || ["qualification", "payments"].iter().any(names_one) {
-                    return Err("no_qualification");
-                }
+            "disqualification" if means_one && qualification.is_none() && !names_payment => {
+                return Err("no_qualification");
             }
             "reinstatement" if disqualification.is_none() && !names_payment => {
                 return Err("no_disqualification");

@@ -1,5 +1,7 @@
 //! Refunds name their payment, and what ties two names together arrives, too.
 
+#![expect(clippy::needless_pass_by_value, reason = "payloads are written where they are used")]
+
 use super::{deliver, gists, node, payload};
 use crate::node::good_token;
 use bytes::Bytes;
