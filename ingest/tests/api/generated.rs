@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use whence_ingest::api::events::kind::Kind;
 
 /// What no schema can say: which programs, referrers, codes and tokens there are, that most programs want no
-/// addresses for lead ids, how many decimals a currency has, and which characters nobody sees.
+/// addresses for lead ids and none has them for names of records and payments, how many decimals a currency has, and which characters nobody sees.
 fn pinned(name: &str) -> Option<BoxedStrategy<Value>> {
     let just = |values: &[&str]| select(values.iter().map(|value| json!(value)).collect::<Vec<_>>()).boxed();
     Some(match name {
@@ -25,7 +25,8 @@ fn pinned(name: &str) -> Option<BoxedStrategy<Value>> {
         "code" => just(&["abc"]),
         "channel" => just(&["email", "whatsapp"]),
         "token" | "wclid" => Just(json!(good_token())).boxed(),
-        "lead" => string_regex("[a-z0-9-]{1,20}").unwrap().prop_map(Value::from).boxed(),
+        "lead" | "record" => string_regex("[a-z0-9-]{1,20}").unwrap().prop_map(Value::from).boxed(),
+        "payments" => vec(string_regex("[a-z0-9_-]{1,20}").unwrap(), 0..9).prop_map(Value::from).boxed(),
         "email" => string_regex(r"[^\s@\pC]{1,40}@[^\s@.\pC]{1,40}(\.[^\s@.\pC]{1,40}){1,3}")
             .unwrap()
             .prop_map(Value::from)
