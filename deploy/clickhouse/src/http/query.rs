@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::asked::Asked;
 use super::outfile::Piped;
@@ -106,7 +106,7 @@ pub async fn run(
     }
     let tag = tag();
     let (sender, pieces) = mpsc::channel(CHUNKS_AHEAD);
-    let response = about.streamed(&format, &tag, Streamed { pieces, cutting: false }.boxed());
+    let response = about.streamed(&format, &tag, Streamed { pieces, cut: None }.boxed());
     // The owner's reads are as long as its blocks; a person's must not keep a place for ever by reading slowly.
     let time_max = (identity == Identity::Reader)
         .then(|| Duration::from_secs(server.setting_limits.seconds_max) + server.limits.idle_max);
@@ -255,34 +255,37 @@ async fn pump(mut running: Running, held: Bytes, about: About, tag: String, send
     send(if failure.is_some() { Piece::Cut } else { Piece::End }).await;
 }
 
+/// How long a statement's exception may take to the client before the connection is cut behind it.
+const CUT_AFTER: Duration = Duration::from_millis(500);
+
 /// The body of a streamed response.
 struct Streamed {
     pieces: mpsc::Receiver<Piece>,
-    cutting: bool,
+    /// Until when the exception's text may be on its way.
+    cut: Option<Pin<Box<Sleep>>>,
 }
 
 impl hyper::body::Body for Streamed {
     type Data = Bytes;
     type Error = io::Error;
 
-    /// An error cuts the connection at once, and what hyper still holds with it. It is passed on one
-    /// poll late, so that hyper first sends the exception's text.
+    /// An error cuts the connection at once, and what hyper still holds with it. It is passed on a moment late, so that
+    /// hyper first sends the exception's text, also to a client that reads slowly.
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        if self.cutting {
-            let cut = io::Error::other("the statement failed after a part of its result was sent");
-            return Poll::Ready(Some(Err(cut)));
-        }
-        match std::task::ready!(self.pieces.poll_recv(context)) {
-            Some(Piece::Data(chunk)) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
-            Some(Piece::End) => Poll::Ready(None),
-            Some(Piece::Cut) | None => {
-                self.cutting = true;
-                context.waker().wake_by_ref();
-                Poll::Pending
+        if self.cut.is_none() {
+            match std::task::ready!(self.pieces.poll_recv(context)) {
+                Some(Piece::Data(chunk)) => return Poll::Ready(Some(Ok(Frame::data(chunk)))),
+                Some(Piece::End) => return Poll::Ready(None),
+                Some(Piece::Cut) | None => self.cut = Some(Box::pin(sleep(CUT_AFTER))),
             }
         }
+        if let Some(cut) = &mut self.cut {
+            std::task::ready!(cut.as_mut().poll(context));
+        }
+        let cut = io::Error::other("the statement failed after a part of its result was sent");
+        Poll::Ready(Some(Err(cut)))
     }
 }
