@@ -188,7 +188,7 @@ impl Book {
         }
         let revision = former.map_or(0, |former| former.line().revision + 1);
         let count = self.usage.of_referrer(program, &rule.id, &now.referrer).count.unsigned_abs();
-        let before = former.and_then(|former| former.given_before(now.id));
+        let before = former.and_then(|former| former.given_before(now.id, &now.referrer));
         let wanted = before.map_or_else(|| amount(rule, count, now.paid_minor, &now.currency.0), Ok);
         let Ok(wanted) = wanted else { return };
         let mut found = risk::assess(&policy, signals, &self.usage.pace(program, &rule.id, now));

@@ -140,11 +140,12 @@ impl Reward {
         self.open.is_none() && newest.decided_by == RULES && may
     }
 
-    /// What is earned again by the qualification that was taken back is what was taken, whatever the referrer's tier is
-    /// now.
-    pub fn given_before(&self, qualification: EventId) -> Option<i64> {
+    /// What this referrer had of it for this qualification before that was taken back: it is what is earned again,
+    /// whatever the referrer's tier is now.
+    pub fn given_before(&self, qualification: EventId, referrer: &str) -> Option<i64> {
         let newest = &self.newest;
-        (newest.reason == DISQUALIFIED && newest.qualification_id == qualification).then_some(self.given)
+        let is_same = newest.qualification_id == qualification && newest.referrer == referrer;
+        (newest.reason == DISQUALIFIED && is_same).then_some(self.given)
     }
 
     /// Another event counts for the payment now: nothing is open that could be taken back, and that event may earn it.

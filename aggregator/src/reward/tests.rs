@@ -1,5 +1,6 @@
 //! Properties of the ledger over random histories, cut into blocks at random.
 
+mod again;
 mod order;
 mod replay;
 mod spent;
