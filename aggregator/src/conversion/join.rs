@@ -166,7 +166,7 @@ impl Join<'_> {
     fn take_reinstatement(&mut self, cause: Cause, event: &Conversion) {
         let Some(mut row) = rows::reinstatement_row(event, cause) else { return };
         if self.is_suppressed(event) {
-            // As of what takes back.
+            // Of a person who was forgotten nothing is kept, as with what takes back.
             row.lead.clear();
             row.keys.clear();
         }
