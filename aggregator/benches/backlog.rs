@@ -198,7 +198,7 @@ async fn aggregator(broker: &Broker, topics: &Topics, counts: &Counts) -> Figure
     for sql in [
         "SELECT toUInt64(sum(abs(missing)) + sum(abs(extra))) FROM reconciliation",
         "SELECT toUInt64(count() - uniqExact(id)) FROM clicks",
-        "SELECT assumeNotNull(toUInt64(abs((SELECT sum(clicks) FROM funnel_daily) - (SELECT count() FROM clicks))))",
+        "SELECT assumeNotNull(toUInt64(abs((SELECT sum(clicks + other_clicks) FROM funnel_daily) - (SELECT count() FROM clicks))))",
     ] {
         assert_eq!(client.query(sql).fetch_one::<u64>().await.unwrap(), 0, "{sql}");
     }

@@ -46,7 +46,7 @@ fn main() {
             sign: 1,
         };
         stored.clicks.push(row);
-        stored.hourly.push(RollupRow {
+        stored.quarter_hourly.push(RollupRow {
             program,
             referrer: row.referrer,
             channel: row.channel,

@@ -147,11 +147,20 @@ impl ChannelNumber {
 pub struct ClickId(pub Uuid);
 
 impl ClickId {
-    /// An id of this millisecond; `random` fills the 74 free bits.
+    /// An id of this millisecond; `random` fills the 66 free bits. The last byte says whether the click is counted as a
+    /// person's, so that what comes of it can be told apart wherever its id is, without the click.
     #[must_use]
-    pub fn mint(at: UnixMs, random: &[u8; 10]) -> ClickId {
+    pub fn mint(at: UnixMs, random: &[u8; 10], is_counted: bool) -> ClickId {
         let millis = u64::try_from(at.0).unwrap_or(0);
-        ClickId(uuid::Builder::from_unix_timestamp_millis(millis, random).into_uuid())
+        let mut random = *random;
+        random[9] = if is_counted { random[9].max(1) } else { 0 };
+        ClickId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+    }
+
+    /// Whether the click is counted as a person's. Ids that were made before it was said say no of one in 256.
+    #[must_use]
+    pub fn is_counted(self) -> bool {
+        self.0.as_bytes()[15] != 0
     }
 
     /// The id in these 16 bytes, or `None` where they are not a UUIDv7.
@@ -270,9 +279,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_click_id_carries_its_millisecond(ms in 0i64..1 << 47, random: [u8; 10]) {
-            let id = ClickId::mint(UnixMs(ms), &random);
+        fn a_click_id_carries_its_millisecond_and_whether_it_is_counted(ms in 0i64..1 << 47, random: [u8; 10], is_counted: bool) {
+            let id = ClickId::mint(UnixMs(ms), &random, is_counted);
             prop_assert_eq!(id.at(), UnixMs(ms));
+            prop_assert_eq!(id.is_counted(), is_counted);
             prop_assert_eq!(ClickId::from_bytes(id.0.as_bytes()), Some(id));
         }
     }

@@ -3,7 +3,10 @@
 //! The registry checks terms when a program is saved, the aggregator again when an event brings them.
 
 use crate::{
-    event::{CapPeriod, RewardCap, RewardParty, RewardRule, RewardTerms, RiskPolicy, reward_tier::Amount},
+    event::{
+        CapPeriod, ConsentMode, Program, RewardCap, RewardParty, RewardRule, RewardTerms, RiskPolicy,
+        reward_tier::Amount,
+    },
     ids::EventId,
 };
 use std::{collections::BTreeSet, fmt::Display};
@@ -172,6 +175,28 @@ fn risk_mistakes(risk: &RiskPolicy, found: &mut Found) {
     }
 }
 
+/// What a program weighs and can never see, each in a sentence: nothing is refused for it.
+#[must_use]
+pub fn never_raised(program: &Program) -> Vec<&'static str> {
+    let Some(risk) = program.rewards.as_ref().and_then(|terms| terms.risk.as_ref()) else {
+        return Vec::new();
+    };
+    let has_cookie = program.consent() == ConsentMode::Cookie;
+    let never = [
+        (
+            risk.shared_device > 0 && !has_cookie,
+            "risk.shared_device is never raised: browsers are told apart by the visitor cookie, which consent \"none\" \
+             does not set. Set consent to \"cookie\" if your visitors have agreed to it, or weigh shared_prefix",
+        ),
+        (
+            risk.shared_device > 0 && risk.shared_device_days == 0,
+            "risk.shared_device is never raised: risk.shared_device_days is 0",
+        ),
+        (risk.too_fast > 0 && risk.too_fast_ms == 0, "risk.too_fast is never raised: risk.too_fast_ms is 0"),
+    ];
+    never.into_iter().filter(|(is_so, _)| *is_so).map(|(_, why)| why).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +210,29 @@ mod tests {
             tiers: vec![RewardTier { from: 0, amount: Some(Amount::FixedMinor(1000)) }],
             ..RewardRule::default()
         }
+    }
+
+    #[test]
+    fn what_is_weighed_and_can_not_be_seen_is_told() {
+        let seen = RiskPolicy {
+            shared_device: 30,
+            shared_device_days: 7,
+            too_fast: 5,
+            too_fast_ms: 900,
+            ..RiskPolicy::default()
+        };
+        let program = |risk: RiskPolicy, consent: ConsentMode| Program {
+            consent: consent.into(),
+            rewards: Some(RewardTerms { rules: vec![], risk: Some(risk) }),
+            ..Program::default()
+        };
+        let told = |risk, consent| never_raised(&program(risk, consent)).len();
+        assert_eq!(told(seen.clone(), ConsentMode::Cookie), 0);
+        assert_eq!(told(RiskPolicy { shared_device: 0, ..seen.clone() }, ConsentMode::None), 0);
+        assert_eq!(told(seen.clone(), ConsentMode::None), 1);
+        assert_eq!(told(seen.clone(), ConsentMode::Unspecified), 1);
+        assert_eq!(told(RiskPolicy { shared_device_days: 0, ..seen.clone() }, ConsentMode::Cookie), 1);
+        assert_eq!(told(RiskPolicy { too_fast_ms: 0, ..seen }, ConsentMode::Cookie), 1);
     }
 
     #[test]

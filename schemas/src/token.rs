@@ -202,7 +202,7 @@ mod tests {
 
     fn token(random: [u8; 10]) -> ClickToken {
         ClickToken {
-            click: ClickId::mint(UnixMs(1_700_000_000_000), &random),
+            click: ClickId::mint(UnixMs(1_700_000_000_000), &random, random[9] != 0),
             link: LinkNumber::of("go.example/abc"),
             channel: ChannelNumber::of("email"),
         }
@@ -254,7 +254,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_minted_verifies(ms in 0i64..1 << 47, random: [u8; 10], link: u64, channel: u32) {
-            let click = ClickId::mint(UnixMs(ms), &random);
+            let click = ClickId::mint(UnixMs(ms), &random, true);
             let token = ClickToken { click, link: LinkNumber(link), channel: ChannelNumber(channel) };
             let mut text = [0; TEXT_LEN];
             let text = ring(3, &[3]).mint(&token, &mut text);

@@ -153,7 +153,7 @@ impl World {
     /// nothing is looked up.
     async fn fill_clicks(&self, clicks: u64) {
         const STEP: u64 = 1_000_000;
-        self.client.query("DROP VIEW funnel_hourly_clicks").execute().await.unwrap();
+        self.client.query("DROP VIEW funnel_clicks").execute().await.unwrap();
         for from in (0..clicks).step_by(STEP as usize) {
             let sql = stream::clicks_sql(from, STEP.min(clicks - from), clicks);
             self.client.query(&sql.replace('?', "??")).execute().await.unwrap();

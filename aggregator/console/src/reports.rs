@@ -66,11 +66,13 @@ macro_rules! reports {
 // The columns are those that the view's file declares.
 reports! {
     /// Counts of each referrer and channel.
-    Funnel: "funnel", Source::Funnel(""), "referrer, channel";
-    /// Counts of each referrer, the most qualifications first.
-    TopReferrers: "top_referrers", Source::Funnel("referrer"), "qualifications DESC, leads DESC, clicks DESC, referrer";
-    /// Counts of each channel, the most qualifications first.
-    Channels: "channels", Source::Funnel("channel"), "qualifications DESC, leads DESC, clicks DESC, channel";
+    Funnel: "funnel", Source::Funnel(""), "referrer, channel, reason";
+    /// Counts of each referrer, the most persons who qualified first.
+    TopReferrers: "top_referrers", Source::Funnel("referrer"), "qualified DESC, leads DESC, clicks DESC, referrer, reason";
+    /// Counts of each channel, the most persons who qualified first.
+    Channels: "channels", Source::Funnel("channel"), "qualified DESC, leads DESC, clicks DESC, channel, reason";
+    /// The steps from a referrer who joined to a reward, and where the most is lost.
+    Steps: "steps", Source::View("steps"), "place";
     /// How long leads took to reach what they reached.
     TimeToQualify: "time_to_qualify", Source::View("time_to_qualify"), "channel, name";
     /// Leads by their week, and how many of them qualified within so many days.
@@ -85,6 +87,8 @@ reports! {
     ReviewQueue: "review_queue", Source::Ledger("review_queue"), "since, reward_id";
     /// Rewards to be paid.
     Payouts: "payouts", Source::Ledger("payouts"), "referrer, approved_at, reward_id";
+    /// Payments of rewards that were made, and what is owed back of them.
+    PaymentsMade: "payments_made", Source::View("payments_made"), "paid_on, reference, reward_id";
     /// What came of what was paid, for each referrer and channel.
     RewardRoi: "reward_roi", Source::View("reward_roi"), "referrer, channel, currency";
     /// The same for each rule. A qualification counts for every rule that it earned.

@@ -73,7 +73,7 @@ pub async fn page(client: &Client, selection: &Selection) -> Result<Page, AskErr
     );
     // One more than the page has: so it is known whether more follow.
     let sql = format!(
-        "SELECT event_id, lead, state, why, referrer, channel, link, evidence, since, qualifications, \
+        "SELECT event_id, lead, state, why, referrer, channel, link, evidence, since, qualification_events, \
          value_minor, history, rewards, toUnixTimestamp64Milli(since) AS since_ms \
          FROM status WHERE program = {{program:String}} AND live = {{live:Bool}} {of_referrer} {after} \
          ORDER BY since, event_id LIMIT {{rows:UInt32}}"

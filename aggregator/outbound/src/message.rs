@@ -60,6 +60,7 @@ pub struct Message {
     pub decided_by: String,
     pub reference: String,
     pub flags: Vec<String>,
+    pub is_person: bool,
 }
 
 fn moment(ms: i64) -> Value {
@@ -136,6 +137,7 @@ impl Message {
         put("click_id", id(self.click_id));
         put("occurred_at", moment(self.occurred_at));
         put("source", text(&self.source));
+        put("is_person", self.is_person.into());
         if self.qualification_id.is_nil() {
             put("clicked_at", moment(self.clicked_at));
             put("reason", text(&self.reason));
@@ -181,6 +183,7 @@ impl Message {
                 evidence: self.evidence.clone(),
                 click_id: bytes(self.click_id),
                 source: self.source.clone(),
+                is_person: self.is_person,
             })
         } else {
             Body::Lead(LeadFact {
@@ -192,6 +195,7 @@ impl Message {
                 click_id: bytes(self.click_id),
                 clicked_at_ms: self.clicked_at,
                 source: self.source.clone(),
+                is_person: self.is_person,
             })
         };
         Fact {

@@ -152,9 +152,9 @@ mod tests {
     use whence_schemas::{ids::Incarnation, rows::Lc, time::UnixMs};
 
     fn id(number: u64) -> ClickId {
-        let mut random = [0; 10];
-        random[2..].copy_from_slice(&number.to_be_bytes());
-        ClickId::mint(UnixMs(1_770_000_000_000), &random)
+        let mut random = [1; 10];
+        random[1..9].copy_from_slice(&number.to_be_bytes());
+        ClickId::mint(UnixMs(1_770_000_000_000), &random, true)
     }
 
     fn clicks(numbers: std::ops::Range<u64>) -> Vec<ClickRow> {

@@ -15,7 +15,7 @@ pub(crate) const WRITTEN: [&str; 23] = [
     "subject_keys",
     "click_evidence",
     "rejects",
-    "funnel_hourly",
+    "funnel_quarter_hourly",
     "funnel_daily",
     "reward_terms",
     "rewards",

@@ -164,7 +164,7 @@ mod tests {
 
     fn click(link: &str, ago_ms: i64, secret: u8) -> Touch {
         let token = ClickToken {
-            click: ClickId::mint(NOW.plus_ms(-ago_ms), &[0; 10]),
+            click: ClickId::mint(NOW.plus_ms(-ago_ms), &[0; 10], true),
             link: LinkNumber::of(link),
             channel: ChannelNumber::of("email"),
         };

@@ -13,6 +13,9 @@
 //! - Qualifications that tell of one payment count once, and what is taken back and given again is of payments:
 //!   `payments`.
 //! - A qualification that has a condition counts where what is left of the person's payments meets it: `history`.
+//! - Whoever was a lead is one person in the program. For it stand its first qualification that counts and has a lead, and
+//!   the lead that this one belongs to; without any, the earliest lead that is credited, or else the first. So a person who
+//!   qualified is counted where it is counted as a lead.
 
 mod history;
 mod payments;
@@ -114,6 +117,8 @@ pub(super) struct LeadState {
     pub first_lead: Uuid,
     /// Whether it counts: no other event stands for it.
     pub counts: bool,
+    /// Whether it is the one that stands for its person.
+    pub is_person: bool,
 }
 
 /// What stands for a qualification.
@@ -125,6 +130,15 @@ pub(super) struct QualificationState {
     pub left_minor: Option<i64>,
     /// Why its condition is not met: the word in the table. Empty: it is met, or there is none.
     pub unmet: &'static str,
+    /// Whether it is the first of its person that counts.
+    pub is_person: bool,
+}
+
+impl QualificationState {
+    /// Whether it counts: something is left of it, and its condition is met.
+    fn counts(&self) -> bool {
+        self.unmet.is_empty() && self.left_minor.is_some()
+    }
 }
 
 /// What stands for a disqualification.
@@ -232,16 +246,28 @@ impl Person {
             let unmet =
                 if is_told_again { SAME_PAYMENT } else { unmet.get(&q.id).copied().unwrap_or_default() };
             let left_minor = payments.left.get(&q.id).copied().unwrap_or(Some(q.paid_minor));
-            (q.id, QualificationState { lead: lead_of(q, &leads, &credits), left_minor, unmet })
+            let lead = lead_of(q, &leads, &credits);
+            (q.id, QualificationState { lead, left_minor, unmet, is_person: false })
         });
-        let qualifications = qualifications.collect();
+        let mut qualifications: BTreeMap<_, _> = qualifications.collect();
+        let qualified = self.first_that_counts(&qualifications);
+        let standing = match qualified.and_then(|id| qualifications.get_mut(&id)) {
+            Some(state) => {
+                state.is_person = true;
+                state.lead.as_ref().map(|(lead, _)| *lead)
+            }
+            None => {
+                let is_credited = |lead: &&Lead| !credits[&lead.id].referrer.is_empty();
+                leads.iter().find(is_credited).or(leads.first()).map(|lead| lead.id)
+            }
+        };
         let told_again = stands_for.into_iter().map(|(id, other)| {
             let credit = Credit::nobody(SAME_RECORD);
-            (id, LeadState { credit, first_lead: other.0, counts: false })
+            (id, LeadState { credit, first_lead: other.0, counts: false, is_person: false })
         });
         let leads = credits.into_iter().map(|(id, credit)| {
             let first_lead = if id.0 == first { Uuid::nil() } else { first };
-            (id, LeadState { credit, first_lead, counts: true })
+            (id, LeadState { credit, first_lead, counts: true, is_person: standing == Some(id) })
         });
         Decision {
             leads: leads.chain(told_again).collect(),
@@ -249,6 +275,12 @@ impl Person {
             disqualifications: payments.disqualifications,
             reinstatements: payments.reinstatements,
         }
+    }
+
+    /// The first qualification that counts and has a lead, by when it happened.
+    fn first_that_counts(&self, states: &BTreeMap<EventId, QualificationState>) -> Option<EventId> {
+        let counting = states.iter().filter(|(_, state)| state.counts() && state.lead.is_some());
+        counting.map(|(id, _)| (self.qualifications[id].occurred_at, *id)).min().map(|(_, id)| id)
     }
 }
 

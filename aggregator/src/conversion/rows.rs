@@ -47,7 +47,7 @@ pub(super) trait Signed: Clone + PartialEq {
 }
 
 macro_rules! signed {
-    ($($row:ident),*) => {$(
+    ($($row:ident $(($counted:ident))?),*) => {$(
         impl Signed for $row {
             fn sign(&self) -> i8 {
                 self.sign
@@ -57,12 +57,13 @@ macro_rules! signed {
             }
             fn signed(&self, sign: i8, revision: u32, cause: Cause) -> $row {
                 let Cause { incarnation, partition, offset } = cause;
-                $row { sign, revision, incarnation, partition, offset, ..self.clone() }
+                $(let $counted = if sign < 0 { -self.$counted } else { self.$counted };)?
+                $row { $($counted,)? sign, revision, incarnation, partition, offset, ..self.clone() }
             }
         }
     )*};
 }
-signed!(LeadRow, QualificationRow, DisqualificationRow, ReinstatementRow);
+signed!(LeadRow(person), QualificationRow(person), DisqualificationRow, ReinstatementRow);
 
 /// The newest row of a fact: the one that stands, or the one that took it back.
 #[derive(Clone, Debug)]
@@ -172,7 +173,7 @@ pub(super) fn reinstatement_of(row: &ReinstatementRow) -> Reinstatement {
 
 /// The row with what stands for it.
 pub(super) fn with_lead_state(row: &LeadRow, state: LeadState) -> LeadRow {
-    let LeadState { credit, first_lead, counts } = state;
+    let LeadState { credit, first_lead, counts, is_person } = state;
     LeadRow {
         evidence: credit.evidence,
         reason: Lc(credit.reason),
@@ -182,6 +183,7 @@ pub(super) fn with_lead_state(row: &LeadRow, state: LeadState) -> LeadRow {
         click_id: credit.click_id,
         clicked_at: credit.clicked_at,
         first_lead,
+        person: i8::from(is_person),
         sign: i8::from(counts),
         ..row.clone()
     }
@@ -207,6 +209,7 @@ pub(super) fn with_qualification_state(
         click_id: credit.click_id,
         value_minor,
         reason: Lc(state.unmet.into()),
+        person: i8::from(state.is_person),
         sign: i8::from(state.unmet.is_empty()),
         ..row.clone()
     })
@@ -300,6 +303,7 @@ pub(super) fn lead_row(
         window_ms: conversion.window_ms,
         existing_customers: Lc(if conversion.allows_existing { ALLOW } else { REFUSE }.into()),
         first_lead: Uuid::nil(),
+        person: 0,
         record: record_of(conversion),
         touch_evidence: proved.evidence,
         touch_reason: Lc(proved.reason.clone()),
@@ -344,6 +348,7 @@ pub(super) fn qualification_row(conversion: &Conversion, cause: Cause) -> Option
         within_days,
         payments: conversion.payments.clone(),
         reason: Lc(String::new()),
+        person: 0,
     }))
 }
 

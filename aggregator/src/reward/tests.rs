@@ -108,6 +108,7 @@ fn id(number: u8) -> EventId {
 fn row(number: u8, lead: u8, left: i64) -> QualificationRow {
     let paid = i64::from(number) * 1000 + 77;
     QualificationRow {
+        person: 0,
         program: Lc("p".into()),
         id: id(number + 100),
         occurred_at: START.plus_ms(i64::from(number) * 9 * DAY_MS),

@@ -8,24 +8,50 @@ pub const CONSISTENT: &[(&str, &str)] = &[
     ("clicks twice", "SELECT toUInt64(count() - uniqExact(id)) FROM clicks"),
     ("leads twice", "SELECT toUInt64(count() - uniqExact(id)) FROM leads WHERE revision = 0"),
     (
-        "groups in which hourly rollup and raw differ",
+        "groups in which the quarter-hour's rollup and raw differ",
         "SELECT count() FROM (
-            SELECT program, referrer, channel, hour, verdict, sum(n) AS difference FROM (
-                SELECT program, referrer, channel, toStartOfHour(toDateTime(ts, 'UTC')) AS hour,
+            SELECT program, referrer, channel, quarter_hour, verdict, sum(n) AS difference FROM (
+                SELECT program, referrer, channel, toStartOfFifteenMinutes(toDateTime(ts, 'UTC')) AS quarter_hour,
                     toString(verdict) AS verdict, toInt64(sign) AS n FROM clicks WHERE live
                 UNION ALL
-                SELECT program, referrer, channel, hour, toString(verdict), -clicks FROM funnel_hourly WHERE clicks != 0)
+                SELECT program, referrer, channel, quarter_hour, toString(verdict), -clicks - other_clicks
+                    FROM funnel_quarter_hourly WHERE clicks != 0 OR other_clicks != 0)
             GROUP BY ALL HAVING difference != 0)",
     ),
     (
         "difference of the rollups' sums",
-        "SELECT assumeNotNull(toUInt64(abs((SELECT sum(clicks) + 1000 * sum(leads) + 100000 * sum(qualifications) FROM funnel_hourly)
-            - (SELECT sum(clicks) + 1000 * sum(leads) + 100000 * sum(qualifications) FROM funnel_daily))))",
+        "SELECT count() FROM (
+            SELECT
+                sum(f.clicks) AS c, sum(f.other_clicks) AS o, sum(f.leads) AS l, sum(f.leads_by_click) AS lc, sum(f.leads_by_code) AS lk,
+                sum(f.qualified) AS q, sum(f.lead_events) AS le, sum(f.qualification_events) AS qe, sum(f.value_minor) AS v
+            FROM (
+                SELECT clicks, other_clicks, leads, leads_by_click, leads_by_code, qualified, lead_events, qualification_events, value_minor
+                FROM funnel_quarter_hourly
+                UNION ALL
+                SELECT -clicks, -other_clicks, -leads, -leads_by_click, -leads_by_code, -qualified, -lead_events, -qualification_events, -value_minor
+                FROM funnel_daily) AS f
+            ) WHERE (c, o, l, lc, lk, q, le, qe, v) != (0, 0, 0, 0, 0, 0, 0, 0, 0)",
     ),
     (
-        "difference of leads and qualifications",
-        "SELECT assumeNotNull(toUInt64(abs((SELECT sum(leads) + 100000 * sum(qualifications) FROM funnel_hourly)
-            - (SELECT sum(sign) FROM leads WHERE live) - 100000 * (SELECT sum(sign) FROM qualifications WHERE live))))",
+        "sums of leads and qualifications that the rollup has otherwise",
+        "SELECT count() FROM (
+            SELECT sum(leads) AS persons, sum(qualified) AS reached, sum(lead_events) AS l, sum(qualification_events) AS q
+            FROM funnel_quarter_hourly)
+        WHERE (persons, l) != (SELECT (toInt64(sum(person)), toInt64(sum(sign))) FROM leads WHERE live)
+            OR (reached, q) != (SELECT (toInt64(sum(person)), toInt64(sum(sign))) FROM qualifications WHERE live)",
+    ),
+    (
+        "leads and qualifications that stand for less or more than a person",
+        "SELECT count() FROM (
+            SELECT id, sum(person) AS persons, sum(sign) AS stands FROM leads GROUP BY program, id
+            UNION ALL SELECT id, sum(person), sum(sign) FROM qualifications GROUP BY program, id)
+        WHERE persons NOT IN (0, 1) OR persons > stands",
+    ),
+    (
+        "persons who qualified by a lead that does not stand for them",
+        "SELECT count() FROM (
+            SELECT program, lead_id FROM qualifications GROUP BY program, lead_id, id HAVING sum(person) = 1)
+        WHERE (program, lead_id) NOT IN (SELECT program, id FROM leads GROUP BY program, id HAVING sum(person) = 1)",
     ),
     (
         "accrued rewards that the table of what is due has otherwise",

@@ -111,7 +111,7 @@ async fn what_is_refunded_leaves_the_reports_whichever_came_first_and_never_twic
 
     node.take([refund(2, "all", 0), refund(2, "all", 0), refund(1, "more", 5000)]).await;
     node.world.until(left, 0).await;
-    node.world.until("SELECT toUInt64(sum(qualifications)) FROM funnel", 0).await;
+    node.world.until("SELECT toUInt64(sum(qualification_events)) FROM funnel", 0).await;
     let excess = "SELECT toUInt64(sum(excess_minor)) FROM excess_refunds WHERE taken_minor = 1499";
     node.world.until(excess, 5000 - 1499).await;
     node.world.until("SELECT count() FROM rejects WHERE reason = 'duplicate'", 3).await;
@@ -191,7 +191,7 @@ async fn a_forgotten_person_is_blank_counts_on_and_is_not_counted_again() {
     node.world.until(personal, 0).await;
     node.world.until("SELECT count() FROM participants WHERE referrer = 'r2' AND notEmpty(keys)", 1).await;
     node.world.until("SELECT count() FROM leads WHERE lead = 'person 2' AND notEmpty(keys)", 1).await;
-    node.world.until("SELECT toUInt64(sum(leads)) FROM funnel", 2).await;
+    node.world.until("SELECT toUInt64(sum(lead_events)) FROM funnel", 2).await;
 
     // The provider's retries: of the same event, of the person, and of an alias that was linked.
     node.take([lead(1), retry(1), qualification(3)]).await;
@@ -200,7 +200,7 @@ async fn a_forgotten_person_is_blank_counts_on_and_is_not_counted_again() {
     // Money is taken back all the same, and asking again changes nothing.
     node.take([refund(1, "late", 999), erasure(1, "b")]).await;
     node.world.until("SELECT toUInt64(sum(value_minor)) FROM funnel_daily WHERE referrer != ''", 1000).await;
-    node.world.until("SELECT toUInt64(sum(leads)) FROM funnel", 2).await;
+    node.world.until("SELECT toUInt64(sum(lead_events)) FROM funnel", 2).await;
     node.world.until(personal, 0).await;
     node.world.until("SELECT countIf(lead != '' OR notEmpty(keys)) FROM disqualifications", 0).await;
     let acts = "SELECT count() FROM erasures WHERE requested_by = 'privacy desk' AND suppressed > 0";

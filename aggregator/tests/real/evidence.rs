@@ -30,7 +30,7 @@ const AT: UnixMs = UnixMs(1_770_000_000_000);
 const LINK: &str = "go.example/r1";
 
 fn click_id(person: u8) -> ClickId {
-    ClickId::mint(AT.plus_ms(-60_000 * i64::from(person)), &[person; 10])
+    ClickId::mint(AT.plus_ms(-60_000 * i64::from(person)), &[person; 10], true)
 }
 
 fn click(person: u8, verdict: Verdict) -> Bytes {
@@ -279,7 +279,7 @@ async fn a_referrer_in_the_address_prefix_of_a_click_or_lead_is_told_and_a_perso
 async fn clicks_are_found_by_program_and_id_whatever_else_is_of_their_millisecond() {
     let world = World::new().await;
     store_clicks(&world, 0, vec![click(1, Verdict::Bot), click(2, Verdict::Human)]).await;
-    let neighbour = ClickId::mint(click_id(1).at(), &[99; 10]);
+    let neighbour = ClickId::mint(click_id(1).at(), &[99; 10], true);
     let asked = [click_id(1), click_id(2), neighbour].map(|id| ("demo".to_owned(), id));
     let mut found = world.store.clicks(&asked).await.unwrap();
     found.sort_by_key(|click| click.id.0);

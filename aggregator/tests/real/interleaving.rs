@@ -85,9 +85,9 @@ struct Line {
 async fn states(world: &World) -> BTreeMap<String, BTreeSet<(String, i64)>> {
     let mut states: BTreeMap<String, BTreeSet<(String, i64)>> = BTreeMap::new();
     // Hashed names are of the program.
-    let net = |(table, names): (&str, &str)| {
+    let net = |(table, names, counted): (&str, &str, &str)| {
         format!(
-            "SELECT program, toString(tuple('{table}', * EXCEPT (program, {names}, sign, revision, incarnation, partition, offset))) AS said,
+            "SELECT program, toString(tuple('{table}', {counted} * EXCEPT (program, {names}, sign, revision, incarnation, partition, offset))) AS said,
                 toInt64(sum(sign)) AS counts FROM {table} GROUP BY program, said HAVING counts != 0"
         )
     };
@@ -98,25 +98,32 @@ async fn states(world: &World) -> BTreeMap<String, BTreeSet<(String, i64)>> {
         )
     };
     let tables = [
-        ("leads", "record"),
-        ("qualifications", "payments"),
-        ("disqualifications", "payments"),
-        ("reinstatements", "payments"),
-        ("identifies", "payments"),
+        ("leads", "record, person", "sign * person,"),
+        ("qualifications", "payments, person", "sign * person,"),
+        ("disqualifications", "payments", ""),
+        ("reinstatements", "payments", ""),
+        ("identifies", "payments", ""),
     ]
     .map(net);
     // Whoever was credited for a while has a line of zeros; a reward's lines are as many as the orders made them.
     let reports = [
         ("funnel", "program", "true"),
-        ("top_referrers", "program", "leads != 0 OR qualifications != 0"),
-        ("channels", "program, referrers", "leads != 0 OR qualifications != 0"),
+        ("top_referrers", "program", "leads != 0 OR lead_events != 0 OR qualification_events != 0"),
+        ("channels", "program, referrers", "leads != 0 OR lead_events != 0 OR qualification_events != 0"),
+        ("steps", "program", "true"),
+        ("lead_facts", "program, record", "true"),
+        ("qualification_facts", "program", "true"),
         ("time_to_qualify", "program", "true"),
         ("cohorts", "program", "true"),
         ("unmatched", "program, since, age_seconds", "true"),
         ("excess_refunds", "program", "true"),
         ("not_counted", "program", "true"),
         ("status", "program, history, rewards", "true"),
-        ("reward_roi", "program, clawed_back", "qualifications != 0 OR value_minor != 0 OR cost_minor != 0"),
+        (
+            "reward_roi",
+            "program, clawed_back",
+            "qualification_events != 0 OR value_minor != 0 OR cost_minor != 0",
+        ),
         (
             "reward_balance",
             "program, rejected, clawed_back",

@@ -161,11 +161,11 @@ async fn qualifications_find_their_leads_whichever_comes_first_and_bad_records_b
     assert_eq!(world.count(matched).await, 250);
     assert_eq!(world.count("SELECT count() FROM unmatched WHERE kind = 'qualification'").await, 50);
     assert_eq!(
-        world.count("SELECT toUInt64(sum(qualifications)) FROM funnel WHERE referrer != ''").await,
+        world.count("SELECT toUInt64(sum(qualification_events)) FROM funnel WHERE referrer != ''").await,
         250
     );
     assert_eq!(
-        world.count("SELECT toUInt64(sum(value_minor)) FROM funnel_hourly WHERE referrer != '' AND currency = 'EUR'").await,
+        world.count("SELECT toUInt64(sum(value_minor)) FROM funnel_quarter_hourly WHERE referrer != '' AND currency = 'EUR'").await,
         250 * 1999
     );
     world.check_consistent().await;

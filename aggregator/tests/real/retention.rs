@@ -51,7 +51,7 @@ fn payload(number: u64) -> Bytes {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     event::encode(&Click {
-        id: Bytes::copy_from_slice(ClickId::mint(at(number), &random).0.as_bytes()),
+        id: Bytes::copy_from_slice(ClickId::mint(at(number), &random, true).0.as_bytes()),
         mode: Mode::Live.into(),
         program: "demo".into(),
         link: "go.example/x".into(),
@@ -154,7 +154,7 @@ const CLICKS: &str = "SELECT count() FROM clicks";
 async fn whole_months_go_and_all_still_adds_up() {
     let world = stored().await;
     assert_adds_up(&world, "before").await;
-    let counted = "SELECT toUInt64(sum(clicks)) FROM funnel_hourly";
+    let counted = "SELECT toUInt64(sum(clicks + other_clicks)) FROM funnel_quarter_hourly";
     let (clicks, rolled_up) = (world.count(CLICKS).await, world.count(counted).await);
     let records = world.count("SELECT sum(records) FROM reconciliation").await;
 

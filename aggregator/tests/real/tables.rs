@@ -207,8 +207,11 @@ async fn a_replayed_block_over_two_months_changes_neither_raw_nor_rollups() {
     }
     assert_eq!(world.count("SELECT count() FROM clicks").await, 3000);
     assert_eq!(world.count("SELECT uniqExact(toYYYYMM(ts)) FROM clicks").await, 2);
-    assert_eq!(world.count("SELECT toUInt64(sum(clicks)) FROM funnel_hourly").await, 3000);
-    assert_eq!(world.count("SELECT toUInt64(sum(clicks)) FROM funnel_daily").await, 3000);
+    assert_eq!(
+        world.count("SELECT toUInt64(sum(clicks + other_clicks)) FROM funnel_quarter_hourly").await,
+        3000
+    );
+    assert_eq!(world.count("SELECT toUInt64(sum(clicks + other_clicks)) FROM funnel_daily").await, 3000);
     world.check_consistent().await;
 }
 

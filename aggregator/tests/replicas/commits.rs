@@ -15,14 +15,14 @@ use whence_schemas::{
 /// Longer than anything here takes but what [`World::until`] waits for.
 const SOON: Duration = Duration::from_secs(60);
 /// Where a block of clicks is stored, in the order in which it is.
-const TABLES: [&str; 3] = ["clicks", "funnel_hourly", "funnel_daily"];
+const TABLES: [&str; 3] = ["clicks", "funnel_quarter_hourly", "funnel_daily"];
 /// Parts of which a replica does not know whether Keeper has them.
 const UNKNOWN: &str = "SELECT toUInt64(sum(parts_to_check)) FROM system.replicas WHERE database = 'whence'";
 
 fn count(table: &str) -> String {
     match table {
         "clicks" => "SELECT count() FROM clicks".into(),
-        rollup => format!("SELECT toUInt64(sum(clicks)) FROM {rollup}"),
+        rollup => format!("SELECT toUInt64(sum(clicks + other_clicks)) FROM {rollup}"),
     }
 }
 
@@ -82,7 +82,7 @@ async fn a_commit_that_keeper_never_got_is_shown_by_its_replica_alone_until_a_me
         world.client(1).query("OPTIMIZE TABLE funnel_daily FINAL").execute().await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    for table in ["clicks", "funnel_hourly"] {
+    for table in ["clicks", "funnel_quarter_hourly"] {
         assert_eq!(world.count(0, &count(table)).await, 500, "{table}");
     }
     // The others are still there, and ClickHouse removes them itself.
@@ -118,7 +118,7 @@ async fn a_commit_whose_answer_was_lost_is_stored_once() {
 async fn a_quorum_that_fails_just_before_its_replica_is_back_leaves_its_block_there_until_the_next_session() {
     let world = World::proxied(3).await;
     let store = Arc::new(store(world.replicas(0)));
-    let table = "funnel_hourly";
+    let table = "funnel_quarter_hourly";
     let place = place(&world, table).await;
     store.insert(&range(0, 100).token(), &clicks(0, 100)).await.unwrap();
     world.cluster.keep_parts_of(0, table);

@@ -7,8 +7,8 @@ use whence_aggregator::{clickhouse::ClickHouseStore, store::Store as _};
 
 const ALL: &str = "SELECT count() FROM clicks";
 const DIFFERENT: &str = "SELECT uniqExact(id) FROM clicks";
-const BY_HOUR: &str = "SELECT toUInt64(sum(clicks)) FROM funnel_hourly";
-const BY_DAY: &str = "SELECT toUInt64(sum(clicks)) FROM funnel_daily";
+const BY_HOUR: &str = "SELECT toUInt64(sum(clicks + other_clicks)) FROM funnel_quarter_hourly";
+const BY_DAY: &str = "SELECT toUInt64(sum(clicks + other_clicks)) FROM funnel_daily";
 
 /// Stores the block of these offsets, and sees all before its end.
 async fn block(store: &ClickHouseStore, first: u64, end: u64) -> Duration {
@@ -215,7 +215,7 @@ async fn a_rollup_that_only_a_dead_replica_had_is_made_again() {
     tokio::spawn(async move { watched.watch().await });
     let store = Arc::new(store(replicas.clone()));
     store.catch_up().await.unwrap();
-    for (round, rollup) in (0..).zip(["funnel_hourly", "funnel_daily"]) {
+    for (round, rollup) in (0..).zip(["funnel_quarter_hourly", "funnel_daily"]) {
         let (first, end) = (round * 100, (round + 1) * 100);
         let asked = (0..3).find(|replica| replicas.name() == world.cluster.url(*replica)).unwrap();
         world.cluster.keep_parts_of(asked, rollup);
@@ -223,7 +223,7 @@ async fn a_rollup_that_only_a_dead_replica_had_is_made_again() {
             let store = Arc::clone(&store);
             tokio::spawn(async move { block(&store, first, end).await })
         };
-        world.until(asked, &format!("SELECT toUInt64(sum(clicks)) FROM {rollup}"), end).await;
+        world.until(asked, &format!("SELECT toUInt64(sum(clicks + other_clicks)) FROM {rollup}"), end).await;
         world.cluster.kill(asked);
         writing.await.unwrap();
         world.cluster.revive(asked);
@@ -241,7 +241,7 @@ async fn a_block_that_was_merged_before_it_had_its_quorum_is_stored_once() {
     tokio::spawn(async move { watched.watch().await });
     let store = Arc::new(store(replicas.clone()));
     store.catch_up().await.unwrap();
-    for (round, table) in (0..).zip(["clicks", "funnel_hourly", "funnel_daily"]) {
+    for (round, table) in (0..).zip(["clicks", "funnel_quarter_hourly", "funnel_daily"]) {
         let (first, end) = (round * 200, (round + 1) * 200);
         block(&store, first, first + 100).await;
         let asked = (0..3).find(|replica| replicas.name() == world.cluster.url(*replica)).unwrap();
@@ -250,8 +250,11 @@ async fn a_block_that_was_merged_before_it_had_its_quorum_is_stored_once() {
             let store = Arc::clone(&store);
             tokio::spawn(async move { block(&store, first + 100, end).await })
         };
-        let count =
-            if table == "clicks" { ALL.into() } else { format!("SELECT toUInt64(sum(clicks)) FROM {table}") };
+        let count = if table == "clicks" {
+            ALL.into()
+        } else {
+            format!("SELECT toUInt64(sum(clicks + other_clicks)) FROM {table}")
+        };
         world.until(asked, &count, end).await;
         // What a merge in the background does when it likes.
         let merge = format!("OPTIMIZE TABLE {table} FINAL SETTINGS alter_sync = 0");

@@ -152,7 +152,7 @@ pub fn before(first: u64) -> Horizon {
 pub fn click_id(number: u64) -> ClickId {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.to_be_bytes());
-    ClickId::mint(AT, &random)
+    ClickId::mint(AT, &random, true)
 }
 
 /// One row an offset.

@@ -121,7 +121,7 @@ impl Make {
     fn click(&mut self) {
         let (at, mut random) = (self.time(), [0; 10]);
         self.rng.fill_bytes(&mut random);
-        let id = ClickId::mint(at, &random);
+        let id = ClickId::mint(at, &random, true);
         let (program, referrer) =
             (*pick(&mut self.rng, &PROGRAMS), format!("r{}", self.rng.random_range(0..3)));
         let click = Click {

@@ -27,16 +27,17 @@ const SAMPLES: u64 = 6;
 fn state(tables: &Tables) -> BTreeMap<String, i64> {
     let mut state: BTreeMap<String, i64> = BTreeMap::new();
     macro_rules! net {
-        ($($table:ident)*) => {$(
+        ($($table:ident $(($counted:ident))?)*) => {$(
             for row in &tables.$table {
                 let mut said = row.clone();
                 (said.incarnation, said.partition, said.offset) = (Incarnation(uuid::Uuid::nil()), 0, 0);
+                $(said.$counted *= said.sign;)?
                 (said.sign, said.revision) = (0, 0);
                 *state.entry(format!("{said:?}")).or_default() += i64::from(row.sign);
             }
         )*};
     }
-    net! { leads qualifications disqualifications reinstatements identifies }
+    net! { leads(person) qualifications(person) disqualifications reinstatements identifies }
     // What stands without counting.
     macro_rules! uncounted {
         ($($table:ident)*) => {$(
@@ -61,8 +62,8 @@ fn state(tables: &Tables) -> BTreeMap<String, i64> {
         (said.incarnation, said.partition, said.offset) = (Incarnation(uuid::Uuid::nil()), 0, 0);
         *state.entry(format!("{said:?}")).or_default() += 1;
     }
-    for (group, sums) in &tables.funnel_hourly {
-        for (what, sum) in ["clicks", "leads", "qualifications", "value"].iter().zip(sums) {
+    for (group, sums) in &tables.funnel_quarter_hourly {
+        for (what, sum) in crate::rollup::NAMES.iter().zip(sums) {
             *state.entry(format!("funnel {group:?}: {what}")).or_default() += sum;
         }
     }

@@ -13,6 +13,8 @@ use whence_schemas::{
         BlockRow,
         account::{self, Sums},
     },
+    subject::SubjectKey,
+    time::UnixMs,
     topics::Stream,
 };
 
@@ -26,6 +28,7 @@ pub fn check(world: &World) -> Result<(), String> {
     credit_is_as_made(world)?;
     what_is_taken_back_is_what_is_missing(world)?;
     forgotten_persons_are_blank(world)?;
+    persons_count_once(world)?;
     rollups_equal_raw(world)?;
     evidence::check(world)?;
     rewards::check(world)
@@ -215,6 +218,63 @@ fn forgotten_persons_are_blank(world: &World) -> Result<(), String> {
     Ok(())
 }
 
+/// Of the leads of one person one stands for it, and of its qualifications that count and have a lead the first; its lead is
+/// that one. Whose events are whose is found here from the keys alone.
+fn persons_count_once(world: &World) -> Result<(), String> {
+    let tables = &world.tables;
+    let mut person_of: BTreeMap<(String, bool, SubjectKey), usize> = BTreeMap::new();
+    let mut events: Vec<BTreeSet<EventId>> = Vec::new();
+    let is_of_person = |kind: &str| !matches!(kind, "erased" | "participant");
+    for row in tables.subject_keys.iter().filter(|row| is_of_person(&row.kind.0)) {
+        let names: Vec<_> = row.keys.iter().map(|key| (row.program.0.clone(), row.live, *key)).collect();
+        let known: BTreeSet<usize> = names.iter().filter_map(|name| person_of.get(name)).copied().collect();
+        events.push(BTreeSet::from([row.event_id]));
+        for other in &known {
+            let theirs = std::mem::take(&mut events[*other]);
+            events.last_mut().expect("one was added").extend(theirs);
+        }
+        let person = events.len() - 1;
+        person_of.values_mut().filter(|at| known.contains(at)).for_each(|at| *at = person);
+        person_of.extend(names.into_iter().map(|name| (name, person)));
+    }
+    for events in events {
+        let leads = tables.leads.iter().filter(|row| events.contains(&row.id));
+        let mut stands: BTreeMap<EventId, (i8, i8)> = BTreeMap::new();
+        for row in leads {
+            let (sign, person) = stands.entry(row.id).or_default();
+            (*sign, *person) = (*sign + row.sign, *person + row.person);
+        }
+        let reached = tables.qualifications.iter().filter(|row| events.contains(&row.id));
+        let mut counts: BTreeMap<(UnixMs, EventId), (i8, i8)> = BTreeMap::new();
+        let mut lead_of: BTreeMap<uuid::Uuid, i8> = BTreeMap::new();
+        for row in reached {
+            let (sign, person) = counts.entry((row.occurred_at, row.id)).or_default();
+            *sign += if row.lead_id.is_nil() { 0 } else { row.sign };
+            *person += row.person;
+            *lead_of.entry(row.lead_id).or_default() += row.person;
+        }
+        lead_of.retain(|_, person| *person != 0);
+        let standing: Vec<EventId> =
+            stands.iter().filter(|(_, (_, person))| *person != 0).map(|(id, _)| *id).collect();
+        let is_lead = stands.values().any(|(sign, _)| *sign > 0);
+        if standing.len() != usize::from(is_lead)
+            || stands.values().any(|(_, person)| !(0..=1).contains(person))
+        {
+            return Err(format!("a person's leads stand for {stands:?}"));
+        }
+        let first = counts.iter().find(|(_, (sign, _))| *sign > 0).map(|(reached, _)| *reached);
+        let persons: Vec<_> =
+            counts.iter().filter(|(_, (_, person))| *person != 0).map(|(reached, _)| *reached).collect();
+        if persons != first.into_iter().collect::<Vec<_>>() {
+            return Err(format!("a person's qualifications stand for {counts:?}"));
+        }
+        if lead_of.iter().any(|(lead, person)| (*person, Some(&EventId(*lead))) != (1, standing.first())) {
+            return Err(format!("a person qualified by {lead_of:?} and is the lead {standing:?}"));
+        }
+    }
+    Ok(())
+}
+
 fn rollups_equal_raw(world: &World) -> Result<(), String> {
     let tables = &world.tables;
     let mut raw: BTreeMap<Group, rollup::Sums> = BTreeMap::new();
@@ -225,12 +285,12 @@ fn rollups_equal_raw(world: &World) -> Result<(), String> {
     ] {
         for (group, sums) in groups(&rows) {
             let total = raw.entry(group).or_default();
-            (0..4).for_each(|at| total[at] += sums[at]);
+            total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
         }
     }
-    if raw == tables.funnel_hourly {
+    if raw == tables.funnel_quarter_hourly {
         return Ok(());
     }
-    let wrong = raw.iter().find(|(group, sums)| tables.funnel_hourly.get(*group) != Some(*sums));
+    let wrong = raw.iter().find(|(group, sums)| tables.funnel_quarter_hourly.get(*group) != Some(*sums));
     Err(format!("the rollup differs from the raw rows, first at {wrong:?}"))
 }

@@ -105,7 +105,7 @@ impl Teller<'_> {
             let mut random = [0; 10];
             self.rng.fill_bytes(&mut random);
             let token = ClickToken {
-                click: ClickId::mint(self.moment(), &random),
+                click: ClickId::mint(self.moment(), &random, true),
                 link: LinkNumber::of(&touch.link),
                 channel: ChannelNumber::of(&touch.channel),
             };

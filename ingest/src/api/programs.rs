@@ -1,7 +1,10 @@
 //! `/v1/programs`: a program's form.
 
 use super::{form::Form, rewards};
-use whence_schemas::event::{AttributionModel, AttributionRule, ConsentMode, ExistingCustomers, Program};
+use whence_schemas::{
+    event::{AttributionModel, AttributionRule, ConsentMode, ExistingCustomers, Program},
+    reward::never_raised,
+};
 
 /// The attribution window of a program that names none: 30 days, the field's usual.
 pub const WINDOW_MS_DEFAULT: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -11,6 +14,9 @@ const MODELS: [(&str, AttributionModel); 2] =
 const EXISTING: [(&str, ExistingCustomers); 2] =
     [("refuse", ExistingCustomers::Refuse), ("allow", ExistingCustomers::Allow)];
 const CONSENTS: [(&str, ConsentMode); 2] = [("none", ConsentMode::None), ("cookie", ConsentMode::Cookie)];
+
+/// What the program asks for and can't be had.
+const WARNINGS: &str = "warnings";
 
 /// A program of which nothing is said.
 pub(super) fn new(id: &str) -> Program {
@@ -49,4 +55,5 @@ pub(super) fn form(form: &mut Form<'_, '_>, program: &mut Program) {
     form.flag("hash_lead_ids", &mut program.hash_lead_ids);
     form.flag("disabled", &mut program.disabled);
     rewards::form(form, &mut program.rewards);
+    form.made_here(WARNINGS, || never_raised(program).into());
 }

@@ -194,7 +194,7 @@ mod tests {
         ) {
             let at = |n: usize| if is_hashed[n] { hashes[n] } else { 0 };
             let resolved = resolved_part("demo", &referrer, "go.example/a", &destination, Mode::Test);
-            let id = ClickId::mint(UnixMs(1_700_000_000_000), &random);
+            let id = ClickId::mint(UnixMs(1_700_000_000_000), &random, true);
             let record = ClickRecord {
                 id, resolved: &resolved.bytes, channel: &channel, registry_version,
                 verdict: if is_dead { Verdict::Inactive } else { Verdict::Preview },

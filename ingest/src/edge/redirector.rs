@@ -194,7 +194,7 @@ impl Redirector {
         self.majority.note(network);
         ClickContext {
             at,
-            id: ClickId::mint(at, &random),
+            id: ClickId::mint(at, &random, judgement.0 == Verdict::Human),
             judgement,
             address: self.day.address(origin.address),
             network,
@@ -263,7 +263,7 @@ impl Redirector {
         let mut random = [0; 10];
         self.random.fill_bytes(&mut random);
         self.record(&ClickRecord {
-            id: ClickId::mint(at, &random),
+            id: ClickId::mint(at, &random, false),
             resolved: &resolved.bytes,
             channel: "",
             registry_version: rules.version,

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn garbage_and_cut_records_have_no_key() {
-        let id = ClickId::mint(UnixMs(1), &[7; 10]);
+        let id = ClickId::mint(UnixMs(1), &[7; 10], true);
         let click = Click { id: id.0.as_bytes().to_vec().into(), program: "demo".into(), ..Click::default() };
         let record = event::encode(&click);
         assert_eq!(Fields::of(Stream::Clicks, &[]), Fields::default());
@@ -149,7 +149,7 @@ mod tests {
         fn a_clicks_fields_are_those_of_the_decoded_click(
             ms in 0i64..1 << 47, random: [u8; 10], link in ".{0,300}", visitor: u64, version: u64,
         ) {
-            let id = ClickId::mint(UnixMs(ms), &random);
+            let id = ClickId::mint(UnixMs(ms), &random, true);
             let click = Click {
                 id: id.0.as_bytes().to_vec().into(), link, visitor, registry_version: version, ..Click::default()
             };

@@ -339,7 +339,7 @@ pub fn ring(minting: u8, ids: &[u8]) -> KeyRing {
 /// A token of a click on `go.example/CODE`, `age_ms` before [`NOW`].
 pub fn token(ring: &KeyRing, code: &str, channel: &str, age_ms: i64) -> String {
     let token = ClickToken {
-        click: ClickId::mint(NOW.plus_ms(-age_ms), &[9; 10]),
+        click: ClickId::mint(NOW.plus_ms(-age_ms), &[9; 10], true),
         link: LinkNumber::of(&format!("go.example/{code}")),
         channel: ChannelNumber::of(channel),
     };

@@ -15,7 +15,7 @@ pub struct CellKey {
     pub referrer: Name,
     /// Channel, empty for none.
     pub channel: Name,
-    /// Hours or days since the epoch.
+    /// Quarters of an hour or days since the epoch.
     pub period: i64,
     /// The clicks' verdict, empty for conversions.
     pub verdict: Name,
@@ -55,9 +55,10 @@ impl std::fmt::Display for Counts {
     }
 }
 
-/// Milliseconds of an hour.
-pub const HOUR_MS: i64 = 60 * 60 * 1000;
-const HOURS_OF_DAY: i64 = 24;
+/// Milliseconds of a quarter of an hour.
+pub const QUARTER_MS: i64 = 15 * 60 * 1000;
+/// Of them in a day.
+pub const QUARTERS_OF_DAY: i64 = 96;
 
 /// Counts that have not all been added yet.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +75,7 @@ impl Cells {
     pub fn daily(&self) -> Cells {
         let mut daily = Cells::default();
         for (key, counts) in &self.0 {
-            daily.add(CellKey { period: key.period.div_euclid(HOURS_OF_DAY), ..*key }, *counts);
+            daily.add(CellKey { period: key.period.div_euclid(QUARTERS_OF_DAY), ..*key }, *counts);
         }
         daily
     }

@@ -45,8 +45,8 @@ pub enum Kind {
     Reject,
     /// A group of the raw rows.
     Raw,
-    /// A group of `funnel_hourly`.
-    Hourly,
+    /// A group of `funnel_quarter_hourly`.
+    QuarterHourly,
     /// A group of `funnel_daily`.
     Daily,
     /// A group of the view `funnel`.

@@ -96,7 +96,7 @@ impl Store {
         *rewards = self.read_rewards(rows::REWARDS, names).await?;
         *reward_sums = self.read_rewards(rows::REWARDS_DAILY, names).await?;
         self.read_rejects(&mut facts).await?;
-        facts.hourly = self.read_rollup(rows::HOURLY, &mut facts.names).await?;
+        facts.quarter_hourly = self.read_rollup(rows::QUARTER_HOURLY, &mut facts.names).await?;
         facts.daily = self.read_rollup(rows::DAILY, &mut facts.names).await?;
         self.read_views(&mut facts).await?;
         facts.counted = self.count_offsets(&mut facts.names).await?;

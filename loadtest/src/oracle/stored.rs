@@ -112,7 +112,7 @@ pub struct RejectRow {
     pub reason: Name,
 }
 
-/// A group of `funnel_hourly` or `funnel_daily`, added up.
+/// A group of `funnel_quarter_hourly` or `funnel_daily`, added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RollupRow {
     /// Column `program`.
@@ -121,7 +121,7 @@ pub struct RollupRow {
     pub referrer: Name,
     /// Column `channel`.
     pub channel: Name,
-    /// Hours or days since the epoch.
+    /// Quarters of an hour or days since the epoch.
     pub period: i64,
     /// Column `verdict`.
     pub verdict: Name,
@@ -205,8 +205,8 @@ pub struct StoredFacts {
     pub reward_sums: Vec<RewardRow>,
     /// Every reject of the run's programs.
     pub rejects: Vec<RejectRow>,
-    /// `funnel_hourly`.
-    pub hourly: Vec<RollupRow>,
+    /// `funnel_quarter_hourly`.
+    pub quarter_hourly: Vec<RollupRow>,
     /// `funnel_daily`.
     pub daily: Vec<RollupRow>,
     /// The view `funnel`.

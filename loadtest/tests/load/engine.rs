@@ -114,7 +114,7 @@ async fn what_is_read_back_fits_and_one_row_deleted_or_doubled_is_found() {
         world.execute(&format!("INSERT INTO {table} {AGAIN} SELECT * FROM kept_{table}")).await;
         let found = world.differences().await;
         assert_eq!(found.get(&missing), None, "{table}: {found:?}");
-        assert_eq!(found.get(&Kind::Hourly), Some(&1), "{table}: {found:?}");
+        assert_eq!(found.get(&Kind::QuarterHourly), Some(&1), "{table}: {found:?}");
 
         world.execute(&format!("INSERT INTO {table} {AGAIN} SELECT * FROM kept_{table}")).await;
         let found = world.differences().await;
@@ -126,7 +126,7 @@ async fn what_is_read_back_fits_and_one_row_deleted_or_doubled_is_found() {
             .execute(&format!("ALTER TABLE {table} DELETE WHERE id = '{id}' SETTINGS mutations_sync = 2"))
             .await;
         world.execute(&format!("INSERT INTO {table} {AGAIN} SELECT * FROM kept_{table}")).await;
-        world.execute("TRUNCATE TABLE funnel_hourly").await;
+        world.execute("TRUNCATE TABLE funnel_quarter_hourly").await;
         world.execute("TRUNCATE TABLE funnel_daily").await;
         refill_rollups(&world).await;
         assert_eq!(world.differences().await, BTreeMap::new(), "{table} as it was");
@@ -174,10 +174,10 @@ async fn every_table_with_outcomes_of_records_is_looked_at() {
 
 /// Rollups from the raw rows: the views' own statements, run once by hand.
 async fn refill_rollups(world: &World) {
-    for view in ["funnel_hourly_clicks", "funnel_hourly_leads", "funnel_hourly_qualifications"] {
+    for view in ["funnel_clicks", "funnel_leads", "funnel_qualifications"] {
         let sql =
             format!("SELECT as_select FROM system.tables WHERE database = '{DATABASE}' AND name = '{view}'");
         let select: String = world.client.query(&sql).fetch_one().await.unwrap();
-        world.execute(&format!("INSERT INTO funnel_hourly {AGAIN} {select}")).await;
+        world.execute(&format!("INSERT INTO funnel_quarter_hourly {AGAIN} {select}")).await;
     }
 }

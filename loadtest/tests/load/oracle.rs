@@ -30,7 +30,7 @@ fn a_deleted_click_is_missing_from_rows_and_sums() {
     assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::ClickMissing, 1), (Kind::Raw, 1)]);
     it.roll_up();
     let found = kinds(&it.ledger, &it.stored, STRICT);
-    let sums = [(Kind::Raw, 1), (Kind::Hourly, 1), (Kind::Daily, 1), (Kind::Funnel, 1)];
+    let sums = [(Kind::Raw, 1), (Kind::QuarterHourly, 1), (Kind::Daily, 1), (Kind::Funnel, 1)];
     assert_eq!(found, [&[(Kind::ClickMissing, 1)], &sums[..]].concat());
 }
 
@@ -128,9 +128,9 @@ fn values_that_changed_are_found() {
     let found = kinds(&it.ledger, &it.stored, STRICT);
     assert_eq!(found, [(Kind::QualificationWrong, 1), (Kind::Raw, 1)]);
     let mut it = Fixture::busy();
-    let worth = it.stored.hourly.iter().position(|row| row.value_minor != 0).unwrap();
-    it.stored.hourly[worth].value_minor += 1;
-    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Hourly, 1)]);
+    let worth = it.stored.quarter_hourly.iter().position(|row| row.value_minor != 0).unwrap();
+    it.stored.quarter_hourly[worth].value_minor += 1;
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::QuarterHourly, 1)]);
 }
 
 #[test]

@@ -1,15 +1,15 @@
 -- Credited leads by the week (from Monday) in which they came, and how many of them had reached anything
--- within so many days.
+-- within so many days. Both are persons, and the first thing that a person reached counts: all is dated by the lead.
 
 CREATE OR REPLACE VIEW cohorts
 (
     program LowCardinality(String) COMMENT 'Program.',
     week Date COMMENT 'Monday of the week (UTC) in which the leads came.',
-    leads UInt64 COMMENT 'Credited leads of that week.',
-    qualified_7d UInt64 COMMENT 'Of them, those that reached anything within 7 days.',
+    leads UInt64 COMMENT 'Persons who became a credited lead in that week.',
+    qualified_7d UInt64 COMMENT 'Of them, those who reached anything within 7 days.',
     qualified_30d UInt64 COMMENT 'Within 30 days.',
     qualified_90d UInt64 COMMENT 'Within 90 days.',
-    qualified UInt64 COMMENT 'Of them, those that reached anything so far.',
+    qualified UInt64 COMMENT 'Of them, those who reached anything so far.',
     qualification_rate Float64 COMMENT 'qualified / leads.'
 )
 AS
@@ -24,7 +24,7 @@ SELECT
     round(qualified / leads, 4) AS qualification_rate
 FROM
 (
-    SELECT l.program AS program, l.lead_at AS lead_at, q.qualifications > 0 AS is_qualified,
+    SELECT l.program AS program, l.lead_at AS lead_at, q.qualified > 0 AS is_qualified,
         dateDiff('second', l.lead_at, q.first_at) / 86400 AS days
     FROM
     (
@@ -32,20 +32,15 @@ FROM
         FROM leads
         WHERE live AND referrer != ''
         GROUP BY program, id, occurred_at
-        HAVING sum(sign) > 0
+        HAVING sum(person) > 0
     ) AS l
     LEFT JOIN
     (
-        SELECT program, lead_id, min(occurred_at) AS first_at, count() AS qualifications
-        FROM
-        (
-            SELECT program, lead_id, id, occurred_at
-            FROM qualifications
-            WHERE live AND lead_id != toUUID('00000000-0000-0000-0000-000000000000')
-            GROUP BY program, lead_id, id, occurred_at
-            HAVING sum(sign) > 0
-        )
-        GROUP BY program, lead_id
+        SELECT program, lead_id, occurred_at AS first_at, sum(person) AS qualified
+        FROM qualifications
+        WHERE live AND person != 0
+        GROUP BY program, lead_id, occurred_at
+        HAVING qualified > 0
     ) AS q ON l.program = q.program AND l.id = q.lead_id
 )
 GROUP BY program, week

@@ -7,7 +7,7 @@ CREATE OR REPLACE VIEW reward_roi_by_rule
     rule LowCardinality(String) COMMENT 'Id of the rule within the program.',
     party LowCardinality(String) COMMENT 'referrer or referred: who gets it.',
     currency LowCardinality(String) COMMENT 'ISO 4217.',
-    qualifications UInt64 COMMENT 'Qualifications that earned it.',
+    qualification_events UInt64 COMMENT 'Qualifications that earned it.',
     capped UInt64 COMMENT 'Qualifications that would have earned it without a cap or budget; they are in no other column.',
     value_minor Int64 COMMENT 'Their value, in minor units of currency; those of several rules do not add up.',
     accrued Int64 COMMENT 'Minor units that wait for their days to pass.',
@@ -16,22 +16,24 @@ CREATE OR REPLACE VIEW reward_roi_by_rule
     issued Int64 COMMENT 'Minor units that are paid.',
     clawed_back Int64 COMMENT 'Minor units that were taken back after they were approved or paid.',
     cost_minor Int64 COMMENT 'All that stands open: accrued, held, approved and issued, in minor units.',
-    roi Nullable(Float64) COMMENT '(value - cost) / cost; NULL without any cost.'
+    roi Nullable(Float64) COMMENT '(value - cost) / cost; NULL where no_roi says why.',
+    no_roi String COMMENT 'Why there is no roi: no_cost, or no_value (nothing was reached that has a value in this currency). Empty where there is one.'
 )
 AS
 SELECT
     program, rule, party, currency,
-    countIf(v.is_earned) AS qualifications, countIf(NOT v.is_earned) AS capped,
+    countIf(v.is_earned) AS qualification_events, countIf(NOT v.is_earned) AS capped,
     sumIf(v.value, v.is_earned) AS value_minor,
     sum(v.accrued) AS accrued, sum(v.held) AS held, sum(v.approved) AS approved, sum(v.issued) AS issued,
     sum(v.clawed_back) AS clawed_back,
     accrued + held + approved + issued AS cost_minor,
-    round((value_minor - cost_minor) / nullIf(cost_minor, 0), 4) AS roi
+    if(no_roi = '', round((value_minor - cost_minor) / cost_minor, 4), NULL) AS roi,
+    multiIf(cost_minor = 0, 'no_cost', NOT max(v.has_value), 'no_value', '') AS no_roi
 FROM
 (
     SELECT
         r.program AS program, r.rule AS rule, r.party AS party, r.currency AS currency,
-        r.is_earned AS is_earned, if(q.currency = r.currency, q.value, 0) AS value,
+        r.is_earned AS is_earned, q.currency = r.currency AS has_value, if(has_value, q.value, 0) AS value,
         r.accrued AS accrued, r.held AS held, r.approved AS approved, r.issued AS issued, r.clawed_back AS clawed_back
     FROM
     (

@@ -18,7 +18,7 @@ CREATE OR REPLACE VIEW status
     state String COMMENT 'rewarded, qualified, lead (credited, nothing reached yet), uncredited (nobody is credited: why says why) or waiting (a qualification without its lead).',
     why String COMMENT 'Why nobody is credited, or why better evidence was refused.',
     since DateTime64(3, 'UTC') COMMENT 'When the newest of it was received.',
-    qualifications Int64 COMMENT 'Qualifications that count.',
+    qualification_events Int64 COMMENT 'Qualifications that count.',
     value_minor Map(String, Int64) COMMENT 'Their value by currency, in minor units.',
     history Array(Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) COMMENT 'What happened, the oldest first: when, what, the event or reward, and 1 or -1 for what was taken back.',
     rewards Array(Tuple(rule String, party String, state String, open_minor Int64, currency String, reason String, reward_id UUID)) COMMENT 'Rewards for the lead, as they stand.'
@@ -28,7 +28,7 @@ SELECT
     l.program AS program, l.live AS live, l.referrer AS referrer, l.channel AS channel, l.link AS link,
     l.evidence AS evidence, l.event_id AS event_id, l.lead AS lead,
     if(arrayExists(r -> r.open_minor > 0, w.rewards), 'rewarded', l.state) AS state,
-    l.why AS why, l.since AS since, l.qualified AS qualifications, l.value_minor AS value_minor,
+    l.why AS why, l.since AS since, l.qualified AS qualification_events, l.value_minor AS value_minor,
     arraySort(arrayConcat(l.history, w.history)) AS history,
     w.rewards AS rewards
 FROM

@@ -6,7 +6,7 @@ CREATE OR REPLACE VIEW time_to_qualify
     program LowCardinality(String) COMMENT 'Program.',
     channel LowCardinality(String) COMMENT 'Channel of the link that was followed; empty: none.',
     name LowCardinality(String) COMMENT 'What was reached.',
-    leads UInt64 COMMENT 'Leads that reached it.',
+    lead_events UInt64 COMMENT 'Leads that reached it; a person can have several.',
     median_seconds Int64 COMMENT 'Seconds from the lead to the first qualification of that name: half took no longer.',
     p90_seconds Int64 COMMENT 'Nine of ten took no longer.',
     max_seconds Int64 COMMENT 'None took longer.'
@@ -14,7 +14,7 @@ CREATE OR REPLACE VIEW time_to_qualify
 AS
 SELECT
     program, channel, name,
-    count() AS leads,
+    count() AS lead_events,
     quantileExact(0.5)(seconds) AS median_seconds,
     quantileExact(0.9)(seconds) AS p90_seconds,
     max(seconds) AS max_seconds

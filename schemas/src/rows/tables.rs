@@ -150,6 +150,8 @@ table!(
         source: Lc,
         /// Only live rows reach rollups.
         live: bool,
+        /// Of the one lead that stands for its person in the program 1, taken back -1; of other leads 0.
+        person: i8,
         /// 1, -1 on a row that takes another back, 0 on one that does not count.
         sign: i8,
         /// 0 on the record's own row.
@@ -218,6 +220,8 @@ table!(
         source: Lc,
         /// Only live rows reach rollups.
         live: bool,
+        /// Of the person's first qualification that counts and has a lead 1, taken back -1; of others 0.
+        person: i8,
         /// 1, -1 on a row that takes another back, 0 on one that does not count.
         sign: i8,
         /// 0 on the record's own row.

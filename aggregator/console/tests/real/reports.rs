@@ -60,20 +60,29 @@ async fn world() -> World {
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_are_of_the_days_and_the_referrer_that_were_asked_for() {
     let world = world().await;
-    let columns = ["referrer", "channel", "clicks", "other_clicks", "leads", "qualifications", "value_minor"];
+    let columns = [
+        "referrer",
+        "channel",
+        "reason",
+        "clicks",
+        "other_clicks",
+        "leads",
+        "qualification_events",
+        "value_minor",
+    ];
     let funnel = table(&world, Report::Funnel, &all(100), &columns).await;
     let row = |row: Value| row.as_array().unwrap().clone();
     assert_eq!(
         funnel,
         [
-            row(json!(["", "", 0, 0, 1, 0, {}])),
-            row(json!(["ann", "email", 3, 0, 2, 2, { "EUR": 1500 }])),
-            row(json!(["eve", "email", 0, 1, 1, 0, {}])),
+            row(json!(["", "", "no_credit", 0, 0, 1, 0, {}])),
+            row(json!(["ann", "email", "", 3, 0, 2, 2, { "EUR": 1500 }])),
+            row(json!(["eve", "email", "", 0, 1, 1, 0, {}])),
         ]
     );
     let recent = Selection { from: Some("2026-12-31".into()), referrer: Some("ann".into()), ..all(100) };
     let recent = table(&world, Report::Funnel, &recent, &columns).await;
-    assert_eq!(recent, [row(json!(["ann", "email", 1, 0, 1, 0, {}]))]);
+    assert_eq!(recent, [row(json!(["ann", "email", "", 1, 0, 1, 0, {}]))]);
     let before = Selection { to: Some("2026-11-30".into()), ..all(100) };
     let before = table(&world, Report::Channels, &before, &["channel", "clicks", "leads"]).await;
     assert_eq!(before, [row(json!(["email", 1, 0]))]);
@@ -82,9 +91,9 @@ async fn counts_are_of_the_days_and_the_referrer_that_were_asked_for() {
 
     let best = rows(&world.reader, Report::TopReferrers, &all(1)).await.unwrap();
     assert!(best.more && best.items.len() == 1);
-    let rates =
-        ["referrer", "qualifications", "lead_rate", "qualification_rate"].map(|name| &best.items[0][name]);
-    assert_eq!(rates, [&json!("ann"), &json!(2), &json!(0.6667), &json!(1)]);
+    let rates = ["referrer", "qualified", "qualification_events", "lead_rate", "qualification_rate"]
+        .map(|name| &best.items[0][name]);
+    assert_eq!(rates, [&json!("ann"), &json!(1), &json!(2), &json!(0.6667), &json!(0.5)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,7 +122,7 @@ async fn who_or_what_nothing_is_left_of_is_in_no_count() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_report_views_say_how_long_it_took_and_what_became_of_each_week() {
     let world = world().await;
-    let columns = ["channel", "name", "leads", "median_seconds", "p90_seconds"];
+    let columns = ["channel", "name", "lead_events", "median_seconds", "p90_seconds"];
     let times = table(&world, Report::TimeToQualify, &all(100), &columns).await;
     assert_eq!(times, [json!(["email", "purchase", 1, 3600, 3600]).as_array().unwrap().clone()]);
 

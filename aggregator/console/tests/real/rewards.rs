@@ -195,13 +195,14 @@ async fn the_reports_on_rewards_know_what_stands_and_what_was_believed() {
     found.as_array_mut().unwrap().sort_by_key(|row| row[0].to_string());
     assert_eq!(found, held);
 
-    let columns = ["referrer", "channel", "qualifications", "value_minor", "issued", "cost_minor", "roi"];
+    let columns =
+        ["referrer", "channel", "qualification_events", "value_minor", "issued", "cost_minor", "roi"];
     let cost = 300 + 500 + 500 + 100 + 60;
     let roi = (2600.0 - f64::from(cost)) / f64::from(cost);
     let found = asked(Report::RewardRoi, None, &columns).await;
     assert_eq!(found, json!([["ann", "email", 3, 2600, 60, cost, (roi * 10_000.0).round() / 10_000.0]]));
     // What the budget refused has cost nothing, and its value is not what the rule has brought.
-    let columns = ["rule", "party", "qualifications", "capped", "value_minor", "cost_minor"];
+    let columns = ["rule", "party", "qualification_events", "capped", "value_minor", "cost_minor"];
     let found = asked(Report::RewardRoiByRule, None, &columns).await;
     assert_eq!(
         found,

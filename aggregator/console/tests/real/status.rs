@@ -54,7 +54,7 @@ async fn every_lead_has_its_state_and_history() {
     let qualified = &all.items[0];
     assert_eq!(qualified["event_id"], json!(event_id("a").0.to_string()));
     assert_eq!(
-        (&qualified["qualifications"], &qualified["value_minor"]),
+        (&qualified["qualification_events"], &qualified["value_minor"]),
         (&json!(2), &json!({ "EUR": 2000 }))
     );
     assert_eq!(qualified["since"], "2026-12-31T23:40:00.001Z");
@@ -103,7 +103,7 @@ async fn a_referrers_list_has_what_was_refused_them_and_why() {
             ["credited", "lead", "", "go.example/ann", "email", "token"],
         ]
     );
-    assert_eq!((&anns[0]["referrer"], &anns[1]["qualifications"]), (&json!("ann"), &json!(1)));
+    assert_eq!((&anns[0]["referrer"], &anns[1]["qualification_events"]), (&json!("ann"), &json!(1)));
     assert_eq!(
         told(&page(&world.reader, &of("bob")).await.unwrap().items),
         [["others", "lead", "token_expired", "go.example/bob", "email", "token"]]

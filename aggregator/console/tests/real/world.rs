@@ -200,7 +200,7 @@ impl World {
 }
 
 pub fn click_id(ago_ms: i64) -> ClickId {
-    ClickId::mint(NOW.plus_ms(-ago_ms), &[3; 10])
+    ClickId::mint(NOW.plus_ms(-ago_ms), &[3; 10], true)
 }
 
 pub fn click(referrer: &str, ago_ms: i64, verdict: Verdict) -> Bytes {

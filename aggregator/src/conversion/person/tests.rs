@@ -1,6 +1,7 @@
 //! The rules, one by one.
 
 mod identity;
+mod unit;
 
 use super::*;
 
@@ -127,7 +128,7 @@ fn a_qualification_belongs_to_the_earliest_lead_that_a_touch_before_it_is_credit
     let alone = person(vec![], vec![qualification(8, 149, 5)], vec![]);
     assert_eq!(
         alone.qualifications[&id(8)],
-        QualificationState { lead: None, left_minor: Some(5), unmet: "" }
+        QualificationState { lead: None, left_minor: Some(5), unmet: "", is_person: false }
     );
 }
 

@@ -242,7 +242,7 @@ mod tests {
     /// What the record at `offset` found of the click of the person of this number, of so many days before.
     fn found(offset: u64, person: u128, days: i64) -> ClickEvidenceRow {
         let lead = (String::from("demo"), EventId(Uuid::from_u128(person)));
-        let click = ClickId::mint(NOW.plus_ms(-days * DAY_MS), &[0; 10]);
+        let click = ClickId::mint(NOW.plus_ms(-days * DAY_MS), &[0; 10], true);
         let row = Evidence::default().row(&lead, click, None);
         ClickEvidenceRow { found: true, visitor: 7, prefix: 9, live: true, offset, ..row }
     }

@@ -44,7 +44,7 @@ pub struct Tables {
     pub rewards_daily: BTreeMap<rewards::Group, (i64, i64)>,
     pub rejects: Vec<RejectRow>,
     pub blocks: Vec<BlockRow>,
-    pub funnel_hourly: BTreeMap<Group, Sums>,
+    pub funnel_quarter_hourly: BTreeMap<Group, Sums>,
     tokens: BTreeMap<(&'static str, i64), VecDeque<InsertToken>>,
     /// Tables and tokens of which a rollup's part is where nobody gets it.
     pub(super) alone: HashSet<(&'static str, InsertToken)>,
@@ -160,8 +160,8 @@ impl Tables {
 
     pub(super) fn roll_up(&mut self, rows: &Rows) {
         for (group, sums) in groups(rows) {
-            let total = self.funnel_hourly.entry(group).or_default();
-            (0..4).for_each(|at| total[at] += sums[at]);
+            let total = self.funnel_quarter_hourly.entry(group).or_default();
+            total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum);
         }
     }
 }

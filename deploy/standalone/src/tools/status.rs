@@ -88,7 +88,7 @@ fn people(page: &Page) -> String {
         "referrer",
         "link",
         "evidence",
-        "qualifications",
+        "qualification_events",
         "value_minor",
         "rewards",
     ];

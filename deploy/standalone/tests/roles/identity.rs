@@ -116,8 +116,8 @@ fn contacts_whose_touch_comes_apart_from_them_are_one_lead_each() {
     whence.until_count("SELECT count() FROM leads WHERE revision = 0", 20);
     whence.until_count("SELECT toUInt64(sum(sign)) FROM leads", 10);
     whence.until_count("SELECT toUInt64(sum(sign)) FROM leads WHERE referrer = 'ann'", 10);
-    whence.until_count("SELECT toUInt64(sum(leads)) FROM funnel_daily", 10);
-    whence.until_count("SELECT toUInt64(sum(leads)) FROM funnel_daily WHERE referrer = ''", 0);
+    whence.until_count("SELECT toUInt64(sum(lead_events)) FROM funnel_daily", 10);
+    whence.until_count("SELECT toUInt64(sum(lead_events)) FROM funnel_daily WHERE referrer = ''", 0);
     whence.until_count("SELECT count() FROM unmatched WHERE kind = 'lead'", 0);
     nothing_is_missing(&whence);
     assert!(whence.stop().success());

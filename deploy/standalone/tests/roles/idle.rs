@@ -240,7 +240,10 @@ fn unknown_codes_beyond_a_share_are_one_row_with_their_number_and_the_funnel_cou
     assert!(rows <= 3, "{rows} rows for {limited} requests");
     let all = whence.count("SELECT sum(requests) FROM clicks").unwrap();
     // The rollup has a block's rows a moment after its table.
-    whence.until_count("SELECT toUInt64(sum(clicks)) FROM funnel_hourly WHERE verdict = 'inactive'", all);
+    whence.until_count(
+        "SELECT toUInt64(sum(other_clicks)) FROM funnel_quarter_hourly WHERE verdict = 'inactive'",
+        all,
+    );
     let made_by = "SELECT DISTINCT reason, made_by, made_by_reason FROM clicks ORDER BY reason";
     let expected = "unknown_link\tbot\tno_agent\nunknown_link_limited\tunspecified\t";
     assert_eq!(whence.rows(made_by).trim_end_matches('\n'), expected);

@@ -21,17 +21,26 @@ const LATE: &str = "late";
 /// In both a person and a bot click, and each becomes a lead.
 const LEADS: [(&str, &str); 2] = [("human", BROWSER), ("bot", "curl/8.5.0")];
 
+/// A bot's click makes a lead that came by none of the counted ones.
+const COUNTS: &str = "SELECT clicks, other_clicks, leads, leads_by_click, qualified, qualification_events, no_lead_rate \
+     FROM funnel WHERE program = {}";
+
 /// What reports say of a program, and what stands in its tables, without ids and times of receipt.
-const REPORTS: [&str; 21] = [
-    "SELECT referrer, channel, hour, verdict, currency, sum(f.clicks) AS clicks, sum(f.leads) AS leads, \
-     sum(f.qualifications) AS qualifications, sum(f.value_minor) AS minor FROM funnel_hourly AS f \
-     WHERE program = {} GROUP BY ALL HAVING (clicks, leads, qualifications, minor) != (0, 0, 0, 0)",
-    "SELECT referrer, channel, day, verdict, currency, sum(f.clicks) AS clicks, sum(f.leads) AS leads, \
-     sum(f.qualifications) AS qualifications, sum(f.value_minor) AS minor FROM funnel_daily AS f \
-     WHERE program = {} GROUP BY ALL HAVING (clicks, leads, qualifications, minor) != (0, 0, 0, 0)",
+const REPORTS: [&str; 22] = [
+    "SELECT referrer, channel, quarter_hour, verdict, currency, sum(f.clicks) AS clicks, sum(f.other_clicks) AS others, \
+     sum(f.leads) AS leads, sum(f.leads_by_click) AS by_click, sum(f.qualified) AS qualified, \
+     sum(f.lead_events) AS lead_events, sum(f.qualification_events) AS reached, sum(f.value_minor) AS minor \
+     FROM funnel_quarter_hourly AS f WHERE program = {} GROUP BY ALL \
+     HAVING (clicks, others, leads, qualified, lead_events, reached, minor) != (0, 0, 0, 0, 0, 0, 0)",
+    "SELECT referrer, channel, day, verdict, currency, sum(f.clicks) AS clicks, sum(f.other_clicks) AS others, \
+     sum(f.leads) AS leads, sum(f.leads_by_click) AS by_click, sum(f.qualified) AS qualified, \
+     sum(f.lead_events) AS lead_events, sum(f.qualification_events) AS reached, sum(f.value_minor) AS minor \
+     FROM funnel_daily AS f WHERE program = {} GROUP BY ALL \
+     HAVING (clicks, others, leads, qualified, lead_events, reached, minor) != (0, 0, 0, 0, 0, 0, 0)",
     "SELECT * EXCEPT (program) FROM funnel WHERE program = {}",
     "SELECT * EXCEPT (program) FROM top_referrers WHERE program = {}",
     "SELECT * EXCEPT (program) FROM channels WHERE program = {}",
+    "SELECT * EXCEPT (program) FROM steps WHERE program = {}",
     "SELECT * EXCEPT (program) FROM time_to_qualify WHERE program = {}",
     "SELECT * EXCEPT (program) FROM cohorts WHERE program = {}",
     "SELECT * EXCEPT (program) FROM reward_balance WHERE program = {}",
@@ -228,7 +237,10 @@ fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_t
     // By the token alone.
     world.until_count("SELECT uniqExact(event_id) FROM subject_keys", 8);
     world.until_count("SELECT uniqExact(reward_id) FROM rewards WHERE program = 'late'", 2);
-    world.until_count("SELECT toUInt64(sum(qualifications)) FROM funnel_daily WHERE program = 'late'", 2);
+    world.until_count(
+        "SELECT toUInt64(sum(qualification_events)) FROM funnel_daily WHERE program = 'late'",
+        2,
+    );
     let is = |sql: &str, expected: &str| assert_eq!(world.rows(LATE, sql).trim(), expected, "{sql}");
     is("SELECT count() FROM clicks WHERE program = {}", "0");
     is("SELECT kind, reason FROM unmatched WHERE program = {}", "");
@@ -237,7 +249,7 @@ fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_t
         "SELECT looked_by, found, verdict FROM click_evidence WHERE program = {}",
         "lead\tfalse\tunspecified\nlead\tfalse\tunspecified\nqualification\tfalse\tunspecified",
     );
-    is("SELECT clicks, other_clicks, leads, qualifications FROM funnel WHERE program = {}", "0\t0\t2\t2");
+    is(COUNTS, "0\t0\t2\t1\t2\t2\tother_cohort");
     is(
         "SELECT lead, state, referrer, evidence, rewards[1].state FROM status WHERE program = {}",
         "bot\trewarded\tann\ttoken\taccrued\nhuman\trewarded\tann\ttoken\taccrued",
@@ -261,21 +273,25 @@ fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_t
     drop(nobody);
     let edge = world.edge(brokers, 0);
     edge.until_ready();
-    world.until_count("SELECT toUInt64(sum(clicks)) FROM funnel_daily WHERE program = 'late'", 2);
+    world.until_count(
+        "SELECT toUInt64(sum(clicks + other_clicks)) FROM funnel_daily WHERE program = 'late'",
+        2,
+    );
     is(
         "SELECT verdict, reason, referrer, link FROM clicks WHERE program = {}",
         "human\tbrowser\tann\tgo.example/PROGRAM-human\nbot\thttp_library\tann\tgo.example/PROGRAM-bot",
     );
     let hour = format!(
-        "SELECT clicks, toUnixTimestamp(hour) - {hour_s} FROM funnel_hourly WHERE program = {{}} AND clicks != 0"
+        "SELECT clicks + other_clicks AS all, intDiv(toUnixTimestamp(quarter_hour), 3600) * 3600 - {hour_s} \
+         FROM funnel_quarter_hourly WHERE program = {{}} AND all != 0"
     );
     is(&hour, "1\t0\n1\t0");
     let day = format!(
-        "SELECT clicks, toUnixTimestamp(day) - {} FROM funnel_daily WHERE program = {{}} AND clicks != 0",
+        "SELECT clicks + other_clicks AS all, toUnixTimestamp(day) - {} FROM funnel_daily WHERE program = {{}} AND all != 0",
         hour_s / DAY_S * DAY_S
     );
     is(&day, "1\t0\n1\t0");
-    is("SELECT clicks, other_clicks, leads, qualifications FROM funnel WHERE program = {}", "1\t1\t2\t2");
+    is(COUNTS, "1\t1\t2\t1\t2\t2\t");
     assert_eq!(decided.map(|sql| world.rows(LATE, &sql)), before, "a click's row decides nothing");
     world.explains("human", &["is stored, and looked like a person's."]);
     is("SELECT state FROM reward_states WHERE program = {}", "accrued\naccrued");

@@ -41,8 +41,11 @@ fn clicks_of_months_ago_go_but_for_those_that_a_program_needs_and_everybody_know
     whence.call_with(&key(&data), "POST", "/v1/events", &lead);
     whence.until_count("SELECT count() FROM leads", 1);
     whence.until_count(CLICKS, 1);
-    whence.until_count("SELECT toUInt64(sum(clicks) + sum(leads)) FROM funnel_hourly", 2);
-    let said = whence.rows("SELECT sum(clicks), sum(leads) FROM funnel_hourly");
+    whence.until_count(
+        "SELECT toUInt64(sum(clicks + other_clicks) + sum(lead_events)) FROM funnel_quarter_hourly",
+        2,
+    );
+    let said = whence.rows("SELECT sum(clicks + other_clicks), sum(lead_events) FROM funnel_quarter_hourly");
     assert!(whence.stop().success());
 
     let keep = [
@@ -92,7 +95,7 @@ fn clicks_of_months_ago_go_but_for_those_that_a_program_needs_and_everybody_know
     assert!(lineage.contains("past_retention"), "{lineage}");
     assert_eq!(told(&data, &replay).1, replayed, "a replay reads no clicks");
     let counted = whence
-        .rows("SELECT sum(clicks), sum(leads) FROM funnel_hourly WHERE hour < now() - INTERVAL 100 DAY");
+        .rows("SELECT sum(clicks + other_clicks), sum(lead_events) FROM funnel_quarter_hourly WHERE quarter_hour < now() - INTERVAL 100 DAY");
     assert_eq!(counted, said, "rollups stay");
     assert_eq!(whence.count("SELECT toUInt64(sum(missing) + sum(extra)) FROM reconciliation"), Some(0));
     assert!(whence.counter("whence_retention_rows_dropped_total") >= 1);

@@ -43,7 +43,7 @@ const FILLED: [&str; 18] = [
     "delivery_states",
     "funnel",
     "funnel_daily",
-    "funnel_hourly",
+    "funnel_quarter_hourly",
     "leads",
     "outbound_messages",
     "payouts",

@@ -282,7 +282,7 @@ fn what_has_to_be_the_first_payment_is_rewarded_once_also_where_the_first_comes_
     whence.until_count(&ledger("stripe", "share-eur", "'rejected'"), 490);
     whence.until_count(&ledger("stripe", "share-eur", OPEN), 100);
     whence.until_count("SELECT count() FROM not_counted WHERE reason = 'not_first_payment'", 2);
-    whence.until_count("SELECT toUInt64(sum(qualifications)) FROM funnel", 1);
+    whence.until_count("SELECT toUInt64(sum(qualification_events)) FROM funnel", 1);
     whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     assert!(whence.stop().success());
 }
@@ -299,10 +299,10 @@ fn what_has_to_reach_a_total_is_rewarded_when_it_does_and_as_long() {
     whence.until_count("SELECT count() FROM not_counted WHERE reason = 'below_threshold'", 1);
     deliver(&whence, &invoice_of_stripe(1, 3000, 2));
     whence.until_count(&ledger("stripe", "share-eur", OPEN), 300);
-    whence.until_count("SELECT toUInt64(sum(qualifications)) FROM funnel", 1);
+    whence.until_count("SELECT toUInt64(sum(qualification_events)) FROM funnel", 1);
     deliver(&whence, &refund_of_stripe(0, 3000));
     whence.until_count(&ledger("stripe", "share-eur", "'rejected'"), 300);
-    whence.until_count("SELECT toUInt64(sum(qualifications)) FROM funnel_daily", 0);
+    whence.until_count("SELECT toUInt64(sum(qualification_events)) FROM funnel_daily", 0);
     deliver(&whence, &invoice_of_stripe(2, 1000, 3));
     whence.until_count(&ledger("stripe", "share-eur", OPEN), 100);
     whence.until_count("SELECT count() FROM not_counted WHERE reason = 'below_threshold'", 2);

@@ -125,7 +125,7 @@ pub fn segments(dir: &Path) -> Vec<PathBuf> {
 pub fn click(number: u64) -> Vec<u8> {
     let mut random = [0; 10];
     random[2..].copy_from_slice(&number.to_be_bytes());
-    let id = ClickId::mint(UnixMs(1_750_000_000_000), &random);
+    let id = ClickId::mint(UnixMs(1_750_000_000_000), &random, true);
     let click = Click {
         id: id.0.as_bytes().to_vec().into(),
         program: "demo".into(),

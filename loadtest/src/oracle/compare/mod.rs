@@ -12,7 +12,7 @@ mod rewards;
 mod sums;
 
 use super::{
-    cells::{CellKey, Cells, Counts, HOUR_MS},
+    cells::{CellKey, Cells, Counts, QUARTER_MS},
     difference::{Differences, Kind},
     names::{Name, Names},
     stored::{FunnelRow, StoredFacts},
@@ -152,12 +152,26 @@ impl Comparison<'_> {
 
 /// A click's place in the rollups.
 fn click_cell(program: Name, referrer: Name, channel: Name, at_ms: i64, verdict: Name) -> CellKey {
-    CellKey { program, referrer, channel, period: at_ms.div_euclid(HOUR_MS), verdict, currency: Name::EMPTY }
+    CellKey {
+        program,
+        referrer,
+        channel,
+        period: at_ms.div_euclid(QUARTER_MS),
+        verdict,
+        currency: Name::EMPTY,
+    }
 }
 
 /// A conversion's place in the rollups.
 fn conversion_cell(program: Name, referrer: Name, channel: Name, at_ms: i64, currency: Name) -> CellKey {
-    CellKey { program, referrer, channel, period: at_ms.div_euclid(HOUR_MS), verdict: Name::EMPTY, currency }
+    CellKey {
+        program,
+        referrer,
+        channel,
+        period: at_ms.div_euclid(QUARTER_MS),
+        verdict: Name::EMPTY,
+        currency,
+    }
 }
 
 const ONE_CLICK: Counts = Counts { clicks: 1, leads: 0, qualifications: 0, value_minor: 0 };

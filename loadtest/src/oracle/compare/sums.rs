@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        cells::{Cells, HOUR_MS},
+        cells::{Cells, QUARTER_MS, QUARTERS_OF_DAY},
         difference::Kind,
         names::Name,
         stored::{FunnelRow, PartitionRow},
@@ -13,13 +13,13 @@ use std::collections::BTreeMap;
 
 impl Comparison<'_> {
     pub(super) fn compare_sums(&mut self) {
-        let hourly = Cells::of_rollup(&self.stored.hourly);
+        let quarter_hourly = Cells::of_rollup(&self.stored.quarter_hourly);
         let daily = Cells::of_rollup(&self.stored.daily);
         let known = std::mem::take(&mut self.known);
         let raw = std::mem::take(&mut self.raw);
-        self.compare_cells(Kind::Raw, &known, &raw, HOUR_MS);
-        self.compare_cells(Kind::Hourly, &known, &hourly, HOUR_MS);
-        self.compare_cells(Kind::Daily, &known.daily(), &daily, 24 * HOUR_MS);
+        self.compare_cells(Kind::Raw, &known, &raw, QUARTER_MS);
+        self.compare_cells(Kind::QuarterHourly, &known, &quarter_hourly, QUARTER_MS);
+        self.compare_cells(Kind::Daily, &known.daily(), &daily, QUARTERS_OF_DAY * QUARTER_MS);
         self.compare_funnel(&known);
         self.known = known;
     }

@@ -102,15 +102,16 @@ pub(super) struct Reject<'a> {
     pub reason: &'a str,
 }
 
-pub(super) const HOURLY: &str = "SELECT program, referrer, channel, \
-    toInt64(intDiv(toUnixTimestamp(hour), 3600)) AS period, verdict, currency, \
-    toInt64(sum(clicks)) AS clicks_sum, toInt64(sum(leads)) AS leads_sum, \
-    toInt64(sum(qualifications)) AS qualifications_sum, toInt64(sum(value_minor)) AS value_sum \
-    FROM funnel_hourly WHERE program IN ? GROUP BY program, referrer, channel, hour, verdict, currency";
+pub(super) const QUARTER_HOURLY: &str = "SELECT program, referrer, channel, \
+    toInt64(intDiv(toUnixTimestamp(quarter_hour), 900)) AS period, verdict, currency, \
+    toInt64(sum(clicks + other_clicks)) AS clicks_sum, toInt64(sum(lead_events)) AS leads_sum, \
+    toInt64(sum(qualification_events)) AS qualifications_sum, toInt64(sum(value_minor)) AS value_sum \
+    FROM funnel_quarter_hourly WHERE program IN ? \
+    GROUP BY program, referrer, channel, quarter_hour, verdict, currency";
 
 pub(super) const DAILY: &str = "SELECT program, referrer, channel, toInt64(toUInt16(day)) AS period, verdict, \
-    currency, toInt64(sum(clicks)) AS clicks_sum, toInt64(sum(leads)) AS leads_sum, \
-    toInt64(sum(qualifications)) AS qualifications_sum, toInt64(sum(value_minor)) AS value_sum \
+    currency, toInt64(sum(clicks + other_clicks)) AS clicks_sum, toInt64(sum(lead_events)) AS leads_sum, \
+    toInt64(sum(qualification_events)) AS qualifications_sum, toInt64(sum(value_minor)) AS value_sum \
     FROM funnel_daily WHERE program IN ? GROUP BY program, referrer, channel, day, verdict, currency";
 
 #[derive(Row, Deserialize)]
@@ -146,9 +147,10 @@ pub(super) struct Reward<'a> {
     pub amount_sum: i64,
 }
 
-pub(super) const FUNNEL: &str = "SELECT program, referrer, channel, toInt64(clicks) AS clicks_sum, \
-    toInt64(other_clicks) AS other_sum, toInt64(leads) AS leads_sum, \
-    toInt64(qualifications) AS qualifications_sum FROM funnel WHERE program IN ?";
+pub(super) const FUNNEL: &str = "SELECT program, referrer, channel, toInt64(sum(clicks)) AS clicks_sum, \
+    toInt64(sum(other_clicks)) AS other_sum, toInt64(sum(lead_events)) AS leads_sum, \
+    toInt64(sum(qualification_events)) AS qualifications_sum FROM funnel WHERE program IN ? \
+    GROUP BY program, referrer, channel";
 
 #[derive(Row, Deserialize)]
 pub(super) struct Funnel<'a> {

@@ -13,7 +13,7 @@ use whence_loadtest::{
     },
     oracle::{
         Strictness,
-        cells::HOUR_MS,
+        cells::QUARTER_MS,
         compare,
         difference::Kind,
         identity::event_id,
@@ -22,7 +22,7 @@ use whence_loadtest::{
     world::{World, WorldSize},
 };
 
-pub const NOON_MS: i64 = 1_800_000_000_000 / HOUR_MS * HOUR_MS;
+pub const NOON_MS: i64 = 1_800_000_000_000 / QUARTER_MS * QUARTER_MS;
 pub const STRICT: Strictness = Strictness { is_lossy: false, kept_max: 100 };
 pub const LOSSY: Strictness = Strictness { is_lossy: true, kept_max: 100 };
 
@@ -53,14 +53,14 @@ impl Fixture {
         Fixture { ledger: Ledger::new(header), stored: StoredFacts::default() }
     }
 
-    /// Three clicks (one of them a bot's, one in the next hour), a click on a disabled link, a lead by
+    /// Three clicks (one of them a bot's, one in the next quarter of an hour), a click on a disabled link, a lead by
     /// token, one by code, one by nobody, one by alias; qualifications before and after their lead, one
     /// without; an event sent twice.
     pub fn busy() -> Fixture {
         let mut it = Fixture::empty();
         let first = it.click(0, Class::Human, NOON_MS + 1_000, 1);
         it.click(1, Class::Bot, NOON_MS + 2_000, 2);
-        it.click(0, Class::Human, NOON_MS + HOUR_MS, 3);
+        it.click(0, Class::Human, NOON_MS + QUARTER_MS, 3);
         it.inactive_click(NOON_MS + 3_000);
 
         let token = Touch::Token { click: first, link: 0, channel: it.link(0).channel };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use whence_loadtest::{
     ledger::Id,
     oracle::{
-        cells::HOUR_MS,
+        cells::QUARTER_MS,
         names::Name,
         stored::{FunnelRow, PartitionRow, RewardRow, RollupRow, StoredFacts, UnmatchedRow},
     },
@@ -26,26 +26,30 @@ pub fn roll_up(it: &mut StoredFacts) {
         qualifications: 0,
         value_minor: 0,
     };
-    it.hourly.clear();
+    it.quarter_hourly.clear();
     for row in it.clicks.iter().filter(|row| row.live) {
         let of = (row.referrer, row.channel);
-        let cell = group(row.program, of, row.at_ms / HOUR_MS, row.verdict, none);
-        it.hourly.push(RollupRow { clicks: row.sign.into(), ..cell });
+        let cell = group(row.program, of, row.at_ms / QUARTER_MS, row.verdict, none);
+        it.quarter_hourly.push(RollupRow { clicks: row.sign.into(), ..cell });
     }
     for row in &it.leads {
         let of = (row.credit.referrer, row.credit.channel);
-        let cell = group(row.program, of, row.occurred_at_ms / HOUR_MS, none, none);
-        it.hourly.push(RollupRow { leads: row.sign.into(), ..cell });
+        let cell = group(row.program, of, row.occurred_at_ms / QUARTER_MS, none, none);
+        it.quarter_hourly.push(RollupRow { leads: row.sign.into(), ..cell });
     }
     for row in &it.qualifications {
         let of = (row.credit.referrer, row.credit.channel);
-        let cell = group(row.program, of, row.occurred_at_ms / HOUR_MS, none, row.currency);
+        let cell = group(row.program, of, row.occurred_at_ms / QUARTER_MS, none, row.currency);
         let sign = i64::from(row.sign);
-        it.hourly.push(RollupRow { qualifications: sign, value_minor: sign * row.value_minor, ..cell });
+        it.quarter_hourly.push(RollupRow {
+            qualifications: sign,
+            value_minor: sign * row.value_minor,
+            ..cell
+        });
     }
-    it.daily = it.hourly.iter().map(|row| RollupRow { period: row.period / 24, ..*row }).collect();
+    it.daily = it.quarter_hourly.iter().map(|row| RollupRow { period: row.period / 96, ..*row }).collect();
     let mut funnel: BTreeMap<_, FunnelRow> = BTreeMap::new();
-    for row in &it.hourly {
+    for row in &it.quarter_hourly {
         let RollupRow { program, referrer, channel, .. } = *row;
         let sum = funnel.entry((program, referrer, channel)).or_insert(FunnelRow {
             program,

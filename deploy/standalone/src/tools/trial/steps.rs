@@ -202,7 +202,7 @@ async fn stored(
 /// All three are stored, and so is what views make of them.
 async fn no_trace(trial: &Trial) -> Result<((), String), Failure> {
     let mut found = 0;
-    for table in ["funnel_hourly", "funnel_daily"] {
+    for table in ["funnel_quarter_hourly", "funnel_daily"] {
         let sql = format!(
             "SELECT count() FROM {table} WHERE program = {{program:String}} AND referrer = {{referrer:String}}"
         );
@@ -210,8 +210,10 @@ async fn no_trace(trial: &Trial) -> Result<((), String), Failure> {
         found += query.fetch_one::<u64>().await?;
     }
     match found {
-        0 => Ok(((), format!("no row of {NAME} in funnel_hourly and funnel_daily"))),
-        rows => Err(Failure::Failed(format!("{rows} rows of {NAME} are in funnel_hourly and funnel_daily"))),
+        0 => Ok(((), format!("no row of {NAME} in funnel_quarter_hourly and funnel_daily"))),
+        rows => Err(Failure::Failed(format!(
+            "{rows} rows of {NAME} are in funnel_quarter_hourly and funnel_daily"
+        ))),
     }
 }
 

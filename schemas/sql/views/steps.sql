@@ -1,0 +1,73 @@
+-- The way from a referrer who joined to a reward, and where the most is lost. `reached` counts what `unit` says; `rate` is the
+-- part of the step before that went on: of referrers those who shared, of those the ones whose link a person clicked, of
+-- clicks those that made a lead, of leads the persons who reached anything, of those the ones with a reward.
+
+CREATE OR REPLACE VIEW steps
+(
+    program LowCardinality(String) COMMENT 'Program.',
+    place UInt8 COMMENT 'The step''s place, from 1.',
+    step String COMMENT 'joined, shared, clicked, lead, qualified or rewarded.',
+    unit String COMMENT 'What reached counts: referrers, clicks (of people) or persons.',
+    reached Int64 COMMENT 'How many got here.',
+    referrers Int64 COMMENT 'Referrers of whom any did.',
+    rate Nullable(Float64) COMMENT 'The part of the step before that went on; NULL where no_rate says why.',
+    no_rate String COMMENT 'Why there is no rate: first_step, nothing_before (nobody is at the step before), or other_cohort (more than there, such as referrers who never said that they share). Empty where there is one.',
+    biggest_drop Bool COMMENT 'Whether the most is lost on the way to this step.'
+)
+AS
+SELECT
+    program, s.place AS place, s.step AS step, s.unit AS unit, s.reached AS reached, s.referrers AS referrers, s.rate AS rate,
+    s.no_rate AS no_rate,
+    s.rate IS NOT NULL AND s.place = argMin(s.place, (isNull(s.rate), s.rate, s.place)) OVER (PARTITION BY program) AS biggest_drop
+FROM
+(
+    SELECT
+        program, step.1 AS place, step.2 AS step, step.3 AS unit, step.4 AS reached, step.5 AS referrers,
+        multiIf(place = 1, 'first_step', step.7 = 0, 'nothing_before', step.6 > step.7, 'other_cohort', '') AS no_rate,
+        if(no_rate = '', round(step.6 / step.7, 4), NULL) AS rate
+    FROM
+    (
+        SELECT
+            program,
+            uniqExactIf(p.referrer, p.has_joined) AS joined, uniqExactIf(p.referrer, p.has_shared) AS shared,
+            uniqExactIf(p.referrer, p.clicks > 0) AS clicked, uniqExactIf(p.referrer, p.leads > 0) AS led,
+            uniqExactIf(p.referrer, p.qualified > 0) AS reached, uniqExactIf(p.referrer, p.rewarded > 0) AS paid,
+            arrayJoin([
+                (1, 'joined', 'referrers', joined, joined, 0, 0),
+                (2, 'shared', 'referrers', shared, shared, shared, joined),
+                (3, 'clicked', 'clicks', sum(p.clicks), clicked, clicked, shared),
+                (4, 'lead', 'persons', sum(p.leads), led, sum(p.by_click), sum(p.clicks)),
+                (5, 'qualified', 'persons', sum(p.qualified), reached, sum(p.qualified), sum(p.leads)),
+                (6, 'rewarded', 'persons', sum(p.rewarded), paid, sum(p.rewarded), sum(p.qualified))
+            ]::Array(Tuple(UInt8, String, String, Int64, Int64, Int64, Int64))) AS step
+        FROM
+        (
+            SELECT
+                program, m.referrer AS referrer, max(m.has_joined) AS has_joined, max(m.has_shared) AS has_shared,
+                sum(m.clicks) AS clicks, sum(m.leads) AS leads, sum(m.by_click) AS by_click, sum(m.qualified) AS qualified,
+                sum(m.rewarded) AS rewarded
+            FROM
+            (
+                SELECT program, referrer, true AS has_joined, false AS has_shared, toInt64(0) AS clicks, toInt64(0) AS leads,
+                    toInt64(0) AS by_click, toInt64(0) AS qualified, toInt64(0) AS rewarded
+                FROM (SELECT program, referrer FROM referrers UNION DISTINCT SELECT program, referrer FROM participants WHERE live)
+                UNION ALL
+                SELECT DISTINCT program, referrer, false, true, 0, 0, 0, 0, 0 FROM shares WHERE live
+                UNION ALL
+                SELECT program, referrer, false, false, sum(f.clicks), sum(f.leads), sum(f.leads_by_click), sum(f.qualified), 0
+                FROM funnel_daily AS f
+                WHERE referrer != ''
+                GROUP BY program, referrer
+                UNION ALL
+                SELECT program, referrer, false, false, 0, 0, 0, 0, toInt64(uniqExact(lead_id))
+                FROM reward_states
+                WHERE open_minor > 0
+                GROUP BY program, referrer
+            ) AS m
+            GROUP BY program, referrer
+        ) AS p
+        GROUP BY program
+    )
+) AS s
+ORDER BY program, place
+COMMENT 'The steps from a referrer who joined to a reward: how many got to each, and where the most is lost.';
