@@ -21,8 +21,8 @@ pub fn keys() -> Arc<KeyRing> {
 
 pub fn click_id(number: u64) -> ClickId {
     // Spread over 40 minutes: two hours, days and months.
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    let mut random = [1; 10];
+    random[1..9].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     ClickId::mint(START.plus_ms((number * 7919 % 2_400_000) as i64), &random, true)
 }
 

@@ -48,8 +48,8 @@ fn at(number: u64) -> UnixMs {
 }
 
 fn payload(number: u64) -> Bytes {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    let mut random = [1; 10];
+    random[1..9].copy_from_slice(&number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
     event::encode(&Click {
         id: Bytes::copy_from_slice(ClickId::mint(at(number), &random, true).0.as_bytes()),
         mode: Mode::Live.into(),

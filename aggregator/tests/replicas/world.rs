@@ -150,8 +150,8 @@ pub fn before(first: u64) -> Horizon {
 }
 
 pub fn click_id(number: u64) -> ClickId {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&number.to_be_bytes());
+    let mut random = [1; 10];
+    random[1..9].copy_from_slice(&number.to_be_bytes());
     ClickId::mint(AT, &random, true)
 }
 

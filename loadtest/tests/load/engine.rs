@@ -178,6 +178,10 @@ async fn refill_rollups(world: &World) {
         let sql =
             format!("SELECT as_select FROM system.tables WHERE database = '{DATABASE}' AND name = '{view}'");
         let select: String = world.client.query(&sql).fetch_one().await.unwrap();
-        world.execute(&format!("INSERT INTO funnel_quarter_hourly {AGAIN} {select}")).await;
+        let columns = format!(
+            "SELECT name FROM system.columns WHERE database = '{DATABASE}' AND table = '{view}' ORDER BY position"
+        );
+        let columns = world.client.query(&columns).fetch_all::<String>().await.unwrap().join(", ");
+        world.execute(&format!("INSERT INTO funnel_quarter_hourly ({columns}) {AGAIN} {select}")).await;
     }
 }

@@ -106,10 +106,10 @@ fn json(changes: &BTreeMap<String, Change>) -> String {
         .map(|(referrer, change)| {
             json!({
                 "referrer": referrer,
-                "leads": change.leads,
-                "leads_then": change.leads_then,
-                "qualifications": change.qualifications,
-                "qualifications_then": change.qualifications_then,
+                "lead_events": change.leads,
+                "lead_events_then": change.leads_then,
+                "qualification_events": change.qualifications,
+                "qualification_events_then": change.qualifications_then,
                 "undecided": change.undecided,
                 "rewards": change.rewards.iter().map(|((party, currency), [minor, then])| json!({
                     "party": party,
@@ -126,7 +126,7 @@ fn json(changes: &BTreeMap<String, Change>) -> String {
 
 fn people(changes: &BTreeMap<String, Change>) -> String {
     const NUMBERS: [&str; 7] =
-        ["leads", "then", "difference", "qualifications", "then", "difference", "undecided"];
+        ["lead events", "then", "difference", "qualification events", "then", "difference", "undecided"];
     let mut headings = vec![("referrer", Align::Left)];
     headings.extend(NUMBERS.map(|name| (name, Align::Right)));
     let mut table = Table::new(&headings);

@@ -34,8 +34,8 @@ impl World {
             let of = |value: &Value| value.as_i64().unwrap();
             let paid =
                 |name: &str| item["rewards"].as_array().unwrap().iter().map(|one| of(&one[name])).sum();
-            let [leads, leads_then] = ["leads", "leads_then"].map(|name| of(&item[name]));
-            let reached = ["qualifications", "qualifications_then"].map(|name| of(&item[name]));
+            let [leads, leads_then] = ["lead_events", "lead_events_then"].map(|name| of(&item[name]));
+            let reached = ["qualification_events", "qualification_events_then"].map(|name| of(&item[name]));
             [leads, leads_then, reached[0], reached[1], paid("minor"), paid("minor_then")]
         };
         let items = told["items"].as_array().unwrap();

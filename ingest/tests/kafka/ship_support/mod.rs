@@ -123,8 +123,8 @@ pub fn segments(dir: &Path) -> Vec<PathBuf> {
 
 /// A click with `number` in it, 16 + 100 bytes and a little.
 pub fn click(number: u64) -> Vec<u8> {
-    let mut random = [0; 10];
-    random[2..].copy_from_slice(&number.to_be_bytes());
+    let mut random = [1; 10];
+    random[1..9].copy_from_slice(&number.to_be_bytes());
     let id = ClickId::mint(UnixMs(1_750_000_000_000), &random, true);
     let click = Click {
         id: id.0.as_bytes().to_vec().into(),
