@@ -28,7 +28,7 @@ SELECT
     f.evidence AS evidence, f.reason AS reason, f.referrer AS referrer, f.link AS link, f.channel AS channel,
     f.click_id AS click_id, f.clicked_at AS clicked_at, f.first_lead AS first_lead, f.record AS record,
     f.registry_version AS registry_version, f.source AS source, f.live AS live,
-    f.sign = 1 AS counts, f.person = 1 AS is_person
+    (f.sign = 1)::Bool AS counts, (f.person = 1)::Bool AS is_person
 FROM
 (
     SELECT * FROM leads ORDER BY program, id, revision DESC, sign DESC LIMIT 1 BY program, id

@@ -36,7 +36,7 @@ SELECT
     f.currency AS currency, f.condition AS condition, f.threshold_minor AS threshold_minor,
     f.threshold_currency AS threshold_currency, f.within_days AS within_days, if(f.sign < 0, 'taken_back', toString(f.reason)) AS reason,
     f.source AS source, f.live AS live,
-    f.sign = 1 AS counts, f.person = 1 AS is_person
+    (f.sign = 1)::Bool AS counts, (f.person = 1)::Bool AS is_person
 FROM
 (
     SELECT * FROM qualifications ORDER BY program, id, revision DESC, sign DESC LIMIT 1 BY program, id

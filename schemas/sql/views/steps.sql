@@ -18,13 +18,13 @@ AS
 SELECT
     program, s.place AS place, s.step AS step, s.unit AS unit, s.reached AS reached, s.referrers AS referrers, s.rate AS rate,
     s.no_rate AS no_rate,
-    s.rate IS NOT NULL AND s.place = argMin(s.place, (isNull(s.rate), s.rate, s.place)) OVER (PARTITION BY program) AS biggest_drop
+    (s.rate IS NOT NULL AND s.place = argMin(s.place, (isNull(s.rate), ifNull(s.rate, 0), s.place)) OVER (PARTITION BY program))::Bool AS biggest_drop
 FROM
 (
     SELECT
-        program, step.1 AS place, step.2 AS step, step.3 AS unit, step.4 AS reached, step.5 AS referrers,
-        multiIf(place = 1, 'first_step', step.7 = 0, 'nothing_before', step.6 > step.7, 'other_cohort', '') AS no_rate,
-        if(no_rate = '', round(step.6 / step.7, 4), NULL) AS rate
+        program, line.1 AS place, line.2 AS step, line.3 AS unit, line.4 AS reached, line.5 AS referrers,
+        multiIf(place = 1, 'first_step', line.7 = 0, 'nothing_before', line.6 > line.7, 'other_cohort', '') AS no_rate,
+        if(no_rate = '', round(line.6 / line.7, 4), NULL) AS rate
     FROM
     (
         SELECT
@@ -39,7 +39,7 @@ FROM
                 (4, 'lead', 'persons', sum(p.leads), led, sum(p.by_click), sum(p.clicks)),
                 (5, 'qualified', 'persons', sum(p.qualified), reached, sum(p.qualified), sum(p.leads)),
                 (6, 'rewarded', 'persons', sum(p.rewarded), paid, sum(p.rewarded), sum(p.qualified))
-            ]::Array(Tuple(UInt8, String, String, Int64, Int64, Int64, Int64))) AS step
+            ]::Array(Tuple(UInt8, String, String, Int64, Int64, Int64, Int64))) AS line
         FROM
         (
             SELECT

@@ -210,3 +210,47 @@ async fn the_reports_on_rewards_know_what_stands_and_what_was_believed() {
     );
     assert_eq!(world.count("SELECT count() FROM reward_roi_by_rule WHERE program = 'p'").await, 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_is_listed_with_what_is_owed_back_of_it_and_the_steps_end_with_who_is_rewarded() {
+    let mut world = world().await;
+    let all = |limit| Selection {
+        program: PROGRAM.into(),
+        referrer: None,
+        from: None,
+        to: None,
+        as_of: None,
+        limit,
+    };
+    let columns =
+        ["reference", "referrer", "party", "rule", "paid_minor", "owed_back_minor", "currency", "paid_by"];
+    let paid = async |world: &World| {
+        let found = rows(&world.reader, Report::PaymentsMade, &all(10)).await.unwrap();
+        let cells =
+            |row: &serde_json::Map<String, Value>| columns.iter().map(|name| row[*name].clone()).collect();
+        Value::from(found.items.iter().map(cells).collect::<Vec<Value>>())
+    };
+    let of_order = |owed: i64| json!([["SEPA-1", "ann", "referrer", "order", 60, owed, "EUR", "kim"]]);
+    assert_eq!(paid(&world).await, of_order(0));
+    let refund = world.refund("a part", person("1"), 200);
+    world.take([later(refund, 300_000)]).await;
+    assert_eq!(paid(&world).await, of_order(20));
+    let refund = world.refund("the rest", person("1"), 400);
+    world.take([later(refund, 310_000)]).await;
+    assert_eq!(paid(&world).await, of_order(60));
+
+    // Three persons of ann's and one of bob's; what is left are two who qualified, both with a reward.
+    let steps = rows(&world.reader, Report::Steps, &all(10)).await.unwrap().items;
+    let columns = ["step", "unit", "reached", "referrers", "rate", "no_rate", "biggest_drop"];
+    let steps: Vec<Value> =
+        steps.iter().map(|row| columns.iter().map(|name| row[*name].clone()).collect()).collect();
+    let expected = [
+        json!(["joined", "referrers", 0, 0, null, "first_step", false]),
+        json!(["shared", "referrers", 0, 0, null, "nothing_before", false]),
+        json!(["clicked", "clicks", 0, 0, null, "nothing_before", false]),
+        json!(["lead", "persons", 4, 2, null, "nothing_before", false]),
+        json!(["qualified", "persons", 2, 1, 0.5, "", true]),
+        json!(["rewarded", "persons", 2, 1, 1, "", false]),
+    ];
+    assert_eq!(steps, expected);
+}
