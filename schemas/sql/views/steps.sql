@@ -1,6 +1,7 @@
 -- The way from a referrer who joined to a reward, and where the most is lost. `reached` counts what `unit` says; `rate` is the
 -- part of the step before that went on: of referrers those who shared, of those the ones whose link a person clicked, of
 -- clicks those that made a lead, of leads the persons who reached anything, of those the ones with a reward.
+-- The referrer of `whence try` has joined nothing.
 
 CREATE OR REPLACE VIEW steps
 (
@@ -50,7 +51,7 @@ FROM
             (
                 SELECT program, referrer, true AS has_joined, false AS has_shared, toInt64(0) AS clicks, toInt64(0) AS leads,
                     toInt64(0) AS by_click, toInt64(0) AS qualified, toInt64(0) AS rewarded
-                FROM (SELECT program, referrer FROM referrers UNION DISTINCT SELECT program, referrer FROM participants WHERE live)
+                FROM (SELECT program, referrer FROM referrers WHERE referrer != 'whence-try' UNION DISTINCT SELECT program, referrer FROM participants WHERE live)
                 UNION ALL
                 SELECT DISTINCT program, referrer, false, true, 0, 0, 0, 0, 0 FROM shares WHERE live
                 UNION ALL
@@ -65,6 +66,7 @@ FROM
                 GROUP BY program, referrer
             ) AS m
             GROUP BY program, referrer
+            HAVING has_joined OR has_shared OR clicks != 0 OR leads != 0 OR qualified != 0 OR rewarded != 0
         ) AS p
         GROUP BY program
     )

@@ -282,12 +282,12 @@ fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_t
         "human\tbrowser\tann\tgo.example/PROGRAM-human\nbot\thttp_library\tann\tgo.example/PROGRAM-bot",
     );
     let hour = format!(
-        "SELECT clicks + other_clicks AS all, intDiv(toUnixTimestamp(quarter_hour), 3600) * 3600 - {hour_s} \
-         FROM funnel_quarter_hourly WHERE program = {{}} AND all != 0"
+        "SELECT clicks + other_clicks AS requests, intDiv(toUnixTimestamp(quarter_hour), 3600) * 3600 - {hour_s} \
+         FROM funnel_quarter_hourly WHERE program = {{}} AND requests != 0"
     );
     is(&hour, "1\t0\n1\t0");
     let day = format!(
-        "SELECT clicks + other_clicks AS all, toUnixTimestamp(day) - {} FROM funnel_daily WHERE program = {{}} AND all != 0",
+        "SELECT clicks + other_clicks AS requests, toUnixTimestamp(day) - {} FROM funnel_daily WHERE program = {{}} AND requests != 0",
         hour_s / DAY_S * DAY_S
     );
     is(&day, "1\t0\n1\t0");

@@ -100,7 +100,7 @@ fn read_by_reports(whence: &Role) -> BTreeMap<String, String> {
         let columns = if has_age == "1" { "* EXCEPT (age_seconds)" } else { "*" };
         // The trial has a referrer and a link of its own, and nothing else in the program.
         let only = match (name, has_live) {
-            ("referrers" | "links", _) => "referrer != 'whence-try'",
+            ("referrers" | "links" | "referrers_now" | "links_now", _) => "referrer != 'whence-try'",
             (_, "1") => "live",
             _ => "true",
         };
