@@ -277,10 +277,14 @@ impl Person {
         }
     }
 
-    /// The first qualification that counts and has a lead, by when it happened.
+    /// The first qualification that counts and has a lead, by when it happened, then by when it came.
     fn first_that_counts(&self, states: &BTreeMap<EventId, QualificationState>) -> Option<EventId> {
         let counting = states.iter().filter(|(_, state)| state.counts() && state.lead.is_some());
-        counting.map(|(id, _)| (self.qualifications[id].occurred_at, *id)).min().map(|(_, id)| id)
+        let order = |id: &EventId| {
+            let qualification = &self.qualifications[id];
+            (qualification.occurred_at, qualification.received_at, *id)
+        };
+        counting.map(|(id, _)| order(id)).min().map(|(_, _, id)| id)
     }
 }
 

@@ -23,7 +23,7 @@ use whence_schemas::{
         ParticipantRow, QualificationRow, RejectRow, RewardEventRow, RewardRow, RewardTermsRow, Row,
         ShareRow, SubjectKeyRow,
     },
-    sql::Topology,
+    sql::{BEFORE_BASELINE, MIGRATIONS, Topology},
     topics::Stream,
 };
 
@@ -100,39 +100,103 @@ async fn a_database_of_the_last_development_version_goes_on_and_an_older_one_is_
         )
     };
     for number in [27, 28] {
-        for sql in ["TRUNCATE TABLE whence_migrations", "DROP TABLE IF EXISTS whence_views", &list(number)] {
-            world.client.query(sql).execute().await.unwrap();
-        }
+        baseline(&world).await;
+        world.client.query(&list(number)).execute().await.unwrap();
         let migrated = migrate(&world.client, "whence", &Topology::Single).await;
         match number {
             27 => assert!(matches!(migrated, Err(MigrateError::TooOld { found: 27, .. })), "{migrated:?}"),
-            _ => assert_eq!(migrated.unwrap().migrations, [29, 30, 31]),
+            _ => assert_eq!(migrated.unwrap().migrations, numbers_from(29)),
         }
     }
 }
 
+/// The database as the baseline makes it, with an empty list of migrations.
+async fn baseline(world: &World) {
+    let bare = world.client.clone().with_database("default");
+    for sql in ["DROP DATABASE whence SYNC", "CREATE DATABASE whence"] {
+        bare.query(sql).execute().await.unwrap();
+    }
+    let list = "CREATE TABLE whence_migrations (number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) \
+                ENGINE = ReplacingMergeTree ORDER BY number";
+    let made = MIGRATIONS[0].statements(&Topology::Single);
+    for sql in made.iter().map(String::as_str).chain([list]) {
+        world.client.query(sql).execute().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+/// The migrations from this one on.
+fn numbers_from(number: u32) -> Vec<u32> {
+    MIGRATIONS.iter().map(|migration| migration.number).filter(|known| *known >= number).collect()
+}
+
+/// Two persons of ann's, of whom one came twice and bought twice, one of nobody's; a person and a bot have clicked.
+const OF_THE_BASELINE: [&str; 3] = [
+    "INSERT INTO clicks (program, ts, id, referrer, channel, verdict, requests, live, sign) \
+     SELECT 'old', '2026-03-01 10:40:00', generateUUIDv7(), 'ann', 'email', arrayJoin(['human', 'bot']), 1, true, 1",
+    "INSERT INTO leads (program, id, occurred_at, referrer, channel, evidence, first_lead, live, sign) VALUES \
+     ('old', toUUID('00000000-0000-0000-0000-000000000001'), '2026-03-01 10:50:00', 'ann', 'email', 'token', toUUID('00000000-0000-0000-0000-000000000000'), true, 1), \
+     ('old', toUUID('00000000-0000-0000-0000-000000000002'), '2026-03-01 11:50:00', 'ann', 'email', 'alias', toUUID('00000000-0000-0000-0000-000000000001'), true, 1), \
+     ('old', toUUID('00000000-0000-0000-0000-000000000003'), '2026-03-02 11:50:00', 'ann', 'email', 'code', toUUID('00000000-0000-0000-0000-000000000000'), true, 1), \
+     ('old', toUUID('00000000-0000-0000-0000-000000000004'), '2026-03-02 11:50:00', '', '', 'none', toUUID('00000000-0000-0000-0000-000000000000'), true, 1)",
+    "INSERT INTO qualifications (program, id, occurred_at, lead_id, referrer, channel, evidence, value_minor, currency, live, sign) \
+     SELECT 'old', generateUUIDv4(), '2026-03-03 10:50:00', toUUID('00000000-0000-0000-0000-000000000001'), 'ann', 'email', 'token', \
+     arrayJoin([500, 700]), 'EUR', true, 1",
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_the_baseline_gets_what_came_since_and_keeps_its_rows() {
     let world = World::new().await;
-    for sql in [
-        "INSERT INTO leads (program, id) SELECT 'old', generateUUIDv4()",
-        "DROP TABLE outbound_leads_told_again",
-        "DROP TABLE outbound_rewards_given_again",
-        "DROP TABLE reinstatements",
-        "ALTER TABLE leads DROP COLUMN record",
-        "ALTER TABLE qualifications DROP COLUMN payments",
-        "ALTER TABLE clicks DROP COLUMN made_by",
-        "ALTER TABLE whence_migrations DELETE WHERE number > 29 SETTINGS mutations_sync = 1",
-    ] {
-        world.client.query(sql).execute().await.unwrap();
+    let run = async |sql: &str| {
+        world.client.query(sql).execute().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    };
+    baseline(&world).await;
+    for sql in OF_THE_BASELINE {
+        run(sql).await;
     }
-    let migrated = migrate(&world.client, "whence", &Topology::Single).await;
-    assert_eq!(migrated.unwrap().migrations, [30, 31]);
-    let kept = "SELECT count() FROM leads WHERE program = 'old' AND record = toUUID('00000000-0000-0000-0000-000000000000')";
-    assert_eq!(world.count(kept).await, 1);
-    let is_there = "SELECT count() FROM system.columns WHERE database = 'whence' AND (table, name) IN \
-                    (('qualifications', 'payments'), ('clicks', 'made_by'), ('reinstatements', 'disqualification_id'))";
-    assert_eq!(world.count(is_there).await, 3);
+    let baseline = &MIGRATIONS[0];
+    assert_eq!(baseline.number, BEFORE_BASELINE + 1);
+    let done = format!(
+        "INSERT INTO whence_migrations (number, name, checksum) VALUES ({}, 'x', '{}')",
+        baseline.number,
+        baseline.checksum()
+    );
+    run(&done).await;
+
+    let funnel = async || {
+        let sql = "SELECT toString(tuple(referrer, reason, clicks, other_clicks, leads, leads_by_click, leads_by_code, qualified, \
+                   lead_events, qualification_events, value_minor)) FROM funnel ORDER BY ALL";
+        world.client.query(sql).fetch_all::<String>().await.unwrap()
+    };
+    // Who had qualified counts as that from the next event on.
+    let expected = ["('','no_credit',0,0,1,0,0,0,1,0,{})", "('ann','',1,1,2,1,1,0,3,2,{'EUR':1200})"];
+    // The second time as after a death before it was noted down that it had run.
+    for number in [30, 32] {
+        let forgotten = format!(
+            "ALTER TABLE whence_migrations DELETE WHERE number >= {number} SETTINGS mutations_sync = 1"
+        );
+        run(&forgotten).await;
+        if number == 32 {
+            // What the last of them drops is still there then.
+            let old = baseline.statements(&Topology::Single);
+            run(old.iter().find(|sql| sql.starts_with("CREATE TABLE funnel_hourly")).unwrap()).await;
+            run("INSERT INTO funnel_hourly SELECT program, referrer, channel, quarter_hour, verdict, currency, \
+                 sum(clicks + other_clicks), sum(lead_events), sum(qualification_events), sum(value_minor) \
+                 FROM funnel_quarter_hourly GROUP BY ALL").await;
+        }
+        let migrated = migrate(&world.client, "whence", &Topology::Single).await;
+        assert_eq!(migrated.unwrap().migrations, numbers_from(number));
+        assert_eq!(funnel().await, expected);
+        assert_eq!(
+            world
+                .count(
+                    "SELECT count() FROM system.tables WHERE database = 'whence' AND name = 'funnel_hourly'"
+                )
+                .await,
+            0
+        );
+    }
+    let left = "SELECT count() FROM leads WHERE record = toUUID('00000000-0000-0000-0000-000000000000')";
+    assert_eq!(world.count(left).await, 4);
 }
 
 /// What every table, view and column holds, for people: `docs/tables.md`. `WHENCE_UPDATE_DOCS=1` writes it.

@@ -245,10 +245,10 @@ fn persons_count_once(world: &World) -> Result<(), String> {
             (*sign, *person) = (*sign + row.sign, *person + row.person);
         }
         let reached = tables.qualifications.iter().filter(|row| events.contains(&row.id));
-        let mut counts: BTreeMap<(UnixMs, EventId), (i8, i8)> = BTreeMap::new();
+        let mut counts: BTreeMap<(UnixMs, UnixMs, EventId), (i8, i8)> = BTreeMap::new();
         let mut lead_of: BTreeMap<uuid::Uuid, i8> = BTreeMap::new();
         for row in reached {
-            let (sign, person) = counts.entry((row.occurred_at, row.id)).or_default();
+            let (sign, person) = counts.entry((row.occurred_at, row.received_at, row.id)).or_default();
             *sign += if row.lead_id.is_nil() { 0 } else { row.sign };
             *person += row.person;
             *lead_of.entry(row.lead_id).or_default() += row.person;
