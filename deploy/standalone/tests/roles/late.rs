@@ -291,7 +291,7 @@ fn a_click_that_is_shipped_days_late_changes_no_credit_and_is_looked_at_before_t
         hour_s / DAY_S * DAY_S
     );
     is(&day, "1\t0\n1\t0");
-    is(COUNTS, "1\t1\t2\t1\t2\t2\t");
+    is(COUNTS, "1\t1\t2\t1\t2\t2");
     assert_eq!(decided.map(|sql| world.rows(LATE, &sql)), before, "a click's row decides nothing");
     world.explains("human", &["is stored, and looked like a person's."]);
     is("SELECT state FROM reward_states WHERE program = {}", "accrued\naccrued");
