@@ -105,6 +105,7 @@ async fn states(world: &World) -> BTreeMap<String, BTreeSet<(String, i64)>> {
         ("identifies", "payments", ""),
     ]
     .map(net);
+    // What was taken back whole says what it was last, and not what became known of its lead later.
     // Whoever was credited for a while has a line of zeros; a reward's lines are as many as the orders made them.
     let reports = [
         ("funnel", "program", "true"),
@@ -112,7 +113,7 @@ async fn states(world: &World) -> BTreeMap<String, BTreeSet<(String, i64)>> {
         ("channels", "program, referrers", "leads != 0 OR lead_events != 0 OR qualification_events != 0"),
         ("steps", "program", "true"),
         ("lead_facts", "program, record", "true"),
-        ("qualification_facts", "program", "true"),
+        ("qualification_facts", "program", "reason != 'taken_back'"),
         ("time_to_qualify", "program", "true"),
         ("cohorts", "program", "true"),
         ("unmatched", "program, since, age_seconds", "true"),

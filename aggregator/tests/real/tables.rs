@@ -100,10 +100,9 @@ async fn a_database_of_the_last_development_version_goes_on_and_an_older_one_is_
         )
     };
     for number in [27, 28] {
-        let database = format!("of_{number}");
-        let client = baseline(&world, &database).await;
-        client.query(&list(number)).execute().await.unwrap();
-        let migrated = migrate(&client, &database, &Topology::Single).await;
+        baseline(&world).await;
+        world.client.query(&list(number)).execute().await.unwrap();
+        let migrated = migrate(&world.client, "whence", &Topology::Single).await;
         match number {
             27 => assert!(matches!(migrated, Err(MigrateError::TooOld { found: 27, .. })), "{migrated:?}"),
             _ => assert_eq!(migrated.unwrap().migrations, numbers_from(29)),
@@ -111,17 +110,23 @@ async fn a_database_of_the_last_development_version_goes_on_and_an_older_one_is_
     }
 }
 
-/// A database as the baseline makes it, with an empty list of migrations.
-async fn baseline(world: &World, database: &str) -> clickhouse::Client {
-    world.client.query(&format!("CREATE DATABASE {database}")).execute().await.unwrap();
-    let client = world.client.clone().with_database(database);
-    let list = "CREATE TABLE whence_migrations (number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) \
-                ENGINE = ReplacingMergeTree ORDER BY number";
-    let made = MIGRATIONS[0].statements(&Topology::Single);
-    for sql in made.iter().map(String::as_str).chain([list]) {
-        client.query(sql).execute().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+/// The database as the baseline makes it, with an empty list of migrations.
+async fn baseline(world: &World) {
+    let run = async |sql: &str| {
+        world.client.query(sql).execute().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    };
+    // Views first: they are no use without their tables.
+    let there =
+        "SELECT name FROM system.tables WHERE database = 'whence' ORDER BY engine LIKE '%View' DESC, name";
+    for name in world.client.query(there).fetch_all::<String>().await.unwrap() {
+        run(&format!("DROP TABLE {name}")).await;
     }
-    client
+    for sql in MIGRATIONS[0].statements(&Topology::Single) {
+        run(&sql).await;
+    }
+    run("CREATE TABLE whence_migrations (number UInt32, name String, checksum String, applied_at DateTime DEFAULT now()) \
+         ENGINE = ReplacingMergeTree ORDER BY number")
+    .await;
 }
 
 /// The migrations from this one on.
@@ -146,7 +151,7 @@ const OF_THE_BASELINE: [&str; 3] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_the_baseline_gets_what_came_since_and_keeps_its_rows() {
     let world = World::new().await;
-    let client = baseline(&world, "old").await;
+    baseline(&world).await;
     let run =
         async |sql: &str| client.query(sql).execute().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     for sql in OF_THE_BASELINE {
@@ -164,7 +169,7 @@ async fn a_database_of_the_baseline_gets_what_came_since_and_keeps_its_rows() {
     let funnel = async || {
         let sql = "SELECT toString(tuple(referrer, reason, clicks, other_clicks, leads, leads_by_click, leads_by_code, qualified, \
                    lead_events, qualification_events, value_minor)) FROM funnel ORDER BY ALL";
-        client.query(sql).fetch_all::<String>().await.unwrap()
+        world.client.query(sql).fetch_all::<String>().await.unwrap()
     };
     // Who had qualified counts as that from the next event on.
     let expected = ["('','no_credit',0,0,1,0,0,0,1,0,{})", "('ann','',1,1,2,1,1,0,3,2,{'EUR':1200})"];
@@ -182,17 +187,19 @@ async fn a_database_of_the_baseline_gets_what_came_since_and_keeps_its_rows() {
                  sum(clicks + other_clicks), sum(lead_events), sum(qualification_events), sum(value_minor) \
                  FROM funnel_quarter_hourly GROUP BY ALL").await;
         }
-        let migrated = migrate(&client, "old", &Topology::Single).await;
+        let migrated = migrate(&world.client, "whence", &Topology::Single).await;
         assert_eq!(migrated.unwrap().migrations, numbers_from(number));
         assert_eq!(funnel().await, expected);
         assert_eq!(
             world
-                .count("SELECT count() FROM system.tables WHERE database = 'old' AND name = 'funnel_hourly'")
+                .count(
+                    "SELECT count() FROM system.tables WHERE database = 'whence' AND name = 'funnel_hourly'"
+                )
                 .await,
             0
         );
     }
-    let left = "SELECT count() FROM old.leads WHERE record = toUUID('00000000-0000-0000-0000-000000000000')";
+    let left = "SELECT count() FROM leads WHERE record = toUUID('00000000-0000-0000-0000-000000000000')";
     assert_eq!(world.count(left).await, 4);
 }
 

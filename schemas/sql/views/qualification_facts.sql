@@ -1,5 +1,5 @@
--- A qualification event has one row here, whatever was corrected: its newest. One that was taken back whole has left 0 and
--- does not count.
+-- A qualification event has one row here, whatever was corrected: its newest. One that was taken back whole is worth 0, does not
+-- count, and has the lead that it had then.
 
 CREATE OR REPLACE VIEW qualification_facts
 (
