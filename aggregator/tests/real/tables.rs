@@ -139,10 +139,10 @@ const OF_THE_BASELINE: [&str; 3] = [
     "INSERT INTO clicks (program, ts, id, referrer, channel, verdict, requests, live, sign) \
      SELECT 'old', '2026-03-01 10:40:00', generateUUIDv7(), 'ann', 'email', arrayJoin(['human', 'bot']), 1, true, 1",
     "INSERT INTO leads (program, id, occurred_at, referrer, channel, evidence, first_lead, live, sign) VALUES \
-     ('old', toUUID('00000000-0000-0000-0000-000000000001'), '2026-03-01 10:50:00', 'ann', 'email', 'token', toUUID('00000000-0000-0000-0000-000000000000'), true, 1), \
-     ('old', toUUID('00000000-0000-0000-0000-000000000002'), '2026-03-01 11:50:00', 'ann', 'email', 'alias', toUUID('00000000-0000-0000-0000-000000000001'), true, 1), \
-     ('old', toUUID('00000000-0000-0000-0000-000000000003'), '2026-03-02 11:50:00', 'ann', 'email', 'code', toUUID('00000000-0000-0000-0000-000000000000'), true, 1), \
-     ('old', toUUID('00000000-0000-0000-0000-000000000004'), '2026-03-02 11:50:00', '', '', 'none', toUUID('00000000-0000-0000-0000-000000000000'), true, 1)",
+     ('old', '00000000-0000-0000-0000-000000000001', '2026-03-01 10:50:00', 'ann', 'email', 'token', '00000000-0000-0000-0000-000000000000', true, 1), \
+     ('old', '00000000-0000-0000-0000-000000000002', '2026-03-01 11:50:00', 'ann', 'email', 'alias', '00000000-0000-0000-0000-000000000001', true, 1), \
+     ('old', '00000000-0000-0000-0000-000000000003', '2026-03-02 11:50:00', 'ann', 'email', 'code', '00000000-0000-0000-0000-000000000000', true, 1), \
+     ('old', '00000000-0000-0000-0000-000000000004', '2026-03-02 11:50:00', '', '', 'none', '00000000-0000-0000-0000-000000000000', true, 1)",
     "INSERT INTO qualifications (program, id, occurred_at, lead_id, referrer, channel, evidence, value_minor, currency, live, sign) \
      SELECT 'old', generateUUIDv4(), '2026-03-03 10:50:00', toUUID('00000000-0000-0000-0000-000000000001'), 'ann', 'email', 'token', \
      arrayJoin([500, 700]), 'EUR', true, 1",
@@ -152,8 +152,9 @@ const OF_THE_BASELINE: [&str; 3] = [
 async fn a_database_of_the_baseline_gets_what_came_since_and_keeps_its_rows() {
     let world = World::new().await;
     baseline(&world).await;
-    let run =
-        async |sql: &str| client.query(sql).execute().await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    let run = async |sql: &str| {
+        world.client.query(sql).execute().await.unwrap_or_else(|error| panic!("{sql}: {error}"))
+    };
     for sql in OF_THE_BASELINE {
         run(sql).await;
     }
