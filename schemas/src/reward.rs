@@ -227,11 +227,11 @@ mod tests {
             ..Program::default()
         };
         let told = |risk, consent| never_raised(&program(risk, consent)).len();
-        assert_eq!(told(seen.clone(), ConsentMode::Cookie), 0);
-        assert_eq!(told(RiskPolicy { shared_device: 0, ..seen.clone() }, ConsentMode::None), 0);
-        assert_eq!(told(seen.clone(), ConsentMode::None), 1);
-        assert_eq!(told(seen.clone(), ConsentMode::Unspecified), 1);
-        assert_eq!(told(RiskPolicy { shared_device_days: 0, ..seen.clone() }, ConsentMode::Cookie), 1);
+        assert_eq!(told(seen, ConsentMode::Cookie), 0);
+        assert_eq!(told(RiskPolicy { shared_device: 0, ..seen }, ConsentMode::None), 0);
+        assert_eq!(told(seen, ConsentMode::None), 1);
+        assert_eq!(told(seen, ConsentMode::Unspecified), 1);
+        assert_eq!(told(RiskPolicy { shared_device_days: 0, ..seen }, ConsentMode::Cookie), 1);
         assert_eq!(told(RiskPolicy { too_fast_ms: 0, ..seen }, ConsentMode::Cookie), 1);
     }
 
