@@ -52,7 +52,7 @@ macro_rules! views {
 pub const BEFORE_BASELINE: u32 = 28;
 
 /// All migrations, in order.
-pub const MIGRATIONS: &[Migration] = &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY];
+pub const MIGRATIONS: &[Migration] = &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY, READING];
 
 const BASELINE: Migration = Migration {
     number: BEFORE_BASELINE + 1,
@@ -138,6 +138,7 @@ const VIEWS: &[View] = views![
 ];
 
 const MADE_BY: Migration = Migration { number: 31, name: "made_by", files: files!["changes/031_made_by"] };
+const READING: Migration = Migration { number: 33, name: "reading", files: files!["changes/033_reading"] };
 
 /// All views, each behind those that it reads.
 #[must_use]

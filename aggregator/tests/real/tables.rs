@@ -106,7 +106,7 @@ async fn a_database_of_the_last_development_version_goes_on_and_an_older_one_is_
         let migrated = migrate(&world.client, "whence", &Topology::Single).await;
         match number {
             27 => assert!(matches!(migrated, Err(MigrateError::TooOld { found: 27, .. })), "{migrated:?}"),
-            _ => assert_eq!(migrated.unwrap().migrations, [29, 30, 31]),
+            _ => assert_eq!(migrated.unwrap().migrations, [29, 30, 31, 33]),
         }
     }
 }
@@ -122,17 +122,18 @@ async fn a_database_of_the_baseline_gets_what_came_since_and_keeps_its_rows() {
         "ALTER TABLE leads DROP COLUMN record",
         "ALTER TABLE qualifications DROP COLUMN payments",
         "ALTER TABLE clicks DROP COLUMN made_by",
+        "ALTER TABLE clicks DROP COLUMN reading",
         "ALTER TABLE whence_migrations DELETE WHERE number > 29 SETTINGS mutations_sync = 1",
     ] {
         world.client.query(sql).execute().await.unwrap();
     }
     let migrated = migrate(&world.client, "whence", &Topology::Single).await;
-    assert_eq!(migrated.unwrap().migrations, [30, 31]);
+    assert_eq!(migrated.unwrap().migrations, [30, 31, 33]);
     let kept = "SELECT count() FROM leads WHERE program = 'old' AND record = toUUID('00000000-0000-0000-0000-000000000000')";
     assert_eq!(world.count(kept).await, 1);
     let is_there = "SELECT count() FROM system.columns WHERE database = 'whence' AND (table, name) IN \
-                    (('qualifications', 'payments'), ('clicks', 'made_by'), ('reinstatements', 'disqualification_id'))";
-    assert_eq!(world.count(is_there).await, 3);
+                    (('qualifications', 'payments'), ('clicks', 'made_by'), ('clicks', 'reading'), ('reinstatements', 'disqualification_id'))";
+    assert_eq!(world.count(is_there).await, 4);
 }
 
 /// What every table, view and column holds, for people: `docs/tables.md`. `WHENCE_UPDATE_DOCS=1` writes it.

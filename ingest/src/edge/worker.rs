@@ -9,11 +9,12 @@ use rand::rngs::StdRng;
 use super::{
     agent_cache::AgentCache,
     answer::{self, Answer},
-    links::{LinkCache, ProgramRules, SETS},
+    links::{LinkCache, LinkTable, ProgramRules, ResolvedLink, SETS},
     meters::{Meters, Outcome},
     probe::is_probe,
+    reading::{Asked, Reading},
     recorder::Recorder,
-    redirector::{Redirector, Request},
+    redirector::{ClickContext, Read, Redirector, Request},
     shared::Shared,
     target::{self, KEY_BYTES_MAX},
 };
@@ -94,14 +95,8 @@ impl Worker {
         }
         let click_context = redirector.click_context(&request, judgement);
         if let Some(link) = place.and_then(|(place, key)| links.link(place, key)) {
-            let rules = link.program();
-            return match link.inactive(&rules, click_context.at) {
-                None => (Outcome::Redirected, redirector.redirect(link, &rules, &click_context, request)),
-                Some(reason) => {
-                    redirector.record_inactive(link, &rules, &click_context, reason);
-                    away(&rules, StatusCode::GONE, request.headers)
-                }
-            };
+            let read = Read { reading: target.reading, ..Read::default() };
+            return follow(redirector, link, &click_context, request, &read);
         }
         match request.uri.path() {
             "/robots.txt" => return (Outcome::Robots, answer::robots(request.headers)),
@@ -111,24 +106,63 @@ impl Worker {
                 {
                     return (Outcome::Challenge, answer::plain(text, request.headers));
                 }
-                // A code has been decoded, where the path has the form of one.
-                let asked = target.link.and_then(|link| link.strip_prefix(target.host)).unwrap_or(path);
-                if is_probe(asked) {
-                    return (Outcome::Probe, answer::page(StatusCode::NOT_FOUND, request.headers));
-                }
             }
         }
-        // What does not have the form of a code, and what has no link, is no click.
-        if let Some(link) = target.link
-            && let Some(program) = links.table().program_of_host(target.host)
-        {
+        let asked = Asked::of(request.uri.path()).unwrap_or_default();
+        if let Some((link, read)) = generous(links.table(), target.host, &asked) {
+            return follow(redirector, &link, &click_context, request, &read);
+        }
+        if is_probe(asked.text()) {
+            return (Outcome::Probe, answer::page(StatusCode::NOT_FOUND, request.headers));
+        }
+        if let Some(program) = links.table().program_of_host(target.host) {
             let rules = program.rules();
-            return match redirector.record_unknown(link, target.host, &rules, &click_context) {
+            let (code, reading) = match target.link.and_then(|key| key.split_once('/')) {
+                Some((_, code)) => (code, target.reading),
+                None => asked.codes().last().map_or(("", Reading::Exact), |code| (code, asked.reading(code))),
+            };
+            let link = format!("{}/{code}", target.host);
+            return match redirector.record_unknown(&link, target.host, &rules, &click_context, reading) {
                 Ok(()) => away(&rules, StatusCode::NOT_FOUND, request.headers),
                 Err(beyond) => (Outcome::Limited, answer::limited(beyond, request.headers)),
             };
         }
         (Outcome::NotFound, answer::page(StatusCode::NOT_FOUND, request.headers))
+    }
+}
+
+/// The link that a path means which is no link's code as it stands. The longest code first: what one link is called is never
+/// read as another's code with something behind it.
+fn generous(table: &LinkTable, host: &str, asked: &Asked) -> Option<(Arc<ResolvedLink>, Read)> {
+    let found = asked.codes().find_map(|code| {
+        let (link, case) = table.read(host, code)?;
+        let reading = asked.reading(code).max(case);
+        Some((link, Read { reading, query: asked.query.clone(), ..Read::default() }))
+    });
+    found.or_else(|| {
+        let (code, channel) = asked.with_channel()?;
+        let (link, _) = table.read(host, code)?;
+        let is_named = link.has_channel_override && link.program().channel(&channel).is_some();
+        let read = Read { reading: Reading::Channel, query: asked.query.clone(), channel };
+        is_named.then_some((link, read))
+    })
+}
+
+/// Records a click on a link, and answers it.
+fn follow(
+    redirector: &mut Redirector,
+    link: &ResolvedLink,
+    click_context: &ClickContext,
+    request: Request<'_>,
+    read: &Read,
+) -> (Outcome, Answer) {
+    let rules = link.program();
+    match link.inactive(&rules, click_context.at) {
+        None => (Outcome::Redirected, redirector.redirect(link, &rules, click_context, request, read)),
+        Some(reason) => {
+            redirector.record_inactive(link, &rules, click_context, reason, read.reading);
+            away(&rules, StatusCode::GONE, request.headers)
+        }
     }
 }
 

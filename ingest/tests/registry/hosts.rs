@@ -13,6 +13,7 @@ fn claim(program: &str, host: &str, proof: &str) -> Change {
         program: program.into(),
         proof: proof.into(),
         released: false,
+        case_sensitive: false,
     })
 }
 

@@ -45,9 +45,10 @@ pub fn command() -> Command {
         .default_value(",")
         .value_parser(|text: &str| match text.as_bytes() {
             [byte] if byte.is_ascii() && *byte != b'"' => Ok(*byte),
-            _ => Err("expected one ASCII character"),
+            name if name == br"\t" || name.eq_ignore_ascii_case(b"tab") => Ok(b'\t'),
+            _ => Err(r"expected one ASCII character, or tab (\t)"),
         })
-        .help("Character that separates the fields of a CSV file");
+        .help(r"Character that separates the fields of a CSV file; tab or \t for a tab");
     let batch = Arg::new("batch")
         .long("batch")
         .value_name("NUMBER")

@@ -99,7 +99,12 @@ pub fn csv(
     defaults: Defaults,
 ) -> io::Result<impl Iterator<Item = io::Result<Row>>> {
     let (file, left) = bounded(file);
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(file);
+    // Rows of any length: blank ones may be shorter than others.
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter)
+        .trim(csv::Trim::All)
+        .flexible(true)
+        .from_reader(file);
     let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     for (index, column) in columns.iter().enumerate() {
         let is_known = column == "test"
@@ -116,23 +121,29 @@ pub fn csv(
     }
     let mut record = csv::StringRecord::new();
     Ok(std::iter::from_fn(move || {
-        left.set(ROW_BYTES_MAX);
-        let line = reader.position().line();
-        match reader.read_record(&mut record) {
-            Ok(false) => None,
-            Ok(true) => {
-                let line = record.position().map_or(line, csv::Position::line);
-                let event = of_cells(&columns, &record).and_then(|event| finished(event, &defaults));
-                Some(Ok(Row { line, event }))
-            }
-            Err(error) => Some(match error.into_kind() {
-                csv::ErrorKind::Io(error) => Err(error),
-                csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-                    let event = Err(format!("has {len} fields where the header has {expected_len}"));
-                    Ok(Row { line: pos.map_or(line, |pos| pos.line()), event })
+        loop {
+            left.set(ROW_BYTES_MAX);
+            let line = reader.position().line();
+            match reader.read_record(&mut record) {
+                Ok(false) => return None,
+                Ok(true) if record.iter().all(is_blank) => {}
+                Ok(true) => {
+                    let line = record.position().map_or(line, csv::Position::line);
+                    let event = match (record.len(), columns.len()) {
+                        (len, expected) if len != expected => {
+                            Err(format!("has {len} fields where the header has {expected}"))
+                        }
+                        _ => of_cells(&columns, &record).and_then(|event| finished(event, &defaults)),
+                    };
+                    return Some(Ok(Row { line, event }));
                 }
-                _ => Ok(Row { line, event: Err("is not UTF-8".to_owned()) }),
-            }),
+                Err(error) => {
+                    return Some(match error.into_kind() {
+                        csv::ErrorKind::Io(error) => Err(error),
+                        _ => Ok(Row { line, event: Err("is not UTF-8".to_owned()) }),
+                    });
+                }
+            }
         }
     }))
 }
@@ -164,6 +175,11 @@ pub fn ndjson(file: impl Read, defaults: Defaults) -> impl Iterator<Item = io::R
             return Some(Ok(Row { line: number, event }));
         }
     })
+}
+
+/// Whether a cell has nothing in it that is seen.
+fn is_blank(cell: &str) -> bool {
+    cell.chars().all(|c| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{feff}'))
 }
 
 fn of_cells(columns: &[String], record: &csv::StringRecord) -> Result<Map<String, Value>, String> {
