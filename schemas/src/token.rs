@@ -299,7 +299,18 @@ mod tests {
 
     #[test]
     fn of_nothing_nothing_is_left() {
-        for empty in ["", " ", "\"\"", "==", "%20", "\u{200b}", "-_-", "https://shop.example/?wclid=", "wclid=&a=1", "https://shop.example/?a=1"] {
+        for empty in [
+            "",
+            " ",
+            "\"\"",
+            "==",
+            "%20",
+            "\u{200b}",
+            "-_-",
+            "https://shop.example/?wclid=",
+            "wclid=&a=1",
+            "https://shop.example/?a=1",
+        ] {
             assert_eq!(repaired(empty), "", "{empty:?}");
         }
         assert_eq!(repaired(" undefined "), "undefined");

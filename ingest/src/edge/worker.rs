@@ -112,7 +112,7 @@ impl Worker {
         if let Some((link, read)) = generous(links.table(), target.host, &asked) {
             return follow(redirector, &link, &click_context, request, &read);
         }
-        if is_probe(asked.text()) {
+        if is_probe(asked.bare()) {
             return (Outcome::Probe, answer::page(StatusCode::NOT_FOUND, request.headers));
         }
         if let Some(program) = links.table().program_of_host(target.host) {
@@ -174,5 +174,55 @@ fn away(rules: &ProgramRules, status: StatusCode, headers: HeaderMap) -> (Outcom
         }
         None if status == StatusCode::GONE => (Outcome::Gone, answer::page(status, headers)),
         None => (Outcome::NotFound, answer::page(status, headers)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::TableLimits;
+    use proptest::{collection::vec, prelude::*};
+    use whence_schemas::event::{HostClaim, Link, RegistryEntry, registry_entry::Entry};
+
+    fn table(codes: &[String], case_sensitive: bool) -> LinkTable {
+        let table = LinkTable::new(TableLimits::default());
+        let claim = HostClaim { host: "go.example".into(), case_sensitive, ..HostClaim::default() };
+        let link = |code: &String| Link {
+            host: "go.example".into(),
+            code: code.clone(),
+            program: "demo".into(),
+            destination: "https://shop.example/".into(),
+            ..Link::default()
+        };
+        let entries = std::iter::once(Entry::HostClaim(claim)).chain(codes.iter().map(link).map(Entry::Link));
+        for (version, entry) in (1..).zip(entries) {
+            table.apply(&RegistryEntry { version, entry: Some(entry), ..RegistryEntry::default() });
+        }
+        table
+    }
+
+    /// The longest beginning of the text that is a code, with no letter behind it.
+    fn expected<'c>(codes: &'c [String], is_sensitive: bool, text: &str) -> Option<&'c String> {
+        let ends = (1..=text.len()).rev().take_while(|end| !text[*end..].contains(['a', 'A', '+']));
+        let mut beginnings = ends.map(|end| &text[..end]);
+        beginnings.find_map(|asked| {
+            let in_any_case = |code: &&String| !is_sensitive && code.eq_ignore_ascii_case(asked);
+            codes.iter().find(|code| *code == asked).or_else(|| codes.iter().find(in_any_case))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_reading_leads_past_a_code_that_is_a_links(
+            codes in vec("[aA._-]{1,4}", 1..8), text in "[aA._-][aA._)+-]{0,7}", says_sensitive: bool,
+        ) {
+            let table = table(&codes, says_sensitive);
+            let differs = |one: &String, other: &String| one != other && one.eq_ignore_ascii_case(other);
+            let is_sensitive = says_sensitive || codes.iter().any(|one| codes.iter().any(|other| differs(one, other)));
+            let found = generous(&table, "go.example", &Asked::of(&format!("/{text}")).unwrap());
+            let found = found.map(|(link, _)| String::from_utf8(link.key().to_vec()).unwrap());
+            let expected = expected(&codes, is_sensitive, &text).map(|code| format!("go.example/{code}"));
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -308,15 +308,17 @@ impl<'a> View<'a> {
             return Err(ChangeError::conflict("code", reason));
         }
         // A lead may name a referrer by the code alone.
-        let is_the_same = |other: &&Link| {
-            other.code == link.code || !is_sensitive || !self.is_case_sensitive(&other.host)
-        };
+        let is_the_same =
+            |other: &&Link| other.code == link.code || !is_sensitive || !self.is_case_sensitive(&other.host);
         let mut elsewhere =
             states.into_iter().flat_map(|state| state.links_of_code(&link.program, &link.code));
         if let Some(other) = elsewhere.find(|other| other.referrer != link.referrer && is_the_same(other)) {
             let reason = match other.code == link.code {
                 true => "names another referrer of the program on another host".to_owned(),
-                false => format!("names another referrer of the program on another host, where it is {:?}", other.code),
+                false => format!(
+                    "names another referrer of the program on another host, where it is {:?}",
+                    other.code
+                ),
             };
             return Err(ChangeError::conflict("code", reason));
         }

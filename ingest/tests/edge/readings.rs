@@ -124,7 +124,11 @@ fn case_makes_a_difference_where_the_host_says_so_or_its_links_do() {
     for path in ["/hello", "/HELLO", "/Hello."] {
         assert_eq!(read(&edge, path).1, "go.example/HeLLo", "{path}");
     }
-    assert_eq!(edge.get("/hello", &[]).token().link, edge.get("/HeLLo", &[]).token().link, "the stored spelling's");
+    assert_eq!(
+        edge.get("/hello", &[]).token().link,
+        edge.get("/HeLLo", &[]).token().link,
+        "the stored spelling's"
+    );
     edge.put_link(Link { code: "HeLLo".into(), disabled: true, ..abc() });
     assert_eq!(read(&edge, "/hello").0, 410, "a change is seen in any case");
 
@@ -146,7 +150,14 @@ fn case_makes_a_difference_where_the_host_says_so_or_its_links_do() {
 #[test]
 fn probes_are_no_clicks_however_they_are_written() {
     let edge = Edge::start();
-    for path in ["/favicon.ico%20", "//wp-login.php", "/%2Egit/config", "/.env)", "/index.html&x=1", "//.well-known/a"] {
+    for path in [
+        "/favicon.ico%20",
+        "//wp-login.php",
+        "/%2Egit/config",
+        "/.env)",
+        "/index.html&x=1",
+        "//.well-known/a",
+    ] {
         assert_eq!(edge.get(path, &[]).status(), 404, "{path}");
     }
     put_code(&edge, "Robots.TXT");

@@ -108,13 +108,7 @@ impl Resolver<'_> {
         Ok(Resolved { event, worthless: worthless.into_vec() })
     }
 
-    fn body(
-        &self,
-        draft: &Draft,
-        program: &Program,
-        worthless: &mut Errors,
-        errors: &mut Errors,
-    ) -> Body {
+    fn body(&self, draft: &Draft, program: &Program, worthless: &mut Errors, errors: &mut Errors) -> Body {
         match &draft.body {
             DraftBody::Lead { touches, record } => {
                 if record.as_deref().is_some_and(looks_personal) {
@@ -313,7 +307,9 @@ impl Resolver<'_> {
                 None if self.may_get_key(text) => return Err(refused(error)),
                 None => return Ok((of_token(NO_TOKEN), Some(refused(error)))),
             },
-            Err(TokenError::Malformed) => return Ok((of_token(NO_TOKEN), Some(refused(TokenError::Malformed)))),
+            Err(TokenError::Malformed) => {
+                return Ok((of_token(NO_TOKEN), Some(refused(TokenError::Malformed))));
+            }
             Err(error) => return Ok((of_token(text), Some(refused(error)))),
         };
         let link = self

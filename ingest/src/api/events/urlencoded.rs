@@ -115,8 +115,14 @@ mod tests {
     #[test]
     fn a_form_is_the_event_that_its_fields_name() {
         for (form, event) in [
-            ("id=1&lead=a+b&email=ann%40shop.example&phone=", json!({"id": "1", "lead": "a b", "email": "ann@shop.example"})),
-            ("test=on&occurred_at=1700000000000", json!({"test": true, "occurred_at": 1_700_000_000_000_i64})),
+            (
+                "id=1&lead=a+b&email=ann%40shop.example&phone=",
+                json!({"id": "1", "lead": "a b", "email": "ann@shop.example"}),
+            ),
+            (
+                "test=on&occurred_at=1700000000000",
+                json!({"test": true, "occurred_at": 1_700_000_000_000_i64}),
+            ),
             ("test=maybe&occurred_at=2026-01-01", json!({"test": "maybe", "occurred_at": "2026-01-01"})),
             ("amount=1.50&currency=EUR", json!({"value": {"amount": "1.50", "currency": "EUR"}})),
             ("value[minor]=150&value.currency=EUR", json!({"value": {"minor": 150, "currency": "EUR"}})),
@@ -135,7 +141,9 @@ mod tests {
     #[test]
     fn json_under_the_type_of_a_form_is_json() {
         let form = Some("Application/X-WWW-Form-Urlencoded; charset=utf-8");
-        assert!(is_form(form, b"id=1") && !is_form(form, b" {}") && !is_form(form, b"[]") && !is_form(form, b" "));
+        assert!(
+            is_form(form, b"id=1") && !is_form(form, b" {}") && !is_form(form, b"[]") && !is_form(form, b" ")
+        );
         assert!(!is_form(Some("application/json"), b"id=1") && !is_form(None, b"id=1"));
     }
 

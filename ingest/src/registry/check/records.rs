@@ -129,7 +129,8 @@ pub(super) fn new_code(code: &str) -> Result<(), ChangeError> {
     // `/code+` and `/code/channel` need no look: their characters are in no code.
     let end = code.len().saturating_sub(RESERVED_END.len());
     if code.get(end..).is_some_and(|end| end.eq_ignore_ascii_case(RESERVED_END)) {
-        let reason = format_args!("must not end with {RESERVED_END:?}: that is another form of the code before it");
+        let reason =
+            format_args!("must not end with {RESERVED_END:?}: that is another form of the code before it");
         return Err(ChangeError::invalid("code", reason));
     }
     Ok(())

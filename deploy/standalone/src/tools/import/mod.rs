@@ -197,3 +197,27 @@ impl Import {
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delimiter_is_a_character_or_a_tab_by_name() {
+        let read = |delimiter: &str| {
+            let flags = ["import", "f.csv", "--program", "p", "--delimiter", delimiter];
+            command()
+                .try_get_matches_from(flags)
+                .ok()
+                .and_then(|flags| flags.get_one::<u8>("delimiter").copied())
+        };
+        for (name, byte) in
+            [(";", b';'), ("\t", b'\t'), (r"\t", b'\t'), ("tab", b'\t'), ("TAB", b'\t'), ("|", b'|')]
+        {
+            assert_eq!(read(name), Some(byte), "{name:?}");
+        }
+        for wrong in ["", "\"", ";;", "ä", r"\n"] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
+}

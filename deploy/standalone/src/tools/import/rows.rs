@@ -100,11 +100,8 @@ pub fn csv(
 ) -> io::Result<impl Iterator<Item = io::Result<Row>>> {
     let (file, left) = bounded(file);
     // Rows of any length: blank ones may be shorter than others.
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        .trim(csv::Trim::All)
-        .flexible(true)
-        .from_reader(file);
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(true).from_reader(file);
     let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     for (index, column) in columns.iter().enumerate() {
         let is_known = column == "test"
@@ -317,6 +314,18 @@ mod tests {
         assert_eq!((found.len(), found[0].1.is_ok()), (3, true));
         assert_eq!(found[1], (3, Err("is not a JSON object".to_owned())));
         assert!(found[2].1.as_ref().unwrap_err().starts_with("is not JSON: "));
+    }
+
+    #[test]
+    fn blank_rows_are_passed_over_and_a_tab_may_separate() {
+        let rows_of = |text: &str, delimiter| -> Vec<u64> {
+            let rows = rows(csv(text.as_bytes(), delimiter, defaults()).unwrap());
+            rows.into_iter().map(|(line, event)| event.map(|_| line).unwrap()).collect()
+        };
+        let text = "lead,occurred_at\n,\na,1700000000000\n\n \n , \n\"\",\"\"\n,,,\n\u{a0},\u{200b}\nb,1700000000000\n,\n";
+        assert_eq!(rows_of(text, b','), [3, 10]);
+        let tabs = "lead\toccurred_at\n\t\na\t1700000000000\n";
+        assert_eq!(rows_of(tabs, b'\t'), [3]);
     }
 
     #[test]

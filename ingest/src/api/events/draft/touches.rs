@@ -41,13 +41,15 @@ pub(super) fn touches(fields: &mut Fields<'_>) -> Vec<DraftTouch> {
     }
     // The short form: what the landing page carried is the newest.
     touches.extend(tokens(fields, "wclid"));
-    touches.extend(code(fields, "code").map(|(field, code)| DraftTouch { field, evidence: Named::Code(code) }));
+    touches
+        .extend(code(fields, "code").map(|(field, code)| DraftTouch { field, evidence: Named::Code(code) }));
     touches
 }
 
 /// One of the two; none where what is there is empty.
 fn touch(mut fields: Fields<'_>) -> Vec<DraftTouch> {
-    let is_empty = |fields: &Fields<'_>, name| fields.peek(name).and_then(Value::as_str).is_some_and(is_blank);
+    let is_empty =
+        |fields: &Fields<'_>, name| fields.peek(name).and_then(Value::as_str).is_some_and(is_blank);
     let (has_token, has_code) = (fields.has("token"), fields.has("code"));
     let is_named_empty = is_empty(&fields, "token") || is_empty(&fields, "code");
     let is_one = match (has_token, has_code) {
