@@ -47,6 +47,7 @@ fn click() -> Click {
         requests: 0,
         made_by: Verdict::Unspecified.into(),
         made_by_reason: String::new(),
+        reading: String::new(),
     }
 }
 

@@ -53,7 +53,8 @@ macro_rules! views {
 pub const BEFORE_BASELINE: u32 = 28;
 
 /// All migrations, in order.
-pub const MIGRATIONS: &[Migration] = &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY, PERSONS, FUNNEL_HOURLY_GOES];
+pub const MIGRATIONS: &[Migration] =
+    &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY, PERSONS, READING, FUNNEL_HOURLY_GOES];
 
 const BASELINE: Migration = Migration {
     number: BEFORE_BASELINE + 1,
@@ -145,6 +146,7 @@ const VIEWS: &[View] = views![
 ];
 
 const MADE_BY: Migration = Migration { number: 31, name: "made_by", files: files!["changes/031_made_by"] };
+const READING: Migration = Migration { number: 33, name: "reading", files: files!["changes/033_reading"] };
 
 const PERSONS: Migration = Migration {
     number: 32,

@@ -22,6 +22,7 @@ use crate::{
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::percent_decode_str;
 use sha2::Sha256;
 use std::{collections::BTreeMap, fmt};
 
@@ -34,6 +35,11 @@ const VERSION: u8 = 1;
 const BODY_LEN: usize = 30;
 const MAC_LEN: usize = 16;
 const TOKEN_LEN: usize = BODY_LEN + MAC_LEN;
+
+/// How the token stands in an address.
+const CARRIED: &str = "wclid=";
+/// How often what was encoded several times is decoded.
+const DECODINGS_MAX: usize = 3;
 
 /// How far a click may lie in the future of the one who verifies: clocks differ.
 pub const CLOCK_SKEW_MS_MAX: i64 = 5 * 60 * 1000;
@@ -148,13 +154,21 @@ impl KeyRing {
         std::str::from_utf8(&text[..written]).expect("base64url is ASCII")
     }
 
+    /// The token as it was made, if nothing of it is damaged but its key id: it is then one of these keys'.
+    #[must_use]
+    pub fn mended(&self, text: &str) -> Option<String> {
+        let mut raw = raw(text)?;
+        self.accepted.iter().find_map(|(id, key)| {
+            raw[1] = *id;
+            let mac = key.clone().chain_update(&raw[..BODY_LEN]);
+            mac.verify_truncated_left(&raw[BODY_LEN..TOKEN_LEN]).ok()?;
+            Some(URL_SAFE_NO_PAD.encode(&raw[..TOKEN_LEN]))
+        })
+    }
+
     /// What `text` proves, whenever its click was; see [`check_age`] for the time.
     pub fn verify(&self, text: &str) -> Result<ClickToken, TokenError> {
-        let mut raw = [0; TOKEN_LEN + 2];
-        match URL_SAFE_NO_PAD.decode_slice(text, &mut raw) {
-            Ok(TOKEN_LEN) if raw[0] == VERSION => {}
-            _ => return Err(TokenError::Malformed),
-        }
+        let raw = raw(text).ok_or(TokenError::Malformed)?;
         let key = self.accepted.get(&raw[1]).ok_or(TokenError::UnknownKey { key_id: raw[1] })?;
         key.clone()
             .chain_update(&raw[..BODY_LEN])
@@ -167,12 +181,49 @@ impl KeyRing {
     }
 }
 
+/// The token out of what came with it on its way through addresses, forms, mails and CRMs: blanks, quotes, punctuation,
+/// padding, percent-encoding, or the whole address that carried it. Empty if there is nothing left, or an address that
+/// carries none; else whatever is there, token or not.
+#[must_use]
+pub fn repaired(text: &str) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..DECODINGS_MAX {
+        let decoded = percent_decode_str(&text).decode_utf8_lossy();
+        if decoded == text {
+            break;
+        }
+        text = decoded.into_owned();
+    }
+    text.retain(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(c));
+    // A link that was followed twice may carry two, the later one behind.
+    let value = match text.rfind(CARRIED) {
+        Some(at) => &text[at + CARRIED.len()..],
+        None if text.contains("://") => "",
+        None => &text,
+    };
+    // A token begins and ends with a letter or digit: its first byte and its length say so.
+    let value = value.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let is_of_token = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let end = value.find(|c| !is_of_token(c)).unwrap_or(value.len());
+    value[..end].trim_end_matches(['-', '_']).to_owned()
+}
+
+/// What is not seen, and comes along when text is copied.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
 /// When the click of this token was, by its own word: no key is needed to read it, and none proves it.
 #[must_use]
 pub fn claimed_time(text: &str) -> Option<UnixMs> {
+    ClickId::from_bytes(&raw(text)?[2..18]).map(|click| click.at())
+}
+
+/// A token's bytes, with two behind them.
+fn raw(text: &str) -> Option<[u8; TOKEN_LEN + 2]> {
     let mut raw = [0; TOKEN_LEN + 2];
     match URL_SAFE_NO_PAD.decode_slice(text, &mut raw) {
-        Ok(TOKEN_LEN) if raw[0] == VERSION => ClickId::from_bytes(&raw[2..18]).map(|click| click.at()),
+        Ok(TOKEN_LEN) if raw[0] == VERSION => Some(raw),
         _ => None,
     }
 }
@@ -247,6 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn of_nothing_nothing_is_left() {
+        for empty in [
+            "",
+            " ",
+            "\"\"",
+            "==",
+            "%20",
+            "\u{200b}",
+            "-_-",
+            "https://shop.example/?wclid=",
+            "wclid=&a=1",
+            "https://shop.example/?a=1",
+        ] {
+            assert_eq!(repaired(empty), "", "{empty:?}");
+        }
+        assert_eq!(repaired(" undefined "), "undefined");
+    }
+
+    #[test]
     fn secrets_do_not_show() {
         assert_eq!(format!("{:?}", ring(1, &[1, 2])), "KeyRing { minting: 1, accepted: [1, 2] }");
     }
@@ -274,6 +344,39 @@ mod tests {
         }
 
         #[test]
+        fn a_token_is_found_in_what_stands_around_it(
+            random: [u8; 10], before in "[ \t\"'<(=“«%20]{0,3}", after in "[ \r\n=\"'>).,;:!?…”»&#%]{0,6}", at in 0..TEXT_LEN,
+        ) {
+            let mut text = [0; TEXT_LEN];
+            let text = ring(3, &[3]).mint(&token(random), &mut text);
+            // Digits before it would be a part of it.
+            let before = before.replace(['2', '0'], "");
+            for padded in [
+                format!("{before}{text}{after}"),
+                format!("https://shop.example/?wclid={text}&x=1#top"),
+                format!("?wclid=old&wclid={text}"),
+                format!("{text}%3D%3D"),
+                format!("{text}%253D"),
+                format!("{}\r\n {}", &text[..at], &text[at..]),
+                format!("{}\u{200b}{}", &text[..at], &text[at..]),
+                format!("{text},{text}"),
+            ] {
+                prop_assert_eq!(repaired(&padded), text, "{}", padded);
+            }
+        }
+
+        #[test]
+        fn a_damaged_key_id_alone_is_mended(random: [u8; 10], id: u8) {
+            let mut text = [0; TEXT_LEN];
+            let text = ring(3, &[3]).mint(&token(random), &mut text);
+            let mut bytes = URL_SAFE_NO_PAD.decode(text).unwrap();
+            bytes[1] = id;
+            prop_assert_eq!(ring(3, &[3, 4]).mended(&URL_SAFE_NO_PAD.encode(&bytes)), Some(text.to_owned()));
+            bytes[30] ^= 1;
+            prop_assert_eq!(ring(3, &[3, 4]).mended(&URL_SAFE_NO_PAD.encode(&bytes)), None);
+        }
+
+        #[test]
         fn no_text_panics(text in ".{0,80}") {
             prop_assert!(ring(3, &[3]).verify(&text).is_err());
         }
@@ -285,6 +388,9 @@ mod tests {
         bolero::check!().for_each(|bytes: &[u8]| {
             let Ok(text) = std::str::from_utf8(bytes) else { return };
             let _ = claimed_time(text);
+            let once = repaired(text);
+            assert_eq!(repaired(&once), once);
+            assert!(ours.mended(text).is_none());
             assert!(ours.verify(text).is_err(), "nobody guesses a MAC of 128 bits");
         });
     }

@@ -51,7 +51,7 @@ pub fn clicks_sql(from: u64, count: u64, clicks: u64) -> String {
            concat('https://shop.example/', channel, '?utm_source=', referrer) AS destination, \
            1000 + intDiv(number, 1000000) AS registry_version, if(number % 10 = 0, 'bot', 'human') AS verdict, \
            if(number % 10 = 0, 'agent', 'browser') AS reason, \
-           verdict AS made_by, reason AS made_by_reason, cityHash64(number, 1) AS visitor, \
+           verdict AS made_by, reason AS made_by_reason, '' AS reading, cityHash64(number, 1) AS visitor, \
            cityHash64(number, 2) AS address, cityHash64(intDiv(number, 3), 3) AS prefix, toUInt64(1) AS requests, true AS live, 1 AS sign, \
            toUUID('0196f000-0000-7000-8000-000000000000') AS incarnation, toUInt32(number % 8) AS partition, \
            intDiv(number, 8) AS offset \

@@ -43,6 +43,7 @@ pub(super) fn row(range: &BlockRange, record: &Record) -> Result<ClickRow, Refus
         reason: Lc(click.reason),
         made_by,
         made_by_reason: Lc(made_by_reason),
+        reading: Lc(click.reading),
         visitor: click.visitor,
         address: click.address,
         prefix: click.prefix,

@@ -171,6 +171,7 @@ mod tests {
             reason: Lc("browser".into()),
             made_by: Verdict::Human,
             made_by_reason: Lc("browser".into()),
+            reading: Lc(String::new()),
             visitor: number,
             address: number + 1,
             prefix: number + 2,

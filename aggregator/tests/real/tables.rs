@@ -202,6 +202,9 @@ async fn a_database_of_the_baseline_gets_what_came_since_and_keeps_its_rows() {
     }
     let left = "SELECT count() FROM leads WHERE record = toUUID('00000000-0000-0000-0000-000000000000')";
     assert_eq!(world.count(left).await, 4);
+    let is_there = "SELECT count() FROM system.columns WHERE database = 'whence' AND (table, name) IN \
+                    (('qualifications', 'payments'), ('clicks', 'made_by'), ('clicks', 'reading'), ('reinstatements', 'disqualification_id'))";
+    assert_eq!(world.count(is_there).await, 4);
 }
 
 /// What every table, view and column holds, for people: `docs/tables.md`. `WHENCE_UPDATE_DOCS=1` writes it.

@@ -170,6 +170,7 @@ pub fn clicks(first: u64, end: u64) -> Rows {
         reason: Lc("browser".into()),
         made_by: Verdict::Human,
         made_by_reason: Lc("browser".into()),
+        reading: Lc(String::new()),
         visitor: number,
         address: number,
         prefix: number,

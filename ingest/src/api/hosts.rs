@@ -76,23 +76,32 @@ impl Proofs {
     }
 }
 
+/// What a program may write of a host.
+pub(super) struct HostFields {
+    /// Whether it is the program's, or is to be.
+    pub is_claimed: bool,
+    /// Whether its codes may differ in case alone.
+    pub is_case_sensitive: bool,
+}
+
 impl Api {
     fn proof(&self, program: &str, host: &str) -> Option<Proof> {
         Proof::of(&self.intake.identity, &program.parse().ok()?, &host.parse().ok()?)
     }
 
-    /// A host as a program writes and sees it. `is_claimed`: whether it is the program's, or is to be.
+    /// A host as a program writes and sees it.
     pub(super) fn host_form(
         &self,
         form: &mut Form<'_, '_>,
         program: &str,
         host: &str,
-        is_claimed: &mut bool,
+        wanted: &mut HostFields,
     ) {
         form.of_path("program", program);
         form.of_path("host", host);
-        form.flag("claimed", is_claimed);
-        let is_claimed = *is_claimed;
+        form.flag("claimed", &mut wanted.is_claimed);
+        form.flag("case_sensitive", &mut wanted.is_case_sensitive);
+        let is_claimed = wanted.is_claimed;
         form.made_here("by", || match self.claim(program, host).as_deref() {
             Some(RegistryEntry { entry: Some(Entry::HostClaim(claim)), .. }) => claim.proof.as_str().into(),
             // Its links, or that the program lists it, are older than the claim's own record.
@@ -110,13 +119,18 @@ impl Api {
         matches!(&entry.entry, Some(Entry::HostClaim(claim)) if claim.program == program).then_some(entry)
     }
 
+    pub(super) fn is_case_sensitive(&self, host: &str) -> bool {
+        self.registry.shared().read().is_case_sensitive(host)
+    }
+
     /// The host as the program sees it, with the version of its record.
     fn host_view(&self, program: &str, host: &str) -> (Option<u64>, Map<String, Value>) {
         if let Some(entry) = self.claim(program, host) {
             return (Some(entry.version), self.view_of(&entry));
         }
-        let mut is_claimed = self.registry.shared().read().has_host(program, host);
-        let mut view = form::shown(|form| self.host_form(form, program, host, &mut is_claimed));
+        let is_claimed = self.registry.shared().read().has_host(program, host);
+        let mut wanted = HostFields { is_claimed, is_case_sensitive: self.is_case_sensitive(host) };
+        let mut view = form::shown(|form| self.host_form(form, program, host, &mut wanted));
         view.extend(MADE_HERE.map(|name| (name.to_owned(), Value::Null)));
         (None, view)
     }
@@ -148,7 +162,8 @@ pub(super) fn show(api: &Api, call: &Call, program: &str, host: &str) -> Result<
     }
 }
 
-/// `PUT`: claims the host, also with no body; with `"claimed": false` releases it.
+/// `PUT`: claims the host, also with no body; with `"claimed": false` releases it. Whether it is case-sensitive stays as it
+/// is where that is not said: others may have links there.
 pub(super) async fn put(
     api: &Api,
     call: Call,
@@ -190,8 +205,14 @@ async fn set(
     let present = Value::Object(present);
     let whole = whole(present.clone(), body);
     let is_as_shown = given(&whole) == given(&present);
-    let mut is_claimed = true;
-    form::read(whole, "a host", |form| api.host_form(form, &program, &host, &mut is_claimed))?;
+    let is_case_sensitive = api.is_case_sensitive(&host);
+    let mut wanted = HostFields { is_claimed: true, is_case_sensitive };
+    form::read(whole, "a host", |form| api.host_form(form, &program, &host, &mut wanted))?;
+    let is_claimed = wanted.is_claimed;
+    if !is_claimed && wanted.is_case_sensitive != is_case_sensitive {
+        let detail = "can be changed of a host only that is claimed";
+        return Err(Problem::of_field("case_sensitive", Code::Invalid, detail));
+    }
     let is_held = present["claimed"] == json!(true);
     if is_as_shown || (!is_claimed && !is_held) {
         if !expected.holds(version) {
@@ -200,7 +221,7 @@ async fn set(
         return Ok(api.host_answer(StatusCode::OK, &program, &host));
     }
     if is_claimed {
-        claim(api, &caller, program, host, expected).await
+        claim(api, &caller, program, host, wanted.is_case_sensitive, expected).await
     } else {
         free(api, program, host, expected).await
     }
@@ -216,6 +237,7 @@ async fn claim(
     caller: &Caller,
     program: String,
     host: String,
+    case_sensitive: bool,
     expected: Expected,
 ) -> Result<Response<Full>, Problem> {
     let is_admin = caller.program().is_none();
@@ -224,6 +246,7 @@ async fn claim(
         program,
         proof: if is_admin { BY_ADMIN } else { BY_DNS }.to_owned(),
         released: false,
+        case_sensitive,
     };
     // Refused before anybody is asked; the registry's writer has the last word.
     let change = records::asked_by(caller, Change::ClaimHost(claim.clone()));
@@ -273,6 +296,7 @@ fn well_formed(api: &Api, program: &str, host: &str) -> Result<(), Problem> {
         program: program.to_owned(),
         proof: BY_DNS.to_owned(),
         released: false,
+        case_sensitive: false,
     };
     let checked = api.registry.shared().read().check(&Change::ClaimHost(claim));
     match checked {

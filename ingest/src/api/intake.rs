@@ -7,7 +7,7 @@ use super::{
     disposable::DisposableDomains,
     events::{
         draft::{self, Context},
-        resolve::Resolver,
+        resolve::{Resolved, Resolver},
     },
     problem::{Code, Problem},
 };
@@ -38,6 +38,8 @@ whence_metrics::declare! {
     counter API_EVENTS: "whence_api_events_total" { kind, outcome: ["accepted", "retry", "rejected"] };
     /// Events not accepted, by reason.
     counter API_REFUSED_EVENTS: "whence_api_refused_events_total" { code };
+    /// Click tokens of accepted leads that prove nothing, by reason.
+    counter API_WORTHLESS_TOKENS: "whence_api_worthless_tokens_total" { code };
 }
 
 /// Records of one append: a large batch takes its place among others in pieces.
@@ -67,6 +69,8 @@ pub struct Intake {
     pub readiness: JournalReadiness,
 }
 
+/// Where an answer names the touches of an accepted lead that prove nothing.
+const WORTHLESS: &str = "worthless_touches";
 /// What became of an event that is on the disk.
 const ACCEPTED: &str = "accepted";
 
@@ -131,8 +135,16 @@ impl Intake {
             addresses: &self.addresses,
             now: context.now,
         };
-        let event = resolver.event(&draft, caller).map_err(Problem::of_fields);
-        (head, event.map(|event| event::encode(&event)))
+        match resolver.event(&draft, caller) {
+            Ok(Resolved { event, worthless }) => {
+                if !worthless.is_empty() {
+                    let worthless = serde_json::to_value(worthless).expect("they are text");
+                    head.insert(WORTHLESS.into(), worthless);
+                }
+                (head, Ok(event::encode(&event)))
+            }
+            Err(errors) => (head, Err(Problem::of_fields(errors))),
+        }
     }
 
     /// One answer for each record, when it is on the disk or can't be.
@@ -188,9 +200,17 @@ fn pieces(records: &[Bytes]) -> impl Iterator<Item = &[Bytes]> {
 fn count(outcome: &Outcome, kind: &'static str) {
     let word = outcome.word();
     metrics::counter!(API_EVENTS, "kind" => kind, "outcome" => word).increment(1);
-    if let Err(problem) = &outcome.result {
-        let code = problem.code.tag();
-        metrics::counter!(API_REFUSED_EVENTS, "code" => code).increment(1);
+    match &outcome.result {
+        Err(problem) => {
+            let code = problem.code.tag();
+            metrics::counter!(API_REFUSED_EVENTS, "code" => code).increment(1);
+        }
+        Ok(_) => {
+            let worthless = outcome.head.get(WORTHLESS).and_then(Value::as_array).into_iter().flatten();
+            for code in worthless.filter_map(|touch| touch["code"].as_str()) {
+                metrics::counter!(API_WORTHLESS_TOKENS, "code" => code.to_owned()).increment(1);
+            }
+        }
     }
 }
 

@@ -5,10 +5,10 @@ use rand::RngExt;
 use serde_json::Value;
 use whence_schemas::event::Link;
 
-/// Letters and digits that nobody takes for one another.
-const CODE_ALPHABET: &[u8; 57] = b"23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+/// Letters and digits that nobody takes for one another, in one case: they are read aloud and typed.
+const CODE_ALPHABET: &[u8; 31] = b"23456789abcdefghjkmnpqrstuvwxyz";
 /// 64 bits: nobody finds a link by trying.
-const CODE_CHARS: usize = 11;
+const CODE_CHARS: usize = 13;
 /// What a link that names no status is answered with.
 const STATUS_DEFAULT: u32 = 302;
 

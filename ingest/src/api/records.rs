@@ -11,6 +11,7 @@ use super::{
     call::Call,
     conditions, endpoints,
     form::{self, MADE_HERE, shown_moment},
+    hosts::HostFields,
     keys, links,
     merge::merge,
     problem::{Code, FieldError, Problem},
@@ -54,6 +55,7 @@ pub(super) enum Collection {
 /// `GET` of one.
 pub(super) fn show(api: &Api, call: &Call, key: &EntryKey) -> Result<Response<Full>, Problem> {
     require(&call.caller, Scope::RegistryRead, key)?;
+    let key = &api.stored(key.clone());
     let entry = api.entry(key).ok_or_else(|| api.missing(key.kind(), &key.name()))?;
     if conditions::is_known(&call.headers, Some(entry.version))? {
         return Ok(not_modified(entry.version));
@@ -76,6 +78,7 @@ pub(super) async fn put(api: &Api, call: Call, key: EntryKey) -> Result<Response
 pub(super) async fn patch(api: &Api, call: Call, key: EntryKey) -> Result<Response<Full>, Problem> {
     require(&call.caller, Scope::RegistryWrite, &key)?;
     is_merge_patch(&call)?;
+    let key = api.stored(key);
     let (caller, expected) = (call.caller.clone(), conditions::expected(&call.headers)?);
     let patch = api.read_object(call).await?;
     for _ in 0..PATCHES_MAX {
@@ -178,6 +181,7 @@ pub(super) async fn switch(
 ) -> Result<Response<Full>, Problem> {
     let key = target.record().ok_or_else(|| Problem::new(Code::NotFound, "there is no such path"))?;
     require(&call.caller, Scope::RegistryWrite, &key)?;
+    let key = api.stored(key);
     let expected = conditions::expected(&call.headers)?;
     let change = asked_by(&call.caller, Change::SetDisabled { key: key.clone(), disabled });
     let done = api.write_one(change.when(key, expected)).await?;
@@ -371,8 +375,23 @@ impl Api {
             Entry::ApiKey(mut key) => keys::form(form, &mut key),
             Entry::WebhookSource(mut source) => webhooks::form::form(form, &mut source),
             Entry::WebhookEndpoint(mut endpoint) => endpoints::form(form, &mut endpoint),
-            Entry::HostClaim(claim) => self.host_form(form, &claim.program, &claim.host, &mut true),
+            Entry::HostClaim(claim) => {
+                let is_case_sensitive = self.is_case_sensitive(&claim.host);
+                let mut shown = HostFields { is_claimed: true, is_case_sensitive };
+                self.host_form(form, &claim.program, &claim.host, &mut shown);
+            }
         })
+    }
+
+    /// The key of the record that is there: of a link in another case, where that makes no difference.
+    fn stored(&self, key: EntryKey) -> EntryKey {
+        match key {
+            EntryKey::Link { program, host, code } => {
+                let stored = self.registry.shared().read().stored_code(&host, &code).map(str::to_owned);
+                EntryKey::Link { program, host, code: stored.unwrap_or(code) }
+            }
+            key => key,
+        }
     }
 
     /// The newest entry of a record, as its program sees it.

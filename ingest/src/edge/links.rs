@@ -20,7 +20,7 @@ use std::{
 
 use dashmap::{DashMap, Entry as MapEntry};
 use whence_schemas::{
-    event::{Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
+    event::{HostClaim, Link, Program, Referrer, RegistryEntry, registry_entry::Entry},
     ids::{LinkHost, NameError, ProgramId, ReferrerId},
 };
 
@@ -28,7 +28,8 @@ pub use cache::{CacheSlot, LinkCache, SETS};
 pub use program::{ProgramPlace, ProgramRules};
 pub use resolved::ResolvedLink;
 
-use crate::registry::check::{LINKS_MAX, PROGRAMS_MAX, REFERRERS_MAX};
+use super::reading::Reading;
+use crate::registry::check::{HOSTS_MAX, LINKS_MAX, PROGRAMS_MAX, REFERRERS_MAX};
 
 whence_metrics::declare! {
     /// Links in the table.
@@ -36,6 +37,9 @@ whence_metrics::declare! {
     /// Registry records the table could not take.
     counter EDGE_REGISTRY_REFUSED: "whence_edge_registry_refused_total" { reason };
 }
+
+/// Hosts with a record or with links that differ in case alone.
+const CASES_MAX: usize = 2 * HOSTS_MAX;
 
 /// How much the table holds. What is over is refused, counted and logged; clicks on it are answered as
 /// unknown.
@@ -60,6 +64,10 @@ impl Default for TableLimits {
 #[derive(Debug)]
 pub struct LinkTable {
     links: DashMap<ByKey, ()>,
+    /// Those whose code has letters in upper case, by the key in lower case.
+    folded: DashMap<Box<str>, Arc<ResolvedLink>>,
+    /// Hosts on which case may make a difference.
+    cases: DashMap<Box<str>, HostCase>,
     /// Whose fallback answers a host's unknown codes.
     hosts: DashMap<Box<str>, Arc<ProgramPlace>>,
     known: Mutex<Known>,
@@ -89,6 +97,17 @@ impl PartialEq for ByKey {
 }
 
 impl Eq for ByKey {}
+
+/// Whether case tells codes of a host apart.
+#[derive(Clone, Copy, Debug, Default)]
+struct HostCase {
+    /// Of the host's record.
+    version: u64,
+    /// The record says so.
+    is_sensitive: bool,
+    /// It has links that differ in nothing else, of before hosts said it.
+    is_mixed: bool,
+}
 
 /// What only the writer needs.
 #[derive(Debug, Default)]
@@ -148,12 +167,19 @@ impl LinkTable {
     /// An empty table.
     #[must_use]
     pub fn new(limits: TableLimits) -> LinkTable {
-        LinkTable { links: DashMap::new(), hosts: DashMap::new(), known: Mutex::default(), limits }
+        LinkTable {
+            links: DashMap::new(),
+            folded: DashMap::new(),
+            cases: DashMap::new(),
+            hosts: DashMap::new(),
+            known: Mutex::default(),
+            limits,
+        }
     }
 
     /// Takes a record in, whatever the order they come in: one that is not newer than what the table has
     /// of the same thing changes nothing. API keys, sources of webhooks,
-    /// endpoints and whose hosts are, are of no concern here.
+    /// endpoints and whose hosts are, are of no concern here; of a host's record, whether it is case-sensitive.
     ///
     /// A record that cannot be used is counted in `whence_edge_registry_refused_total{reason}` and logged.
     pub fn apply(&self, entry: &RegistryEntry) {
@@ -165,10 +191,8 @@ impl LinkTable {
             Some(Entry::Program(program)) => self.apply_program(&mut known, program, version),
             Some(Entry::Referrer(referrer)) => self.apply_referrer(&mut known, referrer, version),
             Some(Entry::Link(link)) => self.apply_link(&mut known, link, version),
-            Some(
-                Entry::ApiKey(_) | Entry::WebhookSource(_) | Entry::WebhookEndpoint(_) | Entry::HostClaim(_),
-            )
-            | None => Ok(()),
+            Some(Entry::HostClaim(claim)) => self.apply_host(claim, version),
+            Some(Entry::ApiKey(_) | Entry::WebhookSource(_) | Entry::WebhookEndpoint(_)) | None => Ok(()),
         };
         if let Err(refusal) = applied {
             metrics::counter!(EDGE_REGISTRY_REFUSED, "reason" => refusal.tag()).increment(1);
@@ -180,6 +204,28 @@ impl LinkTable {
     #[must_use]
     pub fn link(&self, key: &str) -> Option<Arc<ResolvedLink>> {
         self.links.get(key.as_bytes()).map(|link| Arc::clone(&link.key().0))
+    }
+
+    /// The link of this code on this host, and whether it is one in another case: on a host where that makes no
+    /// difference.
+    #[must_use]
+    pub fn read(&self, host: &str, code: &str) -> Option<(Arc<ResolvedLink>, Reading)> {
+        let mut key = format!("{host}/{code}");
+        if let Some(link) = self.link(&key) {
+            return Some((link, Reading::Exact));
+        }
+        if self.is_case_sensitive(host) {
+            return None;
+        }
+        key.make_ascii_lowercase();
+        let link = self.link(&key).or_else(|| self.folded.get(key.as_str()).map(|link| Arc::clone(&link)))?;
+        Some((link, Reading::Case))
+    }
+
+    /// Whether codes of this host may differ in case alone.
+    #[must_use]
+    pub fn is_case_sensitive(&self, host: &str) -> bool {
+        self.cases.get(host).is_some_and(|case| case.is_sensitive || case.is_mixed)
     }
 
     /// The hosts that programs list, in no order.
@@ -268,6 +314,7 @@ impl LinkTable {
             return Err(Refusal::Full("links"));
         }
         let program = self.place_of(known, &link.program)?;
+        let is_new = before.is_none();
         let after = if link.referrer.is_empty() {
             ResolvedLink::of(link, version, program, false)
         } else {
@@ -276,6 +323,7 @@ impl LinkTable {
             referrer.links.push(Arc::clone(&after));
             after
         };
+        self.fold(link, &after, is_new);
         match self.links.entry(ByKey(after)) {
             // Replaced as a whole: the key lies in the link.
             MapEntry::Occupied(entry) => drop(entry.replace_entry(())),
@@ -287,6 +335,32 @@ impl LinkTable {
             known.forget(&before);
         }
         metrics::gauge!(EDGE_LINKS).set(self.links.len() as f64);
+        Ok(())
+    }
+
+    /// Has the link found in any case, and notes where that is not possible: another link differs in case alone.
+    fn fold(&self, link: &Link, resolved: &Arc<ResolvedLink>, is_new: bool) {
+        let key = format!("{}/{}", link.host, link.code).to_ascii_lowercase();
+        let is_lower = key.as_bytes() == resolved.key();
+        let other = if is_lower { None } else { self.link(&key) };
+        let other = other.or_else(|| self.folded.get(key.as_str()).map(|other| Arc::clone(&other)));
+        if is_new && other.is_some_and(|other| other.key() != resolved.key()) {
+            self.cases.entry(link.host.as_str().into()).or_default().is_mixed = true;
+        }
+        if !is_lower {
+            self.folded.insert(key.into(), Arc::clone(resolved));
+        }
+    }
+
+    fn apply_host(&self, claim: &HostClaim, version: u64) -> Result<(), Refusal> {
+        claim.host.parse::<LinkHost>()?;
+        if !self.cases.contains_key(claim.host.as_str()) && self.cases.len() >= CASES_MAX {
+            return Err(Refusal::Full("hosts"));
+        }
+        let mut case = self.cases.entry(claim.host.as_str().into()).or_default();
+        if version > case.version {
+            (case.version, case.is_sensitive) = (version, claim.case_sensitive);
+        }
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 //! | `probe` | what every host is asked for, whatever it is |
 //! | `proxy_header` | the client that a proxy connects for |
 //! | [`target`], [`query`], [`visitor`], [`verdict`] | what a request says |
+//! | [`reading`] | the link that a request means which names no code as it stands |
 //! | [`agents`], [`agent_cache`] | what user agents are |
 //! | `limited`, `majority` | requests beyond a network's share, and a network that makes most of them |
 //! | [`address`] | hashes of addresses and visitors |
@@ -50,6 +51,7 @@ mod places;
 mod probe;
 mod proxy_header;
 pub mod query;
+pub mod reading;
 pub mod record;
 pub mod recorder;
 pub mod redirector;

@@ -12,7 +12,10 @@ use whence_schemas::{
     ids::ClickId,
 };
 
-use super::verdict::{Judgement, Reason};
+use super::{
+    reading::Reading,
+    verdict::{Judgement, Reason},
+};
 
 /// What differs from click to click.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,8 @@ pub struct ClickRecord<'a> {
     pub reason: Reason,
     /// Who asked, wherever the link leads; said where it is not the verdict. Unspecified: several.
     pub made_by: Judgement,
+    /// How the link was read out of the request.
+    pub reading: Reading,
     /// Keyed hash of the visitor cookie; 0: none.
     pub visitor: u64,
     /// Keyed hash of the client's address; 0: none.
@@ -86,6 +91,8 @@ const REQUESTS: u8 = 14 << 3;
 const MADE_BY: u8 = 15 << 3;
 /// 16 << 3 | 2, as the varint that it is.
 const MADE_BY_REASON: [u8; 2] = [0x82, 1];
+/// 17 << 3 | 2, likewise.
+const READING: [u8; 2] = [0x8a, 1];
 
 const ID_BYTES: usize = 16;
 /// Channels and reasons have at most 64 bytes and verdicts are below 128, so that one byte says each.
@@ -104,6 +111,7 @@ impl ClickRecord<'_> {
             + 9 * hashes.iter().filter(|hash| **hash != 0).count()
             + if self.requests == 0 { 0 } else { 1 + varint_len(self.requests) }
             + self.made_by_said().map_or(0, |(_, reason)| 2 + 1 + text_len(reason.word()))
+            + if self.reading == Reading::Exact { 0 } else { 1 + text_len(self.reading.word()) }
             + self.resolved.len()
     }
 
@@ -136,6 +144,10 @@ impl ClickRecord<'_> {
         if let Some((verdict, reason)) = self.made_by_said() {
             out.put(&[MADE_BY, verdict as u8, MADE_BY_REASON[0]]);
             out.text(MADE_BY_REASON[1], reason.word().as_bytes());
+        }
+        if self.reading != Reading::Exact {
+            out.put(&[READING[0]]);
+            out.text(READING[1], self.reading.word().as_bytes());
         }
         out.put(self.resolved);
         debug_assert_eq!(out.at, out.bytes.len(), "a record fills what it asked for");
@@ -190,7 +202,7 @@ mod tests {
         #[test]
         fn every_click_decodes_to_what_was_written(
             random: [u8; 10], channel in "[a-z]{0,32}", registry_version: u64, reason in 0..Reason::ALL.len(),
-            is_dead: bool, requests: u64, hashes: [u64; 3], is_hashed: [bool; 3], referrer in "[!-~]{0,64}", destination in "[!-~]{0,2048}",
+            is_dead: bool, reading in 0..Reading::ALL.len(), requests: u64, hashes: [u64; 3], is_hashed: [bool; 3], referrer in "[!-~]{0,64}", destination in "[!-~]{0,2048}",
         ) {
             let at = |n: usize| if is_hashed[n] { hashes[n] } else { 0 };
             let resolved = resolved_part("demo", &referrer, "go.example/a", &destination, Mode::Test);
@@ -198,7 +210,7 @@ mod tests {
             let record = ClickRecord {
                 id, resolved: &resolved.bytes, channel: &channel, registry_version,
                 verdict: if is_dead { Verdict::Inactive } else { Verdict::Preview },
-                reason: Reason::ALL[reason], made_by: (Verdict::Preview, Reason::PreviewAgent), visitor: at(0), address: at(1), prefix: at(2),
+                reason: Reason::ALL[reason], made_by: (Verdict::Preview, Reason::PreviewAgent), reading: Reading::ALL[reading], visitor: at(0), address: at(1), prefix: at(2),
                 requests,
             };
             let mut bytes = vec![0xee; record.encoded_len()];
@@ -210,6 +222,7 @@ mod tests {
                 reason: Reason::ALL[reason].word().into(),
                 made_by: if is_dead { Verdict::Preview.into() } else { Verdict::Unspecified.into() },
                 made_by_reason: if is_dead { "preview_agent".into() } else { String::new() },
+                reading: Reading::ALL[reading].word().into(),
                 visitor: at(0), address: at(1), prefix: at(2), requests,
             };
             prop_assert_eq!(bytes.len(), expected.encoded_len(), "no field is written twice");

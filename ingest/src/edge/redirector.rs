@@ -1,7 +1,7 @@
 //! From a link to its answer: who asks, the click into the journal, the token, the landing address. The
 //! click is in the journal before there is an answer.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, net::IpAddr, sync::Arc};
 
 use arc_swap::{ArcSwap, Cache};
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use super::{
     majority::Majority,
     meters::Meters,
     query,
+    reading::Reading,
     record::{self, ClickRecord},
     recorder::Recorder,
     shared::Shared,
@@ -50,6 +51,17 @@ pub struct Request<'a> {
     pub peer: IpAddr,
     /// Whether this connection is one of TLS.
     pub is_secure: bool,
+}
+
+/// How a link was read out of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    /// The reading.
+    pub reading: Reading,
+    /// Parameters that were read out of the path; empty: none.
+    pub query: String,
+    /// The channel that was read out of the path; empty: none.
+    pub channel: String,
 }
 
 /// Who makes a request, as it goes into a record.
@@ -83,6 +95,7 @@ impl ClickContext {
             verdict,
             reason,
             made_by: self.judgement,
+            reading: Reading::Exact,
             visitor: 0,
             address,
             prefix,
@@ -209,16 +222,21 @@ impl Redirector {
         rules: &ProgramRules,
         click_context: &ClickContext,
         request: Request<'_>,
+        read: &Read,
     ) -> Answer {
         let Request { uri, headers, .. } = request;
         let (visitor, cookie) =
             self.visitor(rules, click_context.judgement.0, &headers, click_context.is_https);
-        let query = uri.query().unwrap_or_default();
-        let (channel, channel_number) = channel(link, rules, query);
+        let query = match (read.query.as_str(), uri.query().unwrap_or_default()) {
+            ("", query) => Cow::Borrowed(query),
+            (of_path, "") => Cow::Borrowed(of_path),
+            (of_path, query) => Cow::Owned(format!("{of_path}&{query}")),
+        };
+        let (channel, channel_number) = channel(link, rules, &query, &read.channel);
         let version = link.version.max(rules.version);
         let click = click_context.click(click_context.judgement, link.record_part(), version);
-        self.record(&ClickRecord { channel, visitor, ..click });
-        let location = self.location(link, query, click_context.id, channel_number);
+        self.record(&ClickRecord { channel, visitor, reading: read.reading, ..click });
+        let location = self.location(link, &query, click_context.id, channel_number);
         answer::redirect(link.status, location, cookie, headers)
     }
 
@@ -229,13 +247,15 @@ impl Redirector {
         rules: &ProgramRules,
         click_context: &ClickContext,
         reason: Reason,
+        reading: Reading,
     ) {
         let version = link.version.max(rules.version);
         let click = click_context.click((Verdict::Inactive, reason), link.record_part(), version);
-        self.record(&ClickRecord { channel: link.channel(), ..click });
+        self.record(&ClickRecord { channel: link.channel(), reading, ..click });
     }
 
-    /// Records a click on `link` (`host/code`), of which the registry knows only the host.
+    /// Records a click on `link` (`host/code`, or `host/` where what was asked for has not the form of a code), of which
+    /// the registry knows only the host.
     ///
     /// # Errors
     /// If the network has used up its share of these: it is then no click of its own, but counted.
@@ -245,6 +265,7 @@ impl Redirector {
         host: &str,
         rules: &ProgramRules,
         click_context: &ClickContext,
+        reading: Reading,
     ) -> Result<(), Beyond> {
         if let Err(beyond) = self.shared.unknown_codes.take(click_context.network) {
             self.limited.count(host);
@@ -252,7 +273,8 @@ impl Redirector {
         }
         let resolved = record::resolved_part(&rules.id, "", link, "", Mode::Live);
         let judgement = (Verdict::Inactive, Reason::UnknownLink);
-        self.record(&click_context.click(judgement, &resolved.bytes, rules.version));
+        let click = click_context.click(judgement, &resolved.bytes, rules.version);
+        self.record(&ClickRecord { reading, ..click });
         Ok(())
     }
 
@@ -271,6 +293,7 @@ impl Redirector {
             reason: Reason::UnknownLinkLimited,
             // Of many.
             made_by: (Verdict::Unspecified, Reason::UnknownLinkLimited),
+            reading: Reading::Exact,
             visitor: 0,
             address: 0,
             prefix: 0,
@@ -327,7 +350,13 @@ impl Redirector {
 }
 
 /// The link's channel, or the one of the program's that the request names where it may.
-fn channel<'l>(link: &'l ResolvedLink, rules: &'l ProgramRules, query: &str) -> (&'l str, ChannelNumber) {
-    let named = if link.has_channel_override { query::channel(query) } else { None };
+fn channel<'l>(
+    link: &'l ResolvedLink,
+    rules: &'l ProgramRules,
+    query: &str,
+    of_path: &str,
+) -> (&'l str, ChannelNumber) {
+    let of_path = Some(of_path).filter(|name| !name.is_empty());
+    let named = if link.has_channel_override { of_path.or_else(|| query::channel(query)) } else { None };
     named.and_then(|name| rules.channel(name)).unwrap_or((link.channel(), link.channel_number))
 }

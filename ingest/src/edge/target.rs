@@ -1,6 +1,7 @@
 //! Which link a request asks for: `host/code` from the request target and the `Host` header. Pure, and
 //! without allocating: the key of a look-up is put together in memory of the caller's.
 
+use super::reading::Reading;
 use crate::host::{self, NotAHost};
 use hyper::{HeaderMap, Uri, Version, header::HOST, http::uri::Scheme};
 use whence_schemas::ids::{LinkCode, LinkHost};
@@ -35,6 +36,8 @@ pub struct Target<'t> {
     pub host: &'t str,
     /// `host/code`, if the path has the form of a code.
     pub link: Option<&'t str>,
+    /// How that was read: exact, decoded, or trimmed of one slash.
+    pub reading: Reading,
 }
 
 /// Reads the target; `text` holds it and is kept by the caller for its memory.
@@ -82,24 +85,27 @@ pub fn read<'t>(
         }
     }
     let host_len = text.len();
-    let is_link = put_code(uri.path(), text);
-    Ok(Target { host: &text[..host_len], link: is_link.then_some(&**text) })
+    let reading = put_code(uri.path(), text);
+    let link = reading.map(|_| &**text);
+    Ok(Target { host: &text[..host_len], link, reading: reading.unwrap_or_default() })
 }
 
-/// Puts `/code`, if the path is one, and otherwise nothing. One slash at the end is passed over: mail programs and people
+/// Puts `/code`, if the path is one, and otherwise nothing. Says how it was read. One slash at the end is passed over: mail programs and people
 /// add it. Characters that need no encoding are the same encoded (RFC 3986, 6.2.2.2); others are in no code.
-fn put_code(path: &str, text: &mut String) -> bool {
+fn put_code(path: &str, text: &mut String) -> Option<Reading> {
     let host_len = text.len();
-    let is_link = try_put_code(path, text).is_some();
-    if !is_link {
+    let reading = try_put_code(path, text);
+    if reading.is_none() {
         text.truncate(host_len);
     }
-    is_link
+    reading
 }
 
-fn try_put_code(path: &str, text: &mut String) -> Option<()> {
+fn try_put_code(path: &str, text: &mut String) -> Option<Reading> {
     let code = path.strip_prefix('/')?;
-    let mut rest = code.strip_suffix('/').unwrap_or(code).as_bytes();
+    let bare = code.strip_suffix('/');
+    let mut reading = if bare.is_some() { Reading::Trimmed } else { Reading::Exact };
+    let mut rest = bare.unwrap_or(code).as_bytes();
     text.push('/');
     let start = text.len();
     while let [first, after @ ..] = rest {
@@ -107,6 +113,7 @@ fn try_put_code(path: &str, text: &mut String) -> Option<()> {
         (byte, rest) = match (first, after) {
             (b'%', [high, low, after @ ..]) => {
                 let digit = |digit: &u8| char::from(*digit).to_digit(16);
+                reading = reading.max(Reading::Decoded);
                 (u8::try_from(digit(high)? << 4 | digit(low)?).ok()?, after)
             }
             _ => (*first, after),
@@ -117,7 +124,7 @@ fn try_put_code(path: &str, text: &mut String) -> Option<()> {
         }
         text.push(char::from(byte));
     }
-    (text.len() > start).then_some(())
+    (text.len() > start).then_some(reading)
 }
 
 #[cfg(test)]
@@ -162,7 +169,8 @@ mod tests {
     fn one_host_has_one_form() {
         for host in ["go.example", "GO.Example", "go.example:80", "go.example:443", "go.example."] {
             with("/aB~1", &[host.as_bytes()], |target| {
-                let expected = Target { host: "go.example", link: Some("go.example/aB~1") };
+                let link = Some("go.example/aB~1");
+                let expected = Target { host: "go.example", link, reading: Reading::Exact };
                 assert_eq!(target, Ok(expected), "{host}");
             });
         }

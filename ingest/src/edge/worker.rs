@@ -9,11 +9,12 @@ use rand::rngs::StdRng;
 use super::{
     agent_cache::AgentCache,
     answer::{self, Answer},
-    links::{LinkCache, ProgramRules, SETS},
+    links::{LinkCache, LinkTable, ProgramRules, ResolvedLink, SETS},
     meters::{Meters, Outcome},
     probe::is_probe,
+    reading::{Asked, Reading},
     recorder::Recorder,
-    redirector::{Redirector, Request},
+    redirector::{ClickContext, Read, Redirector, Request},
     shared::Shared,
     target::{self, KEY_BYTES_MAX},
 };
@@ -94,14 +95,8 @@ impl Worker {
         }
         let click_context = redirector.click_context(&request, judgement);
         if let Some(link) = place.and_then(|(place, key)| links.link(place, key)) {
-            let rules = link.program();
-            return match link.inactive(&rules, click_context.at) {
-                None => (Outcome::Redirected, redirector.redirect(link, &rules, &click_context, request)),
-                Some(reason) => {
-                    redirector.record_inactive(link, &rules, &click_context, reason);
-                    away(&rules, StatusCode::GONE, request.headers)
-                }
-            };
+            let read = Read { reading: target.reading, ..Read::default() };
+            return follow(redirector, link, &click_context, request, &read);
         }
         match request.uri.path() {
             "/robots.txt" => return (Outcome::Robots, answer::robots(request.headers)),
@@ -111,24 +106,63 @@ impl Worker {
                 {
                     return (Outcome::Challenge, answer::plain(text, request.headers));
                 }
-                // A code has been decoded, where the path has the form of one.
-                let asked = target.link.and_then(|link| link.strip_prefix(target.host)).unwrap_or(path);
-                if is_probe(asked) {
-                    return (Outcome::Probe, answer::page(StatusCode::NOT_FOUND, request.headers));
-                }
             }
         }
-        // What does not have the form of a code, and what has no link, is no click.
-        if let Some(link) = target.link
-            && let Some(program) = links.table().program_of_host(target.host)
-        {
+        let asked = Asked::of(request.uri.path()).unwrap_or_default();
+        if let Some((link, read)) = generous(links.table(), target.host, &asked) {
+            return follow(redirector, &link, &click_context, request, &read);
+        }
+        if is_probe(asked.bare()) {
+            return (Outcome::Probe, answer::page(StatusCode::NOT_FOUND, request.headers));
+        }
+        if let Some(program) = links.table().program_of_host(target.host) {
             let rules = program.rules();
-            return match redirector.record_unknown(link, target.host, &rules, &click_context) {
+            let (code, reading) = match target.link.and_then(|key| key.split_once('/')) {
+                Some((_, code)) => (code, target.reading),
+                None => asked.codes().last().map_or(("", Reading::Exact), |code| (code, asked.reading(code))),
+            };
+            let link = format!("{}/{code}", target.host);
+            return match redirector.record_unknown(&link, target.host, &rules, &click_context, reading) {
                 Ok(()) => away(&rules, StatusCode::NOT_FOUND, request.headers),
                 Err(beyond) => (Outcome::Limited, answer::limited(beyond, request.headers)),
             };
         }
         (Outcome::NotFound, answer::page(StatusCode::NOT_FOUND, request.headers))
+    }
+}
+
+/// The link that a path means which is no link's code as it stands. The longest code first: what one link is called is never
+/// read as another's code with something behind it.
+fn generous(table: &LinkTable, host: &str, asked: &Asked) -> Option<(Arc<ResolvedLink>, Read)> {
+    let found = asked.codes().find_map(|code| {
+        let (link, case) = table.read(host, code)?;
+        let reading = asked.reading(code).max(case);
+        Some((link, Read { reading, query: asked.query.clone(), ..Read::default() }))
+    });
+    found.or_else(|| {
+        let (code, channel) = asked.with_channel()?;
+        let (link, _) = table.read(host, code)?;
+        let is_named = link.has_channel_override && link.program().channel(&channel).is_some();
+        let read = Read { reading: Reading::Channel, query: asked.query.clone(), channel };
+        is_named.then_some((link, read))
+    })
+}
+
+/// Records a click on a link, and answers it.
+fn follow(
+    redirector: &mut Redirector,
+    link: &ResolvedLink,
+    click_context: &ClickContext,
+    request: Request<'_>,
+    read: &Read,
+) -> (Outcome, Answer) {
+    let rules = link.program();
+    match link.inactive(&rules, click_context.at) {
+        None => (Outcome::Redirected, redirector.redirect(link, &rules, click_context, request, read)),
+        Some(reason) => {
+            redirector.record_inactive(link, &rules, click_context, reason, read.reading);
+            away(&rules, StatusCode::GONE, request.headers)
+        }
     }
 }
 
@@ -140,5 +174,55 @@ fn away(rules: &ProgramRules, status: StatusCode, headers: HeaderMap) -> (Outcom
         }
         None if status == StatusCode::GONE => (Outcome::Gone, answer::page(status, headers)),
         None => (Outcome::NotFound, answer::page(status, headers)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::edge::TableLimits;
+    use proptest::{collection::vec, prelude::*};
+    use whence_schemas::event::{HostClaim, Link, RegistryEntry, registry_entry::Entry};
+
+    fn table(codes: &[String], case_sensitive: bool) -> LinkTable {
+        let table = LinkTable::new(TableLimits::default());
+        let claim = HostClaim { host: "go.example".into(), case_sensitive, ..HostClaim::default() };
+        let link = |code: &String| Link {
+            host: "go.example".into(),
+            code: code.clone(),
+            program: "demo".into(),
+            destination: "https://shop.example/".into(),
+            ..Link::default()
+        };
+        let entries = std::iter::once(Entry::HostClaim(claim)).chain(codes.iter().map(link).map(Entry::Link));
+        for (version, entry) in (1..).zip(entries) {
+            table.apply(&RegistryEntry { version, entry: Some(entry), ..RegistryEntry::default() });
+        }
+        table
+    }
+
+    /// The longest beginning of the text that is a code, with no letter behind it.
+    fn expected<'c>(codes: &'c [String], is_sensitive: bool, text: &str) -> Option<&'c String> {
+        let ends = (1..=text.len()).rev().take_while(|end| !text[*end..].contains(['a', 'A', '+']));
+        let mut beginnings = ends.map(|end| &text[..end]);
+        beginnings.find_map(|asked| {
+            let in_any_case = |code: &&String| !is_sensitive && code.eq_ignore_ascii_case(asked);
+            codes.iter().find(|code| *code == asked).or_else(|| codes.iter().find(in_any_case))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_reading_leads_past_a_code_that_is_a_links(
+            codes in vec("[aA._-]{1,4}", 1..8), text in "[aA._-][aA._)+-]{0,7}", says_sensitive: bool,
+        ) {
+            let table = table(&codes, says_sensitive);
+            let differs = |one: &String, other: &String| one != other && one.eq_ignore_ascii_case(other);
+            let is_sensitive = says_sensitive || codes.iter().any(|one| codes.iter().any(|other| differs(one, other)));
+            let found = generous(&table, "go.example", &Asked::of(&format!("/{text}")).unwrap());
+            let found = found.map(|(link, _)| String::from_utf8(link.key().to_vec()).unwrap());
+            let expected = expected(&codes, is_sensitive, &text).map(|code| format!("go.example/{code}"));
+            prop_assert_eq!(found, expected);
+        }
     }
 }

@@ -4,6 +4,8 @@
 mod hosts;
 mod records;
 
+pub use hosts::HOSTS_MAX;
+
 use super::{
     Change, ChangeError, Effect, EntryKey, Kind, Order, RegistryState, Written,
     state::{address, is_seen},
@@ -291,15 +293,34 @@ impl<'a> View<'a> {
                 if is_same { "is taken on this host" } else { "has the same number as another link" };
             return Err(ChangeError::conflict("code", reason));
         }
+        records::new_code(&link.code)?;
+        let is_sensitive = self.is_case_sensitive(&link.host);
+        let states = [self.ahead, self.state];
+        if !is_sensitive
+            && let Some(other) =
+                states.into_iter().find_map(|state| state.links_in_any_case(&link.host, &link.code).next())
+        {
+            // Whose it is, is not for another program's key to know, nor how it is written.
+            let reason = match other.program == link.program {
+                true => format!("is taken on this host by {:?}: case makes no difference there", other.code),
+                false => "is taken on this host, where case makes no difference".to_owned(),
+            };
+            return Err(ChangeError::conflict("code", reason));
+        }
         // A lead may name a referrer by the code alone.
-        let elsewhere = [self.ahead, self.state]
-            .into_iter()
-            .find_map(|state| state.link_by_code(&link.program, &link.code));
-        if elsewhere.is_some_and(|other| other.referrer != link.referrer) {
-            return Err(ChangeError::conflict(
-                "code",
-                "names another referrer of the program on another host",
-            ));
+        let is_the_same =
+            |other: &&Link| other.code == link.code || !is_sensitive || !self.is_case_sensitive(&other.host);
+        let mut elsewhere =
+            states.into_iter().flat_map(|state| state.links_of_code(&link.program, &link.code));
+        if let Some(other) = elsewhere.find(|other| other.referrer != link.referrer && is_the_same(other)) {
+            let reason = match other.code == link.code {
+                true => "names another referrer of the program on another host".to_owned(),
+                false => format!(
+                    "names another referrer of the program on another host, where it is {:?}",
+                    other.code
+                ),
+            };
+            return Err(ChangeError::conflict("code", reason));
         }
         self.room("links", LINKS_MAX)?;
         Ok(Entry::Link(link.clone()))

@@ -5,6 +5,7 @@
 
 use super::change::{EntryKey, Kind};
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
@@ -25,6 +26,10 @@ pub struct RegistryState {
     programs: BTreeMap<String, Arc<RegistryEntry>>,
     referrers: BTreeMap<ReferrerKey, Arc<RegistryEntry>>,
     links: HashMap<LinkNumber, Arc<RegistryEntry>>,
+    /// Links whose code has letters in upper case: the number that they would have in lower case, and their own.
+    folded: BTreeSet<(LinkNumber, LinkNumber)>,
+    /// Hosts with links that differ in case alone, of before hosts said whether that may be.
+    mixed: BTreeSet<Box<str>>,
     /// Lists a program's links, and finds them by code.
     links_by_program: BTreeMap<LinkKey, Arc<RegistryEntry>>,
     /// The programs that have or had links on a host, with how many of them are not disabled.
@@ -43,7 +48,26 @@ pub struct RegistryState {
 /// Program, id.
 type ReferrerKey = (Arc<str>, Arc<str>);
 /// Program, code, host.
-type LinkKey = (Arc<str>, Arc<str>, Arc<str>);
+type LinkKey = (Arc<str>, Code, Arc<str>);
+
+/// A code, in the order of its letters whatever their case; those that differ in case alone stand together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Code(Arc<str>);
+
+impl Ord for Code {
+    fn cmp(&self, other: &Code) -> Ordering {
+        fn folded(code: &Code) -> impl Iterator<Item = u8> + '_ {
+            code.0.bytes().map(|byte| byte.to_ascii_lowercase())
+        }
+        folded(self).cmp(folded(other)).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for Code {
+    fn partial_cmp(&self, other: &Code) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 /// Why an entry was not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -216,6 +240,9 @@ impl RegistryState {
                 *enabled = enabled.saturating_sub(1);
             }
         }
+        if !self.links.contains_key(&number) {
+            self.fold(link, number);
+        }
         self.links_by_program.insert(link_key(link), Arc::clone(entry));
         let programs = match self.hosts.get_mut(link.host.as_str()) {
             Some(programs) => programs,
@@ -227,6 +254,17 @@ impl RegistryState {
         };
         *enabled += usize::from(!link.disabled);
         Ok(self.links.insert(number, Arc::clone(entry)))
+    }
+
+    /// Has a new link found in any case.
+    fn fold(&mut self, link: &Link, number: LinkNumber) {
+        if self.links_in_any_case(&link.host, &link.code).next().is_some() {
+            self.mixed.insert(link.host.as_str().into());
+        }
+        let lower = number_in_lower_case(&link.host, &link.code);
+        if lower != number {
+            self.folded.insert((lower, number));
+        }
     }
 
     /// The program of this id.
@@ -285,14 +323,63 @@ impl RegistryState {
         self.links.get(&number).map(as_link)
     }
 
-    /// The link that a lead of this program names by its code alone: of several on different hosts, which
-    /// all are of one referrer, the one whose host comes first in the alphabet.
+    /// The links on the host whose codes are this one but for case, of whatever program.
+    pub fn links_in_any_case<'a>(&'a self, host: &str, code: &str) -> impl Iterator<Item = &'a Link> {
+        let lower = number_in_lower_case(host, code);
+        let others = self.folded.range((lower, LinkNumber(0))..=(lower, LinkNumber(u64::MAX)));
+        let numbers = std::iter::once(lower).chain(others.map(|(_, own)| *own));
+        let links = numbers.filter_map(|number| self.links.get(&number)).map(as_link);
+        links.filter(move |link| link.host == host && link.code.eq_ignore_ascii_case(code))
+    }
+
+    /// Whether the host has links that differ in case alone.
+    #[must_use]
+    pub fn is_mixed(&self, host: &str) -> bool {
+        self.mixed.contains(host)
+    }
+
+    /// Whether codes of the host may differ in case alone: its record says so, or they do.
+    #[must_use]
+    pub fn is_case_sensitive(&self, host: &str) -> bool {
+        self.claim(host).is_some_and(|claim| claim.case_sensitive) || self.is_mixed(host)
+    }
+
+    /// Whether the host has links, of whatever program.
+    #[must_use]
+    pub fn has_links(&self, host: &str) -> bool {
+        self.hosts.contains_key(host)
+    }
+
+    /// The links of this program whose codes are this one but for case, in the order of their codes and hosts.
+    pub fn links_of_code<'a>(&'a self, program: &str, code: &str) -> impl Iterator<Item = &'a Link> {
+        // Upper case comes first.
+        let from = (Arc::from(program), Code(code.to_ascii_uppercase().into()), Arc::from(""));
+        let links = self.links_by_program.range(from..).map(|(_, entry)| as_link(entry));
+        links.take_while(move |link| link.program == program && link.code.eq_ignore_ascii_case(code))
+    }
+
+    /// The link that a lead of this program names by its code alone. A code as it was made counts before one in another
+    /// case, and that only where it is one referrer's. Of several on different hosts the one whose host comes
+    /// first in the alphabet.
     #[must_use]
     pub fn link_by_code(&self, program: &str, code: &str) -> Option<&Link> {
-        let from = (Arc::from(program), Arc::from(code), Arc::from(""));
-        let (_, entry) = self.links_by_program.range(from..).next()?;
-        let link = as_link(entry);
-        (link.program == program && link.code == code).then_some(link)
+        let exact = (Arc::from(program), Code(code.into()), Arc::from(""));
+        let exact = self.links_by_program.range(exact..).map(|(_, entry)| as_link(entry)).next();
+        if let Some(link) = exact.filter(|link| link.program == program && link.code == code) {
+            return Some(link);
+        }
+        let mut links = self.links_of_code(program, code);
+        let first = links.next()?;
+        links.all(|other| other.referrer == first.referrer).then_some(first)
+    }
+
+    /// The code as it was made of what may be the link's in another case, where that makes no difference.
+    #[must_use]
+    pub fn stored_code(&self, host: &str, code: &str) -> Option<&str> {
+        if self.is_case_sensitive(host) || self.link(host, code).is_some() {
+            return None;
+        }
+        self.links_in_any_case(host, code).next().map(|link| link.code.as_str())
     }
 
     /// Whether a program other than this one has links on the host.
@@ -407,11 +494,11 @@ impl RegistryState {
                 let after = match named {
                     Some(place) => {
                         let (code, host) = place.split_once('/')?;
-                        Some((Arc::clone(&own), Arc::from(code), Arc::from(host)))
+                        Some((Arc::clone(&own), Code(code.into()), Arc::from(host)))
                     }
                     None => None,
                 };
-                let ends = [(own, none(), none()), (next, none(), none())];
+                let ends = [(own, Code(none()), none()), (next, Code(none()), none())];
                 walk(&self.links_by_program, after, Some(ends), is_reverse)
             }
         })
@@ -470,5 +557,9 @@ pub fn place(entry: &RegistryEntry, order: Order) -> String {
 }
 
 fn link_key(link: &Link) -> LinkKey {
-    (link.program.as_str().into(), link.code.as_str().into(), link.host.as_str().into())
+    (link.program.as_str().into(), Code(link.code.as_str().into()), link.host.as_str().into())
+}
+
+fn number_in_lower_case(host: &str, code: &str) -> LinkNumber {
+    LinkNumber::of(&address(host, &code.to_ascii_lowercase()))
 }

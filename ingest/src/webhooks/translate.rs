@@ -6,7 +6,7 @@ use whence_schemas::{
     event::{WebhookCondition, WebhookField, WebhookRule, WebhookSource},
     subject::{AliasKind, normalise},
     time::UnixMs,
-    token::CLOCK_SKEW_MS_MAX,
+    token::{self, CLOCK_SKEW_MS_MAX},
 };
 
 use crate::api::{
@@ -294,9 +294,12 @@ impl Reader<'_> {
             let found = field.at.iter().filter_map(|at| self.event.body.pointer(at).and_then(scalar));
             let constant = (!field.constant.is_empty()).then(|| field.constant.clone());
             for text in found.chain(constant) {
-                let text = if name == "wclid" { of_address(text) } else { text };
+                let text = if name == "wclid" { token::repaired(&text) } else { text };
                 let touch = json!({ member: text });
-                if text.is_empty() || text.len() > TOUCH_BYTES_MAX {
+                if text.is_empty() {
+                    continue;
+                }
+                if text.len() > TOUCH_BYTES_MAX {
                     left_out.push(member);
                 } else if !touches.contains(&touch) {
                     touches.push(touch);
@@ -317,14 +320,6 @@ fn short(text: &str) -> String {
         return hex::encode(sign::sha256(&[text.as_bytes()]));
     }
     text.to_owned()
-}
-
-/// The token of a landing page's address, where that is what was found; else the text.
-fn of_address(text: String) -> String {
-    let Some((_, query)) = text.split_once('?') else { return text };
-    let query = query.split('#').next().unwrap_or_default();
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    pairs.find(|(name, _)| name == "wclid").map(|(_, token)| token.into_owned()).unwrap_or_default()
 }
 
 /// Why an amount is refused, as a fixed word.

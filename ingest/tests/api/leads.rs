@@ -71,29 +71,198 @@ async fn everything_that_is_wrong_is_said_at_once() {
     assert!(json["errors"][2]["detail"].as_str().unwrap().contains("email address"));
 }
 
+/// The touches of the newest event, and what its answer says of those that prove nothing.
+async fn taken(node: &Node, changes: Value) -> (Vec<Touch>, Vec<(String, String)>) {
+    let answer = node.post("/v1/events", lead(changes.clone())).await;
+    assert_eq!(answer.status, 202, "{changes}: {}", answer.text);
+    let json = answer.json();
+    let worthless = json["worthless_touches"].as_array().into_iter().flatten();
+    let word = |touch: &Value, name: &str| touch[name].as_str().unwrap().to_owned();
+    let worthless = worthless.map(|touch| (word(touch, "field"), word(touch, "code"))).collect();
+    match node.events().pop().unwrap().body {
+        Some(event::event::Body::Lead(lead)) => (lead.touches, worthless),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[tokio::test]
-async fn tokens_that_prove_nothing_are_refused_with_their_reason() {
+async fn tokens_that_prove_nothing_cost_no_lead_and_leave_their_reason() {
     let node = Node::start().await;
     let own = ring(1, &[1]);
     let forged = whence_schemas::token::KeyRing::new(1, &[(1, [8; 32])]).unwrap();
+    let old = 16 * 60 * 1000;
     let cases = [
-        ("nonsense".to_owned(), 422, "token_malformed"),
-        ("x".repeat(65), 422, "token_malformed"),
-        (String::new(), 422, "token_malformed"),
-        (token(&forged, "abc", "email", 0), 422, "token_forged"),
-        (token(&own, "xyz", "email", 0), 422, "token_foreign"),
-        (token(&own, "abc", "email", WINDOW_MS + 1), 422, "token_expired"),
-        (token(&own, "abc", "email", -300_001), 422, "token_from_the_future"),
-        (token(&ring(9, &[9]), "abc", "email", 0), 503, "token_unknown_key"),
-        (token(&own, "not-here-yet", "email", 0), 503, "link_unknown"),
+        ("nonsense".to_owned(), "token_malformed"),
+        ("ann@shop.example".to_owned(), "token_malformed"),
+        ("x".repeat(65), "token_malformed"),
+        ("x".repeat(10_000), "token_malformed"),
+        (good_token().to_lowercase(), "token_malformed"),
+        (good_token()[..40].to_owned(), "token_malformed"),
+        (token(&forged, "abc", "email", 0), "token_forged"),
+        (token(&own, "xyz", "email", 0), "token_foreign"),
+        (token(&own, "abc", "email", WINDOW_MS + 1), "token_expired"),
+        (token(&own, "abc", "email", -300_001), "token_from_the_future"),
+        (token(&ring(9, &[9]), "abc", "email", old), "token_unknown_key"),
     ];
-    for (token, status, code) in cases {
-        let answer = node.post("/v1/events", lead(json!({"touches": [{"token": token}]}))).await;
-        assert_eq!(answer.problem(), expect(status, code, "touches[0].token"), "{token}");
-        assert_eq!(answer.headers.contains_key("retry-after"), status == 503, "{code}");
-        assert_eq!(refused(&node, json!({"wclid": token})).await, expect(status, code, "wclid"));
+    for (token, code) in cases {
+        for (changes, field) in
+            [(json!({"wclid": token}), "wclid"), (json!({"touches": [{"token": token}]}), "touches[0].token")]
+        {
+            let (touches, worthless) = taken(&node, changes).await;
+            assert_eq!(worthless, [(field.to_owned(), code.to_owned())], "{token}");
+            assert_eq!(touches.len(), 1, "{token}: the reason comes with it");
+            // Whoever decides finds the same, and never waits for a key that never was.
+            let found = own.verify(&touches[0].token).err().map(|error| error.tag());
+            let of_link = matches!(code, "token_foreign" | "token_expired" | "token_from_the_future");
+            let expected = if code == "token_unknown_key" { "token_malformed" } else { code };
+            assert_eq!(found, (!of_link).then_some(expected), "{token}");
+            assert!(!touches[0].token.contains('@') && touches[0].token.len() <= 62, "nothing of what it is");
+        }
+    }
+    let (touches, worthless) = taken(&node, json!({"wclid": "nonsense", "code": "abc"})).await;
+    assert_eq!(
+        (touches.len(), touches[1].referrer.as_str(), worthless.len()),
+        (2, "ann", 1),
+        "the code counts"
+    );
+    let batch = json!([lead(json!({"wclid": "nonsense"})), lead(json!({"id": "2", "wclid": good_token()}))]);
+    let results = node.post("/v1/events", batch).await.json()["results"].clone();
+    assert_eq!(results[0]["worthless_touches"][0]["code"], "token_malformed");
+    assert_eq!(results[1]["worthless_touches"], Value::Null);
+}
+
+#[tokio::test]
+async fn only_what_will_be_known_in_a_moment_waits() {
+    let node = Node::start().await;
+    for (token, code) in [
+        (token(&ring(9, &[9]), "abc", "email", 0), "token_unknown_key"),
+        (token(&ring(1, &[1]), "not-here-yet", "email", 0), "link_unknown"),
+    ] {
+        let answer = node.post("/v1/events", lead(json!({"wclid": token}))).await;
+        assert_eq!(answer.problem(), expect(503, code, "wclid"), "{token}");
+        assert!(answer.headers.contains_key("retry-after"));
     }
     assert_eq!(node.events(), []);
+}
+
+#[tokio::test]
+async fn no_single_character_of_a_token_costs_the_lead() {
+    let node = Node::start().await;
+    let good = good_token();
+    for at in 0..good.len() {
+        for by in ["A", "z", "-", "%", " ", ""] {
+            let damaged = format!("{}{by}{}", &good[..at], &good[at + 1..]);
+            let (touches, worthless) = taken(&node, json!({"wclid": damaged})).await;
+            let is_mended = touches.iter().any(|touch| touch.token == good);
+            assert_eq!((touches.len(), worthless.is_empty()), (1, is_mended), "{damaged}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_taken_out_of_what_came_with_it_and_an_empty_one_is_none() {
+    let node = Node::start().await;
+    let good = good_token();
+    for padded in [
+        format!(" {good} "),
+        format!("{good}="),
+        format!("{good}=="),
+        format!("{good}%3D%3D"),
+        format!("\"{good}\""),
+        format!("“{good}”."),
+        format!("{good}\r\n"),
+        format!("{good}\u{200b}"),
+        format!("%20{good}%20"),
+        format!("wclid={good}"),
+        format!("https://shop.example/?a=b&wclid={good}&c=d#top"),
+        format!("{good}#top"),
+        format!("{good},{good}"),
+    ] {
+        for changes in
+            [json!({"wclid": padded}), json!({"touches": [{"token": padded}]}), json!({"wclid": [padded]})]
+        {
+            let (touches, worthless) = taken(&node, changes).await;
+            let tokens: Vec<_> =
+                touches.iter().map(|touch| (touch.token.as_str(), touch.referrer.as_str())).collect();
+            assert_eq!((tokens, worthless), (vec![(good.as_str(), "ann")], vec![]), "{padded}");
+        }
+    }
+    for empty in ["", " ", "\t", "\"\"", "==", "\u{200b}", "%20"] {
+        for changes in
+            [json!({"wclid": empty}), json!({"wclid": [empty]}), json!({"touches": [{"token": empty}]})]
+        {
+            assert_eq!(taken(&node, changes).await, (vec![], vec![]), "{empty:?}");
+        }
+        let beside = json!({"touches": [{"token": empty, "code": "abc"}], "code": empty.replace(['"', '=', '%', '2', '0'], "")});
+        assert_eq!(taken(&node, beside).await.0.len(), 1, "{empty:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_taken_trimmed_and_in_any_case() {
+    let node = Node::start().await;
+    for code in ["abc", " abc ", "ABC", "Abc\n", "\u{200b}aBc", "\u{a0}ABC\u{a0}"] {
+        for changes in [json!({"code": code}), json!({"touches": [{"code": code}]})] {
+            let (touches, _) = taken(&node, changes).await;
+            assert_eq!(touches[0].link, "go.example/abc", "{code:?}: as it was made");
+        }
+        let share = json!({"type": "share", "program": "demo", "id": code, "code": code});
+        let answer = node.post("/v1/events", share).await;
+        assert!(answer.status == 202 || code.contains('\n'), "{code:?}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_form_is_taken_where_the_path_names_kind_and_program() {
+    let node = Node::start().await;
+    let key = format!("authorization: Bearer {}", node.admin);
+    let form = "content-type: application/x-www-form-urlencoded; charset=UTF-8";
+    let send =
+        async |path: &str, body: &str| node.send_as("POST", path, &[&key, form], body.to_owned()).await;
+    let body =
+        format!("id=f1&email=ann%2Bx%40shop.example&phone=&code=+ABC+&wclid={}%3D&test=on", good_token());
+    let answer = send("/v1/programs/demo/leads", &body).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let event = node.events().pop().unwrap();
+    assert_eq!(event.mode(), Mode::Test);
+    let Some(event::event::Body::Lead(lead)) = event.body else { panic!("a lead") };
+    let touches: Vec<_> = lead.touches.iter().map(|touch| touch.referrer.as_str()).collect();
+    assert_eq!((lead.subject.unwrap().keys.len(), touches), (1, vec!["ann", "ann"]));
+    for (path, body) in [
+        ("qualifications", "id=q1&lead=l1&name=purchase&amount=12.50&currency=EUR&payments=p1&payments=p2"),
+        (
+            "qualifications",
+            "id=q2&lead=l1&name=purchase&value[minor]=1250&value[currency]=EUR&history[is]=first_payment",
+        ),
+        (
+            "disqualifications",
+            "id=d1&lead=l1&qualification=q1&reason=refund&value.amount=2.50&value.currency=EUR",
+        ),
+        ("shares", "id=s1&code=abc&channel=email"),
+        ("participants", "id=p1&referrer=ann&email=ann%40shop.example"),
+        ("identities", "id=i1&lead=l1&contact=c1&value="),
+    ] {
+        let answer = send(&format!("/v1/programs/demo/{path}"), body).await;
+        assert_eq!(answer.status, 202, "{path} {body}: {}", answer.text);
+    }
+    for (body, code, field) in [
+        ("id=1&lead=a&wclud=x", "unknown_field", "wclud"),
+        ("id=1&lead=a&lead=b", "invalid", "lead"),
+        ("id=1&lead=a&test=perhaps", "wrong_type", "test"),
+        ("id=1", "required", "lead"),
+    ] {
+        assert_eq!(send("/v1/programs/demo/leads", body).await.problem(), expect(422, code, field), "{body}");
+    }
+    assert_eq!(
+        send("/v1/events", "type=lead&program=demo&id=1&lead=a").await.status,
+        400,
+        "short forms only"
+    );
+    assert_eq!(
+        send("/v1/programs/demo/leads", r#" {"id":"j","lead":"a"}"#).await.status,
+        202,
+        "JSON all the same"
+    );
 }
 
 #[tokio::test]
@@ -115,7 +284,7 @@ async fn the_window_is_measured_from_the_event_not_from_now() {
 #[tokio::test]
 async fn codes_must_name_an_active_link_of_the_program() {
     let node = Node::start().await;
-    for wrong in ["nope", "xyz", "a/b"] {
+    for wrong in ["nope", "xyz", "a/b", "abcd"] {
         let found = refused(&node, json!({"touches": [{"code": wrong}]})).await;
         assert_eq!(found, expect(422, "unknown_code", "touches[0].code"), "{wrong}");
     }

@@ -6,6 +6,7 @@ mod access;
 mod batches;
 mod behind;
 mod calls;
+mod codes;
 mod counted;
 mod document;
 mod doors;

@@ -46,6 +46,7 @@ fn a_click_carries_what_it_resolved_to() {
         requests: 0,
         made_by: Verdict::Unspecified.into(),
         made_by_reason: String::new(),
+        reading: String::new(),
     };
     assert_eq!(click, expected);
     assert!(click.address != 0 && click.prefix != 0 && click.address != click.prefix);

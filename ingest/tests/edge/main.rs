@@ -16,6 +16,7 @@ mod parting;
 mod passing;
 mod places;
 mod proxied;
+mod readings;
 mod refusal;
 mod registry;
 mod secure;

@@ -1,13 +1,17 @@
 //! What is refused, and what a batch of changes comes to.
 
 use super::records::{NOW, demo, key, link, program, referrer, written};
+use proptest::{collection::vec, prelude::*};
 use std::sync::Arc;
 use whence_ingest::registry::{
     Change, ChangeError, Effect, EntryKey, Expected, Kind, Order, RegistryState, Versions, check,
     state::{ApplyError, is_listed, place},
 };
 use whence_schemas::{
-    event::{ApiKey, Link, Program, Referrer, RegistryEntry, RewardRule, RewardTerms, registry_entry::Entry},
+    event::{
+        ApiKey, HostClaim, Link, Program, Referrer, RegistryEntry, RewardRule, RewardTerms,
+        registry_entry::Entry,
+    },
     ids::LinkNumber,
     time::UnixMs,
 };
@@ -357,4 +361,139 @@ fn a_key_keeps_what_is_not_for_callers_to_change() {
     assert_eq!(field(&state, ApiKey { program: "demo".into(), ..key("k1") }), "program");
     written(&mut state, &[disable(EntryKey::ApiKey { id: "k1".into() })]);
     assert_eq!(field(&state, key("k1")), "disabled", "whoever had it may still have it");
+}
+
+/// The reason of a conflict about the code.
+fn taken(state: &RegistryState, link: Link) -> String {
+    match state.check(&Change::CreateLink(link)).unwrap_err() {
+        ChangeError::Conflict { field, reason } if field == "code" => reason,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn no_code_is_made_that_is_a_form_of_another_and_links_of_before_stay() {
+    let mut state = demo();
+    for code in ["abc.qr", "new.QR", ".qr", "Robots.TXT", "ROBOTS.txt", "Favicon.ico"] {
+        let created = state.check(&Change::CreateLink(link("demo", "go.example", code, "ann"))).unwrap_err();
+        let put = state.check(&Change::PutLink(link("demo", "go.example", code, "ann"))).unwrap_err();
+        for refusal in [created, put] {
+            assert!(
+                matches!(&refusal, ChangeError::Invalid { field, .. } if field == "code"),
+                "{code}: {refusal}"
+            );
+        }
+    }
+    for code in ["qr", "abcqr", "a.qrs", "qr.code"] {
+        state.check(&Change::CreateLink(link("demo", "go.example", code, "ann"))).unwrap();
+    }
+    let old = Entry::Link(link("demo", "go.example", "old.qr", "ann"));
+    let entry = RegistryEntry { version: 100, entry: Some(old), ..RegistryEntry::default() };
+    state.apply(Arc::new(entry)).unwrap();
+    let changed = Link { channel: "whatsapp".into(), ..link("demo", "go.example", "old.qr", "ann") };
+    assert!(state.check(&Change::PutLink(changed)).is_ok(), "it can still be changed");
+}
+
+#[test]
+fn on_a_host_where_case_makes_no_difference_a_code_is_taken_in_every_case() {
+    let mut state = demo();
+    written(&mut state, &[Change::CreateLink(link("demo", "go.example", "HeLLo", "ann"))]);
+    for (code, stored) in [("ABC", "abc"), ("Abc", "abc"), ("hello", "HeLLo"), ("HELLO", "HeLLo")] {
+        for change in [Change::CreateLink, Change::PutLink] {
+            let refusal = state.check(&change(link("demo", "go.example", code, "ann"))).unwrap_err();
+            assert!(refusal.to_string().contains(&format!("{stored:?}")), "{code}: {refusal}");
+        }
+        let of_another = taken(&state, link("other", "go.example", code, "bob"));
+        assert!(of_another.contains("taken") && !of_another.contains(stored), "{of_another}");
+        assert_eq!(state.stored_code("go.example", code), Some(stored));
+        assert_eq!(state.link_by_code("demo", code).map(|link| &*link.code), Some(stored));
+    }
+    // Two in one batch are no different from two in a row.
+    let twice = ["New", "nEW"].map(|code| Change::CreateLink(link("demo", "go.example", code, "ann")));
+    let staged = check::stage(&state, &twice, NOW);
+    assert!(staged.outcomes[0].is_ok() && staged.outcomes[1].is_err());
+    // The same code on another host: one referrer's, in whatever case.
+    written(&mut state, &[Change::CreateReferrer(referrer("demo", "cleo"))]);
+    let reason = taken(&state, link("demo", "b.example", "hello", "cleo"));
+    assert!(reason.contains("another referrer") && reason.contains("HeLLo"), "{reason}");
+    state.check(&Change::CreateLink(link("demo", "b.example", "hello", "ann"))).unwrap();
+}
+
+#[test]
+fn links_of_before_that_differ_in_case_alone_make_their_host_case_sensitive() {
+    let mut state = demo();
+    written(&mut state, &[Change::CreateReferrer(referrer("demo", "cleo"))]);
+    let old = Entry::Link(link("demo", "go.example", "ABC", "cleo"));
+    let entry = RegistryEntry { version: 100, entry: Some(old), ..RegistryEntry::default() };
+    state.apply(Arc::new(entry)).unwrap();
+    assert!(state.is_case_sensitive("go.example") && !state.is_case_sensitive("demo.go.example"));
+    let by_code = |code: &str| state.link_by_code("demo", code).map(|link| link.referrer.clone());
+    assert_eq!(by_code("abc").as_deref(), Some("ann"));
+    assert_eq!(by_code("ABC").as_deref(), Some("cleo"));
+    assert_eq!(by_code("Abc"), None, "either could be meant");
+    assert_eq!(state.stored_code("go.example", "Abc"), None);
+    state.check(&Change::CreateLink(link("demo", "go.example", "Abc", "ann"))).unwrap();
+    let claim = |case_sensitive| {
+        Change::ClaimHost(HostClaim {
+            host: "go.example".into(),
+            program: "demo".into(),
+            proof: "admin".into(),
+            released: false,
+            case_sensitive,
+        })
+    };
+    assert!(state.check(&claim(true)).is_ok() && state.check(&claim(false)).is_err());
+}
+
+#[test]
+fn links_are_listed_in_the_order_of_their_letters_and_a_page_goes_on_after_any() {
+    let mut state = demo();
+    let sensitive = HostClaim {
+        host: "s.example".into(),
+        program: "demo".into(),
+        proof: "admin".into(),
+        released: false,
+        case_sensitive: true,
+    };
+    written(&mut state, &[Change::ClaimHost(sensitive)]);
+    for code in ["b", "B", "a", "A", "Ab", "aB"] {
+        written(&mut state, &[Change::CreateLink(link("demo", "s.example", code, "ann"))]);
+    }
+    let order = Order::default();
+    let codes = |after: &str| -> Vec<String> {
+        let links = state
+            .scan(Kind::Link, "demo", order, after)
+            .unwrap()
+            .filter(|e| is_listed(e, Kind::Link, "demo"));
+        links.map(|entry| place(entry, order)).collect()
+    };
+    let all = codes("");
+    let expected = ["A", "a", "Ab", "aB", "abc", "B", "b"];
+    assert_eq!(all.iter().map(|place| place.split('/').next().unwrap()).collect::<Vec<_>>(), expected);
+    for (at, place) in all.iter().enumerate() {
+        assert_eq!(codes(place), all[at + 1..], "after {place}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_code_is_found_in_every_case_and_none_is_made_twice(codes in vec("[aAbB]{1,3}", 1..12), asked in "[aAbB]{1,3}") {
+        let mut state = demo();
+        let mut made: Vec<String> = Vec::new();
+        for code in codes {
+            let is_taken = made.iter().any(|other| other.eq_ignore_ascii_case(&code));
+            let change = Change::CreateLink(link("demo", "go.example", &code, "ann"));
+            if is_taken && !made.contains(&code) {
+                prop_assert!(state.check(&change).is_err());
+            } else {
+                written(&mut state, &[change]);
+                made.push(code);
+            }
+        }
+        prop_assert!(!state.is_case_sensitive("go.example"));
+        let expected = made.iter().find(|code| code.eq_ignore_ascii_case(&asked)).map(String::as_str);
+        prop_assert_eq!(state.link_by_code("demo", &asked).map(|link| &*link.code), expected);
+        prop_assert_eq!(state.links_in_any_case("go.example", &asked).map(|link| &*link.code).collect::<Vec<_>>(),
+            expected.into_iter().collect::<Vec<_>>());
+    }
 }

@@ -13,6 +13,7 @@ fn claim(program: &str, host: &str, proof: &str) -> Change {
         program: program.into(),
         proof: proof.into(),
         released: false,
+        case_sensitive: false,
     })
 }
 
@@ -210,4 +211,36 @@ fn one_program_leaves_room_for_the_others() {
     assert_eq!(refused(&state, &put("demo", 100)).0, "registry_full");
     assert!(state.check(&put("demo", 99)).is_ok() && state.check(&put("rival", 0)).is_ok());
     assert!(state.check(&Change::PutEndpoint(endpoint("demo", 100))).is_ok(), "a key of all programs may");
+}
+
+#[test]
+fn whether_case_makes_a_difference_is_fixed_with_the_first_link() {
+    let mut state = two();
+    let with = |program: &str, host: &str, case_sensitive| match claim(program, host, "admin") {
+        Change::ClaimHost(claim) => Change::ClaimHost(HostClaim { case_sensitive, ..claim }),
+        other => panic!("{other:?}"),
+    };
+    for case_sensitive in [true, false, true] {
+        written(&mut state, &[with("demo", "new.example", case_sensitive)]);
+        assert_eq!(state.is_case_sensitive("new.example"), case_sensitive, "nothing is on it yet");
+    }
+    written(
+        &mut state,
+        &["hi", "Hi"].map(|code| Change::CreateLink(link("demo", "new.example", code, "ann"))),
+    );
+    assert_eq!(refused(&state, &with("demo", "new.example", false)), ("conflict", "case_sensitive".into()));
+    assert_eq!(refused(&state, &with("demo", "go.example", true)), ("conflict", "case_sensitive".into()));
+    // It outlives who has the host.
+    for code in ["hi", "Hi"] {
+        let key = EntryKey::Link { program: "demo".into(), host: "new.example".into(), code: code.into() };
+        written(&mut state, &[Change::SetDisabled { key, disabled: true }]);
+    }
+    written(&mut state, &[release("demo", "new.example")]);
+    assert!(state.is_case_sensitive("new.example"));
+    assert_eq!(refused(&state, &with("rival", "new.example", false)), ("conflict", "case_sensitive".into()));
+    written(&mut state, &[with("rival", "new.example", true)]);
+    // In one batch with the first link as well.
+    let batch = [Change::CreateLink(link("demo", "b.example", "hi", "ann")), with("demo", "b.example", true)];
+    let staged = check::stage(&state, &batch, NOW);
+    assert!(staged.outcomes[0].is_ok() && staged.outcomes[1].is_err());
 }

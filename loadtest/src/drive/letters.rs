@@ -52,7 +52,7 @@ impl Form {
 /// The event in the ledger.
 pub(super) fn entry(number: u64, draft: &Draft) -> EventEntry {
     let body = match &draft.body {
-        DraftBody::Lead(touches) => Body::Lead(touches.iter().map(touch).collect()),
+        DraftBody::Lead(touches) => Body::Lead(touches.iter().filter_map(touch).collect()),
         DraftBody::Qualification { name, value } => {
             Body::Qualification { name: name.clone(), value: value.clone() }
         }
@@ -68,10 +68,14 @@ pub(super) fn entry(number: u64, draft: &Draft) -> EventEntry {
     }
 }
 
-fn touch(draft: &DraftTouch) -> Touch {
+/// What it proves, if anything.
+fn touch(draft: &DraftTouch) -> Option<Touch> {
     match draft {
-        DraftTouch::Token(held) => Touch::Token { click: held.click, link: held.link, channel: held.channel },
-        DraftTouch::Code(link) => Touch::Code { link: *link },
+        DraftTouch::Token(held) => {
+            Some(Touch::Token { click: held.click, link: held.link, channel: held.channel })
+        }
+        DraftTouch::Damaged(_) => None,
+        DraftTouch::Code(link) => Some(Touch::Code { link: *link }),
     }
 }
 
@@ -94,7 +98,7 @@ pub(super) fn write(world: &World, draft: &Draft) -> String {
     match &draft.body {
         DraftBody::Lead(touches) => {
             event["type"] = "lead".into();
-            event["touches"] = touches.iter().map(|touch| touch_json(world, touch, flaw)).collect();
+            event["touches"] = touches.iter().map(|touch| touch_json(world, touch)).collect();
         }
         DraftBody::Qualification { name, value } => {
             event["type"] = "qualification".into();
@@ -119,16 +123,16 @@ pub(super) fn write(world: &World, draft: &Draft) -> String {
     text
 }
 
-fn touch_json(world: &World, touch: &DraftTouch, flaw: Option<Flaw>) -> Value {
+fn touch_json(world: &World, touch: &DraftTouch) -> Value {
     match touch {
-        DraftTouch::Token(held) if flaw == Some(Flaw::ForgedToken) => json!({ "token": forged(&held.text) }),
+        DraftTouch::Damaged(held) => json!({ "token": damaged(&held.text) }),
         DraftTouch::Token(held) => json!({ "token": *held.text }),
         DraftTouch::Code(link) => json!({ "code": world.links[*link as usize].code }),
     }
 }
 
 /// The token with one character of its MAC exchanged.
-fn forged(token: &str) -> String {
+fn damaged(token: &str) -> String {
     let at = token.len() - 8;
     let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
     format!("{}{other}{}", &token[..at], &token[at + 1..])
@@ -218,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_token_is_another_of_the_same_form() {
+    fn a_damaged_token_is_another_of_the_same_form() {
         let token = "x".repeat(62);
-        assert_eq!(forged(&token).len(), 62);
-        assert_ne!(forged(&token), token);
-        assert_ne!(forged(&"A".repeat(62)), "A".repeat(62));
+        assert_eq!(damaged(&token).len(), 62);
+        assert_ne!(damaged(&token), token);
+        assert_ne!(damaged(&"A".repeat(62)), "A".repeat(62));
     }
 }

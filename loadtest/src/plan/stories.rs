@@ -103,14 +103,15 @@ impl StoryTeller {
         let own = self.own_tokens(program, at_ms, tokens);
         let person = self.person();
         if self.happens(self.mix.nonsense) {
-            return Some(self.nonsense(program, &person, at_ms, delay_ms, &own));
+            return Some(self.nonsense(program, &person, at_ms, delay_ms));
         }
         let plot = self.plot();
         let touches = match plot {
             Plot::ByTokens | Plot::Again | Plot::Early => own,
             Plot::ByCode => self.code(program).into_iter().collect(),
             Plot::ByTokenAndCode => own.into_iter().chain(self.code(program)).collect(),
-            Plot::ByNothing | Plot::Orphan => Vec::new(),
+            Plot::ByNothing => own.into_iter().map(damaged).collect(),
+            Plot::Orphan => Vec::new(),
         };
         let is_timed = touches.iter().any(|touch| matches!(touch, DraftTouch::Token(_)));
         let occurred_at_ms = if is_timed { at_ms } else { self.backdated(at_ms) };
@@ -227,18 +228,10 @@ impl StoryTeller {
         self.sent(delay_ms, event)
     }
 
-    fn nonsense(
-        &mut self,
-        program: u16,
-        person: &Subject,
-        at_ms: i64,
-        after_ms: u32,
-        own: &[DraftTouch],
-    ) -> Step {
+    fn nonsense(&mut self, program: u16, person: &Subject, at_ms: i64, after_ms: u32) -> Step {
         let flaw = Flaw::ALL[self.random.random_range(0..Flaw::ALL.len())];
         let other = (program + 1) % u16::try_from(self.world.programs.len()).expect("programs are few");
         let touches = match flaw {
-            Flaw::ForgedToken => own.to_vec(),
             Flaw::ForeignCode if other != program => self.code(other).into_iter().collect(),
             Flaw::InactiveCode => {
                 let disabled = self.links(program, LinkState::Disabled);
@@ -247,11 +240,18 @@ impl StoryTeller {
             _ => Vec::new(),
         };
         // What needs a touch that is not there is nonsense of another kind.
-        let needs_touch = matches!(flaw, Flaw::ForgedToken | Flaw::ForeignCode | Flaw::InactiveCode);
+        let needs_touch = matches!(flaw, Flaw::ForeignCode | Flaw::InactiveCode);
         let flaw = if needs_touch && touches.is_empty() { Flaw::UnknownField } else { flaw };
         let mut event = self.event(program, person, at_ms, DraftBody::Lead(touches));
         event.flaw = Some(flaw);
         Step { after_ms, event, sends: 1, is_at_once: false, then: Vec::new() }
+    }
+}
+
+fn damaged(touch: DraftTouch) -> DraftTouch {
+    match touch {
+        DraftTouch::Token(held) => DraftTouch::Damaged(held),
+        other => other,
     }
 }
 

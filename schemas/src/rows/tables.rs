@@ -66,6 +66,8 @@ table!(
         made_by: Verdict,
         /// Why `made_by`.
         made_by_reason: Lc,
+        /// How the link was read out of the request; empty: its code as it stands.
+        reading: Lc,
         /// Keyed hash of the visitor cookie, 0 without one.
         visitor: u64,
         /// Keyed hash of the address, with a daily salt.

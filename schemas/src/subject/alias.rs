@@ -2,6 +2,7 @@
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 
 /// The longest alias.
@@ -11,6 +12,22 @@ const DIGITS_MIN: usize = 7;
 /// Where a number's zero in front is a part of it, dialled from abroad, too: Italy, San Marino, the Vatican,
 /// Côte d'Ivoire, Gabon and Congo.
 const ZERO_STAYS: [&str; 6] = ["39", "378", "379", "225", "241", "242"];
+/// Countries where a zero is dialled before a number at home, and no number begins with one (national prefixes of
+/// ITU-T E.164, annex; libphonenumber, `PhoneNumberMetadata.xml`).
+const ZERO_AT_HOME: &[&str] = &[
+    "20", "27", "31", "32", "33", "40", "41", "43", "44", "46", "49", "51", "53", "54", "55", "58", "60",
+    "61", "62", "63", "64", "66", "81", "82", "84", "86", "90", "91", "92", "93", "94", "95", "98", "211",
+    "212", "213", "218", "231", "232", "233", "234", "243", "249", "251", "252", "254", "255", "256", "260",
+    "261", "262", "263", "264", "265", "291", "353", "355", "358", "359", "370", "373", "374", "377", "380",
+    "381", "382", "383", "385", "386", "387", "389", "421", "590", "591", "593", "594", "595", "596", "598",
+    "850", "855", "856", "880", "886", "961", "962", "963", "964", "966", "967", "970", "971", "972", "976",
+    "977", "994", "996", "998",
+];
+/// Schemes of addresses, and the words before numbers, that are copied with them.
+const MAIL_SCHEMES: [&str; 1] = ["mailto:"];
+const PHONE_SCHEMES: [&str; 6] = ["tel:", "sms:", "smsto:", "callto:", "whatsapp:", "mailto:"];
+/// Digits of a number in Mexico and Argentina, behind the country's code.
+const NATIONAL_DIGITS: usize = 10;
 
 /// What kind of name a person goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +78,9 @@ pub enum AliasError {
 /// `value` in the one form that is hashed, which is its own form:
 /// - email addresses in lower case and composed (Unicode NFC), the domain as [`mail_domain`] gives it. What is
 ///   before the `@` is else kept, a tag behind `+` and dots, too: which mailboxes are one their provider decides.
-/// - phone numbers as `+` and digits (E.164), `00` read as `+`, without the `(0)` that is only dialled at home.
+/// - phone numbers as `+` and digits (E.164), `00` read as `+`, without the zero that is only dialled at home, be it in
+///   brackets or not, and without what Mexico (`1`) and Argentina (`9`, `15`) had or have before the number of a mobile.
+/// - both without `mailto:`, `tel:` or the like before them, and what such addresses have behind `?` or `;`.
 /// - everything else trimmed.
 ///
 /// Invisible characters are not part of an email address or phone number.
@@ -77,8 +96,8 @@ pub fn normalise(kind: AliasKind, value: &str) -> Result<String, AliasError> {
         return Err(AliasError::Control);
     }
     match kind {
-        AliasKind::Email => email(&seen(value)),
-        AliasKind::Phone => phone(&seen(value)),
+        AliasKind::Email => email(&of_mailto(&seen(value))),
+        AliasKind::Phone => phone(of_scheme(&seen(value), &PHONE_SCHEMES, &[';', '?', ','])),
         AliasKind::Lead | AliasKind::Customer | AliasKind::Contact => Ok(value.to_owned()),
     }
 }
@@ -105,6 +124,28 @@ fn seen(value: &str) -> String {
             || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
     };
     value.chars().filter(|c| !is_unseen(c)).collect()
+}
+
+/// What stands behind a scheme and before what its addresses have behind it; the value as it is without one.
+fn of_scheme<'v>(value: &'v str, schemes: &[&str], ends: &[char]) -> &'v str {
+    let value = value.trim();
+    let behind = |scheme: &&str| {
+        let (head, rest) = value.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then_some(rest)
+    };
+    match schemes.iter().find_map(behind) {
+        Some(rest) => rest.trim_start_matches('/').split(ends).next().unwrap_or_default(),
+        None => value,
+    }
+}
+
+/// The first address of a `mailto:` (RFC 6068), decoded; the value as it is where it is none.
+fn of_mailto(value: &str) -> Cow<'_, str> {
+    let address = of_scheme(value, &MAIL_SCHEMES, &['?', ',']);
+    if address.len() == value.trim().len() {
+        return value.into();
+    }
+    percent_decode_str(address).decode_utf8_lossy()
 }
 
 fn email(value: &str) -> Result<String, AliasError> {
@@ -140,8 +181,43 @@ fn phone(value: &str) -> Result<String, AliasError> {
     {
         written = format!("{code}{rest}");
     }
-    let digits = digits(&written);
+    let digits = dialled_from_abroad(&digits(&written));
     if (DIGITS_MIN..=15).contains(&digits.len()) { Ok(format!("+{digits}")) } else { Err(AliasError::Phone) }
+}
+
+/// Digits with their country's code, without those that are dialled at home only and that mobiles have in some places or
+/// had: with and without, it is one telephone.
+fn dialled_from_abroad(digits: &str) -> String {
+    let codes = ZERO_AT_HOME.iter().chain(&["52"]);
+    let split = codes.into_iter().find_map(|code| Some((*code, digits.strip_prefix(code)?)));
+    let Some((code, number)) = split else { return digits.to_owned() };
+    let bare = if code == "52" { number } else { number.trim_start_matches('0') };
+    let bare = match code {
+        "52" => mexican(bare),
+        "54" => argentine(bare),
+        _ => bare.to_owned(),
+    };
+    if code.len() + bare.len() < DIGITS_MIN { digits.to_owned() } else { format!("{code}{bare}") }
+}
+
+/// Until 2020 mobiles had a 1 from abroad, and 01, 044 or 045 at home.
+fn mexican(number: &str) -> String {
+    let bare = ["1", "01", "044", "045"].iter().filter_map(|prefix| number.strip_prefix(prefix));
+    let mut whole = bare.filter(|bare| bare.len() == NATIONAL_DIGITS);
+    whole.next().unwrap_or(number).to_owned()
+}
+
+/// Mobiles have a 9 from abroad, and 15 behind the code of their area at home: 11, or of three or four digits.
+fn argentine(number: &str) -> String {
+    let bare = number.strip_prefix('9').filter(|bare| bare.len() >= NATIONAL_DIGITS).unwrap_or(number);
+    let bare = bare.trim_start_matches('0');
+    if bare.len() == NATIONAL_DIGITS + 2 {
+        let areas = if bare.starts_with("11") { &[2][..] } else { &[3, 4] };
+        if let Some(area) = areas.iter().find(|area| bare[**area..].starts_with("15")) {
+            return format!("{}{}", &bare[..*area], &bare[area + 2..]);
+        }
+    }
+    bare.to_owned()
 }
 
 fn digits(text: &str) -> String {
@@ -158,7 +234,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// Of each kind: what it is written as, all of it one person.
-    const ONE: [(AliasKind, &str, &[&str]); 15] = [
+    const ONE: [(AliasKind, &str, &[&str]); 26] = [
         (AliasKind::Lead, "Lead 1", &["Lead 1", " Lead 1\t"]),
         (AliasKind::Email, "ann@shop.example", &[" Ann@Shop.Example ", "ann@ｓｈｏｐ.example"]),
         (
@@ -191,14 +267,64 @@ mod tests {
                 "+49 (0)30 123456",
                 "0049(0)30/123456",
                 "+49 ( 0 ) 30 123456",
+                "+49030123456",
+                "+49 030 / 123 456",
+                "0049 030 123456",
+                "tel:+49-30-123456",
+                "TEL:+49(0)30123456;ext=7",
+                "sms:+4930123456?body=hi",
             ],
         ),
         (
             AliasKind::Phone,
             "+442079460958",
-            &["+44 (0) 20 7946 0958", "\u{202a}+44\u{a0}20\u{2011}7946\u{2011}0958\u{202c}"],
+            &[
+                "+44 (0) 20 7946 0958",
+                "+4402079460958",
+                "+44 020 7946 0958",
+                "tel://+442079460958",
+                "\u{202a}+44\u{a0}20\u{2011}7946\u{2011}0958\u{202c}",
+            ],
         ),
         (AliasKind::Phone, "+390612345678", &["+39 06 1234 5678", "+39 (0)6 1234 5678"]),
+        (
+            AliasKind::Email,
+            "ann+shop@mail.example",
+            &["mailto:Ann%2Bshop@mail.example?subject=hi", "MAILTO: ann+shop@mail.example"],
+        ),
+        (
+            AliasKind::Phone,
+            "+33612345678",
+            &["+33 (0)6 12 34 56 78", "+330612345678", "whatsapp:+33612345678"],
+        ),
+        (AliasKind::Phone, "+61412345678", &["+61 0412 345 678", "+61 412 345 678"]),
+        (AliasKind::Phone, "+919876543210", &["+91 09876543210", "00919876543210"]),
+        (AliasKind::Phone, "+971501234567", &["+971 050 123 4567"]),
+        (AliasKind::Phone, "+3725123456", &["+372 512 3456"]),
+        (
+            AliasKind::Phone,
+            "+525512345678",
+            &["+52 1 55 1234 5678", "+52 55 1234 5678", "+52 044 55 1234 5678", "+52 01 55 12345678"],
+        ),
+        (
+            AliasKind::Phone,
+            "+541112345678",
+            &[
+                "+54 9 11 1234-5678",
+                "+54 11 1234-5678",
+                "+54 011 15 1234-5678",
+                "+54 9 011 1234 5678",
+                "+54 11 15 1234 5678",
+            ],
+        ),
+        (
+            AliasKind::Phone,
+            "+543511234567",
+            &["+54 9 351 123-4567", "+54 0351 15 123-4567", "+54 351 1234567"],
+        ),
+        (AliasKind::Phone, "+542901123456", &["+54 9 2901 123456", "+54 2901 15 123456"]),
+        // Where a zero, a 1 or a 9 is a part of the number, it stays.
+        (AliasKind::Phone, "+2250701234567", &["+225 07 01 23 45 67"]),
         (AliasKind::Phone, "+1012345", &["+1 (0)12345"]),
         (AliasKind::Phone, "+12125550123", &["+1 (212) 555-0123", "+1 (212)5(5)50123"]),
     ];

@@ -79,6 +79,36 @@ fn a_second_start_knows_the_links_the_keys_and_the_tokens_of_the_first() {
 }
 
 #[test]
+fn a_link_as_it_was_passed_on_and_a_token_as_it_came_back_are_in_the_tables() {
+    let dir = tempdir().unwrap();
+    let data = dir.path().join("data");
+    let whence = Role::up(&data);
+    let key = admin_key(&data);
+    whence.set_up_world(&key);
+    let token = whence.click("x");
+    for path in ["/X", "/%78", "/x%E2%80%9D", "/x&a=1"] {
+        let host = [("host", "go.example".to_owned())];
+        assert_eq!(ask(&whence.address("edge"), "GET", path, &host, "").status, 302, "{path}");
+    }
+    whence.until_count(CLICKS, 5);
+    let readings =
+        "SELECT reading, count() FROM clicks WHERE endsWith(link, '/x') GROUP BY reading ORDER BY reading";
+    assert_eq!(whence.rows(readings).trim_end(), "\t1\ncase\t1\ndecoded\t1\nquery\t1\ntrimmed\t1");
+
+    for (id, wclid) in
+        [("padded", format!("\"{token}\"==")), ("damaged", token[..50].to_owned()), ("empty", String::new())]
+    {
+        let lead = json!({ "type": "lead", "program": "p", "id": id, "lead": id, "wclid": wclid });
+        whence.call_with(&key, "POST", "/v1/events", &lead);
+    }
+    whence.until_count("SELECT count() FROM leads", 3);
+    let leads = "SELECT lead, evidence, reason, touches.refused FROM leads ORDER BY lead";
+    let expected = "damaged\tnone\ttoken_malformed\t['token_malformed']\nempty\tnone\tno_touch\t[]\npadded\ttoken\t\t['']";
+    assert_eq!(whence.rows(leads).trim_end(), expected);
+    assert!(whence.stop().success());
+}
+
+#[test]
 fn a_second_process_on_the_same_folder_is_refused() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");

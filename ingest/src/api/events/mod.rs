@@ -1,10 +1,11 @@
-//! Events on their way in: read ([`draft`]), resolved against the registry ([`resolve`]).
+//! Events on their way in: read ([`draft`], of forms [`urlencoded`]), resolved against the registry ([`resolve`]).
 
 pub mod draft;
 pub mod history;
 pub mod kind;
 pub mod money;
 pub mod resolve;
+pub mod urlencoded;
 
 use super::{
     Api,
@@ -32,7 +33,12 @@ pub(super) async fn post(
     let content_type =
         call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (body, _room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
-    let events = match batch::split(content_type.as_deref(), &body, api.settings.api_events_max)? {
+    let is_form = kind.is_some() && urlencoded::is_form(content_type.as_deref(), &body);
+    let sent = match is_form {
+        true => Body::One(urlencoded::read(&body)?),
+        false => batch::split(content_type.as_deref(), &body, api.settings.api_events_max)?,
+    };
+    let events = match sent {
         Body::One(event) => {
             let outcome = api.intake.take(vec![Ok(event)], &context, &caller).await.swap_remove(0);
             return Ok(batch::answer_one(outcome, StatusCode::ACCEPTED));

@@ -28,7 +28,7 @@ use whence_schemas::{
     ids::{ChannelId, ChannelNumber, EventId, ReferrerId},
     subject::{AliasKind, IdentityHasher, normalise},
     time::UnixMs,
-    token::{self, KeyRing},
+    token::{self, KeyRing, TokenError},
 };
 
 /// What a draft is resolved with.
@@ -49,13 +49,27 @@ pub struct Resolver<'a> {
     pub now: UnixMs,
 }
 
+/// What a draft became.
+pub struct Resolved {
+    /// The record.
+    pub event: Event,
+    /// The touches that prove nothing, and why: they stand in the record all the same.
+    pub worthless: Vec<FieldError>,
+}
+
+/// How long a token under an unknown key keeps its lead waiting, from its click on. A key travels for seconds; a token
+/// under a key that never existed must not cost the lead.
+pub(in crate::api) const KEY_WAIT_MS_MAX: i64 = 15 * 60 * 1000;
+/// Stands in a record for what is no token: whatever that is, it is not written down.
+const NO_TOKEN: &str = "-";
+
 impl Resolver<'_> {
     /// The record of this event.
     ///
     /// # Errors
     /// Every field at fault. Where all of them may resolve by themselves (a key or a link that has not arrived
     /// here yet), the event is to be tried again.
-    pub fn event(&self, draft: &Draft, caller: &Caller) -> Result<Event, Vec<FieldError>> {
+    pub fn event(&self, draft: &Draft, caller: &Caller) -> Result<Resolved, Vec<FieldError>> {
         let one = |field: &str, code, detail: &str| {
             Err(vec![FieldError { field: field.into(), code, detail: detail.into() }])
         };
@@ -74,12 +88,13 @@ impl Resolver<'_> {
         for (index, _) in draft.payments.iter().enumerate().filter(|(_, name)| looks_personal(name)) {
             errors.add(format!("payments[{index}]"), Code::Invalid, NOT_PERSONAL);
         }
-        let body = self.body(draft, program, &mut errors);
+        let mut worthless = Errors::default();
+        let body = self.body(draft, program, &mut worthless, &mut errors);
         if !errors.is_empty() {
             return Err(errors.into_vec());
         }
         let mode = if draft.is_test { Mode::Test } else { Mode::Live };
-        Ok(Event {
+        let event = Event {
             id: bytes_of(draft.id()),
             mode: mode.into(),
             program: program.id.clone(),
@@ -89,17 +104,18 @@ impl Resolver<'_> {
             registry_version: self.registry.version(),
             rule: Some(rule(program)),
             body: Some(body),
-        })
+        };
+        Ok(Resolved { event, worthless: worthless.into_vec() })
     }
 
-    fn body(&self, draft: &Draft, program: &Program, errors: &mut Errors) -> Body {
+    fn body(&self, draft: &Draft, program: &Program, worthless: &mut Errors, errors: &mut Errors) -> Body {
         match &draft.body {
             DraftBody::Lead { touches, record } => {
                 if record.as_deref().is_some_and(looks_personal) {
                     errors.add("record", Code::Invalid, NOT_PERSONAL);
                 }
                 let subject = Some(self.subject(draft, program, errors));
-                let touches = self.touches(touches, draft.occurred_at, program, errors);
+                let touches = self.touches(touches, draft.occurred_at, program, worthless, errors);
                 let record = record.as_deref().map(|record| name_of(draft, "record", record));
                 Body::Lead(Lead { subject, touches, record: record.unwrap_or_default() })
             }
@@ -251,37 +267,69 @@ impl Resolver<'_> {
         drafts: &[DraftTouch],
         occurred_at: UnixMs,
         program: &Program,
+        worthless: &mut Errors,
         errors: &mut Errors,
     ) -> Vec<Touch> {
         let mut touches = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let touch = match &draft.evidence {
                 Named::Token(text) => self.token_touch(text, occurred_at, program),
-                Named::Code(code) => self.code_touch(code, occurred_at, program),
+                Named::Code(code) => self.code_touch(code, occurred_at, program).map(|touch| (touch, None)),
             };
             match touch {
-                Ok(touch) => touches.push(touch),
+                Ok((touch, why_not)) => {
+                    touches.push(touch);
+                    if let Some((code, detail)) = why_not {
+                        worthless.add(draft.field.as_str(), code, detail);
+                    }
+                }
                 Err((code, detail)) => errors.add(draft.field.as_str(), code, detail),
             }
         }
         touches
     }
 
-    fn token_touch(&self, text: &str, used: UnixMs, program: &Program) -> Result<Touch, (Code, String)> {
-        let refused = |error: token::TokenError| (error.into(), error.to_string());
-        let token = self.keys.verify(text).map_err(refused)?;
+    /// The touch, and why it proves nothing where that is so: whoever decides says it again, and it stands on the lead.
+    ///
+    /// # Errors
+    /// What it proves may be known later.
+    fn token_touch(
+        &self,
+        text: &str,
+        used: UnixMs,
+        program: &Program,
+    ) -> Result<(Touch, Option<Refused>), Refused> {
+        let refused = |error: TokenError| (Code::from(error), error.to_string());
+        let (token, text) = match self.keys.verify(text) {
+            Ok(token) => (token, text.to_owned()),
+            Err(error @ TokenError::UnknownKey { .. }) => match self.keys.mended(text) {
+                Some(mended) => (self.keys.verify(&mended).map_err(refused)?, mended),
+                None if self.may_get_key(text) => return Err(refused(error)),
+                None => return Ok((of_token(NO_TOKEN), Some(refused(error)))),
+            },
+            Err(TokenError::Malformed) => {
+                return Ok((of_token(NO_TOKEN), Some(refused(TokenError::Malformed))));
+            }
+            Err(error) => return Ok((of_token(text), Some(refused(error)))),
+        };
         let link = self
             .registry
             .link_by_number(token.link)
-            .ok_or((Code::LinkUnknown, "is for a link that is not known here yet".into()))?;
+            .ok_or((Code::LinkUnknown, "is for a link that is not known here yet".to_owned()))?;
         if link.program != program.id {
-            return Err((Code::TokenForeign, "is for another program's link".into()));
+            let why = (Code::TokenForeign, "is for another program's link".to_owned());
+            return Ok((of_token(&text), Some(why)));
         }
         let window_ms = i64::try_from(rule(program).window_ms).unwrap_or(i64::MAX);
-        token::check_age(token.click.at(), used, window_ms).map_err(refused)?;
+        let why_not = token::check_age(token.click.at(), used, window_ms).map_err(refused).err();
         let clicked_on = program.channels.iter().find(|name| ChannelNumber::of(name) == token.channel);
         let channel = clicked_on.unwrap_or(&link.channel).clone();
-        Ok(Touch { token: text.to_owned(), channel, ..touch_of(link) })
+        Ok((Touch { token: text, channel, ..touch_of(link) }, why_not))
+    }
+
+    /// Whether the key of this token may be on its way: its click says that it is new.
+    fn may_get_key(&self, text: &str) -> bool {
+        token::claimed_time(text).is_some_and(|clicked| self.now.ms_since(clicked).abs() <= KEY_WAIT_MS_MAX)
     }
 
     fn code_touch(&self, code: &str, used: UnixMs, program: &Program) -> Result<Touch, (Code, String)> {
@@ -324,6 +372,14 @@ fn payments_of(draft: &Draft) -> Vec<Bytes> {
     draft.payments.iter().map(|name| name_of(draft, "payment", name)).collect()
 }
 
+/// A code of the API, and what completes the sentence that starts with the field.
+type Refused = (Code, String);
+
+/// A touch that proves nothing.
+fn of_token(text: &str) -> Touch {
+    Touch { token: text.to_owned(), ..Touch::default() }
+}
+
 fn touch_of(link: &Link) -> Touch {
     Touch {
         token: String::new(),
@@ -348,5 +404,7 @@ fn looks_personal(lead: &str) -> bool {
 /// The alias that a lead id is, where it is a person's address or phone number.
 pub(in crate::api) fn personal_alias(lead: &str) -> Option<(AliasKind, String)> {
     let alias = |kind| normalise(kind, lead).ok().map(|normalised| (kind, normalised));
-    alias(AliasKind::Email).or_else(|| alias(AliasKind::Phone).filter(|_| lead.starts_with('+')))
+    // A number of digits alone may be anything's.
+    let is_written_as_phone = || !lead.trim_start().starts_with(|c: char| c.is_ascii_digit());
+    alias(AliasKind::Email).or_else(|| alias(AliasKind::Phone).filter(|_| is_written_as_phone()))
 }

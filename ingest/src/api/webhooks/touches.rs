@@ -1,7 +1,13 @@
-//! A lead is worth more than its touches: those that prove nothing are left out, and the lead is taken.
+//! A lead is worth more than its touches: those that are refused are left out, and the lead is taken. Tokens that prove
+//! nothing are none of these: they stand on the lead with their reason.
 
 use crate::{
-    api::{auth::Caller, events::draft::Context, intake::Intake, problem::Code},
+    api::{
+        auth::Caller,
+        events::{draft::Context, resolve::KEY_WAIT_MS_MAX},
+        intake::Intake,
+        problem::Code,
+    },
     webhooks::Translated,
 };
 use serde_json::Value;
@@ -11,10 +17,6 @@ whence_metrics::declare! {
     /// Tokens and codes of providers' leads that prove nothing, by reason.
     counter WEBHOOK_TOUCHES_LEFT_OUT: "whence_webhook_touches_left_out_total" { code };
 }
-
-/// How long a touch that cannot be judged yet keeps its lead waiting. A key or link travels for seconds;
-/// a token under a key that never existed must not cost the lead.
-const RETRY_MAX_MS: i64 = 15 * 60 * 1000;
 
 /// The event with those of its touches that prove something, and those that may yet: see [`may_mend`].
 pub(super) fn proved(intake: &Intake, translated: Translated, caller: &Caller) -> Value {
@@ -49,7 +51,7 @@ fn index(field: &str) -> Option<usize> {
 fn may_mend(code: Code, at: Option<UnixMs>, is_current: bool, now: UnixMs) -> bool {
     match code {
         Code::LinkUnknown | Code::Behind if !is_current => true,
-        _ => code.is_retriable() && at.is_some_and(|at| now.ms_since(at) <= RETRY_MAX_MS),
+        _ => code.is_retriable() && at.is_some_and(|at| now.ms_since(at) <= KEY_WAIT_MS_MAX),
     }
 }
 

@@ -15,6 +15,12 @@ impl View<'_> {
         self.ahead.claim(host).or_else(|| self.state.claim(host))
     }
 
+    /// Whether codes of the host may differ in case alone.
+    pub(super) fn is_case_sensitive(&self, host: &str) -> bool {
+        let is_mixed = self.ahead.is_mixed(host) || self.state.is_mixed(host);
+        is_mixed || self.claim(host).is_some_and(|claim| claim.case_sensitive)
+    }
+
     fn lists(&self, program: &str, host: &str) -> bool {
         self.program(program).is_ok_and(|known| known.link_hosts.iter().any(|own| own == host))
     }
@@ -79,8 +85,14 @@ impl View<'_> {
         self.program(&claim.program)?;
         records::host(&claim.host)?;
         let present = self.claim(&claim.host);
+        let is_fixed = self.ahead.has_links(&claim.host) || self.state.has_links(&claim.host);
+        if is_fixed && claim.case_sensitive != self.is_case_sensitive(&claim.host) {
+            let reason = "can't be changed: the host has links. Use another host";
+            return Err(ChangeError::conflict("case_sensitive", reason));
+        }
         if let Some(held) = present.filter(|held| !held.released && held.program == claim.program) {
-            return Ok(Entry::HostClaim(held.clone()));
+            let case_sensitive = claim.case_sensitive;
+            return Ok(Entry::HostClaim(HostClaim { case_sensitive, ..held.clone() }));
         }
         // Who has all programs may settle what two of them share.
         let is_anothers = match claim.proof.as_str() {
@@ -118,7 +130,8 @@ impl View<'_> {
             self.room("hosts", HOSTS_MAX)?;
         }
         let proof = present.map(|held| held.proof.clone()).unwrap_or_default();
+        let case_sensitive = self.is_case_sensitive(host);
         let (host, program) = (host.to_owned(), program.to_owned());
-        Ok(Entry::HostClaim(HostClaim { host, program, proof, released: true }))
+        Ok(Entry::HostClaim(HostClaim { host, program, proof, released: true, case_sensitive }))
     }
 }

@@ -23,6 +23,8 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Paths that the edge answers itself, and segments that browsers resolve away.
 const RESERVED_CODES: [&str; 6] = [".", "..", "whence.js", "robots.txt", "favicon.ico", ".well-known"];
+/// The end of a code in a reserved form: `/code.qr`. Links of before may have it.
+const RESERVED_END: &str = ".qr";
 
 pub(super) fn program(program: &Program) -> Result<(), ChangeError> {
     named::<ProgramId>("id", &program.id)?;
@@ -117,6 +119,21 @@ pub(super) fn rules_keep_their_currency(former: &Program, program: &Program) -> 
 pub(super) fn referrer(referrer: &Referrer) -> Result<(), ChangeError> {
     named::<ReferrerId>("id", &referrer.id)?;
     display_name(&referrer.name)
+}
+
+/// A code that is to be a link's.
+pub(super) fn new_code(code: &str) -> Result<(), ChangeError> {
+    if RESERVED_CODES.iter().any(|reserved| reserved.eq_ignore_ascii_case(code)) {
+        return Err(ChangeError::invalid("code", "is reserved, in whatever case"));
+    }
+    // `/code+` and `/code/channel` need no look: their characters are in no code.
+    let end = code.len().saturating_sub(RESERVED_END.len());
+    if code.get(end..).is_some_and(|end| end.eq_ignore_ascii_case(RESERVED_END)) {
+        let reason =
+            format_args!("must not end with {RESERVED_END:?}: that is another form of the code before it");
+        return Err(ChangeError::invalid("code", reason));
+    }
+    Ok(())
 }
 
 /// A link that a caller gives or changes, against its program.

@@ -6,7 +6,7 @@
 use super::{Delivery, ProviderEvent, Refusal, Unreadable};
 use crate::webhooks::sign;
 use serde_json::{Map, Value};
-use whence_schemas::event::WebhookScheme;
+use whence_schemas::{event::WebhookScheme, token};
 
 pub(super) const KEEPS: &[&str] = &["/status", "/currency", "/whence/unknown_amount"];
 pub(super) const RULES: &str = include_str!("../defaults/postback.json");
@@ -140,13 +140,14 @@ pub(super) fn events(
     let mut body = Map::new();
     for parameter in &PARAMETERS {
         if let Some(value) = found(parameter) {
+            let value = if parameter.as_name == "subid" { click(value) } else { value };
             body.insert(parameter.as_name.to_owned(), value.into());
         }
     }
     let mut tid = found(&TRANSACTION);
     if !body.contains_key("subid") {
-        let click = Parameter { as_name: "subid", names: &[CLICK_OR_TRANSACTION] };
-        body.insert("subid".to_owned(), found(&click).ok_or(Unreadable::Body)?.into());
+        let named = Parameter { as_name: "subid", names: &[CLICK_OR_TRANSACTION] };
+        body.insert("subid".to_owned(), click(found(&named).ok_or(Unreadable::Body)?).into());
         let others = TRANSACTION.names.strip_suffix(&[CLICK_OR_TRANSACTION]).unwrap_or_default();
         tid = found(&Parameter { as_name: TRANSACTION.as_name, names: others });
     }
@@ -188,6 +189,12 @@ pub(super) fn events(
     body.insert("whence".to_owned(), whence.into());
     let id = format!("{status}-{payment}");
     Ok(vec![ProviderEvent { id, name: status, body: Value::Object(body), is_test: false }])
+}
+
+/// The click as it was named: a token without what trackers add to it, so that all that is told of one click is one's.
+fn click(named: String) -> String {
+    let token = token::repaired(&named);
+    if token::claimed_time(&token).is_some() { token } else { named }
 }
 
 /// What a network sends where it does not know the macro of an address: `{clickid}`, `[SUM]`, `%subid%`.

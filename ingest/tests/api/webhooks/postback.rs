@@ -32,6 +32,30 @@ async fn a_sale_is_a_lead_and_a_qualification_of_the_click() {
 }
 
 #[tokio::test]
+async fn whatever_a_tracker_adds_to_the_token_it_is_one_click() {
+    let node = node().await;
+    let good = good_token();
+    for named in [
+        good.clone(),
+        format!("{good}%3D"),
+        format!("%20{good}%20"),
+        format!("%22{good}%22"),
+        format!("{good}%253D%253D"),
+    ] {
+        assert_eq!(call(&node, &format!("subid={named}&status=lead")).await.status, 200, "{named}");
+    }
+    assert_eq!(gists(&node), vec!["lead \"\" keys 1 by [\"ann\"]"; 5]);
+    let ids: BTreeSet<_> = node.events().into_iter().map(|event| event.id).collect();
+    assert_eq!(ids.len(), 1, "told five times");
+    assert_eq!(
+        call(&node, &format!("subid={}x&status=lead", &good[..61])).await.status,
+        200,
+        "a damaged one is kept"
+    );
+    assert_eq!(gists(&node).pop().unwrap(), "lead \"\" keys 1 by [\"\"]");
+}
+
+#[tokio::test]
 async fn a_rebill_counts_once_for_each_transaction_and_needs_one() {
     let node = node().await;
     let subid = good_token();

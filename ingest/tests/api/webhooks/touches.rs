@@ -9,13 +9,14 @@ use whence_schemas::token::KeyRing;
 const CHECKOUT: &str = include_str!("payloads/stripe_checkout.json");
 
 #[tokio::test]
-async fn touches_that_prove_nothing_are_left_out_and_the_lead_is_taken() {
+async fn tokens_that_prove_nothing_stand_on_the_lead_and_do_not_cost_it() {
     let node = node().await;
     let forged = KeyRing::new(1, &[(1, [8; 32])]).unwrap();
     let long = "x".repeat(100);
+    let damaged = format!("{}x", &good_token()[..50]);
     for worthless in [
         "order-4711",
-        long.as_str(),
+        damaged.as_str(),
         &token(&forged, "abc", "email", 1000),
         &token(&ring(1, &[1]), "xyz", "email", 1000),
         &token(&ring(1, &[1]), "abc", "email", -600_000),
@@ -24,7 +25,20 @@ async fn touches_that_prove_nothing_are_left_out_and_the_lead_is_taken() {
         assert_eq!(answer.status, 200, "{worthless}: {}", answer.text);
     }
     let leads: Vec<_> = gists(&node).into_iter().filter(|gist| gist.starts_with("lead")).collect();
-    assert_eq!(leads, vec!["lead \"customer-1\" keys 3 by []"; 5]);
+    assert_eq!(leads, vec!["lead \"customer-1\" keys 3 by [\"\"]"; 5]);
+    for none in [long.as_str(), "", "  ", "https://shop.example/landing"] {
+        assert_eq!(deliver(&node, "stripe", &[], &payload(CHECKOUT, none)).await.status, 200);
+        assert!(gists(&node).iter().rev().any(|gist| gist == "lead \"customer-1\" keys 3 by []"), "{none}");
+    }
+    let good = good_token();
+    for padded in [format!(" {good}"), format!("{good}%3D%3D"), format!("\"{good}\"")] {
+        let before = gists(&node).len();
+        assert_eq!(
+            deliver(&node, "stripe", &[], &payload(CHECKOUT, &padded.replace('"', "'"))).await.status,
+            200
+        );
+        assert!(gists(&node)[before..].iter().any(|gist| gist.ends_with("by [\"ann\"]")), "{padded}");
+    }
 }
 
 #[tokio::test]
@@ -37,7 +51,7 @@ async fn of_several_places_the_one_with_a_token_counts() {
     assert_eq!(deliver(&node, "stripe", &[], &body.to_string()).await.status, 200);
     assert_eq!(
         gists(&node)[0],
-        "lead \"customer-1\" keys 3 by [\"ann\"]",
+        "lead \"customer-1\" keys 3 by [\"\", \"ann\"]",
         "out of the landing page's address"
     );
 }
@@ -57,7 +71,7 @@ async fn a_touch_that_may_mend_itself_is_waited_for_while_the_event_is_young() {
     node.clock_ms.store(later.0, Ordering::Relaxed);
     let answer = deliver(&node, "stripe", &[], &payload(CHECKOUT, &unknown_key)).await;
     assert_eq!(answer.status, 200, "a key that never was does not cost the lead: {}", answer.text);
-    assert!(gists(&node).contains(&"lead \"customer-1\" keys 3 by []".to_owned()));
+    assert!(gists(&node).contains(&"lead \"customer-1\" keys 3 by [\"\"]".to_owned()));
 }
 
 #[tokio::test]

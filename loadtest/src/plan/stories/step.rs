@@ -56,6 +56,8 @@ pub enum DraftBody {
 pub enum DraftTouch {
     /// A token.
     Token(Held),
+    /// The same with another character: it proves nothing, and costs no lead.
+    Damaged(Held),
     /// The code of the link of this index.
     Code(u32),
 }
@@ -69,8 +71,6 @@ pub enum Flaw {
     Malformed,
     /// Without its idempotency key.
     NoKey,
-    /// One character of its token is another.
-    ForgedToken,
     /// The code of another program's link.
     ForeignCode,
     /// The code of a disabled link.
@@ -85,11 +85,10 @@ pub enum Flaw {
 
 impl Flaw {
     /// All of them.
-    pub const ALL: [Flaw; 9] = [
+    pub const ALL: [Flaw; 8] = [
         Flaw::WrongKey,
         Flaw::Malformed,
         Flaw::NoKey,
-        Flaw::ForgedToken,
         Flaw::ForeignCode,
         Flaw::InactiveCode,
         Flaw::UnknownProgram,

@@ -109,7 +109,8 @@ impl Store<'_> {
         let mut clicks: Vec<_> = touches
             .iter()
             .filter_map(|touch| touch["token"].as_str())
-            .map(|token| &self.records.clicks[self.records.tokens[token]])
+            .filter_map(|token| self.records.tokens.get(token))
+            .map(|click| &self.records.clicks[*click])
             .collect();
         clicks.sort_by_key(|click| click.id);
         let click = if program["model"] == "first_touch" { clicks.first() } else { clicks.last() };

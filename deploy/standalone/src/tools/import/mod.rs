@@ -45,9 +45,10 @@ pub fn command() -> Command {
         .default_value(",")
         .value_parser(|text: &str| match text.as_bytes() {
             [byte] if byte.is_ascii() && *byte != b'"' => Ok(*byte),
-            _ => Err("expected one ASCII character"),
+            name if name == br"\t" || name.eq_ignore_ascii_case(b"tab") => Ok(b'\t'),
+            _ => Err(r"expected one ASCII character, or tab (\t)"),
         })
-        .help("Character that separates the fields of a CSV file");
+        .help(r"Character that separates the fields of a CSV file; tab or \t for a tab");
     let batch = Arg::new("batch")
         .long("batch")
         .value_name("NUMBER")
@@ -195,4 +196,28 @@ impl Import {
 /// If standard error is gone there is nobody to tell; the exit code and the counts stay.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delimiter_is_a_character_or_a_tab_by_name() {
+        let read = |delimiter: &str| {
+            let flags = ["import", "f.csv", "--program", "p", "--delimiter", delimiter];
+            command()
+                .try_get_matches_from(flags)
+                .ok()
+                .and_then(|flags| flags.get_one::<u8>("delimiter").copied())
+        };
+        for (name, byte) in
+            [(";", b';'), ("\t", b'\t'), (r"\t", b'\t'), ("tab", b'\t'), ("TAB", b'\t'), ("|", b'|')]
+        {
+            assert_eq!(read(name), Some(byte), "{name:?}");
+        }
+        for wrong in ["", "\"", ";;", "ä", r"\n"] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
 }

@@ -99,7 +99,9 @@ pub fn csv(
     defaults: Defaults,
 ) -> io::Result<impl Iterator<Item = io::Result<Row>>> {
     let (file, left) = bounded(file);
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).from_reader(file);
+    // Rows of any length: blank ones may be shorter than others.
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).trim(csv::Trim::All).flexible(true).from_reader(file);
     let columns: Vec<String> = reader.headers()?.iter().map(str::to_owned).collect();
     for (index, column) in columns.iter().enumerate() {
         let is_known = column == "test"
@@ -116,23 +118,29 @@ pub fn csv(
     }
     let mut record = csv::StringRecord::new();
     Ok(std::iter::from_fn(move || {
-        left.set(ROW_BYTES_MAX);
-        let line = reader.position().line();
-        match reader.read_record(&mut record) {
-            Ok(false) => None,
-            Ok(true) => {
-                let line = record.position().map_or(line, csv::Position::line);
-                let event = of_cells(&columns, &record).and_then(|event| finished(event, &defaults));
-                Some(Ok(Row { line, event }))
-            }
-            Err(error) => Some(match error.into_kind() {
-                csv::ErrorKind::Io(error) => Err(error),
-                csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
-                    let event = Err(format!("has {len} fields where the header has {expected_len}"));
-                    Ok(Row { line: pos.map_or(line, |pos| pos.line()), event })
+        loop {
+            left.set(ROW_BYTES_MAX);
+            let line = reader.position().line();
+            match reader.read_record(&mut record) {
+                Ok(false) => return None,
+                Ok(true) if record.iter().all(is_blank) => {}
+                Ok(true) => {
+                    let line = record.position().map_or(line, csv::Position::line);
+                    let event = match (record.len(), columns.len()) {
+                        (len, expected) if len != expected => {
+                            Err(format!("has {len} fields where the header has {expected}"))
+                        }
+                        _ => of_cells(&columns, &record).and_then(|event| finished(event, &defaults)),
+                    };
+                    return Some(Ok(Row { line, event }));
                 }
-                _ => Ok(Row { line, event: Err("is not UTF-8".to_owned()) }),
-            }),
+                Err(error) => {
+                    return Some(match error.into_kind() {
+                        csv::ErrorKind::Io(error) => Err(error),
+                        _ => Ok(Row { line, event: Err("is not UTF-8".to_owned()) }),
+                    });
+                }
+            }
         }
     }))
 }
@@ -164,6 +172,11 @@ pub fn ndjson(file: impl Read, defaults: Defaults) -> impl Iterator<Item = io::R
             return Some(Ok(Row { line: number, event }));
         }
     })
+}
+
+/// Whether a cell has nothing in it that is seen.
+fn is_blank(cell: &str) -> bool {
+    cell.chars().all(|c| c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{feff}'))
 }
 
 fn of_cells(columns: &[String], record: &csv::StringRecord) -> Result<Map<String, Value>, String> {
@@ -301,6 +314,18 @@ mod tests {
         assert_eq!((found.len(), found[0].1.is_ok()), (3, true));
         assert_eq!(found[1], (3, Err("is not a JSON object".to_owned())));
         assert!(found[2].1.as_ref().unwrap_err().starts_with("is not JSON: "));
+    }
+
+    #[test]
+    fn blank_rows_are_passed_over_and_a_tab_may_separate() {
+        let rows_of = |text: &str, delimiter| -> Vec<u64> {
+            let rows = rows(csv(text.as_bytes(), delimiter, defaults()).unwrap());
+            rows.into_iter().map(|(line, event)| event.map(|_| line).unwrap()).collect()
+        };
+        let text = "lead,occurred_at\n,\na,1700000000000\n\n \n , \n\"\",\"\"\n,,,\n\u{a0},\u{200b}\nb,1700000000000\n,\n";
+        assert_eq!(rows_of(text, b','), [3, 10]);
+        let tabs = "lead\toccurred_at\n\t\na\t1700000000000\n";
+        assert_eq!(rows_of(tabs, b'\t'), [3]);
     }
 
     #[test]

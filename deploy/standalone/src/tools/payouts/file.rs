@@ -59,7 +59,8 @@ pub(super) fn read(path: &Path, format: Option<&str>) -> io::Result<Vec<Line>> {
 
 fn csv(text: &str) -> io::Result<Vec<Line>> {
     let text = text.trim_start_matches('\u{feff}');
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+    let mut reader =
+        csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(text.as_bytes());
     let header = reader.headers()?.clone();
     let place = |name: &str| header.iter().position(|column| column == name);
     let Some(reward_at) = place("reward") else {
@@ -68,23 +69,20 @@ fn csv(text: &str) -> io::Result<Vec<Line>> {
     let places = ["revision", "amount_minor", "currency", "referrer"].map(place);
     let mut lines = Vec::new();
     for record in reader.records() {
-        let line = match record {
-            Ok(record) => {
-                let cell =
-                    |at: Option<usize>| at.and_then(|at| record.get(at)).filter(|cell| !cell.is_empty());
-                let [revision, amount, currency, referrer] = places.map(cell);
-                let number = record.position().map_or(0, csv::Position::line);
-                Line { number, paid: paid(cell(Some(reward_at)), revision, amount, currency, referrer) }
-            }
-            Err(error) => match error.kind() {
-                csv::ErrorKind::UnequalLengths { pos: Some(pos), expected_len, len } => {
-                    let why = format!("has {len} fields where the header has {expected_len}");
-                    Line { number: pos.line(), paid: Err(why) }
-                }
-                _ => return Err(io::Error::other(error)),
-            },
-        };
-        lines.push(line);
+        let record = record.map_err(io::Error::other)?;
+        // Spreadsheets leave blank rows behind.
+        if record.iter().all(|cell| cell.trim().is_empty()) {
+            continue;
+        }
+        let number = record.position().map_or(0, csv::Position::line);
+        if record.len() != header.len() {
+            let why = format!("has {} fields where the header has {}", record.len(), header.len());
+            lines.push(Line { number, paid: Err(why) });
+            continue;
+        }
+        let cell = |at: Option<usize>| at.and_then(|at| record.get(at)).filter(|cell| !cell.is_empty());
+        let [revision, amount, currency, referrer] = places.map(cell);
+        lines.push(Line { number, paid: paid(cell(Some(reward_at)), revision, amount, currency, referrer) });
     }
     Ok(lines)
 }
@@ -174,13 +172,13 @@ mod tests {
 
     #[test]
     fn lines_that_say_nothing_usable_are_told_where_they_stand() {
-        let found = csv(&format!("reward,amount_minor\n,1\nx,1\n{ID},1.50\n{ID}\n")).unwrap();
+        let found = csv(&format!("reward,amount_minor\n,1\nx,1\n{ID},1.50\n,\n \n\n{ID}\n")).unwrap();
         let why: Vec<_> = found.into_iter().map(|line| (line.number, line.paid.unwrap_err())).collect();
         let expected = [
             (2, "names no reward"),
             (3, "\"x\" is not a reward's id"),
             (4, "amount_minor is not a whole number"),
-            (5, "has 1 fields where the header has 2"),
+            (8, "has 1 fields where the header has 2"),
         ];
         assert_eq!(why, expected.map(|(line, why)| (line, why.to_owned())));
         assert_eq!(ndjson("{\n")[0].paid, Err("is not a JSON object".to_owned()));

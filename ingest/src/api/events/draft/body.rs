@@ -2,7 +2,7 @@
 
 use super::{
     checked_key, plain_name,
-    touches::{DraftTouch, Named, named, touches},
+    touches::{DraftTouch, code, is_blank, touches},
     value::{Money, money},
 };
 use crate::api::{
@@ -10,6 +10,7 @@ use crate::api::{
     json::Fields,
     problem::Code,
 };
+use serde_json::Value;
 use std::{fmt::Display, str::FromStr};
 use uuid::Uuid;
 use whence_schemas::{
@@ -209,15 +210,13 @@ fn reference(fields: &mut Fields<'_>, field: &str) -> Option<Reference> {
 }
 
 fn share(fields: &mut Fields<'_>) -> Option<DraftBody> {
-    let is_named = fields.has("referrer") || fields.has("code");
+    let has_code = fields.has("code") && !fields.peek("code").and_then(Value::as_str).is_some_and(is_blank);
+    let is_named = fields.has("referrer") || has_code;
     if !is_named {
         fields.wrong("referrer", Code::Required, "is missing, and so is code");
     }
     let referrer = name(fields, "referrer");
-    let code = named(fields, "code", Named::Code).and_then(|touch| match touch.evidence {
-        Named::Code(code) => Some(code),
-        Named::Token(_) => None,
-    });
+    let code = code(fields, "code").map(|(_field, code)| code);
     let channel = name(fields, "channel");
     is_named.then_some(DraftBody::Share { referrer, code, channel })
 }
