@@ -35,6 +35,8 @@ pub enum Kind {
     QualificationWrong,
     /// A qualification matched with another lead, or credited to somebody else.
     QualificationCredit,
+    /// A lead or qualification that should stand for its person and does not, or the other way round.
+    Person,
     /// What a referrer gets for a lead.
     Reward,
     /// What `rewards_daily` says that a referrer gets.

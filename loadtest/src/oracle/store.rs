@@ -11,7 +11,7 @@ pub use rows::{Counts, OFFSETS};
 use super::{
     names::Names,
     stored::{
-        ClickRow, Credit, FunnelRow, LeadRow, PartitionRow, QualificationRow, RejectRow, RewardRow,
+        self, ClickRow, Credit, FunnelRow, LeadRow, PartitionRow, QualificationRow, RejectRow, RewardRow,
         RollupRow, StoredFacts, UnmatchedRow,
     },
 };
@@ -46,6 +46,23 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("programs", &self.programs).finish_non_exhaustive()
     }
+}
+
+/// What a row of a rollup or of `funnel` has added up.
+macro_rules! counted {
+    ($row:ident) => {
+        stored::Counts {
+            clicks: $row.clicks_sum,
+            other_clicks: $row.other_sum,
+            leads: $row.leads_sum,
+            leads_by_click: $row.by_click_sum,
+            leads_by_code: $row.by_code_sum,
+            qualified: $row.qualified_sum,
+            lead_events: $row.lead_events_sum,
+            qualification_events: $row.qualifications_sum,
+            value_minor: $row.value_sum,
+        }
+    };
 }
 
 fn id(uuid: Uuid) -> Id {
@@ -152,6 +169,7 @@ impl Store {
                     click: id(row.click_id),
                 },
                 live: row.live,
+                person: row.person,
                 sign: row.sign,
             });
         })
@@ -173,6 +191,7 @@ impl Store {
                 value_minor: row.value_minor,
                 currency: names.of(row.currency),
                 live: row.live,
+                person: row.person,
                 sign: row.sign,
             });
         })
@@ -213,10 +232,7 @@ impl Store {
                 period: row.period,
                 verdict: names.of(row.verdict),
                 currency: names.of(row.currency),
-                clicks: row.clicks_sum,
-                leads: row.leads_sum,
-                qualifications: row.qualifications_sum,
-                value_minor: row.value_sum,
+                counts: counted!(row),
             });
         })
         .await?;
@@ -230,10 +246,7 @@ impl Store {
                 program: names.of(row.program),
                 referrer: names.of(row.referrer),
                 channel: names.of(row.channel),
-                clicks: row.clicks_sum,
-                other_clicks: row.other_sum,
-                leads: row.leads_sum,
-                qualifications: row.qualifications_sum,
+                counts: counted!(row),
             });
         })
         .await?;

@@ -56,6 +56,8 @@ pub struct LeadRow {
     pub credit: Credit,
     /// Column `live`.
     pub live: bool,
+    /// Column `person`.
+    pub person: i8,
     /// Column `sign`.
     pub sign: i8,
 }
@@ -81,6 +83,8 @@ pub struct QualificationRow {
     pub currency: Name,
     /// Column `live`.
     pub live: bool,
+    /// Column `person`.
+    pub person: i8,
     /// Column `sign`.
     pub sign: i8,
 }
@@ -112,6 +116,29 @@ pub struct RejectRow {
     pub reason: Name,
 }
 
+/// What rollups count, in columns of these names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Clicks of people.
+    pub clicks: i64,
+    /// Other requests.
+    pub other_clicks: i64,
+    /// Persons who became a lead.
+    pub leads: i64,
+    /// Of them, those that came by one of `clicks`.
+    pub leads_by_click: i64,
+    /// Of them, those that named a code.
+    pub leads_by_code: i64,
+    /// Persons who reached anything.
+    pub qualified: i64,
+    /// Leads as they were sent.
+    pub lead_events: i64,
+    /// Qualifications.
+    pub qualification_events: i64,
+    /// Their value in minor units; in `funnel` added up over all currencies.
+    pub value_minor: i64,
+}
+
 /// A group of `funnel_quarter_hourly` or `funnel_daily`, added up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RollupRow {
@@ -127,14 +154,8 @@ pub struct RollupRow {
     pub verdict: Name,
     /// Column `currency`.
     pub currency: Name,
-    /// Column `clicks`.
-    pub clicks: i64,
-    /// Column `leads`.
-    pub leads: i64,
-    /// Column `qualifications`.
-    pub qualifications: i64,
-    /// Column `value_minor`.
-    pub value_minor: i64,
+    /// The other columns.
+    pub counts: Counts,
 }
 
 /// A row of the view `funnel`.
@@ -146,14 +167,8 @@ pub struct FunnelRow {
     pub referrer: Name,
     /// Column `channel`.
     pub channel: Name,
-    /// Column `clicks`: of people.
-    pub clicks: i64,
-    /// Column `other_clicks`.
-    pub other_clicks: i64,
-    /// Column `leads`.
-    pub leads: i64,
-    /// Column `qualifications`.
-    pub qualifications: i64,
+    /// The other columns.
+    pub counts: Counts,
 }
 
 /// A row of the view `unmatched`.

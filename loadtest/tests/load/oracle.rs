@@ -8,7 +8,7 @@ use whence_loadtest::{
     oracle::{
         compare,
         difference::Kind,
-        stored::{ClickRow, LeadRow, QualificationRow},
+        stored::{ClickRow, Counts, LeadRow, QualificationRow},
     },
 };
 
@@ -102,6 +102,66 @@ fn credit_given_to_somebody_else_is_found() {
 }
 
 #[test]
+fn a_person_that_counts_twice_or_not_or_elsewhere_is_found() {
+    type Change = fn(&mut Fixture);
+    let changes: [Change; 6] = [
+        |it| it.stored.leads[0].person = 0,
+        // The same person's second lead.
+        |it| it.stored.leads[3].person = 1,
+        |it| (it.stored.leads[0].person, it.stored.leads[3].person) = (0, 1),
+        |it| it.stored.qualifications[0].person = 0,
+        |it| it.stored.qualifications.last_mut().unwrap().person = 1,
+        |it| it.stored.qualifications.iter_mut().for_each(|row| row.person = row.sign),
+    ];
+    for (at, change) in changes.into_iter().enumerate() {
+        let mut it = Fixture::busy();
+        change(&mut it);
+        it.roll_up();
+        let found = kinds(&it.ledger, &it.stored, STRICT);
+        assert!(found.iter().any(|(kind, _)| *kind == Kind::Person), "{at}: {found:?}");
+        for sums in [Kind::Raw, Kind::QuarterHourly, Kind::Daily, Kind::Funnel] {
+            // What moved from one lead to another of the same referrer and quarter-hour adds up as before.
+            assert_eq!(found.iter().any(|(kind, _)| *kind == sums), at != 2, "{at}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn every_count_of_rollups_and_of_the_funnel_is_compared() {
+    let columns: [fn(&mut Counts) -> &mut i64; 9] = [
+        |counts| &mut counts.clicks,
+        |counts| &mut counts.other_clicks,
+        |counts| &mut counts.leads,
+        |counts| &mut counts.leads_by_click,
+        |counts| &mut counts.leads_by_code,
+        |counts| &mut counts.qualified,
+        |counts| &mut counts.lead_events,
+        |counts| &mut counts.qualification_events,
+        |counts| &mut counts.value_minor,
+    ];
+    for column in columns {
+        let mut it = Fixture::busy();
+        *column(&mut it.stored.quarter_hourly[0].counts) += 1;
+        *column(&mut it.stored.daily[0].counts) -= 1;
+        *column(&mut it.stored.funnel[0].counts) += 1;
+        let expected = [(Kind::QuarterHourly, 1), (Kind::Daily, 1), (Kind::Funnel, 1)];
+        assert_eq!(kinds(&it.ledger, &it.stored, STRICT), expected);
+    }
+}
+
+#[test]
+fn a_lead_by_a_page_that_was_fetched_ahead_came_by_no_click() {
+    let mut it = Fixture::busy();
+    it.ledger.clicks[0].class = Class::Prefetch;
+    let row = &mut it.stored.clicks[0];
+    row.verdict = it.stored.names.of("prefetch");
+    let found = kinds(&it.ledger, &it.stored, STRICT);
+    assert!(found.contains(&(Kind::QuarterHourly, 3)), "a click, another one, a lead: {found:?}");
+    it.roll_up();
+    assert_eq!(kinds(&it.ledger, &it.stored, STRICT), []);
+}
+
+#[test]
 fn a_reward_of_another_lead_referrer_amount_or_number_is_found() {
     let it = Fixture::busy();
     assert_eq!(compare(&it.ledger, &it.stored, STRICT).totals.rewards, it.stored.rewards.len() as u64);
@@ -128,8 +188,8 @@ fn values_that_changed_are_found() {
     let found = kinds(&it.ledger, &it.stored, STRICT);
     assert_eq!(found, [(Kind::QualificationWrong, 1), (Kind::Raw, 1)]);
     let mut it = Fixture::busy();
-    let worth = it.stored.quarter_hourly.iter().position(|row| row.value_minor != 0).unwrap();
-    it.stored.quarter_hourly[worth].value_minor += 1;
+    let worth = it.stored.quarter_hourly.iter().position(|row| row.counts.value_minor != 0).unwrap();
+    it.stored.quarter_hourly[worth].counts.value_minor += 1;
     assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::QuarterHourly, 1)]);
 }
 
@@ -155,7 +215,7 @@ fn views_that_lie_are_found() {
     it.stored.unmatched.pop();
     assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Unmatched, 1)]);
     let mut it = Fixture::busy();
-    it.stored.funnel[0].leads += 1;
+    it.stored.funnel[0].counts.leads += 1;
     assert_eq!(kinds(&it.ledger, &it.stored, STRICT), [(Kind::Funnel, 1)]);
     let mut it = Fixture::busy();
     it.stored.counted[0].missing = 1;
@@ -184,11 +244,13 @@ fn an_unanswered_lead_may_be_stored_or_not_and_its_qualification_follows_it() {
     let lead = it.event("dora", NOON_MS, Body::Lead(vec![]), |_| Reply::Unknown);
     assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), []);
     let nobody = it.nobody();
-    it.stored_lead(lead, NOON_MS, nobody);
+    it.stored_lead(lead, NOON_MS, nobody, true);
     it.roll_up();
-    assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), [(Kind::QualificationCredit, 1), (Kind::Unmatched, 1)]);
+    let found = kinds(&it.ledger, &it.stored, LOSSY);
+    let of_its_own = [(Kind::QualificationCredit, 1), (Kind::Person, 1)];
+    assert!(of_its_own.iter().all(|found_too| found.contains(found_too)), "{found:?}");
     let waiting = it.stored.qualifications.last_mut().unwrap();
-    waiting.lead = lead;
+    (waiting.lead, waiting.person) = (lead, 1);
     it.roll_up();
     assert_eq!(kinds(&it.ledger, &it.stored, LOSSY), []);
 }

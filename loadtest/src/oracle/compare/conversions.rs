@@ -5,16 +5,12 @@ use super::{
     super::{
         difference::Kind,
         names::Name,
-        stored::{Credit, LeadRow, QualificationRow},
+        stored::{Counts, Credit, LeadRow, QualificationRow},
     },
-    Comparison, ONE_LEAD, conversion_cell,
-    people::{People, Sent},
-    signed,
+    Comparison, conversion_cell,
+    people::{KnownLead, KnownQualification, People, Sent},
 };
-use crate::{
-    ledger::{Body, EventEntry, Id},
-    oracle::cells::Counts,
-};
+use crate::ledger::{Body, EventEntry, Id};
 use std::collections::BTreeMap;
 
 /// What the rows of one id add up to: everything whose signs do not cancel.
@@ -60,26 +56,43 @@ impl<'a> Comparison<'a> {
             if row.live {
                 let Credit { referrer, channel, .. } = row.credit;
                 let key = conversion_cell(row.program, referrer, channel, row.occurred_at_ms, Name::EMPTY);
-                self.raw.add(key, signed(ONE_LEAD, row.sign));
+                let mut counts = self.persons_lead(&row.credit).times(row.person.into());
+                counts.lead_events = row.sign.into();
+                self.raw.add(key, counts);
             }
         }
         for id in stored.keys().filter(|id| !people.leads.contains_key(id)) {
             self.differ_by_id(Kind::LeadExtra, *id, "not sent, or refused", "stored");
         }
-        for (id, credit) in &people.leads {
+        for (id, lead) in &people.leads {
+            let KnownLead { credit, is_person } = lead;
             let event = people.sent[id].event;
             let program = self.program_name(event);
             let key =
                 conversion_cell(program, credit.referrer, credit.channel, event.occurred_at_ms, Name::EMPTY);
-            self.known.add(key, ONE_LEAD);
+            let mut counts = self.persons_lead(credit).times((*is_person).into());
+            counts.lead_events = 1;
+            self.known.add(key, counts);
             match stored.get(id) {
-                Some(rows) => self.compare_lead(*id, event, credit, rows),
+                Some(rows) => self.compare_lead(*id, event, *lead, rows),
                 None => self.differ_by_id(Kind::LeadMissing, *id, "accepted", "absent"),
             }
         }
     }
 
-    fn compare_lead(&mut self, id: Id, event: &EventEntry, credit: &Credit, rows: &[&LeadRow]) {
+    /// What a lead of this credit counts as where it stands for its person.
+    fn persons_lead(&self, credit: &Credit) -> Counts {
+        let evidence = self.names.text(credit.evidence);
+        let is_by_click = evidence == "token" && self.peoples_clicks.contains(&credit.click);
+        Counts {
+            leads: 1,
+            leads_by_click: is_by_click.into(),
+            leads_by_code: (evidence == "code").into(),
+            ..Counts::default()
+        }
+    }
+
+    fn compare_lead(&mut self, id: Id, event: &EventEntry, known_lead: KnownLead, rows: &[&LeadRow]) {
         let known = (self.program_name(event), event.occurred_at_ms, true);
         for row in rows {
             let stored = (row.program, row.occurred_at_ms, row.live);
@@ -87,10 +100,11 @@ impl<'a> Comparison<'a> {
                 self.differ(Kind::LeadWrong, id, format!("{known:?}"), format!("{stored:?}"));
             }
         }
+        let persons: i64 = rows.iter().map(|row| i64::from(row.person)).sum();
+        self.compare_person(id, known_lead.is_person, persons);
         let rows: Vec<_> = rows.iter().map(|row| (row.credit, row.sign)).collect();
-        self.compare_net([Kind::LeadMultiple, Kind::LeadCredit], id, *credit, &rows, |it, credit| {
-            it.credit_words(*credit)
-        });
+        let kinds = [Kind::LeadMultiple, Kind::LeadCredit];
+        self.compare_net(kinds, id, known_lead.credit, &rows, |it, credit| it.credit_words(*credit));
     }
 
     fn compare_qualifications(&mut self, people: &People<'_>, stored: &BTreeMap<Id, Vec<&QualificationRow>>) {
@@ -98,18 +112,20 @@ impl<'a> Comparison<'a> {
             if row.live {
                 let Credit { referrer, channel, .. } = row.credit;
                 let key = conversion_cell(row.program, referrer, channel, row.occurred_at_ms, row.currency);
-                self.raw.add(key, signed(one_qualification(row.value_minor), row.sign));
+                let counts = one_qualification(row.value_minor).times(row.sign.into());
+                self.raw.add(key, Counts { qualified: row.person.into(), ..counts });
             }
         }
         for id in stored.keys().filter(|id| !people.qualifications.contains_key(id)) {
             self.differ_by_id(Kind::QualificationExtra, *id, "not sent, or refused", "stored");
         }
-        for (id, (lead, credit)) in &people.qualifications {
+        for (id, KnownQualification { lead, credit, is_person }) in &people.qualifications {
             let Sent { event, .. } = people.sent[id];
             let known = self.qualification_facts(event);
             let (program, _, occurred_at_ms, value_minor, currency) = known;
             let key = conversion_cell(program, credit.referrer, credit.channel, occurred_at_ms, currency);
-            self.known.add(key, one_qualification(value_minor));
+            let counts = Counts { qualified: (*is_person).into(), ..one_qualification(value_minor) };
+            self.known.add(key, counts);
             let Some(rows) = stored.get(id) else {
                 self.differ_by_id(Kind::QualificationMissing, *id, "accepted", "absent");
                 continue;
@@ -120,11 +136,20 @@ impl<'a> Comparison<'a> {
                     self.differ(Kind::QualificationWrong, id, format!("{known:?}"), format!("{facts:?}"));
                 }
             }
+            let persons: i64 = rows.iter().map(|row| i64::from(row.person)).sum();
+            self.compare_person(*id, *is_person, persons);
             let rows: Vec<_> = rows.iter().map(|row| ((row.lead, row.credit), row.sign)).collect();
             let kinds = [Kind::QualificationMultiple, Kind::QualificationCredit];
             self.compare_net(kinds, *id, (*lead, *credit), &rows, |it, (lead, credit)| {
                 format!("lead {lead}, {}", it.credit_words(*credit))
             });
+        }
+    }
+
+    fn compare_person(&mut self, id: Id, is_person: bool, stored: i64) {
+        let known = i64::from(is_person);
+        if stored != known {
+            self.differ(Kind::Person, id, known, stored);
         }
     }
 
@@ -172,5 +197,5 @@ impl<'a> Comparison<'a> {
 }
 
 fn one_qualification(value_minor: i64) -> Counts {
-    Counts { qualifications: 1, value_minor, ..Counts::default() }
+    Counts { qualification_events: 1, value_minor, ..Counts::default() }
 }

@@ -7,18 +7,19 @@ mod clicks;
 mod conversions;
 mod intervals;
 mod people;
+mod persons;
 mod rejects;
 mod rewards;
 mod sums;
 
 use super::{
-    cells::{CellKey, Cells, Counts, QUARTER_MS},
+    cells::{CellKey, Cells, QUARTER_MS},
     difference::{Differences, Kind},
     names::{Name, Names},
     stored::{FunnelRow, StoredFacts},
 };
 use crate::ledger::{Id, Ledger};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// How strict a comparison is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,7 @@ pub fn compare(ledger: &Ledger, stored: &StoredFacts, strictness: Strictness) ->
         names,
         links,
         differences: Differences::keeping(strictness.kept_max),
+        peoples_clicks: HashSet::new(),
         known: Cells::default(),
         raw: Cells::default(),
         totals: Totals::default(),
@@ -93,8 +95,7 @@ pub fn compare(ledger: &Ledger, stored: &StoredFacts, strictness: Strictness) ->
     comparison.compare_unmatched(&people);
     comparison.compare_sums();
     comparison.compare_positions();
-    let human = comparison.names.of("human");
-    let funnel = comparison.known.funnel(human);
+    let funnel = comparison.known.funnel();
     let Comparison { differences, names, totals, .. } = comparison;
     Findings { differences, funnel, names, totals }
 }
@@ -132,9 +133,11 @@ struct Comparison<'a> {
     names: Names,
     links: Vec<LinkNames>,
     differences: Differences,
-    /// What the ledger says, by hour.
+    /// Clicks that were people's own, by what the ledger says that they were.
+    peoples_clicks: HashSet<Id>,
+    /// What the ledger says, by quarter-hour.
     known: Cells,
-    /// What the raw rows add up to, by hour.
+    /// What the raw rows add up to, by quarter-hour.
     raw: Cells,
     totals: Totals,
 }
@@ -174,16 +177,3 @@ fn conversion_cell(program: Name, referrer: Name, channel: Name, at_ms: i64, cur
     }
 }
 
-const ONE_CLICK: Counts = Counts { clicks: 1, leads: 0, qualifications: 0, value_minor: 0 };
-const ONE_LEAD: Counts = Counts { clicks: 0, leads: 1, qualifications: 0, value_minor: 0 };
-
-/// The counts of a row of this sign.
-fn signed(counts: Counts, sign: i8) -> Counts {
-    let sign = i64::from(sign);
-    Counts {
-        clicks: counts.clicks * sign,
-        leads: counts.leads * sign,
-        qualifications: counts.qualifications * sign,
-        value_minor: counts.value_minor * sign,
-    }
-}

@@ -25,8 +25,7 @@ impl Comparison<'_> {
         }
         for (id, sent) in &people.sent {
             let stored = duplicates.remove(id).unwrap_or_default();
-            let exists =
-                sent.accepted > 0 || people.leads.contains_key(id) || people.qualifications.contains_key(id);
+            let exists = sent.accepted > 0 || people.exists(*id);
             let repeats = i64::from(sent.accepted) - i64::from(exists);
             let repeats_max = repeats + i64::from(sent.unknown);
             self.totals.duplicates += stored.clamp(0, repeats_max.max(0)).unsigned_abs();

@@ -3,7 +3,7 @@
 use super::{
     super::{difference::Kind, names::Name, stored::RewardRow},
     Comparison,
-    people::People,
+    people::{KnownQualification, People},
 };
 use crate::ledger::Id;
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ impl Comparison<'_> {
     pub(super) fn compare_rewards(&mut self, people: &People<'_>) {
         let programs = &self.ledger.header.world.programs;
         let mut known: BTreeMap<Key, Sum> = BTreeMap::new();
-        for (id, (lead, credit)) in &people.qualifications {
+        for (id, KnownQualification { lead, credit, .. }) in &people.qualifications {
             let program = &programs[usize::from(people.sent[id].event.program)];
             if program.reward_minor != 0 && *lead != Id::NIL && credit.referrer != Name::EMPTY {
                 let key = (self.names.of(&program.id), credit.referrer, *lead);

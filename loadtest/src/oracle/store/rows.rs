@@ -46,7 +46,7 @@ pub(super) struct Click<'a> {
 }
 
 pub(super) const LEADS: &str = "SELECT id, toUnixTimestamp64Milli(occurred_at) AS occurred_at_ms, program, \
-    toString(evidence) AS evidence_word, referrer, link, channel, click_id, live, sign \
+    toString(evidence) AS evidence_word, referrer, link, channel, click_id, live, person, sign \
     FROM leads WHERE program IN ?";
 
 #[derive(Row, Deserialize)]
@@ -62,12 +62,13 @@ pub(super) struct Lead<'a> {
     #[serde(with = "clickhouse::serde::uuid")]
     pub click_id: Uuid,
     pub live: bool,
+    pub person: i8,
     pub sign: i8,
 }
 
 pub(super) const QUALIFICATIONS: &str = "SELECT id, toUnixTimestamp64Milli(occurred_at) AS occurred_at_ms, \
     program, name, lead_id, toString(evidence) AS evidence_word, referrer, link, channel, click_id, \
-    value_minor, currency, live, sign FROM qualifications WHERE program IN ?";
+    value_minor, currency, live, person, sign FROM qualifications WHERE program IN ?";
 
 #[derive(Row, Deserialize)]
 pub(super) struct Qualification<'a> {
@@ -87,6 +88,7 @@ pub(super) struct Qualification<'a> {
     pub value_minor: i64,
     pub currency: &'a str,
     pub live: bool,
+    pub person: i8,
     pub sign: i8,
 }
 
@@ -102,17 +104,32 @@ pub(super) struct Reject<'a> {
     pub reason: &'a str,
 }
 
-pub(super) const QUARTER_HOURLY: &str = "SELECT program, referrer, channel, \
-    toInt64(intDiv(toUnixTimestamp(quarter_hour), 900)) AS period, verdict, currency, \
-    toInt64(sum(clicks + other_clicks)) AS clicks_sum, toInt64(sum(lead_events)) AS leads_sum, \
-    toInt64(sum(qualification_events)) AS qualifications_sum, toInt64(sum(value_minor)) AS value_sum \
-    FROM funnel_quarter_hourly WHERE program IN ? \
-    GROUP BY program, referrer, channel, quarter_hour, verdict, currency";
+/// The columns that rollups and `funnel` add up, with what a row's value is.
+macro_rules! sums {
+    ($value:literal) => {
+        concat!(
+            "toInt64(sum(clicks)) AS clicks_sum, toInt64(sum(other_clicks)) AS other_sum, ",
+            "toInt64(sum(leads)) AS leads_sum, toInt64(sum(leads_by_click)) AS by_click_sum, ",
+            "toInt64(sum(leads_by_code)) AS by_code_sum, toInt64(sum(qualified)) AS qualified_sum, ",
+            "toInt64(sum(lead_events)) AS lead_events_sum, toInt64(sum(qualification_events)) AS qualifications_sum, ",
+            "toInt64(sum(", $value, ")) AS value_sum "
+        )
+    };
+}
 
-pub(super) const DAILY: &str = "SELECT program, referrer, channel, toInt64(toUInt16(day)) AS period, verdict, \
-    currency, toInt64(sum(clicks + other_clicks)) AS clicks_sum, toInt64(sum(lead_events)) AS leads_sum, \
-    toInt64(sum(qualification_events)) AS qualifications_sum, toInt64(sum(value_minor)) AS value_sum \
-    FROM funnel_daily WHERE program IN ? GROUP BY program, referrer, channel, day, verdict, currency";
+pub(super) const QUARTER_HOURLY: &str = concat!(
+    "SELECT program, referrer, channel, toInt64(intDiv(toUnixTimestamp(quarter_hour), 900)) AS period, verdict, ",
+    "currency, ",
+    sums!("value_minor"),
+    "FROM funnel_quarter_hourly WHERE program IN ? ",
+    "GROUP BY program, referrer, channel, quarter_hour, verdict, currency"
+);
+
+pub(super) const DAILY: &str = concat!(
+    "SELECT program, referrer, channel, toInt64(toUInt16(day)) AS period, verdict, currency, ",
+    sums!("value_minor"),
+    "FROM funnel_daily WHERE program IN ? GROUP BY program, referrer, channel, day, verdict, currency"
+);
 
 #[derive(Row, Deserialize)]
 pub(super) struct Rollup<'a> {
@@ -123,7 +140,12 @@ pub(super) struct Rollup<'a> {
     pub verdict: &'a str,
     pub currency: &'a str,
     pub clicks_sum: i64,
+    pub other_sum: i64,
     pub leads_sum: i64,
+    pub by_click_sum: i64,
+    pub by_code_sum: i64,
+    pub qualified_sum: i64,
+    pub lead_events_sum: i64,
     pub qualifications_sum: i64,
     pub value_sum: i64,
 }
@@ -147,10 +169,11 @@ pub(super) struct Reward<'a> {
     pub amount_sum: i64,
 }
 
-pub(super) const FUNNEL: &str = "SELECT program, referrer, channel, toInt64(sum(clicks)) AS clicks_sum, \
-    toInt64(sum(other_clicks)) AS other_sum, toInt64(sum(lead_events)) AS leads_sum, \
-    toInt64(sum(qualification_events)) AS qualifications_sum FROM funnel WHERE program IN ? \
-    GROUP BY program, referrer, channel";
+pub(super) const FUNNEL: &str = concat!(
+    "SELECT program, referrer, channel, ",
+    sums!("arraySum(mapValues(value_minor))"),
+    "FROM funnel WHERE program IN ? GROUP BY program, referrer, channel"
+);
 
 #[derive(Row, Deserialize)]
 pub(super) struct Funnel<'a> {
@@ -160,7 +183,12 @@ pub(super) struct Funnel<'a> {
     pub clicks_sum: i64,
     pub other_sum: i64,
     pub leads_sum: i64,
+    pub by_click_sum: i64,
+    pub by_code_sum: i64,
+    pub qualified_sum: i64,
+    pub lead_events_sum: i64,
     pub qualifications_sum: i64,
+    pub value_sum: i64,
 }
 
 pub(super) const UNMATCHED: &str = "SELECT kind, id FROM unmatched WHERE program IN ?";

@@ -60,6 +60,7 @@ fn clicks(facts: &StoredFacts) -> Vec<Value> {
 fn leads(facts: &StoredFacts, offset: &mut u64) -> Vec<Value> {
     let row = |row: &whence_loadtest::oracle::stored::LeadRow| {
         let mut json = conversion(facts, row.id, row.occurred_at_ms, &row.credit, row.sign, offset);
+        json["person"] = row.person.into();
         json["program"] = facts.names.text(row.program).into();
         json["revision"] = 0.into();
         json
@@ -77,6 +78,7 @@ fn qualifications(facts: &StoredFacts, offset: &mut u64) -> Vec<Value> {
         let mut json = conversion(facts, row.id, row.occurred_at_ms, &row.credit, row.sign, offset);
         json["program"] = facts.names.text(row.program).into();
         json["revision"] = u8::from(!is_own).into();
+        json["person"] = row.person.into();
         json["name"] = facts.names.text(row.name).into();
         json["lead_id"] = row.lead.to_string().into();
         json["value_minor"] = row.value_minor.into();

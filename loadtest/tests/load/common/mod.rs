@@ -155,15 +155,19 @@ impl Fixture {
         id
     }
 
+    /// The first lead of a person stands for it.
     fn lead(&mut self, person: &str, at_ms: i64, touches: Vec<Touch>, credit: Credit) -> Id {
+        let is_known = |event: &EventEntry| event.subject.lead.as_deref() == Some(person);
+        let is_first = !self.ledger.events.iter().any(is_known);
         let id = self.event(person, at_ms, Body::Lead(touches), Reply::Accepted);
-        self.stored_lead(id, at_ms, credit);
+        self.stored_lead(id, at_ms, credit, is_first);
         id
     }
 
-    pub fn stored_lead(&mut self, id: Id, at_ms: i64, credit: Credit) {
+    pub fn stored_lead(&mut self, id: Id, occurred_at_ms: i64, credit: Credit, is_person: bool) {
         let program = self.stored.names.of(&self.ledger.header.world.programs[0].id);
-        self.stored.leads.push(LeadRow { id, program, occurred_at_ms: at_ms, credit, live: true, sign: 1 });
+        let person = is_person.into();
+        self.stored.leads.push(LeadRow { id, program, occurred_at_ms, credit, live: true, person, sign: 1 });
     }
 
     fn qualification(
@@ -177,6 +181,7 @@ impl Fixture {
         let value = Some(Money { minor, currency: currency.into() });
         let body = Body::Qualification { name: "purchase".into(), value };
         let id = self.event(person, at_ms, body, Reply::Accepted);
+        let person = lead.is_some().into();
         let (lead, credit) = lead.unwrap_or((Id::NIL, self.nobody()));
         let names = &mut self.stored.names;
         self.stored.qualifications.push(QualificationRow {
@@ -189,6 +194,7 @@ impl Fixture {
             value_minor: minor,
             currency: names.of(currency),
             live: true,
+            person,
             sign: 1,
         });
         id
@@ -198,7 +204,7 @@ impl Fixture {
     fn complete(&mut self, id: Id, lead: Id, credit: Credit) {
         let row = *self.stored.qualifications.iter().find(|row| row.id == id).unwrap();
         self.stored.qualifications.push(QualificationRow { sign: -1, ..row });
-        self.stored.qualifications.push(QualificationRow { lead, credit, ..row });
+        self.stored.qualifications.push(QualificationRow { lead, credit, person: 1, ..row });
     }
 
     /// The event is sent again, accepted again, and rejected as a duplicate.

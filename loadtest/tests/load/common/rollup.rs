@@ -1,12 +1,12 @@
 //! Rollups and views as ClickHouse makes them, of rows in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use whence_loadtest::{
     ledger::Id,
     oracle::{
         cells::QUARTER_MS,
         names::Name,
-        stored::{FunnelRow, PartitionRow, RewardRow, RollupRow, StoredFacts, UnmatchedRow},
+        stored::{Counts, FunnelRow, PartitionRow, RewardRow, RollupRow, StoredFacts, UnmatchedRow},
     },
 };
 
@@ -21,31 +21,41 @@ pub fn roll_up(it: &mut StoredFacts) {
         period,
         verdict,
         currency,
-        clicks: 0,
-        leads: 0,
-        qualifications: 0,
-        value_minor: 0,
+        counts: Counts::default(),
     };
+    let is_by_click: BTreeSet<Id> =
+        it.clicks.iter().filter(|row| row.verdict == human).map(|row| row.id).collect();
+    let (token, code) = (it.names.of("token"), it.names.of("code"));
     it.quarter_hourly.clear();
     for row in it.clicks.iter().filter(|row| row.live) {
         let of = (row.referrer, row.channel);
         let cell = group(row.program, of, row.at_ms / QUARTER_MS, row.verdict, none);
-        it.quarter_hourly.push(RollupRow { clicks: row.sign.into(), ..cell });
+        it.quarter_hourly.push(RollupRow { counts: Counts::click(row.verdict == human).times(row.sign.into()), ..cell });
     }
     for row in &it.leads {
         let of = (row.credit.referrer, row.credit.channel);
         let cell = group(row.program, of, row.occurred_at_ms / QUARTER_MS, none, none);
-        it.quarter_hourly.push(RollupRow { leads: row.sign.into(), ..cell });
+        let is_of_click = row.credit.evidence == token && is_by_click.contains(&row.credit.click);
+        let counts = Counts {
+            leads: row.person.into(),
+            leads_by_click: if is_of_click { row.person.into() } else { 0 },
+            leads_by_code: if row.credit.evidence == code { row.person.into() } else { 0 },
+            lead_events: row.sign.into(),
+            ..Counts::default()
+        };
+        it.quarter_hourly.push(RollupRow { counts, ..cell });
     }
     for row in &it.qualifications {
         let of = (row.credit.referrer, row.credit.channel);
         let cell = group(row.program, of, row.occurred_at_ms / QUARTER_MS, none, row.currency);
         let sign = i64::from(row.sign);
-        it.quarter_hourly.push(RollupRow {
-            qualifications: sign,
+        let counts = Counts {
+            qualified: row.person.into(),
+            qualification_events: sign,
             value_minor: sign * row.value_minor,
-            ..cell
-        });
+            ..Counts::default()
+        };
+        it.quarter_hourly.push(RollupRow { counts, ..cell });
     }
     it.daily = it.quarter_hourly.iter().map(|row| RollupRow { period: row.period / 96, ..*row }).collect();
     let mut funnel: BTreeMap<_, FunnelRow> = BTreeMap::new();
@@ -55,18 +65,9 @@ pub fn roll_up(it: &mut StoredFacts) {
             program,
             referrer,
             channel,
-            clicks: 0,
-            other_clicks: 0,
-            leads: 0,
-            qualifications: 0,
+            counts: Counts::default(),
         });
-        if row.verdict == human {
-            sum.clicks += row.clicks
-        } else {
-            sum.other_clicks += row.clicks
-        }
-        sum.leads += row.leads;
-        sum.qualifications += row.qualifications;
+        sum.counts += row.counts;
     }
     it.funnel = funnel.into_values().collect();
     reward(it);

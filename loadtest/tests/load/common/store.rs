@@ -1,4 +1,4 @@
-//! What the twin has recorded, as rows: deduplicated, joined and credited in the plainest way, one record
+//! What the twin has recorded, as rows: deduplicated, joined and credited in the plainest way, one person
 //! after the other.
 
 use super::{
@@ -9,12 +9,15 @@ use serde_json::Value;
 use std::collections::HashSet;
 use whence_loadtest::{
     ledger::Id,
-    oracle::stored::{ClickRow, Credit, LeadRow, QualificationRow, RejectRow, StoredFacts},
+    oracle::{
+        names::Name,
+        stored::{ClickRow, Credit, LeadRow, QualificationRow, RejectRow, StoredFacts},
+    },
 };
 
 /// The rows of the programs whose id starts with `load-`.
 pub fn stored(records: &Records) -> StoredFacts {
-    let mut store = Store { records, facts: StoredFacts::default(), leads: Vec::new(), waiting: Vec::new() };
+    let mut store = Store { records, facts: StoredFacts::default() };
     let of_load = records.clicks.iter().filter(|click| click.link.program.starts_with("load-"));
     for click in of_load {
         let names = &mut store.facts.names;
@@ -32,69 +35,109 @@ pub fn stored(records: &Records) -> StoredFacts {
         store.facts.clicks.push(row);
     }
     let mut seen = HashSet::new();
+    let mut persons: Vec<Person<'_>> = Vec::new();
     for event in &records.events {
         if seen.insert(event.id) {
-            store.take(event);
+            let (mut own, others): (Vec<_>, Vec<_>) = {
+                let called = called(&event.json);
+                let person = Person { called, events: vec![event] };
+                let (same, others): (Vec<_>, Vec<_>) =
+                    persons.into_iter().partition(|other| !other.called.is_disjoint(&person.called));
+                (same.into_iter().chain([person]).collect(), others)
+            };
+            let mut one = own.remove(0);
+            for other in own {
+                one.called.extend(other.called);
+                one.events.extend(other.events);
+            }
+            persons = others;
+            persons.push(one);
         } else {
             let names = &mut store.facts.names;
             let (stream, reason) = (names.of("conversions"), names.of("duplicate"));
             store.facts.rejects.push(RejectRow { stream, id: event.id, reason });
         }
     }
+    for person in &mut persons {
+        person.events.sort_by_key(|event| records.events.iter().position(|other| other.id == event.id));
+        store.take(&person.events);
+    }
     roll_up(&mut store.facts);
     store.facts
+}
+
+/// Events that share names.
+struct Person<'a> {
+    called: HashSet<String>,
+    events: Vec<&'a Event>,
 }
 
 struct Store<'a> {
     records: &'a Records,
     facts: StoredFacts,
-    /// Leads so far, with what they are called.
-    leads: Vec<(HashSet<String>, Id, Credit)>,
-    /// Rows of qualifications without a lead, with what they are called.
-    waiting: Vec<(HashSet<String>, QualificationRow)>,
 }
 
 impl Store<'_> {
-    fn take(&mut self, event: &Event) {
-        let json = &event.json;
-        let called = called(json);
-        let known = self.leads.iter().find(|(names, ..)| !names.is_disjoint(&called)).cloned();
-        let program = self.facts.names.of(json["program"].as_str().unwrap());
-        let occurred_at_ms = json["occurred_at"].as_i64().unwrap();
-        if json["type"] == "lead" {
-            let credit = self.credit(json, &called);
-            let row = LeadRow { id: event.id, program, occurred_at_ms, credit, live: true, sign: 1 };
-            self.facts.leads.push(row);
-            let (now, later) = std::mem::take(&mut self.waiting)
-                .into_iter()
-                .partition(|(names, _)| !names.is_disjoint(&called));
-            self.waiting = later;
-            for (_, row) in now {
-                self.facts.qualifications.push(QualificationRow { sign: -1, ..row });
-                self.facts.qualifications.push(QualificationRow { lead: event.id, credit, ..row });
-            }
-            self.leads.push((called, event.id, credit));
-            return;
+    /// A person's events in the order in which they came.
+    fn take(&mut self, events: &[&Event]) {
+        let of_type = |kind: &str| events.iter().copied().filter(|event| event.json["type"] == kind).collect();
+        let leads: Vec<&Event> = of_type("lead");
+        let mut reached: Vec<&Event> = of_type("qualification");
+        let mut credits: Vec<Credit> = Vec::new();
+        for lead in &leads {
+            let credit = self.credit(&lead.json, &credits);
+            credits.push(credit);
         }
-        let (lead, credit) = known.map_or((Id::NIL, self.nobody()), |(_, id, credit)| (id, credit));
-        let value = &json["value"];
+        reached.sort_by_key(|event| (event.json["occurred_at"].as_i64(), event.id));
+        let has_qualified = !leads.is_empty() && !reached.is_empty();
+        let nobody = self.nobody();
+        let credited = credits.iter().position(|credit| credit.referrer != nobody.referrer).unwrap_or(0);
+        let standing = if has_qualified { 0 } else { credited };
+        for (at, (lead, credit)) in leads.iter().zip(&credits).enumerate() {
+            let (program, occurred_at_ms) = self.place(lead);
+            let person = i8::from(at == standing);
+            let row = LeadRow { id: lead.id, program, occurred_at_ms, credit: *credit, live: true, person, sign: 1 };
+            self.facts.leads.push(row);
+        }
+        for (at, event) in reached.into_iter().enumerate() {
+            let row = QualificationRow { person: i8::from(has_qualified && at == 0), ..self.reached(event) };
+            let Some((lead, credit)) = leads.first().zip(credits.first()) else {
+                self.facts.qualifications.push(row);
+                continue;
+            };
+            let came = |id| events.iter().position(|event| event.id == id);
+            if came(event.id) < came(lead.id) {
+                self.facts.qualifications.push(QualificationRow { person: 0, ..row });
+                self.facts.qualifications.push(QualificationRow { person: 0, sign: -1, ..row });
+            }
+            self.facts.qualifications.push(QualificationRow { lead: lead.id, credit: *credit, ..row });
+        }
+    }
+
+    fn place(&mut self, event: &Event) -> (Name, i64) {
+        let program = self.facts.names.of(event.json["program"].as_str().unwrap());
+        (program, event.json["occurred_at"].as_i64().unwrap())
+    }
+
+    /// The row of a qualification that waits for its lead.
+    fn reached(&mut self, event: &Event) -> QualificationRow {
+        let (program, occurred_at_ms) = self.place(event);
+        let value = &event.json["value"];
         let amount = value["amount"].as_str().unwrap_or("0").replace('.', "");
+        let credit = self.nobody();
         let names = &mut self.facts.names;
-        let row = QualificationRow {
+        QualificationRow {
             id: event.id,
             program,
             occurred_at_ms,
-            name: names.of(json["name"].as_str().unwrap()),
-            lead,
+            name: names.of(event.json["name"].as_str().unwrap()),
+            lead: Id::NIL,
             credit,
             value_minor: amount.parse().unwrap(),
             currency: names.of(value["currency"].as_str().unwrap_or_default()),
             live: true,
+            person: 0,
             sign: 1,
-        };
-        self.facts.qualifications.push(row);
-        if lead == Id::NIL {
-            self.waiting.push((called, row));
         }
     }
 
@@ -103,7 +146,7 @@ impl Store<'_> {
         Credit { evidence, referrer: empty, link: empty, channel: empty, click: Id::NIL }
     }
 
-    fn credit(&mut self, lead: &Value, called: &HashSet<String>) -> Credit {
+    fn credit(&mut self, lead: &Value, earlier: &[Credit]) -> Credit {
         let touches = lead["touches"].as_array().unwrap();
         let program = &self.records.programs[lead["program"].as_str().unwrap()];
         let mut clicks: Vec<_> = touches
@@ -136,10 +179,8 @@ impl Store<'_> {
         }
         let nobody = self.nobody();
         let evidence = self.facts.names.of("alias");
-        self.leads
-            .iter()
-            .find(|(names, _, credit)| !names.is_disjoint(called) && credit.referrer != nobody.referrer)
-            .map_or(nobody, |(.., credit)| Credit { evidence, ..*credit })
+        let known = earlier.iter().find(|credit| credit.referrer != nobody.referrer);
+        known.map_or(nobody, |credit| Credit { evidence, ..*credit })
     }
 }
 
