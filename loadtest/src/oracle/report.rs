@@ -117,11 +117,7 @@ pub fn funnel_table(findings: &Findings, stored: &StoredFacts, rows_max: usize) 
     });
 
     let mut table = String::new();
-    line(
-        &mut table,
-        ["program", "referrer", "channel"],
-        COLUMNS.map(str::to_owned),
-    );
+    line(&mut table, ["program", "referrer", "channel"], COLUMNS.map(str::to_owned));
     for key in keys.iter().take(rows_max) {
         line(&mut table, words(names, key), cells(known(key), stored.get(key).copied()));
     }
@@ -172,6 +168,31 @@ fn line(table: &mut String, [program, referrer, channel]: [&str; 3], counts: [St
         write!(table, " {count:>14}").expect("a String takes every write");
     }
     table.push('\n');
+}
+
+/// What of persons and their events was compared, in words.
+#[must_use]
+pub fn people_words(totals: &Totals) -> String {
+    format!(
+        "persons: {} became a lead, {} of them qualified; events: {} leads, {} qualifications ({} without a lead), \
+         {} refunds, {} reinstatements, {} identities, {} participants, {} shares, {} decisions, {} duplicates\n\
+         rewards: {} open, {} of them smaller after a refund, {} approved\n",
+        totals.persons,
+        totals.persons_qualified,
+        totals.leads,
+        totals.qualifications,
+        totals.unmatched,
+        totals.refunds,
+        totals.reinstatements,
+        totals.identifies,
+        totals.participants,
+        totals.shares,
+        totals.decisions,
+        totals.duplicates,
+        totals.rewards,
+        totals.rewards_reduced,
+        totals.rewards_approved
+    )
 }
 
 /// The differences in words, the first of each kind in full.

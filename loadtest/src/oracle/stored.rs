@@ -79,6 +79,8 @@ pub struct QualificationRow {
     pub credit: Credit,
     /// Column `value_minor`.
     pub value_minor: i64,
+    /// Column `paid_minor`.
+    pub paid_minor: i64,
     /// Column `currency`.
     pub currency: Name,
     /// Column `live`.
@@ -89,8 +91,75 @@ pub struct QualificationRow {
     pub sign: i8,
 }
 
-/// What the rows of `rewards` of one lead and referrer add up to over all states, or those of `rewards_daily` of one
-/// referrer.
+/// A row of `disqualifications` or `reinstatements`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReversalRow {
+    /// Which table.
+    pub table: Name,
+    /// Column `id`.
+    pub id: Id,
+    /// Column `program`.
+    pub program: Name,
+    /// Column `occurred_at`, Unix milliseconds.
+    pub occurred_at_ms: i64,
+    /// Column `qualification_id` or `disqualification_id`.
+    pub names: Id,
+    /// Column `value_minor`: what was asked for.
+    pub asked_minor: i64,
+    /// Column `currency`.
+    pub asked_currency: Name,
+    /// What came of it.
+    pub came: ReversalState,
+    /// Column `live`.
+    pub live: bool,
+    /// Column `sign`.
+    pub sign: i8,
+}
+
+/// What came of a disqualification or reinstatement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReversalState {
+    /// Column `outcome`.
+    pub outcome: Name,
+    /// Column `qualifications`; 0 in `reinstatements`.
+    pub qualifications: i64,
+    /// Column `taken_minor` or `given_minor`.
+    pub moved_minor: i64,
+    /// Column `taken_currency` or `given_currency`.
+    pub moved_currency: Name,
+    /// Column `excess_minor`.
+    pub excess_minor: i64,
+}
+
+/// A row of a table that nothing corrects: `identifies`, `participants`, `shares`, `reward_events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlainRow {
+    /// Which table.
+    pub table: Name,
+    /// Column `id`.
+    pub id: Id,
+    /// Column `program`.
+    pub program: Name,
+    /// Column `occurred_at`, Unix milliseconds.
+    pub occurred_at_ms: i64,
+    /// Column `referrer`, where there is one.
+    pub referrer: Name,
+    /// Column `link`, where there is one.
+    pub link: Name,
+    /// Column `channel`, where there is one.
+    pub channel: Name,
+    /// Column `reward_id`, where there is one, else nil.
+    pub reward: Id,
+    /// Column `decision`, where there is one.
+    pub decision: Name,
+    /// Column `outcome`, where there is one.
+    pub outcome: Name,
+    /// Column `live`.
+    pub live: bool,
+}
+
+/// What the rows of `rewards` of one lead and referrer add up to over the states in which something is open, or those of
+/// `rewards_daily` of one referrer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RewardRow {
     /// Column `lead_id`; nil in `rewards_daily`.
@@ -103,6 +172,8 @@ pub struct RewardRow {
     pub rewards: i64,
     /// What they are worth.
     pub amount_minor: i64,
+    /// Rewards among them that are approved.
+    pub approved: i64,
 }
 
 /// A row of `rejects`.
@@ -174,7 +245,7 @@ pub struct FunnelRow {
 /// A row of the view `unmatched`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnmatchedRow {
-    /// Column `kind`: `lead` or `qualification`.
+    /// Column `kind`: `lead`, `qualification`, `disqualification` or `reinstatement`.
     pub kind: Name,
     /// Column `id`.
     pub id: Id,
@@ -214,6 +285,10 @@ pub struct StoredFacts {
     pub leads: Vec<LeadRow>,
     /// Every row of a qualification of the run's programs.
     pub qualifications: Vec<QualificationRow>,
+    /// Every row of a disqualification or reinstatement of the run's programs.
+    pub reversals: Vec<ReversalRow>,
+    /// Every row of the run's programs in tables that nothing corrects; of `reward_events` the decisions.
+    pub plain: Vec<PlainRow>,
     /// Rewards of the run's programs, by lead and referrer.
     pub rewards: Vec<RewardRow>,
     /// `rewards_daily`, by referrer.

@@ -2,7 +2,7 @@
 //! found by link, channel, verdict and time.
 
 use super::{
-super::{
+    super::{
         difference::Kind,
         names::Name,
         stored::{ClickRow, Counts},

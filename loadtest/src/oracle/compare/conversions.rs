@@ -11,7 +11,7 @@ use super::{
     people::{KnownLead, KnownQualification, People, Sent},
 };
 use crate::ledger::{Body, EventEntry, Id};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the rows of one id add up to: everything whose signs do not cancel.
 fn net<T: Copy + PartialEq>(rows: &[(T, i8)]) -> Vec<(T, i64)> {
@@ -26,7 +26,7 @@ fn net<T: Copy + PartialEq>(rows: &[(T, i8)]) -> Vec<(T, i64)> {
     sums
 }
 
-fn by_id<R>(rows: &[R], id: impl Fn(&R) -> Id) -> BTreeMap<Id, Vec<&R>> {
+pub(super) fn by_id<R>(rows: &[R], id: impl Fn(&R) -> Id) -> BTreeMap<Id, Vec<&R>> {
     let mut groups: BTreeMap<Id, Vec<&R>> = BTreeMap::new();
     for row in rows {
         groups.entry(id(row)).or_default().push(row);
@@ -39,11 +39,22 @@ impl<'a> Comparison<'a> {
         let leads = by_id(&self.stored.leads, |row| row.id);
         let qualifications = by_id(&self.stored.qualifications, |row| row.id);
         let sent = self.sent_events();
-        let is_stored = |id| leads.contains_key(&id) || qualifications.contains_key(&id);
+        let reversals: BTreeSet<Id> = self.stored.reversals.iter().map(|row| row.id).collect();
+        let plain: BTreeSet<Id> = self.stored.plain.iter().map(|row| row.id).collect();
+        let is_stored = |id| {
+            leads.contains_key(&id)
+                || qualifications.contains_key(&id)
+                || reversals.contains(&id)
+                || plain.contains(&id)
+        };
         let people = self.people(sent, is_stored);
         self.totals.leads = people.leads.len() as u64;
         self.totals.qualifications = people.qualifications.len() as u64;
-        self.totals.unmatched = people.unmatched().1.len() as u64;
+        let standing = |is_person: bool| u64::from(is_person);
+        self.totals.persons = people.leads.values().map(|lead| standing(lead.is_person)).sum();
+        self.totals.persons_qualified = people.qualifications.values().map(|q| standing(q.is_person)).sum();
+        let waits = |(kind, _): &&(&'static str, Id)| *kind == "qualification";
+        self.totals.unmatched = people.unmatched().iter().filter(waits).count() as u64;
         let absent = people.sent.iter().filter(|(id, sent)| sent.accepted == 0 && !is_stored(**id)).count();
         self.totals.events_unanswered_and_absent = absent as u64;
         self.compare_leads(&people, &leads);
@@ -104,7 +115,7 @@ impl<'a> Comparison<'a> {
         self.compare_person(id, known_lead.is_person, persons);
         let rows: Vec<_> = rows.iter().map(|row| (row.credit, row.sign)).collect();
         let kinds = [Kind::LeadMultiple, Kind::LeadCredit];
-        self.compare_net(kinds, id, known_lead.credit, &rows, |it, credit| it.credit_words(*credit));
+        self.compare_net(kinds, id, Some(known_lead.credit), &rows, |it, credit| it.credit_words(*credit));
     }
 
     fn compare_qualifications(&mut self, people: &People<'_>, stored: &BTreeMap<Id, Vec<&QualificationRow>>) {
@@ -119,29 +130,32 @@ impl<'a> Comparison<'a> {
         for id in stored.keys().filter(|id| !people.qualifications.contains_key(id)) {
             self.differ_by_id(Kind::QualificationExtra, *id, "not sent, or refused", "stored");
         }
-        for (id, KnownQualification { lead, credit, is_person }) in &people.qualifications {
+        for (id, known_qualification) in &people.qualifications {
+            let KnownQualification { lead, credit, left_minor, is_person } = *known_qualification;
             let Sent { event, .. } = people.sent[id];
             let known = self.qualification_facts(event);
-            let (program, _, occurred_at_ms, value_minor, currency) = known;
+            let (program, _, occurred_at_ms, _, currency) = known;
             let key = conversion_cell(program, credit.referrer, credit.channel, occurred_at_ms, currency);
-            let counts = Counts { qualified: (*is_person).into(), ..one_qualification(value_minor) };
-            self.known.add(key, counts);
+            let counts = left_minor.map(one_qualification).unwrap_or_default();
+            self.known.add(key, Counts { qualified: is_person.into(), ..counts });
             let Some(rows) = stored.get(id) else {
                 self.differ_by_id(Kind::QualificationMissing, *id, "accepted", "absent");
                 continue;
             };
             for row in rows {
-                let facts = (row.program, row.name, row.occurred_at_ms, row.value_minor, row.currency);
+                let facts = (row.program, row.name, row.occurred_at_ms, row.paid_minor, row.currency);
                 if facts != known || !row.live {
                     self.differ(Kind::QualificationWrong, id, format!("{known:?}"), format!("{facts:?}"));
                 }
             }
             let persons: i64 = rows.iter().map(|row| i64::from(row.person)).sum();
-            self.compare_person(*id, *is_person, persons);
-            let rows: Vec<_> = rows.iter().map(|row| ((row.lead, row.credit), row.sign)).collect();
+            self.compare_person(*id, is_person, persons);
+            let rows: Vec<_> =
+                rows.iter().map(|row| ((row.lead, row.credit, row.value_minor), row.sign)).collect();
             let kinds = [Kind::QualificationMultiple, Kind::QualificationCredit];
-            self.compare_net(kinds, *id, (*lead, *credit), &rows, |it, (lead, credit)| {
-                format!("lead {lead}, {}", it.credit_words(*credit))
+            let known = left_minor.map(|left| (lead, credit, left));
+            self.compare_net(kinds, *id, known, &rows, |it, (lead, credit, left)| {
+                format!("lead {lead}, {}, {left} left", it.credit_words(*credit))
             });
         }
     }
@@ -153,29 +167,31 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// The rows of an id must add up to one, and that one must say `known`.
-    fn compare_net<T: Copy + PartialEq>(
+    /// The rows of an id must add up to one, and that one must say `known`; or to nothing.
+    pub(super) fn compare_net<T: Copy + PartialEq>(
         &mut self,
         [multiple, wrong]: [Kind; 2],
         id: Id,
-        known: T,
+        known: Option<T>,
         rows: &[(T, i8)],
         words: impl Fn(&Self, &T) -> String,
     ) {
         let net = net(rows);
         let sum: i64 = net.iter().map(|(_, sum)| sum).sum();
-        if sum != 1 {
-            self.differ(multiple, id, 1, format!("{} rows that add up to {sum}", rows.len()));
-        } else if net != [(known, 1)] {
+        if sum != i64::from(known.is_some()) {
+            let known = i64::from(known.is_some());
+            self.differ(multiple, id, known, format!("{} rows that add up to {sum}", rows.len()));
+        } else if net != known.map(|known| (known, 1)).into_iter().collect::<Vec<_>>() {
             let stored: Vec<_> =
                 net.iter().map(|(value, sum)| format!("{sum} of {}", words(self, value))).collect();
-            self.differ(wrong, id, words(self, &known), stored.join(" and "));
+            let known = known.map_or("nothing".to_owned(), |known| words(self, &known));
+            self.differ(wrong, id, known, stored.join(" and "));
         }
     }
 
     fn qualification_facts(&mut self, event: &EventEntry) -> (Name, Name, i64, i64, Name) {
         let program = self.program_name(event);
-        let Body::Qualification { name, value } = &event.body else {
+        let Body::Qualification { name, value, .. } = &event.body else {
             unreachable!("only qualifications are kept as qualifications")
         };
         let name = self.names.of(name);
@@ -184,7 +200,7 @@ impl<'a> Comparison<'a> {
         (program, name, event.occurred_at_ms, minor, self.names.of(currency))
     }
 
-    fn program_name(&mut self, event: &EventEntry) -> Name {
+    pub(super) fn program_name(&mut self, event: &EventEntry) -> Name {
         self.names.of(&self.ledger.header.world.programs[usize::from(event.program)].id)
     }
 

@@ -6,6 +6,8 @@
 mod clicks;
 mod conversions;
 mod intervals;
+mod others;
+mod payments;
 mod people;
 mod persons;
 mod rejects;
@@ -59,8 +61,28 @@ pub struct Totals {
     pub qualifications: u64,
     /// Qualifications among them that have no lead.
     pub unmatched: u64,
-    /// Rewards that leads have earned.
+    /// Refunds and what else takes qualifications back.
+    pub refunds: u64,
+    /// What gives again what was taken.
+    pub reinstatements: u64,
+    /// Events that say which names are one person's.
+    pub identifies: u64,
+    /// Referrers who joined.
+    pub participants: u64,
+    /// Shared links.
+    pub shares: u64,
+    /// Decisions about rewards.
+    pub decisions: u64,
+    /// Persons who became a lead.
+    pub persons: u64,
+    /// Persons of whom something counts that they reached.
+    pub persons_qualified: u64,
+    /// Rewards that are earned and not taken back.
     pub rewards: u64,
+    /// Rewards among them of which a refund has taken a part.
+    pub rewards_reduced: u64,
+    /// Rewards among them that are approved.
+    pub rewards_approved: u64,
     /// Repeated events that were rejected as duplicates.
     pub duplicates: u64,
     /// Rejects of records that were sent to the topic more than once.
@@ -90,6 +112,7 @@ pub fn compare(ledger: &Ledger, stored: &StoredFacts, strictness: Strictness) ->
     };
     comparison.compare_clicks();
     let people = comparison.compare_conversions();
+    comparison.compare_others(&people);
     comparison.compare_rewards(&people);
     comparison.compare_rejects(&people);
     comparison.compare_unmatched(&people);
@@ -176,4 +199,3 @@ fn conversion_cell(program: Name, referrer: Name, channel: Name, at_ms: i64, cur
         currency,
     }
 }
-

@@ -10,10 +10,11 @@ use super::{
         stored::Credit,
     },
     Comparison,
+    payments::{Came, settle},
     persons::persons,
 };
 use crate::ledger::{Body, EventEntry, Id, Reply, Touch};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The status of an answer that says to send the same again.
 const COME_AGAIN: u16 = 503;
@@ -40,6 +41,8 @@ pub(super) struct KnownQualification {
     /// Nil for none.
     pub lead: Id,
     pub credit: Credit,
+    /// What is left of its value; `None`: it does not count any more.
+    pub left_minor: Option<i64>,
     /// Whether it stands for its person.
     pub is_person: bool,
 }
@@ -53,19 +56,35 @@ pub(super) struct People<'a> {
     pub leads: BTreeMap<Id, KnownLead>,
     /// Every qualification that exists.
     pub qualifications: BTreeMap<Id, KnownQualification>,
+    /// What came of every refund and reinstatement that exists.
+    pub reversals: BTreeMap<Id, Came<'a>>,
+    /// What exists and nothing corrects.
+    pub plain: BTreeSet<Id>,
 }
 
 impl People<'_> {
-    /// Leads that nobody is credited with and qualifications without a lead.
-    pub fn unmatched(&self) -> (HashSet<Id>, HashSet<Id>) {
+    /// What waits for its partner, by kind: leads that nobody is credited with, qualifications without a lead of which
+    /// something is left, refunds and reinstatements of what is not there.
+    pub fn unmatched(&self) -> BTreeSet<(&'static str, Id)> {
         let leads = self.leads.iter().filter(|(_, lead)| lead.credit.referrer == Name::EMPTY);
-        let qualifications = self.qualifications.iter().filter(|(_, known)| known.lead == Id::NIL);
-        (leads.map(|(id, _)| *id).collect(), qualifications.map(|(id, _)| *id).collect())
+        let waits = |known: &KnownQualification| known.lead == Id::NIL && known.left_minor.is_some();
+        let qualifications = self.qualifications.iter().filter(|(_, known)| waits(known));
+        let reversals = self.reversals.iter().filter(|(_, came)| came.outcome == "waiting");
+        let kind_of = |id: &Id| match self.sent[id].event.body {
+            Body::Disqualification { .. } => "disqualification",
+            _ => "reinstatement",
+        };
+        let leads = leads.map(|(id, _)| ("lead", *id));
+        let qualifications = qualifications.map(|(id, _)| ("qualification", *id));
+        leads.chain(qualifications).chain(reversals.map(|(id, _)| (kind_of(id), *id))).collect()
     }
 
     /// Whether the event is stored, or should be.
     pub fn exists(&self, id: Id) -> bool {
-        self.leads.contains_key(&id) || self.qualifications.contains_key(&id)
+        self.leads.contains_key(&id)
+            || self.qualifications.contains_key(&id)
+            || self.reversals.contains_key(&id)
+            || self.plain.contains(&id)
     }
 }
 
@@ -136,35 +155,49 @@ impl<'a> Comparison<'a> {
         people
     }
 
-    /// What the events of one person should look like. Its qualifications belong to its first lead. One lead and the first
-    /// qualification that has a lead stand for the person: that qualification's lead, without one the earliest that
-    /// somebody is credited with, else the first.
-    fn know_person(&mut self, person: &[(Id, &EventEntry)], people: &mut People<'a>) {
+    /// What the events of one person should look like. A qualification belongs to the earliest lead that a click before it
+    /// is credited with, else to the first. One lead and the first qualification that counts and has a lead stand for the
+    /// person: that qualification's lead, without one the earliest that somebody is credited with, else the first.
+    fn know_person(&mut self, person: &[(Id, &'a EventEntry)], people: &mut People<'a>) {
         let mut leads: Vec<(Id, Credit)> = Vec::new();
         for (id, event) in person {
-            if let Body::Lead(touches) = &event.body {
-                let credit = self.credit(event, touches, &leads);
-                leads.push((*id, credit));
+            match &event.body {
+                Body::Lead(touches) => {
+                    let credit = self.credit(event, touches, &leads);
+                    leads.push((*id, credit));
+                }
+                Body::Identify | Body::Participant { .. } | Body::Share { .. } | Body::Approval { .. } => {
+                    people.plain.insert(*id);
+                }
+                _ => {}
             }
         }
-        let mut reached: Vec<(i64, Id)> = Vec::new();
-        for (id, event) in person {
-            if let Body::Qualification { .. } = &event.body {
-                reached.push((event.occurred_at_ms, *id));
-            }
-        }
+        let programs = &self.ledger.header.world.programs;
+        let balance = settle(person, |event, key| event_id(&programs[usize::from(event.program)].id, key));
+        people.reversals.extend(balance.came);
+        let token = self.names.of("token");
+        let nobody = (Id::NIL, self.nobody());
         let first = leads.first().copied();
-        let qualified = reached.iter().min().filter(|_| first.is_some()).map(|(_, id)| *id);
-        let credited = leads.iter().find(|(_, credit)| credit.referrer != Name::EMPTY);
-        let standing = if qualified.is_some() { first } else { credited.copied().or(first) };
+        let mut standing = leads.iter().find(|(_, credit)| credit.referrer != Name::EMPTY).copied().or(first);
+        let mut reached: Vec<_> = person.iter().filter(|(id, _)| balance.left.contains_key(id)).collect();
+        reached.sort_by_key(|(id, event)| (event.occurred_at_ms, *id));
+        let mut is_first = !leads.is_empty();
+        for (id, event) in reached {
+            let by_click_before = |(_, credit): &&(Id, Credit)| {
+                credit.evidence == token && credit.click.at_ms() <= event.occurred_at_ms
+            };
+            let found = leads.iter().find(by_click_before).copied().or(first);
+            let left_minor = balance.left[id];
+            let is_person = is_first && left_minor.is_some();
+            if is_person {
+                (is_first, standing) = (false, found);
+            }
+            let (lead, credit) = found.unwrap_or(nobody);
+            people.qualifications.insert(*id, KnownQualification { lead, credit, left_minor, is_person });
+        }
         for (id, credit) in leads {
             let is_person = standing.is_some_and(|(standing, _)| standing == id);
             people.leads.insert(id, KnownLead { credit, is_person });
-        }
-        let (lead, credit) = first.unwrap_or((Id::NIL, self.nobody()));
-        for (_, id) in reached {
-            let known = KnownQualification { lead, credit, is_person: qualified == Some(id) };
-            people.qualifications.insert(id, known);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Who is one person: events of a program that share a name, directly or through what other events say.
 
-use crate::ledger::{EventEntry, Id};
+use crate::ledger::{Body, EventEntry, Id, Subject};
 use std::collections::HashMap;
 
 /// Program, kind of name, name.
@@ -8,12 +8,33 @@ type Calling<'a> = (u16, u8, &'a str);
 
 const LEAD: u8 = 0;
 const EMAIL: u8 = 1;
+const PAYMENT: u8 = 2;
+const EVENT: u8 = 3;
 
-/// What an event says that its person is called.
+/// What an event says that its person is called: by its own names, by those of its payment, and as whoever the event that it
+/// names is about. What referrers do is about nobody.
 fn callings(event: &EventEntry) -> impl Iterator<Item = Calling<'_>> {
-    let lead = event.subject.lead.as_deref().map(|lead| (event.program, LEAD, lead));
-    let email = event.subject.email.as_deref().map(|email| (event.program, EMAIL, email));
-    lead.into_iter().chain(email)
+    let key = Some(event.key.as_str());
+    let (named, payment) = match &event.body {
+        Body::Lead(_) | Body::Identify => (None, None),
+        Body::Qualification { payment, .. } => (None, payment.as_deref()),
+        Body::Disqualification { named, .. } | Body::Reinstatement { named, .. } => {
+            (named.event.as_deref(), named.payment.as_deref())
+        }
+        Body::Participant { .. } | Body::Share { .. } | Body::Approval { .. } => {
+            return Vec::new().into_iter();
+        }
+    };
+    let Subject { lead, email } = &event.subject;
+    let names = [
+        (LEAD, lead.as_deref()),
+        (EMAIL, email.as_deref()),
+        (PAYMENT, payment),
+        (EVENT, key),
+        (EVENT, named),
+    ];
+    let callings = names.into_iter().filter_map(|(kind, name)| Some((event.program, kind, name?)));
+    callings.collect::<Vec<_>>().into_iter()
 }
 
 /// The events of each person, in the order in which they were composed.
