@@ -7,7 +7,7 @@ use whence_loadtest::{
     ledger::{Class, ClickEntry, ClickOutcome, FORMAT, Header, Id, Ledger},
     oracle::{
         Strictness, compare,
-        stored::{ClickRow, RollupRow, StoredFacts},
+        stored::{ClickRow, Counts, RollupRow, StoredFacts},
     },
     world::{World, WorldSize},
 };
@@ -53,10 +53,7 @@ fn main() {
             period: at_ms / 3_600_000,
             verdict: human,
             currency: stored.names.of(""),
-            clicks: 1,
-            leads: 0,
-            qualifications: 0,
-            value_minor: 0,
+            counts: Counts::click(true),
         });
         ledger.clicks.push(ClickEntry {
             link: link_at,

@@ -5,7 +5,9 @@ use crate::{
         Connection, Failure, Target,
         calls::{CallError, call},
     },
-    world::{DESTINATION_HOST, Link, LinkState, Model, Program, REWARD_CURRENCY, REWARD_RULE, World},
+    world::{
+        DESTINATION_HOST, Link, LinkState, Model, Program, REWARD_CURRENCY, REWARD_RULE, REWARDED, World,
+    },
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -140,8 +142,8 @@ fn program_json(program: &Program) -> Value {
         "rewards": match program.reward_minor {
             0 => json!([]),
             minor => json!([{
-                "id": REWARD_RULE, "for": "referrer", "currency": REWARD_CURRENCY, "fixed_minor": minor,
-                // None is approved, so that nothing moves once all is stored.
+                "id": REWARD_RULE, "for": "referrer", "qualification": REWARDED, "currency": REWARD_CURRENCY, "fixed_minor": minor,
+                // None is approved by its day, so that nothing moves once all is stored.
                 "hold_days": 14,
             }]),
         },

@@ -114,6 +114,8 @@ pub const DESTINATION_HOST: &str = "shop.example";
 
 /// What rewards are paid in.
 pub const REWARD_CURRENCY: &str = "EUR";
+/// What earns them.
+pub const REWARDED: &str = "purchase";
 /// The rule that earns them.
 pub const REWARD_RULE: &str = "qualified";
 

@@ -3,7 +3,9 @@
 
 use super::{
     amount::{amount, kept},
-    ledger::{CONDITION_UNMET, CREDIT_MOVED, Cause, DISQUALIFIED, RULES, Reward, SAME_PAYMENT, Why},
+    ledger::{
+        CONDITION_UNMET, CREDIT_MOVED, Cause, DISQUALIFIED, RULES, Reward, SAME_PAYMENT, VALUE_REDUCED, Why,
+    },
     risk::{self, Signals},
     usage::Usage,
 };
@@ -141,7 +143,7 @@ impl Book {
             Some(now) if now.sign == 0 && now.reason.0 == SAME_PAYMENT => (0, SAME_PAYMENT),
             Some(now) if now.sign == 0 => (0, CONDITION_UNMET),
             Some(now) if now.lead_id != line.lead_id.0 || now.referrer != line.referrer => (0, CREDIT_MOVED),
-            Some(now) => (kept(reward.given_minor(), line.value_minor, now.value_minor), "value_reduced"),
+            Some(now) => (kept(reward.given_minor(), line.value_minor, now.value_minor), VALUE_REDUCED),
         };
         let why = Why { decided_by: RULES, reason, reference: "" };
         let open = reward.open_minor();
@@ -189,6 +191,10 @@ impl Book {
         let revision = former.map_or(0, |former| former.line().revision + 1);
         let count = self.usage.of_referrer(program, &rule.id, &now.referrer).count.unsigned_abs();
         let before = former.and_then(|former| former.given_before(now.id, &now.referrer));
+        if before.is_some_and(|given| kept(given, now.paid_minor, now.value_minor) == 0) {
+            // Still less than a minor unit.
+            return;
+        }
         let wanted = before.map_or_else(|| amount(rule, count, now.paid_minor, &now.currency.0), Ok);
         let Ok(wanted) = wanted else { return };
         let mut found = risk::assess(&policy, signals, &self.usage.pace(program, &rule.id, now));

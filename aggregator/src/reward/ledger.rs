@@ -19,6 +19,8 @@ pub(super) const CONDITION_UNMET: &str = "condition_unmet";
 
 /// `reason` of what is taken back with its qualification: that may be given again.
 pub(super) const DISQUALIFIED: &str = "disqualified";
+/// `reason` of what is taken back with a part of its qualification's value.
+pub(super) const VALUE_REDUCED: &str = "value_reduced";
 /// `reason` of what is taken back because another event counts for the payment: that earns it.
 pub(crate) const SAME_PAYMENT: &str = "same_payment";
 /// `reason` of what is open again of a reward that a refund had made smaller.
@@ -128,13 +130,16 @@ impl Reward {
 
     /// Whether this qualification may earn it although it was earned before: nothing is open of it only because the
     /// credit went elsewhere, from where it may come back, because a condition was not met, which may be met again,
-    /// because another event told of the payment, or because this qualification itself was taken back and is given
-    /// again.
+    /// because another event told of the payment, or because this qualification itself was taken back, whole or but for
+    /// less than a minor unit of the reward, and is given again.
     pub fn may_be_earned_again(&self, qualification: EventId) -> bool {
         let newest = &self.newest;
         let may = match newest.reason.as_str() {
             CREDIT_MOVED | CONDITION_UNMET | SAME_PAYMENT => true,
             DISQUALIFIED => newest.qualification_id == qualification,
+            VALUE_REDUCED => {
+                newest.qualification_id == qualification && newest.state == RewardState::Rejected
+            }
             _ => false,
         };
         self.open.is_none() && newest.decided_by == RULES && may
@@ -145,12 +150,14 @@ impl Reward {
     pub fn given_before(&self, qualification: EventId, referrer: &str) -> Option<i64> {
         let newest = &self.newest;
         let is_same = newest.qualification_id == qualification && newest.referrer == referrer;
-        (newest.reason == DISQUALIFIED && is_same).then_some(self.given)
+        let is_taken_back = [DISQUALIFIED, VALUE_REDUCED].contains(&newest.reason.as_str());
+        (is_taken_back && is_same).then_some(self.given)
     }
 
     /// Another event counts for the payment now: nothing is open that could be taken back, and that event may earn it.
     pub fn leave_to_the_same_payment(&mut self, cause: Cause<'_>) -> Vec<RewardRow> {
-        if self.open.is_some() || self.newest.decided_by != RULES || self.newest.reason != DISQUALIFIED {
+        let is_taken_back = [DISQUALIFIED, VALUE_REDUCED].contains(&self.newest.reason.as_str());
+        if self.open.is_some() || self.newest.decided_by != RULES || !is_taken_back {
             return Vec::new();
         }
         let why = Why { decided_by: RULES, reason: SAME_PAYMENT, reference: "" };

@@ -17,7 +17,7 @@ use crate::{
     ledger::{self, FORMAT, Header, Ledger, LedgerFile},
     oracle::{
         Strictness, compare,
-        report::{LoadSummary, Summary, difference_list, funnel_table},
+        report::{LoadSummary, Summary, difference_list, funnel_table, people_words},
         store::Store,
         wait::{expected, wait},
     },
@@ -168,13 +168,15 @@ async fn check_ledger(
     let bar = progress::Bar::start("waiting for ClickHouse");
     let waited = wait(&store, expected(ledger), args.wait_limits(), |stored, expected| {
         bar.say(&format!(
-            "{}/{} clicks, {}/{} leads, {}/{} qualifications",
+            "{}/{} clicks, {}/{} leads, {}/{} qualifications, {}/{} other events",
             stored.clicks,
             expected.clicks,
             stored.leads,
             expected.leads,
             stored.qualifications,
-            expected.qualifications
+            expected.qualifications,
+            stored.other_events,
+            expected.other_events
         ));
     })
     .await?;
@@ -208,16 +210,12 @@ async fn check_ledger(
 fn print_totals(summary: &Summary) {
     let totals = &summary.totals;
     println!(
-        "compared in {:.1} s: {} clicks, {} leads, {} qualifications ({} without a lead), {} rewards, {} duplicates, {} offsets",
+        "compared in {:.1} s: {} clicks, {} offsets",
         summary.compared_in_s,
         totals.clicks_answered + totals.clicks_stored_without_id,
-        totals.leads,
-        totals.qualifications,
-        totals.unmatched,
-        totals.rewards,
-        totals.duplicates,
         totals.offsets
     );
+    print!("{}", people_words(totals));
     if totals.clicks_unanswered_and_absent + totals.events_unanswered_and_absent + totals.reshipped > 0 {
         println!(
             "unanswered and not stored: {} clicks, {} events; sent to the topic again: {} records",

@@ -2,7 +2,8 @@
 //! answers mean.
 
 use crate::{
-    ledger::{Body, EventEntry, Reply, Touch},
+    ledger::{Body, EventEntry, Money, Reply, Touch},
+    oracle::identity::{event_id, reward_id},
     plan::stories::{Draft, DraftBody, DraftTouch, Flaw, Step},
     wire::{Answer, Failure},
     world::World,
@@ -53,9 +54,7 @@ impl Form {
 pub(super) fn entry(number: u64, draft: &Draft) -> EventEntry {
     let body = match &draft.body {
         DraftBody::Lead(touches) => Body::Lead(touches.iter().filter_map(touch).collect()),
-        DraftBody::Qualification { name, value } => {
-            Body::Qualification { name: name.clone(), value: value.clone() }
-        }
+        DraftBody::Other(body) => body.clone(),
     };
     EventEntry {
         number,
@@ -100,14 +99,7 @@ pub(super) fn write(world: &World, draft: &Draft) -> String {
             event["type"] = "lead".into();
             event["touches"] = touches.iter().map(|touch| touch_json(world, touch)).collect();
         }
-        DraftBody::Qualification { name, value } => {
-            event["type"] = "qualification".into();
-            event["name"] = name.as_str().into();
-            if let Some(value) = value {
-                let amount = format!("{}.{:02}", value.minor / 100, value.minor % 100);
-                event["value"] = json!({ "amount": amount, "currency": value.currency });
-            }
-        }
+        DraftBody::Other(body) => write_body(world, draft, body, &mut event),
     }
     match flaw {
         Some(Flaw::NoKey) => event["id"] = Value::Null,
@@ -121,6 +113,62 @@ pub(super) fn write(world: &World, draft: &Draft) -> String {
         text.pop();
     }
     text
+}
+
+/// Everything but a lead.
+fn write_body(world: &World, draft: &Draft, body: &Body, event: &mut Value) {
+    let program = &world.programs[usize::from(draft.program)];
+    let kind = match body {
+        Body::Lead(_) => unreachable!("a draft of a lead is one of its own"),
+        Body::Qualification { name, value, payment } => {
+            event["name"] = name.as_str().into();
+            write_money(event, value.as_ref(), payment.as_deref());
+            "qualification"
+        }
+        Body::Disqualification { named, value } => {
+            event["reason"] = "refund".into();
+            if let Some(key) = &named.event {
+                event["qualification"] = key.as_str().into();
+            }
+            write_money(event, value.as_ref(), named.payment.as_deref());
+            "disqualification"
+        }
+        Body::Reinstatement { named, value } => {
+            event["reason"] = "refund_failed".into();
+            if let Some(key) = &named.event {
+                event["disqualification"] = key.as_str().into();
+            }
+            write_money(event, value.as_ref(), named.payment.as_deref());
+            "reinstatement"
+        }
+        Body::Identify => "identify",
+        Body::Participant { referrer } => {
+            event["referrer"] = program.referrers[*referrer as usize].as_str().into();
+            "participant"
+        }
+        Body::Share { link } => {
+            event["code"] = world.links[*link as usize].code.as_str().into();
+            "share"
+        }
+        Body::Approval { lead } => {
+            event["reward"] = reward_id(&program.id, event_id(&program.id, lead)).to_string().into();
+            event["decision"] = "approve".into();
+            event["decided_by"] = "load".into();
+            event["reason"] = "looked at".into();
+            "reward_decision"
+        }
+    };
+    event["type"] = kind.into();
+}
+
+fn write_money(event: &mut Value, value: Option<&Money>, payment: Option<&str>) {
+    if let Some(value) = value {
+        let amount = format!("{}.{:02}", value.minor / 100, value.minor % 100);
+        event["value"] = json!({ "amount": amount, "currency": value.currency });
+    }
+    if let Some(payment) = payment {
+        event["payments"] = json!([payment]);
+    }
 }
 
 fn touch_json(world: &World, touch: &DraftTouch) -> Value {

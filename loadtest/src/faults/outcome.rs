@@ -1,7 +1,11 @@
 //! What a scenario did, and what came of it.
 
 use super::blocks::{BlockName, OpenBlock};
-use crate::oracle::{Totals, difference::Differences, report::difference_list};
+use crate::oracle::{
+    Totals,
+    difference::Differences,
+    report::{difference_list, people_words},
+};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What was asked of the edge and the API, and how that ended.
@@ -204,14 +208,12 @@ impl fmt::Display for Verdict {
         let totals = &self.totals;
         writeln!(
             f,
-            "stored {:.1} s after the load: {} offsets, {} leads, {} qualifications, {} duplicates, {} records shipped twice",
+            "stored {:.1} s after the load: {} offsets, {} records shipped twice",
             self.stored_after.as_secs_f64(),
             totals.offsets,
-            totals.leads,
-            totals.qualifications,
-            totals.duplicates,
             totals.reshipped
         )?;
+        write!(f, "{}", people_words(totals))?;
         if !self.is_complete {
             writeln!(f, "not all that was answered is stored")?;
         }

@@ -185,7 +185,49 @@ pub enum Body {
         name: String,
         /// What it is worth.
         value: Option<Money>,
+        /// What its payment is called.
+        payment: Option<String>,
     },
+    /// A refund.
+    Disqualification {
+        /// The qualification; neither: all of the person's so far.
+        named: Named,
+        /// What is taken back; `None`: all.
+        value: Option<Money>,
+    },
+    /// What was taken back is given again.
+    Reinstatement {
+        /// The refund, or the payment.
+        named: Named,
+        /// What is given again; `None`: all.
+        value: Option<Money>,
+    },
+    /// The subject's names are one person's.
+    Identify,
+    /// A referrer joined; the subject is the referrer.
+    Participant {
+        /// Index of the referrer among the program's.
+        referrer: u32,
+    },
+    /// A referrer shared a link.
+    Share {
+        /// Index of the link.
+        link: u32,
+    },
+    /// Somebody approves the reward for a lead.
+    Approval {
+        /// The lead's idempotency key.
+        lead: String,
+    },
+}
+
+/// How an event names another one, in one of two ways.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its idempotency key.
+    pub event: Option<String>,
+    /// The name of its payment.
+    pub payment: Option<String>,
 }
 
 /// One event, however often it was sent.

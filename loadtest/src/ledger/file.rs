@@ -150,6 +150,7 @@ mod tests {
             body: Body::Qualification {
                 name: "purchase".into(),
                 value: Some(Money { minor: 1, currency: "EUR".into() }),
+                payment: None,
             },
             refusal: None,
         };

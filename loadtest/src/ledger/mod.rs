@@ -6,7 +6,8 @@ mod entry;
 mod file;
 
 pub use entry::{
-    Body, Class, ClickEntry, ClickOutcome, Entry, EventEntry, Id, Money, Reply, SendEntry, Subject, Touch,
+    Body, Class, ClickEntry, ClickOutcome, Entry, EventEntry, Id, Money, Named, Reply, SendEntry, Subject,
+    Touch,
 };
 pub use file::{FileError, LedgerFile, read};
 
@@ -27,7 +28,7 @@ pub struct Header {
 }
 
 /// The version of the ledger's format that this build writes and reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// All that happened.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::{
     names::{Name, Names},
-    stored::{FunnelRow, RollupRow},
+    stored::{Counts, FunnelRow, RollupRow},
 };
 use std::collections::{BTreeMap, HashMap};
 
@@ -23,24 +23,50 @@ pub struct CellKey {
     pub currency: Name,
 }
 
-/// What is counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Clicks.
-    pub clicks: i64,
-    /// Leads.
-    pub leads: i64,
-    /// Qualifications.
-    pub qualifications: i64,
-    /// Their value in minor units.
-    pub value_minor: i64,
+impl Counts {
+    /// A click with this verdict.
+    #[must_use]
+    pub fn click(is_human: bool) -> Counts {
+        Counts { clicks: i64::from(is_human), other_clicks: i64::from(!is_human), ..Counts::default() }
+    }
+
+    /// As many times this.
+    #[must_use]
+    pub fn times(self, count: i64) -> Counts {
+        self.map(|own| own * count)
+    }
+
+    /// Whether nothing is left.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Counts::default()
+    }
+
+    fn map(self, change: impl Fn(i64) -> i64) -> Counts {
+        Counts {
+            clicks: change(self.clicks),
+            other_clicks: change(self.other_clicks),
+            leads: change(self.leads),
+            leads_by_click: change(self.leads_by_click),
+            leads_by_code: change(self.leads_by_code),
+            qualified: change(self.qualified),
+            lead_events: change(self.lead_events),
+            qualification_events: change(self.qualification_events),
+            value_minor: change(self.value_minor),
+        }
+    }
 }
 
 impl std::ops::AddAssign for Counts {
     fn add_assign(&mut self, other: Counts) {
         self.clicks += other.clicks;
+        self.other_clicks += other.other_clicks;
         self.leads += other.leads;
-        self.qualifications += other.qualifications;
+        self.leads_by_click += other.leads_by_click;
+        self.leads_by_code += other.leads_by_code;
+        self.qualified += other.qualified;
+        self.lead_events += other.lead_events;
+        self.qualification_events += other.qualification_events;
         self.value_minor += other.value_minor;
     }
 }
@@ -49,8 +75,16 @@ impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} clicks, {} leads, {} qualifications worth {}",
-            self.clicks, self.leads, self.qualifications, self.value_minor
+            "{} + {} clicks, {} leads ({} by click, {} by code), {} qualified, {} lead events, {} qualifications worth {}",
+            self.clicks,
+            self.other_clicks,
+            self.leads,
+            self.leads_by_click,
+            self.leads_by_code,
+            self.qualified,
+            self.lead_events,
+            self.qualification_events,
+            self.value_minor
         )
     }
 }
@@ -85,12 +119,8 @@ impl Cells {
     pub fn of_rollup(rows: &[RollupRow]) -> Cells {
         let mut cells = Cells::default();
         for row in rows {
-            let RollupRow { program, referrer, channel, period, verdict, currency, .. } = *row;
-            let RollupRow { clicks, leads, qualifications, value_minor, .. } = *row;
-            cells.add(
-                CellKey { program, referrer, channel, period, verdict, currency },
-                Counts { clicks, leads, qualifications, value_minor },
-            );
+            let RollupRow { program, referrer, channel, period, verdict, currency, counts } = *row;
+            cells.add(CellKey { program, referrer, channel, period, verdict, currency }, counts);
         }
         cells
     }
@@ -105,27 +135,14 @@ impl Cells {
             .collect()
     }
 
-    /// The funnel by program, referrer and channel; `human` is the verdict's name.
+    /// The funnel by program, referrer and channel.
     #[must_use]
-    pub fn funnel(&self, human: Name) -> BTreeMap<(Name, Name, Name), FunnelRow> {
+    pub fn funnel(&self) -> BTreeMap<(Name, Name, Name), FunnelRow> {
         let mut funnel = BTreeMap::new();
         for (key, counts) in &self.0 {
             let CellKey { program, referrer, channel, .. } = *key;
-            let row = funnel.entry((program, referrer, channel)).or_insert(FunnelRow {
-                program,
-                referrer,
-                channel,
-                clicks: 0,
-                other_clicks: 0,
-                leads: 0,
-                qualifications: 0,
-            });
-            match key.verdict {
-                verdict if verdict == human => row.clicks += counts.clicks,
-                _ => row.other_clicks += counts.clicks,
-            }
-            row.leads += counts.leads;
-            row.qualifications += counts.qualifications;
+            let empty = FunnelRow { program, referrer, channel, counts: Counts::default() };
+            funnel.entry((program, referrer, channel)).or_insert(empty).counts += *counts;
         }
         funnel
     }

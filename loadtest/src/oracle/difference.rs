@@ -31,10 +31,22 @@ pub enum Kind {
     QualificationExtra,
     /// A qualification whose rows do not add up to one.
     QualificationMultiple,
-    /// A qualification stored with another program, name, time or value.
+    /// A qualification stored with another program, name, time or price.
     QualificationWrong,
-    /// A qualification matched with another lead, or credited to somebody else.
+    /// A qualification matched with another lead, credited to somebody else, or with another value left.
     QualificationCredit,
+    /// A lead or qualification that should stand for its person and does not, or the other way round.
+    Person,
+    /// An accepted event of another kind (a refund, a reinstatement, …) is not stored.
+    EventMissing,
+    /// A stored event of another kind that nobody sent, or that was refused.
+    EventExtra,
+    /// An event of another kind whose rows do not add up to one.
+    EventMultiple,
+    /// An event of another kind stored with another program, time or content.
+    EventWrong,
+    /// Something else came of a refund, a reinstatement or a decision.
+    Outcome,
     /// What a referrer gets for a lead.
     Reward,
     /// What `rewards_daily` says that a referrer gets.

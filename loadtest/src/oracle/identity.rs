@@ -1,7 +1,7 @@
-//! The id that an event has by contract, worked out here a second time: the UUIDv5 (RFC 9562, section
+//! The ids that events and rewards have by contract, worked out here a second time. An event's: the UUIDv5 (RFC 9562, section
 //! 5.5) of `program 0x00 source 0x00 idempotency key` in the namespace of event ids.
 
-use crate::ledger::Id;
+use crate::{ledger::Id, world::REWARD_RULE};
 use uuid::Uuid;
 
 /// The namespace of event ids: the bytes `whenceP`, 0, 0x8e, `ventid1`.
@@ -15,6 +15,16 @@ pub const SOURCE: &str = "api";
 pub fn event_id(program: &str, key: &str) -> Id {
     let name = [program, SOURCE, key].join("\0");
     Id(Uuid::new_v5(&NAMESPACE, name.as_bytes()).as_u128())
+}
+
+/// The namespace of reward ids: the bytes `whenceP`, 0, 0x8e, `reward1`.
+const REWARD_NAMESPACE: Uuid = Uuid::from_u128(0x77_68_65_6e_63_65_50_00_8e_72_65_77_61_72_64_31);
+
+/// The id of the reward that a lead earns: the UUIDv5 of `program 0x00 lead rule`, the lead's id being 16 bytes.
+#[must_use]
+pub fn reward_id(program: &str, lead: Id) -> Id {
+    let name = [program.as_bytes(), &[0], &lead.0.to_be_bytes(), REWARD_RULE.as_bytes()].concat();
+    Id(Uuid::new_v5(&REWARD_NAMESPACE, &name).as_u128())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::{
     compare::{Findings, Totals},
     difference::Differences,
     names::{Name, Names},
-    stored::{FunnelRow, StoredFacts},
+    stored::{Counts, FunnelRow, StoredFacts},
 };
 use crate::drive::measure::{Measured, Percentiles};
 use serde::Serialize;
@@ -101,6 +101,8 @@ impl fmt::Display for LoadSummary {
     }
 }
 
+const COLUMNS: [&str; 6] = ["clicks", "other clicks", "leads", "by click", "by code", "qualified"];
+
 /// The funnel of ClickHouse beside what the ledger knows: the `rows_max` busiest rows and the sum of all.
 #[must_use]
 pub fn funnel_table(findings: &Findings, stored: &StoredFacts, rows_max: usize) -> String {
@@ -111,15 +113,11 @@ pub fn funnel_table(findings: &Findings, stored: &StoredFacts, rows_max: usize) 
     keys.sort_unstable();
     keys.dedup();
     keys.sort_by_key(|key| {
-        std::cmp::Reverse(stored.get(key).or(findings.funnel.get(key)).map(|row| row.clicks))
+        std::cmp::Reverse(stored.get(key).or(findings.funnel.get(key)).map(|row| row.counts.clicks))
     });
 
     let mut table = String::new();
-    line(
-        &mut table,
-        ["program", "referrer", "channel"],
-        ["clicks", "other clicks", "leads", "qualified"].map(str::to_owned),
-    );
+    line(&mut table, ["program", "referrer", "channel"], COLUMNS.map(str::to_owned));
     for key in keys.iter().take(rows_max) {
         line(&mut table, words(names, key), cells(known(key), stored.get(key).copied()));
     }
@@ -145,20 +143,17 @@ fn words<'n>(names: &'n Names, (program, referrer, channel): &Key) -> [&'n str; 
     })
 }
 
-fn sum(a: FunnelRow, b: FunnelRow) -> FunnelRow {
-    FunnelRow {
-        clicks: a.clicks + b.clicks,
-        other_clicks: a.other_clicks + b.other_clicks,
-        leads: a.leads + b.leads,
-        qualifications: a.qualifications + b.qualifications,
-        ..a
-    }
+fn sum(mut a: FunnelRow, b: FunnelRow) -> FunnelRow {
+    a.counts += b.counts;
+    a
 }
 
 /// One number where both agree, else `stored (known …)`.
-fn cells(known: Option<FunnelRow>, stored: Option<FunnelRow>) -> [String; 4] {
+fn cells(known: Option<FunnelRow>, stored: Option<FunnelRow>) -> [String; COLUMNS.len()] {
     let counts = |row: Option<FunnelRow>| {
-        row.map_or([0; 4], |row| [row.clicks, row.other_clicks, row.leads, row.qualifications])
+        let Counts { clicks, other_clicks, leads, leads_by_click, leads_by_code, qualified, .. } =
+            row.map(|row| row.counts).unwrap_or_default();
+        [clicks, other_clicks, leads, leads_by_click, leads_by_code, qualified]
     };
     let (known, stored) = (counts(known), counts(stored));
     std::array::from_fn(|at| match (known[at], stored[at]) {
@@ -167,12 +162,37 @@ fn cells(known: Option<FunnelRow>, stored: Option<FunnelRow>) -> [String; 4] {
     })
 }
 
-fn line(table: &mut String, [program, referrer, channel]: [&str; 3], counts: [String; 4]) {
+fn line(table: &mut String, [program, referrer, channel]: [&str; 3], counts: [String; COLUMNS.len()]) {
     write!(table, "{program:<26} {referrer:<16} {channel:<12}").expect("a String takes every write");
     for count in counts {
         write!(table, " {count:>14}").expect("a String takes every write");
     }
     table.push('\n');
+}
+
+/// What of persons and their events was compared, in words.
+#[must_use]
+pub fn people_words(totals: &Totals) -> String {
+    format!(
+        "persons: {} became a lead, {} of them qualified; events: {} leads, {} qualifications ({} without a lead), \
+         {} refunds, {} reinstatements, {} identities, {} participants, {} shares, {} decisions, {} duplicates\n\
+         rewards: {} open, {} of them smaller after a refund, {} approved\n",
+        totals.persons,
+        totals.persons_qualified,
+        totals.leads,
+        totals.qualifications,
+        totals.unmatched,
+        totals.refunds,
+        totals.reinstatements,
+        totals.identifies,
+        totals.participants,
+        totals.shares,
+        totals.decisions,
+        totals.duplicates,
+        totals.rewards,
+        totals.rewards_reduced,
+        totals.rewards_approved
+    )
 }
 
 /// The differences in words, the first of each kind in full.

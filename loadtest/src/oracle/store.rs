@@ -11,8 +11,8 @@ pub use rows::{Counts, OFFSETS};
 use super::{
     names::Names,
     stored::{
-        ClickRow, Credit, FunnelRow, LeadRow, PartitionRow, QualificationRow, RejectRow, RewardRow,
-        RollupRow, StoredFacts, UnmatchedRow,
+        self, ClickRow, Credit, FunnelRow, LeadRow, PartitionRow, PlainRow, QualificationRow, RejectRow,
+        ReversalRow, ReversalState, RewardRow, RollupRow, StoredFacts, UnmatchedRow,
     },
 };
 use crate::ledger::Id;
@@ -48,6 +48,23 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// What a row of a rollup or of `funnel` has added up.
+macro_rules! counted {
+    ($row:ident) => {
+        stored::Counts {
+            clicks: $row.clicks_sum,
+            other_clicks: $row.other_sum,
+            leads: $row.leads_sum,
+            leads_by_click: $row.by_click_sum,
+            leads_by_code: $row.by_code_sum,
+            qualified: $row.qualified_sum,
+            lead_events: $row.lead_events_sum,
+            qualification_events: $row.qualifications_sum,
+            value_minor: $row.value_sum,
+        }
+    };
+}
+
 fn id(uuid: Uuid) -> Id {
     Id(uuid.as_u128())
 }
@@ -74,14 +91,30 @@ impl Store {
         let one = |sql: &str| self.client.query(sql).bind(&self.programs).fetch_one::<i64>();
         Ok(Counts {
             clicks: one("SELECT toInt64(sum(sign)) FROM clicks WHERE program IN ?").await?,
-            leads: one("SELECT toInt64(sum(sign)) FROM leads WHERE program IN ?").await?,
-            qualifications: one("SELECT toInt64(sum(sign)) FROM qualifications WHERE program IN ?").await?,
+            leads: one("SELECT toInt64(count()) FROM leads WHERE revision = 0 AND program IN ?").await?,
+            qualifications: one("SELECT toInt64(count()) FROM qualifications WHERE revision = 0 AND program IN ?").await?,
+            other_events: self.count_other_events().await?,
             duplicates: one(
                 "SELECT toInt64(count()) FROM rejects WHERE program IN ? AND reason = 'duplicate' AND stream = 'conversions' \
                  AND kind != 'timer'",
             )
             .await?,
         })
+    }
+
+    async fn count_other_events(&self) -> clickhouse::error::Result<i64> {
+        let mut events = 0;
+        for (table, _) in rows::PLAIN {
+            // Of `reward_events` decisions alone: there are no timers in other tables.
+            let which = if table == "reward_events" { "kind != 'timer'" } else { "true" };
+            let sql = format!("SELECT toInt64(count()) FROM {table} WHERE {which} AND program IN ?");
+            events += self.client.query(&sql).bind(&self.programs).fetch_one::<i64>().await?;
+        }
+        for table in ["disqualifications", "reinstatements"] {
+            let sql = format!("SELECT toInt64(count()) FROM {table} WHERE revision = 0 AND program IN ?");
+            events += self.client.query(&sql).bind(&self.programs).fetch_one::<i64>().await?;
+        }
+        Ok(events)
     }
 
     /// Everything that the comparison looks at.
@@ -92,6 +125,11 @@ impl Store {
         let mut facts = StoredFacts::default();
         self.read_clicks(&mut facts).await?;
         self.read_conversions(&mut facts).await?;
+        self.read_reversals(&mut facts, "disqualifications", rows::DISQUALIFICATIONS).await?;
+        self.read_reversals(&mut facts, "reinstatements", rows::REINSTATEMENTS).await?;
+        for (table, sql) in rows::PLAIN {
+            self.read_plain(&mut facts, table, sql).await?;
+        }
         let StoredFacts { names, rewards, reward_sums, .. } = &mut facts;
         *rewards = self.read_rewards(rows::REWARDS, names).await?;
         *reward_sums = self.read_rewards(rows::REWARDS_DAILY, names).await?;
@@ -152,6 +190,7 @@ impl Store {
                     click: id(row.click_id),
                 },
                 live: row.live,
+                person: row.person,
                 sign: row.sign,
             });
         })
@@ -171,9 +210,68 @@ impl Store {
                     click: id(row.click_id),
                 },
                 value_minor: row.value_minor,
+                paid_minor: row.paid_minor,
                 currency: names.of(row.currency),
                 live: row.live,
+                person: row.person,
                 sign: row.sign,
+            });
+        })
+        .await
+    }
+
+    async fn read_reversals(
+        &self,
+        facts: &mut StoredFacts,
+        table: &str,
+        sql: &str,
+    ) -> clickhouse::error::Result<()> {
+        let StoredFacts { names, reversals, .. } = facts;
+        let table = names.of(table);
+        self.each::<rows::Reversal<'_>, _>(sql, |row| {
+            reversals.push(ReversalRow {
+                table,
+                id: id(row.id),
+                program: names.of(row.program),
+                occurred_at_ms: row.occurred_at_ms,
+                names: id(row.names),
+                asked_minor: row.value_minor,
+                asked_currency: names.of(row.currency),
+                came: ReversalState {
+                    outcome: names.of(row.outcome),
+                    qualifications: row.payments_count,
+                    moved_minor: row.moved_minor,
+                    moved_currency: names.of(row.moved_currency),
+                    excess_minor: row.excess_minor,
+                },
+                live: row.live,
+                sign: row.sign,
+            });
+        })
+        .await
+    }
+
+    async fn read_plain(
+        &self,
+        facts: &mut StoredFacts,
+        table: &str,
+        sql: &str,
+    ) -> clickhouse::error::Result<()> {
+        let StoredFacts { names, plain, .. } = facts;
+        let table = names.of(table);
+        self.each::<rows::Plain<'_>, _>(sql, |row| {
+            plain.push(PlainRow {
+                table,
+                id: id(row.id),
+                program: names.of(row.program),
+                occurred_at_ms: row.occurred_at_ms,
+                referrer: names.of(row.referrer_name),
+                link: names.of(row.link_name),
+                channel: names.of(row.channel_name),
+                reward: id(row.reward_named),
+                decision: names.of(row.decision_word),
+                outcome: names.of(row.outcome_word),
+                live: row.live,
             });
         })
         .await
@@ -197,6 +295,7 @@ impl Store {
                 referrer: names.of(row.referrer),
                 rewards: row.rewards_sum,
                 amount_minor: row.amount_sum,
+                approved: row.approved_sum,
             });
         })
         .await?;
@@ -213,10 +312,7 @@ impl Store {
                 period: row.period,
                 verdict: names.of(row.verdict),
                 currency: names.of(row.currency),
-                clicks: row.clicks_sum,
-                leads: row.leads_sum,
-                qualifications: row.qualifications_sum,
-                value_minor: row.value_sum,
+                counts: counted!(row),
             });
         })
         .await?;
@@ -230,10 +326,7 @@ impl Store {
                 program: names.of(row.program),
                 referrer: names.of(row.referrer),
                 channel: names.of(row.channel),
-                clicks: row.clicks_sum,
-                other_clicks: row.other_sum,
-                leads: row.leads_sum,
-                qualifications: row.qualifications_sum,
+                counts: counted!(row),
             });
         })
         .await?;

@@ -56,6 +56,8 @@ pub struct LeadRow {
     pub credit: Credit,
     /// Column `live`.
     pub live: bool,
+    /// Column `person`.
+    pub person: i8,
     /// Column `sign`.
     pub sign: i8,
 }
@@ -77,16 +79,87 @@ pub struct QualificationRow {
     pub credit: Credit,
     /// Column `value_minor`.
     pub value_minor: i64,
+    /// Column `paid_minor`.
+    pub paid_minor: i64,
     /// Column `currency`.
     pub currency: Name,
+    /// Column `live`.
+    pub live: bool,
+    /// Column `person`.
+    pub person: i8,
+    /// Column `sign`.
+    pub sign: i8,
+}
+
+/// A row of `disqualifications` or `reinstatements`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReversalRow {
+    /// Which table.
+    pub table: Name,
+    /// Column `id`.
+    pub id: Id,
+    /// Column `program`.
+    pub program: Name,
+    /// Column `occurred_at`, Unix milliseconds.
+    pub occurred_at_ms: i64,
+    /// Column `qualification_id` or `disqualification_id`.
+    pub names: Id,
+    /// Column `value_minor`: what was asked for.
+    pub asked_minor: i64,
+    /// Column `currency`.
+    pub asked_currency: Name,
+    /// What came of it.
+    pub came: ReversalState,
     /// Column `live`.
     pub live: bool,
     /// Column `sign`.
     pub sign: i8,
 }
 
-/// What the rows of `rewards` of one lead and referrer add up to over all states, or those of `rewards_daily` of one
-/// referrer.
+/// What came of a disqualification or reinstatement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReversalState {
+    /// Column `outcome`.
+    pub outcome: Name,
+    /// Column `qualifications`; 0 in `reinstatements`.
+    pub qualifications: i64,
+    /// Column `taken_minor` or `given_minor`.
+    pub moved_minor: i64,
+    /// Column `taken_currency` or `given_currency`.
+    pub moved_currency: Name,
+    /// Column `excess_minor`.
+    pub excess_minor: i64,
+}
+
+/// A row of a table that nothing corrects: `identifies`, `participants`, `shares`, `reward_events`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PlainRow {
+    /// Which table.
+    pub table: Name,
+    /// Column `id`.
+    pub id: Id,
+    /// Column `program`.
+    pub program: Name,
+    /// Column `occurred_at`, Unix milliseconds.
+    pub occurred_at_ms: i64,
+    /// Column `referrer`, where there is one.
+    pub referrer: Name,
+    /// Column `link`, where there is one.
+    pub link: Name,
+    /// Column `channel`, where there is one.
+    pub channel: Name,
+    /// Column `reward_id`, where there is one, else nil.
+    pub reward: Id,
+    /// Column `decision`, where there is one.
+    pub decision: Name,
+    /// Column `outcome`, where there is one.
+    pub outcome: Name,
+    /// Column `live`.
+    pub live: bool,
+}
+
+/// What the rows of `rewards` of one lead and referrer add up to over the states in which something is open, or those of
+/// `rewards_daily` of one referrer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RewardRow {
     /// Column `lead_id`; nil in `rewards_daily`.
@@ -99,6 +172,8 @@ pub struct RewardRow {
     pub rewards: i64,
     /// What they are worth.
     pub amount_minor: i64,
+    /// Rewards among them that are approved.
+    pub approved: i64,
 }
 
 /// A row of `rejects`.
@@ -110,6 +185,29 @@ pub struct RejectRow {
     pub id: Id,
     /// Column `reason`.
     pub reason: Name,
+}
+
+/// What rollups count, in columns of these names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Clicks of people.
+    pub clicks: i64,
+    /// Other requests.
+    pub other_clicks: i64,
+    /// Persons who became a lead.
+    pub leads: i64,
+    /// Of them, those that came by one of `clicks`.
+    pub leads_by_click: i64,
+    /// Of them, those that named a code.
+    pub leads_by_code: i64,
+    /// Persons who reached anything.
+    pub qualified: i64,
+    /// Leads as they were sent.
+    pub lead_events: i64,
+    /// Qualifications.
+    pub qualification_events: i64,
+    /// Their value in minor units; in `funnel` added up over all currencies.
+    pub value_minor: i64,
 }
 
 /// A group of `funnel_quarter_hourly` or `funnel_daily`, added up.
@@ -127,14 +225,8 @@ pub struct RollupRow {
     pub verdict: Name,
     /// Column `currency`.
     pub currency: Name,
-    /// Column `clicks`.
-    pub clicks: i64,
-    /// Column `leads`.
-    pub leads: i64,
-    /// Column `qualifications`.
-    pub qualifications: i64,
-    /// Column `value_minor`.
-    pub value_minor: i64,
+    /// The other columns.
+    pub counts: Counts,
 }
 
 /// A row of the view `funnel`.
@@ -146,20 +238,14 @@ pub struct FunnelRow {
     pub referrer: Name,
     /// Column `channel`.
     pub channel: Name,
-    /// Column `clicks`: of people.
-    pub clicks: i64,
-    /// Column `other_clicks`.
-    pub other_clicks: i64,
-    /// Column `leads`.
-    pub leads: i64,
-    /// Column `qualifications`.
-    pub qualifications: i64,
+    /// The other columns.
+    pub counts: Counts,
 }
 
 /// A row of the view `unmatched`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnmatchedRow {
-    /// Column `kind`: `lead` or `qualification`.
+    /// Column `kind`: `lead`, `qualification`, `disqualification` or `reinstatement`.
     pub kind: Name,
     /// Column `id`.
     pub id: Id,
@@ -199,6 +285,10 @@ pub struct StoredFacts {
     pub leads: Vec<LeadRow>,
     /// Every row of a qualification of the run's programs.
     pub qualifications: Vec<QualificationRow>,
+    /// Every row of a disqualification or reinstatement of the run's programs.
+    pub reversals: Vec<ReversalRow>,
+    /// Every row of the run's programs in tables that nothing corrects; of `reward_events` the decisions.
+    pub plain: Vec<PlainRow>,
     /// Rewards of the run's programs, by lead and referrer.
     pub rewards: Vec<RewardRow>,
     /// `rewards_daily`, by referrer.

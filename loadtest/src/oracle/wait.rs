@@ -62,6 +62,7 @@ pub fn expected(ledger: &Ledger) -> Counts {
         match event.body {
             Body::Lead(_) => counts.leads += 1,
             Body::Qualification { .. } => counts.qualifications += 1,
+            _ => counts.other_events += 1,
         }
         counts.duplicates += times - 1;
     }

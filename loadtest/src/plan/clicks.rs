@@ -106,7 +106,9 @@ impl ClickPlanner {
         let class = self.class();
         let link = self.link(class);
         let (path, channel) = self.path(link);
-        let visitor = (class == Class::Human).then(|| self.visitor(visitors));
+        // Of a page that was fetched ahead and then opened, the edge hears only of the fetching.
+        let is_person = matches!(class, Class::Human | Class::Prefetch);
+        let visitor = is_person.then(|| self.visitor(visitors));
         PlannedClick {
             link,
             channel,
@@ -213,7 +215,8 @@ mod tests {
             *counts.entry(click.class).or_default() += 1;
             assert_eq!(click.looks.is_head, click.class == Class::Head);
             assert_eq!(click.looks.header.is_some(), click.class == Class::Prefetch);
-            assert_eq!(click.visitor.is_some(), click.class == Class::Human);
+            let is_person = matches!(click.class, Class::Human | Class::Prefetch);
+            assert_eq!(click.visitor.is_some(), is_person);
         }
         let share = |class| f64::from(counts[&class]) / 200.0;
         assert!(

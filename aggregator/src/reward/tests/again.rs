@@ -47,3 +47,19 @@ fn a_part_is_given_again_where_the_budget_has_room_for_it() {
     let others = [stands(6, 3, 100), stands(5, 5, 100), stands(4, 2, 100), stands(3, 4, 100), again];
     assert_eq!(open(&[&part[..], &others].concat(), 1, 1), half);
 }
+
+#[test]
+fn what_a_refund_left_less_than_a_minor_unit_of_is_given_again_with_the_rest() {
+    // 1077 paid: a hundredth of a reward of one minor unit is nothing.
+    let (paid, almost_all) = (stands(1, 1, 100), stands(1, 1, 1));
+    assert_eq!(open(&[paid], 1, 2), 1);
+    assert_eq!(open(&[paid, almost_all], 1, 2), 0);
+    assert_eq!(open(&[paid, almost_all, paid], 1, 2), 1, "in whatever order they come");
+    assert_eq!(open(&[paid, Op::Gone { qualification: 1 }, almost_all, paid], 1, 2), 1);
+    let (lines, _) = play(&[paid, almost_all, almost_all, almost_all], &[]);
+    assert_eq!(lines.iter().filter(|line| line.rule.0 == RULES[2]).count(), 3, "earned, and taken back once");
+    // Of what was paid out and clawed back people decide.
+    let due = Op::Due { lead: 1, rule: 2, days: 60 };
+    let issue = Op::Decision { lead: 1, rule: 2, decision: "issue", reference: "pay-1" };
+    assert_eq!(open(&[paid, due, issue, almost_all, paid], 1, 2), 0);
+}

@@ -2,10 +2,13 @@
 //! found by link, channel, verdict and time.
 
 use super::{
-    super::{difference::Kind, names::Name, stored::ClickRow},
-    Comparison, ONE_CLICK, click_cell,
+    super::{
+        difference::Kind,
+        names::Name,
+        stored::{ClickRow, Counts},
+    },
+    Comparison, click_cell,
     intervals::{Span, pair},
-    signed,
 };
 use crate::{
     ledger::{Class, ClickEntry, ClickOutcome},
@@ -15,6 +18,9 @@ use std::collections::{BTreeMap, HashSet};
 
 /// How far the clocks of generator and edge may differ.
 const CLOCK_SKEW_MS_MAX: i64 = 2_000;
+
+/// The verdict of people's clicks.
+const HUMAN: &str = "human";
 
 /// What a stored click without a known id is recognised by.
 type Kin = (Name, Name, Name, Name, Name);
@@ -45,6 +51,8 @@ impl Comparison<'_> {
         let mut strangers = Vec::new();
         let mut groups = rows.chunk_by(|a, b| a.id == b.id).peekable();
         let mut last = None;
+        let of_people = answered.iter().filter(|(_, click)| click.class == Class::Human);
+        self.peoples_clicks = of_people.map(|(id, _)| *id).collect();
         for (id, click) in answered {
             while let Some(group) = groups.next_if(|group| group[0].id < id) {
                 strangers.extend_from_slice(group);
@@ -66,7 +74,9 @@ impl Comparison<'_> {
     fn add_raw_click(&mut self, row: &ClickRow) {
         if row.live {
             let ClickRow { program, referrer, channel, at_ms, verdict, .. } = *row;
-            self.raw.add(click_cell(program, referrer, channel, at_ms, verdict), signed(ONE_CLICK, row.sign));
+            let one = Counts::click(self.names.text(verdict) == HUMAN);
+            let cell = click_cell(program, referrer, channel, at_ms, verdict);
+            self.raw.add(cell, one.times(row.sign.into()));
         }
     }
 
@@ -98,7 +108,8 @@ impl Comparison<'_> {
     fn know_click(&mut self, click: &ClickEntry, at_ms: i64) {
         if !self.ledger.header.world.links[click.link as usize].test {
             let (program, referrer, _, channel, verdict) = self.kin_of(click);
-            self.known.add(click_cell(program, referrer, channel, at_ms, verdict), ONE_CLICK);
+            let one = Counts::click(click.class == Class::Human);
+            self.known.add(click_cell(program, referrer, channel, at_ms, verdict), one);
         }
     }
 

@@ -6,19 +6,22 @@
 mod clicks;
 mod conversions;
 mod intervals;
+mod others;
+mod payments;
 mod people;
+mod persons;
 mod rejects;
 mod rewards;
 mod sums;
 
 use super::{
-    cells::{CellKey, Cells, Counts, QUARTER_MS},
+    cells::{CellKey, Cells, QUARTER_MS},
     difference::{Differences, Kind},
     names::{Name, Names},
     stored::{FunnelRow, StoredFacts},
 };
 use crate::ledger::{Id, Ledger};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// How strict a comparison is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +61,28 @@ pub struct Totals {
     pub qualifications: u64,
     /// Qualifications among them that have no lead.
     pub unmatched: u64,
-    /// Rewards that leads have earned.
+    /// Refunds and what else takes qualifications back.
+    pub refunds: u64,
+    /// What gives again what was taken.
+    pub reinstatements: u64,
+    /// Events that say which names are one person's.
+    pub identifies: u64,
+    /// Referrers who joined.
+    pub participants: u64,
+    /// Shared links.
+    pub shares: u64,
+    /// Decisions about rewards.
+    pub decisions: u64,
+    /// Persons who became a lead.
+    pub persons: u64,
+    /// Persons of whom something counts that they reached.
+    pub persons_qualified: u64,
+    /// Rewards that are earned and not taken back.
     pub rewards: u64,
+    /// Rewards among them of which a refund has taken a part.
+    pub rewards_reduced: u64,
+    /// Rewards among them that are approved.
+    pub rewards_approved: u64,
     /// Repeated events that were rejected as duplicates.
     pub duplicates: u64,
     /// Rejects of records that were sent to the topic more than once.
@@ -82,19 +105,20 @@ pub fn compare(ledger: &Ledger, stored: &StoredFacts, strictness: Strictness) ->
         names,
         links,
         differences: Differences::keeping(strictness.kept_max),
+        peoples_clicks: HashSet::new(),
         known: Cells::default(),
         raw: Cells::default(),
         totals: Totals::default(),
     };
     comparison.compare_clicks();
     let people = comparison.compare_conversions();
+    comparison.compare_others(&people);
     comparison.compare_rewards(&people);
     comparison.compare_rejects(&people);
     comparison.compare_unmatched(&people);
     comparison.compare_sums();
     comparison.compare_positions();
-    let human = comparison.names.of("human");
-    let funnel = comparison.known.funnel(human);
+    let funnel = comparison.known.funnel();
     let Comparison { differences, names, totals, .. } = comparison;
     Findings { differences, funnel, names, totals }
 }
@@ -132,9 +156,11 @@ struct Comparison<'a> {
     names: Names,
     links: Vec<LinkNames>,
     differences: Differences,
-    /// What the ledger says, by hour.
+    /// Clicks that were people's own, by what the ledger says that they were.
+    peoples_clicks: HashSet<Id>,
+    /// What the ledger says, by quarter-hour.
     known: Cells,
-    /// What the raw rows add up to, by hour.
+    /// What the raw rows add up to, by quarter-hour.
     raw: Cells,
     totals: Totals,
 }
@@ -171,19 +197,5 @@ fn conversion_cell(program: Name, referrer: Name, channel: Name, at_ms: i64, cur
         period: at_ms.div_euclid(QUARTER_MS),
         verdict: Name::EMPTY,
         currency,
-    }
-}
-
-const ONE_CLICK: Counts = Counts { clicks: 1, leads: 0, qualifications: 0, value_minor: 0 };
-const ONE_LEAD: Counts = Counts { clicks: 0, leads: 1, qualifications: 0, value_minor: 0 };
-
-/// The counts of a row of this sign.
-fn signed(counts: Counts, sign: i8) -> Counts {
-    let sign = i64::from(sign);
-    Counts {
-        clicks: counts.clicks * sign,
-        leads: counts.leads * sign,
-        qualifications: counts.qualifications * sign,
-        value_minor: counts.value_minor * sign,
     }
 }

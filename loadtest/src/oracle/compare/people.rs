@@ -10,9 +10,11 @@ use super::{
         stored::Credit,
     },
     Comparison,
+    payments::{Came, settle},
+    persons::persons,
 };
-use crate::ledger::{Body, EventEntry, Id, Reply};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use crate::ledger::{Body, EventEntry, Id, Reply, Touch};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The status of an answer that says to send the same again.
 const COME_AGAIN: u16 = 503;
@@ -25,52 +27,64 @@ pub(super) struct Sent<'a> {
     pub unknown: u32,
 }
 
+/// What a lead should look like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownLead {
+    pub credit: Credit,
+    /// Whether it stands for its person.
+    pub is_person: bool,
+}
+
+/// What a qualification should look like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct KnownQualification {
+    /// Nil for none.
+    pub lead: Id,
+    pub credit: Credit,
+    /// What is left of its value; `None`: it does not count any more.
+    pub left_minor: Option<i64>,
+    /// Whether it stands for its person.
+    pub is_person: bool,
+}
+
 /// What there should be.
 #[derive(Debug, Default)]
 pub(super) struct People<'a> {
     /// Every event that may be stored, by id.
     pub sent: BTreeMap<Id, Sent<'a>>,
-    /// The credit of every lead that exists.
-    pub leads: BTreeMap<Id, Credit>,
-    /// The lead of every qualification that exists, nil for none, and its credit.
-    pub qualifications: BTreeMap<Id, (Id, Credit)>,
+    /// Every lead that exists.
+    pub leads: BTreeMap<Id, KnownLead>,
+    /// Every qualification that exists.
+    pub qualifications: BTreeMap<Id, KnownQualification>,
+    /// What came of every refund and reinstatement that exists.
+    pub reversals: BTreeMap<Id, Came<'a>>,
+    /// What exists and nothing corrects.
+    pub plain: BTreeSet<Id>,
 }
 
 impl People<'_> {
-    /// Leads that nobody is credited with and qualifications without a lead.
-    pub fn unmatched(&self) -> (HashSet<Id>, HashSet<Id>) {
-        let leads = self.leads.iter().filter(|(_, credit)| credit.referrer == Name::EMPTY);
-        let qualifications = self.qualifications.iter().filter(|(_, (lead, _))| *lead == Id::NIL);
-        (leads.map(|(id, _)| *id).collect(), qualifications.map(|(id, _)| *id).collect())
-    }
-}
-
-/// Leads that exist, by what they are called.
-#[derive(Default)]
-struct Called<'a>(HashMap<Calling<'a>, Vec<(u64, Id)>>);
-
-/// Program, kind of name, name.
-type Calling<'a> = (u16, u8, &'a str);
-
-impl<'a> Called<'a> {
-    fn keys(event: &'a EventEntry) -> impl Iterator<Item = Calling<'a>> {
-        let lead = event.subject.lead.as_deref().map(|lead| (event.program, 0, lead));
-        let email = event.subject.email.as_deref().map(|email| (event.program, 1, email));
-        lead.into_iter().chain(email)
+    /// What waits for its partner, by kind: leads that nobody is credited with, qualifications without a lead of which
+    /// something is left, refunds and reinstatements of what is not there.
+    pub fn unmatched(&self) -> BTreeSet<(&'static str, Id)> {
+        let leads = self.leads.iter().filter(|(_, lead)| lead.credit.referrer == Name::EMPTY);
+        let waits = |known: &KnownQualification| known.lead == Id::NIL && known.left_minor.is_some();
+        let qualifications = self.qualifications.iter().filter(|(_, known)| waits(known));
+        let reversals = self.reversals.iter().filter(|(_, came)| came.outcome == "waiting");
+        let kind_of = |id: &Id| match self.sent[id].event.body {
+            Body::Disqualification { .. } => "disqualification",
+            _ => "reinstatement",
+        };
+        let leads = leads.map(|(id, _)| ("lead", *id));
+        let qualifications = qualifications.map(|(id, _)| ("qualification", *id));
+        leads.chain(qualifications).chain(reversals.map(|(id, _)| (kind_of(id), *id))).collect()
     }
 
-    fn add(&mut self, event: &'a EventEntry, id: Id) {
-        for key in Called::keys(event) {
-            self.0.entry(key).or_default().push((event.number, id));
-        }
-    }
-
-    /// Leads that share a name with the event, the earliest first.
-    fn leads_of(&self, event: &'a EventEntry) -> Vec<Id> {
-        let mut found: Vec<_> = Called::keys(event).filter_map(|key| self.0.get(&key)).flatten().collect();
-        found.sort_unstable();
-        found.dedup();
-        found.into_iter().map(|(_, id)| *id).collect()
+    /// Whether the event is stored, or should be.
+    pub fn exists(&self, id: Id) -> bool {
+        self.leads.contains_key(&id)
+            || self.qualifications.contains_key(&id)
+            || self.reversals.contains_key(&id)
+            || self.plain.contains(&id)
     }
 }
 
@@ -128,32 +142,63 @@ impl<'a> Comparison<'a> {
         sent: BTreeMap<Id, Sent<'a>>,
         is_stored: impl Fn(Id) -> bool,
     ) -> People<'a> {
-        let mut existing: Vec<(Id, &EventEntry)> = sent
+        let existing: Vec<(Id, &EventEntry)> = sent
             .iter()
             .filter(|(id, sent)| sent.accepted > 0 || is_stored(**id))
             .map(|(id, sent)| (*id, sent.event))
             .collect();
-        // The order in which they were composed: a lead that relies on an earlier one comes later.
-        existing.sort_by_key(|(_, event)| event.number);
         let mut people = People::default();
-        let mut called = Called::default();
-        for (id, event) in &existing {
-            if let Body::Lead(_) = &event.body {
-                let credit = self.credit(event, &called.leads_of(event), &people.leads);
-                people.leads.insert(*id, credit);
-                called.add(event, *id);
-            }
-        }
-        for (id, event) in &existing {
-            if let Body::Qualification { .. } = &event.body {
-                let lead = called.leads_of(event).first().copied();
-                let nobody = self.nobody();
-                let found = lead.map_or((Id::NIL, nobody), |lead| (lead, people.leads[&lead]));
-                people.qualifications.insert(*id, found);
-            }
+        for person in persons(&existing) {
+            self.know_person(&person, &mut people);
         }
         people.sent = sent;
         people
+    }
+
+    /// What the events of one person should look like. A qualification belongs to the earliest lead that a click before it
+    /// is credited with, else to the first. One lead and the first qualification that counts and has a lead stand for the
+    /// person: that qualification's lead, without one the earliest that somebody is credited with, else the first.
+    fn know_person(&mut self, person: &[(Id, &'a EventEntry)], people: &mut People<'a>) {
+        let mut leads: Vec<(Id, Credit)> = Vec::new();
+        for (id, event) in person {
+            match &event.body {
+                Body::Lead(touches) => {
+                    let credit = self.credit(event, touches, &leads);
+                    leads.push((*id, credit));
+                }
+                Body::Identify | Body::Participant { .. } | Body::Share { .. } | Body::Approval { .. } => {
+                    people.plain.insert(*id);
+                }
+                _ => {}
+            }
+        }
+        let programs = &self.ledger.header.world.programs;
+        let balance = settle(person, |event, key| event_id(&programs[usize::from(event.program)].id, key));
+        people.reversals.extend(balance.came);
+        let token = self.names.of("token");
+        let nobody = (Id::NIL, self.nobody());
+        let first = leads.first().copied();
+        let mut standing = leads.iter().find(|(_, credit)| credit.referrer != Name::EMPTY).copied().or(first);
+        let mut reached: Vec<_> = person.iter().filter(|(id, _)| balance.left.contains_key(id)).collect();
+        reached.sort_by_key(|(id, event)| (event.occurred_at_ms, *id));
+        let mut is_first = !leads.is_empty();
+        for (id, event) in reached {
+            let by_click_before = |(_, credit): &&(Id, Credit)| {
+                credit.evidence == token && credit.click.at_ms() <= event.occurred_at_ms
+            };
+            let found = leads.iter().find(by_click_before).copied().or(first);
+            let left_minor = balance.left[id];
+            let is_person = is_first && left_minor.is_some();
+            if is_person {
+                (is_first, standing) = (false, found);
+            }
+            let (lead, credit) = found.unwrap_or(nobody);
+            people.qualifications.insert(*id, KnownQualification { lead, credit, left_minor, is_person });
+        }
+        for (id, credit) in leads {
+            let is_person = standing.is_some_and(|(standing, _)| standing == id);
+            people.leads.insert(id, KnownLead { credit, is_person });
+        }
     }
 
     fn nobody(&mut self) -> Credit {
@@ -161,16 +206,15 @@ impl<'a> Comparison<'a> {
         Credit { evidence, referrer: Name::EMPTY, link: Name::EMPTY, channel: Name::EMPTY, click: Id::NIL }
     }
 
-    /// The credit of a lead; `earlier` are the leads of the same person before it.
-    fn credit(&mut self, event: &EventEntry, earlier: &[Id], credits: &BTreeMap<Id, Credit>) -> Credit {
-        let Body::Lead(touches) = &event.body else { return self.nobody() };
+    /// The credit of a lead with these touches; `earlier` are the leads of the same person before it.
+    fn credit(&mut self, event: &EventEntry, touches: &[Touch], earlier: &[(Id, Credit)]) -> Credit {
         let world = &self.ledger.header.world;
         let (evidence, link, channel, click) =
             match deserved(world, event.program, event.occurred_at_ms, touches) {
                 Deserved::Token { click, link, channel } => ("token", link, channel, click),
                 Deserved::Code { link } => ("code", link, world.links[link as usize].channel, Id::NIL),
                 Deserved::None => {
-                    let known = earlier.iter().map(|id| credits[id]).find(|c| c.referrer != Name::EMPTY);
+                    let known = earlier.iter().map(|(_, credit)| *credit).find(|c| c.referrer != Name::EMPTY);
                     let evidence = self.names.of("alias");
                     return known.map_or_else(|| self.nobody(), |credit| Credit { evidence, ..credit });
                 }

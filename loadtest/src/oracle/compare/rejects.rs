@@ -4,6 +4,9 @@ use super::{super::difference::Kind, Comparison, people::People};
 use crate::ledger::Id;
 use std::collections::HashMap;
 
+/// Kinds of what `unmatched` lists.
+const KINDS: [&str; 4] = ["lead", "qualification", "disqualification", "reinstatement"];
+
 impl Comparison<'_> {
     pub(super) fn compare_rejects(&mut self, people: &People<'_>) {
         let mut duplicates: HashMap<Id, i64> = HashMap::new();
@@ -25,8 +28,7 @@ impl Comparison<'_> {
         }
         for (id, sent) in &people.sent {
             let stored = duplicates.remove(id).unwrap_or_default();
-            let exists =
-                sent.accepted > 0 || people.leads.contains_key(id) || people.qualifications.contains_key(id);
+            let exists = sent.accepted > 0 || people.exists(*id);
             let repeats = i64::from(sent.accepted) - i64::from(exists);
             let repeats_max = repeats + i64::from(sent.unknown);
             self.totals.duplicates += stored.clamp(0, repeats_max.max(0)).unsigned_abs();
@@ -41,24 +43,16 @@ impl Comparison<'_> {
     }
 
     pub(super) fn compare_unmatched(&mut self, people: &People<'_>) {
-        let (mut leads, mut qualifications) = people.unmatched();
+        let mut unmatched = people.unmatched();
         for row in &self.stored.unmatched {
-            let known = match self.names.text(row.kind) {
-                "lead" => leads.remove(&row.id),
-                "qualification" => qualifications.remove(&row.id),
-                _ => false,
-            };
+            let kind = self.names.text(row.kind).to_owned();
+            let known = KINDS.iter().any(|known| *known == kind && unmatched.remove(&(*known, row.id)));
             if !known {
-                self.differ(
-                    Kind::Unmatched,
-                    row.id,
-                    "matched, or not there",
-                    self.names.text(row.kind).to_owned(),
-                );
+                self.differ(Kind::Unmatched, row.id, "matched, or not there", kind);
             }
         }
-        for id in leads.into_iter().chain(qualifications) {
-            self.differ_by_id(Kind::Unmatched, id, "unmatched", "not in the view");
+        for (kind, id) in unmatched {
+            self.differ(Kind::Unmatched, id, format!("an unmatched {kind}"), "not in the view");
         }
     }
 }

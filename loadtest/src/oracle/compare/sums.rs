@@ -32,8 +32,7 @@ impl Comparison<'_> {
     }
 
     fn compare_funnel(&mut self, known: &Cells) {
-        let human = self.names.of("human");
-        let known = known.funnel(human);
+        let known = known.funnel();
         let key = |row: &FunnelRow| (row.program, row.referrer, row.channel);
         let stored: BTreeMap<_, _> = self.stored.funnel.iter().map(|row| (key(row), *row)).collect();
         if stored.len() != self.stored.funnel.len() {
@@ -44,13 +43,14 @@ impl Comparison<'_> {
                 self.stored.funnel.len(),
             );
         }
-        for row in known.values() {
+        // What was taken back whole leaves no row.
+        for row in known.values().filter(|row| !row.counts.is_nothing()) {
             match stored.get(&key(row)) {
                 Some(found) if found == row => {}
                 found => self.differ_in_funnel(row, Some(row), found),
             }
         }
-        for row in stored.values().filter(|row| !known.contains_key(&key(row)) && !is_empty(row)) {
+        for row in stored.values().filter(|row| !known.contains_key(&key(row)) && !row.counts.is_nothing()) {
             self.differ_in_funnel(row, None, Some(row));
         }
     }
@@ -60,10 +60,7 @@ impl Comparison<'_> {
         let about = [about.program, about.referrer, about.channel].map(text).join(" × ");
         let words = |row: Option<&FunnelRow>| match row {
             None => "no row".to_owned(),
-            Some(row) => format!(
-                "{} + {} clicks, {} leads, {} qualifications",
-                row.clicks, row.other_clicks, row.leads, row.qualifications
-            ),
+            Some(row) => row.counts.to_string(),
         };
         self.differ(Kind::Funnel, about, words(known), words(stored));
     }
@@ -94,8 +91,4 @@ impl Comparison<'_> {
     fn partition_words(&self, row: &PartitionRow) -> String {
         format!("{} {} of incarnation {}", self.names.text(row.stream), row.partition, row.incarnation)
     }
-}
-
-fn is_empty(row: &FunnelRow) -> bool {
-    (row.clicks, row.other_clicks, row.leads, row.qualifications) == (0, 0, 0, 0)
 }

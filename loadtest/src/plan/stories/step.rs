@@ -1,7 +1,7 @@
 //! The pieces of a story.
 
 use super::super::visitors::Held;
-use crate::ledger::{Money, Subject};
+use crate::ledger::{Body, Subject};
 
 /// An event to be sent, and what follows once it was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +42,8 @@ pub struct Draft {
 pub enum DraftBody {
     /// A lead with its touches.
     Lead(Vec<DraftTouch>),
-    /// A qualification.
-    Qualification {
-        /// What was reached.
-        name: String,
-        /// What it is worth.
-        value: Option<Money>,
-    },
+    /// Anything else, as the ledger has it.
+    Other(Body),
 }
 
 /// Something that names a referrer.

@@ -28,6 +28,12 @@ pub async fn insert_all(client: &Client, facts: &StoredFacts) {
     let mut offset = 0;
     insert(client, "leads", leads(facts, &mut offset)).await;
     insert(client, "qualifications", qualifications(facts, &mut offset)).await;
+    for table in ["disqualifications", "reinstatements"] {
+        insert(client, table, reversals(facts, table, &mut offset)).await;
+    }
+    for table in ["identifies", "participants", "shares", "reward_events"] {
+        insert(client, table, plain(facts, table, &mut offset)).await;
+    }
     insert(client, "rewards", rewards(facts)).await;
     insert(client, "rejects", rejects(facts, &mut offset)).await;
 }
@@ -60,6 +66,7 @@ fn clicks(facts: &StoredFacts) -> Vec<Value> {
 fn leads(facts: &StoredFacts, offset: &mut u64) -> Vec<Value> {
     let row = |row: &whence_loadtest::oracle::stored::LeadRow| {
         let mut json = conversion(facts, row.id, row.occurred_at_ms, &row.credit, row.sign, offset);
+        json["person"] = row.person.into();
         json["program"] = facts.names.text(row.program).into();
         json["revision"] = 0.into();
         json
@@ -77,9 +84,11 @@ fn qualifications(facts: &StoredFacts, offset: &mut u64) -> Vec<Value> {
         let mut json = conversion(facts, row.id, row.occurred_at_ms, &row.credit, row.sign, offset);
         json["program"] = facts.names.text(row.program).into();
         json["revision"] = u8::from(!is_own).into();
+        json["person"] = row.person.into();
         json["name"] = facts.names.text(row.name).into();
         json["lead_id"] = row.lead.to_string().into();
         json["value_minor"] = row.value_minor.into();
+        json["paid_minor"] = row.paid_minor.into();
         json["currency"] = facts.names.text(row.currency).into();
         rows.push(json);
     }
@@ -105,11 +114,65 @@ fn conversion(
     json
 }
 
-/// As the aggregator leaves them: earned, and approved at once.
+fn reversals(facts: &StoredFacts, table: &str, offset: &mut u64) -> Vec<Value> {
+    let text = |name| facts.names.text(name);
+    let (names, minor, currency) = match table {
+        "disqualifications" => ("qualification_id", "taken_minor", "taken_currency"),
+        _ => ("disqualification_id", "given_minor", "given_currency"),
+    };
+    let row = |row: &whence_loadtest::oracle::stored::ReversalRow| {
+        let mut json = json!({
+            "program": text(row.program), "id": row.id.to_string(), "occurred_at": time(row.occurred_at_ms),
+            "received_at": time(row.occurred_at_ms), "reason": "refund", names: row.names.to_string(),
+            "value_minor": row.asked_minor, "currency": text(row.asked_currency),
+            "outcome": text(row.came.outcome), minor: row.came.moved_minor,
+            currency: text(row.came.moved_currency), "excess_minor": row.came.excess_minor, "live": row.live,
+            "sign": row.sign, "revision": 0, "incarnation": INCARNATION, "partition": 0, "offset": *offset,
+        });
+        if table == "disqualifications" {
+            json["qualifications"] = row.came.qualifications.into();
+        }
+        *offset += 1;
+        json
+    };
+    facts.reversals.iter().filter(|row| text(row.table) == table).map(row).collect()
+}
+
+fn plain(facts: &StoredFacts, table: &str, offset: &mut u64) -> Vec<Value> {
+    let text = |name| facts.names.text(name);
+    let row = |row: &whence_loadtest::oracle::stored::PlainRow| {
+        let mut json = json!({
+            "program": text(row.program), "id": row.id.to_string(), "occurred_at": time(row.occurred_at_ms),
+            "received_at": time(row.occurred_at_ms), "live": row.live, "incarnation": INCARNATION,
+            "partition": 0, "offset": *offset,
+        });
+        let own: &[(&str, Value)] = match table {
+            "participants" => &[("referrer", text(row.referrer).into())],
+            "shares" => &[
+                ("referrer", text(row.referrer).into()),
+                ("link", text(row.link).into()),
+                ("channel", text(row.channel).into()),
+            ],
+            "reward_events" => &[
+                ("kind", "decision".into()),
+                ("reward_id", row.reward.to_string().into()),
+                ("decision", text(row.decision).into()),
+                ("outcome", text(row.outcome).into()),
+            ],
+            _ => &[],
+        };
+        own.iter().for_each(|(column, value)| json[*column] = value.clone());
+        *offset += 1;
+        json
+    };
+    facts.plain.iter().filter(|row| text(row.table) == table).map(row).collect()
+}
+
+/// As the aggregator leaves them: earned, and held at once.
 fn rewards(facts: &StoredFacts) -> Vec<Value> {
     let mut rows = Vec::new();
     for row in &facts.rewards {
-        for (revision, sign, state) in [(0, 1, "accrued"), (1, -1, "accrued"), (1, 1, "approved")] {
+        for (revision, sign, state) in [(0, 1, "accrued"), (1, -1, "accrued"), (1, 1, "held")] {
             rows.push(json!({
                 "program": facts.names.text(row.program), "lead_id": row.lead.to_string(),
                 "reward_id": row.lead.to_string(), "revision": revision, "sign": sign, "state": state,

@@ -8,7 +8,7 @@ pub mod twin;
 
 use whence_loadtest::{
     ledger::{
-        Body, Class, ClickEntry, ClickOutcome, EventEntry, FORMAT, Header, Id, Ledger, Money, Reply,
+        Body, Class, ClickEntry, ClickOutcome, EventEntry, FORMAT, Header, Id, Ledger, Money, Named, Reply,
         SendEntry, Subject, Touch,
     },
     oracle::{
@@ -16,8 +16,11 @@ use whence_loadtest::{
         cells::QUARTER_MS,
         compare,
         difference::Kind,
-        identity::event_id,
-        stored::{ClickRow, Credit, LeadRow, QualificationRow, RejectRow, StoredFacts},
+        identity::{event_id, reward_id},
+        stored::{
+            ClickRow, Credit, LeadRow, PlainRow, QualificationRow, RejectRow, ReversalRow, ReversalState,
+            StoredFacts,
+        },
     },
     world::{World, WorldSize},
 };
@@ -80,6 +83,109 @@ impl Fixture {
         it.repeat(ann);
         it.roll_up();
         it
+    }
+
+    /// The same, and then: a part of Ann's purchase is refunded and a part of that given again, Bob's is refunded whole, a
+    /// refund is of nothing; two names are one person's, a referrer joins and shares, a reward is to be approved.
+    pub fn reversed() -> Fixture {
+        let mut it = Fixture::busy();
+        let key_of = |it: &Fixture, id: Id| it.event_of(id).key.clone();
+        let (ann, bob) = (it.stored.qualifications[0].id, it.stored.qualifications[1].id);
+        let eur = |minor| Some(Money { minor, currency: "EUR".into() });
+        let named = Named { event: Some(key_of(&it, ann)), payment: None };
+        let body = Body::Disqualification { named, value: eur(500) };
+        let refund = it.reversal("ann", NOON_MS + 20_000, body, ann, ("applied", 1, 300, "EUR"));
+        let named = Named { event: Some(key_of(&it, refund)), payment: None };
+        let body = Body::Reinstatement { named, value: eur(200) };
+        it.reversal("ann", NOON_MS + 21_000, body, refund, ("applied", 0, 200, "EUR"));
+        let body = Body::Disqualification { named: Named::default(), value: None };
+        it.reversal("bob", NOON_MS + 22_000, body.clone(), Id::NIL, ("applied", 1, 700, "USD"));
+        it.reversal("emil", NOON_MS + 23_000, body, Id::NIL, ("waiting", 0, 0, ""));
+        let rows = &mut it.stored.qualifications;
+        let standing = *rows.iter().rev().find(|row| row.id == bob).unwrap();
+        rows.push(QualificationRow { sign: -1, person: -1, ..standing });
+        let standing = rows[0];
+        rows.push(QualificationRow { sign: -1, person: -1, ..standing });
+        rows.push(QualificationRow { value_minor: 1_200, ..standing });
+
+        it.plain("fred", Body::Identify, "identifies");
+        it.plain("partner", Body::Participant { referrer: 1 }, "participants");
+        it.plain("nobody", Body::Share { link: 2 }, "shares");
+        let lead = it.stored.leads[0].id;
+        let body = Body::Approval { lead: key_of(&it, lead) };
+        it.plain("nobody", body, "reward_events");
+        let reward = reward_id(&it.ledger.header.world.programs[0].id, lead);
+        let link = it.credit("code", 2, Id::NIL);
+        let names = &mut it.stored.names;
+        let [.., participant, share, decision] = &mut it.stored.plain[..] else { unreachable!() };
+        participant.referrer = names.of(&it.ledger.header.world.programs[0].referrers[1]);
+        (share.referrer, share.link, share.channel) = (link.referrer, link.link, link.channel);
+        decision.reward = reward;
+        (decision.decision, decision.outcome) = (names.of("approve"), names.of("unknown_reward"));
+        it.roll_up();
+        it
+    }
+
+    fn event_of(&self, id: Id) -> &EventEntry {
+        let program = &self.ledger.header.world.programs[0].id;
+        self.ledger.events.iter().find(|event| event_id(program, &event.key) == id).unwrap()
+    }
+
+    /// A refund or reinstatement; `came` is outcome, payments, what moved and its currency.
+    fn reversal(
+        &mut self,
+        person: &str,
+        occurred_at_ms: i64,
+        body: Body,
+        names: Id,
+        came: (&str, i64, i64, &str),
+    ) -> Id {
+        let (table, asked) = match &body {
+            Body::Disqualification { value, .. } => ("disqualifications", value.clone()),
+            Body::Reinstatement { value, .. } => ("reinstatements", value.clone()),
+            _ => unreachable!(),
+        };
+        let id = self.event(person, occurred_at_ms, body, Reply::Accepted);
+        let text = &mut self.stored.names;
+        self.stored.reversals.push(ReversalRow {
+            table: text.of(table),
+            id,
+            program: text.of(&self.ledger.header.world.programs[0].id),
+            occurred_at_ms,
+            names,
+            asked_minor: asked.as_ref().map_or(0, |asked| asked.minor),
+            asked_currency: text.of(asked.as_ref().map_or("", |asked| &asked.currency)),
+            came: ReversalState {
+                outcome: text.of(came.0),
+                qualifications: came.1,
+                moved_minor: came.2,
+                moved_currency: text.of(came.3),
+                excess_minor: 0,
+            },
+            live: true,
+            sign: 1,
+        });
+        id
+    }
+
+    fn plain(&mut self, person: &str, body: Body, table: &str) {
+        let occurred_at_ms = NOON_MS + 30_000;
+        let id = self.event(person, occurred_at_ms, body, Reply::Accepted);
+        let text = &mut self.stored.names;
+        let empty = text.of("");
+        self.stored.plain.push(PlainRow {
+            table: text.of(table),
+            id,
+            program: text.of(&self.ledger.header.world.programs[0].id),
+            occurred_at_ms,
+            referrer: empty,
+            link: empty,
+            channel: empty,
+            reward: Id::NIL,
+            decision: empty,
+            outcome: empty,
+            live: true,
+        });
     }
 
     fn link(&self, at: usize) -> &whence_loadtest::world::Link {
@@ -155,15 +261,19 @@ impl Fixture {
         id
     }
 
+    /// The first lead of a person stands for it.
     fn lead(&mut self, person: &str, at_ms: i64, touches: Vec<Touch>, credit: Credit) -> Id {
+        let is_known = |event: &EventEntry| event.subject.lead.as_deref() == Some(person);
+        let is_first = !self.ledger.events.iter().any(is_known);
         let id = self.event(person, at_ms, Body::Lead(touches), Reply::Accepted);
-        self.stored_lead(id, at_ms, credit);
+        self.stored_lead(id, at_ms, credit, is_first);
         id
     }
 
-    pub fn stored_lead(&mut self, id: Id, at_ms: i64, credit: Credit) {
+    pub fn stored_lead(&mut self, id: Id, occurred_at_ms: i64, credit: Credit, is_person: bool) {
         let program = self.stored.names.of(&self.ledger.header.world.programs[0].id);
-        self.stored.leads.push(LeadRow { id, program, occurred_at_ms: at_ms, credit, live: true, sign: 1 });
+        let person = is_person.into();
+        self.stored.leads.push(LeadRow { id, program, occurred_at_ms, credit, live: true, person, sign: 1 });
     }
 
     fn qualification(
@@ -175,8 +285,9 @@ impl Fixture {
         lead: Option<(Id, Credit)>,
     ) -> Id {
         let value = Some(Money { minor, currency: currency.into() });
-        let body = Body::Qualification { name: "purchase".into(), value };
+        let body = Body::Qualification { name: "purchase".into(), value, payment: None };
         let id = self.event(person, at_ms, body, Reply::Accepted);
+        let person = lead.is_some().into();
         let (lead, credit) = lead.unwrap_or((Id::NIL, self.nobody()));
         let names = &mut self.stored.names;
         self.stored.qualifications.push(QualificationRow {
@@ -187,8 +298,10 @@ impl Fixture {
             lead,
             credit,
             value_minor: minor,
+            paid_minor: minor,
             currency: names.of(currency),
             live: true,
+            person,
             sign: 1,
         });
         id
@@ -198,7 +311,7 @@ impl Fixture {
     fn complete(&mut self, id: Id, lead: Id, credit: Credit) {
         let row = *self.stored.qualifications.iter().find(|row| row.id == id).unwrap();
         self.stored.qualifications.push(QualificationRow { sign: -1, ..row });
-        self.stored.qualifications.push(QualificationRow { lead, credit, ..row });
+        self.stored.qualifications.push(QualificationRow { lead, credit, person: 1, ..row });
     }
 
     /// The event is sent again, accepted again, and rejected as a duplicate.

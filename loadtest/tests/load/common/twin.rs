@@ -127,9 +127,11 @@ impl Twin {
         let named = query.split('&').find_map(|part| part.strip_prefix("c="));
         let is_allowed = |name: &&str| allowed.as_array().unwrap().iter().any(|channel| channel == name);
         let channel = named.filter(|_| link.channel_override).filter(is_allowed).unwrap_or(&link.channel);
-        let id = Id(uuid::Uuid::now_v7().as_u128());
         let is_disabled = link.disabled;
         let verdict = if is_disabled { "inactive" } else { verdict(method, headers) };
+        // The last byte says whether it is a person's click.
+        let id = uuid::Uuid::now_v7().as_u128() & !0xff;
+        let id = Id(id | u128::from(verdict == "human"));
         let (channel, destination) = (channel.to_owned(), link.destination.clone());
         records.clicks.push(Click { id, key, link, channel, verdict });
         if is_disabled {
