@@ -14,8 +14,12 @@ pub(super) struct Payout {
     pub revision: u32,
     pub program: String,
     pub referrer: String,
+    pub referrer_name: String,
     pub party: String,
     pub rule: String,
+    /// The caller's lead id, of a reward of the referred; `None` once they are forgotten.
+    #[serde(default)]
+    pub lead: Option<String>,
     pub lead_id: String,
     pub qualification_id: String,
     #[serde(default)]
@@ -41,8 +45,8 @@ pub(super) async fn payouts(
 ) -> Result<Vec<Payout>, Failure> {
     let moment = |column: &str| format!("formatDateTime({column}, '%FT%T.%fZ')");
     let sql = format!(
-        "SELECT toString(reward_id) AS reward, revision, toString(program) AS program, referrer, toString(party) AS party, \
-         toString(rule) AS rule, toString(lead_id) AS lead_id, toString(qualification_id) AS qualification_id, '' AS amount, \
+        "SELECT toString(reward_id) AS reward, revision, toString(program) AS program, referrer, referrer_name, \
+         toString(party) AS party, toString(rule) AS rule, lead, toString(lead_id) AS lead_id, toString(qualification_id) AS qualification_id, '' AS amount, \
          amount_minor, toString(currency) AS currency, {} AS earned_at, {} AS approved_at, decided_by AS approved_by \
          FROM (SELECT * FROM payouts WHERE program = {{program:String}} \
          AND ({{referrer:String}} = '' OR referrer = {{referrer:String}}) \
