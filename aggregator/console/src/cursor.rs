@@ -80,7 +80,8 @@ impl Cursor {
         let is_behind = |at: usize| {
             let SortKey { name, is_descending, .. } = &keys[at];
             let order = if *is_descending { '<' } else { '>' };
-            let equal = keys[..at].iter().enumerate().map(|(at, key)| format!("{} = {}", key.name, key.value(at)));
+            let equal =
+                keys[..at].iter().enumerate().map(|(at, key)| format!("{} = {}", key.name, key.value(at)));
             let last = format!("{name} {order} {}", keys[at].value(at));
             format!("({})", equal.chain([last]).collect::<Vec<_>>().join(" AND "))
         };
@@ -125,7 +126,11 @@ mod tests {
 
     #[test]
     fn a_cursor_is_read_as_it_was_written_and_fits_its_own_list_alone() {
-        let keys = [key("leads", "Int64", true), key("at", "DateTime64(3, 'UTC')", false), key("name", "String", false)];
+        let keys = [
+            key("leads", "Int64", true),
+            key("at", "DateTime64(3, 'UTC')", false),
+            key("name", "String", false),
+        ];
         let row = json!({ "leads": -3, "at": "2026-12-31T23:40:00.125Z", "name": "a/b" });
         let cursor = Cursor::behind(row.as_object().unwrap(), &keys);
         assert_eq!(cursor.to_string().parse(), Ok(cursor.clone()));

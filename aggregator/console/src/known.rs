@@ -48,7 +48,9 @@ pub async fn referrer(client: &Client, program: &str, referrer: &str) -> Result<
 /// A row, if any of these tables has one of the program's for which its condition is true.
 fn any(tables: impl IntoIterator<Item = (&'static str, &'static str)>) -> String {
     let of = |(table, condition)| {
-        format!("SELECT toUInt8(1) AS is_there FROM {table} WHERE program = {{program:String}} AND {condition} LIMIT 1")
+        format!(
+            "SELECT toUInt8(1) AS is_there FROM {table} WHERE program = {{program:String}} AND {condition} LIMIT 1"
+        )
     };
     let all: Vec<String> = tables.into_iter().map(of).collect();
     format!("SELECT is_there FROM ({}) LIMIT 1", all.join(" UNION ALL "))

@@ -319,7 +319,11 @@ mod tests {
     fn every_report_has_a_view_that_declares_its_columns() {
         for report in Report::ALL {
             let keys = report.sort_keys();
-            assert_eq!(keys.first().is_some_and(|key| key.name == "program"), report.has_program(), "{report:?}");
+            assert_eq!(
+                keys.first().is_some_and(|key| key.name == "program"),
+                report.has_program(),
+                "{report:?}"
+            );
             assert!(keys.iter().all(|key| !key.kind.contains("Nullable")), "NULL has no place: {report:?}");
             assert!(report.columns().len() > 1, "{report:?}");
             let is_there = |name: &str| views().iter().any(|view| view.name == name);

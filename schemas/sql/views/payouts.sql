@@ -4,26 +4,27 @@ CREATE OR REPLACE VIEW payouts
 (
     program LowCardinality(String) COMMENT 'Program.',
     referrer String COMMENT 'Who referred; empty: nobody.',
-    referrer_name String COMMENT 'Their name for people, as the registry has it; empty: none.',
     party String COMMENT 'referrer or referred: who gets it.',
     reward_id UUID COMMENT 'Id of the reward.',
     rule String COMMENT 'Id of the rule within the program.',
     amount_minor Int64 COMMENT 'What it is worth, in minor units of currency.',
     currency String COMMENT 'ISO 4217.',
-    lead Nullable(String) COMMENT 'The caller''s lead id, where the referred gets it; NULL: the referrer gets it, or the lead is forgotten.',
     lead_id UUID COMMENT 'Event id of the lead.',
     qualification_id UUID COMMENT 'Event id of the qualification.',
     earned_at DateTime64(3, 'UTC') COMMENT 'When the qualification happened.',
     approved_at DateTime64(3, 'UTC') COMMENT 'When it was approved.',
     decided_by String COMMENT 'Who approved it.',
-    revision UInt32 COMMENT 'Which change of the reward this is: what has another one since was changed.'
+    revision UInt32 COMMENT 'Which change of the reward this is: what has another one since was changed.',
+    referrer_name String COMMENT 'The referrer''s name for people, as the registry has it; empty: none.',
+    lead Nullable(String) COMMENT 'The caller''s lead id, where the referred gets it; NULL: the referrer gets it, or the lead is forgotten.'
 )
 AS
 SELECT
-    s.program AS program, s.referrer AS referrer, r.name AS referrer_name, s.party AS party, s.reward_id AS reward_id, s.rule AS rule,
-    s.open_minor AS amount_minor, s.currency AS currency, if(s.party = 'referred', nullIf(l.lead, ''), NULL) AS lead,
+    s.program AS program, s.referrer AS referrer, s.party AS party, s.reward_id AS reward_id, s.rule AS rule,
+    s.open_minor AS amount_minor, s.currency AS currency,
     s.lead_id AS lead_id, s.qualification_id AS qualification_id, s.earned_at AS earned_at, s.changed_at AS approved_at,
-    s.decided_by AS decided_by, s.revision AS revision
+    s.decided_by AS decided_by, s.revision AS revision, r.name AS referrer_name,
+    if(s.party = 'referred', nullIf(l.lead, ''), NULL) AS lead
 FROM (SELECT * FROM reward_states WHERE state = 'approved') AS s
 LEFT JOIN
 (

@@ -96,7 +96,10 @@ async fn handle(console: &Console, route: Route, request: Request<Incoming>) -> 
             console.known(program, None).await?;
             let found = console.ask(erasure(&console.client, program.as_str(), id)).await?;
             found.map(Value::Object).ok_or_else(|| {
-                Problem::new(Code::NotFound, "nothing is known of such an erasure; if it was accepted, it is not done yet")
+                Problem::new(
+                    Code::NotFound,
+                    "nothing is known of such an erasure; if it was accepted, it is not done yet",
+                )
             })
         }
         About::Report(report) => {

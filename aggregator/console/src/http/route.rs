@@ -162,10 +162,8 @@ impl Query {
 
     pub fn report(&mut self, program: &ProgramId, report: Report) -> Result<reports::Selection, Problem> {
         let limit = self.limit(reports::ROWS_MAX)?;
-        let mut selection = reports::Selection {
-            program: Some(program.to_string()),
-            ..reports::Selection::first(limit)
-        };
+        let mut selection =
+            reports::Selection { program: Some(program.to_string()), ..reports::Selection::first(limit) };
         let fits = |text: &str| text.parse::<Cursor>().ok().filter(|place| place.fits(&report.sort_keys()));
         selection.after = self.read("after", "the value of `next` of a page of this report", fits)?;
         if report.has_days() {
@@ -231,7 +229,10 @@ pub(super) fn somebody(body: &[u8]) -> Result<(Name, String, Option<String>), Pr
     let mut fields = BTreeMap::new();
     for (name, value) in given {
         if fields.insert(name.clone(), value).is_some() {
-            return Err(Problem::new(Code::Invalid, format_args!("the field {} is given twice", shown(&name))));
+            return Err(Problem::new(
+                Code::Invalid,
+                format_args!("the field {} is given twice", shown(&name)),
+            ));
         }
     }
     let text = |value: Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
@@ -334,12 +335,18 @@ mod tests {
                 wrong.extend(match name {
                     "from" | "to" => vec![format!("{name}=2026-02-31"), format!("{name}=2025-02-29")],
                     "as_of" => vec![format!("{name}=2026-02-31"), format!("{name}=2026-02-31T10:00:00Z")],
-                    "after" => vec![given.to_owned(), format!("{name}={}", Cursor::behind(&Default::default(), &keys[..1]))],
+                    "after" => vec![
+                        given.to_owned(),
+                        format!("{name}={}", Cursor::behind(&Default::default(), &keys[..1])),
+                    ],
                     _ => vec![],
                 });
                 for wrong in wrong {
                     let problem = report(&wrong, of).unwrap_err();
-                    assert!(problem.code == Code::Invalid && problem.detail.contains(name), "{of:?} {wrong}: {problem:?}");
+                    assert!(
+                        problem.code == Code::Invalid && problem.detail.contains(name),
+                        "{of:?} {wrong}: {problem:?}"
+                    );
                     assert!(!problem.detail.contains("secret"), "{problem:?}");
                 }
             }
@@ -348,7 +355,9 @@ mod tests {
                 assert_eq!(problem.detail, "from must be no later than to");
             }
         }
-        for wrong in ["from=yesterday", "to=2026-13-01", "to=2026-01-32", "from=2026-1-1", "to='2026-01-1", "x=1"] {
+        for wrong in
+            ["from=yesterday", "to=2026-13-01", "to=2026-01-32", "from=2026-1-1", "to='2026-01-1", "x=1"]
+        {
             assert_eq!(funnel(wrong).unwrap_err().code, Code::Invalid, "{wrong}");
         }
         let mut past = Query::of(Some("as_of=2026-03-31"));

@@ -151,6 +151,10 @@ async fn world() -> World {
     for sql in [
         format!("INSERT INTO programs (program, version, changed_at) VALUES ('{PROGRAM}', 1, '{now}')"),
         format!(
+            "INSERT INTO referrers (program, referrer, version, changed_at, name) \
+             VALUES ('{PROGRAM}', 'ann', 2, '{now}', 'Ann Example'), ('{PROGRAM}', 'ann', 1, '{now}', 'Ann')"
+        ),
+        format!(
             "INSERT INTO completeness_clock (through, said_at, held_since) VALUES ('{now}', '{now}', '{now}')"
         ),
     ] {
@@ -178,6 +182,15 @@ async fn every_report_lineage_and_status_is_as_the_document_says() {
             assert_eq!(console.get(&path)["items"].as_array().unwrap().len(), 1, "{path}");
         }
     }
+    let payouts = console.get("payouts");
+    let welcome =
+        payouts["items"].as_array().unwrap().iter().find(|item| item["party"] == "referred").unwrap();
+    assert_eq!(
+        (&welcome["lead"], &welcome["referrer_name"]),
+        (&json!("3"), &json!("Ann Example")),
+        "{welcome}"
+    );
+
     let mut steps = BTreeSet::new();
     for lead in ["1", "2", "3", "4", "5", "9"] {
         let found = console.get(&format!("lineage/{lead}?referrer=eve"));
@@ -238,7 +251,9 @@ async fn every_list_that_is_cut_says_so_and_goes_on_where_it_ended() {
         // Ages grow between two questions.
         let without_age = |mut items: Vec<Value>| {
             items.iter_mut().for_each(|item| {
-                item.as_object_mut().unwrap().retain(|name, _| !["age_seconds", "behind_seconds"].contains(&&**name));
+                item.as_object_mut()
+                    .unwrap()
+                    .retain(|name, _| !["age_seconds", "behind_seconds"].contains(&&**name));
             });
             items
         };
@@ -266,7 +281,9 @@ async fn whoever_is_unknown_is_told_so_and_never_an_empty_success() {
         console.ask_as("reader", method, &format!("/v1/programs/{program}/{path}"), body).status
     };
     let words = || Report::of_programs().map(Report::word);
-    for path in words().chain(["status", "lineage", "lineage/1", "erasures/01234567-89ab-5cde-8f01-23456789abcd"]) {
+    for path in
+        words().chain(["status", "lineage", "lineage/1", "erasures/01234567-89ab-5cde-8f01-23456789abcd"])
+    {
         assert_eq!(status("nobodys", path), 404, "{path}");
         // In the registry, and no fact of it: its lists are empty, its people unknown.
         let is_list = !path.contains("lineage") && !path.contains("erasure");
@@ -274,8 +291,14 @@ async fn whoever_is_unknown_is_told_so_and_never_an_empty_success() {
     }
     let of_referrers = Report::of_programs().filter(|report| report.has_days()).map(Report::word);
     for path in of_referrers.chain(["status", "lineage/1"]) {
-        for (referrer, expected) in [("ann", 200), ("eve", 200), ("registered", 200), ("nobody", 404), ("Ann", 404)] {
-            assert_eq!(status(PROGRAM, &format!("{path}?referrer={referrer}")), expected, "{path} {referrer}");
+        for (referrer, expected) in
+            [("ann", 200), ("eve", 200), ("registered", 200), ("nobody", 404), ("Ann", 404)]
+        {
+            assert_eq!(
+                status(PROGRAM, &format!("{path}?referrer={referrer}")),
+                expected,
+                "{path} {referrer}"
+            );
         }
     }
     let unknown = console.ask_as("reader", "GET", &format!("/v1/programs/{PROGRAM}/lineage/nobody"), "");
@@ -305,13 +328,16 @@ async fn an_erasure_tells_what_it_touched_and_its_person_is_found_by_no_key() {
         json!({ "email": "other@shop.example" }),
         json!({ "lead": "nobody" }),
     ] {
-        let answer = console.ask_as("reader", "POST", &format!("/v1/programs/{PROGRAM}/lineage"), &body.to_string());
+        let answer =
+            console.ask_as("reader", "POST", &format!("/v1/programs/{PROGRAM}/lineage"), &body.to_string());
         assert_eq!(answer.status, 404, "{body}: {}", answer.text);
         let unknown = console.ask_as("reader", "GET", &format!("/v1/programs/{PROGRAM}/lineage/never"), "");
         assert_eq!(answer.json(), unknown.json(), "as of somebody who was never heard of");
     }
     // By the ids of their events finance finds them.
-    for (event, step) in [(event_id("1").0, "lead"), (event_id("paid 1").0, "qualification"), (reward("1", "order"), "reward")] {
+    for (event, step) in
+        [(event_id("1").0, "lead"), (event_id("paid 1").0, "qualification"), (reward("1", "order"), "reward")]
+    {
         let body = json!({ "event": event.to_string() }).to_string();
         let answer = console.ask_as("reader", "POST", &format!("/v1/programs/{PROGRAM}/lineage"), &body);
         assert_eq!(answer.status, 200, "{step}: {}", answer.text);

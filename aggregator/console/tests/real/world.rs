@@ -21,8 +21,8 @@ use whence_console::{
 };
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, Click, Disqualification, Erasure, Event, Identify, Lead, Mode,
-        Qualification, RewardTerms, Subject, Touch, Verdict, event::Body,
+        self, AttributionModel, AttributionRule, Click, Disqualification, Erasure, Event, Identify, Lead,
+        Mode, Qualification, RewardTerms, Subject, Touch, Verdict, event::Body,
     },
     ids::{ChannelNumber, ClickId, EventId, Incarnation, LinkNumber, ProgramId},
     sql::Topology,

@@ -179,8 +179,15 @@ impl Make {
         };
         let (back, back_record) =
             self.event(program, &format!("fd {number}"), mode, at, Body::Disqualification(back));
-        let records =
-            [lead_record.clone(), paid_record, waiting_record, erasure_record, retry, back_record, lead_record];
+        let records = [
+            lead_record.clone(),
+            paid_record,
+            waiting_record,
+            erasure_record,
+            retry,
+            back_record,
+            lead_record,
+        ];
         let partition = program_partition(program);
         self.threads.push(records.into_iter().map(|record| (partition, record)).collect());
         self.expected.leads.insert(lead, ("by-code".into(), 2));

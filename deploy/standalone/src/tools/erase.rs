@@ -75,9 +75,9 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         let waits = if asked.is_some() { 0 } else { seconds };
         match settled(&client, &program, id, Duration::from_secs(waits)).await? {
             Some(done) => Ok(done),
-            None if asked.is_some() => {
-                Err(Failure::Failed("nothing is known of such an erasure; if it was accepted, it is not done yet".to_owned()))
-            }
+            None if asked.is_some() => Err(Failure::Failed(
+                "nothing is known of such an erasure; if it was accepted, it is not done yet".to_owned(),
+            )),
             None => Err(Failure::Failed(format!(
                 "the erasure {id} was accepted and is not done after {seconds} s: ask for it with `whence erase {program} --id {id}`"
             ))),
@@ -113,7 +113,8 @@ fn event(flags: &ArgMatches, program: &ProgramId) -> Value {
 /// The event's id.
 async fn send(sender: &Sender, event: &Value) -> Result<Uuid, Failure> {
     let mut settled = Err("the API said nothing of it".to_owned());
-    let sent = sender.send(std::slice::from_ref(event), |_, result| settled = result.map(str::to_owned)).await;
+    let sent =
+        sender.send(std::slice::from_ref(event), |_, result| settled = result.map(str::to_owned)).await;
     sent.map_err(|stopped| Failure::Failed(format!("the API did not take the erasure: {}", stopped.why)))?;
     let id = settled.map_err(|why| Failure::Failed(format!("the API refused the erasure: {why}")))?;
     id.parse().map_err(|_| Failure::Failed("the API accepted the erasure and named no id".to_owned()))

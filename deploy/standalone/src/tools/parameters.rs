@@ -68,13 +68,15 @@ pub fn program(name: &str) -> Result<ProgramId, Failure> {
 /// They are not known, or ClickHouse does not answer.
 pub async fn known(client: &Client, program: &str, referrer: Option<&str>) -> Result<(), Failure> {
     if !known::program(client, program).await? {
-        let text = format!("there is no program {program:?}, and no fact of one: look at its name, and at --data or --clickhouse-url");
+        let text = format!(
+            "there is no program {program:?}, and no fact of one: look at its name, and at --data or --clickhouse-url"
+        );
         return Err(Failure::Failed(text));
     }
     match referrer {
-        Some(referrer) if !known::referrer(client, program, referrer).await? => {
-            Err(Failure::Failed(format!("the program {program:?} has no referrer {referrer:?}, and no fact of one")))
-        }
+        Some(referrer) if !known::referrer(client, program, referrer).await? => Err(Failure::Failed(
+            format!("the program {program:?} has no referrer {referrer:?}, and no fact of one"),
+        )),
         _ => Ok(()),
     }
 }

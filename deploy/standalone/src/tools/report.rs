@@ -2,6 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::{Arg, ArgMatches, Command};
+use csv::QuoteStyle;
 use serde_json::{Value, json};
 use whence_console::cursor::Cursor;
 use whence_console::reports::{self, Report, Rows, Selection};
@@ -39,17 +40,19 @@ pub fn command() -> Command {
         .default_value("text")
         .value_parser(PossibleValuesParser::new(["text", "json", "csv"]))
         .help("Columns for people, or JSON, or CSV");
-    settings::command::<ReportSettings>(Command::new("report").about("Prints a report from ClickHouse")).args([
-        name,
-        parameters::text("program", "ID", "Only this program"),
-        parameters::referrer("Counts of this referrer only; for reports on days"),
-        parameters::day("from", "Count from this day (UTC) on, such as 2026-01-31; for reports on days"),
-        parameters::day("to", "Count to the end of this day (UTC)"),
-        parameters::as_of("Report what was known at this time; for reports on rewards"),
-        format,
-        after,
-        parameters::limit("1000", ROWS_MAX, "Maximum number of rows"),
-    ])
+    settings::command::<ReportSettings>(Command::new("report").about("Prints a report from ClickHouse")).args(
+        [
+            name,
+            parameters::text("program", "ID", "Only this program"),
+            parameters::referrer("Counts of this referrer only; for reports on days"),
+            parameters::day("from", "Count from this day (UTC) on, such as 2026-01-31; for reports on days"),
+            parameters::day("to", "Count to the end of this day (UTC)"),
+            parameters::as_of("Report what was known at this time; for reports on rewards"),
+            format,
+            after,
+            parameters::limit("1000", ROWS_MAX, "Maximum number of rows"),
+        ],
+    )
 }
 
 /// Asks and prints.
@@ -70,7 +73,9 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         }
         let rows = reports::rows(&client, report, &selection).await?;
         let rest = match &rows.next {
-            Some(_) => reports::count(&client, report, &Selection { after: rows.next.clone(), ..selection }).await?,
+            Some(_) => {
+                reports::count(&client, report, &Selection { after: rows.next.clone(), ..selection }).await?
+            }
             None => 0,
         };
         Ok((rows, rest))
@@ -128,15 +133,21 @@ fn json(columns: &[Column], rows: &Rows) -> String {
 
 fn csv(columns: &[Column], rows: &Rows) -> String {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    let cells = rows.items.iter().map(|row| names.iter().map(|name| row.get(*name).unwrap_or(&Value::Null)).collect());
-    spreadsheet::file(&names, cells)
+    let cells = rows
+        .items
+        .iter()
+        .map(|row| names.iter().map(|name| row.get(*name).unwrap_or(&Value::Null)).collect());
+    // As ClickHouse quotes.
+    spreadsheet::file(QuoteStyle::NonNumeric, &names, cells)
 }
 
 fn people(columns: &[Column], rows: &Rows) -> String {
     let is_number = |kind: &str| ["Int", "UInt", "Float", "Decimal"].iter().any(|word| kind.contains(word));
     let headings: Vec<(&str, Align)> = columns
         .iter()
-        .map(|column| (column.name.as_str(), if is_number(&column.kind) { Align::Right } else { Align::Left }))
+        .map(|column| {
+            (column.name.as_str(), if is_number(&column.kind) { Align::Right } else { Align::Left })
+        })
         .collect();
     let mut table = Table::new(&headings);
     for row in &rows.items {
@@ -160,9 +171,14 @@ mod tests {
 
     #[test]
     fn numbers_stand_right_nothing_moves_the_cursor_and_nothing_is_a_formula() {
-        let column = |(name, kind): (&str, &str)| Column { name: name.into(), kind: kind.into(), comment: String::new() };
+        let column = |(name, kind): (&str, &str)| Column {
+            name: name.into(),
+            kind: kind.into(),
+            comment: String::new(),
+        };
         let columns =
-            [("program", "LowCardinality(String)"), ("clicks", "Int64"), ("rate", "Nullable(Float64)")].map(column);
+            [("program", "LowCardinality(String)"), ("clicks", "Int64"), ("rate", "Nullable(Float64)")]
+                .map(column);
         let row = |program: &str, clicks: i64, rate: Value| {
             json!({ "program": program, "clicks": clicks, "rate": rate }).as_object().unwrap().clone()
         };
@@ -170,6 +186,9 @@ mod tests {
         let rows = Rows { items, next: None };
         let text = people(&columns, &rows);
         assert_eq!(text, "program  clicks  rate\np\u{fffd}[2J        12     -\n=q            -5  -0.5\n");
-        assert_eq!(csv(&columns, &rows), "program,clicks,rate\np\u{1b}[2J,12,\n'=q,-5,-0.5\n");
+        assert_eq!(
+            csv(&columns, &rows),
+            "\"program\",\"clicks\",\"rate\"\n\"p\u{1b}[2J\",12,\"\"\n\"'=q\",-5,-0.5\n"
+        );
     }
 }

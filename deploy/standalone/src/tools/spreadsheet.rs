@@ -1,5 +1,6 @@
 //! Files that are opened in spreadsheets: a text that such a program would take for a formula is made one that it shows.
 
+use csv::QuoteStyle;
 use serde_json::Value;
 
 /// Bytes that make a cell a formula, where they stand first.
@@ -24,9 +25,9 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// A header and rows as wide.
-pub fn file<'a>(header: &[&str], rows: impl Iterator<Item = Vec<&'a Value>>) -> String {
-    let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
+/// A header and rows as wide, quoted as told.
+pub fn file<'a>(quotes: QuoteStyle, header: &[&str], rows: impl Iterator<Item = Vec<&'a Value>>) -> String {
+    let mut writer = csv::WriterBuilder::new().quote_style(quotes).from_writer(Vec::new());
     // Into memory, and of rows that are as wide as the header: nothing can fail.
     let _ = writer.write_record(header);
     rows.for_each(|row| _ = writer.write_record(row.into_iter().map(cell)));
@@ -45,7 +46,7 @@ mod tests {
         let all: Vec<&Value> = row.iter().chain(&numbers).collect();
         let header: Vec<String> = (0..all.len()).map(|at| format!("c{at}")).collect();
         let header: Vec<&str> = header.iter().map(String::as_str).collect();
-        let written = file(&header, std::iter::once(all));
+        let written = file(QuoteStyle::Necessary, &header, std::iter::once(all));
         assert_eq!(
             written.split_once('\n').unwrap().1,
             "'=1+1,'+1,'-1,'@x,'\tx,\"'\rx\",'x,a=b,,-12,-0.5,,\"{\"\"EUR\"\":-5}\",true\n"

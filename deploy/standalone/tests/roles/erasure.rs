@@ -75,7 +75,10 @@ fn erase_bob(role: &Role) {
     assert_eq!(tool(&["lineage", "p", "bob-4711"]).0, Some(0));
     let erased = tool(&["erase", "p", "--email", "bob@mail.example", "--requested-by", "ticket 1"]);
     // His lead and his order; he has an id and an address. What waits for a payment is found by that alone.
-    assert!(erased.0 == Some(0) && erased.1.contains(": 2 events without personal columns, 0 rewards"), "{erased:?}");
+    assert!(
+        erased.0 == Some(0) && erased.1.contains(": 2 events without personal columns, 0 rewards"),
+        "{erased:?}"
+    );
     assert!(erased.1.ends_with("2 keys suppressed\n"), "{erased:?}");
     let id = erased.1.split([' ', ':']).nth(1).unwrap();
     assert_eq!(tool(&["erase", "p", "--id", id]), erased);

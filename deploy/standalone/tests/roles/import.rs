@@ -161,7 +161,8 @@ fn a_past_with_payments_and_refunds_changes_nothing_the_second_time() {
     role.until_count("SELECT count() FROM rejects", 0);
     role.until_count("SELECT toUInt64(sum(offsets)) FROM reconciliation WHERE stream = 'conversions'", 7);
     // What is refused after it was accepted is told with its line, and not sent again.
-    let erased = run(&["erase", "p", "--lead", "eve", "--requested-by", "ticket 1", "--data", data.to_str().unwrap()]);
+    let erased =
+        run(&["erase", "p", "--lead", "eve", "--requested-by", "ticket 1", "--data", data.to_str().unwrap()]);
     assert!(erased.status.success(), "{erased:?}");
     fs::write(&file, "type,lead,code,occurred_at\nlead,eve,x,2026-01-01T00:00:00Z\n").unwrap();
     for why in ["was accepted and became no fact: suppressed", "was refused before: suppressed"] {
@@ -250,7 +251,11 @@ fn an_answer_that_tells_nothing_of_the_rows_ends_the_import() {
     ] {
         let (url, serving) = scripted(vec![(status, body)]);
         let (code, out, err) = import_lines(&url, LINES);
-        assert_eq!((code, out.as_str()), (Some(1), "2 rows read, 0 accepted, 0 unchanged, 0 refused\n"), "{err}");
+        assert_eq!(
+            (code, out.as_str()),
+            (Some(1), "2 rows read, 0 accepted, 0 unchanged, 0 refused\n"),
+            "{err}"
+        );
         assert!(err.contains(&format!("the API refused the request: {status}")), "{err}");
         serving.join().unwrap();
     }

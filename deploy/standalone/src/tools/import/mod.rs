@@ -61,8 +61,16 @@ pub fn command() -> Command {
         .value_parser(value_parser!(u32).range(1..=10_000))
         .help("Number of events in one request");
     let about = "Imports past events from a file; importing the same file again changes nothing";
-    settings::command::<ImportSettings>(Command::new("import").about(about))
-        .args([file, program, format, kind, source, delimiter, batch, wait()])
+    settings::command::<ImportSettings>(Command::new("import").about(about)).args([
+        file,
+        program,
+        format,
+        kind,
+        source,
+        delimiter,
+        batch,
+        wait(),
+    ])
 }
 
 /// Imports. What is stored already is not sent again. Refused rows are told on standard error, each with its line and why, also
@@ -106,7 +114,9 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         })
     });
     let Counts { rows, accepted, unchanged, refused } = import.counts;
-    super::print(&format!("{rows} rows read, {accepted} accepted, {unchanged} unchanged, {refused} refused\n"))?;
+    super::print(&format!(
+        "{rows} rows read, {accepted} accepted, {unchanged} unchanged, {refused} refused\n"
+    ))?;
     imported?;
     if refused > 0 {
         return Err(Failure::Refused { refused });
@@ -117,7 +127,8 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
 /// What ClickHouse has already; `None` where it is not known where that is, or nothing is to be waited for: what is stored is
 /// sent again then, and refused as a duplicate.
 async fn open_stored(settings: &ImportSettings, flags: &ArgMatches) -> Result<Option<Stored>, Failure> {
-    let noted = || addresses::read(&settings.data.data.join("addresses.json")).and_then(|noted| noted.clickhouse);
+    let noted =
+        || addresses::read(&settings.data.data.join("addresses.json")).and_then(|noted| noted.clickhouse);
     if settings.clickhouse.clickhouse_url.is_empty() && noted().is_none() {
         say("without --clickhouse-url it is not known what is stored already: all rows are sent");
         return Ok(None);
@@ -209,7 +220,10 @@ impl Import {
             self.refuse(line, &format!("was accepted and became no fact: {why}"));
         }
         if settled.lost > 0 {
-            say(&format!("{} accepted rows are not stored yet: the same import again tells what became of them", settled.lost));
+            say(&format!(
+                "{} accepted rows are not stored yet: the same import again tells what became of them",
+                settled.lost
+            ));
         }
         Ok(())
     }
@@ -233,7 +247,10 @@ impl Import {
         }
         sent.map_err(|stopped| {
             let line = batch[stopped.first].line;
-            Stop::Api(format!("the API took no more at line {line}: {}; run the same import again", stopped.why))
+            Stop::Api(format!(
+                "the API took no more at line {line}: {}; run the same import again",
+                stopped.why
+            ))
         })?;
         if self.stored.as_ref().is_some_and(|stored| stored.pending() > PENDING_MAX) {
             self.settle(PENDING_MAX / 2).await?;
@@ -251,7 +268,9 @@ impl Import {
         if self.told.elapsed() >= PROGRESS_EVERY {
             self.told = Instant::now();
             let Counts { rows, accepted, unchanged, refused } = self.counts;
-            say(&format!("{rows} rows read, {accepted} accepted, {unchanged} unchanged, {refused} refused so far"));
+            say(&format!(
+                "{rows} rows read, {accepted} accepted, {unchanged} unchanged, {refused} refused so far"
+            ));
         }
     }
 }

@@ -137,11 +137,14 @@ impl Stored {
     }
 
     async fn facts(&self, ids: &[Uuid]) -> Result<HashSet<Uuid>, AskError> {
-        let of = |table: &&str| format!("SELECT id FROM {table} WHERE program = {{program:String}} AND id IN {{ids:Array(UUID)}}");
+        let of = |table: &&str| {
+            format!("SELECT id FROM {table} WHERE program = {{program:String}} AND id IN {{ids:Array(UUID)}}")
+        };
         let sql = EVENT_TABLES.iter().map(of).collect::<Vec<_>>().join(" UNION ALL ");
         let mut found = HashSet::new();
         for ids in ids.chunks(IDS_MAX) {
-            let query = self.client.query(&sql).param("program", self.program.as_str()).param("ids", texts(ids));
+            let query =
+                self.client.query(&sql).param("program", self.program.as_str()).param("ids", texts(ids));
             found.extend(query.fetch_all::<IdRow>().await?.into_iter().map(|row| row.id));
         }
         Ok(found)

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, value_parser};
+use csv::QuoteStyle;
 use serde_json::Value;
 use whence_ingest::api::events::money;
 use whence_runtime::settings;
@@ -109,10 +110,8 @@ fn csv(payouts: &[Payout]) -> String {
         "revision",
         "program",
         "referrer",
-        "referrer_name",
         "party",
         "rule",
-        "lead",
         "lead_id",
         "qualification_id",
         "amount",
@@ -121,9 +120,15 @@ fn csv(payouts: &[Payout]) -> String {
         "earned_at",
         "approved_at",
         "approved_by",
+        "referrer_name",
+        "lead",
     ];
     let rows: Vec<Value> = payouts.iter().map(|payout| serde_json::json!(payout)).collect();
-    spreadsheet::file(&HEADER, rows.iter().map(|row| HEADER.iter().map(|name| &row[*name]).collect()))
+    spreadsheet::file(
+        QuoteStyle::Necessary,
+        &HEADER,
+        rows.iter().map(|row| HEADER.iter().map(|name| &row[*name]).collect()),
+    )
 }
 
 fn json(payouts: &[Payout]) -> String {
@@ -166,9 +171,9 @@ mod tests {
             approved_by: "kim".into(),
         };
         let text = csv(&[payout("r")]);
-        let line = "r,2,p,\"ann, \"\"the\"\" one\",'=HYPERLINK(1),referrer,order,'-customer 1,l,q,0.60,60,EUR,e,a,kim";
+        let line = "r,2,p,\"ann, \"\"the\"\" one\",referrer,order,l,q,0.60,60,EUR,e,a,kim,'=HYPERLINK(1),'-customer 1";
         assert_eq!(text.lines().nth(1), Some(line));
-        assert!(csv(&[payout("s")]).contains(",order,,l,"), "NULL is empty");
+        assert!(csv(&[payout("s")]).ends_with(",kim,'=HYPERLINK(1),\n"), "NULL is empty");
         let object = serde_json::to_value(payout("r")).unwrap();
         let mut named: Vec<&str> = text.lines().next().unwrap().split(',').collect();
         let mut fields: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
