@@ -15,7 +15,7 @@ mod tables;
 
 use crate::{
     position::{Horizon, InsertToken, Partition},
-    store::{EventName, Rows, Store, StoreError},
+    store::{EventName, Forgotten, Rows, Store, StoreError},
 };
 use bytes::Bytes;
 use clickhouse::{Client, error::Error};
@@ -264,8 +264,8 @@ impl Store for ClickHouseStore {
         self.replicas.catch_up().await.map_err(|error| self.failed(error))
     }
 
-    async fn erase(&self, events: &[EventName]) -> Result<(), StoreError> {
-        self.look_up(|client| async move { erase::erase(&client, events).await }).await
+    async fn erase(&self, forgotten: &Forgotten) -> Result<(), StoreError> {
+        self.look_up(|client| async move { erase::erase(&client, forgotten).await }).await
     }
 }
 

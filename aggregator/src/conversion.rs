@@ -34,7 +34,7 @@ use crate::{
     refusal::Refusal,
     reward::{self, Incoming},
     source::Record,
-    store::{EventName, Rows, Store, StoreError},
+    store::{EventName, Forgotten, Rows, Store, StoreError},
 };
 use decode::{Conversion, Kind};
 use join::Join;
@@ -81,7 +81,7 @@ impl ConversionState {
 pub struct BlockFacts {
     tables: Vec<Rows>,
     rejects: Vec<RejectRow>,
-    erased: Vec<EventName>,
+    erased: Forgotten,
     rewards: reward::UnbookedRewards,
 }
 
@@ -92,8 +92,8 @@ pub struct Processed {
     pub tables: Vec<Rows>,
     /// What stands of the block's looks at clicks, for the account.
     pub looks: Rows,
-    /// Events whose personal columns are to be blank once the tables are stored.
-    pub erased: Vec<EventName>,
+    /// Whose personal columns are to be blank once the tables are stored.
+    pub erased: Forgotten,
 }
 
 impl BlockFacts {
@@ -183,7 +183,10 @@ pub async fn look<S: Store>(
         rejects.push(refusal.row(range, record));
     }
     let mut joined = join.made;
-    let erased = std::mem::take(&mut joined.erased).into_iter().collect();
+    let erased = Forgotten {
+        events: std::mem::take(&mut joined.erased).into_iter().collect(),
+        keys: std::mem::take(&mut joined.forgotten).into_iter().collect(),
+    };
     let tables = joined.into_tables();
     let rewards = rewards.look(range, &tables, &mut state.spent, store).await?;
     Ok(BlockFacts { tables, rejects, erased, rewards })

@@ -18,7 +18,7 @@ use crate::{
     pause::Pause,
     position::{BlockRange, Commit, Partition},
     source::{Chunk, Record, Source, SourceError, Start},
-    store::{Rows, Store, StoreError},
+    store::{Forgotten, Rows, Store, StoreError},
 };
 use bytes::Bytes;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -300,7 +300,7 @@ impl<'a, Src: Source, Sto: Store, Clk: Clock> PartitionLoop<'a, Src, Sto, Clk> {
         let mut looks = None;
         let (tables, erased) = match state {
             StreamCaches::Clicks(dedup) => {
-                (click::process(range, records, dedup, to.store).await?, Vec::new())
+                (click::process(range, records, dedup, to.store).await?, Forgotten::default())
             }
             StreamCaches::Conversions(state) => {
                 let mut looked = conversion::look(range, records, state, to.store).await?;

@@ -113,6 +113,23 @@ pub const EVENT_TABLES: [&str; 9] = [
     RewardEventRow::TABLE,
 ];
 
+/// Whom a block's erasures forget.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// The events that are about them.
+    pub events: Vec<EventName>,
+    /// The keys that they went by, each with its program.
+    pub keys: Vec<(String, SubjectKey)>,
+}
+
+impl Forgotten {
+    /// Whether it is nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.keys.is_empty()
+    }
+}
+
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -221,8 +238,9 @@ pub trait Store: RewardStore + EvidenceStore {
         reinstatements: &[EventName],
     ) -> impl Future<Output = Result<Vec<ReinstatementRow>, StoreError>> + Send;
 
-    /// Has the personal columns (`lead`, `keys`) of all rows of these events blanked: certain to be done when it
+    /// Has the personal columns (`lead`, `keys`) of all rows of these events blanked, and of what takes back or gives again and
+    /// names one of these keys, though it is found by its payment alone: certain to be done when it
     /// returns, and done a little later, where a copy is away once it is back. Nothing is ever decided by them and no
     /// rollup has them, so that it may be done twice, or again after a crash.
-    fn erase(&self, events: &[EventName]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn erase(&self, forgotten: &Forgotten) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

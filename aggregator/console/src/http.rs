@@ -5,7 +5,8 @@
 //! | `GET /v1/programs/P/lineage/LEAD` | who is credited with the lead and why, and all that is stored about it |
 //! | `POST /v1/programs/P/lineage` | the same by `{"email": …}`, `phone`, `customer`, `contact`, `lead` or `event`: personal names stay out of addresses |
 //! | `GET /v1/programs/P/status` | leads with their states: `referrer`, `test`, `after`, `limit` |
-//! | `GET /v1/programs/P/REPORT` | rows of a [report](crate::reports::Report): `from`, `to`, `referrer`; of rewards `as_of`; `limit` |
+//! | `GET /v1/programs/P/REPORT` | rows of a [report](crate::reports::Report): `from`, `to`, `referrer`; of rewards `as_of`; `after`, `limit` |
+//! | `GET /v1/programs/P/erasures/ID` | how many events, rewards and keys an erasure touched |
 //!
 //! `GET /v1/openapi.json` describes all of it (`schemas/json/console.json`), to anybody.
 //!
@@ -65,6 +66,12 @@ pub trait Access: Send + Sync {
     /// # Errors
     /// [`Code::Limited`], as above.
     fn unproved(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem>;
+
+    /// Whether the process knows of this program, whatever is stored about it.
+    fn knows_program(&self, program: &str) -> bool;
+
+    /// Whether the process knows of this referrer of the program, whatever is stored about them.
+    fn knows_referrer(&self, program: &str, referrer: &str) -> bool;
 }
 
 /// What the console works with.

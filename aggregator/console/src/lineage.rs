@@ -22,6 +22,9 @@ pub use words::{Explanation, explain};
 /// Lines of one answer, at most; the newest of more are left out.
 pub const LINES_MAX: usize = 1000;
 
+/// What is said where there are no lines: of somebody who was never heard of, and of somebody who was forgotten, the same.
+pub const NOTHING: &str = "nothing is known: no event, and no refused record, is found by this name";
+
 /// Ids that are sent with a query, at most: parameters are part of its address. Whoever has more is asked for by the view,
 /// which finds the ids once more.
 const IDS_MAX: usize = 400;

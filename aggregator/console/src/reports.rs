@@ -1,14 +1,17 @@
 //! The reports on a program: counts of a span of days from the daily rollup, and the report views.
 
-use clickhouse::Client;
+use clickhouse::{Client, query::Query};
 use whence_schemas::{
     sql::{Column, views},
-    time::{UnixMs, parse},
+    time::{DAY_MS, UnixMs, parse},
 };
 
-use crate::ask::{AskError, Object, objects};
+use crate::{
+    ask::{AskError, Object, objects},
+    cursor::{Cursor, SortKey},
+};
 
-/// Rows of a report, at most.
+/// Rows of a page of the console, at most.
 pub const ROWS_MAX: u32 = 1000;
 
 /// Where a report's rows come from.
@@ -96,7 +99,7 @@ reports! {
     /// Up to when everything of a program is in the tables.
     Completeness: "completeness", Source::View("completeness"), "program";
     /// What the account of blocks finds missing or too much.
-    Reconciliation: "reconciliation", Source::Whole("reconciliation"), "1";
+    Reconciliation: "reconciliation", Source::Whole("reconciliation"), "stream, incarnation, partition";
 }
 
 impl Report {
@@ -152,32 +155,65 @@ impl Report {
     /// Its columns, as the view's file declares them; of those on programs all but `program`.
     #[must_use]
     pub fn columns(self) -> Vec<Column> {
-        let view =
-            views().into_iter().find(|view| view.name == self.view()).expect("a report's view has a file");
-        view.columns().into_iter().filter(|column| column.name != "program").collect()
+        self.all_columns().into_iter().filter(|column| column.name != "program").collect()
     }
 
-    fn sql(self, is_past: bool) -> String {
+    /// Its columns, as the view's file declares them.
+    #[must_use]
+    pub fn all_columns(self) -> Vec<Column> {
+        let view =
+            views().into_iter().find(|view| view.name == self.view()).expect("a report's view has a file");
+        view.columns()
+    }
+
+    /// What its rows are sorted by: no two rows have the same values of all of these.
+    #[must_use]
+    pub fn sort_keys(self) -> Vec<SortKey> {
+        let columns = self.all_columns();
+        let key = |text: &str| {
+            let name = text.trim_end_matches(" DESC");
+            let column = columns.iter().find(|column| column.name == name).expect("it is one of its columns");
+            SortKey { name: name.to_owned(), kind: column.kind.clone(), is_descending: name != text }
+        };
+        let program = columns.iter().any(|column| column.name == "program").then_some("program");
+        let own = self.order().split(", ").filter(|name| *name != "program");
+        program.into_iter().chain(own).map(key).collect()
+    }
+
+    /// What is read from, with what is asked for: see [`bound`] for its parameters.
+    fn from(self, selection: &Selection) -> String {
         let table = match self.source() {
             Source::Funnel(by) => format!(
                 "funnel_over(from = {{from:Date32}}, to = {{to:Date32}}, referrer = {{referrer:String}}, by = '{by}')"
             ),
-            _ => self.table(is_past),
+            _ => self.table(selection.as_of.is_some()),
         };
-        let columns: Vec<String> = self.columns().into_iter().map(|column| column.name).collect();
-        format!(
-            "SELECT {} FROM {table} WHERE program = {{program:String}} ORDER BY {} LIMIT {{rows:UInt32}}",
-            columns.join(", "),
-            self.order()
-        )
+        let program = selection.program.as_ref().map(|_| "program = {program:String}".to_owned());
+        let after = selection.after.as_ref().map(|_| Cursor::condition(&self.sort_keys()));
+        let conditions: Vec<String> = program.into_iter().chain(after).collect();
+        if conditions.is_empty() { table } else { format!("{table} WHERE {}", conditions.join(" AND ")) }
     }
+
+    fn sql(self, selection: &Selection) -> String {
+        let columns: Vec<String> = self.all_columns().into_iter().map(|column| column.name).collect();
+        let order = |key: SortKey| format!("{}{}", key.name, if key.is_descending { " DESC" } else { "" });
+        let order: Vec<String> = self.sort_keys().into_iter().map(order).collect();
+        let (columns, order) = (columns.join(", "), order.join(", "));
+        format!("SELECT {columns} FROM {} ORDER BY {order} LIMIT {{rows:UInt32}}", self.from(selection))
+    }
+}
+
+/// A day that there is, such as `2026-01-31`: ClickHouse would take other texts for days, too.
+#[must_use]
+pub fn day(text: &str) -> Option<UnixMs> {
+    parse(&format!("{text}T00:00:00Z")).filter(|at| text.len() == 10 && at.is_storable())
 }
 
 /// A moment for `as_of`: RFC 3339, or a day in UTC, which means its end.
 #[must_use]
 pub fn as_of(text: &str) -> Option<UnixMs> {
-    let end = || parse(&format!("{text}T23:59:59.999Z"));
-    parse(text).or_else(end).filter(|at| at.is_storable())
+    let end = || day(text).map(|day| day.plus_ms(DAY_MS - 1));
+    parse(text).filter(|at| at.is_storable()).or_else(end)
 }
 
 /// The moment as ClickHouse reads a parameter of type `DateTime64`.
@@ -189,8 +225,8 @@ pub fn parameter(at: UnixMs) -> String {
 /// What a report is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// The program.
-    pub program: String,
+    /// The program; `None`: all of them.
+    pub program: Option<String>,
     /// Counts of this referrer only; reports without days pass it over.
     pub referrer: Option<String>,
     /// First day in UTC, `2026-01-31`; reports without days pass it over.
@@ -199,17 +235,27 @@ pub struct Selection {
     pub to: Option<String>,
     /// What was believed at this moment; reports without a past pass it over.
     pub as_of: Option<UnixMs>,
-    /// Rows, at most [`ROWS_MAX`].
+    /// Rows behind this place, which fits [`Report::sort_keys`].
+    pub after: Option<Cursor>,
+    /// Rows, at most.
     pub limit: u32,
+}
+
+impl Selection {
+    /// The first rows of all programs.
+    #[must_use]
+    pub fn first(limit: u32) -> Selection {
+        Selection { program: None, referrer: None, from: None, to: None, as_of: None, after: None, limit }
+    }
 }
 
 /// The rows of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
-    /// The first of them.
+    /// A page of them, with all columns.
     pub items: Vec<Object>,
-    /// Whether there are more than the limit allowed.
-    pub more: bool,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<Cursor>,
 }
 
 /// Asks for a report.
@@ -217,25 +263,47 @@ pub struct Rows {
 /// # Errors
 /// ClickHouse does not answer.
 pub async fn rows(client: &Client, report: Report, selection: &Selection) -> Result<Rows, AskError> {
-    let limit = selection.limit.clamp(1, ROWS_MAX);
-    let as_of = selection.as_of.filter(|_| report.has_past());
-    let mut query = client
-        .query(&report.sql(as_of.is_some()))
-        .param("program", &selection.program)
-        .param("rows", limit + 1);
-    if let Some(at) = as_of {
-        query = query.param("at", parameter(at));
-    }
-    if report.has_days() {
-        query = query
-            .param("referrer", selection.referrer.as_deref().unwrap_or_default())
-            .param("from", selection.from.as_deref().unwrap_or("1970-01-01"))
-            .param("to", selection.to.as_deref().unwrap_or("2299-12-31"));
-    }
+    let limit = selection.limit.max(1);
+    // One more than the page has: so it is known whether more follow.
+    let query = bound(client.query(&report.sql(selection)), report, selection).param("rows", limit + 1);
     let mut items = objects(query).await?;
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
-    Ok(Rows { items, more })
+    let next = items.last().filter(|_| more).map(|last| Cursor::behind(last, &report.sort_keys()));
+    Ok(Rows { items, next })
+}
+
+/// How many rows a report has behind `selection.after`, or at all.
+///
+/// # Errors
+/// ClickHouse does not answer.
+pub async fn count(client: &Client, report: Report, selection: &Selection) -> Result<u64, AskError> {
+    let sql = format!("SELECT count() FROM {}", report.from(selection));
+    Ok(bound(client.query(&sql), report, selection).fetch_one::<u64>().await?)
+}
+
+/// The query with the parameters of [`Report::from`].
+fn bound(query: Query, report: Report, selection: &Selection) -> Query {
+    let text = |text: &Option<String>, absent: &str| text.clone().unwrap_or_else(|| absent.to_owned());
+    let query = match &selection.program {
+        Some(program) => query.param("program", program),
+        None => query,
+    };
+    let query = match selection.as_of {
+        Some(at) if report.has_past() => query.param("at", parameter(at)),
+        _ => query,
+    };
+    let query = match report.has_days() {
+        true => query
+            .param("referrer", text(&selection.referrer, ""))
+            .param("from", text(&selection.from, "1970-01-01"))
+            .param("to", text(&selection.to, "2299-12-31")),
+        false => query,
+    };
+    match &selection.after {
+        Some(place) => place.bind(query),
+        None => query,
+    }
 }
 
 #[cfg(test)]
@@ -254,6 +322,13 @@ mod tests {
     #[test]
     fn every_report_has_a_view_that_declares_its_columns() {
         for report in Report::ALL {
+            let keys = report.sort_keys();
+            assert_eq!(
+                keys.first().is_some_and(|key| key.name == "program"),
+                report.has_program(),
+                "{report:?}"
+            );
+            assert!(keys.iter().all(|key| !key.kind.contains("Nullable")), "NULL has no place: {report:?}");
             assert!(report.columns().len() > 1, "{report:?}");
             let is_there = |name: &str| views().iter().any(|view| view.name == name);
             assert_eq!(is_there(&format!("{}_as_of", report.view())), report.has_past(), "{report:?}");

@@ -1,6 +1,6 @@
 //! Every lead with its state now and its history, page by page.
 
-use clickhouse::{Client, Row};
+use clickhouse::{Client, Row, query::Query};
 use serde::Deserialize;
 use serde_json::Value;
 use std::{fmt, str::FromStr};
@@ -66,23 +66,38 @@ pub struct Page {
 /// ClickHouse does not answer.
 pub async fn page(client: &Client, selection: &Selection) -> Result<Page, AskError> {
     let limit = selection.limit.clamp(1, PAGE_MAX);
+    // One more than the page has: so it is known whether more follow.
+    let sql = format!(
+        "SELECT event_id, lead, state, why, referrer, channel, link, evidence, since, qualification_events, \
+         value_minor, history, rewards, toUnixTimestamp64Milli(since) AS since_ms \
+         FROM {} ORDER BY since, event_id LIMIT {{rows:UInt32}}",
+        from(selection)
+    );
+    let query = bound(client.query(&sql), selection).param("rows", limit + 1);
+    Ok(cut(objects(query).await?, limit as usize))
+}
+
+/// How many entries a list has behind `selection.after`, or at all.
+///
+/// # Errors
+/// ClickHouse does not answer.
+pub async fn count(client: &Client, selection: &Selection) -> Result<u64, AskError> {
+    let sql = format!("SELECT count() FROM {}", from(selection));
+    Ok(bound(client.query(&sql), selection).fetch_one::<u64>().await?)
+}
+
+/// The view with what is asked for; [`bound`] gives its parameters.
+fn from(selection: &Selection) -> String {
     let of_referrer = selection.referrer.as_ref().map_or("", |_| "AND referrer = {referrer:String}");
     let after = selection.after.map_or(
         "",
         |_| "AND (since, event_id) > (fromUnixTimestamp64Milli({after_ms:Int64}, 'UTC'), {after_id:UUID})",
     );
-    // One more than the page has: so it is known whether more follow.
-    let sql = format!(
-        "SELECT event_id, lead, state, why, referrer, channel, link, evidence, since, qualification_events, \
-         value_minor, history, rewards, toUnixTimestamp64Milli(since) AS since_ms \
-         FROM status WHERE program = {{program:String}} AND live = {{live:Bool}} {of_referrer} {after} \
-         ORDER BY since, event_id LIMIT {{rows:UInt32}}"
-    );
-    let mut query = client
-        .query(&sql)
-        .param("program", &selection.program)
-        .param("live", !selection.is_test)
-        .param("rows", limit + 1);
+    format!("status WHERE program = {{program:String}} AND live = {{live:Bool}} {of_referrer} {after}")
+}
+
+fn bound(query: Query, selection: &Selection) -> Query {
+    let mut query = query.param("program", &selection.program).param("live", !selection.is_test);
     if let Some(referrer) = &selection.referrer {
         query = query.param("referrer", referrer);
     }
@@ -91,7 +106,7 @@ pub async fn page(client: &Client, selection: &Selection) -> Result<Page, AskErr
             .param("after_ms", place.since_ms)
             .param("after_id", place.event_id.hyphenated().to_string());
     }
-    Ok(cut(objects(query).await?, limit as usize))
+    query
 }
 
 /// The page of rows that are one more than it has, if there are more.

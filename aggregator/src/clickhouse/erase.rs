@@ -8,7 +8,7 @@ use super::{
     lookup::{IDS_MAX, array, programs},
     replicas::Replicas,
 };
-use crate::store::EventName;
+use crate::store::Forgotten;
 use clickhouse::{Client, Row, error::Result};
 use serde::Deserialize;
 use std::{
@@ -31,25 +31,47 @@ const BLANK: [(&str, &str); 6] = [
     ("participants", "keys = []"),
 ];
 
-/// Has ClickHouse blank what is personal in all rows of these events.
-pub(super) async fn erase(client: &Client, events: &[EventName]) -> Result<()> {
-    for events in events.chunks(IDS_MAX) {
+/// Those of them whose events are found by their payment alone, whatever keys they have beside it.
+const FOUND_BY_PAYMENT: [&str; 2] = ["disqualifications", "reinstatements"];
+
+/// Has ClickHouse blank what is personal in all rows of these events, and of what names these keys.
+pub(super) async fn erase(client: &Client, forgotten: &Forgotten) -> Result<()> {
+    for events in forgotten.events.chunks(IDS_MAX) {
         let of_events = format!(
             "program IN {} AND id IN {}",
             programs(events.iter().map(|(program, _)| program.as_str())),
             array(events.iter().map(|(_, id)| id.0.hyphenated().to_string())),
         );
         for (table, blank) in BLANK {
-            let found = format!("SELECT count() FROM {table} WHERE {of_events} AND notEmpty(keys)");
-            if client.query(&found.replace('?', "??")).fetch_one::<u64>().await? == 0 {
-                continue;
+            blank_rows(client, table, blank, &of_events).await?;
+        }
+    }
+    let mut by_program: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (program, key) in &forgotten.keys {
+        by_program.entry(program).or_default().push(key.to_string());
+    }
+    for (program, keys) in by_program {
+        for keys in keys.chunks(IDS_MAX) {
+            let of_keys = format!(
+                "program IN {} AND hasAny(keys, arrayMap(key -> toFixedString(unhex(key), 16), {}))",
+                programs(std::iter::once(program)),
+                array(keys.iter().cloned()),
+            );
+            for (table, blank) in BLANK.into_iter().filter(|(table, _)| FOUND_BY_PAYMENT.contains(table)) {
+                blank_rows(client, table, blank, &of_keys).await?;
             }
-            let sql =
-                format!("ALTER TABLE {table} UPDATE {blank} WHERE {of_events} SETTINGS mutations_sync = 0");
-            client.query(&sql.replace('?', "??")).execute().await?;
         }
     }
     Ok(())
+}
+
+async fn blank_rows(client: &Client, table: &str, blank: &str, condition: &str) -> Result<()> {
+    let found = format!("SELECT count() FROM {table} WHERE {condition} AND notEmpty(keys)");
+    if client.query(&found.replace('?', "??")).fetch_one::<u64>().await? == 0 {
+        return Ok(());
+    }
+    let sql = format!("ALTER TABLE {table} UPDATE {blank} WHERE {condition} SETTINGS mutations_sync = 0");
+    client.query(&sql.replace('?', "??")).execute().await
 }
 
 /// Between two looks, and how long a server may take to answer one.

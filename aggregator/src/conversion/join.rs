@@ -47,6 +47,8 @@ pub struct Joined {
     pub subject_keys: Vec<SubjectKeyRow>,
     /// Events whose personal columns are to be blank once the rows are stored.
     pub erased: BTreeSet<EventName>,
+    /// The keys of whoever was forgotten, each with its program.
+    pub forgotten: BTreeSet<(String, SubjectKey)>,
 }
 
 impl Joined {
@@ -227,6 +229,7 @@ impl Join<'_> {
             }
             events += ids.len() as u64;
             suppressed += keys.len() as u64;
+            self.made.forgotten.extend(keys.into_iter().map(|key| (event.program.clone(), key)));
             self.people.erased.extend(names);
             self.made.erased.extend(ids.into_iter().map(|id| (event.program.clone(), id)));
         }

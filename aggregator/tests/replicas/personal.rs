@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 use whence_aggregator::{
     clickhouse::erase::{Unapplied, Watch},
-    store::Store as _,
+    store::{Forgotten, Store as _},
 };
 use whence_schemas::ids::EventId;
 
@@ -28,7 +28,8 @@ async fn an_erasure_holds_no_partition_up_and_counts_as_done_when_every_replica_
 
     world.cluster.kill(2);
     let store = crate::world::store(replicas);
-    store.erase(&[("demo".into(), EventId(Uuid::from_u128(7)))]).await.unwrap();
+    let events = vec![("demo".into(), EventId(Uuid::from_u128(7)))];
+    store.erase(&Forgotten { events, ..Forgotten::default() }).await.unwrap();
     for replica in 0..2 {
         world.until(replica, NAMED, 0).await;
     }

@@ -12,7 +12,7 @@ use std::{
 };
 use whence_aggregator::{
     position::{Horizon, InsertToken, Partition},
-    store::{EventName, Rows, Store, StoreError},
+    store::{EventName, Forgotten, Rows, Store, StoreError},
 };
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
@@ -296,12 +296,11 @@ impl Store for MemoryStore {
         Ok(newest!(before, self.seen().reinstatements, asked))
     }
 
-    async fn erase(&self, events: &[EventName]) -> Result<(), StoreError> {
+    async fn erase(&self, forgotten: &Forgotten) -> Result<(), StoreError> {
         self.0.pause().await;
         self.fail()?;
-        let ids = events.iter().map(|(_, id)| *id).collect();
-        self.0.lock().tables.erase(&ids);
-        self.seen().erase(&ids);
+        self.0.lock().tables.erase(forgotten);
+        self.seen().erase(forgotten);
         self.0.pause().await;
         self.fail()
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ErrorKind};
 use clap::{ArgMatches, Command};
 use whence_runtime::private::make_only_private_files;
 
@@ -19,7 +20,7 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 24] = [
+const ENTRIES: [Entry; 25] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
@@ -35,6 +36,7 @@ const ENTRIES: [Entry; 24] = [
     Entry { command: tools::restore::command, run: tools::restore::run },
     Entry { command: tools::lineage::command, run: tools::lineage::run },
     Entry { command: tools::status::command, run: tools::status::run },
+    Entry { command: tools::erase::command, run: tools::erase::run },
     Entry { command: tools::replay::command, run: tools::replay::run },
     Entry { command: tools::rewards::command, run: tools::rewards::run },
     Entry { command: tools::payouts::command, run: tools::payouts::run },
@@ -46,10 +48,19 @@ const ENTRIES: [Entry; 24] = [
     Entry { command: tools::version::command, run: tools::version::run },
 ];
 
-/// Parses and runs. Exit codes: 0; 1 for a failure, which is told on standard error; 2 for a wrong call.
+/// Parses and runs. Exit codes: 0; 1 for a failure, which is told on standard error; 2 for a wrong call: what is not a command
+/// or flag, or lacks one. A value that can't be, and a flag that is given twice, are failures.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     make_only_private_files();
-    let matches = command().get_matches_from(arguments);
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) if is_of_value(&error) => {
+            // If standard error is gone there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::FAILURE;
+        }
+        Err(error) => error.exit(),
+    };
     let (name, flags) = matches.subcommand().expect("clap requires a command");
     let entry = ENTRIES.iter().find(|entry| (entry.command)().get_name() == name);
     match (entry.expect("clap knows these commands only").run)(flags) {
@@ -62,6 +73,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 _ => ExitCode::FAILURE,
             }
         }
+    }
+}
+
+/// Whether the call is one that could be, with another value or each flag once.
+fn is_of_value(error: &clap::Error) -> bool {
+    match error.kind() {
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation => true,
+        ErrorKind::ArgumentConflict => {
+            let flag = error.get(ContextKind::InvalidArg);
+            flag.is_some() && flag == error.get(ContextKind::PriorArg)
+        }
+        _ => false,
     }
 }
 

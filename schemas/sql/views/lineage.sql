@@ -6,6 +6,7 @@
 --
 -- `lead` is the caller's lead id as it is stored, an event id, a reward's id, or the key of a lead id or alias in hex. Leads
 -- that share a key with one that is named, by themselves or through an event that names several keys, are the same person's.
+-- Whoever was forgotten is found by no lead id and no key.
 --
 -- Columns mean by `step`: of `terms`, `detail` is their protobuf in base64; of `reward`, `event_id` is what caused the line,
 -- `name` the rule, `value_minor` the amount and `detail` what its flags rest on; of `decision` and `timer`, `detail` is what
@@ -26,17 +27,29 @@ WITH
             SELECT id FROM leads WHERE program = {program:String} AND lead = {lead:String} AND lead != ''
             UNION ALL
             SELECT event_id FROM subject_keys WHERE program = {program:String} AND key = named_key AND kind = 'lead'
-            UNION ALL
-            SELECT lead_id FROM qualifications WHERE program = {program:String} AND id = named_id AND lead_id != nil
+        )
+    ) AS named_by_key,
+    (
+        SELECT groupUniqArray(found) FROM
+        (
+            SELECT lead_id AS found FROM qualifications WHERE program = {program:String} AND id = named_id AND lead_id != nil
             UNION ALL
             SELECT lead_id FROM rewards WHERE program = {program:String} AND reward_id = named_id AND named_id != nil
             UNION ALL
             SELECT named_id WHERE named_id != nil
         )
-    ) AS named,
+    ) AS named_by_id,
     (
-        SELECT arrayPushBack(groupUniqArrayArray(keys), named_key) FROM leads WHERE program = {program:String} AND id IN named
-    ) AS named_keys,
+        SELECT arrayPushBack(groupUniqArrayArray(keys), named_key) FROM leads
+        WHERE program = {program:String} AND (id IN named_by_key OR id IN named_by_id)
+    ) AS own_keys,
+    -- A person who was forgotten is found by no key: what is suppressed leads nowhere, from the erasure on. By ids their
+    -- events are found as before, one by one.
+    (
+        SELECT count() > 0 FROM subject_keys WHERE program = {program:String} AND kind = 'erased' AND key IN own_keys
+    ) AS is_forgotten,
+    if(is_forgotten, named_by_id, arrayConcat(named_by_key, named_by_id)) AS named,
+    if(is_forgotten, []::Array(FixedString(16)), own_keys) AS named_keys,
     (
         SELECT arrayConcat(groupUniqArrayArray(keys), named_keys) FROM subject_keys
         WHERE program = {program:String} AND kind NOT IN ('erased', 'participant') AND key IN named_keys
@@ -46,6 +59,12 @@ WITH
         SELECT arrayConcat(groupUniqArrayArray(keys), near_keys) FROM subject_keys
         WHERE program = {program:String} AND kind NOT IN ('erased', 'participant') AND key IN near_keys
     ) AS linked_keys,
+    -- A refund that came after the erasure may name somebody else, too.
+    (
+        SELECT groupUniqArray(key) FROM subject_keys
+        WHERE program = {program:String} AND kind = 'erased' AND key IN
+            (SELECT arrayJoin(keys) FROM subject_keys WHERE program = {program:String} AND key IN linked_keys)
+    ) AS forgotten_keys,
     (
         SELECT (
             arrayDistinct(arrayConcat(named, groupUniqArrayIf(event_id, kind = 'lead'))),
@@ -55,12 +74,13 @@ WITH
         FROM subject_keys
         WHERE program = {program:String} AND key IN linked_keys
             AND kind IN ('lead', 'waiting', 'qualification', 'disqualification', 'reinstatement', 'identify')
+            AND NOT hasAny(keys, forgotten_keys)
     ) AS events,
     events.1 AS lead_ids,
     (
         SELECT arrayConcat(groupUniqArray(id), events.2) FROM qualifications
         WHERE program = {program:String}
-            AND (lead_id IN lead_ids OR (lead = {lead:String} AND lead != '') OR (id = named_id AND id != nil))
+            AND (lead_id IN lead_ids OR (lead = {lead:String} AND lead != '' AND NOT is_forgotten) OR (id = named_id AND id != nil))
     ) AS qualification_ids,
     (
         SELECT arrayConcat(groupUniqArray(id), events.3) FROM

@@ -14,13 +14,27 @@ CREATE OR REPLACE VIEW payouts
     earned_at DateTime64(3, 'UTC') COMMENT 'When the qualification happened.',
     approved_at DateTime64(3, 'UTC') COMMENT 'When it was approved.',
     decided_by String COMMENT 'Who approved it.',
-    revision UInt32 COMMENT 'Which change of the reward this is: what has another one since was changed.'
+    revision UInt32 COMMENT 'Which change of the reward this is: what has another one since was changed.',
+    referrer_name String COMMENT 'The referrer''s name for people, as the registry has it; empty: none.',
+    lead Nullable(String) COMMENT 'The caller''s lead id, where the referred gets it; NULL: the referrer gets it, or the lead is forgotten.'
 )
 AS
 SELECT
-    program, referrer, party, reward_id, rule, open_minor AS amount_minor, currency, lead_id, qualification_id,
-    earned_at, changed_at AS approved_at, decided_by, revision
-FROM reward_states
-WHERE state = 'approved'
+    s.program AS program, s.referrer AS referrer, s.party AS party, s.reward_id AS reward_id, s.rule AS rule,
+    s.open_minor AS amount_minor, s.currency AS currency,
+    s.lead_id AS lead_id, s.qualification_id AS qualification_id, s.earned_at AS earned_at, s.changed_at AS approved_at,
+    s.decided_by AS decided_by, s.revision AS revision, r.name AS referrer_name,
+    if(s.party = 'referred', nullIf(l.lead, ''), NULL) AS lead
+FROM (SELECT * FROM reward_states WHERE state = 'approved') AS s
+LEFT JOIN
+(
+    SELECT program, referrer, argMax(name, version) AS name FROM referrers GROUP BY program, referrer
+) AS r ON s.program = r.program AND s.referrer = r.referrer
+LEFT JOIN
+(
+    SELECT program, id, any(lead) AS lead FROM leads
+    WHERE (program, id) IN (SELECT program, lead_id FROM reward_states WHERE state = 'approved' AND party = 'referred')
+    GROUP BY program, id
+) AS l ON s.program = l.program AND s.lead_id = l.id
 ORDER BY program, referrer, approved_at, reward_id
 COMMENT 'What is to be paid.';

@@ -18,7 +18,9 @@ use super::{
     route::{About, Query, Route, somebody},
 };
 use crate::{
-    lineage::{Explanation, LINES_MAX, Line, explain, lines},
+    erasure::erasure,
+    known,
+    lineage::{Explanation, LINES_MAX, Line, NOTHING, explain, lines},
     reports, status,
     subject::{Name, term},
 };
@@ -78,21 +80,38 @@ async fn handle(console: &Console, route: Route, request: Request<Incoming>) -> 
             console.lineage(program, name, &value, referrer.as_deref()).await
         }
         About::Lead(lead) => {
-            let referrer = query.text("referrer");
+            let referrer = query.referrer()?;
             query.finish()?;
             console.lineage(program, Name::Alias(AliasKind::Lead), &lead, referrer.as_deref()).await
         }
         About::Status => {
             let selection = query.status(program)?;
             query.finish()?;
+            console.known(program, selection.referrer.as_deref()).await?;
             let page = console.ask(status::page(&console.client, &selection)).await?;
             Ok(json!({ "items": page.items, "next": page.next.map(|place| place.to_string()) }))
+        }
+        About::Erasure(id) => {
+            query.finish()?;
+            console.known(program, None).await?;
+            let found = console.ask(erasure(&console.client, program.as_str(), id)).await?;
+            found.map(Value::Object).ok_or_else(|| {
+                Problem::new(
+                    Code::NotFound,
+                    "nothing is known of such an erasure; if it was accepted, it is not done yet",
+                )
+            })
         }
         About::Report(report) => {
             let selection = query.report(program, report)?;
             query.finish()?;
-            let rows = console.ask(reports::rows(&console.client, report, &selection)).await?;
-            Ok(json!({ "items": rows.items, "more": rows.more }))
+            console.known(program, selection.referrer.as_deref()).await?;
+            let mut rows = console.ask(reports::rows(&console.client, report, &selection)).await?;
+            for item in &mut rows.items {
+                item.remove("program");
+            }
+            let next = rows.next.map(|place| place.to_string());
+            Ok(json!({ "items": rows.items, "more": next.is_some(), "next": next }))
         }
     }
 }
@@ -107,11 +126,31 @@ impl Console {
     ) -> Result<Value, Problem> {
         let term = term(&self.identity, program, name, value)
             .map_err(|error| Problem::new(Code::Invalid, format_args!("{} {error}", name.word())))?;
+        self.known(program, referrer).await?;
         let lines = self.ask(lines(&self.client, program.as_str(), &term)).await?;
+        if lines.is_empty() {
+            return Err(Problem::new(Code::NotFound, NOTHING));
+        }
         let events: Vec<Value> = explain(&lines, referrer).iter().map(Explanation::json).collect();
         let more = lines.len() >= LINES_MAX;
         let lines: Vec<Value> = lines.iter().map(Line::json).collect();
         Ok(json!({ "events": events, "lines": lines, "more": more }))
+    }
+
+    /// Refuses a program or referrer that nobody knows: neither this process nor what is stored.
+    async fn known(&self, program: &ProgramId, referrer: Option<&str>) -> Result<(), Problem> {
+        let is_known = self.access.knows_program(program.as_str())
+            || self.ask(known::program(&self.client, program.as_str())).await?;
+        if !is_known {
+            return Err(Problem::new(Code::NotFound, "there is no such program, and no fact of one"));
+        }
+        let Some(referrer) = referrer else { return Ok(()) };
+        let is_known = self.access.knows_referrer(program.as_str(), referrer)
+            || self.ask(known::referrer(&self.client, program.as_str(), referrer)).await?;
+        if is_known {
+            return Ok(());
+        }
+        Err(Problem::new(Code::NotFound, "the program has no such referrer, and no fact of one"))
     }
 
     /// Waits for an answer, within the bounds of number and time.

@@ -38,19 +38,20 @@ mod tests {
     fn every_path_is_a_route_of_its_method_and_every_route_has_its_path() {
         let document: Value = serde_json::from_str(DOCUMENT).unwrap();
         let mut described = BTreeSet::new();
-        for (path, item) in document["paths"].as_object().unwrap() {
+        for (template, item) in document["paths"].as_object().unwrap() {
             let methods: Vec<&String> =
                 item.as_object().unwrap().keys().filter(|key| *key != "parameters").collect();
-            if path == PATH {
+            if template == PATH {
                 assert_eq!(methods, ["get"]);
                 continue;
             }
+            let path = template.replace("{erasure}", "01234567-89ab-5cde-8f01-23456789abcd");
             let route = Route::of(&path.replace(['{', '}'], "")).unwrap_or_else(|| panic!("{path}"));
             assert_eq!(methods, [&route.method().to_lowercase()], "{path}");
-            described.insert(path.strip_prefix("/v1/programs/{program}/").unwrap());
+            described.insert(template.strip_prefix("/v1/programs/{program}/").unwrap());
         }
         let reports = Report::of_programs().map(Report::word);
-        let expected = reports.chain(["lineage", "lineage/{lead}", "status"]);
+        let expected = reports.chain(["erasures/{erasure}", "lineage", "lineage/{lead}", "status"]);
         assert_eq!(described, expected.collect());
     }
 
@@ -143,21 +144,25 @@ mod tests {
         };
         let named = |kind: &str, name: &str| json!({ "$ref": format!("#/components/{kind}/{name}") });
         let parameters: Vec<Value> =
-            own.iter().chain(&["limit"]).map(|name| named("parameters", name)).collect();
+            own.iter().chain(&["after", "limit"]).map(|name| named("parameters", name)).collect();
         let rows = json!({
             "type": "object",
-            "required": ["items", "more"],
+            "required": ["items", "more", "next"],
             "additionalProperties": false,
             "properties": {
                 "items": { "type": "array", "items": named("schemas", &row_name(report)) },
                 "more": { "type": "boolean", "description": "There are more rows than `limit` allows." },
+                "next": {
+                    "type": ["string", "null"],
+                    "description": "What `after` has to be for the next page; null on the last.",
+                },
             },
         });
         let mut responses = json!({
-            "200": { "description": "The first rows", "content": { "application/json": { "schema": rows } } },
+            "200": { "description": "A page of rows", "content": { "application/json": { "schema": rows } } },
         });
-        let others = ["Unauthorized", "Forbidden", "Invalid", "Limited", "Later", "Slow"];
-        for (status, name) in ["401", "403", "422", "429", "503", "504"].into_iter().zip(others) {
+        let others = ["Unauthorized", "Forbidden", "NotFound", "Invalid", "Limited", "Later", "Slow"];
+        for (status, name) in ["401", "403", "404", "422", "429", "503", "504"].into_iter().zip(others) {
             responses[status] = named("responses", name);
         }
         json!({

@@ -1,13 +1,19 @@
 //! Paths, queries and the body of a question. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use percent_encoding::percent_decode_str;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::Value;
-use whence_schemas::{ids::ProgramId, time::parse};
+use uuid::Uuid;
+use whence_schemas::ids::ProgramId;
 
 use super::problem::{Code, Problem};
 use crate::{
+    cursor::Cursor,
     reports::{self, Report},
     status::{self, PAGE_MAX},
     subject::Name,
@@ -33,6 +39,8 @@ pub(super) enum About {
     Somebody,
     /// Leads with their states.
     Status,
+    /// An erasure by its event id.
+    Erasure(Uuid),
     /// A report.
     Report(Report),
 }
@@ -48,6 +56,7 @@ impl Route {
             [program, "lineage"] => (program, About::Somebody),
             [program, "lineage", lead] if !lead.is_empty() => (program, About::Lead(lead.to_owned())),
             [program, "status"] => (program, About::Status),
+            [program, "erasures", id] => (program, About::Erasure(id.parse().ok()?)),
             [program, report] => (program, About::Report(Report::of_program(report)?)),
             _ => return None,
         };
@@ -64,6 +73,7 @@ impl Route {
         match self.about {
             About::Lead(_) | About::Somebody => "lineage",
             About::Status => "status",
+            About::Erasure(_) => "erasure",
             About::Report(report) => report.word(),
         }
     }
@@ -87,13 +97,27 @@ impl Query {
         Query { parameters, twice }
     }
 
-    pub fn text(&mut self, name: &str) -> Option<String> {
-        self.parameters.remove(name).filter(|text| !text.is_empty())
+    /// Every parameter is read here: one that is there says something.
+    fn read<T>(
+        &mut self,
+        name: &str,
+        wanted: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        match self.parameters.remove(name) {
+            None => Ok(None),
+            Some(text) if text.is_empty() => Err(invalid(name, &format!("{wanted}; it is empty"))),
+            Some(text) => read(&text).map(Some).ok_or_else(|| invalid(name, wanted)),
+        }
+    }
+
+    /// The referrer that is asked about.
+    pub fn referrer(&mut self) -> Result<Option<String>, Problem> {
+        self.read("referrer", "a referrer's id", |text| Some(text.to_owned()))
     }
 
     fn parsed<T: std::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<Option<T>, Problem> {
-        let Some(text) = self.text(name) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| invalid(name, wanted))
+        self.read(name, wanted, |text| text.parse().ok())
     }
 
     fn limit(&mut self, max: u32) -> Result<u32, Problem> {
@@ -105,11 +129,9 @@ impl Query {
         }
     }
 
-    /// A day: ClickHouse would take other texts for days, too.
     fn day(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        let Some(text) = self.parameters.remove(name) else { return Ok(None) };
-        let is_day = text.len() == 10 && parse(&format!("{text}T00:00:00Z")).is_some();
-        if is_day { Ok(Some(text)) } else { Err(invalid(name, "a day such as 2026-01-31")) }
+        let day = |text: &str| reports::day(text).map(|_| text.to_owned());
+        self.read(name, "a day that there is, such as 2026-01-31", day)
     }
 
     /// Refuses what is given twice and what no call takes.
@@ -131,7 +153,7 @@ impl Query {
     pub fn status(&mut self, program: &ProgramId) -> Result<status::Selection, Problem> {
         Ok(status::Selection {
             program: program.to_string(),
-            referrer: self.text("referrer"),
+            referrer: self.referrer()?,
             is_test: self.parsed("test", "true or false")?.unwrap_or(false),
             after: self.parsed("after", "the value of `next` of a page")?,
             limit: self.limit(PAGE_MAX)?,
@@ -139,16 +161,13 @@ impl Query {
     }
 
     pub fn report(&mut self, program: &ProgramId, report: Report) -> Result<reports::Selection, Problem> {
-        let mut selection = reports::Selection {
-            program: program.to_string(),
-            referrer: None,
-            from: None,
-            to: None,
-            as_of: None,
-            limit: self.limit(reports::ROWS_MAX)?,
-        };
+        let limit = self.limit(reports::ROWS_MAX)?;
+        let mut selection =
+            reports::Selection { program: Some(program.to_string()), ..reports::Selection::first(limit) };
+        let fits = |text: &str| text.parse::<Cursor>().ok().filter(|place| place.fits(&report.sort_keys()));
+        selection.after = self.read("after", "the value of `next` of a page of this report", fits)?;
         if report.has_days() {
-            selection.referrer = self.text("referrer");
+            selection.referrer = self.referrer()?;
             selection.from = self.day("from")?;
             selection.to = self.day("to")?;
             if let (Some(from), Some(to)) = (&selection.from, &selection.to)
@@ -157,11 +176,9 @@ impl Query {
                 return Err(invalid("from", "no later than to"));
             }
         }
-        if report.has_past()
-            && let Some(text) = self.parameters.remove("as_of")
-        {
+        if report.has_past() {
             let wanted = "a time such as 2026-01-31T12:00:00Z, or a day";
-            selection.as_of = Some(reports::as_of(&text).ok_or_else(|| invalid("as_of", wanted))?);
+            selection.as_of = self.read("as_of", wanted, reports::as_of)?;
         }
         Ok(selection)
     }
@@ -178,14 +195,51 @@ fn invalid(name: &str, wanted: &str) -> Problem {
     Problem::new(Code::Invalid, format_args!("{name} must be {wanted}"))
 }
 
+/// The fields of a JSON object as they stand there, those of one name too.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(Entries)
+    }
+}
+
 /// The person that a body names, and the referrer who asks: `{"email": "…", "referrer": "…"}`.
 pub(super) fn somebody(body: &[u8]) -> Result<(Name, String, Option<String>), Problem> {
     const WANTED: &str = "the body must be an object with one of lead, email, phone, customer, contact and event, and a referrer \
          if you like; all are texts";
     let wrong = || Problem::new(Code::Invalid, WANTED);
-    let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else { return Err(wrong()) };
+    let Ok(Fields(given)) = serde_json::from_slice(body) else { return Err(wrong()) };
+    let mut fields = BTreeMap::new();
+    for (name, value) in given {
+        if fields.insert(name.clone(), value).is_some() {
+            return Err(Problem::new(
+                Code::Invalid,
+                format_args!("the field {} is given twice", shown(&name)),
+            ));
+        }
+    }
     let text = |value: Value| value.as_str().map(str::to_owned).ok_or_else(wrong);
     let referrer = fields.remove("referrer").map(text).transpose()?;
+    if referrer.as_ref().is_some_and(String::is_empty) {
+        return Err(invalid("referrer", "a referrer's id; it is empty"));
+    }
     let mut fields = fields.into_iter();
     let (Some((name, value)), None) = (fields.next(), fields.next()) else { return Err(wrong()) };
     Ok((name.parse().map_err(|()| wrong())?, text(value)?, referrer))
@@ -205,6 +259,9 @@ mod tests {
         assert_eq!(about("/v1/programs/p/lineage/a%2Fb"), Some(About::Lead("a/b".into())));
         assert_eq!(about("/v1/programs/p/lineage"), Some(About::Somebody));
         assert_eq!(about("/v1/programs/p/status"), Some(About::Status));
+        let id = "01234567-89ab-5cde-8f01-23456789abcd";
+        let erasure = about(&format!("/v1/programs/p/erasures/{id}"));
+        assert_eq!(erasure, Some(About::Erasure(id.parse().unwrap())));
         for report in Report::of_programs() {
             let found = about(&format!("/v1/programs/p/{}", report.word()));
             assert_eq!(found, Some(About::Report(report)));
@@ -215,6 +272,7 @@ mod tests {
             "/v1/programs/p/leads",
             "/v1/programs/p/lineage/",
             "/v1/programs/p/lineage/a/b",
+            "/v1/programs/p/erasures/secret",
             "/v1/programs/P!/funnel",
             "/v1/programs/p/%ff",
             "/v1/programs//funnel",
@@ -237,9 +295,18 @@ mod tests {
         assert_eq!(status("referrer=it%27s&limit=5&test=true").unwrap().referrer.as_deref(), Some("it's"));
         assert_eq!(funnel("from=2026-01-31").unwrap().from.as_deref(), Some("2026-01-31"));
         assert_eq!(funnel("").unwrap().limit, ROWS_DEFAULT);
-        for wrong in
-            ["limit=0", "limit=1001", "limit=secret", "test=secret", "after=secret", "unknown=secret"]
-        {
+        for wrong in [
+            "limit=0",
+            "limit=1001",
+            "limit=secret",
+            "test=secret",
+            "after=secret",
+            "unknown=secret",
+            "limit=",
+            "test=",
+            "after=",
+            "referrer=",
+        ] {
             let problem = status(wrong).unwrap_err();
             let name = wrong.split('=').next().unwrap();
             assert!(problem.code == Code::Invalid && problem.detail.contains(name), "{problem:?}");
@@ -247,28 +314,54 @@ mod tests {
         }
         assert!(!status("bob%40mail.example=1").unwrap_err().detail.contains("bob"));
         assert_eq!(status("limit=5&limit=6").unwrap_err().detail, "query parameter `limit` is given twice");
-        for wrong in [
-            "from=yesterday",
-            "to=2026-13-01",
-            "to=2026-01-32",
-            "to=2026-02-31",
-            "from=2026-1-1",
-            "to='2026-01-1",
-            "from=",
-            "from=2026-02-01&to=2026-01-31",
-            "x=1",
-        ] {
+        let report = |query: &str, report: Report| {
+            let mut query = Query::of(Some(query));
+            query.report(&program, report).and_then(|selection| query.finish().map(|()| selection))
+        };
+        for of in Report::of_programs() {
+            let keys = of.sort_keys();
+            let next = "limit=5&after=secret&referrer=ann&from=2026-01-31&to=2026-02-28&as_of=2026-03-31";
+            for given in next.split('&') {
+                let (name, value) = given.split_once('=').unwrap();
+                let is_taken = match name {
+                    "referrer" | "from" | "to" => of.has_days(),
+                    "as_of" => of.has_past(),
+                    _ => true,
+                };
+                if value != "secret" {
+                    assert_eq!(report(given, of).is_ok(), is_taken, "{of:?} {given}");
+                }
+                let mut wrong = vec![format!("{name}="), format!("{given}&{given}")];
+                wrong.extend(match name {
+                    "from" | "to" => vec![format!("{name}=2026-02-31"), format!("{name}=2025-02-29")],
+                    "as_of" => vec![format!("{name}=2026-02-31"), format!("{name}=2026-02-31T10:00:00Z")],
+                    "after" => vec![
+                        given.to_owned(),
+                        format!("{name}={}", Cursor::behind(&Default::default(), &keys[..1])),
+                    ],
+                    _ => vec![],
+                });
+                for wrong in wrong {
+                    let problem = report(&wrong, of).unwrap_err();
+                    assert!(
+                        problem.code == Code::Invalid && problem.detail.contains(name),
+                        "{of:?} {wrong}: {problem:?}"
+                    );
+                    assert!(!problem.detail.contains("secret"), "{problem:?}");
+                }
+            }
+            if of.has_days() {
+                let problem = report("from=2026-02-01&to=2026-01-31", of).unwrap_err();
+                assert_eq!(problem.detail, "from must be no later than to");
+            }
+        }
+        for wrong in
+            ["from=yesterday", "to=2026-13-01", "to=2026-01-32", "from=2026-1-1", "to='2026-01-1", "x=1"]
+        {
             assert_eq!(funnel(wrong).unwrap_err().code, Code::Invalid, "{wrong}");
         }
-        let mut query = Query::of(Some("from=2026-01-31"));
-        query.report(&program, Report::Cohorts).unwrap();
-        assert!(query.finish().is_err(), "a report without days takes none");
         let mut past = Query::of(Some("as_of=2026-03-31"));
         assert_eq!(past.report(&program, Report::Payouts).unwrap().as_of, reports::as_of("2026-03-31"));
-        assert!(Query::of(Some("as_of=then")).report(&program, Report::Payouts).is_err());
-        let mut query = Query::of(Some("as_of=2026-03-31"));
-        query.report(&program, Report::Cohorts).unwrap();
-        assert!(query.finish().is_err(), "a report without a past takes none");
     }
 
     #[test]
@@ -283,6 +376,9 @@ mod tests {
             r#"{"lead": "1", "email": "x"}"#,
             r#"{"name": "x"}"#,
             r#"{"referrer": "x"}"#,
+            r#"{"lead": "1", "referrer": ""}"#,
+            r#"{"lead": "1", "lead": "2"}"#,
+            r#"{"lead": "1", "referrer": "ann", "referrer": "eve"}"#,
         ] {
             assert_eq!(somebody(wrong.as_bytes()).unwrap_err().code, Code::Invalid, "{wrong}");
         }

@@ -3,7 +3,7 @@
 use crate::{
     document::{self, DOCUMENT},
     rewards::{self, decision, person, reward},
-    world::{NOW, PROGRAM, World, click, event, later},
+    world::{NOW, PROGRAM, World, click, event, event_id, later},
 };
 use hyper::HeaderMap;
 use serde_json::{Value, json};
@@ -50,6 +50,14 @@ impl Access for Keys {
             Some(b"Bearer early") => Err(Problem::new(Code::Busy, "the registry is not read yet")),
             _ => Err(Problem::new(Code::Unauthorized, "there is no such key")),
         }
+    }
+
+    fn knows_program(&self, program: &str) -> bool {
+        program == "registered"
+    }
+
+    fn knows_referrer(&self, _: &str, referrer: &str) -> bool {
+        referrer == "registered"
     }
 
     fn unproved(&self, headers: &HeaderMap, _: IpAddr) -> Result<(), Problem> {
@@ -143,6 +151,10 @@ async fn world() -> World {
     for sql in [
         format!("INSERT INTO programs (program, version, changed_at) VALUES ('{PROGRAM}', 1, '{now}')"),
         format!(
+            "INSERT INTO referrers (program, referrer, version, changed_at, name) \
+             VALUES ('{PROGRAM}', 'ann', 2, '{now}', 'Ann Example'), ('{PROGRAM}', 'ann', 1, '{now}', 'Ann')"
+        ),
+        format!(
             "INSERT INTO completeness_clock (through, said_at, held_since) VALUES ('{now}', '{now}', '{now}')"
         ),
     ] {
@@ -163,15 +175,24 @@ async fn every_report_lineage_and_status_is_as_the_document_says() {
         );
         if report.has_days() {
             let none = console.get(&format!("{}?to=2020-01-01&referrer=ann", report.word()));
-            assert_eq!(none, json!({ "items": [], "more": false }));
+            assert_eq!(none, json!({ "items": [], "more": false, "next": null }));
         }
         if report.has_past() {
             let path = format!("{}?as_of=2026-12-31T23:42:30Z&limit=1", report.word());
             assert_eq!(console.get(&path)["items"].as_array().unwrap().len(), 1, "{path}");
         }
     }
+    let payouts = console.get("payouts");
+    let welcome =
+        payouts["items"].as_array().unwrap().iter().find(|item| item["party"] == "referred").unwrap();
+    assert_eq!(
+        (&welcome["lead"], &welcome["referrer_name"]),
+        (&json!("3"), &json!("Ann Example")),
+        "{welcome}"
+    );
+
     let mut steps = BTreeSet::new();
-    for lead in ["1", "2", "3", "4", "5", "9", "nobody"] {
+    for lead in ["1", "2", "3", "4", "5", "9"] {
         let found = console.get(&format!("lineage/{lead}?referrer=eve"));
         let lines = found["lines"].as_array().unwrap();
         steps.extend(lines.iter().map(|line| line["step"].as_str().unwrap().to_owned()));
@@ -209,6 +230,127 @@ async fn every_report_lineage_and_status_is_as_the_document_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_list_that_is_cut_says_so_and_goes_on_where_it_ended() {
+    let world = world().await;
+    let console = Console::start(world.reader.clone()).await;
+    // A page each of one row: equal values of what is sorted by would be passed over, or come twice.
+    let paged = |list: &str| {
+        let (mut items, mut path) = (Vec::new(), format!("{list}?limit=1"));
+        loop {
+            let page = console.get(&path);
+            let found = page["items"].as_array().unwrap();
+            assert_eq!(found.len(), 1, "{path}");
+            items.extend(found.clone());
+            let Some(next) = page["next"].as_str() else { return items };
+            path = format!("{list}?limit=1&after={next}");
+            assert!(items.len() < 1000, "no end of {list}");
+        }
+    };
+    let mut cut = 0;
+    for list in Report::of_programs().map(Report::word).chain(["status"]) {
+        // Ages grow between two questions.
+        let without_age = |mut items: Vec<Value>| {
+            items.iter_mut().for_each(|item| {
+                item.as_object_mut()
+                    .unwrap()
+                    .retain(|name, _| !["age_seconds", "behind_seconds"].contains(&&**name));
+            });
+            items
+        };
+        let whole = console.get(list);
+        assert_eq!(whole["next"], Value::Null, "{list}");
+        let whole = without_age(whole["items"].as_array().unwrap().clone());
+        cut += usize::from(whole.len() > 1);
+        assert_eq!(without_age(paged(list)), whole, "{list}");
+    }
+    assert!(cut > 8, "{cut} lists have more than a row");
+    // A place in one list is none in another.
+    let next = console.get("funnel?limit=1")["next"].as_str().unwrap().to_owned();
+    let answer = console.ask_as("reader", "GET", &format!("/v1/programs/{PROGRAM}/payouts?after={next}"), "");
+    assert_eq!(answer.status, 422, "{}", answer.text);
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_unknown_is_told_so_and_never_an_empty_success() {
+    let world = world().await;
+    let console = Console::start(world.reader.clone()).await;
+    let status = |program: &str, path: &str| {
+        let method = if path == "lineage" { "POST" } else { "GET" };
+        let body = if path == "lineage" { r#"{"lead": "1"}"# } else { "" };
+        console.ask_as("reader", method, &format!("/v1/programs/{program}/{path}"), body).status
+    };
+    let words = || Report::of_programs().map(Report::word);
+    for path in
+        words().chain(["status", "lineage", "lineage/1", "erasures/01234567-89ab-5cde-8f01-23456789abcd"])
+    {
+        assert_eq!(status("nobodys", path), 404, "{path}");
+        // In the registry, and no fact of it: its lists are empty, its people unknown.
+        let is_list = !path.contains("lineage") && !path.contains("erasure");
+        assert_eq!(status("registered", path), if is_list { 200 } else { 404 }, "{path}");
+    }
+    let of_referrers = Report::of_programs().filter(|report| report.has_days()).map(Report::word);
+    for path in of_referrers.chain(["status", "lineage/1"]) {
+        for (referrer, expected) in
+            [("ann", 200), ("eve", 200), ("registered", 200), ("nobody", 404), ("Ann", 404)]
+        {
+            assert_eq!(
+                status(PROGRAM, &format!("{path}?referrer={referrer}")),
+                expected,
+                "{path} {referrer}"
+            );
+        }
+    }
+    let unknown = console.ask_as("reader", "GET", &format!("/v1/programs/{PROGRAM}/lineage/nobody"), "");
+    assert_eq!((unknown.status, unknown.json()["code"].as_str()), (404, Some("not_found")));
+    assert!(unknown.text.contains("nothing is known"), "{}", unknown.text);
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_tells_what_it_touched_and_its_person_is_found_by_no_key() {
+    let mut world = world().await;
+    let named = crate::world::Person { lead: "1", email: "1@shop.example" };
+    world.take([later(world.erasure("erase", named), 500_000)]).await;
+    let console = Console::start(world.reader.clone()).await;
+    let id = event_id("erase").0;
+    let done = console.get(&format!("erasures/{id}"));
+    let touched = ["events", "rewards", "keys", "requested_by"].map(|name| done[name].clone());
+    // Its lead, two payments, a refund; the order's reward and the welcome; the lead's id and the address.
+    assert_eq!(touched, [json!(4), json!(2), json!(2), json!("ticket 1")], "{done}");
+
+    // What comes later of the person, under a name that was not known either.
+    let other = crate::world::Person { lead: "1", email: "other@shop.example" };
+    world.take([later(world.refund("late refund", other, 100), 600_000)]).await;
+    for body in [
+        json!({ "lead": "1" }),
+        json!({ "email": "1@shop.example" }),
+        json!({ "email": "other@shop.example" }),
+        json!({ "lead": "nobody" }),
+    ] {
+        let answer =
+            console.ask_as("reader", "POST", &format!("/v1/programs/{PROGRAM}/lineage"), &body.to_string());
+        assert_eq!(answer.status, 404, "{body}: {}", answer.text);
+        let unknown = console.ask_as("reader", "GET", &format!("/v1/programs/{PROGRAM}/lineage/never"), "");
+        assert_eq!(answer.json(), unknown.json(), "as of somebody who was never heard of");
+    }
+    // By the ids of their events finance finds them.
+    for (event, step) in
+        [(event_id("1").0, "lead"), (event_id("paid 1").0, "qualification"), (reward("1", "order"), "reward")]
+    {
+        let body = json!({ "event": event.to_string() }).to_string();
+        let answer = console.ask_as("reader", "POST", &format!("/v1/programs/{PROGRAM}/lineage"), &body);
+        assert_eq!(answer.status, 200, "{step}: {}", answer.text);
+        let answer = answer.json();
+        let lines = answer["lines"].as_array().unwrap();
+        assert!(lines.iter().any(|line| line["step"] == step), "{step}: {lines:?}");
+    }
+    // Others are found as before.
+    console.get("lineage/2");
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_is_as_the_document_says() {
     let world = World::new().await;
     let console = Console::start(world.reader.clone()).await;
@@ -220,6 +362,9 @@ async fn every_refusal_is_as_the_document_says() {
         ("sender", "GET", "status", "", 403),
         ("early", "GET", "lineage/1", "", 503),
         ("reader", "GET", "nothing", "", 404),
+        ("reader", "GET", "funnel", "", 404),
+        ("reader", "GET", "lineage/1", "", 404),
+        ("reader", "GET", "erasures/01234567-89ab-5cde-8f01-23456789abcd", "", 404),
         ("guesser", "GET", "funnel", "", 429),
         ("reader", "POST", "funnel", "", 405),
         ("reader", "GET", "lineage", "", 405),
@@ -229,6 +374,8 @@ async fn every_refusal_is_as_the_document_says() {
         ("reader", "GET", "payouts?as_of=then", "", 422),
         ("reader", "GET", "cohorts?as_of=2026-01-01", "", 422),
         ("reader", "GET", "status?limit=1001", "", 422),
+        ("reader", "GET", "status?referrer=", "", 422),
+        ("reader", "GET", "lineage/1?referrer=ann&referrer=ann", "", 422),
     ] {
         let answer = console.ask_as(key, method, &format!("/v1/programs/{PROGRAM}/{path}"), body);
         assert_eq!(

@@ -12,7 +12,7 @@ use whence_schemas::{
 const HOUR_SECONDS: i64 = HOUR_MS / 1000;
 
 fn all(limit: u32) -> Selection {
-    Selection { program: PROGRAM.into(), referrer: None, from: None, to: None, as_of: None, limit }
+    Selection { program: Some(PROGRAM.into()), ..Selection::first(limit) }
 }
 
 async fn table(world: &World, report: Report, selection: &Selection, columns: &[&str]) -> Vec<Vec<Value>> {
@@ -90,7 +90,7 @@ async fn counts_are_of_the_days_and_the_referrer_that_were_asked_for() {
     assert_eq!(table(&world, Report::Funnel, &quoted, &columns).await, Vec::<Vec<Value>>::new());
 
     let best = rows(&world.reader, Report::TopReferrers, &all(1)).await.unwrap();
-    assert!(best.more && best.items.len() == 1);
+    assert!(best.next.is_some() && best.items.len() == 1);
     let rates = ["referrer", "qualified", "qualification_events", "lead_rate", "qualification_rate"]
         .map(|name| &best.items[0][name]);
     assert_eq!(rates, [&json!("ann"), &json!(1), &json!(2), &json!(0.6667), &json!(0.5)]);
@@ -190,7 +190,7 @@ async fn every_report_answers_about_a_program_without_facts() {
     let mut world = World::new().await;
     for report in Report::of_programs() {
         let rows = rows(&world.reader, report, &all(10)).await.unwrap();
-        assert!(rows.items.is_empty() && !rows.more, "{report:?}");
+        assert!(rows.items.is_empty() && rows.next.is_none(), "{report:?}");
     }
     let empty = event("x", Body::Lead(Default::default()));
     world.take([later(empty, 0)]).await;

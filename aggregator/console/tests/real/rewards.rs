@@ -169,8 +169,7 @@ async fn the_reports_on_rewards_know_what_stands_and_what_was_believed() {
     let world = world().await;
     let asked = async |report: Report, as_of_ms: Option<i64>, columns: &[&str]| {
         let as_of = as_of_ms.map(|ms| UnixMs(crate::world::NOW.0 + ms));
-        let selection =
-            Selection { program: PROGRAM.into(), referrer: None, from: None, to: None, as_of, limit: 100 };
+        let selection = Selection { program: Some(PROGRAM.into()), as_of, ..Selection::first(100) };
         let found = rows(&world.reader, report, &selection).await.unwrap();
         let cells =
             |row: &serde_json::Map<String, Value>| columns.iter().map(|name| row[*name].clone()).collect();
@@ -215,11 +214,12 @@ async fn the_reports_on_rewards_know_what_stands_and_what_was_believed() {
 async fn a_payment_is_listed_with_what_is_owed_back_of_it_and_the_steps_end_with_who_is_rewarded() {
     let mut world = world().await;
     let all = |limit| Selection {
-        program: PROGRAM.into(),
+        program: Some(PROGRAM.into()),
         referrer: None,
         from: None,
         to: None,
         as_of: None,
+        after: None,
         limit,
     };
     let columns =

@@ -21,8 +21,8 @@ use whence_console::{
 };
 use whence_schemas::{
     event::{
-        self, AttributionModel, AttributionRule, Click, Disqualification, Event, Identify, Lead, Mode,
-        Qualification, RewardTerms, Subject, Touch, Verdict, event::Body,
+        self, AttributionModel, AttributionRule, Click, Disqualification, Erasure, Event, Identify, Lead,
+        Mode, Qualification, RewardTerms, Subject, Touch, Verdict, event::Body,
     },
     ids::{ChannelNumber, ClickId, EventId, Incarnation, LinkNumber, ProgramId},
     sql::Topology,
@@ -182,6 +182,12 @@ impl World {
                 ..Default::default()
             }),
         )
+    }
+
+    /// The person is forgotten.
+    pub fn erasure(&self, id: &str, person: Person) -> Event {
+        let keys = self.subject(person).map(|subject| Subject { lead: String::new(), ..subject });
+        event(id, Body::Erasure(Erasure { subject: keys, requested_by: "ticket 1".into() }))
     }
 
     /// Both names of the person are one person's.

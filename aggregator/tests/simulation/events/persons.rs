@@ -159,6 +159,16 @@ impl Make {
             self.event(program, &format!("fq {number}"), mode, at, Body::Qualification(paid));
         let erasure = Body::Erasure(Erasure { subject: subject(vec![key(0)]), requested_by: "it".into() });
         let (erasure, erasure_record) = self.event(program, &format!("fe {number}"), Mode::Live, at, erasure);
+        // Found by its payment alone, which nobody ever tells of.
+        let waiting = Disqualification {
+            subject: subject(vec![key(1)]),
+            payments: vec![key(2)],
+            value_minor: 30,
+            currency: "EUR".into(),
+            ..Disqualification::default()
+        };
+        let (waiting, waiting_record) =
+            self.event(program, &format!("fw {number}"), mode, at, Body::Disqualification(waiting));
         let (_, retry) = self.event(program, &format!("fr {number}"), mode, at, again);
         let back = Disqualification {
             subject: subject(vec![key(1)]),
@@ -169,14 +179,22 @@ impl Make {
         };
         let (back, back_record) =
             self.event(program, &format!("fd {number}"), mode, at, Body::Disqualification(back));
-        let records = [lead_record.clone(), paid_record, erasure_record, retry, back_record, lead_record];
+        let records = [
+            lead_record.clone(),
+            paid_record,
+            waiting_record,
+            erasure_record,
+            retry,
+            back_record,
+            lead_record,
+        ];
         let partition = program_partition(program);
         self.threads.push(records.into_iter().map(|record| (partition, record)).collect());
         self.expected.leads.insert(lead, ("by-code".into(), 2));
         let becomes = Paid { referrer: Some("by-code".into()), paid: 70, left: Some(40) };
         self.expected.qualifications.insert(paid, (becomes, 1));
-        self.expected.others.extend([(erasure, 1), (back, 1)]);
-        self.expected.erased.extend([lead, paid, back]);
+        self.expected.others.extend([(erasure, 1), (back, 1), (waiting, 1)]);
+        self.expected.erased.extend([lead, paid, back, waiting]);
         self.expected.refused += 1;
     }
 }

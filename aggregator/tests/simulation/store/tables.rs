@@ -6,7 +6,10 @@ use crate::{
     rollup::{Group, Sums, groups},
 };
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use whence_aggregator::{position::InsertToken, store::Rows};
+use whence_aggregator::{
+    position::InsertToken,
+    store::{Forgotten, Rows},
+};
 use whence_schemas::{
     ids::{EventId, Incarnation},
     rows::{
@@ -140,13 +143,29 @@ impl Tables {
         places
     }
 
-    pub(super) fn erase(&mut self, erased: &HashSet<EventId>) {
+    pub(super) fn erase(&mut self, forgotten: &Forgotten) {
+        let erased: HashSet<EventId> = forgotten.events.iter().map(|(_, id)| *id).collect();
         macro_rules! blank {
             ($($table:ident: $($column:ident),*;)*) => {$(
                 for row in self.$table.iter_mut().filter(|row| erased.contains(&row.id)) {
                     $(row.$column.clear();)*
                 }
             )*};
+        }
+        macro_rules! blank_by_key {
+            ($($table:ident;)*) => {$(
+                for row in &mut self.$table {
+                    let names = |key| forgotten.keys.contains(&(row.program.0.clone(), key));
+                    if row.keys.iter().any(|key| names(*key)) {
+                        row.lead.clear();
+                        row.keys.clear();
+                    }
+                }
+            )*};
+        }
+        blank_by_key! {
+            disqualifications;
+            reinstatements;
         }
         blank! {
             leads: lead, keys;

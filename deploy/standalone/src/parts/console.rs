@@ -53,6 +53,14 @@ impl Access for Keys {
         })
     }
 
+    fn knows_program(&self, program: &str) -> bool {
+        self.registry.shared().read().program(program).is_some()
+    }
+
+    fn knows_referrer(&self, program: &str, referrer: &str) -> bool {
+        self.registry.shared().read().referrer(program, referrer).is_some()
+    }
+
     fn unproved(&self, headers: &HeaderMap, peer: IpAddr) -> Result<(), Problem> {
         let taken = self.callers.unproved.take(self.network(headers, peer));
         taken.map_err(|beyond| Problem::limited("this was asked for too often", beyond.retry_after_s))

@@ -176,7 +176,7 @@ whence_runtime::compose! {
 }
 
 whence_runtime::compose! {
-    /// `whence rewards` and `whence payouts mark`.
+    /// `whence rewards`, `whence payouts mark` and `whence erase`.
     pub struct RewardLedgerSettings {
         pub data: DataSettings,
         pub call: CallSettings,
@@ -209,8 +209,12 @@ whence_runtime::compose! {
     pub struct ImportSettings {
         pub data: DataSettings,
         pub call: CallSettings,
+        pub clickhouse: ClickHouseSettings,
+        pub account: AccountSettings,
+        pub answer: AnswerSettings,
         pub log: LogSettings,
     }
+    check import_fits_together
 }
 
 whence_runtime::compose! {
@@ -331,6 +335,10 @@ fn endpoint_sender_fits_together(endpoint_sender: &EndpointSenderSettings) -> Ve
         endpoint_sender.webhooks.mistakes(),
     ]
     .concat()
+}
+
+fn import_fits_together(import: &ImportSettings) -> Vec<String> {
+    [import.clickhouse.mistakes(), import.account.mistakes()].concat()
 }
 
 fn topics_fit_together(topics: &TopicsSettings) -> Vec<String> {

@@ -56,7 +56,7 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let (_, flags) = flags.subcommand().expect("clap requires a command");
     let settings = load::<EndpointSenderSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).map(String::as_str).expect("required");
-    let program = super::program(text("program"))?;
+    let program = super::parameters::program(text("program"))?;
     let chosen: Vec<Uuid> = flags.get_many::<Uuid>("message").into_iter().flatten().copied().collect();
     let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
     let sent = super::ask(&settings.log, resend(&settings, &program, text("endpoint"), &chosen, limit))?;

@@ -3,13 +3,14 @@
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgGroup, ArgMatches, Command};
 use serde_json::json;
-use whence_console::lineage::{Explanation, LINES_MAX, Line, explain, lines};
+use whence_console::lineage::{Explanation, LINES_MAX, Line, NOTHING, explain, lines};
 use whence_console::subject::{Name, term};
 use whence_runtime::settings;
 use whence_schemas::ids::ProgramId;
 use whence_schemas::subject::AliasKind;
 use whence_schemas::time::UnixMs;
 
+use super::parameters;
 use super::report::cell;
 use super::table::{Align, Table};
 use crate::failure::Failure;
@@ -31,10 +32,7 @@ pub fn command() -> Command {
     let names =
         NAMES.map(|(name, help)| Arg::new(name.word()).long(name.word()).value_name("VALUE").help(help));
     let who = ArgGroup::new("who").args(["lead"]).args(NAMES.map(|(name, _)| name.word())).required(true);
-    let referrer = Arg::new("referrer")
-        .long("referrer")
-        .value_name("ID")
-        .help("Also say why this referrer is credited, or not");
+    let referrer = parameters::referrer("Also say why this referrer is credited, or not");
     let format = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
@@ -53,16 +51,22 @@ pub fn command() -> Command {
 /// Asks and prints.
 ///
 /// # Errors
-/// ClickHouse does not answer, the secrets can't be used, or nobody can have such a name.
+/// ClickHouse does not answer, the secrets can't be used, or nothing is known of the program, the referrer or the lead.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<LineageSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).map(String::as_str);
-    let program = super::program(text("program").expect("required"))?;
+    let program = parameters::program(text("program").expect("required"))?;
     let named = Name::ALL.into_iter().find_map(|name| Some((name, text(name.word())?)));
     let (name, value) = named.expect("one of the group is required");
     let term = hashed(&settings, &program, name, value)?;
     let client = super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
-    let found = super::ask(&settings.log, async { Ok(lines(&client, program.as_str(), &term).await?) })?;
+    let found = super::ask(&settings.log, async {
+        parameters::known(&client, program.as_str(), text("referrer")).await?;
+        Ok(lines(&client, program.as_str(), &term).await?)
+    })?;
+    if found.is_empty() {
+        return Err(Failure::Failed(NOTHING.to_owned()));
+    }
     let explained = explain(&found, text("referrer"));
     super::print(&match text("format") {
         Some("json") => json(&found, &explained),
@@ -79,19 +83,16 @@ fn hashed(
 ) -> Result<String, Failure> {
     let secrets = super::secrets(&settings.secrets, &settings.data)?;
     term(&secrets.identity, program, name, value)
-        .map_err(|error| Failure::Usage(format!("the {} {error}", name.word())))
+        .map_err(|error| Failure::Failed(format!("the {} {error}", name.word())))
 }
 
 fn json(found: &[Line], explained: &[Explanation]) -> String {
     let events: Vec<_> = explained.iter().map(Explanation::json).collect();
     let lines: Vec<_> = found.iter().map(Line::json).collect();
-    format!("{:#}\n", json!({ "events": events, "lines": lines }))
+    format!("{:#}\n", json!({ "events": events, "lines": lines, "more": found.len() >= LINES_MAX }))
 }
 
 fn people(found: &[Line], explained: &[Explanation]) -> String {
-    if found.is_empty() {
-        return "nothing is stored about this lead: no event, and no refused record, names it\n".to_owned();
-    }
     let mut text = String::new();
     for explanation in explained {
         let lead = if explanation.lead.is_empty() { "(no lead id)" } else { &explanation.lead };

@@ -4,9 +4,11 @@ pub mod backup;
 pub mod deliveries;
 pub mod edges;
 mod endpoint_sender;
+pub mod erase;
 pub mod import;
 pub mod lineage;
 pub mod migrate;
+mod parameters;
 pub mod payouts;
 pub mod replay;
 pub mod report;
@@ -16,6 +18,7 @@ pub mod rewards;
 pub mod secrets;
 mod sending;
 pub mod settings;
+mod spreadsheet;
 pub mod status;
 mod table;
 pub mod topics;
@@ -34,7 +37,6 @@ use whence_aggregator::servers::{AnswerTimeout, ServerUrl, Servers};
 use whence_clickhouse_embedded::{Account, passwords};
 use whence_ingest::api::admin_key;
 use whence_runtime::telemetry::{LogSettings, start_logs};
-use whence_schemas::ids::ProgramId;
 
 use crate::addresses::{self, Addresses};
 use crate::data_dir;
@@ -157,9 +159,4 @@ fn api_key(call: &CallSettings, data: &DataSettings) -> Result<SecretString, Fai
 fn secrets(settings: &SecretsSettings, data: &DataSettings) -> Result<Secrets, Failure> {
     let own = || data.data.join(data_dir::SECRETS);
     Ok(load(&settings.secrets_file.clone().unwrap_or_else(own))?)
-}
-
-/// The program of this name, which need not exist.
-fn program(name: &str) -> Result<ProgramId, Failure> {
-    name.parse().map_err(|error| Failure::Usage(format!("the program {error}")))
 }

@@ -7,11 +7,11 @@ use clap::{Arg, ArgMatches, Command};
 use serde_json::json;
 use whence_aggregator::conversion::replay::{Rules, replay};
 use whence_console::replay::{Change, changes, ledger, past, pay};
-use whence_ingest::api::moment;
 use whence_runtime::settings;
 use whence_schemas::event::AttributionModel;
-use whence_schemas::time::{DAY_MS, HOUR_MS, UnixMs};
+use whence_schemas::time::{DAY_MS, HOUR_MS};
 
+use super::parameters;
 use super::report::cell;
 use super::table::{Align, Table};
 use crate::failure::Failure;
@@ -35,9 +35,6 @@ pub fn command() -> Command {
         .value_name("WHAT")
         .value_parser(PossibleValuesParser::new(["refuse", "allow"]))
         .help("Whether known persons can be referred again; by default each lead's own rule");
-    let day = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("DAY").value_parser(day).help(help)
-    };
     let format = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
@@ -48,19 +45,19 @@ pub fn command() -> Command {
         "Says who would have been credited and paid under other rules, from what is stored; changes nothing";
     settings::command::<ReportSettings>(Command::new("replay").about(about))
         .args([program, model, window, existing])
-        .arg(day("from", "Count what happened from this day (UTC) on, such as 2026-01-31"))
-        .arg(day("to", "Count what happened to the end of this day (UTC)"))
+        .arg(parameters::day("from", "Count what happened from this day (UTC) on, such as 2026-01-31"))
+        .arg(parameters::day("to", "Count what happened to the end of this day (UTC)"))
         .arg(format)
 }
 
 /// Computes and prints.
 ///
 /// # Errors
-/// ClickHouse does not answer, or the program has too many events.
+/// ClickHouse does not answer, the program is not known or has too many events.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<ReportSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).map(String::as_str);
-    let program = super::program(text("program").expect("required"))?;
+    let program = parameters::program(text("program").expect("required"))?;
     let rules = Rules {
         model: text("model").map(|model| match model {
             "first_touch" => AttributionModel::FirstTouch,
@@ -70,11 +67,12 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         allows_existing: text("existing").map(|existing| existing == "allow"),
     };
     let client = super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
+    let (from, to) = parameters::span(flags)?;
     let (past, ledger) = super::ask(&settings.log, async {
+        parameters::known(&client, program.as_str(), None).await?;
         Ok((past(&client, program.as_str()).await?, ledger(&client, program.as_str()).await?))
     })?;
-    let from = flags.get_one::<UnixMs>("from").copied();
-    let until = flags.get_one::<UnixMs>("to").map(|day| day.plus_ms(DAY_MS));
+    let until = to.map(|day| day.plus_ms(DAY_MS));
     let outcomes = replay(&past, &rules);
     let mut changes = changes(&outcomes, from, until);
     pay(&past, &ledger, &outcomes, (from, until), &mut changes);
@@ -94,10 +92,6 @@ fn span(text: &str) -> Result<u64, &'static str> {
     };
     let number: u32 = number.parse().map_err(|_| WRONG)?;
     Ok(u64::from(number) * unit.unsigned_abs())
-}
-
-fn day(text: &str) -> Result<UnixMs, &'static str> {
-    moment::parse(&format!("{text}T00:00:00Z")).ok_or("expected a day such as 2026-01-31")
 }
 
 fn json(changes: &BTreeMap<String, Change>) -> String {
@@ -192,12 +186,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_and_days_are_read_and_nothing_else() {
+    fn spans_are_read_and_nothing_else() {
         assert_eq!((span("30d"), span("12h")), (Ok(30 * 86_400_000), Ok(12 * 3_600_000)));
         for wrong in ["", "d", "30", "-1d", "1.5d", "30dh", "4294967296d"] {
             assert!(span(wrong).is_err(), "{wrong}");
         }
-        assert_eq!(day("1970-01-02"), Ok(UnixMs(DAY_MS)));
-        assert!(day("yesterday").is_err());
     }
 }

@@ -11,6 +11,7 @@ use whence_console::ask::AskError;
 use whence_runtime::telemetry::LogSettings;
 use whence_schemas::ids::ProgramId;
 
+use super::parameters;
 use super::sending::Sender;
 use crate::failure::Failure;
 use crate::settings::{RewardLedgerSettings, load};
@@ -119,7 +120,7 @@ impl RewardLedger {
         let settings = load::<RewardLedgerSettings>(flags)?.settings;
         let seconds = flags.try_get_one::<u64>("wait").ok().flatten().copied().unwrap_or_default();
         Ok(RewardLedger {
-            program: super::program(flags.get_one::<String>("program").expect("required"))?,
+            program: parameters::program(flags.get_one::<String>("program").expect("required"))?,
             client: super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?,
             sender: Sender::new(&settings.call, &settings.data)?,
             timeout: Duration::from_secs(seconds),
@@ -130,9 +131,12 @@ impl RewardLedger {
     /// Runs what is asked of it.
     ///
     /// # Errors
-    /// The work's.
+    /// The work's, or the program is not known.
     pub fn work<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-        super::ask(&self.log, work)
+        super::ask(&self.log, async {
+            parameters::known(&self.client, self.program.as_str(), None).await?;
+            work.await
+        })
     }
 
     /// The rewards with these ids that the program has.

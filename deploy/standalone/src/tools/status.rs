@@ -1,13 +1,14 @@
 //! `whence status`: every lead of a program with its state now.
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use serde_json::{Value, json};
 use whence_console::ask::Object;
-use whence_console::status::{Complete, PAGE_MAX, Page, PageCursor, Selection, complete, page};
+use whence_console::status::{Complete, PAGE_MAX, Page, PageCursor, Selection, complete, count, page};
 use whence_runtime::settings;
 use whence_schemas::time::UnixMs;
 
+use super::parameters;
 use super::report::cell;
 use super::table::{Align, Table};
 use crate::failure::Failure;
@@ -16,22 +17,15 @@ use crate::settings::{ReportSettings, load};
 /// `whence status`
 pub fn command() -> Command {
     let program = Arg::new("program").value_name("PROGRAM").required(true).help("The program");
-    let referrer = Arg::new("referrer")
-        .long("referrer")
-        .value_name("ID")
-        .help("Only leads that this referrer is credited with, or that were refused them");
+    let referrer =
+        parameters::referrer("Only leads that this referrer is credited with, or that were refused them");
     let test = Arg::new("test").long("test").action(ArgAction::SetTrue).help("Test events, not live ones");
     let after = Arg::new("after")
         .long("after")
         .value_name("PLACE")
         .value_parser(|text: &str| text.parse::<PageCursor>().map_err(|()| "is not the end of a page"))
         .help("Continue after the page that ended here");
-    let limit = Arg::new("limit")
-        .long("limit")
-        .value_name("NUMBER")
-        .default_value("100")
-        .value_parser(value_parser!(u32).range(1..=i64::from(PAGE_MAX)))
-        .help("Maximum number of leads");
+    let limit = parameters::limit("100", PAGE_MAX, "Maximum number of leads");
     let format = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
@@ -46,20 +40,26 @@ pub fn command() -> Command {
 /// Asks and prints.
 ///
 /// # Errors
-/// ClickHouse does not answer.
+/// ClickHouse does not answer, or the program or referrer is not known.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<ReportSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).cloned();
     let selection = Selection {
-        program: super::program(&text("program").expect("required"))?.to_string(),
+        program: parameters::program(&text("program").expect("required"))?.to_string(),
         referrer: text("referrer"),
         is_test: flags.get_flag("test"),
         after: flags.get_one::<PageCursor>("after").copied(),
         limit: flags.get_one::<u32>("limit").copied().expect("has a default"),
     };
     let client = super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
-    let (page, complete) = super::ask(&settings.log, async {
-        Ok((page(&client, &selection).await?, complete(&client, &selection.program).await?))
+    let (page, rest, complete) = super::ask(&settings.log, async {
+        parameters::known(&client, &selection.program, selection.referrer.as_deref()).await?;
+        let page = page(&client, &selection).await?;
+        let rest = match page.next {
+            Some(_) => count(&client, &Selection { after: page.next, ..selection.clone() }).await?,
+            None => 0,
+        };
+        Ok((page, rest, complete(&client, &selection.program).await?))
     })?;
     super::print(&match text("format").as_deref() {
         Some("json") => {
@@ -67,7 +67,11 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
             format!("{:#}\n", json!({ "items": page.items, "next": next }))
         }
         _ => format!("{}{}", people(&page), complete.map_or_else(String::new, |complete| is_in(&complete))),
-    })
+    })?;
+    if let Some(next) = page.next {
+        parameters::tell_rest(rest, next);
+    }
+    Ok(())
 }
 
 /// Up to when the list has all there is.
@@ -96,8 +100,7 @@ fn people(page: &Page) -> String {
     for item in &page.items {
         table.row(COLUMNS.map(|name| shown(item, name)).to_vec());
     }
-    let next = page.next.map_or_else(String::new, |place| format!("more: --after {place}\n"));
-    format!("{table}{next}")
+    table.to_string()
 }
 
 fn shown(item: &Object, name: &str) -> String {

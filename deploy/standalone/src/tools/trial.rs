@@ -54,7 +54,7 @@ pub fn command() -> Command {
 /// A step did not work, or whence does not run.
 pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<TrySettings>(flags)?.settings;
-    let program = super::program(flags.get_one::<String>("program").expect("required"))?;
+    let program = super::parameters::program(flags.get_one::<String>("program").expect("required"))?;
     let trial = Trial {
         program,
         timeout: Duration::from_secs(*flags.get_one::<u64>("wait").expect("has a default")),

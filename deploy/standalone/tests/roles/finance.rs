@@ -292,7 +292,7 @@ fn who_may_not_decide_and_what_is_no_reward_is_told() {
     let told = finance.told(1, &["rewards", "reject", "p", unknown, "--by", "kim", "--reason", "x"]);
     assert!(told.contains("the program has no such reward"), "{told}");
     let wrong = finance.run(&["rewards", "approve", "p", "order", "--by", "kim", "--reason", "x"]);
-    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
     let bare = finance.mark(1, &["--reward", &first], "SEPA-1");
     assert_eq!(bare[0].1, "it is accrued, not approved (rules: earned)");
     let no_past = finance.run(&["report", "funnel", "--as-of", "2026-01-01"]);

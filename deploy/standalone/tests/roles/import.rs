@@ -42,7 +42,7 @@ fn the_past_is_imported_once_however_often_the_file_is_sent() {
 
     fs::write(&file, PAST).unwrap();
     let (code, out, err) = import(&data, &file, &["--batch", "2"]);
-    assert_eq!((code, out.as_str()), (Some(1), "5 rows read, 2 accepted, 3 refused\n"), "{err}");
+    assert_eq!((code, out.as_str()), (Some(1), "5 rows read, 2 accepted, 0 unchanged, 3 refused\n"), "{err}");
     let lines: Vec<&str> = err.lines().filter(|line| line.starts_with("line ")).collect();
     assert_eq!(
         lines,
@@ -58,12 +58,12 @@ fn the_past_is_imported_once_however_often_the_file_is_sent() {
 
     let fixed = PAST.replace("EMAIL", "eve@mail.example").replace("nope", "z").replace("lead,kim\n", "");
     fs::write(&file, fixed).unwrap();
-    for _ in 0..2 {
+    for (accepted, unchanged) in [(2, 2), (0, 4)] {
         let (code, out, err) = import(&data, &file, &[]);
-        assert_eq!((code, out.as_str()), (Some(0), "4 rows read, 4 accepted, 0 refused\n"), "{err}");
+        let expected = format!("4 rows read, {accepted} accepted, {unchanged} unchanged, 0 refused\n");
+        assert_eq!((code, out.as_str()), (Some(0), &*expected), "{err}");
     }
-    // Ten events were sent, four of them for the first time.
-    role.until_count("SELECT count() FROM rejects WHERE reason = 'duplicate'", 6);
+    role.until_count("SELECT count() FROM rejects", 0);
     role.until_count("SELECT count() FROM leads", 3);
     role.until_count("SELECT count() FROM qualifications", 1);
     assert!(role.stop().success());
@@ -83,13 +83,14 @@ fn a_past_of_json_objects_is_imported_too() {
     let role = Role::up(&data);
     role.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
     fs::write(&file, OBJECTS).unwrap();
-    for _ in 0..2 {
+    for (accepted, unchanged) in [(2, 0), (0, 2)] {
         let (code, out, err) = import(&data, &file, &[]);
-        assert_eq!((code, out.as_str()), (Some(1), "4 rows read, 2 accepted, 2 refused\n"), "{err}");
+        let expected = format!("4 rows read, {accepted} accepted, {unchanged} unchanged, 2 refused\n");
+        assert_eq!((code, out.as_str()), (Some(1), &*expected), "{err}");
         assert!(err.contains("line 4: code is not the code of a link of the program\n"), "{err}");
         assert!(err.contains("line 5: ") && !err.contains("bob"), "{err}");
     }
-    role.until_count("SELECT count() FROM rejects WHERE reason = 'duplicate'", 2);
+    role.until_count("SELECT count() FROM rejects", 0);
     role.until_count("SELECT count() FROM leads WHERE evidence = 'code' AND referrer = 'ann'", 1);
     role.until_count("SELECT count() FROM qualifications WHERE referrer = 'ann' AND value_minor = 1999", 1);
     assert!(role.stop().success());
@@ -129,7 +130,7 @@ fn a_past_with_payments_and_refunds_changes_nothing_the_second_time() {
         let (code, out, err) = import(&data, &file, &["--batch", "3"]);
         assert_eq!((code, out.as_str()), (Some(0), accepted), "{err}");
     };
-    all("7 rows read, 7 accepted, 0 refused\n");
+    all("7 rows read, 7 accepted, 0 unchanged, 0 refused\n");
     // A tenth of what is left of the first order, and of the second, which came before its lead.
     let open =
         "SELECT toInt64(sum(sign * amount_minor)) FROM rewards WHERE state = 'accrued' AND referrer = 'ann'";
@@ -155,10 +156,21 @@ fn a_past_with_payments_and_refunds_changes_nothing_the_second_time() {
     };
     let before = stored();
     assert!(before.iter().all(|(_, rows)| *rows > 0), "{before:?}");
-    all("7 rows read, 7 accepted, 0 refused\n");
-    role.until_count("SELECT count() FROM rejects WHERE reason = 'duplicate'", 7);
-    role.until_count("SELECT toUInt64(sum(offsets)) FROM reconciliation WHERE stream = 'conversions'", 14);
+    all("7 rows read, 0 accepted, 7 unchanged, 0 refused\n");
     assert_eq!(stored(), before);
+    role.until_count("SELECT count() FROM rejects", 0);
+    role.until_count("SELECT toUInt64(sum(offsets)) FROM reconciliation WHERE stream = 'conversions'", 7);
+    // What is refused after it was accepted is told with its line, and not sent again.
+    let erased =
+        run(&["erase", "p", "--lead", "eve", "--requested-by", "ticket 1", "--data", data.to_str().unwrap()]);
+    assert!(erased.status.success(), "{erased:?}");
+    fs::write(&file, "type,lead,code,occurred_at\nlead,eve,x,2026-01-01T00:00:00Z\n").unwrap();
+    for why in ["was accepted and became no fact: suppressed", "was refused before: suppressed"] {
+        let (code, out, err) = import(&data, &file, &[]);
+        assert_eq!((code, &*out), (Some(1), "1 rows read, 0 accepted, 0 unchanged, 1 refused\n"), "{err}");
+        assert!(err.contains(&format!("line 2: {why}")), "{err}");
+    }
+    role.until_count("SELECT count() FROM rejects", 1);
     role.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     assert!(role.stop().success());
 }
@@ -221,7 +233,7 @@ fn what_the_api_could_not_take_is_sent_again_and_nothing_else_is() {
         (202, json!({"accepted": 1, "results": [{"index": 0, "status": "accepted"}]})),
     ]);
     let (code, out, err) = import_lines(&url, LINES);
-    assert_eq!((code, out.as_str()), (Some(0), "2 rows read, 2 accepted, 0 refused\n"), "{err}");
+    assert_eq!((code, out.as_str()), (Some(0), "2 rows read, 2 accepted, 0 unchanged, 0 refused\n"), "{err}");
     let sent = serving.join().unwrap();
     let ids = |body: &Value| -> Vec<String> {
         body.as_array().unwrap().iter().map(|event| event["id"].as_str().unwrap().to_owned()).collect()
@@ -239,7 +251,11 @@ fn an_answer_that_tells_nothing_of_the_rows_ends_the_import() {
     ] {
         let (url, serving) = scripted(vec![(status, body)]);
         let (code, out, err) = import_lines(&url, LINES);
-        assert_eq!((code, out.as_str()), (Some(1), "2 rows read, 0 accepted, 0 refused\n"), "{err}");
+        assert_eq!(
+            (code, out.as_str()),
+            (Some(1), "2 rows read, 0 accepted, 0 unchanged, 0 refused\n"),
+            "{err}"
+        );
         assert!(err.contains(&format!("the API refused the request: {status}")), "{err}");
         serving.join().unwrap();
     }

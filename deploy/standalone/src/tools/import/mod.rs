@@ -2,6 +2,7 @@
 //! an id made of its content, so that the same import again changes nothing: after a failure, run it again.
 
 mod rows;
+mod stored;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,12 +12,17 @@ use std::time::{Duration, Instant};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::Value;
+use whence_console::ask::AskError;
 use whence_runtime::settings;
 
+use super::parameters;
+use super::rewards::wait;
 use super::sending::Sender;
+use crate::addresses;
 use crate::failure::Failure;
 use crate::settings::{ImportSettings, load};
 use rows::{Defaults, KINDS, Row};
+use stored::{Known, PENDING_MAX, Stored};
 
 /// Bytes of a batch: half of what an API takes that is set to take the least.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
@@ -56,11 +62,20 @@ pub fn command() -> Command {
         .value_parser(value_parser!(u32).range(1..=10_000))
         .help("Number of events in one request");
     let about = "Imports past events from a file; importing the same file again changes nothing";
-    settings::command::<ImportSettings>(Command::new("import").about(about))
-        .args([file, program, format, kind, source, delimiter, batch])
+    settings::command::<ImportSettings>(Command::new("import").about(about)).args([
+        file,
+        program,
+        format,
+        kind,
+        source,
+        delimiter,
+        batch,
+        wait(),
+    ])
 }
 
-/// Imports. Refused rows are told on standard error, each with its line and why.
+/// Imports. What is stored already is not sent again. Refused rows are told on standard error, each with its line and why, also
+/// those that are refused after they were accepted.
 ///
 /// # Errors
 /// The file or the API can't be used, or rows were refused.
@@ -89,19 +104,20 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         _ => return Err(Failure::Usage("say what the file is: --format csv or --format ndjson".to_owned())),
     };
     let batch_max = flags.get_one::<u32>("batch").map_or(1, |max| *max as usize);
-    let mut import = Import {
-        sender: Sender::new(&settings.call, &settings.data)?,
-        counts: Counts::default(),
-        told: Instant::now(),
-    };
+    let sender = Sender::new(&settings.call, &settings.data)?;
+    let mut import = Import { sender, stored: None, counts: Counts::default(), told: Instant::now() };
     let imported = super::ask(&settings.log, async {
+        import.stored = open_stored(&settings, flags).await?;
         import.rows(rows, batch_max).await.map_err(|stop| match stop {
             Stop::File(source) => failed(source),
             Stop::Api(why) => Failure::Failed(why),
+            Stop::Stored(error) => error.into(),
         })
     });
-    let Counts { rows, accepted, refused } = import.counts;
-    super::print(&format!("{rows} rows read, {accepted} accepted, {refused} refused\n"))?;
+    let Counts { rows, accepted, unchanged, refused } = import.counts;
+    super::print(&format!(
+        "{rows} rows read, {accepted} accepted, {unchanged} unchanged, {refused} refused\n"
+    ))?;
     imported?;
     if refused > 0 {
         return Err(Failure::Refused { refused });
@@ -109,16 +125,33 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What ClickHouse has already; `None` where it is not known where that is, or nothing is to be waited for: what is stored is
+/// sent again then, and refused as a duplicate.
+async fn open_stored(settings: &ImportSettings, flags: &ArgMatches) -> Result<Option<Stored>, Failure> {
+    let noted =
+        || addresses::read(&settings.data.data.join("addresses.json")).and_then(|noted| noted.clickhouse);
+    if settings.clickhouse.clickhouse_url.is_empty() && noted().is_none() {
+        say("without --clickhouse-url it is not known what is stored already: all rows are sent");
+        return Ok(None);
+    }
+    let program = parameters::program(flags.get_one::<String>("program").expect("required"))?;
+    let client = super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
+    let wait = Duration::from_secs(flags.get_one::<u64>("wait").copied().expect("has a default"));
+    Ok(Some(Stored::open(client, program, wait).await?))
+}
+
 /// Why an import ends before its file does.
 enum Stop {
     File(io::Error),
     Api(String),
+    Stored(AskError),
 }
 
 #[derive(Clone, Copy, Default)]
 struct Counts {
     rows: u64,
     accepted: u64,
+    unchanged: u64,
     refused: u64,
 }
 
@@ -130,6 +163,7 @@ struct Sent {
 
 struct Import {
     sender: Sender,
+    stored: Option<Stored>,
     counts: Counts,
     told: Instant,
 }
@@ -149,7 +183,7 @@ impl Import {
                 Ok(event) => {
                     let length = event.to_string().len() + 1;
                     if batch.len() == batch_max || bytes + length >= BATCH_BYTES_MAX {
-                        self.send(std::mem::take(&mut batch)).await.map_err(Stop::Api)?;
+                        self.send(std::mem::take(&mut batch)).await?;
                         bytes = 0;
                     }
                     bytes += length;
@@ -157,24 +191,71 @@ impl Import {
                 }
             }
         }
-        self.send(batch).await.map_err(Stop::Api)
+        let sent = self.send(batch).await;
+        self.settle(0).await?;
+        sent
+    }
+
+    /// What of the batch is not stored yet.
+    async fn new_of(&mut self, batch: Vec<Sent>) -> Result<Vec<Sent>, AskError> {
+        let Some(stored) = &self.stored else { return Ok(batch) };
+        let events: Vec<&Value> = batch.iter().map(|sent| &sent.event).collect();
+        let known = stored.known(&events).await?;
+        let mut new = Vec::new();
+        for (sent, known) in batch.into_iter().zip(known) {
+            match known {
+                Known::New => new.push(sent),
+                Known::Unchanged => self.counts.unchanged += 1,
+                Known::Refused(why) => self.refuse(sent.line, &format!("was refused before: {why}")),
+            }
+        }
+        Ok(new)
+    }
+
+    /// Waits until no more than so many events are on their way.
+    async fn settle(&mut self, left: usize) -> Result<(), Stop> {
+        let Some(stored) = &mut self.stored else { return Ok(()) };
+        let settled = stored.settle(left).await.map_err(Stop::Stored)?;
+        for (line, why) in settled.refused {
+            self.counts.accepted -= 1;
+            self.refuse(line, &format!("was accepted and became no fact: {why}"));
+        }
+        if settled.lost > 0 {
+            say(&format!(
+                "{} accepted rows are not stored yet: the same import again tells what became of them",
+                settled.lost
+            ));
+        }
+        Ok(())
     }
 
     /// Sends a batch until each of its events is accepted or refused.
-    async fn send(&mut self, batch: Vec<Sent>) -> Result<(), String> {
+    async fn send(&mut self, batch: Vec<Sent>) -> Result<(), Stop> {
+        let batch = self.new_of(batch).await.map_err(Stop::Stored)?;
         let events: Vec<Value> = batch.iter().map(|sent| sent.event.clone()).collect();
         let mut results = Vec::new();
         let sent = self.sender.send(&events, |at, result| results.push((at, result.map(|_| ())))).await;
         for (at, result) in results {
             match result {
-                Ok(()) => self.counts.accepted += 1,
+                Ok(()) => {
+                    self.counts.accepted += 1;
+                    if let Some(stored) = &mut self.stored {
+                        stored.sent(batch[at].line, &batch[at].event);
+                    }
+                }
                 Err(why) => self.refuse(batch[at].line, &why),
             }
         }
         sent.map_err(|stopped| {
             let line = batch[stopped.first].line;
-            format!("the API took no more at line {line}: {}; run the same import again", stopped.why)
+            Stop::Api(format!(
+                "the API took no more at line {line}: {}; run the same import again",
+                stopped.why
+            ))
         })?;
+        if self.stored.as_ref().is_some_and(|stored| stored.pending() > PENDING_MAX) {
+            self.settle(PENDING_MAX / 2).await?;
+        }
         self.tell();
         Ok(())
     }
@@ -187,8 +268,10 @@ impl Import {
     fn tell(&mut self) {
         if self.told.elapsed() >= PROGRESS_EVERY {
             self.told = Instant::now();
-            let Counts { rows, accepted, refused } = self.counts;
-            say(&format!("{rows} rows read, {accepted} accepted, {refused} refused so far"));
+            let Counts { rows, accepted, unchanged, refused } = self.counts;
+            say(&format!(
+                "{rows} rows read, {accepted} accepted, {unchanged} unchanged, {refused} refused so far"
+            ));
         }
     }
 }

@@ -25,6 +25,10 @@ pub(super) struct Payout {
     pub earned_at: String,
     pub approved_at: String,
     pub approved_by: String,
+    /// For people; empty: none.
+    pub referrer_name: String,
+    /// The caller's lead id, of a reward of the referred; `None` once they are forgotten.
+    pub lead: Option<String>,
 }
 
 /// A program's approved rewards, of one referrer or currency where these are not empty: one more than `limit` where there are
@@ -43,7 +47,8 @@ pub(super) async fn payouts(
     let sql = format!(
         "SELECT toString(reward_id) AS reward, revision, toString(program) AS program, referrer, toString(party) AS party, \
          toString(rule) AS rule, toString(lead_id) AS lead_id, toString(qualification_id) AS qualification_id, '' AS amount, \
-         amount_minor, toString(currency) AS currency, {} AS earned_at, {} AS approved_at, decided_by AS approved_by \
+         amount_minor, toString(currency) AS currency, {} AS earned_at, {} AS approved_at, decided_by AS approved_by, \
+         referrer_name, lead \
          FROM (SELECT * FROM payouts WHERE program = {{program:String}} \
          AND ({{referrer:String}} = '' OR referrer = {{referrer:String}}) \
          AND ({{currency:String}} = '' OR currency = {{currency:String}}) \

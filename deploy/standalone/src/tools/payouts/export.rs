@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, value_parser};
+use csv::QuoteStyle;
+use serde_json::Value;
+use whence_ingest::api::events::money;
 use whence_runtime::settings;
 
+use super::super::{parameters, spreadsheet};
 use super::approved::{Payout, payouts};
 use super::webhook;
 use crate::failure::Failure;
@@ -16,9 +20,6 @@ use crate::settings::{EndpointSenderSettings, load};
 
 /// `whence payouts export`
 pub(super) fn command() -> Command {
-    let text = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("ID").default_value("").hide_default_value(true).help(help)
-    };
     let format = Arg::new("format")
         .long("format")
         .value_name("FORMAT")
@@ -44,9 +45,15 @@ pub(super) fn command() -> Command {
         .help("Sends each reward to this endpoint of the program, signed, in place of writing them");
     settings::command::<EndpointSenderSettings>(Command::new("export").about(about))
         .arg(Arg::new("program").value_name("PROGRAM").required(true).help("The program"))
-        .arg(text("referrer", "Only rewards of this referrer's leads"))
-        .arg(text("currency", "Only this currency, such as EUR"))
+        .arg(parameters::referrer("Only rewards of this referrer's leads"))
+        .arg(parameters::text("currency", "ID", "Only this currency, such as EUR").value_parser(currency))
         .args([format, output, webhook, limit])
+}
+
+/// A currency that there is or was.
+fn currency(text: &str) -> Result<String, &'static str> {
+    let is_known = money::decimals(text).is_some();
+    is_known.then(|| text.to_owned()).ok_or("expected a currency such as EUR")
 }
 
 /// Asks and writes, or sends.
@@ -57,7 +64,7 @@ pub(super) fn command() -> Command {
 pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let settings = load::<EndpointSenderSettings>(flags)?.settings;
     let text = |name: &str| flags.get_one::<String>(name).map_or("", String::as_str);
-    let program = super::super::program(text("program"))?;
+    let program = parameters::program(text("program"))?;
     let limit = flags.get_one::<u32>("limit").copied().expect("has a default");
     let endpoint = flags.get_one::<String>("webhook");
     let is_given = flags.value_source("format") == Some(ValueSource::CommandLine);
@@ -67,6 +74,8 @@ pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
     let client =
         super::super::reader(&settings.clickhouse, &settings.account, &settings.answer, &settings.data)?;
     let asked = async {
+        let referrer = flags.get_one::<String>("referrer").map(String::as_str);
+        parameters::known(&client, program.as_str(), referrer).await?;
         let found = payouts(&client, program.as_str(), text("referrer"), text("currency"), limit).await?;
         if found.len() > limit as usize {
             let text = format!(
@@ -96,7 +105,7 @@ pub(super) fn run(flags: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn csv(payouts: &[Payout]) -> String {
-    const HEADER: [&str; 14] = [
+    const HEADER: [&str; 16] = [
         "reward",
         "revision",
         "program",
@@ -111,12 +120,15 @@ fn csv(payouts: &[Payout]) -> String {
         "earned_at",
         "approved_at",
         "approved_by",
+        "referrer_name",
+        "lead",
     ];
-    let mut writer = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
-    // Into memory, and of rows that are as wide as the header: nothing can fail.
-    let _ = writer.write_record(HEADER);
-    payouts.iter().for_each(|payout| _ = writer.serialize(payout));
-    String::from_utf8_lossy(&writer.into_inner().unwrap_or_default()).into_owned()
+    let rows: Vec<Value> = payouts.iter().map(|payout| serde_json::json!(payout)).collect();
+    spreadsheet::file(
+        QuoteStyle::Necessary,
+        &HEADER,
+        rows.iter().map(|row| HEADER.iter().map(|name| &row[*name]).collect()),
+    )
 }
 
 fn json(payouts: &[Payout]) -> String {
@@ -145,8 +157,10 @@ mod tests {
             revision: 2,
             program: "p".into(),
             referrer: "ann, \"the\" one".into(),
+            referrer_name: "=HYPERLINK(1)".into(),
             party: "referrer".into(),
             rule: "order".into(),
+            lead: Some("-customer 1".into()).filter(|_| reward == "r"),
             lead_id: "l".into(),
             qualification_id: "q".into(),
             amount: "0.60".into(),
@@ -157,8 +171,9 @@ mod tests {
             approved_by: "kim".into(),
         };
         let text = csv(&[payout("r")]);
-        let line = "r,2,p,\"ann, \"\"the\"\" one\",referrer,order,l,q,0.60,60,EUR,e,a,kim";
+        let line = "r,2,p,\"ann, \"\"the\"\" one\",referrer,order,l,q,0.60,60,EUR,e,a,kim,'=HYPERLINK(1),'-customer 1";
         assert_eq!(text.lines().nth(1), Some(line));
+        assert!(csv(&[payout("s")]).ends_with(",kim,'=HYPERLINK(1),\n"), "NULL is empty");
         let object = serde_json::to_value(payout("r")).unwrap();
         let mut named: Vec<&str> = text.lines().next().unwrap().split(',').collect();
         let mut fields: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();

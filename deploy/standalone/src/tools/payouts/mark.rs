@@ -12,6 +12,7 @@ use whence_runtime::settings;
 use super::super::report::cell;
 use super::super::reward_ledger::{Decision, LedgerReward, Outcome, RewardLedger, words};
 use super::super::rewards::{by, reward, wait};
+use super::super::spreadsheet::says;
 use super::super::table::{Align, Table};
 use super::file::{Line, Paid, read};
 use crate::failure::Failure;
@@ -154,7 +155,7 @@ fn judged(lines: &[Line], stored: &HashMap<String, LedgerReward>, reference: &st
 /// A reward is marked only as it was exported: approved, of this amount, and of no later change.
 fn compared(paid: &Paid, reward: &LedgerReward, reference: &str) -> Said {
     let LedgerReward { state, open_minor, currency, referrer, revision, .. } = reward;
-    let differs = |told: &Option<String>, now: &String| told.as_ref().is_some_and(|told| told != now);
+    let differs = |told: &Option<String>, now: &String| told.as_ref().is_some_and(|told| !says(told, now));
     let is_other =
         paid.amount_minor.is_some_and(|told| told != *open_minor) || differs(&paid.currency, currency);
     match state.as_str() {
@@ -293,6 +294,11 @@ mod tests {
         ] {
             let said = compared(&changed, &approved, "SEPA-2");
             assert!(said.why().contains(why) && said.word() == "refused", "{said:?}");
+        }
+        for (name, told) in [("-ann", "-ann"), ("-ann", "'-ann"), ("=ann", "'=ann")] {
+            let named = LedgerReward { referrer: name.into(), ..reward("approved") };
+            let told = Paid { referrer: Some(told.into()), ..paid() };
+            assert_eq!(compared(&told, &named, "SEPA-2"), Said::Ready, "{told:?}");
         }
         assert_eq!(compared(&paid(), &reward("issued"), "SEPA-1"), Said::Unchanged);
         let more = Paid { amount_minor: Some(100), ..paid() };

@@ -68,7 +68,7 @@ mod tests {
     fn a_message_is_the_same_for_the_same_reward_and_revision_alone() {
         let payout = |reward: &str, revision: u32| {
             let payout = json!({ "reward": reward, "revision": revision, "program": "p", "referrer": "ann",
-                "party": "referrer", "rule": "order", "lead_id": "3f2b8c1e-0a51-5c7e-9a7f-2f8f0f6f1d11",
+                "referrer_name": "Ann", "lead": null, "party": "referrer", "rule": "order", "lead_id": "3f2b8c1e-0a51-5c7e-9a7f-2f8f0f6f1d11",
                 "qualification_id": "q", "amount": "0.60", "amount_minor": 60, "currency": "EUR",
                 "earned_at": "e", "approved_at": "a", "approved_by": "kim" });
             message(&serde_json::from_value(payout).unwrap())
