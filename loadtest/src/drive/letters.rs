@@ -118,12 +118,12 @@ pub(super) fn write(world: &World, draft: &Draft) -> String {
 /// Everything but a lead.
 fn write_body(world: &World, draft: &Draft, body: &Body, event: &mut Value) {
     let program = &world.programs[usize::from(draft.program)];
-    let kind = match body {
+    event["type"] = body.kind().into();
+    match body {
         Body::Lead(_) => unreachable!("a draft of a lead is one of its own"),
         Body::Qualification { name, value, payment } => {
             event["name"] = name.as_str().into();
             write_money(event, value.as_ref(), payment.as_deref());
-            "qualification"
         }
         Body::Disqualification { named, value } => {
             event["reason"] = "refund".into();
@@ -131,7 +131,6 @@ fn write_body(world: &World, draft: &Draft, body: &Body, event: &mut Value) {
                 event["qualification"] = key.as_str().into();
             }
             write_money(event, value.as_ref(), named.payment.as_deref());
-            "disqualification"
         }
         Body::Reinstatement { named, value } => {
             event["reason"] = "refund_failed".into();
@@ -139,26 +138,21 @@ fn write_body(world: &World, draft: &Draft, body: &Body, event: &mut Value) {
                 event["disqualification"] = key.as_str().into();
             }
             write_money(event, value.as_ref(), named.payment.as_deref());
-            "reinstatement"
         }
-        Body::Identify => "identify",
+        Body::Identify => {}
         Body::Participant { referrer } => {
             event["referrer"] = program.referrers[*referrer as usize].as_str().into();
-            "participant"
         }
         Body::Share { link } => {
             event["code"] = world.links[*link as usize].code.as_str().into();
-            "share"
         }
         Body::Approval { lead } => {
-            event["reward"] = reward_id(&program.id, event_id(&program.id, lead)).to_string().into();
+            event["reward"] = reward_id(&program.id, event_id(&program.id, "lead", lead)).to_string().into();
             event["decision"] = "approve".into();
             event["decided_by"] = "load".into();
             event["reason"] = "looked at".into();
-            "reward_decision"
         }
-    };
-    event["type"] = kind.into();
+    }
 }
 
 fn write_money(event: &mut Value, value: Option<&Money>, payment: Option<&str>) {

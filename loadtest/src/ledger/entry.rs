@@ -221,6 +221,23 @@ pub enum Body {
     },
 }
 
+impl Body {
+    /// The word for its kind in the events API.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Body::Lead(_) => "lead",
+            Body::Qualification { .. } => "qualification",
+            Body::Disqualification { .. } => "disqualification",
+            Body::Reinstatement { .. } => "reinstatement",
+            Body::Identify => "identify",
+            Body::Participant { .. } => "participant",
+            Body::Share { .. } => "share",
+            Body::Approval { .. } => "reward_decision",
+        }
+    }
+}
+
 /// How an event names another one, in one of two ways.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Named {

@@ -10,10 +10,14 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x77_68_65_6e_63_65_50_00_8e_76_65_6e_74
 /// The source of events that come in through the events API.
 pub const SOURCE: &str = "api";
 
-/// The id of the event that the events API is given under `key` for `program`.
+/// The id of the event of this kind that the events API is given under `key` for `program`: the kind stands before the
+/// key, except for leads and qualifications.
 #[must_use]
-pub fn event_id(program: &str, key: &str) -> Id {
-    let name = [program, SOURCE, key].join("\0");
+pub fn event_id(program: &str, kind: &str, key: &str) -> Id {
+    let name = match kind {
+        "lead" | "qualification" => [program, SOURCE, key].join("\0"),
+        _ => [program, SOURCE, kind, key].join("\0"),
+    };
     Id(Uuid::new_v5(&NAMESPACE, name.as_bytes()).as_u128())
 }
 
@@ -33,6 +37,9 @@ mod tests {
 
     #[test]
     fn the_id_is_the_one_of_the_contract() {
-        assert_eq!(event_id("demo", "order-1").to_string(), "201c1ae5-4d17-5934-9801-a73351d61321");
+        assert_eq!(
+            event_id("demo", "qualification", "order-1").to_string(),
+            "201c1ae5-4d17-5934-9801-a73351d61321"
+        );
     }
 }

@@ -214,14 +214,15 @@ async fn every_table_with_outcomes_of_records_is_looked_at() {
 
 /// Rollups from the raw rows: the views' own statements, run once by hand.
 async fn refill_rollups(world: &World) {
-    for view in ["funnel_clicks", "funnel_leads", "funnel_qualifications"] {
+    for (view, own) in [
+        ("funnel_clicks", "verdict, clicks, other_clicks"),
+        ("funnel_leads", "leads, leads_by_click, leads_by_code, lead_events"),
+        ("funnel_qualifications", "currency, qualified, qualification_events, value_minor"),
+    ] {
         let sql =
             format!("SELECT as_select FROM system.tables WHERE database = '{DATABASE}' AND name = '{view}'");
         let select: String = world.client.query(&sql).fetch_one().await.unwrap();
-        let columns = format!(
-            "SELECT name FROM system.columns WHERE database = '{DATABASE}' AND table = '{view}' ORDER BY position"
-        );
-        let columns = world.client.query(&columns).fetch_all::<String>().await.unwrap().join(", ");
+        let columns = format!("program, referrer, channel, quarter_hour, {own}");
         world.execute(&format!("INSERT INTO funnel_quarter_hourly ({columns}) {AGAIN} {select}")).await;
     }
 }

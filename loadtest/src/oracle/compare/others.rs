@@ -60,13 +60,13 @@ impl Comparison<'_> {
     }
 
     fn known_reversal(&mut self, id: Id, event: &EventEntry, came: &Came<'_>) -> ReversalRow {
-        let (table, Named { event: named, .. }, asked) = match &event.body {
-            Body::Disqualification { named, value } => ("disqualifications", named, value),
-            Body::Reinstatement { named, value } => ("reinstatements", named, value),
+        let (table, names, Named { event: named, .. }, asked) = match &event.body {
+            Body::Disqualification { named, value } => ("disqualifications", "qualification", named, value),
+            Body::Reinstatement { named, value } => ("reinstatements", "disqualification", named, value),
             _ => unreachable!("only refunds and reinstatements are kept as such"),
         };
         let program = &self.ledger.header.world.programs[usize::from(event.program)].id;
-        let names = named.as_ref().map_or(Id::NIL, |key| event_id(program, key));
+        let names = named.as_ref().map_or(Id::NIL, |key| event_id(program, names, key));
         let Money { minor, currency } =
             asked.clone().unwrap_or_else(|| Money { minor: 0, currency: String::new() });
         ReversalRow {
@@ -165,7 +165,7 @@ impl Comparison<'_> {
             }
             Body::Approval { lead } => PlainRow {
                 table: self.names.of("reward_events"),
-                reward: reward_id(&program.id, event_id(&program.id, lead)),
+                reward: reward_id(&program.id, event_id(&program.id, "lead", lead)),
                 decision: self.names.of("approve"),
                 ..row
             },

@@ -95,10 +95,17 @@ struct Move<'a> {
     is_refund: bool,
 }
 
-/// What stands of the money of a person with these events; `id_of` gives the id of an event by its key.
+impl Move<'_> {
+    /// The kind of the events that it names.
+    fn names(&self) -> &'static str {
+        if self.is_refund { "qualification" } else { "disqualification" }
+    }
+}
+
+/// What stands of the money of a person with these events; `id_of` gives the id of an event by its kind and key.
 pub(super) fn settle<'a>(
     person: &[(Id, &'a EventEntry)],
-    id_of: impl Fn(&EventEntry, &str) -> Id,
+    id_of: impl Fn(&EventEntry, &str, &str) -> Id,
 ) -> Balance<'a> {
     let mut accounts: Vec<Account<'a>> =
         person.iter().filter_map(|(id, event)| account(*id, event)).collect();
@@ -108,7 +115,7 @@ pub(super) fn settle<'a>(
     let waits = Came { outcome: "waiting", ..Came::default() };
     balance.came.extend(waiting.into_iter().map(|id| (id, waits.clone())));
     for step in steps {
-        let named = step.named.event.as_deref().map(|key| id_of(step.event, key));
+        let named = step.named.event.as_deref().map(|key| id_of(step.event, step.names(), key));
         let payment = step.named.payment.as_deref();
         let asked_minor = step.asked.map(|asked| asked.minor);
         let excess_minor = asked_minor.unwrap_or_default();
@@ -192,7 +199,7 @@ fn account(id: Id, event: &EventEntry) -> Option<Account<'_>> {
 /// Refunds and reinstatements in the order in which they count, and the reinstatements whose refund is not there.
 fn in_order<'a>(
     person: &[(Id, &'a EventEntry)],
-    id_of: &impl Fn(&EventEntry, &str) -> Id,
+    id_of: &impl Fn(&EventEntry, &str, &str) -> Id,
 ) -> (Vec<Move<'a>>, Vec<Id>) {
     let mut line: Vec<Move<'a>> = Vec::new();
     let mut undoing: BTreeMap<Id, Vec<Move<'a>>> = BTreeMap::new();
@@ -204,7 +211,7 @@ fn in_order<'a>(
         };
         let step = Move { id, event, named, asked, is_refund };
         match named.event.as_deref().filter(|_| !is_refund) {
-            Some(refund) => undoing.entry(id_of(event, refund)).or_default().push(step),
+            Some(refund) => undoing.entry(id_of(event, "disqualification", refund)).or_default().push(step),
             None => line.push(step),
         }
     }
@@ -223,7 +230,7 @@ mod tests {
     use super::*;
     use crate::ledger::Subject;
 
-    fn id_of(_: &EventEntry, key: &str) -> Id {
+    fn id_of(_: &EventEntry, _: &str, key: &str) -> Id {
         Id(key.parse().unwrap())
     }
 
@@ -267,7 +274,10 @@ mod tests {
     }
 
     /// What is left of payment 1, and what came of the others as outcome, payments, minor units and excess.
-    fn settled(events: &[EventEntry]) -> (Option<i64>, Vec<(&'static str, i64, i64, i64)>) {
+    /// Outcome, and what was taken or given, of how many, and beyond what was left.
+    type Outcome = (&'static str, i64, i64, i64);
+
+    fn settled(events: &[EventEntry]) -> (Option<i64>, Vec<Outcome>) {
         let person: Vec<_> = events.iter().map(|event| (Id(event.number.into()), event)).collect();
         let balance = settle(&person, id_of);
         let came =

@@ -97,7 +97,7 @@ impl<'a> Comparison<'a> {
             .iter()
             .map(|event| {
                 let program = &ledger.header.world.programs[usize::from(event.program)];
-                (event.number, (event_id(&program.id, &event.key), event))
+                (event.number, (event_id(&program.id, event.body.kind(), &event.key), event))
             })
             .collect();
         let mut sent: BTreeMap<Id, Sent<'a>> = BTreeMap::new();
@@ -173,7 +173,8 @@ impl<'a> Comparison<'a> {
             }
         }
         let programs = &self.ledger.header.world.programs;
-        let balance = settle(person, |event, key| event_id(&programs[usize::from(event.program)].id, key));
+        let balance =
+            settle(person, |event, kind, key| event_id(&programs[usize::from(event.program)].id, kind, key));
         people.reversals.extend(balance.came);
         let token = self.names.of("token");
         let nobody = (Id::NIL, self.nobody());

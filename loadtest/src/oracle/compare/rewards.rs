@@ -66,7 +66,7 @@ impl Comparison<'_> {
                 continue;
             }
             let program = &ledger.header.world.programs[usize::from(event.program)];
-            let lead = event_id(&program.id, lead);
+            let lead = event_id(&program.id, "lead", lead);
             let key = people
                 .leads
                 .get(&lead)

@@ -128,7 +128,11 @@ impl Fixture {
 
     fn event_of(&self, id: Id) -> &EventEntry {
         let program = &self.ledger.header.world.programs[0].id;
-        self.ledger.events.iter().find(|event| event_id(program, &event.key) == id).unwrap()
+        self.ledger
+            .events
+            .iter()
+            .find(|event| event_id(program, event.body.kind(), &event.key) == id)
+            .unwrap()
     }
 
     /// A refund or reinstatement; `came` is outcome, payments, what moved and its currency.
@@ -252,7 +256,7 @@ impl Fixture {
     pub fn event(&mut self, person: &str, at_ms: i64, body: Body, reply: fn(Id) -> Reply) -> Id {
         let number = self.ledger.events.len() as u64;
         let key = format!("key-{number}");
-        let id = event_id(&self.ledger.header.world.programs[0].id, &key);
+        let id = event_id(&self.ledger.header.world.programs[0].id, body.kind(), &key);
         let subject = Subject { lead: Some(person.into()), email: Some(format!("{person}@mail.example")) };
         let event =
             EventEntry { number, program: 0, key, occurred_at_ms: at_ms, subject, body, refusal: None };

@@ -1,6 +1,6 @@
 //! Rollups and views as ClickHouse makes them, of rows in memory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use whence_loadtest::{
     ledger::Id,
     oracle::{
@@ -26,8 +26,6 @@ pub fn roll_up(it: &mut StoredFacts) {
         currency,
         counts: Counts::default(),
     };
-    let is_by_click: BTreeSet<Id> =
-        it.clicks.iter().filter(|row| row.verdict == human).map(|row| row.id).collect();
     let (token, code) = (it.names.of("token"), it.names.of("code"));
     it.quarter_hourly.clear();
     for row in it.clicks.iter().filter(|row| row.live) {
@@ -39,7 +37,7 @@ pub fn roll_up(it: &mut StoredFacts) {
     for row in &it.leads {
         let of = (row.credit.referrer, row.credit.channel);
         let cell = group(row.program, of, row.occurred_at_ms / QUARTER_MS, none, none);
-        let is_of_click = row.credit.evidence == token && is_by_click.contains(&row.credit.click);
+        let is_of_click = row.credit.evidence == token && row.credit.click.0 & 0xff != 0;
         let counts = Counts {
             leads: row.person.into(),
             leads_by_click: if is_of_click { row.person.into() } else { 0 },

@@ -383,7 +383,7 @@ fn minor(json: &Value) -> i64 {
 
 /// The event that another one names in this field.
 fn named(event: &Event, field: &str) -> Option<Id> {
-    Some(event_id(event.json["program"].as_str()?, event.json[field].as_str()?))
+    Some(event_id(event.json["program"].as_str()?, field, event.json[field].as_str()?))
 }
 
 /// Whether a refund or reinstatement is of this payment.

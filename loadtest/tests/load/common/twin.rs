@@ -208,7 +208,11 @@ impl Twin {
         match check(&records, &event) {
             Err(detail) => json!({ "error": { "status": 422, "detail": detail } }),
             Ok(()) => {
-                let id = event_id(event["program"].as_str().unwrap(), event["id"].as_str().unwrap());
+                let id = event_id(
+                    event["program"].as_str().unwrap(),
+                    event["type"].as_str().unwrap(),
+                    event["id"].as_str().unwrap(),
+                );
                 records.events.push(Event { id, json: event });
                 json!({ "id": id.to_string(), "status": "accepted" })
             }
