@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgMatches, Command};
 use whence_runtime::private::make_only_private_files;
 
@@ -49,7 +49,7 @@ const ENTRIES: [Entry; 25] = [
 ];
 
 /// Parses and runs. Exit codes: 0; 1 for a failure, which is told on standard error; 2 for a wrong call: what is not a command
-/// or flag, or lacks one. A value that can't be, and a flag that is given twice, are failures.
+/// or flag or one of a flag's few words, or lacks one. Another value that can't be, and a flag that is given twice, are failures.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     make_only_private_files();
     let matches = match command().try_get_matches_from(arguments) {
@@ -79,7 +79,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Whether the call is one that could be, with another value or each flag once.
 fn is_of_value(error: &clap::Error) -> bool {
     match error.kind() {
-        ErrorKind::InvalidValue | ErrorKind::ValueValidation => true,
+        ErrorKind::ValueValidation => true,
+        // One of a few words is as much of the call as a flag's name.
+        ErrorKind::InvalidValue => match error.get(ContextKind::ValidValue) {
+            Some(ContextValue::Strings(words)) => words.is_empty(),
+            _ => true,
+        },
         ErrorKind::ArgumentConflict => {
             let flag = error.get(ContextKind::InvalidArg);
             flag.is_some() && flag == error.get(ContextKind::PriorArg)

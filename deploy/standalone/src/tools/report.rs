@@ -185,7 +185,7 @@ mod tests {
         let items = vec![row("p\u{1b}[2J", 12, Value::Null), row("=q", -5, json!(-0.5))];
         let rows = Rows { items, next: None };
         let text = people(&columns, &rows);
-        assert_eq!(text, "program  clicks  rate\np\u{fffd}[2J        12     -\n=q            -5  -0.5\n");
+        assert_eq!(text, "program  clicks  rate\np\u{fffd}[2J        12     -\n=q           -5  -0.5\n");
         assert_eq!(
             csv(&columns, &rows),
             "\"program\",\"clicks\",\"rate\"\n\"p\u{1b}[2J\",12,\"\"\n\"'=q\",-5,-0.5\n"

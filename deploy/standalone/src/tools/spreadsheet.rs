@@ -11,6 +11,15 @@ pub fn text(text: &str) -> String {
     if text.starts_with(FORMULA) { format!("'{text}") } else { text.to_owned() }
 }
 
+/// The line that a record begins on, of which the reader has just come back; its own position is that of the empty lines
+/// before it.
+pub fn line_of<R: std::io::Read>(reader: &csv::Reader<R>, record: &csv::StringRecord) -> u64 {
+    let within: usize = record.iter().map(|cell| cell.matches('\n').count()).sum();
+    let behind = reader.position().line();
+    let first = behind.saturating_sub(1 + within as u64);
+    record.position().map_or(first, |position| position.line().max(first))
+}
+
 /// Whether a cell, as it is or as [`text`] makes it, says this.
 pub fn says(cell: &str, said: &str) -> bool {
     cell == said || cell == text(said)

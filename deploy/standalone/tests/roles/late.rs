@@ -48,7 +48,7 @@ const REPORTS: [&str; 22] = [
     "SELECT * EXCEPT (program) FROM reward_roi_by_rule WHERE program = {}",
     "SELECT kind, reason, lead FROM unmatched WHERE program = {}",
     "SELECT stream, kind, reason, records FROM rejects_by_reason WHERE program = {}",
-    "SELECT live, lead, state, why, referrer, channel, link, evidence, qualifications, value_minor, \
+    "SELECT live, lead, state, why, referrer, channel, link, evidence, qualification_events, value_minor, \
      arrayMap(r -> (r.rule, r.party, r.state, r.open_minor, r.currency, r.reason), rewards) FROM status WHERE program = {}",
     "SELECT referrer, party, rule, amount_minor, currency, risk, flags, evidence, reason FROM review_queue \
      WHERE program = {}",

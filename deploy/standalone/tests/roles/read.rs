@@ -27,6 +27,8 @@ fn a_lead_is_explained_by_each_of_its_names_and_listed_with_its_state() {
     let data = dir.path().join("data");
     let whence = Role::up(&data);
     whence.set_up_world(&fs::read_to_string(data.join("admin-key")).unwrap());
+    whence.call("POST", "/v1/programs/p/referrers", &json!({ "id": "eve" }));
+    whence.until_count("SELECT count() FROM referrers WHERE program = 'p' AND referrer = 'eve'", 1);
     let token = whence.click("x");
     let lead = json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "email": "bob@shop.example",
         "touches": [{ "token": token }] });
@@ -200,6 +202,8 @@ fn the_console_answers_whoever_may_read_reports() {
     let admin = fs::read_to_string(data.join("admin-key")).unwrap();
     whence.set_up_world(&admin);
     whence.call("PUT", "/v1/programs/q", &json!({ "destination_hosts": ["shop.example"] }));
+    whence.call("POST", "/v1/programs/p/referrers", &json!({ "id": "eve" }));
+    whence.until_count("SELECT count() FROM referrers WHERE program = 'p' AND referrer = 'eve'", 1);
     let token = whence.click("x");
     let lead = json!({ "type": "lead", "program": "p", "id": "1", "lead": "bob", "email": "bob@shop.example",
         "touches": [{ "token": token }] });

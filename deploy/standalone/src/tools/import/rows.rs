@@ -8,6 +8,8 @@ use std::rc::Rc;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
+use super::super::spreadsheet::line_of;
+
 /// Bytes of a row; a file with a longer one is refused.
 pub const ROW_BYTES_MAX: u64 = 256 * 1024;
 /// What is imported: what has happened, not what is decided now.
@@ -120,12 +122,11 @@ pub fn csv(
     Ok(std::iter::from_fn(move || {
         loop {
             left.set(ROW_BYTES_MAX);
-            let line = reader.position().line();
             match reader.read_record(&mut record) {
                 Ok(false) => return None,
                 Ok(true) if record.iter().all(is_blank) => {}
                 Ok(true) => {
-                    let line = record.position().map_or(line, csv::Position::line);
+                    let line = line_of(&reader, &record);
                     let event = match (record.len(), columns.len()) {
                         (len, expected) if len != expected => {
                             Err(format!("has {len} fields where the header has {expected}"))
@@ -137,7 +138,10 @@ pub fn csv(
                 Err(error) => {
                     return Some(match error.into_kind() {
                         csv::ErrorKind::Io(error) => Err(error),
-                        _ => Ok(Row { line, event: Err("is not UTF-8".to_owned()) }),
+                        _ => Ok(Row {
+                            line: reader.position().line().saturating_sub(1),
+                            event: Err("is not UTF-8".to_owned()),
+                        }),
                     });
                 }
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::super::rewards::reward;
+use super::super::{rewards::reward, spreadsheet::line_of};
 
 /// Bytes of a file: an export of a million rewards is smaller.
 const FILE_BYTES_MAX: u64 = 512 << 20;
@@ -68,13 +68,13 @@ fn csv(text: &str) -> io::Result<Vec<Line>> {
     };
     let places = ["revision", "amount_minor", "currency", "referrer"].map(place);
     let mut lines = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(io::Error::other)?;
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(io::Error::other)? {
         // Spreadsheets leave blank rows behind.
         if record.iter().all(|cell| cell.trim().is_empty()) {
             continue;
         }
-        let number = record.position().map_or(0, csv::Position::line);
+        let number = line_of(&reader, &record);
         if record.len() != header.len() {
             let why = format!("has {} fields where the header has {}", record.len(), header.len());
             lines.push(Line { number, paid: Err(why) });
