@@ -337,7 +337,10 @@ mod tests {
                     "as_of" => vec![format!("{name}=2026-02-31"), format!("{name}=2026-02-31T10:00:00Z")],
                     "after" => vec![
                         given.to_owned(),
-                        format!("{name}={}", Cursor::behind(&Default::default(), &keys[..1])),
+                        format!(
+                            "{name}={}",
+                            Cursor::behind(&Default::default(), &[&keys[..], &keys[..1]].concat())
+                        ),
                     ],
                     _ => vec![],
                 });
