@@ -110,7 +110,7 @@ async fn a_link_without_a_code_gets_one_that_cannot_be_guessed() {
     codes.sort_unstable();
     codes.dedup();
     assert_eq!(codes.len(), 50);
-    assert!(codes.iter().all(|code| code.len() == 11));
+    assert!(codes.iter().all(|code| code.len() == 13));
     let link = &json["results"][0];
     let url = format!("https://go.example/{}", link["code"].as_str().unwrap());
     assert_eq!(link["url"], url, "on the program's first host");

@@ -109,7 +109,7 @@ fn many_clicks_on_one_connection_of_http_2_are_clicks() {
     assert_eq!(answered.len(), 100);
     // A code that is not known is a click as well.
     let clicks = edge.clicks();
-    assert_eq!(clicks.len(), 150);
+    assert_eq!(clicks.len(), 200);
     assert_eq!(
         clicks.iter().filter(|click| click.channel == "qr").count(),
         0,

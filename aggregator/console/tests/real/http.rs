@@ -137,7 +137,7 @@ fn not_the_first(world: &World) -> Event {
 /// Something of every kind.
 async fn world() -> World {
     let mut world = rewards::world().await;
-    let (human, bot) = (click("ann", HOUR_MS, Verdict::Human), click("eve", HOUR_MS, Verdict::Bot));
+    let (human, bot) = (click("ann", HOUR_MS, Verdict::Human), click("eve", 2 * HOUR_MS, Verdict::Bot));
     world.take_clicks([human, bot]).await;
     let nobodys = world.lead("5", person("5"), vec![]);
     let waiting = world.qualification("paid 9", person("9"), "purchase", 100);
@@ -316,8 +316,8 @@ async fn an_erasure_tells_what_it_touched_and_its_person_is_found_by_no_key() {
     let id = event_id("erase").0;
     let done = console.get(&format!("erasures/{id}"));
     let touched = ["events", "rewards", "keys", "requested_by"].map(|name| done[name].clone());
-    // Its lead, two payments, a refund; the order's reward and the welcome; the lead's id and the address.
-    assert_eq!(touched, [json!(4), json!(2), json!(2), json!("ticket 1")], "{done}");
+    // Its lead, two payments, a refund, what names it; the order's reward and the welcome; the lead's id and the address.
+    assert_eq!(touched, [json!(5), json!(2), json!(2), json!("ticket 1")], "{done}");
 
     // What comes later of the person, under a name that was not known either.
     let other = crate::world::Person { lead: "1", email: "other@shop.example" };

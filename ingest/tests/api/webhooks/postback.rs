@@ -123,7 +123,7 @@ async fn what_cannot_be_used_is_said_and_an_unknown_click_is_kept() {
     ] {
         assert_eq!(call(&node, query).await.status, status, "{query}");
     }
-    assert!(gists(&node).contains(&"lead \"\" keys 1 by []".to_owned()), "never dropped");
+    assert!(gists(&node).contains(&"lead \"\" keys 1 by [\"\"]".to_owned()), "never dropped");
 }
 
 #[tokio::test]

@@ -48,8 +48,12 @@ pub(super) fn touches(fields: &mut Fields<'_>) -> Vec<DraftTouch> {
 
 /// One of the two; none where what is there is empty.
 fn touch(mut fields: Fields<'_>) -> Vec<DraftTouch> {
-    let is_empty =
-        |fields: &Fields<'_>, name| fields.peek(name).and_then(Value::as_str).is_some_and(is_blank);
+    let is_empty = |fields: &Fields<'_>, name| {
+        fields.peek(name).and_then(Value::as_str).is_some_and(|text| match name {
+            "token" if text.len() < TOKEN_BYTES_MAX => token::repaired(text).is_empty(),
+            _ => is_blank(text),
+        })
+    };
     let (has_token, has_code) = (fields.has("token"), fields.has("code"));
     let is_named_empty = is_empty(&fields, "token") || is_empty(&fields, "code");
     let is_one = match (has_token, has_code) {
