@@ -80,11 +80,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn is_of_value(error: &clap::Error) -> bool {
     match error.kind() {
         ErrorKind::ValueValidation => true,
-        // One of a few words is as much of the call as a flag's name.
-        ErrorKind::InvalidValue => match error.get(ContextKind::ValidValue) {
-            Some(ContextValue::Strings(words)) => words.is_empty(),
-            _ => true,
-        },
+        // One of a flag's few words is as much of the call as its name; what is asked for by its name, such as a report, is not.
+        ErrorKind::InvalidValue => {
+            let text = |context| match error.get(context) {
+                Some(ContextValue::String(text)) => text.as_str(),
+                _ => "",
+            };
+            let has_words = matches!(error.get(ContextKind::ValidValue), Some(ContextValue::Strings(words)) if !words.is_empty());
+            !(has_words && text(ContextKind::InvalidArg).starts_with('-'))
+        }
         ErrorKind::ArgumentConflict => {
             let flag = error.get(ContextKind::InvalidArg);
             flag.is_some() && flag == error.get(ContextKind::PriorArg)
