@@ -66,11 +66,12 @@ impl StoryTeller {
             (1, _) if is_only && asked.is_none() => Named::default(),
             _ => by_event(&paid.event.key),
         };
-        let refund = self.after(&paid, Body::Disqualification { named, value: asked.clone() });
+        let whose = paid.event.subject.clone();
+        let refund = self.after(&paid, &whose, Body::Disqualification { named, value: asked.clone() });
         let mut steps = vec![refund.clone()];
         if is_twice {
             let named = by_event(&paid.event.key);
-            steps.push(self.after(&refund, Body::Disqualification { named, value: None }));
+            steps.push(self.after(&refund, &whose, Body::Disqualification { named, value: None }));
         }
         if self.happens(self.mix.reinstatements) {
             let named = match payment.filter(|_| self.happens(50.0)) {
@@ -80,7 +81,7 @@ impl StoryTeller {
             let taken = taken(value.as_ref(), asked.as_ref());
             let value = self.given_of(value.as_ref(), taken);
             let last = steps[steps.len() - 1].clone();
-            steps.push(self.after(&last, Body::Reinstatement { named, value }));
+            steps.push(self.after(&last, &whose, Body::Reinstatement { named, value }));
         }
         steps.insert(0, paid);
         if self.happens(30.0) {
@@ -121,8 +122,8 @@ impl StoryTeller {
         minor.map(|minor| Money { minor, currency })
     }
 
-    /// What happens after another step, about the same person.
-    fn after(&mut self, before: &Step, body: Body) -> Step {
+    /// What happens after another step, about this person.
+    fn after(&mut self, before: &Step, whose: &Subject, body: Body) -> Step {
         let delay_ms = self.delay();
         let occurred_at_ms = before.event.occurred_at_ms + self.random.random_range(1..LATER_MS_MAX);
         // Whoever undoes something need not say whose it was.
@@ -132,7 +133,7 @@ impl StoryTeller {
             _ => true,
         };
         let says_whose = is_named || self.happens(50.0);
-        let subject = if says_whose { before.event.subject.clone() } else { Subject::default() };
+        let subject = if says_whose { whose.clone() } else { Subject::default() };
         let event = self.event(before.event.program, &subject, occurred_at_ms, DraftBody::Other(body));
         self.sent(delay_ms, event)
     }

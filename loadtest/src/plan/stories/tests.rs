@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    ledger::Id,
+    ledger::{Id, Named},
     world::{Model, WorldSize},
 };
 use std::collections::BTreeSet;
@@ -76,4 +76,23 @@ fn tokens_are_the_programs_own_and_within_its_window_unless_they_are_to_be_refus
         }
         assert!(tokens > 100);
     }
+}
+
+#[test]
+fn every_refund_says_whose_it_is_or_of_which_payment_and_some_undoing_says_neither() {
+    let stories = stories(1, 0, 5_000);
+    let (mut refunds, mut nameless) = (0, 0);
+    for event in stories.iter().flat_map(all_steps).map(|step| &step.event) {
+        let is_nobodys = event.subject == Subject::default();
+        match &event.body {
+            DraftBody::Other(Body::Disqualification { named, value }) => {
+                refunds += 1;
+                assert!(!is_nobodys || named.payment.is_some(), "{event:?}");
+                assert!(value.is_none() || *named != Named::default(), "{event:?}");
+            }
+            DraftBody::Other(Body::Reinstatement { .. }) => nameless += u32::from(is_nobodys),
+            _ => {}
+        }
+    }
+    assert!(refunds > 300 && nameless > 50, "{refunds} {nameless}");
 }
