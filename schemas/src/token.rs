@@ -197,7 +197,7 @@ pub fn repaired(text: &str) -> String {
     text.retain(|c| !c.is_whitespace() && !c.is_control() && !is_invisible(c));
     // A link that was followed twice may carry two, the later one behind.
     let value = match text.rfind(CARRIED) {
-        Some(at) => &text[at + CARRIED.len()..],
+        Some(at) => text[at + CARRIED.len()..].split(['&', '#']).next().unwrap_or_default(),
         None if text.contains("://") => "",
         None => &text,
     };

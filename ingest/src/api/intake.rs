@@ -70,7 +70,7 @@ pub struct Intake {
 }
 
 /// Where an answer names the touches of an accepted lead that prove nothing.
-const WORTHLESS: &str = "worthless_touches";
+pub(super) const WORTHLESS: &str = "worthless_touches";
 /// What became of an event that is on the disk.
 const ACCEPTED: &str = "accepted";
 

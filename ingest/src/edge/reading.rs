@@ -87,7 +87,12 @@ impl Asked {
         }
         let len = code.len();
         // What was encoded and cut short.
-        if let Some(at) = code.rfind('%').filter(|at| len - at <= 2) {
+        let is_cut = |at: &usize| match &code.as_bytes()[at + 1..] {
+            [] => true,
+            [digit] => digit.is_ascii_hexdigit(),
+            _ => false,
+        };
+        if let Some(at) = code.rfind('%').filter(is_cut) {
             code.truncate(at);
         }
         code.retain(|c| !is_invisible(c));
@@ -98,7 +103,13 @@ impl Asked {
         Some(Asked { text, reading, query })
     }
 
-    /// The path without what stands around it, decoded.
+    /// The path without what stands before it, decoded.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The same without what stands behind it.
     #[must_use]
     pub fn bare(&self) -> &str {
         self.text.trim_end_matches(may_stand_behind)

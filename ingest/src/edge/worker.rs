@@ -112,7 +112,7 @@ impl Worker {
         if let Some((link, read)) = generous(links.table(), target.host, &asked) {
             return follow(redirector, &link, &click_context, request, &read);
         }
-        if is_probe(asked.bare()) {
+        if is_probe(asked.text()) || is_probe(asked.bare()) {
             return (Outcome::Probe, answer::page(StatusCode::NOT_FOUND, request.headers));
         }
         if let Some(program) = links.table().program_of_host(target.host) {

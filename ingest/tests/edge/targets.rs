@@ -59,8 +59,8 @@ fn every_byte_of_a_path_is_answered_as_the_path_that_it_makes() {
     for byte in 0..=255u8 {
         let expected = match byte {
             0..=b' ' | 0x7f => 400,
-            // Where a query begins, or what no client should send of a page's address, or of what was cut short.
-            b'?' | b'#' | b'&' | b'%' => 302,
+            // Where a query begins, or what no client should send of a page's address.
+            b'?' | b'#' | b'&' => 302,
             _ => 404,
         };
         assert_eq!(answer(&edge, byte, false).status(), expected, "{byte:#x}");

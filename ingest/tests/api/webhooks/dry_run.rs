@@ -42,6 +42,7 @@ async fn a_dry_run_says_what_is_missing() {
     assert_eq!(shown["gives"][0]["touches_found"], json!([{"token": "forged"}]));
     // It proves nothing, and stands on the lead with its reason.
     assert_eq!(shown["gives"][0]["event"]["touches"], json!([{"token": "forged"}]));
+    assert_eq!(shown["gives"][0]["worthless_touches"][0]["code"], "token_malformed");
     assert_eq!(node.send("POST", path, "no json").await.problem().0, 400);
     assert_eq!(node.send("POST", "/v1/programs/demo/sources/none/dry-run", other).await.status, 404);
 }

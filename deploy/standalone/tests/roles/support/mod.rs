@@ -233,9 +233,13 @@ impl Role {
         self.call_with(&key, method, path, body)
     }
 
-    /// The same with this key.
+    /// The same with this key. As a client would, it asks again where it is told to come again.
     pub fn call_with(&self, key: &str, method: &str, path: &str, body: &Value) -> Value {
-        let answer = ask_api(&self.address("api"), key, method, path, body);
+        let address = self.address("api");
+        let answer = until("the API has the time", || {
+            let answer = ask_api(&address, key, method, path, body);
+            (answer.status != 503).then_some(answer)
+        });
         assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.body);
         serde_json::from_str(&answer.body).unwrap()
     }
