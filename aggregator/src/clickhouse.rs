@@ -22,7 +22,7 @@ use clickhouse::{Client, error::Error};
 use hot::HotClicks;
 use replicas::Replicas;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -216,7 +216,7 @@ impl Store for ClickHouseStore {
         &self,
         before: &Horizon,
         events: &[EventName],
-    ) -> Result<HashSet<EventId>, StoreError> {
+    ) -> Result<HashMap<EventId, u64>, StoreError> {
         self.look_up(|client| async move { lookup::events_known(&client, before, events).await }).await
     }
 

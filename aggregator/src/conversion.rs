@@ -40,7 +40,7 @@ use decode::{Conversion, Kind};
 use join::Join;
 use people::People;
 use rows::Cause;
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 use whence_schemas::{ids::EventId, rows::RejectRow, token::KeyRing};
 
 /// What the owner of a partition of conversions keeps between blocks: a cache, rebuilt from the store. Each block in
@@ -152,20 +152,22 @@ pub async fn look<S: Store>(
         }
     }
     let known = known(&before, &decoded, state, store).await?;
-    let new = decoded.iter().flatten().filter(|conversion| !known.contains(&conversion.id));
+    let new = decoded.iter().flatten().filter(|conversion| !known.contains_key(&conversion.id));
     let people = People::load(&before, new, store).await?;
     let mut join = Join { people, keys: &state.keys, made: Joined::default() };
 
     let mut rejects: Vec<RejectRow> = Vec::new();
     let mut rewards = Incoming::default();
-    let mut done = HashSet::new();
+    let mut done = known;
     for (record, decoded) in records.iter().zip(decoded) {
         let refusal = match decoded {
             Err(refusal) => refusal,
-            Ok(conversion) if known.contains(&conversion.id) || !done.insert(conversion.id) => {
-                conversion.refusal("duplicate")
+            Ok(conversion) if done.contains_key(&conversion.id) => {
+                let first = done[&conversion.id];
+                again(conversion, first)
             }
             Ok(conversion) => {
+                done.insert(conversion.id, conversion.digest);
                 let head = conversion.head(record.offset);
                 if let Kind::Reward { act, reward } = conversion.kind {
                     rewards.act(head, act, reward);
@@ -192,13 +194,25 @@ pub async fn look<S: Store>(
     Ok(BlockFacts { tables, rejects, erased, rewards })
 }
 
-/// The events of the block that are stored before it.
+/// An event under an id that has one already, whose digest is given: the same once more, or another.
+fn again(conversion: Conversion, first: u64) -> Refusal {
+    let is_another = first != 0 && conversion.digest != 0 && first != conversion.digest;
+    match is_another {
+        false => conversion.refusal("duplicate"),
+        true => Refusal {
+            detail: "an event with this id was taken before, and says something else".into(),
+            ..conversion.refusal("conflicting_body")
+        },
+    }
+}
+
+/// The events of the block that are stored before it, with their digests.
 async fn known<S: Store>(
     before: &Horizon,
     decoded: &[Result<Conversion, Refusal>],
     state: &mut ConversionState,
     store: &S,
-) -> Result<HashSet<EventId>, StoreError> {
+) -> Result<HashMap<EventId, u64>, StoreError> {
     let filter = state.filter(before, store).await?;
     let mut maybe: Vec<EventName> = Vec::new();
     for conversion in decoded.iter().flatten() {
@@ -206,5 +220,5 @@ async fn known<S: Store>(
             maybe.push((conversion.program.clone(), conversion.id));
         }
     }
-    if maybe.is_empty() { Ok(HashSet::new()) } else { store.events_known(before, &maybe).await }
+    if maybe.is_empty() { Ok(HashMap::new()) } else { store.events_known(before, &maybe).await }
 }

@@ -10,7 +10,8 @@ use whence_schemas::{
 /// A record that becomes a reject, with all of it that could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// `malformed`, `duplicate`, `damaged`, `suppressed` (of an erased person),
+    /// `malformed`, `duplicate`, `conflicting_body` (another event under the id of one that was stored before),
+    /// `damaged`, `suppressed` (of an erased person),
     /// `person_too_large` (beyond the bound of one person's events), or a dead letter's own.
     pub reason: &'static str,
     /// For a person; never text from the record, except for a dead letter's ids and fixed words.

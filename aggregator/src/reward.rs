@@ -98,6 +98,7 @@ pub(crate) struct Head {
     pub occurred_at: UnixMs,
     pub received_at: UnixMs,
     pub registry_version: u64,
+    pub digest: u64,
     pub offset: u64,
 }
 
@@ -351,6 +352,7 @@ fn book_act(
         received_at: head.received_at,
         source: Lc(head.source),
         live: head.live,
+        digest: head.digest,
         revision: 0,
         incarnation: range.incarnation,
         partition: range.partition.number,

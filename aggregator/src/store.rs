@@ -10,7 +10,7 @@ pub use reward::{DueReward, LeadTimes, RewardStore, RewardSum, RewardUsage};
 
 use crate::position::{BlockRange, Horizon, InsertToken, Partition};
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     future::Future,
 };
 use whence_schemas::{
@@ -197,7 +197,7 @@ pub trait Store: RewardStore + EvidenceStore {
         &self,
         before: &Horizon,
         events: &[EventName],
-    ) -> impl Future<Output = Result<HashSet<EventId>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<HashMap<EventId, u64>, StoreError>> + Send;
 
     /// Ids of all conversions of the partition stored before the horizon, in any order.
     fn event_ids(&self, before: &Horizon) -> impl Future<Output = Result<Vec<EventId>, StoreError>> + Send;

@@ -18,7 +18,8 @@
 /// | `reward.issued` | a reward was paid | the reward |
 /// | `reward.rejected` | a reward, or a part of it, will not be paid | the reward |
 /// | `reward.clawed_back` | a reward that was paid, or a part of it, is owed back | the reward |
-pub const TYPES: [&str; 10] = [
+/// | `event.conflicting` | an event came under the id of another, which says something else: it counts for nothing | nothing |
+pub const TYPES: [&str; 11] = [
     "lead.credited",
     "lead.uncredited",
     "lead.qualified",
@@ -29,7 +30,11 @@ pub const TYPES: [&str; 10] = [
     "reward.issued",
     "reward.rejected",
     "reward.clawed_back",
+    CONFLICTING,
 ];
+
+/// The type of the messages about events that came under the id of another.
+pub const CONFLICTING: &str = "event.conflicting";
 
 /// The type of a message that is never announced, and sent only where a person has it sent: a reward is to be paid.
 pub const PAYOUT_EXPORTED: &str = "payout.exported";

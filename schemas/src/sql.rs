@@ -54,7 +54,7 @@ pub const BEFORE_BASELINE: u32 = 28;
 
 /// All migrations, in order.
 pub const MIGRATIONS: &[Migration] =
-    &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY, PERSONS, READING, FUNNEL_HOURLY_GOES];
+    &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY, PERSONS, READING, FUNNEL_HOURLY_GOES, DIGESTS];
 
 const BASELINE: Migration = Migration {
     number: BEFORE_BASELINE + 1,
@@ -168,6 +168,12 @@ const PERSONS: Migration = Migration {
 /// One of its own: what is filled from the table is filled before it goes, however often that is begun.
 const FUNNEL_HOURLY_GOES: Migration =
     Migration { number: 35, name: "funnel_hourly_goes", files: files!["changes/035_funnel_hourly_goes"] };
+
+const DIGESTS: Migration = Migration {
+    number: 36,
+    name: "digests",
+    files: files!["changes/036_digests", "feeds/outbound_conflicts"],
+};
 
 /// All views, each behind those that it reads.
 #[must_use]

@@ -46,6 +46,7 @@ fn lead() -> Event {
             window_ms: 86_400_000,
             ..AttributionRule::default()
         }),
+        digest: 0,
         body: Some(body::Body::Lead(Lead {
             subject: Some(Subject {
                 lead: "l".into(),

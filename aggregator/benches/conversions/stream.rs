@@ -143,6 +143,7 @@ fn event(key: &str, at: UnixMs, body: Body) -> Bytes {
             window_ms: DAYS_30_MS,
             ..AttributionRule::default()
         }),
+        digest: 0,
         body: Some(body),
     })
 }

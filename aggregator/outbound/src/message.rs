@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 use whence_schemas::{
-    event::{Fact, LeadFact, QualificationFact, RewardFact, fact::Body},
+    event::{ConflictFact, Fact, LeadFact, QualificationFact, RewardFact, fact::Body},
+    message::CONFLICTING,
     time::UnixMs,
 };
 
@@ -105,10 +106,22 @@ impl Message {
         body.to_string().into()
     }
 
+    /// Whether it is about an event under the id of another.
+    fn is_conflict(&self) -> bool {
+        self.r#type == CONFLICTING
+    }
+
     fn data(&self, lead: &str) -> Value {
         let mut data = Map::new();
         let mut put = |name: &str, value: Value| data.insert(name.to_owned(), value);
         put("program", self.program.as_str().into());
+        if self.is_conflict() {
+            put("event_id", id(self.lead_id));
+            put("kind", text(&self.name));
+            put("reason", text(&self.reason));
+            put("received_at", moment(self.received_at));
+            return data.into();
+        }
         put("lead_id", id(self.lead_id));
         put("lead", text(lead));
         put("revision", self.revision.into());
@@ -154,7 +167,9 @@ impl Message {
     #[must_use]
     pub fn fact(&self) -> Fact {
         let bytes = |id: Uuid| if id.is_nil() { Bytes::new() } else { Bytes::copy_from_slice(id.as_bytes()) };
-        let body = if !self.reward_id.is_nil() {
+        let body = if self.is_conflict() {
+            Body::Conflict(ConflictFact { event_id: bytes(self.lead_id), kind: self.name.clone() })
+        } else if !self.reward_id.is_nil() {
             Body::Reward(RewardFact {
                 reward_id: bytes(self.reward_id),
                 rule: self.rule.clone(),

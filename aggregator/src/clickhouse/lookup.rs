@@ -12,7 +12,10 @@ use clickhouse::{
     error::{Error, Result},
 };
 use serde::Deserialize;
-use std::{collections::HashSet, fmt::Write as _};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt::Write as _,
+};
 use uuid::Uuid;
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
@@ -131,9 +134,16 @@ pub(super) async fn click_ids(
     Ok(ids(client, &sql).await?.into_iter().map(ClickId).collect())
 }
 
-/// Ids of conversions, whatever table their fact is in.
-fn of_event_tables(condition: &str) -> String {
-    EVENT_TABLES.map(|table| format!("SELECT id FROM {table} WHERE {condition}")).join(" UNION ALL ")
+/// These columns of conversions, whatever table their fact is in.
+fn of_event_tables(columns: &str, condition: &str) -> String {
+    EVENT_TABLES.map(|table| format!("SELECT {columns} FROM {table} WHERE {condition}")).join(" UNION ALL ")
+}
+
+#[derive(Row, Deserialize)]
+struct DigestRow {
+    #[serde(with = "clickhouse::serde::uuid")]
+    id: Uuid,
+    digest: u64,
 }
 
 #[derive(Row, Deserialize)]
@@ -195,8 +205,8 @@ pub(super) async fn events_known(
     client: &Client,
     before: &Horizon,
     events: &[EventName],
-) -> Result<HashSet<EventId>> {
-    let mut known = HashSet::new();
+) -> Result<HashMap<EventId, u64>> {
+    let mut known = HashMap::new();
     for events in events.chunks(IDS_MAX) {
         let condition = format!(
             "program IN {} AND id IN {} AND revision = 0 AND {}",
@@ -204,14 +214,16 @@ pub(super) async fn events_known(
             uuids(events.iter().map(|(_, id)| id.0)),
             before_sql(before)
         );
-        known.extend(ids(client, &of_event_tables(&condition)).await?.into_iter().map(EventId));
+        let sql = of_event_tables("id, digest", &condition).replace('?', "??");
+        let found = client.query(&sql).fetch_all::<DigestRow>().await?;
+        known.extend(found.into_iter().map(|row| (EventId(row.id), row.digest)));
     }
     Ok(known)
 }
 
 pub(super) async fn event_ids(client: &Client, before: &Horizon) -> Result<Vec<EventId>> {
     let condition = format!("revision = 0 AND {}", own_before_sql(before));
-    Ok(ids(client, &of_event_tables(&condition)).await?.into_iter().map(EventId).collect())
+    Ok(ids(client, &of_event_tables("id", &condition)).await?.into_iter().map(EventId).collect())
 }
 
 pub(super) async fn subjects(

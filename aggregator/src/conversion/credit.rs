@@ -199,6 +199,7 @@ mod tests {
             payments: vec![],
             email_disposable: false,
             prefix: 0,
+            digest: 0,
             kind: Kind::Lead { touches, record: None },
         };
         let (_, credit) = proved(&conversion, &ring(1));

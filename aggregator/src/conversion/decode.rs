@@ -42,6 +42,8 @@ pub(super) struct Conversion {
     pub email_disposable: bool,
     /// Hash of the prefix of the address that it came from; 0: not said.
     pub prefix: u64,
+    /// Keyed hash of what its caller said; 0: not known.
+    pub digest: u64,
     pub kind: Kind,
 }
 
@@ -124,6 +126,7 @@ impl Conversion {
             occurred_at: self.occurred_at,
             received_at: self.received_at,
             registry_version: self.registry_version,
+            digest: self.digest,
             offset,
         }
     }
@@ -206,6 +209,7 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         payments,
         email_disposable: subject.email_disposable,
         prefix: subject.prefix,
+        digest: event.digest,
         kind,
     })
 }

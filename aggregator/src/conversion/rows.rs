@@ -259,6 +259,7 @@ macro_rules! own_row {
             received_at: $conversion.received_at,
             source: Lc($conversion.source.clone()),
             live: $conversion.live,
+            digest: $conversion.digest,
             sign: 1,
             revision: 0,
             incarnation: $cause.incarnation,

@@ -133,6 +133,7 @@ fn row(number: u8, lead: u8, left: i64) -> QualificationRow {
         reason: Lc(String::new()),
         source: Lc(String::new()),
         live: true,
+        digest: 0,
         sign: 1,
         revision: 0,
         incarnation: Incarnation(Uuid::nil()),

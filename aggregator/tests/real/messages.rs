@@ -7,7 +7,9 @@ use crate::{
 use bytes::Bytes;
 use std::sync::Arc;
 use whence_journal::GroupCommit;
-use whence_schemas::event::{Lead, SpendAtLeast, Subject, event::Body, history_condition::Is};
+use whence_schemas::event::{
+    self, Event, Lead, Mode, SpendAtLeast, Subject, event::Body, history_condition::Is,
+};
 
 /// The types of the messages about the lead of the person, in the order of their positions.
 async fn told(world: &World, person: u64) -> Vec<String> {
@@ -94,6 +96,65 @@ async fn what_does_not_count_is_announced_when_it_does_and_when_it_does_no_more(
     let taken_back = ["lead.disqualified", "reward.rejected share 199/0"];
     assert_eq!(told(&world, 1).await, [&rewarded[..], &taken_back[..]].concat());
     world.until("SELECT count() FROM not_counted WHERE reason = 'below_threshold'", 2).await;
+    world.check_consistent().await;
+    stop.after_block.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_event_under_an_id_is_refused_and_told() {
+    let world = World::new().await;
+    let dir = world.dir.path().join("conversions");
+    let journal = Arc::new(GroupCommit::open(config(&dir)).unwrap());
+    let append = async |records: Vec<Bytes>| {
+        let records: Vec<&[u8]> = records.iter().map(|record| &record[..]).collect();
+        journal.append(&records).await.unwrap();
+    };
+    let with_digest = |record: Bytes, digest: u64| {
+        let event: Event = event::decode(&record).unwrap();
+        event::encode(&Event { digest, ..event })
+    };
+    let is_test = |record: Bytes| {
+        let event: Event = event::decode(&record).unwrap();
+        event::encode(&Event { mode: Mode::Test.into(), ..event })
+    };
+    // In one block, and in a later one; what has no digest is compared by its id.
+    append(vec![with_digest(lead(1), 7), with_digest(lead(1), 8), with_digest(lead(1), 7), lead(1)]).await;
+    let (stop, task) = aggregate(&world, &dir, &journal);
+    world.until("SELECT count() FROM rejects", 3).await;
+    append(vec![
+        with_digest(qualification(1), 3),
+        with_digest(lead(1), 9),
+        with_digest(lead(1), 7),
+        is_test(with_digest(lead(1), 9)),
+        with_digest(decision(1, "a", "approve", ""), 5),
+    ])
+    .await;
+    world.until("SELECT count() FROM rejects", 6).await;
+    let approved: Event = event::decode(&decision(1, "a", "approve", "")).unwrap();
+    let rejected: Event = event::decode(&decision(1, "a", "reject", "")).unwrap();
+    let named_alike = event::encode(&Event { id: approved.id, ..rejected });
+    append(vec![
+        with_digest(qualification(1), 4),
+        with_digest(named_alike, 6),
+        with_digest(decision(1, "a", "approve", ""), 5),
+    ])
+    .await;
+    world.until("SELECT count() FROM rejects", 9).await;
+    let count = async |reason: &str| {
+        world.count(&format!("SELECT count() FROM rejects WHERE reason = '{reason}'")).await
+    };
+    assert_eq!((count("conflicting_body").await, count("duplicate").await), (5, 4));
+    let named = "SELECT count() FROM rejects WHERE reason = 'conflicting_body' AND event_id IN (SELECT id FROM leads)";
+    assert_eq!(world.count(named).await, 3, "by the id of the first");
+    // A test tells nobody.
+    world.until("SELECT count() FROM outbound_messages WHERE type = 'event.conflicting'", 4).await;
+    let kinds = "SELECT arrayStringConcat(arraySort(groupArray(toString(name))), ' ') FROM outbound_messages
+        WHERE type = 'event.conflicting'";
+    let kinds = world.client.query(kinds).fetch_one::<String>().await.unwrap();
+    assert_eq!(kinds, "lead lead qualification reward_decision");
+    let kept = "SELECT count() FROM leads WHERE digest = 7 AND revision = 0";
+    assert_eq!(world.count(kept).await, 1);
     world.check_consistent().await;
     stop.after_block.cancel();
     task.await.unwrap();

@@ -49,6 +49,7 @@ pub fn event(key: &str, at: UnixMs, body: Body) -> Bytes {
             window_ms: 86_400_000,
             ..AttributionRule::default()
         }),
+        digest: 0,
         body: Some(body),
     })
 }

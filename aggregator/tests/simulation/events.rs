@@ -41,6 +41,8 @@ pub struct Expected {
     pub erased: BTreeSet<EventId>,
     /// Records that are not an event of this version, or of a person who is to be forgotten.
     pub refused: u64,
+    /// Events that came under the id of another.
+    pub conflicts: u64,
 }
 
 /// What becomes of a qualification.
@@ -165,16 +167,25 @@ impl Make {
                 window_ms: MONTH_MS as u64,
                 ..AttributionRule::default()
             }),
+            digest: id.0.as_u64_pair().1,
             body: Some(body),
         };
         (id, event::encode(&event))
     }
 
-    /// One event of a person, sent some times: its id and how often.
+    /// One event of a person, sent some times: its id and how often. Behind one of them another may come under its id.
     fn tell(&mut self, program: &str, mode: Mode, key: &str, at: UnixMs, body: Body) -> (EventId, u64) {
         let (id, record) = self.event(program, key, mode, at, body);
         let times = self.times();
-        self.send(program_partition(program), &record, times);
+        let partition = program_partition(program);
+        self.send(partition, &record, times);
+        if self.rng.random_ratio(1, 8) {
+            let event: Event = event::decode(&record).expect("it was encoded here");
+            let other = Event { digest: event.digest ^ 2, occurred_at_ms: event.occurred_at_ms - 1, ..event };
+            self.expected.conflicts += 1;
+            let thread = self.threads.last_mut().expect("the event is in it");
+            thread.push((partition, event::encode(&other)));
+        }
         (id, times)
     }
 

@@ -144,15 +144,12 @@ fn every_event_is_one_fact(world: &World) -> Result<(), String> {
     let sent = sent.chain(expected.qualifications.values().map(|(_, times)| *times));
     let sent = sent.chain(expected.others.values().copied());
     let repeats: u64 = sent.map(|times| times - 1).sum();
-    let count = |is_duplicate: bool| {
-        tables.rejects.iter().filter(|row| (row.reason.0 == "duplicate") == is_duplicate).count() as u64
-    };
-    if count(true) != repeats || count(false) != expected.refused {
-        let found = (count(true), count(false));
-        return Err(format!(
-            "rejects (duplicate, other) {found:?}, expected {:?}",
-            (repeats, expected.refused)
-        ));
+    let count = |reason: &str| tables.rejects.iter().filter(|row| row.reason.0 == reason).count() as u64;
+    let (duplicates, conflicts) = (count("duplicate"), count("conflicting_body"));
+    let found = (duplicates, conflicts, tables.rejects.len() as u64 - duplicates - conflicts);
+    let wanted = (repeats, expected.conflicts, expected.refused);
+    if found != wanted {
+        return Err(format!("rejects (duplicate, conflicting, other) {found:?}, expected {wanted:?}"));
     }
     Ok(())
 }

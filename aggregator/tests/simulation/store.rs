@@ -7,7 +7,7 @@ use crate::{
 };
 use rand::RngExt;
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Mutex, MutexGuard},
 };
 use whence_aggregator::{
@@ -234,12 +234,14 @@ impl Store for MemoryStore {
         &self,
         before: &Horizon,
         events: &[EventName],
-    ) -> Result<HashSet<EventId>, StoreError> {
-        let stored: HashSet<_> = self.event_ids(before).await?.into_iter().collect();
+    ) -> Result<HashMap<EventId, u64>, StoreError> {
+        self.before_reading().await?;
+        let includes = |(incarnation, partition, offset)| before.includes(incarnation, partition, offset);
+        let stored: HashMap<_, _> = self.seen().digests(includes).into_iter().collect();
         let maybe = events.iter().map(|(_, id)| *id);
         match self.0.lock().sabotage {
-            Sabotage::MaybeIsDuplicate => Ok(maybe.collect()),
-            _ => Ok(maybe.filter(|id| stored.contains(id)).collect()),
+            Sabotage::MaybeIsDuplicate => Ok(maybe.map(|id| (id, 0)).collect()),
+            _ => Ok(maybe.filter_map(|id| Some((id, *stored.get(&id)?))).collect()),
         }
     }
 

@@ -178,6 +178,7 @@ impl Teller<'_> {
             received_at_ms: received_at.0,
             registry_version: 1,
             rule: Some(rule),
+            digest: 0,
             body: Some(body),
         };
         Told { id, record: event::encode(&event) }

@@ -109,6 +109,23 @@ fn usage_of(dir: &Path, names: Vec<SegmentName>) -> io::Result<DiskUsage> {
     Ok(usage)
 }
 
+/// The first record of the oldest of the newest segments that together have at most so many bytes; `None`: there is none.
+pub(crate) fn newest(dir: &Path, bytes_max: u64) -> io::Result<Option<Position>> {
+    let (mut oldest, mut bytes) = (None, 0);
+    for name in segments(dir)?.into_iter().rev() {
+        bytes += match fs::metadata(dir.join(name.file_name())) {
+            Ok(metadata) => metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error),
+        };
+        if bytes > bytes_max {
+            break;
+        }
+        oldest = Some(name.first());
+    }
+    Ok(oldest)
+}
+
 /// Puts the records `from..to` of one incarnation on the disk, whoever writes them: for a reader that is
 /// about to tell somebody else about them, and must find them again after a power cut.
 ///

@@ -16,11 +16,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use crate::directory;
 use crate::disk::{Disk, OsDisk};
 use crate::error::{CommitError, OpenError};
 use crate::frame::frame_bytes;
 use crate::metrics;
 use crate::position::Position;
+use crate::reader::{ReadError, Reader};
+use crate::record::Record;
 use crate::segment::Extent;
 use crate::writer::{JournalConfig, SyncTask, Visibility, Writer};
 
@@ -92,6 +95,34 @@ impl GroupCommit {
         let appended = self.shared.append(payloads).inspect_err(|error| metrics::refused_commit(error.tag()));
         // A sender gone without an answer means that the thread has died.
         async move { appended?.await.unwrap_or(Err(CommitError::Closed)) }
+    }
+}
+
+impl GroupCommit {
+    /// Hands out what the journal holds of the newest segments, whole ones that together have at most so many bytes, the
+    /// oldest record first. Blocks while it reads.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn recent(&self, bytes_max: u64, mut take: impl FnMut(&Record)) -> Result<(), ReadError> {
+        const RECORDS: usize = 4096;
+        const BYTES: usize = 1024 * 1024;
+        let dir = &self.shared.config.journal.dir;
+        let Some(from) = directory::newest(dir, bytes_max)? else { return Ok(()) };
+        let mut reader = Reader::open(dir, Some(from));
+        let mut records = Vec::new();
+        loop {
+            let caught_up = match reader.read(RECORDS, BYTES, &mut records) {
+                Ok(outcome) => outcome.caught_up,
+                // A segment that was given up meanwhile takes what comes before it along.
+                Err(ReadError::Io(error)) => return Err(error.into()),
+                Err(_) => return Ok(()),
+            };
+            records.drain(..).for_each(|record| take(&record));
+            if caught_up {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -139,6 +139,13 @@ pub fn answer_one(outcome: Outcome, status: StatusCode) -> Response<Full> {
     }
 }
 
+/// Answers for entries of which nothing was taken: what would become of each.
+#[must_use]
+pub fn answer_dry_run(outcomes: impl Iterator<Item = Outcome>) -> Response<Full> {
+    let events: Vec<Value> = outcomes.enumerate().map(|(index, outcome)| outcome.into_json(index)).collect();
+    json_response(StatusCode::OK, &serde_json::json!({ "results": events }))
+}
+
 /// Answers for many entries: `status` where all went well, the problem they share where none did (422
 /// where their statuses differ), else 207 with `Retry-After` where some are to be sent again. How many there were of each of
 /// `words` is counted.

@@ -1,6 +1,8 @@
 //! Takes events: reads, resolves, commits them, and says for each what became of it. An event is accepted
 //! only once it is synced. Knows no HTTP: webhooks come in here, too.
 
+pub mod recent;
+
 use super::{
     auth::Caller,
     batch::Outcome,
@@ -18,8 +20,10 @@ use crate::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::join_all;
+use recent::Recent;
 use serde_json::{Map, Value};
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use whence_journal::{CommitError, GroupCommit};
 use whence_runtime::health::Component;
 use whence_runtime::seldom;
-use whence_schemas::{event, subject::IdentityHasher, token::KeyRing};
+use whence_schemas::{event, ids::EventId, subject::IdentityHasher, token::KeyRing};
 
 whence_metrics::declare! {
     /// Events sent to the API by kind and outcome.
@@ -61,6 +65,8 @@ pub struct Intake {
     pub addresses: AddressHasher,
     /// Where events are kept.
     pub journal: Arc<GroupCommit>,
+    /// Ids that were taken lately.
+    pub recent: Recent,
     /// Now.
     pub clock: Clock,
     /// How long a caller waits for the disk.
@@ -73,6 +79,8 @@ pub struct Intake {
 pub(super) const WORTHLESS: &str = "worthless_touches";
 /// What became of an event that is on the disk.
 const ACCEPTED: &str = "accepted";
+/// What would become of it.
+const ACCEPTABLE: &str = "acceptable";
 
 impl Intake {
     /// Takes these events, in this order, and answers when what is accepted is on the disk.
@@ -84,32 +92,49 @@ impl Intake {
     ) -> Vec<Outcome> {
         let context = Context { now: (self.clock)(), ..context.clone() };
         let (mut outcomes, mut kinds) = (Vec::with_capacity(events.len()), Vec::with_capacity(events.len()));
-        let (mut places, mut records) = (Vec::new(), Vec::new());
+        let (mut places, mut names, mut records) = (Vec::new(), Vec::new(), Vec::new());
+        let mut here: HashMap<EventId, u64> = HashMap::new();
         for event in events {
             kinds.push(event.as_ref().map_or("unknown", |event| draft::kind_label(event, &context)));
-            let (head, record) = match event {
+            let (head, made) = match event {
                 Ok(event) => self.record(event, &context, caller),
                 Err(problem) => (Map::new(), Err(problem)),
             };
-            let result = record.map(|record| {
+            let made = made.and_then(|made| {
+                let is_another = here.get(&made.id).is_some_and(|first| *first != made.digest);
+                // A provider would deliver it again and again: it is taken, and whoever stores it tells.
+                if is_another && !context.is_delivery { Err(conflict(made.id)) } else { Ok(made) }
+            });
+            let result = made.map(|Made { id, digest, record }| {
+                here.entry(id).or_insert(digest);
                 places.push(outcomes.len());
+                names.push((id, digest));
                 records.push(record);
                 ACCEPTED
             });
             outcomes.push(Outcome { head, result });
         }
-        for (place, committed) in places.into_iter().zip(self.commit(&records).await) {
-            outcomes[place].result = committed.map(|()| ACCEPTED);
+        for ((place, (id, digest)), committed) in
+            places.into_iter().zip(names).zip(self.commit(&records).await)
+        {
+            outcomes[place].result = committed.map(|()| {
+                self.recent.took(id, digest);
+                ACCEPTED
+            });
         }
         outcomes.iter().zip(kinds).for_each(|(outcome, kind)| count(outcome, kind));
         outcomes
     }
 
-    /// What would become of this event now. Writes nothing and counts nothing.
+    /// What would become of this event now. Writes nothing and counts nothing. Says the event's digest as well.
     pub fn check(&self, event: Value, context: &Context, caller: &Caller) -> Outcome {
         let context = Context { now: (self.clock)(), ..context.clone() };
-        let (head, record) = self.record(event, &context, caller);
-        Outcome { head, result: record.map(|_| ACCEPTED) }
+        let (mut head, made) = self.record(event, &context, caller);
+        let result = made.map(|made| {
+            head.insert("digest".into(), format!("{:016x}", made.digest).into());
+            ACCEPTABLE
+        });
+        Outcome { head, result }
     }
 
     /// What names the event, and its record. Raw aliases end here.
@@ -118,7 +143,7 @@ impl Intake {
         event: Value,
         context: &Context,
         caller: &Caller,
-    ) -> (Map<String, Value>, Result<Bytes, Problem>) {
+    ) -> (Map<String, Value>, Result<Made, Problem>) {
         let mut head = Map::new();
         let draft = match draft::read(event, context) {
             Ok(draft) => draft,
@@ -141,7 +166,11 @@ impl Intake {
                     let worthless = serde_json::to_value(worthless).expect("they are text");
                     head.insert(WORTHLESS.into(), worthless);
                 }
-                (head, Ok(event::encode(&event)))
+                let (id, digest) = (draft.id(), event.digest);
+                if !context.is_delivery && self.recent.is_another(id, digest) {
+                    return (head, Err(conflict(id)));
+                }
+                (head, Ok(Made { id, digest, record: event::encode(&event) }))
             }
             Err(errors) => (head, Err(Problem::of_fields(errors))),
         }
@@ -179,6 +208,22 @@ impl Intake {
         }
         answers
     }
+}
+
+/// The record of an event, and what it is told apart by.
+struct Made {
+    id: EventId,
+    digest: u64,
+    record: Bytes,
+}
+
+fn conflict(id: EventId) -> Problem {
+    let detail = format_args!(
+        "an event with this id was accepted before and says something else ({}): it stands as it is; a change is an event \
+         of its own, with another id",
+        id.0
+    );
+    Problem::new(Code::ConflictingBody, detail)
 }
 
 /// Cuts records into pieces of at most [`APPEND_BYTES_MAX`], or of one record.

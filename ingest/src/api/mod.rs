@@ -70,7 +70,7 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use disposable::DisposableDomains;
-use intake::{Intake, JournalReadiness};
+use intake::{Intake, JournalReadiness, recent::Recent};
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -213,6 +213,20 @@ impl ApiHandle {
     }
 }
 
+/// What the journal tells of events that were taken before. Without it nothing is wrong: whoever stores the events knows all.
+async fn recent(journal: &Arc<GroupCommit>) -> Recent {
+    let journal = Arc::clone(journal);
+    match tokio::task::spawn_blocking(move || Recent::of(&journal)).await {
+        Ok(Ok(recent)) => recent,
+        Ok(Err(error)) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the journal does not say which events were taken before");
+            Recent::default()
+        }
+        Err(_panicked) => Recent::default(),
+    }
+}
+
 /// Binds the API and serves it on the current runtime until `shutdown`.
 ///
 /// # Errors
@@ -244,6 +258,7 @@ pub async fn start(
         identity: parts.identity,
         disposable,
         addresses: parts.addresses,
+        recent: recent(&parts.journal).await,
         journal: parts.journal,
         clock: parts.clock,
         commit_timeout: settings.api_commit_timeout,

@@ -69,6 +69,8 @@ codes! {
     Method = "method_not_allowed", METHOD_NOT_ALLOWED, "This path does not take this method";
     /// A name is taken.
     Conflict = "conflict", CONFLICT, "The value is taken";
+    /// Another event has this id.
+    ConflictingBody = "conflicting_body", CONFLICT, "Another event was accepted under this id";
     /// The record is not the one that the request expects.
     Precondition = "precondition_failed", PRECONDITION_FAILED, "The record is not the one that is expected";
     /// A patch of another kind than a merge patch.

@@ -1,6 +1,6 @@
 //! The kinds of events beside leads and qualifications: what they need, and what becomes of them.
 
-use super::node::{NOW, Node, event_of, lead, qualification};
+use super::node::{NOW, Node, event_of, lead, of_its_own, qualification};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use whence_ingest::{
@@ -243,7 +243,7 @@ async fn each_kind_is_recorded_as_it_resolved() {
         ),
     ];
     for (event, _) in &cases {
-        let answer = node.post("/v1/events", event.clone()).await;
+        let answer = node.post("/v1/events", of_its_own(event.clone())).await;
         assert_eq!(answer.status, 202, "{event}: {}", answer.text);
     }
     let events = node.events();

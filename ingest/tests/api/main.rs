@@ -7,6 +7,7 @@ mod batches;
 mod behind;
 mod calls;
 mod codes;
+mod conflicts;
 mod counted;
 mod document;
 mod doors;

@@ -368,6 +368,12 @@ pub fn event_of(kind: &str, fields: Value) -> Value {
     changed(json!({"type": kind, "program": "demo", "id": format!("{kind}-1")}), fields)
 }
 
+/// The event under an id that no other has: it may say what it wants.
+pub fn of_its_own(event: Value) -> Value {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    changed(event, json!({"id": format!("own-{}", NEXT.fetch_add(1, Ordering::Relaxed))}))
+}
+
 pub fn changed(mut event: Value, changes: Value) -> Value {
     let Value::Object(changes) = changes else { panic!("changes are an object") };
     for (name, value) in changes {

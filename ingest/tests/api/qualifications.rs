@@ -1,6 +1,6 @@
 //! Qualifications and their values.
 
-use super::node::{Node, qualification};
+use super::node::{Node, of_its_own, qualification};
 use serde_json::{Value, json};
 use whence_schemas::event::{Qualification, RewardTerms, event::Body};
 
@@ -46,7 +46,8 @@ async fn values_are_exact_minor_units() {
         (json!({"value": {"amount": "0.001", "currency": "KWD"}}), 1, "KWD"),
     ];
     for (changes, _, _) in &cases {
-        let answer = node.post("/v1/programs/demo/qualifications", qualification(changes.clone())).await;
+        let event = of_its_own(qualification(changes.clone()));
+        let answer = node.post("/v1/programs/demo/qualifications", event).await;
         assert_eq!(answer.status, 202, "{}", answer.text);
     }
     for (event, (_, minor, currency)) in node.events().into_iter().zip(cases) {

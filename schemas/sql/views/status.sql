@@ -20,7 +20,7 @@ CREATE OR REPLACE VIEW status
     since DateTime64(3, 'UTC') COMMENT 'When the newest of it was received.',
     qualification_events Int64 COMMENT 'Qualifications that count.',
     value_minor Map(String, Int64) COMMENT 'Their value by currency, in minor units.',
-    history Array(Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) COMMENT 'What happened, the oldest first: when, what, the event or reward, and 1 or -1 for what was taken back.',
+    history Array(Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) COMMENT 'What happened, the oldest first: when, what, the event or reward, and 1, -1 for what was taken back or 0 for what does not count (conflicting_body: another event came under the id of this one).',
     rewards Array(Tuple(rule String, party String, state String, open_minor Int64, currency String, reason String, reward_id UUID)) COMMENT 'Rewards for the lead, as they stand.'
 )
 AS
@@ -29,7 +29,7 @@ SELECT
     l.evidence AS evidence, l.event_id AS event_id, l.lead AS lead,
     if(arrayExists(r -> r.open_minor > 0, w.rewards), 'rewarded', l.state) AS state,
     l.why AS why, l.since AS since, l.qualified AS qualification_events, l.value_minor AS value_minor,
-    arraySort(arrayConcat(l.history, w.history)) AS history,
+    arraySort(arrayConcat(l.history, w.history, k.history)) AS history,
     w.rewards AS rewards
 FROM
 (
@@ -108,4 +108,28 @@ LEFT JOIN
         GROUP BY program, lead_id, referrer
     ) AS c ON s.program = c.program AND s.lead_id = c.lead_id AND s.referrer = c.referrer
 ) AS w ON l.program = w.program AND l.event_id = w.lead_id AND l.referrer = w.referrer
+LEFT JOIN
+(
+    SELECT
+        program, lead_id,
+        groupArray(100)((received_at, 'conflicting_body', event_id, toInt8(0))
+            ::Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) AS history
+    FROM
+    (
+        SELECT r.program AS program, r.received_at AS received_at, r.event_id AS event_id,
+            if(q.lead_id = toUUID('00000000-0000-0000-0000-000000000000'), r.event_id, q.lead_id) AS lead_id
+        FROM
+        (
+            SELECT program, received_at, event_id FROM rejects
+            WHERE reason = 'conflicting_body' AND stream = 'conversions'
+        ) AS r
+        LEFT JOIN
+        (
+            SELECT program, id, argMax(q.lead_id, (q.revision, q.sign)) AS lead_id FROM qualifications AS q
+            WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+            GROUP BY program, id
+        ) AS q ON r.program = q.program AND r.event_id = q.id
+    )
+    GROUP BY program, lead_id
+) AS k ON l.program = k.program AND l.event_id = k.lead_id
 COMMENT 'Leads, and qualifications that wait for one, by the referrer who is credited with them or that they name, with state and history.';

@@ -52,6 +52,8 @@ table!(
         source: Lc,
         /// Only live rows reach rollups.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// 1, or -1 on a row that takes another back.
         sign: i8,
         /// 0 on the record's own row.
@@ -103,6 +105,8 @@ table!(
         source: Lc,
         /// Only live rows reach rollups.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// 1, or -1 on a row that takes another back.
         sign: i8,
         /// 0 on the record's own row.
@@ -137,6 +141,8 @@ table!(
         source: Lc,
         /// Whether the event is live.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// Always 1.
         sign: i8,
         /// Always 0.
@@ -171,6 +177,8 @@ table!(
         source: Lc,
         /// Whether the event is live.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// Always 1.
         sign: i8,
         /// Always 0.
@@ -207,6 +215,8 @@ table!(
         source: Lc,
         /// Whether the event is live.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// Always 1.
         sign: i8,
         /// Always 0.
@@ -241,6 +251,8 @@ table!(
         source: Lc,
         /// Whether the event is live. What it does, it does to test events too.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// Always 1.
         sign: i8,
         /// Always 0.

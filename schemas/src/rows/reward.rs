@@ -231,6 +231,8 @@ table!(
         source: Lc,
         /// Test events change nothing.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// Always 0: the record's own row.
         revision: u32,
         /// Incarnation of the record.

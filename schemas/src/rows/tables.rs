@@ -152,6 +152,8 @@ table!(
         source: Lc,
         /// Only live rows reach rollups.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// Of the one lead that stands for its person in the program 1, taken back -1; of other leads 0.
         person: i8,
         /// 1, -1 on a row that takes another back, 0 on one that does not count.
@@ -222,6 +224,8 @@ table!(
         source: Lc,
         /// Only live rows reach rollups.
         live: bool,
+        /// Keyed hash of what the caller said, by which another event under the same id is told; 0: not known.
+        digest: u64,
         /// Of the person's first qualification that counts and has a lead 1, taken back -1; of others 0.
         person: i8,
         /// 1, -1 on a row that takes another back, 0 on one that does not count.

@@ -235,15 +235,22 @@ impl<'a> Events<'a> {
         said
     }
 
-    /// How often the same event came again.
-    fn repeats(&self, line: &Line) -> Option<String> {
-        let count =
-            self.all("reject", line.event_id).iter().filter(|line| line.reason == "duplicate").count();
-        match count {
+    /// How often the same event came again, or another under its id.
+    fn repeats(&self, line: &Line) -> impl Iterator<Item = String> {
+        let count = |reason: &str| {
+            self.all("reject", line.event_id).iter().filter(|line| line.reason == reason).count()
+        };
+        let same = match count("duplicate") {
             0 => None,
             1 => Some("The same event came once more, and was counted once.".to_owned()),
             more => Some(format!("The same event came {more} times more, and was counted once.")),
-        }
+        };
+        let another = match count("conflicting_body") {
+            0 => None,
+            1 => Some("Another event came under its id, and counts for nothing.".to_owned()),
+            more => Some(format!("{more} other events came under its id, and count for nothing.")),
+        };
+        same.into_iter().chain(another)
     }
 }
 
@@ -298,6 +305,11 @@ fn refused(reject: &Line) -> String {
     let kind = if reject.name.is_empty() { "record" } else { &reject.name };
     let why = match reject.reason.as_str() {
         "duplicate" => "the same event had been stored before".to_owned(),
+        "conflicting_body" => {
+            "an event with its id had been stored before and says something else; a change is an event of its own, with \
+             another id"
+                .to_owned()
+        }
         "malformed" => "it does not say what it must".to_owned(),
         "damaged" => "its bytes were damaged on the way".to_owned(),
         "unsupported_kind" => "this version of whence does not record its kind".to_owned(),

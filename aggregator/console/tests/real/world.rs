@@ -239,6 +239,7 @@ pub fn event(id: &str, body: Body) -> Event {
             window_ms: 30 * DAY_MS as u64,
             ..AttributionRule::default()
         }),
+        digest: 0,
         body: Some(body),
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Tables with feeds.
-const FED: [&str; 4] = ["clicks", "leads", "qualifications", "rewards"];
+const FED: [&str; 5] = ["clicks", "leads", "qualifications", "rejects", "rewards"];
 
 /// The turn of each table. Bounded by the tables.
 #[derive(Debug, Default)]

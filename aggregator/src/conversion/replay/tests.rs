@@ -44,6 +44,7 @@ fn conversion(number: u8, kind: Kind) -> Conversion {
         payments: vec![],
         email_disposable: false,
         prefix: 0,
+        digest: 0,
         kind,
     }
 }

@@ -127,13 +127,18 @@ impl Tables {
 
     /// The ids of all events that are a fact at such a place.
     pub fn event_ids(&self, is_included: impl Fn(RecordPosition) -> bool) -> Vec<EventId> {
-        let mut ids = Vec::new();
+        self.digests(is_included).into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// The same with what they are told apart by.
+    pub fn digests(&self, is_included: impl Fn(RecordPosition) -> bool) -> Vec<(EventId, u64)> {
+        let mut digests = Vec::new();
         for_each_fact!(self, |row| {
             if is_included((row.incarnation, row.partition, row.offset)) {
-                ids.push(row.id);
+                digests.push((row.id, row.digest));
             }
         });
-        ids
+        digests
     }
 
     /// The places of all events that are a fact.

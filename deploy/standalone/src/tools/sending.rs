@@ -60,6 +60,43 @@ impl Sender {
         }
     }
 
+    /// What the API tells each of these events apart by, or the code with which it would refuse it. Nothing is taken.
+    ///
+    /// # Errors
+    /// The API can't be called, refuses the whole, or took too long.
+    pub async fn digests(&self, events: &[Value]) -> Result<Vec<Result<u64, String>>, String> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let body: Value = events.to_vec().into();
+        let mut tries = 0;
+        loop {
+            let headers = [(AUTHORIZATION, self.authorization.clone())];
+            let answer = self.api.call(Method::POST, "/v1/events/dry-run", &headers, Some(&body)).await;
+            tries += 1;
+            let why = match answer {
+                Err(error) if error.is_final() => return Err(chain(&error)),
+                Err(error) => chain(&error),
+                Ok(answer) => {
+                    let (status, said) = (answer.status, answer.json());
+                    match said["results"].as_array() {
+                        Some(results) if results.len() == events.len() => {
+                            return Ok(results.iter().map(digest).collect());
+                        }
+                        _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                            format!("{status} {}", detail(&said))
+                        }
+                        _ => return Err(format!("the API refused the request: {status} {}", detail(&said))),
+                    }
+                }
+            };
+            if tries == TRIES_MAX {
+                return Err(format!("not answered after {tries} tries ({why})"));
+            }
+            tokio::time::sleep(Duration::from_millis(250 << tries).min(WAIT_MAX)).await;
+        }
+    }
+
     /// Sends a batch until each of its events is accepted (by this id) or refused (for this reason), and tells
     /// which is which by its place in the batch.
     ///
@@ -108,6 +145,12 @@ impl Sender {
         }
         Ok(())
     }
+}
+
+/// Of one event of a dry run.
+fn digest(result: &Value) -> Result<u64, String> {
+    let digest = result["digest"].as_str().and_then(|hex| u64::from_str_radix(hex, 16).ok());
+    digest.ok_or_else(|| result["error"]["code"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Tells what was decided and returns what is to be sent again.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Output, Stdio};
 use std::time::SystemTime;
 
-use crate::support::{Role, run, whence, write_private};
+use crate::support::{Role, ask_api, run, whence, write_private};
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use whence_schemas::time::UnixMs;
@@ -66,6 +66,51 @@ fn the_past_is_imported_once_however_often_the_file_is_sent() {
     role.until_count("SELECT count() FROM rejects", 0);
     role.until_count("SELECT count() FROM leads", 3);
     role.until_count("SELECT count() FROM qualifications", 1);
+    assert!(role.stop().success());
+}
+
+/// What is stored, and another amount, another person and another time under the same ids; the last two rows are of one id.
+const OTHERS: &str = "\
+type,id,lead,code,name,amount,currency,occurred_at
+lead,l-1,bob,x,,,,2026-01-01T10:00:00Z
+qualification,q-1,bob,,purchase,19.99,EUR,2026-01-02T10:00:00Z
+qualification,q-2,bob,,purchase,5.00,EUR,2026-01-03T10:00:00Z
+qualification,q-2,bob,,purchase,5.00,EUR,2026-01-03T10:00:00Z
+qualification,q-2,bob,,purchase,6.00,EUR,2026-01-03T10:00:00Z
+";
+
+#[test]
+fn another_row_under_an_id_is_refused_wherever_the_first_is_and_told_everywhere() {
+    let dir = tempdir().unwrap();
+    let (data, file) = (dir.path().join("data"), dir.path().join("past.csv"));
+    let role = Role::up(&data);
+    let key = fs::read_to_string(data.join("admin-key")).unwrap();
+    role.set_up_world(&key);
+    let all = |text: &str, code: i32, expected: &str| {
+        fs::write(&file, text).unwrap();
+        let (found, out, err) = import(&data, &file, &[]);
+        assert_eq!((found, out.trim_end()), (Some(code), expected), "{err}");
+        err
+    };
+    let err = all(OTHERS, 1, "5 rows read, 3 accepted, 1 unchanged, 1 refused");
+    assert!(err.contains("line 6: ") && err.contains("another id"), "{err}");
+    let changed = OTHERS.replace("19.99", "21.00").replace("lead,l-1,bob", "lead,l-1,eve");
+    let err = all(&changed, 1, "5 rows read, 0 accepted, 2 unchanged, 3 refused");
+    assert!(["line 2: ", "line 3: ", "line 6: "].iter().all(|line| err.contains(line)), "{err}");
+    role.until_count("SELECT count() FROM rejects", 0);
+
+    // The process knows what it took before it was started again; another one does not, and the aggregator tells.
+    let paid = |minor: i64| {
+        json!({ "type": "qualification", "program": "p", "id": "q-1", "source": "import", "lead": "bob", "name": "purchase",
+            "value": { "minor": minor, "currency": "EUR" }, "occurred_at": "2026-01-02T10:00:00Z" })
+    };
+    assert!(role.stop().success());
+    let role = Role::up(&data);
+    role.call_with(&key, "POST", "/v1/events", &paid(1999));
+    let again = ask_api(&role.address("api"), &key, "POST", "/v1/events", &paid(2000));
+    let problem: Value = serde_json::from_str(&again.body).unwrap();
+    assert_eq!((again.status, &problem["code"]), (409, &json!("conflicting_body")), "{problem}");
+    role.until_count("SELECT count() FROM rejects WHERE reason = 'duplicate'", 1);
     assert!(role.stop().success());
 }
 

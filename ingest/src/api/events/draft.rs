@@ -52,6 +52,8 @@ pub struct Context {
     pub key: Option<String>,
     /// Now.
     pub now: UnixMs,
+    /// Whether a rule made the event of a provider's delivery: see [`Draft::is_delivery`].
+    pub is_delivery: bool,
 }
 
 /// An event that is right in itself.
@@ -66,6 +68,11 @@ pub struct Draft {
     pub source: String,
     /// When it happened.
     pub occurred_at: UnixMs,
+    /// The same where the caller says it.
+    pub said_at: Option<UnixMs>,
+    /// Whether a rule made it of a provider's delivery: its time, names and touches are that delivery's, and another one about
+    /// the same object has others.
+    pub is_delivery: bool,
     /// Whether it is a test.
     pub is_test: bool,
     /// The person it is about: normalised, each kind of alias at most once, as many as the kind of event needs.
@@ -115,7 +122,7 @@ fn read_fields(mut fields: Fields<'_>, context: &Context) -> Option<Draft> {
         Some(source) => plain_name(&mut fields, "source", source, SOURCE_MAX),
         None => Some(SOURCE_DEFAULT.to_owned()),
     };
-    let occurred_at = occurred_at(&mut fields, context.now);
+    let said_at = occurred_at(&mut fields, context.now);
     let is_test = fields.flag("test").unwrap_or(false);
     let payments = payments(&mut fields, kind);
     let aliases = aliases(&mut fields, kind, payments.len());
@@ -127,7 +134,9 @@ fn read_fields(mut fields: Fields<'_>, context: &Context) -> Option<Draft> {
         program: program?,
         key: key?,
         source: source?,
-        occurred_at,
+        occurred_at: said_at.unwrap_or(context.now),
+        said_at: said_at.filter(|_| !context.is_delivery),
+        is_delivery: context.is_delivery,
         is_test,
         aliases,
         payments,
@@ -197,9 +206,9 @@ fn plain_name(fields: &mut Fields<'_>, field: &str, name: String, max: usize) ->
     None
 }
 
-fn occurred_at(fields: &mut Fields<'_>, now: UnixMs) -> UnixMs {
-    let occurred_at = moment::field(fields, "occurred_at").unwrap_or(now);
-    if occurred_at.ms_since(now) > CLOCK_SKEW_MS_MAX {
+fn occurred_at(fields: &mut Fields<'_>, now: UnixMs) -> Option<UnixMs> {
+    let occurred_at = moment::field(fields, "occurred_at");
+    if occurred_at.is_some_and(|at| at.ms_since(now) > CLOCK_SKEW_MS_MAX) {
         fields.wrong("occurred_at", Code::Invalid, "is more than 5 minutes in the future");
     }
     occurred_at

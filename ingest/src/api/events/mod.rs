@@ -1,5 +1,6 @@
 //! Events on their way in: read ([`draft`], of forms [`urlencoded`]), resolved against the registry ([`resolve`]).
 
+pub mod digest;
 pub mod draft;
 pub mod history;
 pub mod kind;
@@ -10,7 +11,7 @@ pub mod urlencoded;
 use super::{
     Api,
     auth::Caller,
-    batch::{self, Body},
+    batch::{self, Body, Outcome},
     call::Call,
     problem::{Code, Problem},
 };
@@ -51,6 +52,24 @@ pub(super) async fn post(
     }
     let outcomes = api.intake.take(events, &context, &caller).await;
     Ok(batch::answer_many(outcomes, StatusCode::ACCEPTED, &["accepted"]))
+}
+
+/// `POST /v1/events/dry-run`: what would become of each event now. Writes nothing.
+pub(super) async fn dry_run(api: &Api, call: Call) -> Result<Response<Full>, Problem> {
+    authorize(api, &call.caller, None, None)?;
+    let (context, caller) = (Context::default(), call.caller.clone());
+    let content_type =
+        call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (body, _room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
+    let events = match batch::split(content_type.as_deref(), &body, api.settings.api_events_max)? {
+        Body::One(event) => vec![Ok(event)],
+        Body::Many(events) => events,
+    };
+    let outcomes = events.into_iter().map(|event| match event {
+        Ok(event) => api.intake.check(event, &context, &caller),
+        Err(problem) => Outcome::refused(problem),
+    });
+    Ok(batch::answer_dry_run(outcomes))
 }
 
 /// What can be told without the body. Each event is looked at again: see [`resolve`].

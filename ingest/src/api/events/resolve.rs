@@ -3,11 +3,14 @@
 //!
 //! After this, raw aliases and addresses are gone.
 
-use super::draft::{
-    Draft,
-    body::{DraftBody, Reference},
-    touches::{DraftTouch, Named},
-    value::Money,
+use super::{
+    digest::digest,
+    draft::{
+        Draft,
+        body::{DraftBody, Reference},
+        touches::{DraftTouch, Named},
+        value::Money,
+    },
 };
 use crate::{
     api::{
@@ -94,7 +97,7 @@ impl Resolver<'_> {
             return Err(errors.into_vec());
         }
         let mode = if draft.is_test { Mode::Test } else { Mode::Live };
-        let event = Event {
+        let mut event = Event {
             id: bytes_of(draft.id()),
             mode: mode.into(),
             program: program.id.clone(),
@@ -103,8 +106,10 @@ impl Resolver<'_> {
             received_at_ms: self.now.0,
             registry_version: self.registry.version(),
             rule: Some(rule(program)),
+            digest: 0,
             body: Some(body),
         };
+        event.digest = digest(draft, &event, self.identity);
         Ok(Resolved { event, worthless: worthless.into_vec() })
     }
 

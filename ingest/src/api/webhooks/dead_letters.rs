@@ -137,6 +137,7 @@ impl DeadLetter {
             received_at_ms: now.0,
             registry_version,
             rule: None,
+            digest: 0,
             body: Some(event::event::Body::DeadLetter(letter)),
         };
         Some(event::encode(&event))

@@ -8,7 +8,7 @@ use crate::api::{
     batch::json_response,
     call::Call,
     events::{draft::Context, history},
-        intake::WORTHLESS,
+    intake::WORTHLESS,
     problem::{Code, Problem},
 };
 use crate::webhooks::{Delivery, Provider, ProviderEvent, Translation, translate};
@@ -64,7 +64,11 @@ fn shown(api: &Api, source: &WebhookSource, event: &ProviderEvent, delivery: &De
             let condition = condition.map(|(history, name)| history::words(history, name));
             let one = personal::told_as_alias(&api.intake, one);
             let event = touches::proved(&api.intake, one, &caller(source));
-            let outcome = api.intake.check(event.clone(), &Context::default(), &caller(source));
+            let outcome = api.intake.check(
+                event.clone(),
+                &Context { is_delivery: true, ..Context::default() },
+                &caller(source),
+            );
             let worthless = outcome.head.get(WORTHLESS).cloned().unwrap_or_else(|| json!([]));
             let problem = outcome.result.err().map(|problem| json!(problem));
             json!({

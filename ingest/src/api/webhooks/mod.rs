@@ -276,7 +276,7 @@ impl<'a> Received<'a> {
                 translated.push(Ok(self.proved(one)));
             }
         }
-        let context = Context::default();
+        let context = Context { is_delivery: true, ..Context::default() };
         let outcomes = self.api.intake.take(translated, &context, &caller(self.source)).await;
         for (event, Outcome { result, .. }) in of_event.into_iter().zip(outcomes) {
             match result {

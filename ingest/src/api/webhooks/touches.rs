@@ -24,7 +24,11 @@ pub(super) fn proved(intake: &Intake, translated: Translated, caller: &Caller) -
     let now = (intake.clock)();
     while !touches.is_empty() {
         event.insert("touches".to_owned(), touches.clone().into());
-        let outcome = intake.check(Value::Object(event.clone()), &Context::default(), caller);
+        let outcome = intake.check(
+            Value::Object(event.clone()),
+            &Context { is_delivery: true, ..Context::default() },
+            caller,
+        );
         let Err(problem) = outcome.result else { break };
         let of_touches = problem.errors.iter().filter_map(|error| Some((index(&error.field)?, error.code)));
         let mut vain = of_touches.filter(|(index, code)| {

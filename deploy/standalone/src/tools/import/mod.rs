@@ -26,6 +26,9 @@ use stored::{Known, PENDING_MAX, Stored};
 
 /// Bytes of a batch: half of what an API takes that is set to take the least.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
+/// Why a row is refused whose id another one has.
+const CONFLICTING: &str = "an event with this id is stored and says something else: it stands as it is; a change is an event of \
+                           its own, with another id";
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 /// `whence import`
@@ -197,16 +200,30 @@ impl Import {
     }
 
     /// What of the batch is not stored yet.
-    async fn new_of(&mut self, batch: Vec<Sent>) -> Result<Vec<Sent>, AskError> {
+    async fn new_of(&mut self, batch: Vec<Sent>) -> Result<Vec<Sent>, Stop> {
         let Some(stored) = &self.stored else { return Ok(batch) };
         let events: Vec<&Value> = batch.iter().map(|sent| &sent.event).collect();
-        let known = stored.known(&events).await?;
-        let mut new = Vec::new();
+        let known = stored.known(&events).await.map_err(Stop::Stored)?;
+        let (mut new, mut stored, mut digests) = (Vec::new(), Vec::new(), Vec::new());
         for (sent, known) in batch.into_iter().zip(known) {
             match known {
                 Known::New => new.push(sent),
-                Known::Unchanged => self.counts.unchanged += 1,
+                Known::Unchanged | Known::Stored(0) => self.counts.unchanged += 1,
+                Known::Stored(digest) => {
+                    stored.push(sent);
+                    digests.push(digest);
+                }
                 Known::Refused(why) => self.refuse(sent.line, &format!("was refused before: {why}")),
+            }
+        }
+        let events: Vec<Value> = stored.iter().map(|sent| sent.event.clone()).collect();
+        let now = self.sender.digests(&events).await.map_err(Stop::Api)?;
+        for ((sent, first), now) in stored.into_iter().zip(digests).zip(now) {
+            match now {
+                Ok(digest) if digest != first => self.refuse(sent.line, CONFLICTING),
+                Err(code) if code == "conflicting_body" => self.refuse(sent.line, CONFLICTING),
+                // What could not be taken any more was taken then.
+                Ok(_) | Err(_) => self.counts.unchanged += 1,
             }
         }
         Ok(new)
@@ -231,7 +248,7 @@ impl Import {
 
     /// Sends a batch until each of its events is accepted or refused.
     async fn send(&mut self, batch: Vec<Sent>) -> Result<(), Stop> {
-        let batch = self.new_of(batch).await.map_err(Stop::Stored)?;
+        let batch = self.new_of(batch).await?;
         let events: Vec<Value> = batch.iter().map(|sent| sent.event.clone()).collect();
         let mut results = Vec::new();
         let sent = self.sender.send(&events, |at, result| results.push((at, result.map(|_| ())))).await;

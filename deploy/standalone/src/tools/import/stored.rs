@@ -1,7 +1,7 @@
 //! What is stored of a file's events already, and what becomes of those that were sent: so that the same import again sends
 //! nothing, and what is refused after it was accepted is told with its line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use clickhouse::{Client, Row};
@@ -27,6 +27,8 @@ pub enum Known {
     New,
     /// It is stored, or on its way.
     Unchanged,
+    /// An event of its id is stored: what the API makes of this one tells whether it is the same. Its digest; 0: not known.
+    Stored(u64),
     /// It became no fact, for this reason.
     Refused(String),
 }
@@ -38,7 +40,7 @@ pub struct Stored {
     /// Refused before this import.
     refused: HashMap<Uuid, String>,
     /// Sent and not seen yet, each with its line.
-    pending: HashMap<Uuid, u64>,
+    pending: HashMap<Uuid, Sent>,
     /// How long the oldest of them may take.
     timeout: Duration,
 }
@@ -51,9 +53,16 @@ struct RefusedRow {
 }
 
 #[derive(Row, Deserialize)]
-struct IdRow {
+struct FactRow {
     #[serde(with = "clickhouse::serde::uuid")]
     id: Uuid,
+    digest: u64,
+}
+
+/// An event on its way.
+struct Sent {
+    line: u64,
+    event: Value,
 }
 
 impl Stored {
@@ -83,21 +92,32 @@ impl Stored {
     pub async fn known(&self, events: &[&Value]) -> Result<Vec<Known>, AskError> {
         let ids: Vec<Option<Uuid>> = events.iter().map(|event| self.id(event)).collect();
         let facts = self.facts(&ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
-        let mut here = HashSet::new();
-        let known = |id: &Option<Uuid>| match id {
-            None => Known::New,
-            Some(id) if facts.contains(id) || self.pending.contains_key(id) || !here.insert(*id) => {
-                Known::Unchanged
-            }
-            Some(id) => self.refused.get(id).map_or(Known::New, |why| Known::Refused(why.clone())),
-        };
-        Ok(ids.iter().map(known).collect())
+        let mut here: HashMap<Uuid, &Value> = HashMap::new();
+        let mut known = Vec::with_capacity(ids.len());
+        for (id, event) in ids.into_iter().zip(events) {
+            let Some(id) = id else {
+                known.push(Known::New);
+                continue;
+            };
+            // One that says something else is sent, and refused where it comes to.
+            let on_its_way = here.get(&id).copied().or_else(|| self.pending.get(&id).map(|sent| &sent.event));
+            known.push(match (facts.get(&id), on_its_way) {
+                (Some(digest), _) => Known::Stored(*digest),
+                (None, Some(first)) if first == *event => Known::Unchanged,
+                (None, Some(_)) => Known::New,
+                (None, None) => {
+                    here.insert(id, event);
+                    self.refused.get(&id).map_or(Known::New, |why| Known::Refused(why.clone()))
+                }
+            });
+        }
+        Ok(known)
     }
 
     /// An event was accepted.
     pub fn sent(&mut self, line: u64, event: &Value) {
         if let Some(id) = self.id(event) {
-            self.pending.insert(id, line);
+            self.pending.entry(id).or_insert_with(|| Sent { line, event: event.clone() });
         }
     }
 
@@ -112,14 +132,14 @@ impl Stored {
         while self.pending.len() > left {
             let before = self.pending.len();
             let ids: Vec<Uuid> = self.pending.keys().copied().collect();
-            for fact in self.facts(&ids).await? {
+            for fact in self.facts(&ids).await?.into_keys() {
                 self.pending.remove(&fact);
             }
             let ids: Vec<Uuid> = self.pending.keys().copied().collect();
             for ids in ids.chunks(IDS_MAX) {
                 let of_these = "AND event_id IN {ids:Array(UUID)} LIMIT {max:UInt32}";
                 for (id, why) in self.refusals(of_these, ids).await? {
-                    settled.refused.extend(self.pending.remove(&id).map(|line| (line, why)));
+                    settled.refused.extend(self.pending.remove(&id).map(|sent| (sent.line, why)));
                 }
             }
             if self.pending.len() < before {
@@ -136,16 +156,20 @@ impl Stored {
         Ok(settled)
     }
 
-    async fn facts(&self, ids: &[Uuid]) -> Result<HashSet<Uuid>, AskError> {
+    /// Those of these events that are stored, with their digests.
+    async fn facts(&self, ids: &[Uuid]) -> Result<HashMap<Uuid, u64>, AskError> {
         let of = |table: &&str| {
-            format!("SELECT id FROM {table} WHERE program = {{program:String}} AND id IN {{ids:Array(UUID)}}")
+            format!(
+                "SELECT id, digest FROM {table} \
+                 WHERE program = {{program:String}} AND id IN {{ids:Array(UUID)}} AND revision = 0"
+            )
         };
         let sql = EVENT_TABLES.iter().map(of).collect::<Vec<_>>().join(" UNION ALL ");
-        let mut found = HashSet::new();
+        let mut found = HashMap::new();
         for ids in ids.chunks(IDS_MAX) {
             let query =
                 self.client.query(&sql).param("program", self.program.as_str()).param("ids", texts(ids));
-            found.extend(query.fetch_all::<IdRow>().await?.into_iter().map(|row| row.id));
+            found.extend(query.fetch_all::<FactRow>().await?.into_iter().map(|row| (row.id, row.digest)));
         }
         Ok(found)
     }
@@ -154,7 +178,7 @@ impl Stored {
     async fn refusals(&self, rest: &str, ids: &[Uuid]) -> Result<HashMap<Uuid, String>, AskError> {
         let sql = format!(
             "SELECT event_id, toString(reason) AS reason FROM rejects WHERE program = {{program:String}} \
-             AND stream = 'conversions' AND reason != 'duplicate' {rest}"
+             AND stream = 'conversions' AND reason NOT IN ('duplicate', 'conflicting_body') {rest}"
         );
         let query = self.client.query(&sql).param("program", self.program.as_str()).param("max", REFUSED_MAX);
         let query = if ids.is_empty() { query } else { query.param("ids", texts(ids)) };

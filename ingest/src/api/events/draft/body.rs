@@ -184,6 +184,10 @@ fn reason(fields: &mut Fields<'_>) -> Option<String> {
 
 /// An amount that is never all: that is said by leaving it out.
 fn part(fields: &mut Fields<'_>, act: &str) -> Option<Money> {
+    if fields.peek("value").is_some_and(Value::is_null) {
+        let detail = format_args!("is null, which says nothing: leave it out to {act} all, or say how much");
+        fields.wrong("value", Code::Required, detail);
+    }
     let value = fields.object("value").and_then(money);
     if value.as_ref().is_some_and(|value| value.minor == 0) {
         let detail = format_args!("must be more than 0; leave it out to {act} all");
