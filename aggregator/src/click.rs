@@ -13,6 +13,7 @@ use crate::{
 use std::collections::HashSet;
 use whence_schemas::{
     ids::ClickId,
+    reject::RejectReason,
     rows::{ClickRow, Lc, RejectRow},
 };
 
@@ -66,7 +67,7 @@ fn duplicate(click: ClickRow, record: &Record) -> RejectRow {
         program,
         event_id,
         kind: Lc("click".into()),
-        reason: Lc("duplicate".into()),
+        reason: Lc(RejectReason::Duplicate.word().into()),
         detail: String::new(),
         live,
         payload_bytes: crate::refusal::payload_bytes(record),

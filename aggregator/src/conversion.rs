@@ -41,7 +41,7 @@ use join::Join;
 use people::People;
 use rows::Cause;
 use std::{collections::HashMap, sync::Arc};
-use whence_schemas::{ids::EventId, rows::RejectRow, token::KeyRing};
+use whence_schemas::{ids::EventId, reject::RejectReason, rows::RejectRow, token::KeyRing};
 
 /// What the owner of a partition of conversions keeps between blocks: a cache, rebuilt from the store. Each block in
 /// its order must become rows that are stored; where one does not, the state is of no more use.
@@ -198,10 +198,10 @@ pub async fn look<S: Store>(
 fn again(conversion: Conversion, first: u64) -> Refusal {
     let is_another = first != 0 && conversion.digest != 0 && first != conversion.digest;
     match is_another {
-        false => conversion.refusal("duplicate"),
+        false => conversion.refusal(RejectReason::Duplicate),
         true => Refusal {
             detail: "an event with this id was taken before, and says something else".into(),
-            ..conversion.refusal("conflicting_body")
+            ..conversion.refusal(RejectReason::ConflictingBody)
         },
     }
 }

@@ -3,6 +3,7 @@
 use crate::{position::BlockRange, source::Record};
 use uuid::Uuid;
 use whence_schemas::{
+    reject::RejectReason,
     rows::{Lc, RejectRow},
     time::UnixMs,
 };
@@ -10,10 +11,8 @@ use whence_schemas::{
 /// A record that becomes a reject, with all of it that could be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// `malformed`, `duplicate`, `conflicting_body` (another event under the id of one that was stored before),
-    /// `damaged`, `suppressed` (of an erased person),
-    /// `person_too_large` (beyond the bound of one person's events), or a dead letter's own.
-    pub reason: &'static str,
+    /// Why.
+    pub reason: RejectReason,
     /// For a person; never text from the record, except for a dead letter's ids and fixed words.
     pub detail: String,
     /// The time of receipt in the record.
@@ -32,14 +31,14 @@ impl Refusal {
     /// A record whose bytes do not say what they must.
     #[must_use]
     pub fn malformed(detail: impl Into<String>) -> Refusal {
-        Refusal { reason: "malformed", detail: detail.into(), ..Refusal::default() }
+        Refusal { reason: RejectReason::Malformed, detail: detail.into(), ..Refusal::default() }
     }
 
     /// A record whose bytes the journal found damaged.
     #[must_use]
     pub fn damaged() -> Refusal {
         Refusal {
-            reason: "damaged",
+            reason: RejectReason::Damaged,
             detail: "the journal's checksum does not fit".into(),
             ..Refusal::default()
         }
@@ -54,7 +53,7 @@ impl Refusal {
             program: Lc(self.program),
             event_id: self.event_id,
             kind: Lc(self.kind.into()),
-            reason: Lc(self.reason.into()),
+            reason: Lc(self.reason.word().into()),
             detail: self.detail,
             live: self.live,
             payload_bytes: payload_bytes(record),

@@ -10,6 +10,7 @@
 //! | [`topics`] | topic names, record keys |
 //! | [`outgoing`] | which addresses messages may be sent to |
 //! | [`message`] | what is announced to others: types of messages |
+//! | [`reject`] | why a record becomes no fact |
 //! | [`reward`] | reward terms: what may stand in them; reward ids |
 //! | [`rows`] | the rows of the ClickHouse tables and their RowBinary encoding |
 //! | [`sql`] | migrations and report views, rendered for one server or a cluster |
@@ -22,6 +23,7 @@ pub mod history;
 pub mod ids;
 pub mod message;
 pub mod outgoing;
+pub mod reject;
 pub mod reward;
 pub mod rows;
 pub mod sql;

@@ -19,8 +19,10 @@ use crate::ask::AskError;
 
 pub use words::{Explanation, explain};
 
-/// Lines of one answer, at most; the newest of more are left out.
-pub const LINES_MAX: usize = 1000;
+/// Lines of one person that are looked at, at most; the newest of more are left out.
+pub const LINES_MAX: usize = 50_000;
+/// Lines of one page.
+pub const PAGE_LINES: usize = 1000;
 
 /// What is said where there are no lines: of somebody who was never heard of, and of somebody who was forgotten, the same.
 pub const NOTHING: &str = "nothing is known: no event, and no refused record, is found by this name";
@@ -216,6 +218,37 @@ pub async fn lines(client: &Client, program: &str, term: &str) -> Result<Vec<Lin
     Ok(lines)
 }
 
+/// A part of what is known about a person.
+#[derive(Debug)]
+pub struct Page<'a> {
+    /// What the events mean whose first lines are among these: from all that is known.
+    pub events: Vec<Explanation>,
+    /// The lines.
+    pub lines: &'a [Line],
+    /// How many lines come before the next page; `None`: this is the last.
+    pub next: Option<usize>,
+    /// There is more than this page, and more than is looked at where it is the last.
+    pub more: bool,
+}
+
+/// The page behind so many of these lines, which are all of a person's; `referrer` is somebody who asks for themselves. `None`
+/// where there are no more than those.
+#[must_use]
+pub fn page<'a>(lines: &'a [Line], referrer: Option<&str>, after: usize) -> Option<Page<'a>> {
+    let page = &lines.get(after..).filter(|rest| !rest.is_empty())?;
+    let page = &page[..page.len().min(PAGE_LINES)];
+    let before: BTreeSet<(&str, Uuid)> =
+        lines[..after].iter().map(|line| (line.step.as_str(), line.event_id)).collect();
+    let here: BTreeSet<(&str, Uuid)> = page.iter().map(|line| (line.step.as_str(), line.event_id)).collect();
+    let mut events = explain(lines, referrer);
+    events.retain(|event| {
+        let name = (event.step.as_str(), event.event_id);
+        here.contains(&name) && !before.contains(&name)
+    });
+    let next = Some(after + page.len()).filter(|next| *next < lines.len());
+    Some(Page { events, lines: page, next, more: next.is_some() || lines.len() >= LINES_MAX })
+}
+
 fn limited(sql: &str) -> String {
     format!("{sql} ORDER BY at, received_at, revision, sign, event_id, reward_id LIMIT {LINES_MAX}")
 }
@@ -256,4 +289,47 @@ async fn past_retention(client: &Client, lines: &[Line]) -> Result<Vec<Line>, As
         })
     };
     Ok(named.into_iter().filter_map(line_of).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(step: &str, event: u128, revision: u32) -> Line {
+        Line {
+            step: step.into(),
+            event_id: Uuid::from_u128(event),
+            revision,
+            sign: 1,
+            live: true,
+            ..Line::default()
+        }
+    }
+
+    #[test]
+    fn pages_have_every_line_and_every_event_once_and_are_explained_from_all() {
+        // A lead and a qualification of it, with a thousand refused copies in between.
+        let mut lines = vec![line("lead", 1, 0)];
+        lines.extend((0..1_500).map(|_| Line { reason: "duplicate".into(), ..line("reject", 1, 0) }));
+        let lead_id = Uuid::from_u128(1);
+        lines.push(Line { lead_id, name: "purchase".into(), ..line("qualification", 2, 0) });
+        lines.push(line("identify", 3, 0));
+        let (mut after, mut seen, mut told) = (0, Vec::new(), Vec::new());
+        let mut pages = 0;
+        while let Some(page) = page(&lines, None, after) {
+            assert!(page.lines.len() <= PAGE_LINES);
+            seen.extend_from_slice(page.lines);
+            told.extend(page.events);
+            pages += 1;
+            assert_eq!(page.more, page.next.is_some());
+            let Some(next) = page.next else { break };
+            after = next;
+        }
+        assert_eq!((pages, &seen), (2, &lines));
+        let steps: Vec<&str> = told.iter().map(|event| event.step.as_str()).collect();
+        assert_eq!(steps, ["lead", "identify"]);
+        let said = told[0].sentences.join(" ");
+        assert!(said.contains("Reached \"purchase\"") && said.contains("1500 times more"), "{said}");
+        assert!(page(&lines, None, lines.len()).is_none() && page(&[], None, 0).is_none());
+    }
 }

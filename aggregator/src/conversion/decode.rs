@@ -15,6 +15,7 @@ use whence_schemas::{
     },
     history::mistake,
     ids::EventId,
+    reject::RejectReason,
     reward::{MINOR_MAX, mistakes},
     subject::SubjectKey,
     time::UnixMs,
@@ -132,7 +133,7 @@ impl Conversion {
     }
 
     /// A refusal of this event, with all that its row should say.
-    pub fn refusal(self, reason: &'static str) -> Refusal {
+    pub fn refusal(self, reason: RejectReason) -> Refusal {
         Refusal {
             reason,
             detail: String::new(),
@@ -157,7 +158,8 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         live: event.mode() == Mode::Live,
         ..Refusal::default()
     };
-    let malformed = |detail: &str| Refusal { reason: "malformed", detail: detail.into(), ..refused.clone() };
+    let malformed =
+        |detail: &str| Refusal { reason: RejectReason::Malformed, detail: detail.into(), ..refused.clone() };
 
     let (occurred_at, received_at) = (UnixMs(event.occurred_at_ms), UnixMs(event.received_at_ms));
     if !occurred_at.is_storable() || !received_at.is_storable() {
@@ -176,7 +178,7 @@ pub(super) fn conversion(record: &Record) -> Result<Conversion, Refusal> {
         Ok(parts) => parts,
         Err(Unfit::Malformed(detail)) => return Err(malformed(detail)),
         Err(Unfit::DeadLetter(letter)) => {
-            let reason = dead_letter(&letter.reason);
+            let reason = RejectReason::of_dead_letter(&letter.reason);
             return Err(Refusal { reason, kind: "dead_letter", detail: letter.detail, ..refused });
         }
     };
@@ -228,36 +230,6 @@ fn hashes(bytes: &[Bytes]) -> Option<Vec<SubjectKey>> {
     hashes.sort_unstable();
     hashes.dedup();
     Some(hashes)
-}
-
-/// The reason of a dead letter, if it is one that this version knows: reasons are few, and never text from
-/// a record. Its detail says it in any case.
-fn dead_letter(reason: &str) -> &'static str {
-    const KNOWN: [&str; 22] = [
-        "unmapped",
-        "unreadable",
-        "unsigned",
-        "signature_malformed",
-        "signature_wrong",
-        "stale",
-        "organization_wrong",
-        "secret_unusable",
-        "no_subject",
-        "one_name_only",
-        "amount_missing",
-        "amount_unreadable",
-        "amount_with_separators",
-        "amount_negative",
-        "amount_too_precise",
-        "amount_too_large",
-        "currency_missing",
-        "currency_unknown",
-        "occurred_at_unreadable",
-        "occurred_at_in_future",
-        "no_qualification",
-        "no_disqualification",
-    ];
-    KNOWN.into_iter().find(|known| *known == reason).unwrap_or("dead_letter")
 }
 
 /// Why a body is nothing to join.
@@ -372,7 +344,7 @@ mod tests {
     #[test]
     fn a_dead_letter_is_a_refusal_with_its_own_reason_and_no_text_for_one() {
         for (reason, expected) in
-            [("stale", "stale"), ("unknown_field", "dead_letter"), ("a@b.example", "dead_letter")]
+            [("stale", "stale"), ("unknown_field", "unknown_field"), ("a@b.example", "dead_letter")]
         {
             let letter = DeadLetter { reason: reason.into(), detail: "{}".into() };
             let event = Event {
@@ -388,7 +360,7 @@ mod tests {
             let record = Record { offset: 0, timestamp: UnixMs(1), payload: Some(event::encode(&event)) };
             let refusal = conversion(&record).unwrap_err();
             assert_eq!(
-                (refusal.reason, refusal.kind, refusal.detail.as_str()),
+                (refusal.reason.word(), refusal.kind, refusal.detail.as_str()),
                 (expected, "dead_letter", "{}")
             );
         }

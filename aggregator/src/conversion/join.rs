@@ -12,6 +12,7 @@ use crate::store::{EventName, Rows};
 use std::collections::BTreeSet;
 use whence_schemas::{
     ids::EventId,
+    reject::RejectReason,
     rows::{
         DisqualificationRow, ErasureRow, IdentifyRow, LeadRow, ParticipantRow, QualificationRow,
         ReinstatementRow, ShareRow, SubjectKeyRow,
@@ -82,20 +83,22 @@ impl Join<'_> {
     ///
     /// # Errors
     /// The reason why it becomes no fact.
-    pub fn take(&mut self, cause: Cause, event: &Conversion) -> Result<(), &'static str> {
+    pub fn take(&mut self, cause: Cause, event: &Conversion) -> Result<(), RejectReason> {
         match &event.kind {
             // About no person: taken elsewhere.
             Kind::Reward { .. } => {}
             Kind::Share { referrer, link, channel } => {
                 self.made.shares.push(rows::share_row(event, [referrer, link, channel], cause));
             }
-            Kind::Participant { .. } if self.joins_too_often(event) => return Err("person_too_large"),
+            Kind::Participant { .. } if self.joins_too_often(event) => {
+                return Err(RejectReason::PersonTooLarge);
+            }
             Kind::Participant { referrer } => self.take_participant(cause, event, referrer),
             Kind::Erasure { requested_by } => self.take_erasure(cause, event, requested_by),
             Kind::Lead { .. } | Kind::Qualification { .. } | Kind::Identify if self.is_suppressed(event) => {
-                return Err("suppressed");
+                return Err(RejectReason::Suppressed);
             }
-            _ if self.is_beyond_bound(event) => return Err("person_too_large"),
+            _ if self.is_beyond_bound(event) => return Err(RejectReason::PersonTooLarge),
             Kind::Lead { .. } => self.take_lead(cause, event),
             Kind::Qualification { .. } => self.take_qualification(cause, event),
             Kind::Disqualification { .. } => self.take_disqualification(cause, event),

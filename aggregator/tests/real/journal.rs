@@ -57,7 +57,7 @@ async fn nothing_is_lost_or_doubled_when_the_aggregator_dies_and_the_journal_is_
         let task = tokio::spawn(async move { work(source, &store, settings(), keys(), stops).await });
         // Each life but the last is killed somewhere in the middle.
         let wanted = if life == 5 { offset } else { life * 1000 + 1 };
-        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let deadline = std::time::Instant::now() + Duration::from_secs(240);
         while world.count("SELECT count() FROM clicks").await < wanted {
             assert!(std::time::Instant::now() < deadline);
             tokio::time::sleep(Duration::from_millis(3)).await;
@@ -88,7 +88,7 @@ async fn what_an_earlier_opening_of_the_journal_left_can_go_although_nothing_com
     let source = source(&dir, Stream::Clicks);
     let task = tokio::spawn(async move { work(source, &store, settings(), keys(), stops).await });
     world.until("SELECT count() FROM clicks", 1).await;
-    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + Duration::from_secs(240);
     while disk_usage(&dir).unwrap().segments > 1 {
         assert!(std::time::Instant::now() < deadline, "the first click is still on the disk");
         if let Stored::Intact(checkpoint) = Checkpoint::load(&dir.with_extension("checkpoint")).unwrap() {

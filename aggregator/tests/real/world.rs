@@ -68,7 +68,7 @@ impl World {
     }
 
     async fn until_zero(&self, what: &str, sql: &str) {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(240);
         loop {
             let found = self.count(sql).await;
             if found == 0 {

@@ -13,7 +13,7 @@ use whence_schemas::{
 };
 
 /// Longer than anything here takes but what [`World::until`] waits for.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(240);
 /// Where a block of clicks is stored, in the order in which it is.
 const TABLES: [&str; 3] = ["clicks", "funnel_quarter_hourly", "funnel_daily"];
 /// Parts of which a replica does not know whether Keeper has them.

@@ -157,7 +157,7 @@ async fn of_two_replicas_both_are_waited_for() {
         let store = Arc::clone(&store);
         tokio::spawn(async move { block(&store, 100, 200).await })
     };
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(240);
     while replicas.waiting_for(Duration::ZERO).is_none() {
         assert!(Instant::now() < deadline && !writing.is_finished(), "the quorum is waited for, and shown");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -191,7 +191,7 @@ async fn keeper_dies_under_many_inserts_and_no_rollup_counts_twice() {
         let stored = format!("SELECT toUInt64(count() >= {}) FROM clicks", round * 9_000);
         world.until(0, &stored, 1).await;
         world.cluster.kill_keeper();
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_secs(240);
         // Inserts that were on their way have met it, and one of them for longer than a session with Keeper.
         while !replicas.iter().any(|replicas| replicas.waiting_for(Duration::from_secs(4)).is_some()) {
             assert!(Instant::now() < deadline, "a dead Keeper is waited for, and shown");

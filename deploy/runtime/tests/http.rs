@@ -18,7 +18,7 @@ use whence_runtime::http::{BodyError, Drained, Full, Limits, Peer, empty, full, 
 use whence_runtime::telemetry::{BuildInfo, Metrics};
 
 /// Long enough for a loaded machine; no test passes by waiting for it.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 struct Server {
     address: SocketAddr,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use whence_runtime::http::{Full, Limits, full, serve_http};
 
 /// Long enough for a loaded machine; no test passes by waiting for it.
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(240);
 
 struct Server {
     address: SocketAddr,

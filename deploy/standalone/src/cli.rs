@@ -20,7 +20,7 @@ pub struct Entry {
     pub run: fn(&ArgMatches) -> Result<(), Failure>,
 }
 
-const ENTRIES: [Entry; 25] = [
+const ENTRIES: [Entry; 27] = [
     Entry { command: roles::up::command, run: roles::up::run },
     Entry { command: roles::ingest::command, run: roles::ingest::run },
     Entry { command: roles::aggregate::command, run: roles::aggregate::run },
@@ -45,6 +45,8 @@ const ENTRIES: [Entry; 25] = [
     Entry { command: tools::secrets::command, run: tools::secrets::run },
     Entry { command: tools::validate::command, run: tools::validate::run },
     Entry { command: tools::settings::command, run: tools::settings::run },
+    Entry { command: tools::shell::completions_command, run: tools::shell::completions },
+    Entry { command: tools::shell::manual_command, run: tools::shell::manual },
     Entry { command: tools::version::command, run: tools::version::run },
 ];
 
@@ -97,7 +99,8 @@ fn is_of_value(error: &clap::Error) -> bool {
     }
 }
 
-fn command() -> Command {
+/// The whole command line.
+pub fn command() -> Command {
     Command::new("whence")
         .about(
             "From what place, from whom: referral links, leads and qualifications, proven to the last click",

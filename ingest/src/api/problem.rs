@@ -27,6 +27,9 @@ macro_rules! codes {
         }
 
         impl Code {
+            /// All of them.
+            pub const ALL: &[Code] = &[$(Code::$code,)+];
+
             /// The word in `code`, in `type` and in metrics.
             #[must_use]
             pub fn tag(self) -> &'static str {

@@ -205,7 +205,7 @@ async fn the_day_of_a_keys_last_use_is_written_once_a_day() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), seen).await.expect("the day is written")
+        tokio::time::timeout(Duration::from_secs(120), seen).await.expect("the day is written")
     };
     let first = used_on("2027-01-15").await;
     assert_eq!(first, made["version"].as_u64().unwrap() + 1, "one entry, however many requests");

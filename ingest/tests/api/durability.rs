@@ -66,7 +66,7 @@ async fn a_disk_that_does_not_answer_is_a_503_in_time() {
     assert_eq!(answer.problem(), (503, "journal_unavailable".into(), String::new()));
     assert!(!node.health.readiness().ready);
     let again = async { while node.post("/v1/events", lead(json!({}))).await.status != 202 {} };
-    tokio::time::timeout(Duration::from_secs(10), again).await.expect("the disk answers again");
+    tokio::time::timeout(Duration::from_secs(120), again).await.expect("the disk answers again");
     assert!(node.health.readiness().ready);
     let ids: std::collections::BTreeSet<_> = node.events().into_iter().map(|event| event.id).collect();
     assert_eq!(ids.len(), 1, "however often it was sent");
@@ -88,7 +88,7 @@ async fn accepted_or_refused(node: &Node, fails: u32) -> super::node::Answer {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), asked).await.expect("the journal is reopened")
+    tokio::time::timeout(Duration::from_secs(120), asked).await.expect("the journal is reopened")
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,7 +33,7 @@ pub const START: UnixMs = UnixMs(1_700_000_000_000);
 /// A browser's agent.
 pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0";
 /// How long anything may take that is waited for.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(240);
 
 /// A running edge and all that belongs to it.
 pub struct Edge {

@@ -85,7 +85,7 @@ async fn a_changed_registry_is_written_again_and_once_more_at_the_end() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), seen).await.expect("written within the deadline");
+        tokio::time::timeout(Duration::from_secs(120), seen).await.expect("written within the deadline");
     };
     let version = shared.read().version();
     wait_for(version).await;

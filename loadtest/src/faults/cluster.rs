@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 pub(super) const REPLICAS: usize = 3;
 const PASSWORD: &str = "password-of-the-replicas-of-a-fault-scenario";
 const KEEPER: &str = "keeper";
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_secs(180);
 
 /// They end with their processes' fleet.
 #[derive(Debug)]

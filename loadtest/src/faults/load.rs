@@ -144,7 +144,7 @@ pub(super) async fn judge(
     let store = Store::new(address, programs);
     let limits = WaitLimits {
         deadline: Duration::from_secs(600),
-        standstill: Duration::from_secs(60),
+        standstill: Duration::from_secs(180),
         settle: Duration::from_secs(3),
     };
     let waited = wait(&store, expected(ledger), limits, |_, _| {}).await?;

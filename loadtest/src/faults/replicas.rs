@@ -164,7 +164,7 @@ async fn sleep_for(time: Duration) -> Result<(), FaultError> {
 /// The replica that the first aggregator asks.
 async fn asked(apart: &Apart, cluster: &Cluster) -> Result<usize, FaultError> {
     const METRIC: &str = "whence_clickhouse_server_asked{server=\"";
-    const WITHIN: Duration = Duration::from_secs(60);
+    const WITHIN: Duration = Duration::from_secs(180);
     let deadline = Instant::now() + WITHIN;
     loop {
         let metrics = apart.roles.metrics(AGGREGATORS[0]).await?;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     erasure::erasure,
     known,
-    lineage::{Explanation, LINES_MAX, Line, NOTHING, explain, lines},
+    lineage::{Explanation, Line, NOTHING, lines, page},
     reports, status,
     subject::{Name, term},
 };
@@ -74,15 +74,16 @@ async fn handle(console: &Console, route: Route, request: Request<Incoming>) -> 
     let program = &route.program;
     match route.about {
         About::Somebody => {
+            let after = query.after_lines()?;
             query.finish()?;
             let body = read_body(body, BODY_BYTES_MAX, BODY_TIMEOUT).await?;
             let (name, value, referrer) = somebody(&body)?;
-            console.lineage(program, name, &value, referrer.as_deref()).await
+            console.lineage(program, (name, &value), referrer.as_deref(), after).await
         }
         About::Lead(lead) => {
-            let referrer = query.referrer()?;
+            let (referrer, after) = (query.referrer()?, query.after_lines()?);
             query.finish()?;
-            console.lineage(program, Name::Alias(AliasKind::Lead), &lead, referrer.as_deref()).await
+            console.lineage(program, (Name::Alias(AliasKind::Lead), &lead), referrer.as_deref(), after).await
         }
         About::Status => {
             let selection = query.status(program)?;
@@ -120,9 +121,9 @@ impl Console {
     async fn lineage(
         &self,
         program: &ProgramId,
-        name: Name,
-        value: &str,
+        (name, value): (Name, &str),
         referrer: Option<&str>,
+        after: usize,
     ) -> Result<Value, Problem> {
         let term = term(&self.identity, program, name, value)
             .map_err(|error| Problem::new(Code::Invalid, format_args!("{} {error}", name.word())))?;
@@ -131,10 +132,12 @@ impl Console {
         if lines.is_empty() {
             return Err(Problem::new(Code::NotFound, NOTHING));
         }
-        let events: Vec<Value> = explain(&lines, referrer).iter().map(Explanation::json).collect();
-        let more = lines.len() >= LINES_MAX;
-        let lines: Vec<Value> = lines.iter().map(Line::json).collect();
-        Ok(json!({ "events": events, "lines": lines, "more": more }))
+        let page = page(&lines, referrer, after)
+            .ok_or_else(|| Problem::new(Code::Invalid, "after must be the value of `next` of a page"))?;
+        let events: Vec<Value> = page.events.iter().map(Explanation::json).collect();
+        let lines: Vec<Value> = page.lines.iter().map(Line::json).collect();
+        let next = page.next.map(|next| next.to_string());
+        Ok(json!({ "events": events, "lines": lines, "more": page.more, "next": next }))
     }
 
     /// Refuses a program or referrer that nobody knows: neither this process nor what is stored.

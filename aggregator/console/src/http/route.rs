@@ -116,6 +116,12 @@ impl Query {
         self.read("referrer", "a referrer's id", |text| Some(text.to_owned()))
     }
 
+    /// How many lines of a person's come before the page.
+    pub fn after_lines(&mut self) -> Result<usize, Problem> {
+        let wanted = "the value of `next` of a page";
+        Ok(self.parsed("after", wanted)?.unwrap_or(0))
+    }
+
     fn parsed<T: std::str::FromStr>(&mut self, name: &str, wanted: &str) -> Result<Option<T>, Problem> {
         self.read(name, wanted, |text| text.parse().ok())
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
+use whence_schemas::reject::RejectReason;
 
 use super::{
     Line, PAST_RETENTION,
@@ -237,15 +238,15 @@ impl<'a> Events<'a> {
 
     /// How often the same event came again, or another under its id.
     fn repeats(&self, line: &Line) -> impl Iterator<Item = String> {
-        let count = |reason: &str| {
-            self.all("reject", line.event_id).iter().filter(|line| line.reason == reason).count()
+        let count = |reason: RejectReason| {
+            self.all("reject", line.event_id).iter().filter(|line| line.reason == reason.word()).count()
         };
-        let same = match count("duplicate") {
+        let same = match count(RejectReason::Duplicate) {
             0 => None,
             1 => Some("The same event came once more, and was counted once.".to_owned()),
             more => Some(format!("The same event came {more} times more, and was counted once.")),
         };
-        let another = match count("conflicting_body") {
+        let another = match count(RejectReason::ConflictingBody) {
             0 => None,
             1 => Some("Another event came under its id, and counts for nothing.".to_owned()),
             more => Some(format!("{more} other events came under its id, and count for nothing.")),
@@ -303,19 +304,9 @@ fn uncounted(reached: &Line) -> String {
 /// Why a record became no fact.
 fn refused(reject: &Line) -> String {
     let kind = if reject.name.is_empty() { "record" } else { &reject.name };
-    let why = match reject.reason.as_str() {
-        "duplicate" => "the same event had been stored before".to_owned(),
-        "conflicting_body" => {
-            "an event with its id had been stored before and says something else; a change is an event of its own, with \
-             another id"
-                .to_owned()
-        }
-        "malformed" => "it does not say what it must".to_owned(),
-        "damaged" => "its bytes were damaged on the way".to_owned(),
-        "unsupported_kind" => "this version of whence does not record its kind".to_owned(),
-        "suppressed" => "the person it names has asked to be forgotten".to_owned(),
-        "person_too_large" => "more events name this person than a person has".to_owned(),
-        other => other.to_owned(),
+    let why = match RejectReason::of(&reject.reason) {
+        Some(reason) => reason.sentence(),
+        None => reject.reason.as_str(),
     };
     let detail = if reject.detail.is_empty() { String::new() } else { format!(" ({})", reject.detail) };
     format!(

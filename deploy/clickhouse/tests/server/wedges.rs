@@ -17,7 +17,7 @@ const ENDLESS: &str = "SELECT sum(positionCaseInsensitive(materialize(repeat('a'
 /// The owner's `SELECT 1`, answered before this client loses its patience.
 fn owner_is_answered(engine: &Engine) {
     let mut stream = crate::support::connect(engine.process.address());
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let post = crate::support::post(engine, "SELECT 1")
         .replace("host: localhost", "host: localhost\r\nconnection: close");
     stream.write_all(post.as_bytes()).unwrap();

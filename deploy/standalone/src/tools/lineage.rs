@@ -1,9 +1,9 @@
 //! `whence lineage`: why somebody is credited with a lead, or nobody, in words and in rows.
 
 use clap::builder::PossibleValuesParser;
-use clap::{Arg, ArgGroup, ArgMatches, Command};
+use clap::{Arg, ArgGroup, ArgMatches, Command, value_parser};
 use serde_json::json;
-use whence_console::lineage::{Explanation, LINES_MAX, Line, NOTHING, explain, lines};
+use whence_console::lineage::{Explanation, Line, NOTHING, Page, lines, page};
 use whence_console::subject::{Name, term};
 use whence_runtime::settings;
 use whence_schemas::ids::ProgramId;
@@ -39,13 +39,18 @@ pub fn command() -> Command {
         .default_value("text")
         .value_parser(PossibleValuesParser::new(["text", "json"]))
         .help("Sentences and columns for people, or JSON");
+    let after = Arg::new("after")
+        .long("after")
+        .value_name("LINES")
+        .value_parser(value_parser!(u32))
+        .help("Go on behind so many lines, as the page before says");
     let about =
         "Says who is credited with a lead, why, and what that earned, with all that is stored about it";
     settings::command::<LineageSettings>(Command::new("lineage").about(about))
         .args([program, lead])
         .args(names)
         .group(who)
-        .args([referrer, format])
+        .args([referrer, after, format])
 }
 
 /// Asks and prints.
@@ -67,11 +72,21 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     if found.is_empty() {
         return Err(Failure::Failed(NOTHING.to_owned()));
     }
-    let explained = explain(&found, text("referrer"));
+    let after = flags.get_one::<u32>("after").map_or(0, |after| *after as usize);
+    let page = page(&found, text("referrer"), after)
+        .ok_or_else(|| Failure::Failed(format!("--after {after}: there are {} lines", found.len())))?;
     super::print(&match text("format") {
-        Some("json") => json(&found, &explained),
-        _ => people(&found, &explained),
-    })
+        Some("json") => json(&page),
+        _ => people(&page),
+    })?;
+    match page.next {
+        Some(next) => parameters::tell_rest((found.len() - next) as u64, next),
+        None if page.more => {
+            parameters::tell(&format!("there may be more: {} lines are looked at", found.len()))
+        }
+        None => {}
+    }
+    Ok(())
 }
 
 /// The raw name ends here.
@@ -86,15 +101,16 @@ fn hashed(
         .map_err(|error| Failure::Failed(format!("the {} {error}", name.word())))
 }
 
-fn json(found: &[Line], explained: &[Explanation]) -> String {
-    let events: Vec<_> = explained.iter().map(Explanation::json).collect();
-    let lines: Vec<_> = found.iter().map(Line::json).collect();
-    format!("{:#}\n", json!({ "events": events, "lines": lines, "more": found.len() >= LINES_MAX }))
+fn json(page: &Page<'_>) -> String {
+    let events: Vec<_> = page.events.iter().map(Explanation::json).collect();
+    let lines: Vec<_> = page.lines.iter().map(Line::json).collect();
+    let next = page.next.map(|next| next.to_string());
+    format!("{:#}\n", json!({ "events": events, "lines": lines, "more": page.more, "next": next }))
 }
 
-fn people(found: &[Line], explained: &[Explanation]) -> String {
+fn people(page: &Page<'_>) -> String {
     let mut text = String::new();
-    for explanation in explained {
+    for explanation in &page.events {
         let lead = if explanation.lead.is_empty() { "(no lead id)" } else { &explanation.lead };
         text.push_str(&format!("{} {} {}\n", explanation.step, explanation.event_id, plain(lead)));
         for sentence in &explanation.sentences {
@@ -102,10 +118,7 @@ fn people(found: &[Line], explained: &[Explanation]) -> String {
         }
         text.push('\n');
     }
-    text.push_str(&table(found).to_string());
-    if found.len() >= LINES_MAX {
-        text.push_str(&format!("there may be more: {LINES_MAX} lines are shown\n"));
-    }
+    text.push_str(&table(page.lines).to_string());
     text
 }
 

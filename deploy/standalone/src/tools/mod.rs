@@ -18,6 +18,7 @@ pub mod rewards;
 pub mod secrets;
 mod sending;
 pub mod settings;
+pub mod shell;
 mod spreadsheet;
 pub mod status;
 mod table;

@@ -81,8 +81,13 @@ pub async fn known(client: &Client, program: &str, referrer: Option<&str>) -> Re
     }
 }
 
-/// Says on standard error that an answer was cut, and how to go on. If it is gone there is nobody to tell.
+/// Says on standard error that an answer was cut, and how to go on.
 pub fn tell_rest(rest: u64, after: impl std::fmt::Display) {
+    tell(&format!("{rest} more: --after {after}"));
+}
+
+/// Says something on standard error. If it is gone there is nobody to tell.
+pub fn tell(line: &str) {
     use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{rest} more: --after {after}");
+    let _ = writeln!(std::io::stderr(), "{line}");
 }

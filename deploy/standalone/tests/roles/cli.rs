@@ -44,6 +44,39 @@ fn every_wrong_setting_is_told_at_once() {
 }
 
 #[test]
+fn a_shell_completes_commands_and_flags_and_man_has_a_page_of_each() {
+    let bash = text(run(&["completions", "bash"]).stdout);
+    let dir = tempdir().unwrap();
+    let file = dir.path().join("whence.bash");
+    fs::write(&file, bash).unwrap();
+    // As bash asks: the words of the line so far, and which of them is being written.
+    let complete = |words: &str, at: usize| {
+        let script = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD={at}; _whence whence \"${{COMP_WORDS[{at}]}}\" \"\"; echo \"${{COMPREPLY[@]}}\"",
+            file.display()
+        );
+        text(std::process::Command::new("bash").args(["-c", &script]).output().unwrap().stdout)
+    };
+    assert_eq!(complete("whence lin", 1).trim(), "lineage");
+    assert_eq!(complete("whence import --deli", 2).trim(), "--delimiter");
+    for shell in ["zsh", "fish"] {
+        assert!(text(run(&["completions", shell]).stdout).contains("lineage"), "{shell}");
+    }
+    assert_eq!(run(&["completions", "csh"]).status.code(), Some(1));
+    let man = dir.path().join("man/man1");
+    assert!(run(&["manual", man.to_str().unwrap()]).status.success());
+    let help = text(run(&["--help"]).stdout);
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 20, "{commands:?}");
+    for command in commands.iter().filter(|command| **command != "help") {
+        let page = fs::read_to_string(man.join(format!("whence-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS"), "{command}");
+    }
+}
+
+#[test]
 fn a_start_with_wrong_settings_begins_nothing() {
     let dir = tempdir().unwrap();
     let data = dir.path().join("data");

@@ -35,7 +35,7 @@ fn get(whence: &Role, trusted: &CertificateDer<'static>, target: &str) -> std::i
     let connection = ClientConnection::new(Arc::new(config), "go.example".try_into().unwrap()).unwrap();
     let address: SocketAddr = whence.address("edge_tls").strip_prefix("https://").unwrap().parse().unwrap();
     let stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut stream = StreamOwned::new(connection, stream);
     write!(
         stream,

@@ -24,7 +24,7 @@ async fn a_delivery_is_answered_only_when_it_is_on_the_disk_and_its_retry_is_not
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), taken).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(120), taken).await.unwrap();
     assert!(gists(&node).contains(&"qualification payment 4900 EUR keys 3".to_owned()));
 }
 

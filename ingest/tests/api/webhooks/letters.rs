@@ -4,8 +4,9 @@ use super::{deliver, gists, node, payload, put};
 use crate::node::{NOW, Node, good_token};
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
+use whence_ingest::api::problem::Code;
 use whence_runtime::telemetry::{BuildInfo, Metrics};
-use whence_schemas::event::event::Body;
+use whence_schemas::{event::event::Body, reject::RejectReason};
 
 /// The dead letters, as their reason and what they keep.
 fn letters(node: &Node) -> Vec<(String, Value)> {
@@ -236,7 +237,7 @@ async fn what_was_proved_is_asked_for_again_while_its_letter_cannot_be_kept() {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(20), kept).await.unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(120), kept).await.unwrap();
     }
     let reasons: Vec<String> = letters(&node).into_iter().map(|(reason, _)| reason).collect();
     assert!(
@@ -255,4 +256,32 @@ async fn a_letter_of_a_source_on_trial_is_another_one() {
     let events = node.events();
     assert_eq!(events.len(), 2);
     assert_ne!(events[0].id, events[1].id);
+}
+
+/// What the API says of an event that a provider sent is what stands in `rejects`.
+#[test]
+fn every_code_that_an_event_can_be_refused_with_is_a_reason() {
+    // Of requests and records, never of one event.
+    const OTHERS: [&str; 15] = [
+        "json_malformed",
+        "body_broken",
+        "body_slow",
+        "unauthorized",
+        "unproved",
+        "not_found",
+        "method_not_allowed",
+        "conflict",
+        "precondition_failed",
+        "unsupported_media_type",
+        "invalid_parameter",
+        "registry_full",
+        "host_unproved",
+        "too_many_requests",
+        // A delivery is taken all the same.
+        "conflicting_body",
+    ];
+    for code in Code::ALL.iter().filter(|code| !code.is_retriable()) {
+        let is_known = RejectReason::of_dead_letter(code.tag()) != RejectReason::DeadLetter;
+        assert_eq!(is_known, !OTHERS.contains(&code.tag()), "{}", code.tag());
+    }
 }

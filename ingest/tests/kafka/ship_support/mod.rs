@@ -27,7 +27,7 @@ use whence_schemas::topics::Stream;
 pub use broker::Broker;
 
 /// Longer than anything here takes on a loaded machine: the broker is a JVM that has just started.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(240);
 
 /// The broker the tests run against. Without it they fail: a skipped test proves nothing.
 pub fn brokers() -> String {

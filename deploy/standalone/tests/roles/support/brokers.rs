@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use tempfile::{TempDir, tempdir};
 
-use super::{Role, clock::now_ms, run};
+use super::{DEADLINE, Role, clock::now_ms, run};
 
 /// The broker, and a prefix of topics that no other run uses.
 pub fn brokers(name: &str) -> (String, String) {
@@ -107,9 +107,16 @@ impl Shared {
     pub fn make_topics(&self, clicks: u32, conversions: u32) -> String {
         let (clicks, conversions) = (clicks.to_string(), conversions.to_string());
         let partitions = ["--clicks-partitions", &clicks, "--conversions-partitions", &conversions];
-        let made = run(&[&["topics", "--topic-replication", "1"], &self.bus()[..], &partitions].concat());
-        assert!(made.status.success(), "{made:?}");
-        String::from_utf8(made.stdout).unwrap()
+        let call = [&["topics", "--topic-replication", "1"], &self.bus()[..], &partitions].concat();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            // It gives up sooner than a broker that many tests keep busy answers.
+            let made = run(&call);
+            if made.status.success() {
+                return String::from_utf8(made.stdout).unwrap();
+            }
+            assert!(Instant::now() < deadline, "{made:?}");
+        }
     }
 
     /// Deletes one; returns once it is gone.

@@ -159,7 +159,7 @@ impl Drop for Receiver {
 
 /// One request, answered, and the connection closed.
 fn take(stream: TcpStream, taken: &Taken) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut reader = BufReader::new(stream);
     let mut headers = HeaderMap::new();
     let mut line = String::new();

@@ -38,7 +38,7 @@ fn exchange(
     let authority = base.strip_prefix("http://").expect("plain http");
     let (credentials, authority) = authority.rsplit_once('@').unwrap_or(("", authority));
     let mut stream = TcpStream::connect(authority)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(120)))?;
     let mut request = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
     if !headers.iter().any(|(name, _)| *name == "host") {
         request.push_str(&format!("host: {authority}\r\n"));

@@ -23,7 +23,7 @@ use clock::Environment;
 pub use http::{Answer, ask};
 
 /// Longer than anything here takes on a loaded machine.
-pub const DEADLINE: Duration = Duration::from_secs(90);
+pub const DEADLINE: Duration = Duration::from_secs(240);
 pub const POLL: Duration = Duration::from_millis(20);
 /// The agent of a person.
 pub const BROWSER: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
