@@ -41,7 +41,7 @@ use join::Join;
 use people::People;
 use rows::Cause;
 use std::{collections::HashMap, sync::Arc};
-use whence_schemas::{ids::EventId, reject::RejectReason, rows::RejectRow, token::KeyRing};
+use whence_schemas::{digest, ids::EventId, reject::RejectReason, rows::RejectRow, token::KeyRing};
 
 /// What the owner of a partition of conversions keeps between blocks: a cache, rebuilt from the store. Each block in
 /// its order must become rows that are stored; where one does not, the state is of no more use.
@@ -167,14 +167,17 @@ pub async fn look<S: Store>(
                 again(conversion, first)
             }
             Ok(conversion) => {
-                done.insert(conversion.id, conversion.digest);
                 let head = conversion.head(record.offset);
+                let (id, digest) = (conversion.id, conversion.digest);
                 if let Kind::Reward { act, reward } = conversion.kind {
                     rewards.act(head, act, reward);
+                    done.insert(id, digest);
                     continue;
                 }
                 match join.take(Cause::new(range, record.offset), &conversion) {
                     Ok(()) => {
+                        // What is refused takes no id: in a later block nothing would be known of it.
+                        done.insert(id, digest);
                         rewards.record(range, head, conversion.terms());
                         continue;
                     }
@@ -196,8 +199,7 @@ pub async fn look<S: Store>(
 
 /// An event under an id that has one already, whose digest is given: the same once more, or another.
 fn again(conversion: Conversion, first: u64) -> Refusal {
-    let is_another = first != 0 && conversion.digest != 0 && first != conversion.digest;
-    match is_another {
+    match digest::tell_apart(first, conversion.digest) {
         false => conversion.refusal(RejectReason::Duplicate),
         true => Refusal {
             detail: "an event with this id was taken before, and says something else".into(),

@@ -6,6 +6,7 @@
 //! | [`time`] | milliseconds since the epoch, the only clock reading that is ever stored |
 //! | [`token`] | the click token (`wclid`): mint, verify, key rotation |
 //! | [`subject`] | keyed hashes of lead ids and aliases, and how aliases are normalised |
+//! | [`digest`] | what tells another event under an id from the same |
 //! | [`event`] | the records of the topics, from `proto/`, and their one codec |
 //! | [`topics`] | topic names, record keys |
 //! | [`outgoing`] | which addresses messages may be sent to |
@@ -18,6 +19,7 @@
 //! Architecture invariant: nothing here does I/O, reads a clock or knows tokio, rdkafka, hyper or
 //! the ClickHouse client. Everything here is deterministic: the same input gives the same bytes.
 
+pub mod digest;
 pub mod event;
 pub mod history;
 pub mod ids;

@@ -68,20 +68,17 @@ impl IdentityHasher {
         SubjectKey(self.hash(&[program.as_str(), kind.word()], normalised))
     }
 
-    /// A number for what a caller said of this program: the first 8 bytes of HMAC-SHA-256 over
-    /// `program 0x00 digest 0x00` and each part behind its length (u64, little-endian). Never 0.
+    /// The bits of a [`digest`](crate::digest) of what was said of this program: the first 8 bytes of HMAC-SHA-256 over
+    /// `program 0x00 digest 0x00 said`, little-endian.
     #[must_use]
-    pub fn digest(&self, program: &ProgramId, parts: &[&[u8]]) -> u64 {
+    pub fn digest(&self, program: &ProgramId, said: &[u8]) -> u64 {
         let mut mac = self.0.clone();
         mac.update(program.as_str().as_bytes());
         mac.update(b"\0digest\0");
-        for part in parts {
-            mac.update(&(part.len() as u64).to_le_bytes());
-            mac.update(part);
-        }
+        mac.update(said);
         let hash = mac.finalize().into_bytes();
         let first = hash.first_chunk().expect("HMAC-SHA-256 gives 32 bytes");
-        u64::from_le_bytes(*first).max(1)
+        u64::from_le_bytes(*first)
     }
 
     fn hash(&self, parts: &[&str], last: &str) -> [u8; 16] {

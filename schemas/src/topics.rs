@@ -4,7 +4,8 @@
 pub const CLICKS: &str = "whence.clicks";
 /// Leads, qualifications and all else but clicks, keyed by program.
 pub const CONVERSIONS: &str = "whence.conversions";
-/// What is announced about leads and rewards, for others to consume; keyed by the lead's event id (16 bytes).
+/// What is announced about leads, rewards and conflicts, for others to consume; keyed by the event id of the lead, or of the events that
+/// share it (16 bytes).
 pub const FACTS: &str = "whence.facts";
 /// Programs, referrers, links and API keys; compacted; one partition, so that it has one order.
 pub const REGISTRY: &str = "whence.registry";

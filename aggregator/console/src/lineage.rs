@@ -20,7 +20,7 @@ use crate::ask::AskError;
 pub use words::{Explanation, explain};
 
 /// Lines of one person that are looked at, at most; the newest of more are left out.
-pub const LINES_MAX: usize = 50_000;
+pub const LINES_MAX: usize = 20_000;
 /// Lines of one page.
 pub const PAGE_LINES: usize = 1000;
 

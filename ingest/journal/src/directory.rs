@@ -109,16 +109,17 @@ fn usage_of(dir: &Path, names: Vec<SegmentName>) -> io::Result<DiskUsage> {
     Ok(usage)
 }
 
-/// The first record of the oldest of the newest segments that together have at most so many bytes; `None`: there is none.
+/// The first record of the oldest of the newest segments that together have at most so many bytes, and of the newest two in
+/// any case: the last may have just begun. `None`: there is none.
 pub(crate) fn newest(dir: &Path, bytes_max: u64) -> io::Result<Option<Position>> {
     let (mut oldest, mut bytes) = (None, 0);
-    for name in segments(dir)?.into_iter().rev() {
+    for (number, name) in segments(dir)?.into_iter().rev().enumerate() {
         bytes += match fs::metadata(dir.join(name.file_name())) {
             Ok(metadata) => metadata.len(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => break,
             Err(error) => return Err(error),
         };
-        if bytes > bytes_max {
+        if bytes > bytes_max && number > 1 {
             break;
         }
         oldest = Some(name.first());

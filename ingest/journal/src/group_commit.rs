@@ -99,8 +99,8 @@ impl GroupCommit {
 }
 
 impl GroupCommit {
-    /// Hands out what the journal holds of the newest segments, whole ones that together have at most so many bytes, the
-    /// oldest record first. Blocks while it reads.
+    /// Hands out what the journal holds of the newest segments, whole ones that together have at most so many bytes, or the
+    /// newest two; the oldest record first. Blocks while it reads.
     ///
     /// # Errors
     /// The disk's.

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use whence_journal::{CommitError, GroupCommit};
 use whence_runtime::health::Component;
 use whence_runtime::seldom;
-use whence_schemas::{event, ids::EventId, subject::IdentityHasher, token::KeyRing};
+use whence_schemas::{digest, event, ids::EventId, subject::IdentityHasher, token::KeyRing};
 
 whence_metrics::declare! {
     /// Events sent to the API by kind and outcome.
@@ -101,7 +101,8 @@ impl Intake {
                 Err(problem) => (Map::new(), Err(problem)),
             };
             let made = made.and_then(|made| {
-                let is_another = here.get(&made.id).is_some_and(|first| *first != made.digest);
+                let is_another =
+                    here.get(&made.id).is_some_and(|first| digest::tell_apart(*first, made.digest));
                 // A provider would deliver it again and again: it is taken, and whoever stores it tells.
                 if is_another && !context.is_delivery { Err(conflict(made.id)) } else { Ok(made) }
             });
@@ -219,8 +220,8 @@ struct Made {
 
 fn conflict(id: EventId) -> Problem {
     let detail = format_args!(
-        "an event with this id was accepted before and says something else ({}): it stands as it is; a change is an event \
-         of its own, with another id",
+        "this process accepted another event with this id before ({}): which of them stands, lineage says; a change is an \
+         event of its own, with another id",
         id.0
     );
     Problem::new(Code::ConflictingBody, detail)

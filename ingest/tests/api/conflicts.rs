@@ -70,10 +70,6 @@ fn cases() -> Vec<(Value, Vec<Value>, Vec<Value>)> {
                     "lead",
                     json!({"email": "ann@mail.example", "phone": "+49 30 1234567", "code": "abc", "wclid": good_token(), "occurred_at": NOW.0 - 9_000}),
                 ),
-                event_of(
-                    "lead",
-                    json!({"email": "ann@mail.example", "phone": "+49 30 1234567", "code": "abc", "client_ip": "203.0.113.9", "occurred_at": NOW.0 - 9_000}),
-                ),
             ],
         ),
         (

@@ -117,7 +117,8 @@ LEFT JOIN
     FROM
     (
         SELECT r.program AS program, r.received_at AS received_at, r.event_id AS event_id,
-            if(q.lead_id = toUUID('00000000-0000-0000-0000-000000000000'), r.event_id, q.lead_id) AS lead_id
+            if(ifNull(q.lead_id, toUUID('00000000-0000-0000-0000-000000000000')) = toUUID('00000000-0000-0000-0000-000000000000'),
+                r.event_id, assumeNotNull(q.lead_id)) AS lead_id
         FROM
         (
             SELECT program, received_at, event_id FROM rejects

@@ -132,12 +132,17 @@ impl Console {
         if lines.is_empty() {
             return Err(Problem::new(Code::NotFound, NOTHING));
         }
-        let page = page(&lines, referrer, after)
-            .ok_or_else(|| Problem::new(Code::Invalid, "after must be the value of `next` of a page"))?;
-        let events: Vec<Value> = page.events.iter().map(Explanation::json).collect();
-        let lines: Vec<Value> = page.lines.iter().map(Line::json).collect();
-        let next = page.next.map(|next| next.to_string());
-        Ok(json!({ "events": events, "lines": lines, "more": page.more, "next": next }))
+        let referrer = referrer.map(str::to_owned);
+        let told = move || {
+            let page = page(&lines, referrer.as_deref(), after)?;
+            let events: Vec<Value> = page.events.iter().map(Explanation::json).collect();
+            let lines: Vec<Value> = page.lines.iter().map(Line::json).collect();
+            let next = page.next.map(|next| next.to_string());
+            Some(json!({ "events": events, "lines": lines, "more": page.more, "next": next }))
+        };
+        // Of a person with thousands of events it takes a while.
+        let told = tokio::task::spawn_blocking(told).await.expect("explaining does not panic");
+        told.ok_or_else(|| Problem::new(Code::Invalid, "after must be the value of `next` of a page"))
     }
 
     /// Refuses a program or referrer that nobody knows: neither this process nor what is stored.

@@ -184,8 +184,10 @@ impl Make {
             paid_record,
             waiting_record,
             erasure_record,
-            retry,
+            retry.clone(),
             back_record,
+            // Refused as before, in the same block or a later one.
+            retry,
             lead_record,
         ];
         let partition = program_partition(program);
@@ -195,6 +197,6 @@ impl Make {
         self.expected.qualifications.insert(paid, (becomes, 1));
         self.expected.others.extend([(erasure, 1), (back, 1), (waiting, 1)]);
         self.expected.erased.extend([lead, paid, back, waiting]);
-        self.expected.refused += 1;
+        self.expected.refused += 2;
     }
 }

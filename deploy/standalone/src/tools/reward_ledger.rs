@@ -1,5 +1,5 @@
 //! Decisions about rewards: what the ledger says of a reward, a decision sent as an event, and what came of it.
-//! A decision's key is made of what it decides and of the reward's revision: made twice, it is the same event.
+//! A decision's key is made of all that it says and of the reward's revision: made twice, it is the same event.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clickhouse::{Client, Row};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use whence_console::ask::AskError;
 use whence_runtime::telemetry::LogSettings;
 use whence_schemas::ids::ProgramId;
@@ -65,7 +66,10 @@ pub struct Decision<'a> {
 impl Decision<'_> {
     fn event(&self, program: &ProgramId) -> Value {
         let LedgerReward { reward, revision, .. } = self.about;
-        let key = format!("{}/{reward}/{revision}/{}", self.decision, self.reference);
+        // Two people who decide the same decide twice, and the ledger tells the second one what had been decided.
+        let said = Sha256::digest(format!("{}\0{}\0{}", self.by, self.reason, self.paid_minor));
+        let said = hex::encode(&said[..8]);
+        let key = format!("{}/{reward}/{revision}/{}/{said}", self.decision, self.reference);
         let mut event = json!({
             "type": "reward_decision",
             "program": program.as_str(),

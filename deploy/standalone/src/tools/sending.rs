@@ -81,7 +81,15 @@ impl Sender {
                     let (status, said) = (answer.status, answer.json());
                     match said["results"].as_array() {
                         Some(results) if results.len() == events.len() => {
-                            return Ok(results.iter().map(digest).collect());
+                            let may_know_more = results.iter().any(|result| result["status"] == "retry");
+                            if !may_know_more || tries == TRIES_MAX {
+                                return Ok(results.iter().map(digest).collect());
+                            }
+                            "not all can be told yet".to_owned()
+                        }
+                        // An API of before, which knows no digests.
+                        _ if [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED].contains(&status) => {
+                            return Ok(vec![Err("not_found".to_owned()); events.len()]);
                         }
                         _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                             format!("{status} {}", detail(&said))

@@ -7,6 +7,7 @@ use super::draft::{
 };
 use bytes::Bytes;
 use whence_schemas::{
+    digest,
     event::{self, Event, Share, Subject, Touch, event::Body},
     subject::IdentityHasher,
 };
@@ -14,7 +15,8 @@ use whence_schemas::{
 /// The digest of a draft that became this event: a keyed hash of what its caller said, normalised. Never 0.
 ///
 /// Left out is what whence adds (the program's rules, the registry's version, what a code or token was found to be) and
-/// the time where the caller gave none: all of this may be another when the same is sent again. Of a provider's delivery it
+/// the time where the caller gave none: all of this may be another when the same is sent again. So are addresses, of which nothing
+/// is kept longer than a day's key. Of a provider's delivery it
 /// is what happened and for how much alone: several of its events tell of one object, each with the names and touches that it
 /// knows.
 #[must_use]
@@ -62,8 +64,7 @@ pub fn digest(draft: &Draft, event: &Event, identity: &IdentityHasher) -> u64 {
         Some(Body::Share(share)) => *share = said_of_share(draft),
         Some(Body::RewardDecision(_) | Body::Timer(_) | Body::DeadLetter(_)) | None => {}
     }
-    let address = draft.client_ip.map_or_else(String::new, |address| address.to_string());
-    identity.digest(&draft.program, &[&event::encode(&said), address.as_bytes()])
+    digest::of(identity.digest(&draft.program, &event::encode(&said)), is_delivery)
 }
 
 /// Keys alone say who it is: how a lead id is stored, and what an address is found to be, are not the caller's.
@@ -75,6 +76,7 @@ fn bare(subject: &mut Option<Subject>, is_delivery: bool) {
 
 fn in_any_order(names: &mut Vec<Bytes>, is_delivery: bool) {
     names.sort_unstable();
+    names.dedup();
     if is_delivery {
         names.clear();
     }

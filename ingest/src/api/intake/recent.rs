@@ -10,6 +10,7 @@ use std::{
 };
 use whence_journal::{GroupCommit, Payload, ReadError};
 use whence_schemas::{
+    digest,
     event::{self, Event},
     ids::EventId,
 };
@@ -57,7 +58,7 @@ impl Recent {
     /// Whether an event of this id was taken that said something else.
     #[must_use]
     pub fn is_another(&self, id: EventId, digest: u64) -> bool {
-        self.lock().digests.get(&id).is_some_and(|first| *first != digest)
+        self.lock().digests.get(&id).is_some_and(|first| digest::tell_apart(*first, digest))
     }
 
     /// An event was taken. Of several under one id the first counts.

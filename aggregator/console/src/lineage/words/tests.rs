@@ -194,7 +194,7 @@ fn every_refused_record_is_told() {
         ("duplicate", "the same event had been stored before."),
         ("malformed", "it does not say what it must."),
         ("damaged", "its bytes were damaged on the way."),
-        ("unsupported_kind", "this version of whence does not record its kind."),
+        ("unknown_program", "there is no such program."),
         ("suppressed", "the person it names has asked to be forgotten."),
         ("person_too_large", "more events name this person than a person has."),
         ("something_new", "something_new."),

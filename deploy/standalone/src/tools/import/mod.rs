@@ -14,6 +14,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use serde_json::Value;
 use whence_console::ask::AskError;
 use whence_runtime::settings;
+use whence_schemas::digest;
 
 use super::parameters;
 use super::rewards::wait;
@@ -199,15 +200,25 @@ impl Import {
         sent
     }
 
+    /// What is known of the batch; `None` where nobody is asked.
+    async fn known(&self, batch: &[Sent]) -> Result<Option<Vec<Known>>, Stop> {
+        let Some(stored) = &self.stored else { return Ok(None) };
+        let events: Vec<&Value> = batch.iter().map(|sent| &sent.event).collect();
+        Ok(Some(stored.known(&events).await.map_err(Stop::Stored)?))
+    }
+
     /// What of the batch is not stored yet.
     async fn new_of(&mut self, batch: Vec<Sent>) -> Result<Vec<Sent>, Stop> {
-        let Some(stored) = &self.stored else { return Ok(batch) };
-        let events: Vec<&Value> = batch.iter().map(|sent| &sent.event).collect();
-        let known = stored.known(&events).await.map_err(Stop::Stored)?;
+        let Some(mut known) = self.known(&batch).await? else { return Ok(batch) };
+        if known.contains(&Known::Later) {
+            self.settle(0).await?;
+            known = self.known(&batch).await?.unwrap_or_default();
+        }
         let (mut new, mut stored, mut digests) = (Vec::new(), Vec::new(), Vec::new());
         for (sent, known) in batch.into_iter().zip(known) {
             match known {
-                Known::New => new.push(sent),
+                // What is not stored by now is left to whoever stores it.
+                Known::New | Known::Later => new.push(sent),
                 Known::Unchanged | Known::Stored(0) => self.counts.unchanged += 1,
                 Known::Stored(digest) => {
                     stored.push(sent);
@@ -220,7 +231,7 @@ impl Import {
         let now = self.sender.digests(&events).await.map_err(Stop::Api)?;
         for ((sent, first), now) in stored.into_iter().zip(digests).zip(now) {
             match now {
-                Ok(digest) if digest != first => self.refuse(sent.line, CONFLICTING),
+                Ok(digest) if digest::tell_apart(first, digest) => self.refuse(sent.line, CONFLICTING),
                 Err(code) if code == "conflicting_body" => self.refuse(sent.line, CONFLICTING),
                 // What could not be taken any more was taken then.
                 Ok(_) | Err(_) => self.counts.unchanged += 1,

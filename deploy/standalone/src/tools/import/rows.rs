@@ -219,7 +219,8 @@ fn of_cells(columns: &[String], record: &csv::StringRecord) -> Result<Map<String
 
 /// The event as it is sent: with what the file leaves out, and an id that is the same at every import.
 fn finished(mut event: Map<String, Value>, defaults: &Defaults) -> Result<Value, String> {
-    event.retain(|_, value| !value.is_null());
+    // An amount of null is not one that is left out: the API says so.
+    event.retain(|name, value| name == "value" || !value.is_null());
     if let Some(kind) = &defaults.kind {
         event.entry("type").or_insert_with(|| kind.as_str().into());
     }

@@ -2,6 +2,7 @@
 //! nothing, and what is refused after it was accepted is told with its line.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use clickhouse::{Client, Row};
@@ -27,6 +28,8 @@ pub enum Known {
     New,
     /// It is stored, or on its way.
     Unchanged,
+    /// Another of its id is on its way: once that is stored, they can be compared.
+    Later,
     /// An event of its id is stored: what the API makes of this one tells whether it is the same. Its digest; 0: not known.
     Stored(u64),
     /// It became no fact, for this reason.
@@ -62,7 +65,14 @@ struct FactRow {
 /// An event on its way.
 struct Sent {
     line: u64,
-    event: Value,
+    /// Hash of what it says.
+    said: u64,
+}
+
+fn said(event: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    event.to_string().hash(&mut hasher);
+    hasher.finish()
 }
 
 impl Stored {
@@ -92,20 +102,21 @@ impl Stored {
     pub async fn known(&self, events: &[&Value]) -> Result<Vec<Known>, AskError> {
         let ids: Vec<Option<Uuid>> = events.iter().map(|event| self.id(event)).collect();
         let facts = self.facts(&ids.iter().flatten().copied().collect::<Vec<_>>()).await?;
-        let mut here: HashMap<Uuid, &Value> = HashMap::new();
+        let mut here: HashMap<Uuid, &&Value> = HashMap::new();
         let mut known = Vec::with_capacity(ids.len());
         for (id, event) in ids.into_iter().zip(events) {
             let Some(id) = id else {
                 known.push(Known::New);
                 continue;
             };
-            // One that says something else is sent, and refused where it comes to.
-            let on_its_way = here.get(&id).copied().or_else(|| self.pending.get(&id).map(|sent| &sent.event));
-            known.push(match (facts.get(&id), on_its_way) {
-                (Some(digest), _) => Known::Stored(*digest),
-                (None, Some(first)) if first == *event => Known::Unchanged,
-                (None, Some(_)) => Known::New,
-                (None, None) => {
+            known.push(match (facts.get(&id), self.pending.get(&id), here.get(&id)) {
+                (Some(digest), ..) => Known::Stored(*digest),
+                (None, Some(sent), _) if sent.said == said(event) => Known::Unchanged,
+                (None, Some(_), _) => Known::Later,
+                (None, None, Some(first)) if *first == event => Known::Unchanged,
+                // Of those of one request the API tells.
+                (None, None, Some(_)) => Known::New,
+                (None, None, None) => {
                     here.insert(id, event);
                     self.refused.get(&id).map_or(Known::New, |why| Known::Refused(why.clone()))
                 }
@@ -117,7 +128,7 @@ impl Stored {
     /// An event was accepted.
     pub fn sent(&mut self, line: u64, event: &Value) {
         if let Some(id) = self.id(event) {
-            self.pending.entry(id).or_insert_with(|| Sent { line, event: event.clone() });
+            self.pending.entry(id).or_insert_with(|| Sent { line, said: said(event) });
         }
     }
 
