@@ -92,9 +92,9 @@ pub struct Person {
     is_plain: bool,
 }
 
-/// An event as two senders say it: of one id, of one person, under one name or two.
+/// An event as the senders say it.
 struct Said {
-    forms: [Value; 2],
+    event: Value,
     /// Sent by so many.
     times: usize,
     is_link: bool,
@@ -167,8 +167,7 @@ impl Person {
     }
 
     fn said(self) -> Vec<Said> {
-        let always =
-            |times: usize, event: Value| Said { forms: [event.clone(), event], times, is_link: false };
+        let always = |times: usize, event: Value| Said { event, times, is_link: false };
         let lead = |key: &str, by: usize, referrer: usize| {
             always(2, self.event("lead", key, by, json!({ "code": code(self.program, referrer) })))
         };
@@ -179,12 +178,9 @@ impl Person {
             let fields = json!({ "name": "purchase", "value": value(paid_minor), "occurred_at": at });
             self.event("qualification", key, by, fields)
         };
-        // By one name, by the other, or the same payment by both.
-        let [one, other] = [[0, 0], [1, 1], [0, 1]][if self.is_plain { 0 } else { self.number / 6 % 3 }];
-        let mut said = vec![
-            lead("lead", 0, self.number),
-            Said { forms: [paid("order", one), paid("order", other)], times: 3, is_link: false },
-        ];
+        // By one name or the other; by both it would be another event under the id.
+        let by = if self.is_plain { 0 } else { self.number / 6 % 2 };
+        let mut said = vec![lead("lead", 0, self.number), always(3, paid("order", by))];
         if self.is_plain {
             return said;
         }
@@ -205,7 +201,7 @@ impl Person {
         let [email, customer] = self.aliases();
         let link = json!({ "type": "identify", "program": self.program, "id": self.key("link"),
             (email.0): email.1, (customer.0): customer.1 });
-        said.push(Said { forms: [link.clone(), link], times: 2, is_link: true });
+        said.push(Said { event: link, times: 2, is_link: true });
         said
     }
 }
@@ -232,7 +228,7 @@ pub fn rounds(persons: &[Person]) -> Vec<Round> {
                     () if is_late => &mut late,
                     () => &mut early,
                 };
-                queue.push(said.forms[turn % 2].clone());
+                queue.push(said.event.clone());
             }
         }
         [&mut early, &mut late, &mut last].into_iter().for_each(|queue| queue.shuffle(&mut chance));
