@@ -15,10 +15,9 @@ use whence_schemas::{
 /// The digest of a draft that became this event: a keyed hash of what its caller said, normalised. Never 0.
 ///
 /// Left out is what whence adds (the program's rules, the registry's version, what a code or token was found to be) and
-/// the time where the caller gave none: all of this may be another when the same is sent again. So are addresses, of which nothing
-/// is kept longer than a day's key. Of a provider's delivery it
-/// is what happened and for how much alone: several of its events tell of one object, each with the names and touches that it
-/// knows.
+/// the time where the caller gave none: all of this may be different when the same event is sent again. Addresses are left out
+/// too: nothing of them is kept longer than their day's key. A provider's delivery is compared only by what happened and for how
+/// much: several of its events tell of one object, each with the names and touches that it knows.
 #[must_use]
 pub fn digest(draft: &Draft, event: &Event, identity: &IdentityHasher) -> u64 {
     let mut said = Event {
