@@ -47,6 +47,9 @@ impl Cluster {
         client.set_log_level(RDKafkaLogLevel::Info);
         // A broker that comes back is noticed within seconds, not after the default's ten.
         client.set("reconnect.backoff.ms", "100").set("reconnect.backoff.max.ms", "2000");
+        // Else, while the broker that is to describe a topic is down, librdkafka 2.12 begins each attempt to connect to it
+        // right after the last: half a core. The first request would wait 50 ms, too, and opening a transaction 500.
+        client.set("enable.sparse.connections", "false");
         for (name, value) in defaults {
             debug_assert_eq!(
                 class(name),

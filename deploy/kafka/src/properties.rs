@@ -91,7 +91,7 @@ const CLASSES: &[(&str, Class)] = &[
         "enable.sasl.oauthbearer.unsecure.jwt",
         Owned("set sasl.oauthbearer.method=oidc: tokens are signed, and renewed"),
     ),
-    ("enable.sparse.connections", Owned("the registry's writes wait for it")),
+    ("enable.sparse.connections", Owned("without it a broker that is down is asked without a pause")),
     ("enable.ssl.certificate.verification", Free),
     ("enabled_events", Owned("whence takes the events that it needs")),
     ("error_cb", Owned(CODE)),

@@ -14,6 +14,10 @@ use super::{
 use std::{path::PathBuf, time::Duration};
 use tokio::time::{Instant, sleep};
 
+/// A process that waits more often a second than this, while brokers are away, does not wait: it asks without a pause (one
+/// that does makes 50,000 and more, others a few hundred).
+const WAITS_MAX: u64 = 15_000;
+
 /// Plays it; two brokers are away for this long.
 ///
 /// # Errors
@@ -23,10 +27,11 @@ pub async fn run(ground: &Ground, script: PathBuf, away: Duration) -> Result<Out
     let brokers = apart.broker.take().expect("the script has started them");
     let load = apart.load(ground).await?;
     let some = ground.clicks / 10;
-    let (ledger, outage) = load
+    let (ledger, (outage, restless)) = load
         .during(async |progress| {
             until_answered(progress, some).await?;
             brokers.kill(1).await?;
+            let (before, since) = (apart.roles.waits(), Instant::now());
             until_answered(progress, answered(progress) + 2 * some).await?;
             brokers.kill(2).await?;
             let started = Instant::now();
@@ -38,6 +43,12 @@ pub async fn run(ground: &Ground, script: PathBuf, away: Duration) -> Result<Out
                 unanswered: progress.unanswered() - unanswered,
                 events: progress.events() - events,
             };
+            let (after, seconds) = (apart.roles.waits(), since.elapsed().as_secs().max(1));
+            let each_second = after.into_iter().map(|(name, count)| {
+                let waits = count.saturating_sub(before.get(&name).copied().unwrap_or(0)) / seconds;
+                (name, waits)
+            });
+            let restless: Vec<_> = each_second.filter(|(_, waits)| *waits > WAITS_MAX).collect();
             // The second one first: with it there is a quorum again.
             brokers.again(2).await?;
             brokers.again(1).await?;
@@ -47,7 +58,7 @@ pub async fn run(ground: &Ground, script: PathBuf, away: Duration) -> Result<Out
                 brokers.again(number).await?;
                 until_answered(progress, answered(progress) + some).await?;
             }
-            Ok(outage)
+            Ok((outage, restless))
         })
         .await?;
     let verdict = judge(&ledger, &apart.clickhouse, true).await?;
@@ -56,6 +67,9 @@ pub async fn run(ground: &Ground, script: PathBuf, away: Duration) -> Result<Out
     let mut broken = Vec::new();
     if outage.answered == 0 {
         broken.push("no redirect was answered while two brokers were away".to_owned());
+    }
+    for (name, waits) in restless {
+        broken.push(format!("{name} asked without a pause while brokers were away: {waits} waits a second"));
     }
     let lost = requests.in_flight + requests.refused + requests.events_in_flight + requests.events_refused;
     if lost > 0 {

@@ -171,6 +171,14 @@ impl Fleet {
         }
     }
 
+    /// How often threads of members that run have given up their core to wait, each member's since it began.
+    #[must_use]
+    pub fn waits(&self) -> BTreeMap<String, u64> {
+        let running =
+            self.places.iter().filter_map(|(name, place)| Some((name, place.child.as_ref()?.id()?)));
+        running.map(|(name, id)| (name.clone(), waits(id))).collect()
+    }
+
     /// Kills a member as `kill -9` does, and waits until it is gone.
     ///
     /// # Errors
@@ -269,6 +277,17 @@ async fn is_ready(target: &Target, path: &str) -> Result<bool, Failure> {
         .body(Full::new(Bytes::new()))
         .expect("a readiness path is a path");
     Ok(Connection::open(target, deadline).await?.exchange(request, deadline).await?.status == 200)
+}
+
+/// The voluntary context switches of a process, of all its threads (proc(5)); 0 where it has ended.
+fn waits(id: u32) -> u64 {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{id}/task")) else { return 0 };
+    let of_thread = |thread: std::fs::DirEntry| {
+        let status = std::fs::read_to_string(thread.path().join("status")).ok()?;
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        count.trim().parse::<u64>().ok()
+    };
+    threads.flatten().filter_map(of_thread).sum()
 }
 
 #[cfg(test)]

@@ -94,6 +94,11 @@ impl Roles {
         self.fleet.log_path(name)
     }
 
+    /// See [`Fleet::waits`].
+    pub fn waits(&self) -> std::collections::BTreeMap<String, u64> {
+        self.fleet.waits()
+    }
+
     /// Starts a role; not waited for.
     pub fn add(&mut self, name: &str, role: &str, arguments: &[&str]) -> Result<(), FaultError> {
         let data = self.data(name).into_os_string();

@@ -67,8 +67,6 @@ impl Transactions {
                 ("acks", "all"),
                 // A write waits for every millisecond of this.
                 ("linger.ms", "0"),
-                // Sparse connections make the first request wait 50 ms, and opening a transaction 500.
-                ("enable.sparse.connections", "false"),
             ],
         );
         Transactions {
