@@ -69,7 +69,7 @@ pub async fn page(client: &Client, selection: &Selection) -> Result<Page, AskErr
     // One more than the page has: so it is known whether more follow.
     let sql = format!(
         "SELECT event_id, lead, state, why, referrer, channel, link, evidence, since, qualification_events, \
-         value_minor, history, rewards, toUnixTimestamp64Milli(since) AS since_ms \
+         value_minor, history, rewards, left_out, toUnixTimestamp64Milli(since) AS since_ms \
          FROM {} ORDER BY since, event_id LIMIT {{rows:UInt32}}",
         from(selection)
     );

@@ -101,7 +101,9 @@ pub(super) struct Reinstatement {
 /// All events of one person that decide anything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Person {
-    leads: BTreeMap<(UnixMs, EventId), Lead>,
+    /// By receipt. Of those that were received in one millisecond the one that happened first comes first; ids, which are
+    /// hashes, decide only where nothing else does.
+    leads: BTreeMap<(UnixMs, UnixMs, EventId), Lead>,
     qualifications: BTreeMap<EventId, Qualification>,
     disqualifications: BTreeMap<EventId, Disqualification>,
     reinstatements: BTreeMap<EventId, Reinstatement>,
@@ -176,7 +178,7 @@ const SAME_RECORD: &str = "same_record";
 
 impl Person {
     pub fn add_lead(&mut self, lead: Lead) {
-        self.leads.insert((lead.received_at, lead.id), lead);
+        self.leads.insert((lead.received_at, lead.occurred_at, lead.id), lead);
     }
 
     pub fn add_qualification(&mut self, qualification: Qualification) {
@@ -206,7 +208,7 @@ impl Person {
 
     /// Of all events.
     pub fn ids(&self) -> impl Iterator<Item = EventId> {
-        let leads = self.leads.keys().map(|(_, id)| *id);
+        let leads = self.leads.keys().map(|(_, _, id)| *id);
         let taken = self.disqualifications.keys().chain(self.reinstatements.keys()).copied();
         let rest = self.qualifications.keys().chain(self.named_by.keys()).copied();
         leads.chain(taken).chain(rest)

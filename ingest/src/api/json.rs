@@ -83,6 +83,12 @@ impl<'e> Fields<'e> {
         self.peek(name).is_some_and(|value| !value.is_null())
     }
 
+    /// Whether the field is there and says nothing.
+    #[must_use]
+    pub fn is_null(&self, name: &str) -> bool {
+        self.peek(name).is_some_and(Value::is_null)
+    }
+
     /// A text.
     pub fn text(&mut self, name: &str) -> Option<String> {
         match self.take(name)? {
@@ -117,8 +123,19 @@ impl<'e> Fields<'e> {
 
     /// A list of texts; where there is none, an empty one.
     pub fn texts(&mut self, name: &str) -> Vec<String> {
+        let items = self.list(name);
+        self.all_texts(name, items)
+    }
+
+    /// The same, passing over what is `null`.
+    pub fn texts_or_null(&mut self, name: &str) -> Vec<String> {
+        let items = self.list(name).into_iter().filter(|item| !item.is_null()).collect();
+        self.all_texts(name, items)
+    }
+
+    fn all_texts(&mut self, name: &str, items: Vec<Value>) -> Vec<String> {
         let mut texts = Vec::new();
-        for (index, item) in self.list(name).into_iter().enumerate() {
+        for (index, item) in items.into_iter().enumerate() {
             match item {
                 Value::String(text) => texts.push(text),
                 other => {

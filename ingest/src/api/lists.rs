@@ -35,6 +35,13 @@ pub(super) fn list(
             api.known_program(program)?;
         }
     }
+    if let Some(named) = query.value_of("program") {
+        api.known_program(named)?;
+    }
+    if let Some(named) = query.value_of("referrer") {
+        let is_known = api.registry.shared().read().referrer(program, named).is_some();
+        is_known.then_some(()).ok_or_else(|| api.missing("referrer", named))?;
+    }
     let own = call.caller.program();
     let is_seen = |entry: &RegistryEntry| {
         is_listed(entry, kind, program)

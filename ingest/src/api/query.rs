@@ -102,6 +102,10 @@ impl Query {
                     wrong(name, "must be true or false");
                     continue;
                 }
+                _ if value.is_empty() => {
+                    wrong(name, "is empty, which no record is: leave it out");
+                    continue;
+                }
                 _ => Filter::Is(name, value),
             };
             read.filters.push(filter);
@@ -115,6 +119,15 @@ impl Query {
     /// 422 for every other one.
     pub fn of(query: Option<&str>, names: &[&'static str]) -> Result<Query, Problem> {
         parameters(query, names).map(|_| Query::default())
+    }
+
+    /// What the filter of this name asks for.
+    #[must_use]
+    pub fn value_of(&self, name: &str) -> Option<&str> {
+        self.filters.iter().find_map(|filter| match filter {
+            Filter::Is(known, value) if *known == name => Some(value.as_str()),
+            _ => None,
+        })
     }
 
     /// Whether the filters let this record through.

@@ -115,8 +115,18 @@ struct Known {
     programs: HashMap<Box<str>, KnownProgram>,
     /// By `program/referrer`.
     referrers: HashMap<Box<str>, KnownReferrer>,
-    /// The programs that name a host. More than one only between two records of a move.
-    claims: HashMap<Box<str>, Vec<Box<str>>>,
+    hosts: HashMap<Box<str>, KnownHost>,
+}
+
+/// Who answers for what is unknown on a host: the program of its record, else one that lists it, else one that has links
+/// there.
+#[derive(Debug, Default)]
+struct KnownHost {
+    holder: Option<Box<str>>,
+    /// The programs that list it. More than one only between two records of a move.
+    listed_by: Vec<Box<str>>,
+    /// Of programs with links there the first by name: the same whatever the order of records.
+    linked_by: Option<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -191,7 +201,7 @@ impl LinkTable {
             Some(Entry::Program(program)) => self.apply_program(&mut known, program, version),
             Some(Entry::Referrer(referrer)) => self.apply_referrer(&mut known, referrer, version),
             Some(Entry::Link(link)) => self.apply_link(&mut known, link, version),
-            Some(Entry::HostClaim(claim)) => self.apply_host(claim, version),
+            Some(Entry::HostClaim(claim)) => self.apply_host(&mut known, claim, version),
             Some(Entry::ApiKey(_) | Entry::WebhookSource(_) | Entry::WebhookEndpoint(_)) | None => Ok(()),
         };
         if let Err(refusal) = applied {
@@ -230,8 +240,10 @@ impl LinkTable {
 
     /// The hosts that programs list, in no order.
     #[must_use]
-    pub fn program_hosts(&self) -> Vec<String> {
-        self.hosts.iter().map(|entry| entry.key().to_string()).collect()
+    pub fn listed_hosts(&self) -> Vec<String> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let listed = known.hosts.iter().filter(|(_, host)| !host.listed_by.is_empty());
+        listed.map(|(host, _)| host.to_string()).collect()
     }
 
     /// The program that answers for what is unknown on this host.
@@ -266,12 +278,12 @@ impl LinkTable {
         let after: Vec<Box<str>> = program.link_hosts.iter().map(|host| host.as_str().into()).collect();
         let before = std::mem::replace(&mut entry.link_hosts, after.clone());
         for host in &before {
-            if let Some(claims) = known.claims.get_mut(host) {
-                claims.retain(|claimant| **claimant != *program.id);
+            if let Some(known) = known.hosts.get_mut(host) {
+                known.listed_by.retain(|program_id| **program_id != *program.id);
             }
         }
         for host in &after {
-            known.claims.entry(host.clone()).or_default().push(program.id.as_str().into());
+            known.hosts.entry(host.clone()).or_default().listed_by.push(program.id.as_str().into());
         }
         for host in before.iter().chain(&after) {
             self.settle(known, host);
@@ -279,15 +291,19 @@ impl LinkTable {
         Ok(())
     }
 
-    /// Gives a host to the program that named it last.
+    /// Gives a host to the program that answers for it.
     fn settle(&self, known: &mut Known, host: &str) {
-        let claims = known.claims.get(host).map_or(&[][..], |claims| claims);
-        let claimants = claims.iter().filter_map(|id| known.programs.get(id));
-        match claimants.max_by_key(|program| program.place.rules().version) {
+        let place = known.hosts.get(host).and_then(|found| {
+            let named = |id: &Option<Box<str>>| known.programs.get(id.as_deref()?);
+            let lists = found.listed_by.iter().filter_map(|id| known.programs.get(id));
+            let last_listed = || lists.max_by_key(|program| program.place.rules().version);
+            named(&found.holder).or_else(last_listed).or_else(|| named(&found.linked_by))
+        });
+        match place {
             Some(program) => drop(self.hosts.insert(host.into(), Arc::clone(&program.place))),
             None => {
                 self.hosts.remove(host);
-                known.claims.remove(host);
+                known.hosts.remove(host);
             }
         }
     }
@@ -314,6 +330,7 @@ impl LinkTable {
             return Err(Refusal::Full("links"));
         }
         let program = self.place_of(known, &link.program)?;
+        self.note_links(known, &link.host, &link.program);
         let is_new = before.is_none();
         let after = if link.referrer.is_empty() {
             ResolvedLink::of(link, version, program, false)
@@ -352,15 +369,34 @@ impl LinkTable {
         }
     }
 
-    fn apply_host(&self, claim: &HostClaim, version: u64) -> Result<(), Refusal> {
+    /// That the program has links on the host.
+    fn note_links(&self, known: &mut Known, host: &str, program: &str) {
+        if !known.hosts.contains_key(host) {
+            known.hosts.insert(host.into(), KnownHost::default());
+        }
+        let found = known.hosts.get_mut(host).expect("it is there now");
+        if found.linked_by.as_deref().is_none_or(|first| program < first) {
+            found.linked_by = Some(program.into());
+            self.settle(known, host);
+        }
+    }
+
+    fn apply_host(&self, known: &mut Known, claim: &HostClaim, version: u64) -> Result<(), Refusal> {
         claim.host.parse::<LinkHost>()?;
         if !self.cases.contains_key(claim.host.as_str()) && self.cases.len() >= CASES_MAX {
             return Err(Refusal::Full("hosts"));
         }
-        let mut case = self.cases.entry(claim.host.as_str().into()).or_default();
-        if version > case.version {
+        self.place_of(known, &claim.program)?;
+        {
+            let mut case = self.cases.entry(claim.host.as_str().into()).or_default();
+            if version <= case.version {
+                return Ok(());
+            }
             (case.version, case.is_sensitive) = (version, claim.case_sensitive);
         }
+        let holder = Some(claim.program.as_str().into()).filter(|_| !claim.released);
+        known.hosts.entry(claim.host.as_str().into()).or_default().holder = holder;
+        self.settle(known, &claim.host);
         Ok(())
     }
 

@@ -44,14 +44,22 @@ const FILES: [&str; 38] = [
     "zip",
 ];
 /// Paths that are asked for without such an end.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 15] = [
+    "_ignition",
+    "_next",
+    "_profiler",
+    "actuator",
     "apple-app-site-association",
+    "autodiscover",
     "cgi-bin",
     "phpmyadmin",
     "server-status",
+    "solr",
+    "vendor",
     "wp-admin",
     "wp-content",
     "wp-includes",
+    "wp-json",
 ];
 
 /// Whether `path`, which is no link's, is asked of any host: a hidden file (`/.well-known/…`, `/.env`), a website's file

@@ -299,7 +299,7 @@ impl Reader<'_> {
                 if text.is_empty() {
                     continue;
                 }
-                if text.len() > TOUCH_BYTES_MAX {
+                if text.len() > TOUCH_BYTES_MAX && name == "code" {
                     left_out.push(member);
                 } else if !touches.contains(&touch) {
                     touches.push(touch);

@@ -221,4 +221,24 @@ async fn an_amount_that_is_null_is_not_all() {
         let answer = node.post("/v1/events", event).await;
         assert_eq!(answer.problem(), (422, "required".into(), "value".into()));
     }
+    // Nor is what was reached, where nothing else says which; by a form and by JSON.
+    for name in ["qualification", "qualification_id", "payments"] {
+        let event = event_of("disqualification", json!({"lead": "l1", "reason": "refund", name: null}));
+        assert_eq!(node.post("/v1/events", event).await.problem(), (422, "required".into(), name.into()));
+        let event = json!({"lead": "l1", "reason": "refund", "payments": ["a"], "qualification": null});
+        let answer = node.post("/v1/events", event_of("disqualification", event)).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    }
+    let key = format!("authorization: Bearer {}", node.admin);
+    let form = "content-type: application/x-www-form-urlencoded";
+    for (body, field) in [
+        ("id=r1&lead=l1&qualification=q1&reason=refund&amount=&currency=", "value"),
+        ("id=r1&lead=l1&qualification=q1&reason=refund&amount=&currency=EUR", "value.amount"),
+        ("id=r1&lead=l1&qualification=&reason=refund", "qualification"),
+        ("id=r1&lead=l1&payments=&reason=refund", "payments"),
+    ] {
+        let path = "/v1/programs/demo/disqualifications";
+        let answer = node.send_as("POST", path, &[&key, form], body.to_owned()).await;
+        assert_eq!(answer.problem(), (422, "required".into(), field.into()), "{body}");
+    }
 }

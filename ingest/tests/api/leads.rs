@@ -188,9 +188,11 @@ async fn a_token_is_taken_out_of_what_came_with_it_and_an_empty_one_is_none() {
         }
     }
     for empty in ["", " ", "\t", "\"\"", "==", "\u{200b}", "%20"] {
-        for changes in
-            [json!({"wclid": empty}), json!({"wclid": [empty]}), json!({"touches": [{"token": empty}]})]
-        {
+        for changes in [
+            json!({"wclid": empty}),
+            json!({"wclid": [empty, null]}),
+            json!({"touches": [{"token": empty}, {"token": null}]}),
+        ] {
             assert_eq!(taken(&node, changes).await, (vec![], vec![]), "{empty:?}");
         }
         let beside = json!({"touches": [{"token": empty, "code": "abc"}], "code": empty.replace(['"', '=', '%', '2', '0'], "")});

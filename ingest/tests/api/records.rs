@@ -464,6 +464,12 @@ async fn lists_are_filtered_sorted_and_read_in_pages() {
     ] {
         assert_eq!(count(path).await, expected, "{path}");
     }
+    for path in ["/v1/programs/demo/links?referrer=nobody", "/v1/keys?program=nobodys"] {
+        let answer = node.send("GET", path, "").await;
+        assert_eq!((answer.status, answer.problem().1), (404, "not_found".into()), "{path}");
+    }
+    let empty = node.send("GET", "/v1/programs/demo/links?referrer=", "").await;
+    assert_eq!(empty.problem(), (422, "invalid_parameter".into(), "referrer".into()));
     // In its list a record is as it is alone.
     for Sample { path, .. } in samples {
         let alone = node.send("GET", &path, "").await.json();

@@ -7,8 +7,9 @@ CREATE OR REPLACE VIEW channels
     clicks Int64 COMMENT 'Clicks of people.',
     other_clicks Int64 COMMENT 'Other requests: of bots, previews and prefetches, HEAD requests, and of anybody on a link that led nowhere.',
     leads Int64 COMMENT 'Persons who became a lead.',
-    leads_by_click Int64 COMMENT 'Of leads, those that came by one of clicks. The others named a code, came from a page that was fetched ahead, or are nobody''s.',
+    leads_by_click Int64 COMMENT 'Of leads, those that came by one of clicks.',
     leads_by_code Int64 COMMENT 'Of leads, those credited for a code that they named, also by import.',
+    leads_otherwise Int64 COMMENT 'Of leads, the rest: they came from a page that was fetched ahead or by a known address, or nobody is credited with them.',
     qualified Int64 COMMENT 'Persons who reached anything.',
     lead_events Int64 COMMENT 'Leads as they were sent: one person can have several.',
     qualification_events Int64 COMMENT 'Qualifications that count: one person can have several.',
@@ -19,7 +20,7 @@ CREATE OR REPLACE VIEW channels
     value_minor Map(String, Int64) COMMENT 'Value of the qualifications, in minor units of each currency.'
 )
 AS
-SELECT program, channel, reason, referrers, clicks, other_clicks, leads, leads_by_click, leads_by_code, qualified, lead_events, qualification_events, lead_rate, no_lead_rate, qualification_rate, no_qualification_rate, value_minor
+SELECT program, channel, reason, referrers, clicks, other_clicks, leads, leads_by_click, leads_by_code, leads_otherwise, qualified, lead_events, qualification_events, lead_rate, no_lead_rate, qualification_rate, no_qualification_rate, value_minor
 FROM funnel_over(from = '1970-01-01', to = '2299-12-31', referrer = '', by = 'channel')
 ORDER BY program, qualified DESC, leads DESC, clicks DESC, channel, reason
 COMMENT 'Channels, the most persons who qualified first.';

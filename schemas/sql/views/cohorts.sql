@@ -1,11 +1,11 @@
--- Credited leads by the week (from Monday) in which they came, and how many of them had reached anything
+-- Leads by the week (from Monday) in which they came, and how many of them had reached anything
 -- within so many days. Both are persons, and the first thing that a person reached counts: all is dated by the lead.
 
 CREATE OR REPLACE VIEW cohorts
 (
     program LowCardinality(String) COMMENT 'Program.',
     week Date COMMENT 'Monday of the week (UTC) in which the leads came.',
-    leads UInt64 COMMENT 'Persons who became a credited lead in that week.',
+    leads UInt64 COMMENT 'Persons who became a lead in that week.',
     qualified_7d UInt64 COMMENT 'Of them, those who reached anything within 7 days.',
     qualified_30d UInt64 COMMENT 'Within 30 days.',
     qualified_90d UInt64 COMMENT 'Within 90 days.',
@@ -30,7 +30,7 @@ FROM
     (
         SELECT program, id, occurred_at AS lead_at
         FROM leads
-        WHERE live AND referrer != ''
+        WHERE live
         GROUP BY program, id, occurred_at
         HAVING sum(person) > 0
     ) AS l
@@ -45,4 +45,4 @@ FROM
 )
 GROUP BY program, week
 ORDER BY program, week
-COMMENT 'Credited leads by the week in which they came, and how many reached anything.';
+COMMENT 'Leads by the week in which they came, and how many reached anything.';

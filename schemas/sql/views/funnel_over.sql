@@ -28,6 +28,7 @@ SELECT
     sum(of_both.leads) AS leads,
     sum(of_both.leads_by_click) AS leads_by_click,
     sum(of_both.leads_by_code) AS leads_by_code,
+    leads - leads_by_click - leads_by_code AS leads_otherwise,
     sum(of_both.qualified) AS qualified,
     sum(of_both.lead_events) AS lead_events,
     sum(of_both.qualification_events) AS qualification_events,

@@ -96,6 +96,10 @@ WITH
         SELECT groupUniqArray(reward_id) FROM rewards WHERE program = {program:String} AND lead_id IN lead_ids
     ) AS reward_ids,
     (
+        SELECT groupUniqArray(id) FROM reward_events
+        WHERE program = {program:String} AND reward_id IN reward_ids
+    ) AS decision_ids,
+    (
         SELECT groupUniqArray(touch_click_id) FROM leads
         WHERE program = {program:String} AND id IN lead_ids AND touch_click_id != nil
     ) AS click_ids
@@ -178,7 +182,7 @@ SELECT * FROM
         []::Array(Tuple(String, DateTime64(3, 'UTC'), String))
     FROM rejects
     WHERE program = {program:String} AND stream = 'conversions'
-        AND (event_id IN lead_ids OR event_id IN qualification_ids OR event_id IN other_ids)
+        AND (event_id IN lead_ids OR event_id IN qualification_ids OR event_id IN other_ids OR event_id IN decision_ids)
     UNION ALL
     SELECT 'evidence', received_at, received_at, cause, lead_id, '',
         []::Array(FixedString(16)), 'none', toString(e.reason), '', '',

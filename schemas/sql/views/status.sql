@@ -21,7 +21,8 @@ CREATE OR REPLACE VIEW status
     qualification_events Int64 COMMENT 'Qualifications that count.',
     value_minor Map(String, Int64) COMMENT 'Their value by currency, in minor units.',
     history Array(Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) COMMENT 'What happened, the oldest first: when, what, the event or reward, and 1, -1 for what was taken back or 0 for what does not count (conflicting_body: another event came under the id of this one).',
-    rewards Array(Tuple(rule String, party String, state String, open_minor Int64, currency String, reason String, reward_id UUID)) COMMENT 'Rewards for the lead, as they stand.'
+    rewards Array(Tuple(rule String, party String, state String, open_minor Int64, currency String, reason String, reward_id UUID)) COMMENT 'Rewards for the lead, as they stand.',
+    left_out UInt64 COMMENT 'Steps and rewards beyond those that history and rewards show, which are 100 of each table; lineage has all.'
 )
 AS
 SELECT
@@ -30,7 +31,8 @@ SELECT
     if(arrayExists(r -> r.open_minor > 0, w.rewards), 'rewarded', l.state) AS state,
     l.why AS why, l.since AS since, l.qualified AS qualification_events, l.value_minor AS value_minor,
     arraySort(arrayConcat(l.history, w.history, k.history)) AS history,
-    w.rewards AS rewards
+    w.rewards AS rewards,
+    l.left_out + w.left_out + k.left_out AS left_out
 FROM
 (
     SELECT
@@ -42,15 +44,15 @@ FROM
         max(s.lead) AS lead,
         multiIf(
             sum(s.waiting) > 0, 'waiting',
-            s.credited = '' AND named.referrer != '', 'uncredited',
-            sum(s.qualified) > 0, 'qualified',
             s.credited = '', 'uncredited',
+            sum(s.qualified) > 0, 'qualified',
             'lead') AS state,
         max(s.reason) AS why,
         max(s.received) AS since,
         sum(s.qualified) AS qualified,
         mapFilter((c, minor) -> minor != 0, sumMap(map(s.currency, s.value_minor))) AS value_minor,
-        arraySort(groupArrayArray(100)(s.steps)) AS history
+        arraySort(groupArrayArray(100)(s.steps)) AS history,
+        toUInt64(sum(length(s.steps)) - length(history)) AS left_out
     FROM
     (
         SELECT program, live, l.referrer AS credited, toString(l.channel) AS credited_channel, l.link AS credited_link,
@@ -88,13 +90,15 @@ FROM
 ) AS l
 LEFT JOIN
 (
-    SELECT s.program AS program, s.lead_id AS lead_id, s.referrer AS referrer, s.rewards AS rewards, c.history AS history
+    SELECT s.program AS program, s.lead_id AS lead_id, s.referrer AS referrer, s.rewards AS rewards, c.history AS history,
+        toUInt64(s.count - length(s.rewards) + c.count - length(c.history)) AS left_out
     FROM
     (
         SELECT
             program, lead_id, referrer,
             arraySort(groupArray(100)((toString(rule), toString(party), toString(state), open_minor, toString(currency), reason, reward_id)
-                ::Tuple(rule String, party String, state String, open_minor Int64, currency String, reason String, reward_id UUID))) AS rewards
+                ::Tuple(rule String, party String, state String, open_minor Int64, currency String, reason String, reward_id UUID))) AS rewards,
+            count() AS count
         FROM reward_states
         GROUP BY program, lead_id, referrer
     ) AS s
@@ -103,7 +107,8 @@ LEFT JOIN
         SELECT
             program, lead_id, referrer,
             groupArray(100)((received_at, toString(state), reward_id, sign)
-                ::Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) AS history
+                ::Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) AS history,
+            count() AS count
         FROM rewards
         GROUP BY program, lead_id, referrer
     ) AS c ON s.program = c.program AND s.lead_id = c.lead_id AND s.referrer = c.referrer
@@ -113,23 +118,64 @@ LEFT JOIN
     SELECT
         program, lead_id,
         groupArray(100)((received_at, 'conflicting_body', event_id, toInt8(0))
-            ::Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) AS history
+            ::Tuple(at DateTime64(3, 'UTC'), step String, id UUID, sign Int8)) AS history,
+        toUInt64(count() - length(history)) AS left_out
     FROM
     (
-        SELECT r.program AS program, r.received_at AS received_at, r.event_id AS event_id,
-            if(ifNull(q.lead_id, toUUID('00000000-0000-0000-0000-000000000000')) = toUUID('00000000-0000-0000-0000-000000000000'),
-                r.event_id, assumeNotNull(q.lead_id)) AS lead_id
+        SELECT DISTINCT r.program AS program, r.received_at AS received_at, r.event_id AS event_id, o.lead_id AS lead_id
         FROM
         (
             SELECT program, received_at, event_id FROM rejects
             WHERE reason = 'conflicting_body' AND stream = 'conversions'
         ) AS r
-        LEFT JOIN
+        INNER JOIN
         (
-            SELECT program, id, argMax(q.lead_id, (q.revision, q.sign)) AS lead_id FROM qualifications AS q
+            -- Of whose lead an event is: it is one, a qualification of one, or what names a key of either.
+            SELECT program, event_id AS id, event_id AS lead_id FROM rejects
+            WHERE reason = 'conflicting_body' AND stream = 'conversions'
+            UNION ALL
+            SELECT program, id, lead_id FROM qualifications
             WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
-            GROUP BY program, id
-        ) AS q ON r.program = q.program AND r.event_id = q.id
+            UNION ALL
+            SELECT n.program AS program, n.event_id AS id, if(n.kind = 'lead', n.related, q.lead_id) AS lead_id
+            FROM
+            (
+                SELECT s.program AS program, s.event_id AS event_id, t.event_id AS related, toString(t.kind) AS kind
+                FROM
+                (
+                    SELECT program, key, event_id FROM subject_keys
+                    WHERE event_id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+                        AND kind IN ('disqualification', 'reinstatement', 'identify')
+                ) AS s
+                INNER JOIN
+                (
+                    SELECT program, key, kind, event_id FROM subject_keys
+                    WHERE kind IN ('lead', 'qualification') AND key IN
+                    (
+                        SELECT key FROM subject_keys
+                        WHERE event_id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+                            AND kind IN ('disqualification', 'reinstatement', 'identify')
+                    )
+                ) AS t ON s.program = t.program AND s.key = t.key
+            ) AS n
+            LEFT JOIN (SELECT program, id, lead_id FROM qualifications) AS q ON n.program = q.program AND n.related = q.id
+            UNION ALL
+            SELECT e.program AS program, e.id AS id, w.lead_id AS lead_id
+            FROM
+            (
+                SELECT program, id, reward_id FROM reward_events
+                WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+            ) AS e
+            INNER JOIN rewards AS w ON e.program = w.program AND e.reward_id = w.reward_id
+            UNION ALL
+            SELECT d.program AS program, d.id AS id, p.lead_id AS lead_id
+            FROM
+            (
+                SELECT program, id, qualification_id FROM disqualifications
+                WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+            ) AS d
+            INNER JOIN qualifications AS p ON d.program = p.program AND d.qualification_id = p.id
+        ) AS o ON r.program = o.program AND r.event_id = o.id
     )
     GROUP BY program, lead_id
 ) AS k ON l.program = k.program AND l.event_id = k.lead_id

@@ -1,6 +1,6 @@
 -- The way from a referrer who joined to a reward, and where the most is lost. `reached` counts what `unit` says; `rate` is the
--- part of the step before that went on: of referrers those who shared, of those the ones whose link a person clicked, of
--- clicks those that made a lead, of leads the persons who reached anything, of those the ones with a reward.
+-- part of the step before that went on: of those who joined the ones who shared, of those who shared the ones whose link a
+-- person clicked, of clicks those that made a lead, of leads the persons who reached anything, of those the ones with a reward.
 -- The referrer of `whence try` has joined nothing.
 
 CREATE OR REPLACE VIEW steps
@@ -31,12 +31,14 @@ FROM
         SELECT
             program,
             uniqExactIf(p.referrer, p.has_joined) AS joined, uniqExactIf(p.referrer, p.has_shared) AS shared,
+            uniqExactIf(p.referrer, p.has_shared AND p.has_joined) AS joined_and_shared,
+            uniqExactIf(p.referrer, p.clicks > 0 AND p.has_shared) AS shared_and_clicked,
             uniqExactIf(p.referrer, p.clicks > 0) AS clicked, uniqExactIf(p.referrer, p.leads > 0) AS led,
             uniqExactIf(p.referrer, p.qualified > 0) AS reached, uniqExactIf(p.referrer, p.rewarded > 0) AS paid,
             arrayJoin([
                 (1, 'joined', 'referrers', joined, joined, 0, 0),
-                (2, 'shared', 'referrers', shared, shared, shared, joined),
-                (3, 'clicked', 'clicks', sum(p.clicks), clicked, clicked, shared),
+                (2, 'shared', 'referrers', shared, shared, joined_and_shared, joined),
+                (3, 'clicked', 'clicks', sum(p.clicks), clicked, shared_and_clicked, shared),
                 (4, 'lead', 'persons', sum(p.leads), led, sum(p.by_click), sum(p.clicks)),
                 (5, 'qualified', 'persons', sum(p.qualified), reached, sum(p.qualified), sum(p.leads)),
                 (6, 'rewarded', 'persons', sum(p.rewarded), paid, sum(p.rewarded), sum(p.qualified))

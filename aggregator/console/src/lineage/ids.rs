@@ -10,20 +10,21 @@ use whence_schemas::sql::views;
 /// Where the rows begin in the view's query.
 const ROWS: &str = "SELECT * FROM\n(";
 /// The lists that the rows are chosen by, as the view's query names them.
-const LISTS: [&str; 5] = ["lead_ids", "qualification_ids", "other_ids", "reward_ids", "click_ids"];
+const LISTS: [&str; 6] =
+    ["lead_ids", "qualification_ids", "other_ids", "reward_ids", "decision_ids", "click_ids"];
 
 /// Ids of what is stored about a person, as texts, in the order of [`LISTS`].
 #[derive(Row, Deserialize)]
 pub(super) struct Ids {
-    lists: (List, List, List, List, List),
+    lists: (List, List, List, List, List, List),
 }
 
 type List = Vec<String>;
 
 impl Ids {
-    fn lists(&self) -> [&List; 5] {
-        let (leads, qualifications, others, rewards, clicks) = &self.lists;
-        [leads, qualifications, others, rewards, clicks]
+    fn lists(&self) -> [&List; 6] {
+        let (leads, qualifications, others, rewards, decisions, clicks) = &self.lists;
+        [leads, qualifications, others, rewards, decisions, clicks]
     }
 
     pub fn len(&self) -> usize {

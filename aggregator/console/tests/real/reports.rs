@@ -129,7 +129,7 @@ async fn the_report_views_say_how_long_it_took_and_what_became_of_each_week() {
     let columns = ["week", "leads", "qualified_7d", "qualified_30d", "qualified", "qualification_rate"];
     let weeks = table(&world, Report::Cohorts, &all(100), &columns).await;
     let row = |row: Value| row.as_array().unwrap().clone();
-    let expected = [row(json!(["2026-11-30", 1, 1, 1, 1, 1])), row(json!(["2026-12-28", 2, 0, 0, 0, 0]))];
+    let expected = [row(json!(["2026-11-30", 1, 1, 1, 1, 1])), row(json!(["2026-12-28", 3, 0, 0, 0, 0]))];
     assert_eq!(weeks, expected);
 
     let waiting = table(&world, Report::Unmatched, &all(100), &["kind", "lead", "reason"]).await;

@@ -1,6 +1,6 @@
 //! What the views, the lineage and the lists say of rewards.
 
-use crate::world::{PROGRAM, Person, World, event, event_id, later};
+use crate::world::{PROGRAM, Person, World, click, event, event_id, later};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -11,8 +11,8 @@ use whence_console::{
 };
 use whence_schemas::{
     event::{
-        Event, RewardDecision, RewardParty, RewardRule, RewardTerms, RewardTier, RiskPolicy, event::Body,
-        reward_tier::Amount,
+        Event, Participant, RewardDecision, RewardParty, RewardRule, RewardTerms, RewardTier, RiskPolicy,
+        Share, Verdict, event::Body, reward_tier::Amount,
     },
     reward::reward_id,
     time::{HOUR_MS, UnixMs},
@@ -253,4 +253,29 @@ async fn a_payment_is_listed_with_what_is_owed_back_of_it_and_the_steps_end_with
         json!(["rewarded", "persons", 2, 1, 1, "", false]),
     ];
     assert_eq!(steps, expected);
+
+    // Of those who joined one shared; of the three who shared only ann was clicked, and eve was without sharing.
+    let joined = |name: &str| {
+        event(
+            &format!("join {name}"),
+            Body::Participant(Participant { referrer: name.into(), ..Participant::default() }),
+        )
+    };
+    let shared = |name: &str| {
+        event(&format!("share {name}"), Body::Share(Share { referrer: name.into(), ..Share::default() }))
+    };
+    let records = [joined("ann"), joined("kim"), shared("ann"), shared("zoe"), shared("max")];
+    world.take(records.map(|event| later(event, 400_000))).await;
+    world
+        .take_clicks([click("ann", HOUR_MS, Verdict::Human), click("eve", HOUR_MS - 1, Verdict::Human)])
+        .await;
+    let steps = rows(&world.reader, Report::Steps, &all(10)).await.unwrap().items;
+    let steps: Vec<Value> =
+        steps.iter().map(|row| columns.iter().take(6).map(|name| row[*name].clone()).collect()).collect();
+    let expected = [
+        json!(["joined", "referrers", 2, 2, null, "first_step"]),
+        json!(["shared", "referrers", 3, 3, 0.5, ""]),
+        json!(["clicked", "clicks", 2, 2, 0.3333, ""]),
+    ];
+    assert_eq!(steps[..3], expected);
 }

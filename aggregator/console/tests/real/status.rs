@@ -1,9 +1,12 @@
 //! The view `status`, page by page.
 
+use crate::rewards::{decision, reward, terms};
 use crate::world::{NOW, PROGRAM, Person, World, as_test, event_id, later};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use whence_console::{
     ask::Object,
+    lineage::{explain, lines},
     status::{Selection, page},
 };
 use whence_schemas::{
@@ -28,11 +31,15 @@ async fn every_lead_has_its_state_and_history() {
     let fresh = world.lead("b", person("fresh"), vec![world.token("ann", 2 * HOUR_MS)]);
     let nobodys = world.lead("c", person("nobodys"), vec![]);
     let waiting = world.qualification("d", person("unknown"), "trial", 0);
+    // Nobody is credited, whatever is paid.
+    let nobody_paid = world.lead("f", person("nobody paid"), vec![]);
+    let paid = world.qualification("g", person("nobody paid"), "purchase", 300);
     let test = world.lead("e", person("test"), vec![world.token("ann", HOUR_MS)]);
     world.take([later(paid_before, 0)]).await;
     world
         .take([later(qualified, 1), later(twice, 2), later(fresh, 3), later(nobodys, 4), later(waiting, 5)])
         .await;
+    world.take([later(nobody_paid, 6), later(paid, 7)]).await;
     world.take([as_test(test)]).await;
 
     let all = page(&world.reader, &selection(100)).await.unwrap();
@@ -49,6 +56,7 @@ async fn every_lead_has_its_state_and_history() {
             ["fresh", "lead", "", "ann"],
             ["nobodys", "uncredited", "no_touch", ""],
             ["unknown", "waiting", "no_lead_yet", ""],
+            ["nobody paid", "uncredited", "no_touch", ""],
         ]
     );
     let qualified = &all.items[0];
@@ -69,6 +77,71 @@ async fn every_lead_has_its_state_and_history() {
 
     let tests = page(&world.reader, &Selection { is_test: true, ..selection(100) }).await.unwrap();
     assert_eq!(tests.items.iter().map(|item| &item["lead"]).collect::<Vec<_>>(), ["test"]);
+}
+
+/// Whatever came again as something else under its id.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_under_a_taken_id_is_a_step_of_whom_it_is_about_and_told_by_the_lineage() {
+    let mut world = World::new().await;
+    let who = person("customer");
+    let reward = reward("lead", "order");
+    let as_another = |event: Event, digest| later(Event { digest, ..event }, digest as i64);
+    let lead = world.lead("lead", who, vec![world.token("ann", HOUR_MS)]);
+    let other_lead = world.lead("lead", who, vec![]);
+    let paid = |value| world.rewarded("paid", who, value, terms());
+    let kinds = [
+        (lead, other_lead),
+        (paid(1000), paid(2000)),
+        (world.refund("refund", who, 100), world.refund("refund", who, 200)),
+        (
+            world.identify("names", Person { email: "a@shop.example", ..who }),
+            world.identify("names", Person { email: "b@shop.example", ..who }),
+        ),
+        (decision("decision", reward, "approve", ""), decision("decision", reward, "reject", "")),
+    ];
+    let records: Vec<_> = kinds
+        .into_iter()
+        .zip(1..)
+        .flat_map(|((one, other), n)| [as_another(one, 2 * n), as_another(other, 1000 + n)])
+        .collect();
+    for record in records {
+        world.take([record]).await;
+    }
+    assert_eq!(world.count("SELECT count() FROM rejects WHERE reason = 'conflicting_body'").await, 5);
+    let items = page(&world.reader, &selection(10)).await.unwrap().items;
+    let history = items[0]["history"].as_array().unwrap();
+    let conflicts: BTreeSet<&str> = history
+        .iter()
+        .filter(|step| step["step"] == "conflicting_body")
+        .map(|step| step["id"].as_str().unwrap())
+        .collect();
+    let ids = ["lead", "paid", "refund", "names", "decision"].map(|key| event_id(key).0.to_string());
+    assert_eq!((items.len(), conflicts), (1, ids.iter().map(String::as_str).collect()));
+    assert_eq!(items[0]["left_out"], json!(0));
+    let found = lines(&world.reader, PROGRAM, "customer").await.unwrap();
+    let refused: BTreeSet<String> =
+        found.iter().filter(|line| line.step == "reject").map(|line| line.event_id.to_string()).collect();
+    assert_eq!(refused, ids.into_iter().collect());
+    let said = explain(&found, None).into_iter().flat_map(|one| one.sentences).collect::<Vec<_>>().join(" ");
+    let count = said.matches("nother event came under its id").count();
+    assert!(count >= 4, "{count}: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_is_cut_says_how_much_is_left_out() {
+    let mut world = World::new().await;
+    let lead = world.lead("lead", person("loyal"), vec![world.token("ann", HOUR_MS)]);
+    let names: Vec<String> = (0..120).map(|number| format!("paid {number}")).collect();
+    let paid = names.iter().map(|id| world.qualification(id, person("loyal"), "purchase", 100));
+    let records: Vec<_> = [lead].into_iter().chain(paid).map(|event| later(event, 1)).collect();
+    world.take(records).await;
+    let items = page(&world.reader, &selection(10)).await.unwrap().items;
+    // Each row is a step, and the lead's is two: the click was seen.
+    let rows =
+        world.count("SELECT count() FROM (SELECT id FROM qualifications UNION ALL SELECT id FROM leads UNION ALL SELECT id FROM leads)").await;
+    let left_out = items[0]["left_out"].as_u64().unwrap();
+    assert_eq!((items[0]["history"].as_array().unwrap().len(), left_out + 100), (100, rows));
+    assert!(left_out >= 22, "{left_out}");
 }
 
 /// A refused lead stays so whatever the person pays, and of touches that are all too old the last one counts.

@@ -46,7 +46,7 @@ impl<'a> Payments<'a> {
 
         let mut first: BTreeMap<(usize, &str), &Qualification> = BTreeMap::new();
         let mut told_again = BTreeSet::new();
-        let order = |q: &Qualification| (q.currency.is_empty(), q.received_at, q.id);
+        let order = |q: &Qualification| (q.currency.is_empty(), q.received_at, q.occurred_at, q.id);
         for payment in person.qualifications.values() {
             let group = (sets.set_of(id_key(payment.id)).unwrap_or_default(), payment.name.as_str());
             let other = match first.get(&group) {

@@ -105,6 +105,26 @@ fn the_first_lead_keeps_the_credit_and_the_same_referral_told_again_relies_on_it
 }
 
 #[test]
+fn of_leads_of_one_millisecond_the_one_that_happened_first_is_first_whatever_the_ids() {
+    for (early, late) in [(1, 2), (2, 1)] {
+        let early_lead = Lead { occurred_at: UnixMs(50), ..lead(early, 100, code("a")) };
+        let decision = person(vec![early_lead, lead(late, 100, Credit::nobody(NO_TOUCH))], vec![], vec![]);
+        assert_eq!(credited(&decision, early), (Evidence::Code, "a", ""));
+        assert_eq!(credited(&decision, late), (Evidence::Alias, "a", ""));
+        let paid = |number, occurred_at, currency: &str| Qualification {
+            received_at: UnixMs(100),
+            payments: vec![SubjectKey([7; 16])],
+            currency: currency.into(),
+            ..qualification(number, occurred_at, 5)
+        };
+        let told = vec![paid(late + 10, 90, "EUR"), paid(early + 10, 80, "EUR")];
+        let counts = person(vec![lead(3, 10, token("a", 5))], told, vec![]);
+        let counts = |number: u8| counts.qualifications[&id(number + 10)].counts();
+        assert_eq!((counts(early), counts(late)), (true, false));
+    }
+}
+
+#[test]
 fn an_existing_customer_is_credited_only_where_the_program_allows_it() {
     let known = || lead(1, 100, Credit::nobody(NO_TOUCH));
     for proved in [token("b", 101), code("b")] {

@@ -57,10 +57,13 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
         None => PositionSource::Journals(settings.data.data.join("journal")),
     };
     let month = |name: &str, default: u32| flags.get_one::<u32>(name).copied().unwrap_or(default);
+    let months = (month("from", 0), month("to", u32::MAX));
+    if months.0 > months.1 {
+        return Err(Failure::Usage("--from is after --to: no month would be read".into()));
+    }
     let (committed, found) = super::ask(&settings.log, async {
         let (committed, mut found) = places.compare(&replicas).await?;
         if flags.get_flag("deep") {
-            let months = (month("from", 0), month("to", u32::MAX));
             found.extend(replicas.call(|client| async move { deep(&client, months).await }).await?);
             found.sort();
             found.dedup();

@@ -111,6 +111,11 @@ fn another_row_under_an_id_is_refused_wherever_the_first_is_and_told_everywhere(
     let problem: Value = serde_json::from_str(&again.body).unwrap();
     assert_eq!((again.status, &problem["code"]), (409, &json!("conflicting_body")), "{problem}");
     role.until_count("SELECT count() FROM rejects WHERE reason = 'duplicate'", 1);
+    // A file without rows is no success, whatever the program.
+    fs::write(&file, "type,lead,occurred_at\n").unwrap();
+    let (code, out, err) = import(&data, &file, &[]);
+    assert_eq!((code, out.as_str()), (Some(1), "0 rows read, 0 accepted, 0 unchanged, 0 refused\n"), "{err}");
+    assert!(err.contains("no row is in it"), "{err}");
     assert!(role.stop().success());
 }
 

@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are no tests to the lint")]
 #![allow(clippy::print_stdout, reason = "how long something took")]
 
+#[path = "../../../../ingest/tests/api/webhooks/cases/mod.rs"]
+mod cases;
 #[path = "../../../../aggregator/tests/real/consistent.rs"]
 mod consistent;
 mod providers;
@@ -25,6 +27,7 @@ mod kafka;
 mod late;
 mod lights;
 mod listeners;
+mod matrix;
 mod metrics;
 mod outbound;
 mod read;

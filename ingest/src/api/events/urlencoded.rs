@@ -9,7 +9,8 @@
 //! | `payments` or `payments[]`, as often as there are names | `payments` |
 //! | `wclid`, as often as there are tokens | `wclid` |
 //!
-//! A field that is empty is as if it were not there: forms send all that they have.
+//! A field that is empty is `null`, which is as if it were not there: forms send all that they have. Where what is not there
+//! means all, as the amount of a disqualification, `null` is refused.
 
 use crate::api::problem::{Code, Problem};
 use serde_json::{Map, Value};
@@ -43,8 +44,13 @@ pub fn read(body: &[u8]) -> Result<Value, Problem> {
             let detail = format_args!("the form has more than {FIELDS_MAX} fields");
             return Err(Problem::new(Code::TooLarge, detail));
         }
-        if !text.trim().is_empty() {
-            put(&mut event, &name, &text)?;
+        put(&mut event, &name, &text)?;
+    }
+    for object in OBJECTS {
+        if let Some(Value::Object(fields)) = event.get(object)
+            && fields.values().all(Value::is_null)
+        {
+            event.insert(object.to_owned(), Value::Null);
         }
     }
     Ok(Value::Object(event))
@@ -52,7 +58,7 @@ pub fn read(body: &[u8]) -> Result<Value, Problem> {
 
 fn put(event: &mut Map<String, Value>, name: &str, text: &str) -> Result<(), Problem> {
     let (object, field) = place(name);
-    let value = typed(field, text);
+    let value = if text.trim().is_empty() { Value::Null } else { typed(field, text) };
     let (fields, is_list) = match object {
         None => (event, LISTS.contains(&field)),
         Some(object) => {
@@ -61,9 +67,13 @@ fn put(event: &mut Map<String, Value>, name: &str, text: &str) -> Result<(), Pro
         }
     };
     match fields.get_mut(field) {
+        None if value.is_null() => _ = fields.insert(field.to_owned(), value),
+        Some(_) if value.is_null() => {}
         Some(Value::Array(values)) => values.push(value),
-        None if is_list => _ = fields.insert(field.to_owned(), vec![value].into()),
-        None => _ = fields.insert(field.to_owned(), value),
+        None | Some(Value::Null) => {
+            let value = if is_list { vec![value].into() } else { value };
+            fields.insert(field.to_owned(), value);
+        }
         Some(_) => {
             // The name is the caller's text: bounded.
             let name: String = name.chars().take(64).collect();
@@ -117,7 +127,7 @@ mod tests {
         for (form, event) in [
             (
                 "id=1&lead=a+b&email=ann%40shop.example&phone=",
-                json!({"id": "1", "lead": "a b", "email": "ann@shop.example"}),
+                json!({"id": "1", "lead": "a b", "email": "ann@shop.example", "phone": null}),
             ),
             (
                 "test=on&occurred_at=1700000000000",
@@ -128,6 +138,10 @@ mod tests {
             ("value[minor]=150&value.currency=EUR", json!({"value": {"minor": 150, "currency": "EUR"}})),
             ("history[is]=first_payment", json!({"history": {"is": "first_payment"}})),
             ("payments=a&payments[]=b&wclid=x&wclid=", json!({"payments": ["a", "b"], "wclid": ["x"]})),
+            ("payments=&payments[]=b&wclid=", json!({"payments": ["b"], "wclid": null})),
+            ("id=&id=2", json!({"id": "2"})),
+            ("amount=&currency=&history[is]=", json!({"value": null, "history": null})),
+            ("amount=&currency=EUR", json!({"value": {"amount": null, "currency": "EUR"}})),
             ("value=1", json!({"value": {"": "1"}})),
             ("paid_minor=5&reward=x", json!({"paid_minor": 5, "reward": "x"})),
         ] {

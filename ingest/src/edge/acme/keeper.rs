@@ -79,7 +79,7 @@ impl Keeper {
     }
 
     async fn look(&mut self) {
-        let (hosts, beyond) = hosts_to_order(&self.config.hosts, || self.links.program_hosts());
+        let (hosts, beyond) = hosts_to_order(&self.config.hosts, || self.links.listed_hosts());
         if beyond > self.beyond {
             tracing::warn!(beyond, "more hosts than certificates are ordered for, give them as files");
         }

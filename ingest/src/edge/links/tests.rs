@@ -182,6 +182,46 @@ fn a_host_moves_from_one_program_to_another_in_any_order() {
 }
 
 #[test]
+fn a_host_with_a_record_or_with_links_is_known_although_nobody_lists_it() {
+    let owner = |table: &LinkTable, host: &str| {
+        table.program_of_host(host).map(|place| place.rules().id.to_string()).unwrap_or_default()
+    };
+    let claim = |program: &str, released| {
+        let (host, program) = ("own.example".to_owned(), program.to_owned());
+        Entry::HostClaim(HostClaim { host, program, released, ..HostClaim::default() })
+    };
+    let lists = Program { link_hosts: vec!["own.example".into()], ..program("other") };
+    let there = |program: &str| {
+        Entry::Link(Link {
+            host: "own.example".into(),
+            code: program.into(),
+            program: program.into(),
+            ..link("")
+        })
+    };
+    // By links, of two programs the same in either order.
+    for programs in [["demo", "other"], ["other", "demo"]] {
+        let table = table();
+        for (version, program) in (1..).zip(programs) {
+            apply(&table, version, there(program));
+        }
+        assert_eq!(owner(&table, "own.example"), "demo");
+        assert_eq!(table.listed_hosts(), Vec::<String>::new());
+        // A list goes before links, and the host's own record before both; in whatever order they come.
+        apply(&table, 3, Entry::Program(lists.clone()));
+        assert_eq!(owner(&table, "own.example"), "other");
+        assert_eq!(table.listed_hosts(), ["own.example"]);
+        apply(&table, 5, claim("third", false));
+        apply(&table, 4, claim("demo", false));
+        assert_eq!(owner(&table, "own.example"), "third");
+        apply(&table, 6, claim("third", true));
+        assert_eq!(owner(&table, "own.example"), "other");
+        apply(&table, 7, Entry::Program(Program { link_hosts: Vec::new(), ..program("other") }));
+        assert_eq!(owner(&table, "own.example"), "demo");
+    }
+}
+
+#[test]
 fn a_fallback_that_no_link_could_point_at_is_none() {
     for wrong in
         ["", "javascript:alert(1)", "//evil.example", r"https://shop.example/\b", "https://evil.example/"]

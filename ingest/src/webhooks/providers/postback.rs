@@ -89,10 +89,12 @@ const TRANSACTION: Parameter = Parameter {
         "transaction_id",
     ],
 };
+/// Words for a further payment of one click, which nothing but the transaction tells from the first one's retry.
+const AGAIN: [&str; 5] = ["rebill", "recurring", "renewal", "upsell", "redeposit"];
 /// The only name of the click that some trackers have.
 const CLICK_OR_TRANSACTION: &str = "transaction_id";
 /// Words in the names of amounts.
-const AMOUNT_WORDS: [&str; 16] = [
+const AMOUNT_WORDS: [&str; 28] = [
     "amount",
     "payout",
     "revenue",
@@ -109,7 +111,21 @@ const AMOUNT_WORDS: [&str; 16] = [
     "sum",
     "pay",
     "fee",
+    "paid",
+    "deposit",
+    "bounty",
+    "reward",
+    "turnover",
+    "gross",
+    "net",
+    "cash",
+    "bid",
+    "charge",
+    "spend",
+    "goods",
 ];
+/// Of them those that are also the names of flags: `paid=1`.
+const FLAG_WORDS: [&str; 4] = ["paid", "sale", "deposit", "charge"];
 /// Characters of a parameter's name that is told.
 const NAME_CHARS_MAX: usize = 64;
 
@@ -158,7 +174,7 @@ pub(super) fn events(
     if [Some(&subid), tid.as_ref()].into_iter().flatten().any(|id| is_placeholder(id)) {
         return Err(Unreadable::Body);
     }
-    if status == "rebill" && tid.is_none() {
+    if AGAIN.contains(&status.as_str()) && tid.is_none() {
         return Err(Unreadable::Body);
     }
     let mut whence = Map::new();
@@ -206,16 +222,19 @@ fn is_placeholder(text: &str) -> bool {
 /// Whether a parameter is an amount by its name and value, or by its value alone: digits with two decimals at most.
 fn looks_like_amount(name: &str, value: &str) -> bool {
     let digits = value.trim_matches(|c: char| !c.is_ascii_digit());
-    let is_number =
-        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b','));
+    let may_be_inside =
+        |c: char| c.is_ascii_digit() || c.is_whitespace() || matches!(c, '.' | ',' | '\'' | '’');
+    let is_number = !digits.is_empty() && digits.chars().all(may_be_inside);
     let has_decimals =
         digits.split_once(['.', ',']).is_some_and(|(_, fraction)| matches!(fraction.len(), 1 | 2));
     let is_word = |word: &str| match word.len() {
         ..=4 => name.split(['_', '-', '.']).any(|part| part == word),
         _ => name.contains(word),
     };
-    let is_id = name.ends_with("id") || name.split(['_', '-', '.']).any(|part| part == "id");
-    is_number && !is_id && (has_decimals || AMOUNT_WORDS.iter().any(|word| is_word(word)))
+    let is_id =
+        name.split(['_', '-', '.']).any(|part| part.ends_with("id") && !matches!(part, "paid" | "bid"));
+    let is_flag = matches!(digits, "0" | "1") && FLAG_WORDS.iter().any(|word| is_word(word));
+    is_number && !is_id && !is_flag && (has_decimals || AMOUNT_WORDS.iter().any(|word| is_word(word)))
 }
 
 /// What a person needs to know of an event that can't be used, beside the reason.

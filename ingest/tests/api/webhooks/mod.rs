@@ -5,6 +5,7 @@
 
 mod answers;
 mod bodies;
+mod cases;
 mod dry_run;
 mod letters;
 mod mappings;

@@ -126,6 +126,9 @@ pub fn run(flags: &ArgMatches) -> Result<(), Failure> {
     if refused > 0 {
         return Err(Failure::Refused { refused });
     }
+    if rows == 0 {
+        return Err(Failure::Failed(format!("{}: no row is in it", path.display())));
+    }
     Ok(())
 }
 

@@ -48,6 +48,10 @@ const TEXTS: [&str; 22] = [
 const PAYMENTS: &str = "payments";
 /// Columns of the event's `value`.
 const VALUES: [&str; 3] = ["amount", "minor", "currency"];
+/// Kinds of which an amount that is left out means all, and what else of them does.
+const PARTS: [&str; 2] = ["disqualification", "reinstatement"];
+const ALL_WITHOUT: [&str; 6] =
+    ["value", "qualification", "qualification_id", "disqualification", "disqualification_id", PAYMENTS];
 
 /// What a row says where it says nothing itself.
 pub struct Defaults {
@@ -185,8 +189,12 @@ fn is_blank(cell: &str) -> bool {
 
 fn of_cells(columns: &[String], record: &csv::StringRecord) -> Result<Map<String, Value>, String> {
     let (mut event, mut value) = (Map::new(), Map::new());
-    let filled = columns.iter().zip(record).filter(|(_, cell)| !cell.is_empty());
-    for (column, cell) in filled {
+    for (column, cell) in columns.iter().zip(record) {
+        if cell.is_empty() {
+            let is_value = VALUES.contains(&column.as_str());
+            event.insert(if is_value { "value".to_owned() } else { column.clone() }, Value::Null);
+            continue;
+        }
         let whole_number = || cell.parse::<i64>().map(Value::from).ok();
         match column.as_str() {
             "test" => {
@@ -219,15 +227,17 @@ fn of_cells(columns: &[String], record: &csv::StringRecord) -> Result<Map<String
 
 /// The event as it is sent: with what the file leaves out, and an id that is the same at every import.
 fn finished(mut event: Map<String, Value>, defaults: &Defaults) -> Result<Value, String> {
-    // An amount of null is not one that is left out: the API says so.
-    event.retain(|name, value| name == "value" || !value.is_null());
-    if let Some(kind) = &defaults.kind {
-        event.entry("type").or_insert_with(|| kind.as_str().into());
+    if event.get("type").is_none_or(Value::is_null) {
+        let kind = defaults.kind.as_deref().ok_or("names no type, and the call has no --type")?;
+        event.insert("type".to_owned(), kind.into());
     }
-    let kind = event.get("type").ok_or("names no type, and the call has no --type")?;
+    let kind = event["type"].clone();
+    // What is there and says nothing never means all: the API says so.
+    let is_part = PARTS.iter().any(|part| kind == *part);
+    event.retain(|name, value| !value.is_null() || (is_part && ALL_WITHOUT.contains(&name.as_str())));
     let own = if kind == "lead" { SOURCE_OF_LEADS } else { SOURCE };
     let source = defaults.source.clone().unwrap_or_else(|| own.to_owned());
-    if !KINDS.iter().any(|known| kind == known) {
+    if !KINDS.iter().any(|known| kind == *known) {
         return Err(format!("has a type that is not imported: one of {} is", KINDS.join(", ")));
     }
     let program = event.entry("program").or_insert_with(|| defaults.program.as_str().into());
@@ -331,6 +341,22 @@ mod tests {
         assert_eq!(rows_of(text, b','), [3, 10]);
         let tabs = "lead\toccurred_at\n\t\na\t1700000000000\n";
         assert_eq!(rows_of(tabs, b'\t'), [3]);
+    }
+
+    #[test]
+    fn what_is_blank_never_takes_back_all() {
+        let text = "type,lead,qualification,amount,currency,reason,occurred_at\n\
+                    disqualification,a,q1,,,refund,1700000000000\n\
+                    qualification,a,,,,,1700000000000\n";
+        let found = of_csv(text);
+        let of = |index: usize, name: &str| found[index].1.as_ref().unwrap().get(name).cloned();
+        assert_eq!((of(0, "value"), of(1, "value")), (Some(Value::Null), None));
+        assert_eq!((of(0, "qualification"), of(1, "qualification")), (Some("q1".into()), None));
+        let found = of_lines(
+            r#"{"type":"disqualification","lead":"a","occurred_at":1,"qualification":null,"reason":null}"#,
+        );
+        let event = found[0].1.as_ref().unwrap();
+        assert_eq!((event.get("qualification"), event.get("reason")), (Some(&Value::Null), None));
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub fn of_provider(source: &str, token: &str) -> Vec<Delivery> {
 pub fn signed_with(secret: &str, at: u64, source: &str, token: &str) -> Vec<Delivery> {
     let key = secret.as_bytes();
     let text = |text| prepared(text, source, token);
-    let signed = |path: &str, headers, body| Delivery { path: path.to_owned(), headers, body };
+    let of = |path: &str, headers, body| Delivery { path: path.to_owned(), headers, body };
     match source {
         "stripe" => vec![of_stripe(secret, at, text(payload!("stripe_checkout.json")))],
         "hubspot" => vec![of_hubspot(secret, text(payload!("hubspot_batch.json")))],
@@ -102,18 +102,11 @@ pub fn signed_with(secret: &str, at: u64, source: &str, token: &str) -> Vec<Deli
         "salesforce-flow" => {
             let body = text(payload!("salesforce_flow.json"));
             let headers = vec![("x-flow-signature", STANDARD.encode(hmac_sha256(key, &[body.as_bytes()])))];
-            vec![signed(source, headers, body)]
+            vec![of(source, headers, body)]
         }
         "intercom" => [payload!("intercom_user.json"), payload!("intercom_tag.json")]
             .into_iter()
-            .map(|one| {
-                let body = text(one);
-                let headers = vec![(
-                    "x-hub-signature",
-                    format!("sha1={}", hex::encode(hmac_sha1(key, body.as_bytes()))),
-                )];
-                signed(source, headers, body)
-            })
+            .map(|one| of_intercom(secret, text(one)))
             .collect(),
         "shopify" => vec![of_shopify(secret, "orders/paid", text(payload!("shopify_order.json")))],
         "svix" => {
@@ -125,11 +118,11 @@ pub fn signed_with(secret: &str, at: u64, source: &str, token: &str) -> Vec<Deli
                 ("webhook-timestamp", at.to_string()),
                 ("webhook-signature", format!("v1,{}", STANDARD.encode(mac))),
             ];
-            vec![signed(source, headers, body)]
+            vec![of(source, headers, body)]
         }
         "zapier" => {
             let headers = vec![("authorization", format!("Bearer {secret}"))];
-            vec![signed(source, headers, text(payload!("generic_deal.json")))]
+            vec![of(source, headers, text(payload!("generic_deal.json")))]
         }
         _ => Vec::new(),
     }
@@ -212,6 +205,30 @@ pub fn refund_of_shopify() -> Delivery {
     of_shopify(SECRET, "refunds/create", text)
 }
 
+/// This payload of the provider, under this topic where it has topics, proved; of a postback the query.
+pub fn signed(provider: &str, topic: &str, payload: &Value) -> Delivery {
+    let body = match payload {
+        Value::String(text) => text.clone(),
+        json => json.to_string(),
+    };
+    match provider {
+        "stripe" => of_stripe(SECRET, now(), body),
+        "hubspot" => of_hubspot(SECRET, body),
+        "intercom" => of_intercom(SECRET, body),
+        "shopify" => of_shopify(SECRET, topic, body),
+        "salesforce" if body.starts_with('{') => {
+            let delivery = of_salesforce(SECRET, body);
+            Delivery { headers: vec![("content-type", "application/json".into())], ..delivery }
+        }
+        "salesforce" => of_salesforce(SECRET, body),
+        _ => {
+            let token = SECRET.replace('=', "%3D");
+            let path = format!("postback?{body}&token={token}");
+            Delivery { path, headers: Vec::new(), body: String::new() }
+        }
+    }
+}
+
 fn of_stripe(secret: &str, at: u64, body: String) -> Delivery {
     let mac = hex::encode(hmac_sha256(secret.as_bytes(), &[format!("{at}.{body}").as_bytes()]));
     Delivery { path: "stripe".into(), headers: vec![("stripe-signature", format!("t={at},v1={mac}"))], body }
@@ -235,6 +252,11 @@ fn of_hubspot_v3(secret: &str, at: u64, body: String) -> Delivery {
 fn of_salesforce(secret: &str, body: String) -> Delivery {
     let headers = vec![("content-type", "text/xml".into())];
     Delivery { path: format!("salesforce?token={}", secret.replace('=', "%3D")), headers, body }
+}
+
+fn of_intercom(secret: &str, body: String) -> Delivery {
+    let mac = hex::encode(hmac_sha1(secret.as_bytes(), body.as_bytes()));
+    Delivery { path: "intercom".into(), headers: vec![("x-hub-signature", format!("sha1={mac}"))], body }
 }
 
 fn of_shopify(secret: &str, topic: &str, body: String) -> Delivery {

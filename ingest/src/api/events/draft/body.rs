@@ -152,7 +152,14 @@ fn qualification(fields: &mut Fields<'_>) -> Option<DraftBody> {
 fn disqualification(fields: &mut Fields<'_>, has_payments: bool) -> Option<DraftBody> {
     let reason = reason(fields);
     let value = part(fields, "take back");
+    // Left out, they mean all that the lead has reached. One that is there and says nothing does not.
+    let empty =
+        ["qualification", "qualification_id", "payments"].into_iter().find(|name| fields.is_null(name));
     let qualification = reference(fields, "qualification");
+    if let Some(name) = empty.filter(|_| qualification.is_none() && !has_payments) {
+        let detail = "is null, which says nothing: leave it out to take back all that the lead has reached";
+        fields.wrong(name, Code::Required, detail);
+    }
     if value.is_some() && qualification.is_none() && !has_payments {
         fields.wrong(
             "qualification",
@@ -184,7 +191,7 @@ fn reason(fields: &mut Fields<'_>) -> Option<String> {
 
 /// An amount that is never all: that is said by leaving it out.
 fn part(fields: &mut Fields<'_>, act: &str) -> Option<Money> {
-    if fields.peek("value").is_some_and(Value::is_null) {
+    if fields.is_null("value") {
         let detail = format_args!("is null, which says nothing: leave it out to {act} all, or say how much");
         fields.wrong("value", Code::Required, detail);
     }

@@ -48,13 +48,16 @@ pub(super) fn touches(fields: &mut Fields<'_>) -> Vec<DraftTouch> {
 
 /// One of the two; none where what is there is empty.
 fn touch(mut fields: Fields<'_>) -> Vec<DraftTouch> {
-    let is_empty = |fields: &Fields<'_>, name| {
-        fields.peek(name).and_then(Value::as_str).is_some_and(|text| match name {
-            "token" if text.len() < TOKEN_BYTES_MAX => token::repaired(text).is_empty(),
-            _ => is_blank(text),
-        })
+    let is_empty = |fields: &Fields<'_>, name| match fields.peek(name) {
+        Some(Value::Null) => true,
+        Some(Value::String(text)) if name == "token" && text.len() < TOKEN_BYTES_MAX => {
+            token::repaired(text).is_empty()
+        }
+        Some(Value::String(text)) => is_blank(text),
+        _ => false,
     };
-    let (has_token, has_code) = (fields.has("token"), fields.has("code"));
+    let is_there = |name| fields.peek(name).is_some();
+    let (has_token, has_code) = (is_there("token"), is_there("code"));
     let is_named_empty = is_empty(&fields, "token") || is_empty(&fields, "code");
     let is_one = match (has_token, has_code) {
         (true, true) => is_named_empty,
@@ -74,7 +77,7 @@ fn touch(mut fields: Fields<'_>) -> Vec<DraftTouch> {
 /// several and the caller's library gives them as a list.
 fn tokens(fields: &mut Fields<'_>, field: &str) -> Vec<DraftTouch> {
     let texts = match fields.peek(field) {
-        Some(Value::Array(_)) => fields.texts(field),
+        Some(Value::Array(_)) => fields.texts_or_null(field),
         _ => fields.text(field).into_iter().collect(),
     };
     let path = fields.path(field);
@@ -83,7 +86,7 @@ fn tokens(fields: &mut Fields<'_>, field: &str) -> Vec<DraftTouch> {
         TOKEN_BYTES_MAX.. => Some(String::new()),
         _ => Some(token::repaired(&text)).filter(|token| !token.is_empty()),
     };
-    let tokens = texts.into_iter().take(TOUCHES_MAX).filter_map(token);
+    let tokens = texts.into_iter().filter_map(token).take(TOUCHES_MAX);
     tokens.map(|text| DraftTouch { field: path.clone(), evidence: Named::Token(text) }).collect()
 }
 
