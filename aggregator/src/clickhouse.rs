@@ -121,7 +121,7 @@ impl ClickHouseStore {
         match self.replicas.has_waited_for(&error) {
             true => StoreError::Waited(Box::new(error)),
             false => {
-                tracing::debug!(error = crate::causes::chain(&error), "clickhouse failed");
+                tracing::debug!(error = crate::chain(&error), "clickhouse failed");
                 failed(error)
             }
         }

@@ -5,8 +5,8 @@
 
 use crate::{
     position::{Commit, Partition},
-    reward::sweep::{Outbox, OutboxError},
     source::{Chunk, Record, Source, SourceError, Start},
+    sweep::{Outbox, OutboxError},
 };
 use bytes::Bytes;
 use std::{path::PathBuf, sync::Weak, time::Duration};

@@ -1,16 +1,16 @@
 //! Keeps a partition worked: runs its loop, starts it again after what can be cured, ends when told to.
 
 use crate::{
-    causes::chain,
+    chain,
     clock::Clock,
     metrics::Watch,
     partition::{LoopError, LoopSettings, PartitionLoop, Progress},
     partition_status::Seat,
     pause::Pause,
     position::{Commit, Partition},
-    reward::sweep::{Outbox, Sweeper},
     source::{Chunk, Source, SourceError, Start},
     store::{Store, StoreError},
+    sweep::{Outbox, Sweeper},
 };
 use futures_util::future::BoxFuture;
 use std::{

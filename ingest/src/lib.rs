@@ -1,11 +1,10 @@
-//! Edge redirector, events API, webhooks, link registry, shipper.
+//! The events API, with webhooks and the calls for the registry. The crates that it stands on are shown as modules: one
+//! process has all of them.
 
 pub mod api;
-pub mod edge;
-pub mod edges;
-mod host;
 pub mod hosts;
-pub mod registry;
-pub mod ship;
-pub mod topics;
-pub mod webhooks;
+
+pub use whence_edge as edge;
+pub use whence_registry as registry;
+pub use whence_ship::{self as ship, edges, topics};
+pub use whence_webhooks as webhooks;

@@ -6,6 +6,8 @@
 //! | [`time`] | milliseconds since the epoch, the only clock reading that is ever stored |
 //! | [`token`] | the click token (`wclid`): mint, verify, key rotation |
 //! | [`subject`] | keyed hashes of lead ids and aliases, and how aliases are normalised |
+//! | [`address`] | keyed hashes of addresses and visitors |
+//! | [`money`] | amounts as whole minor units, and the currencies |
 //! | [`digest`] | what tells another event under an id from the same |
 //! | [`event`] | the records of the topics, from `proto/`, and their one codec |
 //! | [`topics`] | topic names, record keys |
@@ -19,11 +21,13 @@
 //! Architecture invariant: nothing here does I/O, reads a clock or knows tokio, rdkafka, hyper or
 //! the ClickHouse client. Everything here is deterministic: the same input gives the same bytes.
 
+pub mod address;
 pub mod digest;
 pub mod event;
 pub mod history;
 pub mod ids;
 pub mod message;
+pub mod money;
 pub mod outgoing;
 pub mod reject;
 pub mod reward;

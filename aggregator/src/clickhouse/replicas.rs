@@ -254,7 +254,7 @@ impl Replicas {
                 return Err(error);
             }
             let server = &self.0.names[pin.index];
-            let cause = crate::causes::chain(&error);
+            let cause = crate::chain(&error);
             waiter.waits_for(format!("{server}: {cause}"));
             if waited > tell_at {
                 tell_at = waited + TELL_EVERY;
@@ -388,7 +388,7 @@ impl Replicas {
                     Ok(()) => return Some(index),
                     Err(error) => {
                         let server = &self.0.names[index];
-                        tracing::debug!(server, error = crate::causes::chain(&error), "not to be moved to");
+                        tracing::debug!(server, error = crate::chain(&error), "not to be moved to");
                     }
                 }
             }

@@ -1,7 +1,7 @@
 //! Timers go into the topic that the partition is of, keyed by program like everything there.
 
 use super::settings::GroupSettings;
-use crate::reward::sweep::{Outbox, OutboxError};
+use crate::sweep::{Outbox, OutboxError};
 use bytes::Bytes;
 use rdkafka::{
     ClientConfig,

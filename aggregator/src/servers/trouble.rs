@@ -1,6 +1,6 @@
 //! Why ClickHouse has not answered as it should, in words that say what to do, and whether waiting can fix it.
 
-use crate::{causes, clickhouse::code};
+use crate::{chain, clickhouse::code};
 use clickhouse::error::Error;
 use whence_runtime::tls::{self, Names};
 
@@ -44,7 +44,7 @@ pub fn trouble(error: &Error) -> Trouble {
         Error::Network(source) => of_network(source.as_ref()).1,
         Error::BadResponse(text) => of_answer(text),
         Error::TimedOut => Trouble::passing("it does not answer in time"),
-        other => Trouble::passing(causes::chain(other)),
+        other => Trouble::passing(chain(other)),
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn of_network(error: &(dyn std::error::Error + 'static)) -> (&'static
                  with TLS 8443; 9000 and 9440 are for another protocol)",
             ),
         ),
-        false => ("broken", Trouble::passing(format!("the connection broke ({})", causes::chain(error)))),
+        false => ("broken", Trouble::passing(format!("the connection broke ({})", chain(error)))),
     }
 }
 

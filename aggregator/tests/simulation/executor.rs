@@ -29,9 +29,9 @@ use whence_aggregator::{
     filter::FilterSettings,
     partition::{LoopError, LoopSettings, PartitionLoop, Progress},
     position::Partition,
-    reward::sweep::Sweeper,
     source::{Record, SourceError},
     store::StoreError,
+    sweep::Sweeper,
 };
 use whence_schemas::{ids::Incarnation, time::UnixMs, token::KeyRing, topics::Stream};
 

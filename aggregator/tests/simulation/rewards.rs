@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 use whence_aggregator::{
     position::{Horizon, Partition},
-    reward::sweep::{Outbox, OutboxError},
     source::Record,
     store::{DueReward, EventName, LeadTimes, RewardStore, RewardSum, RewardUsage, StoreError},
+    sweep::{Outbox, OutboxError},
 };
 use whence_schemas::{
     event::{

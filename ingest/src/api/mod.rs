@@ -15,6 +15,7 @@
 //! | `programs`, `referrers`, `links`, `keys`, `endpoints`, `rewards` | the forms, kind by kind |
 //! | `hosts` | on which hosts a program may put codes |
 //! | `webhooks` | what providers call, and the calls for their mappings |
+//! | [`lacking`] | secrets that are named and were not given |
 //! | `openapi` | what describes all this to programs |
 //!
 //! Statuses of `POST /v1/events`: a single event has 202 or its own problem. A batch has 202 where every
@@ -43,6 +44,7 @@ pub mod json;
 mod key_text;
 pub mod key_uses;
 mod keys;
+pub mod lacking;
 mod links;
 mod lists;
 mod merge;
@@ -237,7 +239,6 @@ pub async fn start(
     shutdown: CancellationToken,
 ) -> io::Result<ApiHandle> {
     whence_metrics::begin("whence_ingest::api");
-    whence_metrics::begin("whence_ingest::webhooks");
     let disposable = DisposableDomains::read(settings.disposable_domains_file.as_deref())?;
     let listener = listeners::listen_async("api", settings.api_listen)?;
     let local_addr = listener.local_addr()?;

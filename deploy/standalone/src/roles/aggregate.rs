@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::{ArgMatches, Command};
 use tokio_util::sync::CancellationToken;
 use whence_aggregator::clickhouse::ClickHouseStore;
-use whence_ingest::webhooks::lacking::{self, Needs};
+use whence_ingest::api::lacking::{self, Needs};
 use whence_runtime::settings;
 
 use super::keys;

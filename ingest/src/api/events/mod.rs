@@ -4,7 +4,7 @@ pub mod digest;
 pub mod draft;
 pub mod history;
 pub mod kind;
-pub mod money;
+pub use whence_schemas::money;
 pub mod resolve;
 pub mod urlencoded;
 
