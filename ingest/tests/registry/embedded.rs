@@ -1,7 +1,11 @@
 //! The redb file.
 
 use super::records::{NOW, demo_changes, link};
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use whence_ingest::registry::{
     CHANGES_MAX, Change, ChangeError, Registry, RegistryError,
     embedded::{EmbeddedRegistry, OpenError},
@@ -107,7 +111,16 @@ async fn a_caller_who_goes_away_leaves_file_and_state_in_step() {
     registry.write(vec![Change::CreateLink(link("demo", "go.example", "last", "ann"))]).await.unwrap();
     let shown = registry.shared().read().entries_after(0, usize::MAX);
     drop(registry);
-    assert_eq!(open(&path).unwrap().shared().read().entries_after(0, usize::MAX), shown);
+    // The threads that have written let go of the file a moment later.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let again = loop {
+        match open(&path) {
+            Ok(registry) => break registry,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(again.shared().read().entries_after(0, usize::MAX), shown);
 }
 
 /// A file of some size, and what is in it.
