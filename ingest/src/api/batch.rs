@@ -1,7 +1,10 @@
 //! A body of one entry or many (events, links, referrers): found in what comes in, answered in what goes
 //! out. Knows not what an entry is.
 
-use super::problem::{Code, Problem};
+use super::{
+    encoding::Unambiguous,
+    problem::{Code, Problem},
+};
 use hyper::{
     Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
@@ -62,15 +65,15 @@ fn is_ndjson(content_type: Option<&str>) -> bool {
 
 /// The first value of the body, and whether nothing follows it.
 fn first_value(body: &[u8]) -> Result<(Value, bool), Problem> {
-    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
-    let first = values.next().unwrap_or(Ok(Value::Null)).map_err(|error| malformed(&error))?;
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Unambiguous>();
+    let first = values.next().unwrap_or(Ok(Unambiguous(Value::Null))).map_err(|error| malformed(&error))?.0;
     let is_alone = body[values.byte_offset()..].iter().all(u8::is_ascii_whitespace);
     Ok((first, is_alone))
 }
 
 fn array(body: &[u8]) -> Result<Vec<Result<Value, Problem>>, Problem> {
-    let values: Vec<Value> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
-    Ok(values.into_iter().map(Ok).collect())
+    let values: Vec<Unambiguous> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    Ok(values.into_iter().map(|value| Ok(value.0)).collect())
 }
 
 /// One more than `entries_max` at most: enough to see that there are too many.
@@ -78,11 +81,15 @@ fn lines(body: &[u8], entries_max: usize) -> Vec<Result<Value, Problem>> {
     body.split(|byte| *byte == b'\n')
         .filter(|line| !line.iter().all(u8::is_ascii_whitespace))
         .take(entries_max + 1)
-        .map(|line| serde_json::from_slice(line).map_err(|error| malformed(&error)))
+        .map(|line| {
+            serde_json::from_slice::<Unambiguous>(line)
+                .map(|value| value.0)
+                .map_err(|error| malformed(&error))
+        })
         .collect()
 }
 
-/// serde_json's message names the place and what was expected, never the text.
+/// serde_json's message names the place and what was expected, never the text but the name of a field that is there twice.
 fn malformed(error: &serde_json::Error) -> Problem {
     Problem::new(Code::Malformed, error)
 }

@@ -3,6 +3,7 @@
 use super::{
     Api,
     auth::Caller,
+    encoding::Encoding,
     problem::{Code, Problem},
 };
 use bytes::{Bytes, BytesMut};
@@ -59,10 +60,13 @@ impl Api {
         call: Call,
         bytes_max: usize,
     ) -> Result<(Bytes, SemaphorePermit<'_>), Problem> {
-        let bytes = call.declared_bytes().map_or(bytes_max, |bytes| bytes.min(bytes_max));
+        let encoding = Encoding::of(&call.headers)?;
+        let declared = call.declared_bytes().filter(|_| encoding == Encoding::Identity);
+        let bytes = declared.map_or(bytes_max, |bytes| bytes.min(bytes_max));
         let units = u32::try_from(bytes.div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
         let room = self.room.try_acquire_many(units).map_err(|_| busy())?;
-        Ok((read_body(call.body, bytes_max, BODY_TIMEOUT).await?, room))
+        let body = read_body(call.body, bytes_max, BODY_TIMEOUT).await?;
+        Ok((encoding.decoded(body, bytes_max)?, room))
     }
 
     /// The body of a sender that has proved nothing yet, and its room among all such bodies. Room is taken

@@ -6,6 +6,7 @@
 //! | [`route`], [`query`], `conditions`, `request_id` | paths, queries, and what is read of the headers |
 //! | [`auth`], [`admin_key`], [`key_uses`] | who calls, what they may do, and when they last did |
 //! | [`batch`] | bodies of one entry or many, and their answers |
+//! | `encoding` | what bodies are compressed with, and their JSON |
 //! | [`json`], [`moment`] | reads fields and collects all that is wrong |
 //! | [`problem`] | every error, and the one mapping to a status |
 //! | [`events`] | drafts of events, and their records |
@@ -35,6 +36,7 @@ pub mod batch;
 mod call;
 mod conditions;
 pub mod disposable;
+mod encoding;
 mod endpoints;
 pub mod events;
 mod form;

@@ -3,7 +3,9 @@
 use crate::registry::{ChangeError, RegistryError};
 use hyper::{
     Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{
+        ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    },
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
@@ -78,6 +80,8 @@ codes! {
     Precondition = "precondition_failed", PRECONDITION_FAILED, "The record is not the one that is expected";
     /// A patch of another kind than a merge patch.
     MediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE, "The body has a type that this call does not take";
+    /// A body that is compressed in a way that is not taken.
+    Encoding = "unsupported_encoding", UNSUPPORTED_MEDIA_TYPE, "The body is encoded in a way that this call does not take";
     /// A query parameter that is unknown, not valid or given twice.
     Parameter = "invalid_parameter", UNPROCESSABLE_ENTITY, "A query parameter is wrong";
     /// The registry holds as many as it may.
@@ -262,6 +266,10 @@ impl Problem {
         }
         if self.code == Code::MediaType {
             headers.insert("accept-patch", HeaderValue::from_static("application/merge-patch+json"));
+        }
+        if self.code == Code::Encoding {
+            // RFC 7694.
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
         }
         if let Some(seconds) = self.retry_after_s() {
             headers.insert(RETRY_AFTER, seconds.into());

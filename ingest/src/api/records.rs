@@ -9,7 +9,9 @@ use super::{
     auth::{Caller, Scope},
     batch::{self, Body, Outcome},
     call::Call,
-    conditions, endpoints,
+    conditions,
+    encoding::Unambiguous,
+    endpoints,
     form::{self, MADE_HERE, shown_moment},
     hosts::HostFields,
     keys, links,
@@ -283,7 +285,8 @@ impl Api {
     /// The JSON value that is this body.
     pub(super) async fn read_object(&self, call: Call) -> Result<Value, Problem> {
         let (body, _room) = self.read_body(call, BODY_BYTES_MAX).await?;
-        serde_json::from_slice(&body).map_err(|error| Problem::new(Code::Malformed, error))
+        let read = serde_json::from_slice::<Unambiguous>(&body);
+        read.map(|value| value.0).map_err(|error| Problem::new(Code::Malformed, error))
     }
 
     /// The same; `None` where there is no body.
@@ -292,7 +295,8 @@ impl Api {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Ok(None);
         }
-        serde_json::from_slice(&body).map(Some).map_err(|error| Problem::new(Code::Malformed, error))
+        let read = serde_json::from_slice::<Unambiguous>(&body);
+        read.map(|value| Some(value.0)).map_err(|error| Problem::new(Code::Malformed, error))
     }
 
     /// The change that makes the record what this body says.

@@ -1,7 +1,9 @@
 //! What is refused before an event is looked at.
 
 use super::node::{Node, lead, small_body};
+use flate2::{Compression, write::GzEncoder};
 use serde_json::json;
+use std::io::Write as _;
 
 #[tokio::test]
 async fn malformed_json_is_a_400_that_says_where() {
@@ -34,6 +36,60 @@ async fn an_oversized_body_is_a_413_whether_declared_or_not() {
     let fits = lead(json!({})).to_string();
     let fits = format!("{fits}{}", " ".repeat(4096 - fits.len()));
     assert_eq!(node.send("POST", "/v1/events", fits).await.status, 202);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[tokio::test]
+async fn a_body_is_taken_compressed_and_with_a_byte_order_mark_and_other_encodings_are_refused_by_name() {
+    let node = Node::start_with(small_body).await;
+    let key = format!("authorization: Bearer {}", node.admin);
+    let send = async |encoding: &str, body: Vec<u8>| {
+        let encoding = format!("content-encoding: {encoding}");
+        node.send_as("POST", "/v1/events", &[&key, &encoding], body).await
+    };
+    let event = lead(json!({})).to_string();
+    assert_eq!(send("gzip", gzip(event.as_bytes())).await.status, 202);
+    let event = lead(json!({"id": "2"})).to_string();
+    assert_eq!(send("identity", format!("\u{feff}{event}").into_bytes()).await.status, 202);
+    assert_eq!(node.events().len(), 2);
+    // Small as it comes and too large as it is; cut; not what it says.
+    let bomb = gzip(&vec![b' '; 1 << 20]);
+    assert!(bomb.len() < 4096);
+    assert_eq!(send("gzip", bomb).await.problem(), (413, "too_large".into(), String::new()));
+    let whole = gzip(event.as_bytes());
+    assert_eq!(send("gzip", whole[..whole.len() - 9].to_vec()).await.problem().1, "body_broken");
+    assert_eq!(send("gzip", event.clone().into_bytes()).await.problem().1, "body_broken");
+    let refused = send("br", event.into_bytes()).await;
+    assert_eq!(refused.problem(), (415, "unsupported_encoding".into(), String::new()));
+    assert!(refused.text.contains("\\\"br\\\" is not taken"), "{}", refused.text);
+    assert_eq!(refused.headers["accept-encoding"], "gzip");
+    assert_eq!(node.events().len(), 2);
+}
+
+#[tokio::test]
+async fn a_field_that_is_there_twice_is_refused_by_its_name() {
+    let node = Node::start().await;
+    let event = lead(json!({})).to_string();
+    let twice = event.replacen('{', "{\"lead\":\"another\",", 1);
+    for (content_type, body) in [
+        ("application/json", twice.clone()),
+        ("application/json", format!("[{twice}]")),
+        ("application/x-ndjson", twice.clone()),
+    ] {
+        let key = format!("authorization: Bearer {}", node.admin);
+        let content_type = format!("content-type: {content_type}");
+        let answer = node.send_as("POST", "/v1/events", &[&key, &content_type], body).await;
+        assert_eq!(answer.problem().1, "json_malformed");
+        assert!(answer.text.contains("the field \\\"lead\\\" is there twice"), "{}", answer.text);
+    }
+    let program = r#"{"destination_hosts": ["shop.example"], "destination_hosts": []}"#;
+    assert_eq!(node.send("PUT", "/v1/programs/twice", program).await.problem().1, "json_malformed");
+    assert_eq!(node.events(), []);
 }
 
 #[tokio::test]

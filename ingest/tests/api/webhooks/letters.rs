@@ -262,7 +262,7 @@ async fn a_letter_of_a_source_on_trial_is_another_one() {
 #[test]
 fn every_code_that_an_event_can_be_refused_with_is_a_reason() {
     // Of requests and records, never of one event.
-    const OTHERS: [&str; 15] = [
+    const OTHERS: [&str; 16] = [
         "json_malformed",
         "body_broken",
         "body_slow",
@@ -272,6 +272,7 @@ fn every_code_that_an_event_can_be_refused_with_is_a_reason() {
         "method_not_allowed",
         "conflict",
         "precondition_failed",
+        "unsupported_encoding",
         "unsupported_media_type",
         "invalid_parameter",
         "registry_full",
