@@ -118,15 +118,24 @@ struct Known {
     hosts: HashMap<Box<str>, KnownHost>,
 }
 
-/// Who answers for what is unknown on a host: the program of its record, else one that lists it, else one that has links
-/// there.
+/// Which programs have, or had, links on a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum LinkedBy {
+    #[default]
+    Nobody,
+    One(Box<str>),
+    /// Whose what is unknown there would be is not to be told.
+    Several,
+}
+
+/// Who answers for what is unknown on a host: the program of its record, else one that lists it, else the only one that has
+/// links there.
 #[derive(Debug, Default)]
 struct KnownHost {
     holder: Option<Box<str>>,
     /// The programs that list it. More than one only between two records of a move.
     listed_by: Vec<Box<str>>,
-    /// Of programs with links there the first by name: the same whatever the order of records.
-    linked_by: Option<Box<str>>,
+    linked_by: LinkedBy,
 }
 
 #[derive(Debug)]
@@ -294,16 +303,22 @@ impl LinkTable {
     /// Gives a host to the program that answers for it.
     fn settle(&self, known: &mut Known, host: &str) {
         let place = known.hosts.get(host).and_then(|found| {
-            let named = |id: &Option<Box<str>>| known.programs.get(id.as_deref()?);
+            let named = |id: &str| known.programs.get(id);
             let lists = found.listed_by.iter().filter_map(|id| known.programs.get(id));
             let last_listed = || lists.max_by_key(|program| program.place.rules().version);
-            named(&found.holder).or_else(last_listed).or_else(|| named(&found.linked_by))
+            let by_links = || match &found.linked_by {
+                LinkedBy::One(program) => named(program),
+                LinkedBy::Nobody | LinkedBy::Several => None,
+            };
+            found.holder.as_deref().and_then(named).or_else(last_listed).or_else(by_links)
         });
         match place {
             Some(program) => drop(self.hosts.insert(host.into(), Arc::clone(&program.place))),
             None => {
                 self.hosts.remove(host);
-                known.hosts.remove(host);
+                if known.hosts.get(host).is_some_and(|found| found.linked_by == LinkedBy::Nobody) {
+                    known.hosts.remove(host);
+                }
             }
         }
     }
@@ -375,10 +390,13 @@ impl LinkTable {
             known.hosts.insert(host.into(), KnownHost::default());
         }
         let found = known.hosts.get_mut(host).expect("it is there now");
-        if found.linked_by.as_deref().is_none_or(|first| program < first) {
-            found.linked_by = Some(program.into());
-            self.settle(known, host);
-        }
+        let linked_by = match &found.linked_by {
+            LinkedBy::Nobody => LinkedBy::One(program.into()),
+            LinkedBy::One(other) if **other != *program => LinkedBy::Several,
+            LinkedBy::One(_) | LinkedBy::Several => return,
+        };
+        found.linked_by = linked_by;
+        self.settle(known, host);
     }
 
     fn apply_host(&self, known: &mut Known, claim: &HostClaim, version: u64) -> Result<(), Refusal> {
