@@ -91,7 +91,7 @@ const CLASSES: &[(&str, Class)] = &[
         "enable.sasl.oauthbearer.unsecure.jwt",
         Owned("set sasl.oauthbearer.method=oidc: tokens are signed, and renewed"),
     ),
-    ("enable.sparse.connections", Owned("without it a broker that is down is asked without a pause")),
+    ("enable.sparse.connections", Free),
     ("enable.ssl.certificate.verification", Free),
     ("enabled_events", Owned("whence takes the events that it needs")),
     ("error_cb", Owned(CODE)),

@@ -133,6 +133,8 @@ enum LinkedBy {
 #[derive(Debug, Default)]
 struct KnownHost {
     holder: Option<Box<str>>,
+    /// It was a program's and is nobody's, whoever has links there.
+    is_released: bool,
     /// The programs that list it. More than one only between two records of a move.
     listed_by: Vec<Box<str>>,
     linked_by: LinkedBy,
@@ -307,8 +309,8 @@ impl LinkTable {
             let lists = found.listed_by.iter().filter_map(|id| known.programs.get(id));
             let last_listed = || lists.max_by_key(|program| program.place.rules().version);
             let by_links = || match &found.linked_by {
-                LinkedBy::One(program) => named(program),
-                LinkedBy::Nobody | LinkedBy::Several => None,
+                LinkedBy::One(program) if !found.is_released => named(program),
+                LinkedBy::One(_) | LinkedBy::Nobody | LinkedBy::Several => None,
             };
             found.holder.as_deref().and_then(named).or_else(last_listed).or_else(by_links)
         });
@@ -316,7 +318,11 @@ impl LinkTable {
             Some(program) => drop(self.hosts.insert(host.into(), Arc::clone(&program.place))),
             None => {
                 self.hosts.remove(host);
-                if known.hosts.get(host).is_some_and(|found| found.linked_by == LinkedBy::Nobody) {
+                if known
+                    .hosts
+                    .get(host)
+                    .is_some_and(|found| found.linked_by == LinkedBy::Nobody && !found.is_released)
+                {
                     known.hosts.remove(host);
                 }
             }
@@ -413,7 +419,8 @@ impl LinkTable {
             (case.version, case.is_sensitive) = (version, claim.case_sensitive);
         }
         let holder = Some(claim.program.as_str().into()).filter(|_| !claim.released);
-        known.hosts.entry(claim.host.as_str().into()).or_default().holder = holder;
+        let found = known.hosts.entry(claim.host.as_str().into()).or_default();
+        (found.holder, found.is_released) = (holder, claim.released);
         self.settle(known, &claim.host);
         Ok(())
     }

@@ -36,7 +36,11 @@ impl Encoding {
         let named =
             values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
         let mut found = Encoding::Identity;
-        for name in named.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(b"identity")) {
+        // Charsets are no encodings, but are often given as one.
+        let is_none = |name: &[u8]| {
+            ["", "identity", "utf-8", "utf8"].iter().any(|none| name.eq_ignore_ascii_case(none.as_bytes()))
+        };
+        for name in named.filter(|name| !is_none(name)) {
             let is_gzip = name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip");
             if !is_gzip || found == Encoding::Gzip {
                 let name: String = String::from_utf8_lossy(name).chars().take(NAME_CHARS_MAX).collect();
@@ -57,6 +61,7 @@ impl Encoding {
     pub fn decoded(self, body: Bytes, bytes_max: usize) -> Result<Bytes, Problem> {
         let body = match self {
             Encoding::Identity => body,
+            Encoding::Gzip if body.is_empty() => body,
             Encoding::Gzip => {
                 let mut decoded = Vec::new();
                 let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
@@ -189,7 +194,7 @@ mod tests {
             Encoding::of(&HeaderMap::from_iter([(CONTENT_ENCODING, value.parse().unwrap())]))
                 .map_err(|p| p.code)
         };
-        assert_eq!((of(""), of("identity")), (Ok(Encoding::Identity), Ok(Encoding::Identity)));
+        assert_eq!((of(""), of("identity, UTF-8")), (Ok(Encoding::Identity), Ok(Encoding::Identity)));
         assert_eq!((of("GZip"), of("identity, x-gzip")), (Ok(Encoding::Gzip), Ok(Encoding::Gzip)));
         for other in ["br", "deflate", "zstd", "gzip, gzip", "gzip, br"] {
             assert_eq!(of(other), Err(Code::Encoding), "{other}");

@@ -134,47 +134,48 @@ LEFT JOIN
             SELECT program, event_id AS id, event_id AS lead_id FROM rejects
             WHERE reason = 'conflicting_body' AND stream = 'conversions'
             UNION ALL
-            SELECT program, id, lead_id FROM qualifications
+            SELECT program, id, argMax(q.lead_id, (q.revision, q.sign)) AS lead_id FROM qualifications AS q
             WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+            GROUP BY program, id
             UNION ALL
-            SELECT n.program AS program, n.event_id AS id, if(n.kind = 'lead', n.related, q.lead_id) AS lead_id
+            SELECT n.program AS program, n.id AS id, t.lead_id AS lead_id
             FROM
             (
-                SELECT s.program AS program, s.event_id AS event_id, t.event_id AS related, toString(t.kind) AS kind
-                FROM
-                (
-                    SELECT program, key, event_id FROM subject_keys
-                    WHERE event_id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
-                        AND kind IN ('disqualification', 'reinstatement', 'identify')
-                ) AS s
-                INNER JOIN
-                (
-                    SELECT program, key, kind, event_id FROM subject_keys
-                    WHERE kind IN ('lead', 'qualification') AND key IN
-                    (
-                        SELECT key FROM subject_keys
-                        WHERE event_id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
-                            AND kind IN ('disqualification', 'reinstatement', 'identify')
-                    )
-                ) AS t ON s.program = t.program AND s.key = t.key
+                SELECT program, id, arrayJoin(keys) AS key FROM disqualifications WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+                UNION ALL
+                SELECT program, id, arrayJoin(keys) FROM reinstatements WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+                UNION ALL
+                SELECT program, id, arrayJoin(keys) FROM identifies WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
             ) AS n
-            LEFT JOIN (SELECT program, id, lead_id FROM qualifications) AS q ON n.program = q.program AND n.related = q.id
+            INNER JOIN
+            (
+                SELECT program, key, event_id AS lead_id FROM subject_keys
+                WHERE kind = 'lead' AND key IN
+                (
+                    SELECT arrayJoin(keys) FROM disqualifications WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+                    UNION ALL
+                    SELECT arrayJoin(keys) FROM reinstatements WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+                    UNION ALL
+                    SELECT arrayJoin(keys) FROM identifies WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
+                )
+            ) AS t ON n.program = t.program AND n.key = t.key
             UNION ALL
             SELECT e.program AS program, e.id AS id, w.lead_id AS lead_id
-            FROM
+            FROM (SELECT program, id, reward_id FROM reward_events WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')) AS e
+            INNER JOIN
             (
-                SELECT program, id, reward_id FROM reward_events
-                WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
-            ) AS e
-            INNER JOIN rewards AS w ON e.program = w.program AND e.reward_id = w.reward_id
+                SELECT program, reward_id, lead_id FROM rewards
+                WHERE reward_id IN (SELECT reward_id FROM reward_events WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions'))
+            ) AS w ON e.program = w.program AND e.reward_id = w.reward_id
             UNION ALL
             SELECT d.program AS program, d.id AS id, p.lead_id AS lead_id
-            FROM
+            FROM (SELECT program, id, qualification_id FROM disqualifications WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')) AS d
+            INNER JOIN
             (
-                SELECT program, id, qualification_id FROM disqualifications
-                WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions')
-            ) AS d
-            INNER JOIN qualifications AS p ON d.program = p.program AND d.qualification_id = p.id
+                SELECT program, id, argMax(q.lead_id, (q.revision, q.sign)) AS lead_id FROM qualifications AS q
+                WHERE id IN (SELECT qualification_id FROM disqualifications WHERE id IN (SELECT event_id FROM rejects WHERE reason = 'conflicting_body' AND stream = 'conversions'))
+                GROUP BY program, id
+            ) AS p ON d.program = p.program AND d.qualification_id = p.id
         ) AS o ON r.program = o.program AND r.event_id = o.id
     )
     GROUP BY program, lead_id

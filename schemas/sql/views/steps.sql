@@ -12,7 +12,7 @@ CREATE OR REPLACE VIEW steps
     reached Int64 COMMENT 'How many got here.',
     referrers Int64 COMMENT 'Referrers of whom any did.',
     rate Nullable(Float64) COMMENT 'The part of the step before that went on; NULL where no_rate says why.',
-    no_rate String COMMENT 'Why there is no rate: first_step, nothing_before (nobody is at the step before), or other_cohort (more than there, such as referrers who never said that they share). Empty where there is one.',
+    no_rate String COMMENT 'Why there is no rate: first_step, nothing_before (nobody is at the step before), or other_cohort (more got here than were there, as with leads that came by no click). Empty where there is one.',
     biggest_drop Bool COMMENT 'Whether the most is lost on the way to this step.'
 )
 AS

@@ -223,6 +223,22 @@ fn a_host_with_a_record_or_with_links_is_known_although_nobody_lists_it() {
 }
 
 #[test]
+fn a_host_that_was_released_is_nobodys_although_links_are_there() {
+    let table = filled();
+    let owner =
+        |table: &LinkTable| table.program_of_host("go.example").map(|place| place.rules().id.to_string());
+    assert_eq!(owner(&table).as_deref(), Some("demo"));
+    let claim = |released| {
+        let (host, program) = ("go.example".to_owned(), "demo".to_owned());
+        Entry::HostClaim(HostClaim { host, program, released, ..HostClaim::default() })
+    };
+    apply(&table, 10, claim(true));
+    assert_eq!(owner(&table), None);
+    apply(&table, 11, claim(false));
+    assert_eq!(owner(&table).as_deref(), Some("demo"));
+}
+
+#[test]
 fn a_fallback_that_no_link_could_point_at_is_none() {
     for wrong in
         ["", "javascript:alert(1)", "//evil.example", r"https://shop.example/\b", "https://evil.example/"]

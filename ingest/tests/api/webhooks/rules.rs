@@ -120,7 +120,7 @@ fn cases() -> Vec<Case> {
                 "customer": "cus_1", "amount_total": 1000, "currency": "usd", "payment_intent": "pi_1"}),
             ),
             vec![
-                json!({"type": "lead", "id": "lead-cus_1:lead", "record": "lead-cus_1", "customer": "cus_1"}),
+                json!({"type": "lead", "id": "lead-cus_1:lead", "customer": "cus_1"}),
                 payment("cs_1", &["cs_1", "pi_1"], 1000, "USD"),
             ],
         ),
@@ -132,9 +132,7 @@ fn cases() -> Vec<Case> {
                 json!({"id": "cs_1", "mode": "subscription",
                 "payment_status": "paid", "customer": "cus_1", "amount_total": 1000, "currency": "usd"}),
             ),
-            vec![
-                json!({"type": "lead", "id": "lead-cus_1:lead", "record": "lead-cus_1", "customer": "cus_1"}),
-            ],
+            vec![json!({"type": "lead", "id": "lead-cus_1:lead", "customer": "cus_1"})],
         ),
         ("stripe", "", paid("eur", 999), vec![invoice(999, "EUR")]),
         ("stripe", "", paid("isk", 50_000), vec![invoice(500, "ISK")]),
@@ -444,7 +442,7 @@ fn cases() -> Vec<Case> {
             json!({"id": 7, "email": "a@shop.example", "total_price": "12.50", "currency": "EUR",
                 "financial_status": "paid", "note_attributes": [{"name": "whence_code", "value": "abc"}]}),
             vec![
-                json!({"type": "lead", "id": "lead-7+e63f62c8f49f13ee80e234aae9b91bac:lead", "record": "lead-7", "contact": "order-7", "email": "a@shop.example"}),
+                json!({"type": "lead", "id": "lead-7:lead", "contact": "order-7", "email": "a@shop.example"}),
                 json!({"type": "qualification", "id": "order-7:qualification", "contact": "order-7",
                     "email": "a@shop.example", "name": "purchase", "value": {"minor": 1250, "currency": "EUR"}}),
             ],
@@ -528,8 +526,15 @@ fn cases() -> Vec<Case> {
         (
             "postback",
             "",
-            json!(format!("subid={subid}&status=refund&tid=t1&payout=1&currency=USD")),
+            json!(format!("subid={subid}&status=refund&tid=t1&payout=0")),
             vec![json!({"type": "disqualification", "id": format!("refund-t1-{}:disqualification", NOW.0),
+                    "contact": contact, "reason": "refund", "payments": ["sale-t1"]})],
+        ),
+        (
+            "postback",
+            "",
+            json!(format!("subid={subid}&status=refund&tid=t1&payout=1&currency=USD")),
+            vec![json!({"type": "disqualification", "id": "refund-t1-1:disqualification",
                     "contact": contact, "reason": "refund", "payments": ["sale-t1"],
                     "value": {"minor": 100, "currency": "USD"}})],
         ),

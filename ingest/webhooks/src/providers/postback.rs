@@ -6,7 +6,7 @@
 use super::{Delivery, ProviderEvent, Refusal, Unreadable};
 use crate::sign;
 use serde_json::{Map, Value};
-use whence_schemas::{event::WebhookScheme, token};
+use whence_schemas::{event::WebhookScheme, money, token};
 
 pub(super) const KEEPS: &[&str] = &["/status", "/currency", "/whence/unknown_amount"];
 pub(super) const RULES: &str = include_str!("../defaults/postback.json");
@@ -89,12 +89,29 @@ const TRANSACTION: Parameter = Parameter {
         "transaction_id",
     ],
 };
+/// Parameters that say what was reached.
+const GOALS: [&str; 5] = ["event_type", "event", "et", "type", "goal"];
+/// Words there for what is a lead and no sale.
+const LEADS: [&str; 8] = ["lead", "registration", "register", "reg", "signup", "sign_up", "install", "trial"];
+/// Words that say that what was reached counts, whatever it is.
+const APPROVALS: [&str; 10] = [
+    "approved",
+    "approve",
+    "confirmed",
+    "confirm",
+    "accepted",
+    "accept",
+    "completed",
+    "complete",
+    "success",
+    "successful",
+];
 /// Words for a further payment of one click, which nothing but the transaction tells from the first one's retry.
 const AGAIN: [&str; 5] = ["rebill", "recurring", "renewal", "upsell", "redeposit"];
 /// The only name of the click that some trackers have.
 const CLICK_OR_TRANSACTION: &str = "transaction_id";
 /// Words in the names of amounts.
-const AMOUNT_WORDS: [&str; 28] = [
+const AMOUNT_WORDS: [&str; 25] = [
     "amount",
     "payout",
     "revenue",
@@ -117,12 +134,9 @@ const AMOUNT_WORDS: [&str; 28] = [
     "reward",
     "turnover",
     "gross",
-    "net",
     "cash",
-    "bid",
     "charge",
     "spend",
-    "goods",
 ];
 /// Of them those that are also the names of flags: `paid=1`.
 const FLAG_WORDS: [&str; 4] = ["paid", "sale", "deposit", "charge"];
@@ -169,7 +183,14 @@ pub(super) fn events(
     }
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
     let subid = text("subid").ok_or(Unreadable::Body)?;
-    let status = text("status").ok_or(Unreadable::Body)?.to_ascii_lowercase();
+    let mut status = text("status").ok_or(Unreadable::Body)?.to_ascii_lowercase();
+    // A network that says in one parameter what was reached, and in another that it counts: what is reached is a lead.
+    let is_lead = |(name, value): &(String, String)| {
+        GOALS.contains(&name.as_str()) && LEADS.contains(&value.to_ascii_lowercase().as_str())
+    };
+    if APPROVALS.contains(&status.as_str()) && pairs.iter().any(is_lead) {
+        status = "lead".to_owned();
+    }
     // All clicks and payments under one name would be one.
     if [Some(&subid), tid.as_ref()].into_iter().flatten().any(|id| is_placeholder(id)) {
         return Err(Unreadable::Body);
@@ -202,6 +223,10 @@ pub(super) fn events(
     // A network tells a sale, rejects it and tells it again with one query: what tells these apart is when they come.
     whence.insert("delivery".to_owned(), format!("{payment}-{}", delivery.now.0).into());
     whence.insert("payment".to_owned(), payment.as_str().into());
+    // Of a part that is taken back the retry is the same event: the time of its delivery would make it another.
+    let part = body.get("payout").and_then(Value::as_str).filter(|payout| !money::is_zero(payout));
+    let part = part.map(|payout| format!("{payment}-{payout}"));
+    whence.extend(part.map(|part| ("refund".to_owned(), part.into())));
     body.insert("whence".to_owned(), whence.into());
     let id = format!("{status}-{payment}");
     Ok(vec![ProviderEvent { id, name: status, body: Value::Object(body), is_test: false }])
@@ -231,10 +256,14 @@ fn looks_like_amount(name: &str, value: &str) -> bool {
         ..=4 => name.split(['_', '-', '.']).any(|part| part == word),
         _ => name.contains(word),
     };
-    let is_id =
-        name.split(['_', '-', '.']).any(|part| part.ends_with("id") && !matches!(part, "paid" | "bid"));
-    let is_flag = matches!(digits, "0" | "1") && FLAG_WORDS.iter().any(|word| is_word(word));
-    is_number && !is_id && !is_flag && (has_decimals || AMOUNT_WORDS.iter().any(|word| is_word(word)))
+    let is_id = name.split(['_', '-', '.']).any(|part| part == "id")
+        || (name.ends_with("id") && !name.ends_with("paid"));
+    let mut words = AMOUNT_WORDS.into_iter().filter(|word| is_word(word));
+    let is_named = match digits {
+        "0" | "1" => words.any(|word| !FLAG_WORDS.contains(&word)),
+        _ => words.next().is_some(),
+    };
+    is_number && !is_id && (has_decimals || is_named)
 }
 
 /// What a person needs to know of an event that can't be used, beside the reason.

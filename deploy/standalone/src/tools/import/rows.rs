@@ -135,7 +135,7 @@ pub fn csv(
                         (len, expected) if len != expected => {
                             Err(format!("has {len} fields where the header has {expected}"))
                         }
-                        _ => of_cells(&columns, &record).and_then(|event| finished(event, &defaults)),
+                        _ => of_cells(&columns, &record).and_then(|event| finished(event, &defaults, true)),
                     };
                     return Some(Ok(Row { line, event }));
                 }
@@ -172,7 +172,7 @@ pub fn ndjson(file: impl Read, defaults: Defaults) -> impl Iterator<Item = io::R
                 continue;
             }
             let event = match serde_json::from_slice::<Value>(text) {
-                Ok(Value::Object(event)) => finished(event, &defaults),
+                Ok(Value::Object(event)) => finished(event, &defaults, false),
                 Ok(_) => Err("is not a JSON object".to_owned()),
                 // The message names the place, never the text.
                 Err(error) => Err(format!("is not JSON: {error}")),
@@ -226,12 +226,13 @@ fn of_cells(columns: &[String], record: &csv::StringRecord) -> Result<Map<String
 }
 
 /// The event as it is sent: with what the file leaves out, and an id that is the same at every import.
-fn finished(mut event: Map<String, Value>, defaults: &Defaults) -> Result<Value, String> {
+fn finished(mut event: Map<String, Value>, defaults: &Defaults, is_csv: bool) -> Result<Value, String> {
     if event.get("type").is_none_or(Value::is_null) {
         let kind = defaults.kind.as_deref().ok_or("names no type, and the call has no --type")?;
         event.insert("type".to_owned(), kind.into());
     }
     let kind = event["type"].clone();
+    let null_value = event.get("value").filter(|value| value.is_null() && !is_csv).cloned();
     // What is there and says nothing never means all: the API says so.
     let is_part = PARTS.iter().any(|part| kind == *part);
     event.retain(|name, value| !value.is_null() || (is_part && ALL_WITHOUT.contains(&name.as_str())));
@@ -249,7 +250,11 @@ fn finished(mut event: Map<String, Value>, defaults: &Defaults) -> Result<Value,
     }
     event.entry("source").or_insert_with(|| source.into());
     if !event.contains_key("id") {
-        event.insert("id".to_owned(), row_id(&event).into());
+        // What is blank names nothing, but the `null` that an object has for its value.
+        let mut named = event.clone();
+        named.retain(|_, value| !value.is_null());
+        named.extend(null_value.map(|null| ("value".to_owned(), null)));
+        event.insert("id".to_owned(), row_id(&named).into());
     }
     Ok(event.into())
 }
@@ -352,6 +357,11 @@ mod tests {
         let of = |index: usize, name: &str| found[index].1.as_ref().unwrap().get(name).cloned();
         assert_eq!((of(0, "value"), of(1, "value")), (Some(Value::Null), None));
         assert_eq!((of(0, "qualification"), of(1, "qualification")), (Some("q1".into()), None));
+        // Columns in which nothing stands are no part of the row's name.
+        let without = of_csv(
+            "type,lead,reason,qualification,occurred_at\ndisqualification,a,refund,q1,1700000000000\n",
+        );
+        assert_eq!(of(0, "id"), without[0].1.as_ref().unwrap().get("id").cloned());
         let found = of_lines(
             r#"{"type":"disqualification","lead":"a","occurred_at":1,"qualification":null,"reason":null}"#,
         );

@@ -11,7 +11,7 @@ fn postback(
 ) -> Row {
     let mut row = row("postback", [tracker, "conversion", status], json!(query), expected);
     // Whoever tells a sale says that it is not rejected, or no longer.
-    let is_sale = expected.first() == Some(&"lead") && status != "lead";
+    let is_sale = expected.first() == Some(&"lead") && !matches!(status, "lead" | "late word");
     if is_sale {
         let after = expected.iter().take_while(|gist| !gist.starts_with("unusable")).count();
         row.expected.insert(after, "reinstatement sale");
@@ -25,13 +25,8 @@ pub fn all() -> Vec<Row> {
     let unreadable = &["lead", "unusable amount_unreadable"][..];
     let of_words = [
         ("lead", &["registration", "Pending", "hold"][..], "payout=12.50&currency=USD", &["lead"][..]),
-        ("sale", &["approved", "CONFIRMED", "purchase", "ftd"], "payout=12.50&currency=USD", sale),
-        (
-            "rebill",
-            &["recurring", "upsell"],
-            "payout=3&currency=USD",
-            &["qualification rebill 300 USD", "reinstatement sale"],
-        ),
+        ("sale", &["approved", "CONFIRMED"], "payout=12.50&currency=USD", sale),
+        ("rebill", &["recurring", "upsell"], "payout=3&currency=USD", &["qualification rebill 300 USD"]),
         (
             "rejected",
             &["declined", "canceled", "reversed", "chargeback", "trash"],
@@ -40,7 +35,10 @@ pub fn all() -> Vec<Row> {
         ),
         ("refund", &["refund", "refunded"], "x=y", &["disqualification refund"]),
         ("refund", &["refund"], "payout=5&currency=USD", &["disqualification refund 500 USD"]),
-        ("refund", &["refund"], "payout=0&currency=USD", &["without_effect"]),
+        ("refund", &["refund"], "payout=0&currency=USD", &["disqualification refund"]),
+        ("refund", &["refund"], "payout=-5&currency=USD", &["unusable amount_negative"]),
+        ("lead", &["approved", "confirmed"], "event=registration", &["lead"]),
+        ("late word", &["paid", "locked", "purchase", "ftd"], "payout=12.50&currency=USD", sale),
         ("refund", &["refund"], "payout=5", &["unusable currency_missing"]),
     ];
     let of_words = of_words.into_iter().flat_map(|(class, words, rest, expected)| {
@@ -58,11 +56,13 @@ pub fn all() -> Vec<Row> {
         "reward=20",
         "turnover=100",
         "x=1+250.00",
-        "top_bid=7",
+        "android_price=9.99",
+        "prepaid_amount=12.50",
+        "deposit_amount=1",
     ];
     let under = under
         .map(|pair| postback("others", "unknown name", &format!("subid=s&status=sale&{pair}"), unreadable));
-    let flags = ["paid=1", "is_paid=0", "userid=100", "gaid=12", "offer_id=250", "goalid=3"];
+    let flags = ["paid=1", "is_paid=0", "userid=100", "gaid=12", "offer_id=250", "goalid=3", "net=12"];
     let without = &["lead", "qualification sale"][..];
     let flags =
         flags.map(|pair| postback("others", "no amount", &format!("subid=s&status=sale&{pair}"), without));
