@@ -351,7 +351,6 @@ impl LinkTable {
             return Err(Refusal::Full("links"));
         }
         let program = self.place_of(known, &link.program)?;
-        self.note_links(known, &link.host, &link.program);
         let is_new = before.is_none();
         let after = if link.referrer.is_empty() {
             ResolvedLink::of(link, version, program, false)
@@ -361,6 +360,7 @@ impl LinkTable {
             referrer.links.push(Arc::clone(&after));
             after
         };
+        self.note_links(known, &link.host, &link.program);
         self.fold(link, &after, is_new);
         match self.links.entry(ByKey(after)) {
             // Replaced as a whole: the key lies in the link.

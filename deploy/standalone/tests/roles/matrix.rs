@@ -52,6 +52,26 @@ fn events(whence: &Role, key: &str, program: &str, delivery: &Delivery) -> Vec<V
         .collect()
 }
 
+/// Where the lines `PROGRAM,MINOR` are not what is owed.
+fn differences(
+    ledger: &str,
+    mut owed: BTreeMap<String, i64>,
+    named: &impl Fn(&str) -> String,
+) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for line in ledger.lines() {
+        let (program, minor) = line.split_once('\t').unwrap();
+        let owes = owed.remove(program);
+        if owes != minor.parse().ok() {
+            wrong.push(format!("{} {program}: {minor}, not {owes:?}", named(program)));
+        }
+    }
+    wrong.extend(
+        owed.iter().map(|(program, minor)| format!("{} {program}: nothing, not {minor}", named(program))),
+    );
+    wrong
+}
+
 #[test]
 fn every_payload_of_every_provider_is_in_the_tables_and_the_ledger_as_what_it_means() {
     let dir = tempdir().unwrap();
@@ -142,25 +162,14 @@ fn every_payload_of_every_provider_is_in_the_tables_and_the_ledger_as_what_it_me
     let ledger = "SELECT program, toInt64(sum(sign * amount_minor)) FROM rewards GROUP BY program \
                   HAVING sum(sign * amount_minor) != 0 FORMAT TSV";
     // Rewards are stored after the facts, in their block.
-    let (mut found, mut changed) = (String::new(), Instant::now());
-    while changed.elapsed() < Duration::from_secs(5) {
-        let now = whence.rows(ledger);
-        if now != found {
-            (found, changed) = (now, Instant::now());
+    let deadline = Instant::now() + Duration::from_secs(120);
+    let wrong = loop {
+        let wrong = differences(&whence.rows(ledger), owed.clone(), &named);
+        if wrong.is_empty() || Instant::now() > deadline {
+            break wrong;
         }
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let mut wrong = Vec::new();
-    for line in found.lines() {
-        let (program, minor) = line.split_once('\t').unwrap();
-        let owes = owed.remove(program);
-        if owes != minor.parse().ok() {
-            wrong.push(format!("{} {program}: {minor}, not {owes:?}", named(program)));
-        }
-    }
-    wrong.extend(
-        owed.iter().map(|(program, minor)| format!("{} {program}: nothing, not {minor}", named(program))),
-    );
+        std::thread::sleep(Duration::from_millis(50));
+    };
     assert!(wrong.is_empty(), "{wrong:#?}");
     whence.until_count("SELECT toUInt64(sum(missing + extra)) FROM reconciliation", 0);
     println!("{} payloads, {total} facts", rows.len());
