@@ -66,9 +66,7 @@ pub const TOPICS: &[Client] = &[Client::Topics];
 /// Builds these clients as the role would, and connects none. What is wrong, a sentence each; without
 /// `kafka-brokers` there is nothing to build.
 pub fn build(settings: &KafkaSettings, clients: &[Client]) -> Vec<String> {
-    let Some(mut cluster) = settings.cluster() else { return Vec::new() };
-    // These clients are for a look at their properties: they connect to nobody.
-    cluster.properties.insert("enable.sparse.connections".into(), "true".into());
+    let Some(cluster) = settings.cluster() else { return Vec::new() };
     let mut troubles = Vec::new();
     for client in clients {
         if let Err(error) = build_one(settings, &cluster, *client) {
