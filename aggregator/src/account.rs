@@ -46,7 +46,7 @@ const TABLES: [Accounted; 15] = [
     Accounted::event(ShareRow::TABLE),
     Accounted::event(ErasureRow::TABLE),
     Accounted::event(RewardEventRow::TABLE),
-    Accounted::consequence(SubjectKeyRow::TABLE),
+    Accounted { may_have_more: true, ..Accounted::consequence(SubjectKeyRow::TABLE) },
     Accounted { may_have_more: true, ..Accounted::consequence(ClickEvidenceRow::TABLE) },
     Accounted::consequence(RewardTermsRow::TABLE),
     Accounted::consequence(RewardRow::TABLE),
@@ -63,7 +63,8 @@ struct Accounted {
     /// `None`: no row does.
     is_record: Option<&'static str>,
     /// Of two processes that store a block, one of which has lost it without knowing, each may find other clicks:
-    /// what the later one stores in a month that the first one had no rows of is in no account.
+    /// what the later one stores in a month that the first one had no rows of is in no account. Of the keys of a person
+    /// who was forgotten, rows under other names stand before those under the keys go.
     may_have_more: bool,
 }
 

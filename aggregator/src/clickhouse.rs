@@ -12,10 +12,11 @@ pub mod migrate;
 pub mod replicas;
 mod reward;
 mod tables;
+mod unlink;
 
 use crate::{
     position::{Horizon, InsertToken, Partition},
-    store::{EventName, Forgotten, Rows, Store, StoreError},
+    store::{EventName, Forgotten, Linked, Rows, Store, StoreError},
 };
 use bytes::Bytes;
 use clickhouse::{Client, error::Error};
@@ -266,6 +267,14 @@ impl Store for ClickHouseStore {
 
     async fn erase(&self, forgotten: &Forgotten) -> Result<(), StoreError> {
         self.look_up(|client| async move { erase::erase(&client, forgotten).await }).await
+    }
+
+    async fn linked(&self, before: &Horizon) -> Result<Vec<Linked>, StoreError> {
+        self.look_up(|client| async move { unlink::linked(&client, before).await }).await
+    }
+
+    async fn unlink(&self, linked: &Linked) -> Result<bool, StoreError> {
+        self.give_other_names(linked).await
     }
 }
 

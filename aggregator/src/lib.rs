@@ -8,6 +8,7 @@
 //! | [`account`] | whether what is stored adds up with the account of the blocks | ClickHouse |
 //! | [`retention`] | what is past its age is dropped or blanked | ClickHouse |
 //! | [`sweep`] | sends timers for rewards that are due | through the store and an outbox |
+//! | `unlink` | the keys of persons who were forgotten cease to lead to events | through the store |
 //! | [`servers`] | ClickHouse's servers, one or several, over TCP or TLS: every client of them is made here | clients |
 //! | [`partition_status`] | how each partition of the process does | none |
 //! | [`work`] | the partitions of a process, each in its loop | – |
@@ -21,6 +22,7 @@ pub mod partition_status;
 pub mod retention;
 pub mod servers;
 pub mod sweep;
+mod unlink;
 pub mod work;
 
 pub use whence_decisions::{

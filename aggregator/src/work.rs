@@ -11,6 +11,7 @@ use crate::{
     source::{Chunk, Source, SourceError, Start},
     store::{Store, StoreError},
     sweep::{Outbox, Sweeper},
+    unlink::Unlinking,
 };
 use futures_util::future::BoxFuture;
 use std::{
@@ -147,6 +148,10 @@ async fn work_and_tell<Src: Source, Sto: Store>(
 fn tell(stored: &watch::Sender<Option<Commit>>, progress: Progress) {
     let commit = match progress {
         Progress::Restarted(commit) => commit,
+        // The rows of a block in flight may be of another incarnation than the last ones.
+        Progress::Intended(range) => {
+            Commit { incarnation: range.incarnation, next: range.first, intent: None }
+        }
         Progress::Committed { range, .. } => {
             Commit { incarnation: range.incarnation, next: range.end, intent: None }
         }
@@ -165,8 +170,16 @@ pub async fn work_and_sweep<Src: Source, Sto: Store, O: Outbox>(
     keys: Arc<KeyRing>,
     stop: Stop,
 ) {
-    let partition = source.partition().number;
+    let of = source.partition();
+    let partition = of.number;
     let (stored, ended) = (watch::Sender::new(None), stop.after_block.child_token());
+    let unlinking = Unlinking {
+        partition: of,
+        store,
+        stored: stored.subscribe(),
+        every: settings.sweep_every,
+        after: settings.unlink_after,
+    };
     let beside = companion
         .map(|companion| companion(Owned { partition, stored: stored.subscribe(), stop: ended.clone() }));
     let at_once = stop.at_once.clone();
@@ -175,6 +188,7 @@ pub async fn work_and_sweep<Src: Source, Sto: Store, O: Outbox>(
         tokio::select! {
             () = work_and_tell(source, store, settings, keys, stop, &stored) => {}
             () = sweeper.run(settings.sweep_every, wall_clock) => {}
+            () = Box::pin(unlinking.run()) => {}
         }
         ended.cancel();
     };

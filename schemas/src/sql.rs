@@ -54,7 +54,7 @@ pub const BEFORE_BASELINE: u32 = 28;
 
 /// All migrations, in order.
 pub const MIGRATIONS: &[Migration] =
-    &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY, PERSONS, READING, FUNNEL_HOURLY_GOES, DIGESTS];
+    &[BASELINE, PAYMENTS_AND_RECORDS, MADE_BY, PERSONS, READING, FUNNEL_HOURLY_GOES, DIGESTS, UNLINKED];
 
 const BASELINE: Migration = Migration {
     number: BEFORE_BASELINE + 1,
@@ -174,6 +174,8 @@ const DIGESTS: Migration = Migration {
     name: "digests",
     files: files!["changes/036_digests", "feeds/outbound_conflicts"],
 };
+
+const UNLINKED: Migration = Migration { number: 37, name: "unlinked", files: files!["changes/037_unlinked"] };
 
 /// All views, each behind those that it reads.
 #[must_use]

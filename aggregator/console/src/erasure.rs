@@ -1,4 +1,5 @@
-//! What an erasure touched. Whose it was is not kept: its keys are hashes, and its facts are counted by them here.
+//! What an erasure touched. Whose it was is not kept: its keys are hashes, by which rewards are counted here until the keys
+//! cease to lead to them.
 
 use clickhouse::Client;
 use uuid::Uuid;
@@ -16,11 +17,12 @@ WITH
         WHERE program = {program:String} AND kind = 'erased' AND received_at = taken_at AND event_id = {id:UUID}
     ) AS suppressed_keys
 SELECT id, occurred_at, received_at, requested_by, source, live, events,
-    (
-        SELECT uniqExact(reward_id) FROM rewards
-        WHERE program = {program:String} AND lead_id IN
-            (SELECT event_id FROM subject_keys WHERE program = {program:String} AND kind = 'lead' AND key IN suppressed_keys)
-    ) AS rewards,
+    if(linked,
+        (
+            SELECT uniqExact(reward_id) FROM rewards
+            WHERE program = {program:String} AND lead_id IN
+                (SELECT event_id FROM subject_keys WHERE program = {program:String} AND kind = 'lead' AND key IN suppressed_keys)
+        ), erasures.rewards) AS rewards,
     length(suppressed_keys) AS keys
 FROM erasures
 WHERE program = {program:String} AND id = {id:UUID} AND notEmpty(suppressed_keys)

@@ -24,6 +24,7 @@ mod person;
 pub mod replay;
 mod rows;
 mod sets;
+pub mod unlink;
 
 pub use credit::Credit;
 pub use join::Joined;

@@ -45,6 +45,9 @@ pub struct LoopSettings {
     pub conversion_filter: FilterSettings,
     /// How often the owner of a partition looks for what is due.
     pub sweep_every: Duration,
+    /// How long after an erasure its keys cease to lead to the person's events: longer than a former owner may be cut off
+    /// and come back.
+    pub unlink_after: Duration,
     /// Where rows are stored past what was committed, goes on behind them instead of refusing.
     pub resume_behind_stored: bool,
     /// Where less is stored than was committed, reads from where the account ends instead of refusing.
@@ -65,6 +68,7 @@ impl Default for LoopSettings {
             dedup: DedupSettings::default(),
             conversion_filter: FilterSettings::default(),
             sweep_every: Duration::from_secs(10),
+            unlink_after: Duration::from_secs(600),
             resume_behind_stored: false,
             replay_missing: false,
             accept_loss: false,

@@ -130,6 +130,17 @@ impl Forgotten {
     }
 }
 
+/// An erasure whose keys still lead to the person's events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linked {
+    /// Its program.
+    pub program: String,
+    /// Its event id.
+    pub erasure: EventId,
+    /// When the events API took it.
+    pub received_at: UnixMs,
+}
+
 /// Why the store did not do as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -243,4 +254,11 @@ pub trait Store: RewardStore + EvidenceStore {
     /// returns, and done a little later, where a copy is away once it is back. Nothing is ever decided by them and no
     /// rollup has them, so that it may be done twice, or again after a crash.
     fn erase(&self, forgotten: &Forgotten) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Erasures of the horizon's partition, and before it, whose keys still lead to events; some, the oldest ones first.
+    fn linked(&self, before: &Horizon) -> impl Future<Output = Result<Vec<Linked>, StoreError>> + Send;
+
+    /// Gives the keys that an erasure suppressed other names in what links events ([`crate::conversion::unlink`]), once all
+    /// that it blanks is blank: says whether that is done. May be done twice, or again after a crash.
+    fn unlink(&self, linked: &Linked) -> impl Future<Output = Result<bool, StoreError>> + Send;
 }

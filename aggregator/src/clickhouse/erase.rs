@@ -22,7 +22,7 @@ whence_metrics::declare! {
 }
 
 /// The tables with personal columns, and what those become.
-const BLANK: [(&str, &str); 6] = [
+pub(super) const BLANK: [(&str, &str); 6] = [
     ("leads", "lead = '', keys = []"),
     ("qualifications", "lead = '', keys = []"),
     ("disqualifications", "lead = '', keys = []"),
@@ -166,7 +166,8 @@ impl Watch {
 
 async fn of_server(client: &Client, is_cluster: bool) -> Result<(ReplicaRow, Vec<MutationRow>)> {
     let sql = "SELECT concat(table, ' ', mutation_id) AS mutation, is_done FROM system.mutations \
-               WHERE database = currentDatabase() AND position(command, 'keys = []') > 0";
+               WHERE database = currentDatabase() AND (position(command, 'keys = []') > 0 OR table = 'erasures' \
+               OR table = 'subject_keys' AND position(command, 'DELETE') > 0)";
     let mutations = client.query(sql).fetch_all::<MutationRow>().await?;
     if !is_cluster {
         return Ok((ReplicaRow { name: String::new(), registered: 1 }, mutations));

@@ -5,18 +5,21 @@ use crate::{
     world::World,
 };
 use bytes::Bytes;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 use whence_aggregator::{
+    account::deep,
     journal::{JournalSettings, JournalSource},
     partition::LoopSettings,
-    position::Partition,
+    position::{Horizon, Partition},
+    store::Store as _,
     work::{Stop, work},
 };
 use whence_journal::{JournalConfig, Quota, Writer};
 use whence_schemas::{
     event::{Disqualification, Erasure, Identify, Participant, Share, Subject, event::Body},
-    ids::EventId,
+    ids::{EventId, Incarnation},
     topics::Stream,
 };
 
@@ -89,6 +92,25 @@ impl Node {
             self.sent += 1;
         }
         self.world.until("SELECT toUInt64(sum(offsets)) FROM reconciliation", self.sent).await;
+    }
+
+    /// Lets the keys of forgotten persons cease to lead to events, as their partition's owner does.
+    async fn unlink(&self) {
+        let partition = Partition { stream: Stream::Conversions, number: 0 };
+        // Behind all that is stored.
+        let before = Horizon { incarnation: Incarnation(Uuid::nil()), partition, before: 0 };
+        let deadline = Instant::now() + Duration::from_secs(180);
+        loop {
+            let linked = self.world.store.linked(&before).await.unwrap();
+            if linked.is_empty() {
+                return;
+            }
+            for linked in &linked {
+                self.world.store.unlink(linked).await.unwrap();
+            }
+            assert!(Instant::now() < deadline, "{linked:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     async fn end(self) {
@@ -192,6 +214,16 @@ async fn a_forgotten_person_is_blank_counts_on_and_is_not_counted_again() {
     node.world.until("SELECT count() FROM participants WHERE referrer = 'r2' AND notEmpty(keys)", 1).await;
     node.world.until("SELECT count() FROM leads WHERE lead = 'person 2' AND notEmpty(keys)", 1).await;
     node.world.until("SELECT toUInt64(sum(lead_events)) FROM funnel", 2).await;
+    // Nobody comes from a key that is suppressed to an event, and all of the person's events are known as one person's still.
+    let links = "SELECT count() FROM subject_keys WHERE kind != 'erased'";
+    let linked = node.world.count(links).await;
+    node.unlink().await;
+    let paths = "SELECT count() FROM subject_keys WHERE kind != 'erased' AND hasAny(keys,
+        (SELECT groupUniqArray(key) FROM subject_keys WHERE kind = 'erased'))";
+    node.world.until(paths, 0).await;
+    node.world.until(links, linked).await;
+    node.world.until("SELECT count() FROM erasures WHERE events = 4 AND NOT linked", 1).await;
+    assert_eq!(deep(&node.world.client, (0, u32::MAX)).await.unwrap(), []);
 
     // The provider's retries: of the same event, of the person, and of an alias that was linked.
     node.take([lead(1), retry(1), qualification(3)]).await;
@@ -203,6 +235,10 @@ async fn a_forgotten_person_is_blank_counts_on_and_is_not_counted_again() {
     node.world.until("SELECT toUInt64(sum(lead_events)) FROM funnel", 2).await;
     node.world.until(personal, 0).await;
     node.world.until("SELECT countIf(lead != '' OR notEmpty(keys)) FROM disqualifications", 0).await;
+    node.unlink().await;
+    node.world.until(paths, 0).await;
+    node.world.until(links, linked + 2).await;
+    assert_eq!(deep(&node.world.client, (0, u32::MAX)).await.unwrap(), []);
     let acts = "SELECT count() FROM erasures WHERE requested_by = 'privacy desk' AND suppressed > 0";
     node.world.until(acts, 2).await;
     node.end().await;

@@ -28,9 +28,9 @@ use whence_aggregator::{
     click::DedupSettings,
     filter::FilterSettings,
     partition::{LoopError, LoopSettings, PartitionLoop, Progress},
-    position::Partition,
+    position::{Horizon, Partition},
     source::{Record, SourceError},
-    store::StoreError,
+    store::{Store as _, StoreError},
     sweep::Sweeper,
 };
 use whence_schemas::{ids::Incarnation, time::UnixMs, token::KeyRing, topics::Stream};
@@ -165,6 +165,7 @@ fn settings(rng: &mut SmallRng) -> LoopSettings {
         },
         conversion_filter: filter,
         sweep_every: Duration::MAX,
+        unlink_after: Duration::MAX,
         resume_behind_stored: false,
         replay_missing: false,
         accept_loss: false,
@@ -239,7 +240,10 @@ impl Run {
                 self.disturb();
             }
             if self.to_send.is_empty() && self.is_settled() && self.sweep() == 0 {
-                return Ok(());
+                self.world.lock().tables.blank();
+                if self.unlink() == 0 {
+                    return Ok(());
+                }
             }
             self.employ();
             self.turn()?;
@@ -258,6 +262,12 @@ impl Run {
         }
         if self.chance.random_bool(0.01) {
             self.sweep();
+        }
+        if self.chance.random_bool(0.02) {
+            self.world.lock().tables.blank();
+        }
+        if self.chance.random_bool(0.02) {
+            self.unlink();
         }
         if self.chance.random_bool(0.005) && !self.workers.is_empty() {
             let partition = self.workers[self.chance.random_range(0..self.workers.len())].partition;
@@ -297,6 +307,45 @@ impl Run {
             };
         }
         sent
+    }
+
+    /// Lets the keys of forgotten persons cease to lead to events; says how many erasures were left to do. Not where a
+    /// former owner lives on: who is still at the erasure's block has given up long before.
+    fn unlink(&mut self) -> usize {
+        let store = MemoryStore::new(self.world.clone());
+        let partitions = rewards::partitions(&self.world.lock());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut left = 0;
+        for partition in partitions {
+            let (committed, generation) = {
+                let world = self.world.lock();
+                (world.logs[&partition].committed, world.logs[&partition].generation)
+            };
+            let is_zombie = |worker: &Worker| worker.partition == partition && worker.generation < generation;
+            if self.workers.iter().any(is_zombie) {
+                left += 1;
+                continue;
+            }
+            let Some(commit) = committed else { continue };
+            let before = Horizon { incarnation: commit.incarnation, partition, before: commit.next };
+            let look = async {
+                let linked = store.linked(&before).await?;
+                for linked in &linked {
+                    store.unlink(linked).await?;
+                }
+                Ok::<_, StoreError>(linked.len())
+            };
+            let mut look = std::pin::pin!(look);
+            left += loop {
+                match look.as_mut().poll(&mut context) {
+                    Poll::Ready(Ok(done)) => break done,
+                    // Made to fail: there will be another look.
+                    Poll::Ready(Err(_)) => break 1,
+                    Poll::Pending => {}
+                }
+            };
+        }
+        left
     }
 
     fn is_settled(&self) -> bool {

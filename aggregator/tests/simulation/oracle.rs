@@ -10,7 +10,7 @@ use whence_aggregator::{position::Partition, store::Rows};
 use whence_schemas::{
     ids::{EventId, Incarnation},
     rows::{
-        BlockRow,
+        BlockRow, SubjectKeyRow,
         account::{self, Sums},
     },
     subject::SubjectKey,
@@ -110,16 +110,19 @@ fn the_account_adds_up(world: &World) -> Result<(), String> {
     add!(clicks, leads, qualifications, disqualifications, reinstatements, identifies, participants, shares);
     add!(erasures);
     add!(subject_keys, click_evidence, reward_terms, rewards, reward_events, rejects);
-    // Of looks there may be more: those of an owner that was none any more (`may_have_more`).
-    let looks = |sums: &mut BTreeMap<(String, u32), Sums>| -> i64 {
-        let (looks, rest) =
-            std::mem::take(sums).into_iter().partition(|((table, _), _)| table == "click_evidence");
-        *sums = rest;
-        let looks: BTreeMap<(String, u32), Sums> = looks;
-        looks.values().map(|(_, rows, _)| rows).sum()
+    // Of these there may be more (`may_have_more`): looks of an owner that was none any more, and rows under names that a crash
+    // left behind.
+    let mut more = |table: &str| -> [i64; 2] {
+        [&mut said, &mut stands].map(|sums| {
+            let of_table: Vec<_> = sums.extract_if(.., |(of, _), _| of == table).collect();
+            of_table.into_iter().map(|(_, (_, rows, _))| rows).sum()
+        })
     };
-    let (looks_said, looks_stand) = (looks(&mut said), looks(&mut stands));
-    match said == stands && looks_said <= looks_stand {
+    let is_enough = ["click_evidence", "subject_keys"].map(|table| {
+        let [said, stand] = more(table);
+        said <= stand
+    });
+    match said == stands && is_enough == [true; 2] {
         true => Ok(()),
         false => Err(format!("the account says {said:?}, the tables have {stands:?}")),
     }
@@ -210,6 +213,14 @@ fn forgotten_persons_are_blank(world: &World) -> Result<(), String> {
     for (id, lead, keys) in leads.chain(qualifications).chain(disqualifications) {
         if erased.contains(&id) != (lead.is_empty() && keys.is_empty()) {
             return Err(format!("event {id:?} says {lead:?}, {keys:?}"));
+        }
+    }
+    let is_suppressed = |row: &&SubjectKeyRow| row.kind.0 == "erased";
+    let suppressed: BTreeSet<(&str, SubjectKey)> =
+        tables.subject_keys.iter().filter(is_suppressed).map(|row| (&row.program.0[..], row.key)).collect();
+    for row in tables.subject_keys.iter().filter(|row| !is_suppressed(row)) {
+        if row.keys.iter().any(|key| suppressed.contains(&(&row.program.0[..], *key))) {
+            return Err(format!("a key that is suppressed leads to event {:?}", row.event_id));
         }
     }
     Ok(())

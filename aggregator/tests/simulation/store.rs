@@ -11,8 +11,9 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 use whence_aggregator::{
+    conversion::unlink,
     position::{Horizon, InsertToken, Partition},
-    store::{EventName, Forgotten, Rows, Store, StoreError},
+    store::{EventName, Forgotten, Linked, Rows, Store, StoreError},
 };
 use whence_schemas::{
     ids::{ClickId, EventId, Incarnation},
@@ -301,9 +302,28 @@ impl Store for MemoryStore {
     async fn erase(&self, forgotten: &Forgotten) -> Result<(), StoreError> {
         self.0.pause().await;
         self.fail()?;
-        self.0.lock().tables.erase(forgotten);
-        self.seen().erase(forgotten);
+        // Certain from here on; done when the server comes to it.
+        self.0.lock().tables.blank_later(forgotten);
         self.0.pause().await;
         self.fail()
+    }
+
+    async fn linked(&self, before: &Horizon) -> Result<Vec<Linked>, StoreError> {
+        self.before_reading().await?;
+        Ok(self.0.lock().tables.linked(before))
+    }
+
+    async fn unlink(&self, Linked { erasure, .. }: &Linked) -> Result<bool, StoreError> {
+        let (rows, keys) = self.0.lock().tables.links(erasure);
+        let fresh = || SubjectKey(self.0.lock().rng.random());
+        let renamed = unlink::renamed(&rows, &keys, fresh);
+        self.0.lock().tables.subject_keys.extend(renamed);
+        self.0.pause().await;
+        self.fail()?;
+        self.0.lock().tables.drop_links(&keys);
+        self.0.pause().await;
+        self.fail()?;
+        self.0.lock().tables.unlinked(erasure);
+        Ok(true)
     }
 }

@@ -247,6 +247,10 @@ table!(
         events: u64,
         /// Keys that are suppressed since.
         suppressed: u64,
+        /// Rewards of the person's, counted when the keys ceased to lead to them; 0 until then.
+        rewards: u64,
+        /// Whether the keys still lead to the person's events: until all copies of these are blank.
+        linked: bool,
         /// Where the event came from.
         source: Lc,
         /// Whether the event is live. What it does, it does to test events too.

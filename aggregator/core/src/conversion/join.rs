@@ -98,6 +98,12 @@ impl Join<'_> {
             Kind::Lead { .. } | Kind::Qualification { .. } | Kind::Identify if self.is_suppressed(event) => {
                 return Err(RejectReason::Suppressed);
             }
+            // Of a person who was forgotten only a payment that is named is found.
+            Kind::Disqualification { qualification: None, .. }
+                if event.payments.is_empty() && self.is_suppressed(event) =>
+            {
+                return Err(RejectReason::Suppressed);
+            }
             _ if self.is_beyond_bound(event) => return Err(RejectReason::PersonTooLarge),
             Kind::Lead { .. } => self.take_lead(cause, event),
             Kind::Qualification { .. } => self.take_qualification(cause, event),
@@ -212,18 +218,23 @@ impl Join<'_> {
         ));
     }
 
-    /// Forgets a person, in both modes: a test of the person is the person's all the same.
+    /// Forgets a person, in both modes: a test of the person is the person's all the same. A key that was suppressed
+    /// before leads to nobody, whether its rows stand still or not ([`super::unlink`]).
     fn take_erasure(&mut self, cause: Cause, event: &Conversion, requested_by: &str) {
         let [mut events, mut suppressed] = [0, 0];
         for live in [true, false] {
             let named: Vec<Name> = event.keys.iter().map(|key| (event.program.clone(), live, *key)).collect();
-            let mut ids: BTreeSet<EventId> = self.people.found(&named).flat_map(Person::ids).collect();
-            let mut names = self.people.all_names(&named);
+            let leading: Vec<Name> =
+                named.iter().filter(|name| !self.people.erased.contains(*name)).cloned().collect();
+            let mut ids: BTreeSet<EventId> = self.people.found(&leading).flat_map(Person::ids).collect();
+            let mut names = self.people.all_names(&leading);
             // The names of events and payments are nobody's.
             let of_events: BTreeSet<_> =
-                self.people.found(&named).flat_map(Person::names_of_events).collect();
+                self.people.found(&leading).flat_map(Person::names_of_events).collect();
             names.retain(|(_, _, key)| !of_events.contains(key));
-            ids.extend(names.iter().filter_map(|name| self.people.participants.get(name)).flatten());
+            names.extend(named);
+            let joined = names.iter().filter(|name| !self.people.erased.contains(*name));
+            ids.extend(joined.filter_map(|name| self.people.participants.get(name)).flatten());
             let keys: Vec<_> = names.iter().map(|(_, _, key)| *key).collect();
             for key in &keys {
                 let nobody = Credit::default();

@@ -182,31 +182,54 @@ impl People {
         index: Index,
         store: &S,
     ) -> Result<(), StoreError> {
+        // What an erasure blanks may stand still where it was not come to yet: no correction copies it.
+        let forgotten: HashSet<EventId> = index
+            .names
+            .iter()
+            .filter(|(_, names)| names.iter().any(|name| self.erased.contains(name)))
+            .map(|(id, _)| *id)
+            .collect();
         let list = |events: BTreeSet<EventName>| events.into_iter().collect::<Vec<_>>();
         let (leads, qualifications) = (list(index.leads), list(index.qualifications));
         let (disqualifications, reinstatements) = (list(index.disqualifications), list(index.reinstatements));
         if !leads.is_empty() {
-            for row in store.leads(before, &leads).await? {
+            for mut row in store.leads(before, &leads).await? {
+                if forgotten.contains(&row.id) {
+                    row.lead.clear();
+                    row.keys.clear();
+                }
                 self.person_of(index.names[&row.id].iter().cloned()).add_lead(lead_of(&row));
                 self.leads.insert(row.id, NewestRow::new(row));
             }
         }
         if !qualifications.is_empty() {
-            for row in store.qualifications(before, &qualifications).await? {
+            for mut row in store.qualifications(before, &qualifications).await? {
+                if forgotten.contains(&row.id) {
+                    row.lead.clear();
+                    row.keys.clear();
+                }
                 let person = self.person_of(index.names[&row.id].iter().cloned());
                 person.add_qualification(qualification_of(&row));
                 self.qualifications.insert(row.id, NewestRow::new(row));
             }
         }
         if !disqualifications.is_empty() {
-            for row in store.disqualifications(before, &disqualifications).await? {
+            for mut row in store.disqualifications(before, &disqualifications).await? {
+                if forgotten.contains(&row.id) {
+                    row.lead.clear();
+                    row.keys.clear();
+                }
                 let person = self.person_of(index.names[&row.id].iter().cloned());
                 person.add_disqualification(disqualification_of(&row));
                 self.disqualifications.insert(row.id, NewestRow::new(row));
             }
         }
         if !reinstatements.is_empty() {
-            for row in store.reinstatements(before, &reinstatements).await? {
+            for mut row in store.reinstatements(before, &reinstatements).await? {
+                if forgotten.contains(&row.id) {
+                    row.lead.clear();
+                    row.keys.clear();
+                }
                 let person = self.person_of(index.names[&row.id].iter().cloned());
                 person.add_reinstatement(reinstatement_of(&row));
                 self.reinstatements.insert(row.id, NewestRow::new(row));

@@ -437,6 +437,8 @@ pub(super) fn erasure_row(
         requested_by: requested_by.to_owned(),
         events,
         suppressed,
+        rewards: 0,
+        linked: events > 0,
     })
 }
 

@@ -179,13 +179,22 @@ impl Make {
         };
         let (back, back_record) =
             self.event(program, &format!("fd {number}"), mode, at, Body::Disqualification(back));
+        // Names the person alone, whom nothing finds any more.
+        let of_nobody = Disqualification { subject: subject(vec![key(1)]), ..Disqualification::default() };
+        let (_, of_nobody) =
+            self.event(program, &format!("fn {number}"), mode, at, Body::Disqualification(of_nobody));
+        let again = Erasure { subject: subject(vec![key(1)]), requested_by: "it again".into() };
+        let (erased_again, again) =
+            self.event(program, &format!("fa {number}"), Mode::Live, at, Body::Erasure(again));
         let records = [
             lead_record.clone(),
             paid_record,
             waiting_record,
             erasure_record,
             retry.clone(),
+            again,
             back_record,
+            of_nobody,
             // Refused as before, in the same block or a later one.
             retry,
             lead_record,
@@ -195,8 +204,8 @@ impl Make {
         self.expected.leads.insert(lead, ("by-code".into(), 2));
         let becomes = Paid { referrer: Some("by-code".into()), paid: 70, left: Some(40) };
         self.expected.qualifications.insert(paid, (becomes, 1));
-        self.expected.others.extend([(erasure, 1), (back, 1), (waiting, 1)]);
+        self.expected.others.extend([(erasure, 1), (erased_again, 1), (back, 1), (waiting, 1)]);
         self.expected.erased.extend([lead, paid, back, waiting]);
-        self.expected.refused += 2;
+        self.expected.refused += 3;
     }
 }

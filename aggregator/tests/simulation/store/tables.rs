@@ -5,10 +5,10 @@ use crate::{
     rewards,
     rollup::{Group, Sums, groups},
 };
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use whence_aggregator::{
-    position::InsertToken,
-    store::{Forgotten, Rows},
+    position::{Horizon, InsertToken},
+    store::{Forgotten, Linked, Rows},
 };
 use whence_schemas::{
     ids::{EventId, Incarnation},
@@ -17,6 +17,7 @@ use whence_schemas::{
         ParticipantRow, QualificationRow, ReinstatementRow, RejectRow, RewardEventRow, RewardRow,
         RewardTermsRow, ShareRow, SubjectKeyRow,
     },
+    subject::SubjectKey,
     time::{HOUR_MS, UnixMs},
 };
 
@@ -48,6 +49,8 @@ pub struct Tables {
     pub rejects: Vec<RejectRow>,
     pub blocks: Vec<BlockRow>,
     pub funnel_quarter_hourly: BTreeMap<Group, Sums>,
+    /// Erasures' changes that were taken and not done, each with how many rows its tables had then: it changes no other.
+    blanks: Vec<(Forgotten, [usize; 6])>,
     tokens: BTreeMap<(&'static str, i64), VecDeque<InsertToken>>,
     /// Tables and tokens of which a rollup's part is where nobody gets it.
     pub(super) alone: HashSet<(&'static str, InsertToken)>,
@@ -148,18 +151,37 @@ impl Tables {
         places
     }
 
-    pub(super) fn erase(&mut self, forgotten: &Forgotten) {
+    pub(super) fn blank_later(&mut self, forgotten: &Forgotten) {
+        let rows = [
+            self.leads.len(),
+            self.qualifications.len(),
+            self.disqualifications.len(),
+            self.reinstatements.len(),
+            self.identifies.len(),
+            self.participants.len(),
+        ];
+        self.blanks.push((forgotten.clone(), rows));
+    }
+
+    /// Does what erasures have asked for.
+    pub fn blank(&mut self) {
+        for (forgotten, rows) in std::mem::take(&mut self.blanks) {
+            self.erase(&forgotten, rows);
+        }
+    }
+
+    fn erase(&mut self, forgotten: &Forgotten, rows: [usize; 6]) {
         let erased: HashSet<EventId> = forgotten.events.iter().map(|(_, id)| *id).collect();
         macro_rules! blank {
-            ($($table:ident: $($column:ident),*;)*) => {$(
-                for row in self.$table.iter_mut().filter(|row| erased.contains(&row.id)) {
+            ($($at:literal $table:ident: $($column:ident),*;)*) => {$(
+                for row in self.$table[..rows[$at]].iter_mut().filter(|row| erased.contains(&row.id)) {
                     $(row.$column.clear();)*
                 }
             )*};
         }
         macro_rules! blank_by_key {
-            ($($table:ident;)*) => {$(
-                for row in &mut self.$table {
+            ($($at:literal $table:ident;)*) => {$(
+                for row in &mut self.$table[..rows[$at]] {
                     let names = |key| forgotten.keys.contains(&(row.program.0.clone(), key));
                     if row.keys.iter().any(|key| names(*key)) {
                         row.lead.clear();
@@ -169,17 +191,49 @@ impl Tables {
             )*};
         }
         blank_by_key! {
-            disqualifications;
-            reinstatements;
+            2 disqualifications;
+            3 reinstatements;
         }
         blank! {
-            leads: lead, keys;
-            qualifications: lead, keys;
-            disqualifications: lead, keys;
-            reinstatements: lead, keys;
-            identifies: lead, keys;
-            participants: keys;
+            0 leads: lead, keys;
+            1 qualifications: lead, keys;
+            2 disqualifications: lead, keys;
+            3 reinstatements: lead, keys;
+            4 identifies: lead, keys;
+            5 participants: keys;
         }
+    }
+
+    /// Erasures before the horizon whose keys lead to events; none while something is to be blanked.
+    pub(super) fn linked(&self, before: &Horizon) -> Vec<Linked> {
+        let linked = self.erasures.iter().filter(|row| row.linked && self.blanks.is_empty());
+        linked
+            .filter(|row| row.partition == before.partition.number)
+            .filter(|row| before.includes(row.incarnation, row.partition, row.offset))
+            .map(|row| Linked {
+                program: row.program.0.clone(),
+                erasure: row.id,
+                received_at: row.received_at,
+            })
+            .collect()
+    }
+
+    /// What links the events of whom the erasure was about, and the keys that it suppressed.
+    pub(super) fn links(&self, erasure: &EventId) -> (Vec<SubjectKeyRow>, BTreeSet<SubjectKey>) {
+        let suppressed = self.subject_keys.iter().filter(|row| row.event_id == *erasure);
+        let keys: BTreeSet<SubjectKey> = suppressed.map(|row| row.key).collect();
+        let links = self.subject_keys.iter().filter(|row| row.keys.iter().any(|key| keys.contains(key)));
+        (links.cloned().collect(), keys)
+    }
+
+    pub(super) fn drop_links(&mut self, keys: &BTreeSet<SubjectKey>) {
+        let is_link =
+            |row: &SubjectKeyRow| row.kind.0 != "erased" && row.keys.iter().any(|key| keys.contains(key));
+        self.subject_keys.retain(|row| !is_link(row));
+    }
+
+    pub(super) fn unlinked(&mut self, erasure: &EventId) {
+        self.erasures.iter_mut().filter(|row| row.id == *erasure).for_each(|row| row.linked = false);
     }
 
     pub(super) fn roll_up(&mut self, rows: &Rows) {

@@ -45,7 +45,7 @@ impl Need {
                 "ALTER INDEX",
                 "ALTER PROJECTION",
             ],
-            Self::Write => &["SELECT", "INSERT", "ALTER UPDATE"],
+            Self::Write => &["SELECT", "INSERT", "ALTER UPDATE", "ALTER DELETE"],
             Self::Read => &["SELECT"],
         }
     }

@@ -125,6 +125,9 @@ whence_runtime::settings! {
         /// Stored clicks that a process keeps in memory (about 0.1 KB each), so that the leads that follow on them
         /// ask ClickHouse for nothing. 0: none.
         pub hot_clicks_max: usize = "1800000" in 0..=100_000_000,
+        /// How long after an erasure the person's keys cease to lead to its events, which are blank from the start: longer than a
+        /// process may be cut off and come back. Until then what links them stands.
+        pub erasure_unlink_after: Duration = "10m" in Duration::ZERO..=DAY,
         /// How often stored rows are held against the account of what was stored.
         pub verify_every: Duration = "5m" in Duration::from_secs(1)..=Duration::from_secs(86_400),
         /// Where commits are lost (an expired or renamed consumer group, a removed checkpoint), go on behind what
@@ -277,6 +280,7 @@ impl AggregatorSettings {
             block_records_max: self.block_records_max,
             block_bytes_max: self.block_bytes_max.as_usize(),
             linger: self.linger,
+            unlink_after: self.erasure_unlink_after,
             insert_tries_max: self.insert_tries_max,
             dedup: DedupSettings { filter, ..DedupSettings::default() },
             conversion_filter: filter,

@@ -1,0 +1,66 @@
+//! Sees to it that the keys of persons who were forgotten cease to lead to their events: the owner of a partition looks
+//! now and then what its committed blocks have left to do.
+
+use crate::{
+    chain,
+    position::{Commit, Horizon, Partition},
+    store::{Store, StoreError},
+};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+use whence_schemas::ids::EventId;
+
+whence_metrics::declare! {
+    /// Erasures whose keys lead to no event any more.
+    counter ERASURES_UNLINKED: "whence_erasures_unlinked_total";
+    /// Looks for keys of forgotten persons that failed; tried again.
+    counter UNLINK_FAILURES: "whence_erasure_unlink_failures_total";
+}
+
+/// Looks after one partition.
+pub(crate) struct Unlinking<'a, S> {
+    pub partition: Partition,
+    pub store: &'a S,
+    pub stored: watch::Receiver<Option<Commit>>,
+    pub every: Duration,
+    /// For how long an erasure is known here to be committed before anything is done: a former owner that was cut off at its
+    /// block, and does not know that it is none any more, makes the same rows of it only while the keys lead somewhere.
+    pub after: Duration,
+}
+
+impl<S: Store> Unlinking<'_, S> {
+    /// Looks again and again, for ever.
+    pub async fn run(self) {
+        let mut known = HashMap::new();
+        loop {
+            tokio::time::sleep(self.every).await;
+            let Some(Commit { incarnation, next, .. }) = *self.stored.borrow() else { continue };
+            let before = Horizon { incarnation, partition: self.partition, before: next };
+            match self.look(&before, &mut known).await {
+                Ok(done) => metrics::counter!(ERASURES_UNLINKED).increment(done),
+                Err(error) => {
+                    metrics::counter!(UNLINK_FAILURES).increment(1);
+                    let (partition, error) = (self.partition, chain(&error));
+                    tracing::warn!(%partition, error, "keys of forgotten persons still lead to events");
+                }
+            }
+        }
+    }
+
+    /// Says of how many erasures the keys have ceased to lead to events.
+    async fn look(&self, before: &Horizon, known: &mut HashMap<EventId, Instant>) -> Result<u64, StoreError> {
+        let linked = self.store.linked(before).await?;
+        known.retain(|id, _| linked.iter().any(|linked| linked.erasure == *id));
+        let mut done = 0;
+        for linked in linked {
+            let since = *known.entry(linked.erasure).or_insert_with(Instant::now);
+            if since.elapsed() >= self.after && self.store.unlink(&linked).await? {
+                done += 1;
+            }
+        }
+        Ok(done)
+    }
+}
