@@ -38,7 +38,7 @@ reasons! {
     /// Its bytes were damaged.
     Damaged = "damaged", "its bytes were damaged on the way";
     /// Its person was erased.
-    Suppressed = "suppressed", "the person it names has asked to be forgotten (a refund is found by the payment that it names)";
+    Suppressed = "suppressed", "the person it names has asked to be forgotten";
     /// Its person has too many events.
     PersonTooLarge = "person_too_large", "more events name this person than a person has";
     /// A dead letter for a reason that this version does not know.

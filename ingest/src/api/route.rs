@@ -12,6 +12,8 @@ pub enum Route {
     Schema(String),
     /// `/v1/events`
     Events,
+    /// `/v1/events/batch`
+    EventsBatch,
     /// `/v1/events/dry-run`
     EventsDryRun,
     /// `/v1/programs/P/leads`, `/v1/programs/P/qualifications`, …: see [`Kind::plural`].
@@ -65,10 +67,11 @@ type Row = (&'static str, fn([String; 3]) -> Route);
 /// Every path there is. Where a path fits two rows, the first counts.
 ///
 /// A key that was disabled stays so: whoever had it may still have it.
-const TABLE: [Row; 41] = [
+const TABLE: [Row; 42] = [
     ("/v1/openapi.json", |_| Route::OpenApi),
     ("/v1/schemas/{name}", |[name, ..]| Route::Schema(name)),
     ("/v1/events", |_| Route::Events),
+    ("/v1/events/batch", |_| Route::EventsBatch),
     ("/v1/events/dry-run", |_| Route::EventsDryRun),
     ("/v1/keys", |_| Route::Keys),
     ("/v1/keys/{key}", |[key, ..]| Route::Key(key)),
@@ -145,6 +148,7 @@ impl Route {
     pub fn methods(&self) -> &'static str {
         match self {
             Route::Events
+            | Route::EventsBatch
             | Route::EventsDryRun
             | Route::Short { .. }
             | Route::Switch(..)

@@ -130,6 +130,7 @@ async fn dispatch(api: &Api, method: &Method, route: Route, call: Call) -> Resul
     }
     match (method, route) {
         ("POST", Route::Events) => events::post(api, call, None, None).await,
+        ("POST", Route::EventsBatch) => events::post_batch(api, call).await,
         ("POST", Route::EventsDryRun) => events::dry_run(api, call).await,
         ("POST", Route::Short { kind, program }) => events::post(api, call, Some(kind), Some(program)).await,
         ("POST", Route::Referrers(program)) => {

@@ -102,3 +102,21 @@ async fn an_idempotency_key_is_for_one_event() {
     let batch = send("Idempotency-Key: k1", json!([lead(json!({}))])).await;
     assert_eq!(batch.problem().0, 422);
 }
+
+#[tokio::test]
+async fn a_batch_has_a_path_of_its_own_where_one_alone_is_a_list_of_one() {
+    let node = Node::start().await;
+    let path = "/v1/events/batch";
+    for body in [lead(json!({"id": "a"})), json!([lead(json!({"id": "a"}))])] {
+        let answer = node.post(path, body).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        assert_eq!(words(&answer.json()), ["accepted"]);
+    }
+    let answer = node.post(path, json!([lead(json!({"id": "b"})), lead(json!({"email": "x"}))])).await;
+    assert_eq!((answer.status, words(&answer.json())), (207, vec!["accepted", "rejected"]));
+    let key = format!("authorization: Bearer {}", node.admin);
+    let body = lead(json!({})).to_string();
+    let answer = node.send_as("POST", path, &[&key, "idempotency-key: k"], body).await;
+    assert_eq!(answer.problem().0, 422);
+    assert_eq!(node.post(path, json!([])).await.problem().0, 400);
+}

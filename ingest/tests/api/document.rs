@@ -83,7 +83,10 @@ pub fn check(method: &str, target: &str, answer: &Answer) {
     let content = &resolved(response)["content"][kind];
     assert!(!content.is_null(), "{kind} is not in the document: {what}");
     if kind.ends_with("json") {
-        assert_valid(&content["schema"], &answer.json(), &what);
+        // Generators break on a type that is one or several: those stand beside it.
+        let schemas = [&content["schema"], &content["x-of-several"]];
+        let schemas: Vec<&Value> = schemas.into_iter().filter(|schema| !schema.is_null()).collect();
+        assert_valid(&json!({"anyOf": schemas}), &answer.json(), &what);
     }
 }
 

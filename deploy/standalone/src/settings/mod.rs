@@ -26,7 +26,7 @@ use whence_runtime::settings::{self, Catalogue, Environment, Group, Loaded, Mist
 
 /// Every setting of every command, and the variables that scripts and tests read.
 pub fn catalogue() -> Catalogue {
-    const OTHERS: [&str; 16] = [
+    const OTHERS: [&str; 17] = [
         "WHENCE_CACHE",
         "WHENCE_CLICKHOUSE_BIN",
         "WHENCE_CLICKHOUSE_LISTENER_FD",
@@ -37,6 +37,7 @@ pub fn catalogue() -> Catalogue {
         "WHENCE_KAFKA_WAIT",
         "WHENCE_REVISION",
         "WHENCE_TEST_CLIENTS",
+        "WHENCE_TEST_GENERATED",
         "WHENCE_TEST_DEVICE_DETECTOR",
         "WHENCE_TEST_KAFKA_BROKERS",
         "WHENCE_TEST_PEBBLE",

@@ -19,6 +19,7 @@ mod complete;
 mod erasure;
 mod files;
 mod finance;
+mod generated;
 mod https;
 mod identity;
 mod idle;

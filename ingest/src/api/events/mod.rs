@@ -18,6 +18,7 @@ use super::{
 use draft::Context;
 use hyper::{Response, StatusCode, header::CONTENT_TYPE};
 use kind::Kind;
+use serde_json::Value;
 use whence_runtime::http::Full;
 
 /// `POST /v1/events`, and its short forms, which name kind and program in the path.
@@ -39,32 +40,54 @@ pub(super) async fn post(
         true => Body::One(urlencoded::read(&body)?),
         false => batch::split(content_type.as_deref(), &body, api.settings.api_events_max)?,
     };
-    let events = match sent {
+    match sent {
         Body::One(event) => {
             let outcome = api.intake.take(vec![Ok(event)], &context, &caller).await.swap_remove(0);
-            return Ok(batch::answer_one(outcome, StatusCode::ACCEPTED));
+            Ok(batch::answer_one(outcome, StatusCode::ACCEPTED))
         }
-        Body::Many(events) => events,
-    };
+        Body::Many(events) => take_many(api, events, &context, &caller).await,
+    }
+}
+
+/// `POST /v1/events/batch`: the same for a list, of which each event has its outcome. One alone is a list of one.
+pub(super) async fn post_batch(api: &Api, call: Call) -> Result<Response<Full>, Problem> {
+    authorize(api, &call.caller, None, None)?;
+    let (context, caller) =
+        (Context { key: idempotency_key(&call)?, ..Context::default() }, call.caller.clone());
+    let events = read_many(api, call).await?;
+    take_many(api, events, &context, &caller).await
+}
+
+async fn take_many(
+    api: &Api,
+    events: Vec<Result<Value, Problem>>,
+    context: &Context,
+    caller: &Caller,
+) -> Result<Response<Full>, Problem> {
     if context.key.is_some() {
         let detail = "the header Idempotency-Key is for a single event; give each event of a batch an id";
         return Err(Problem::new(Code::Invalid, detail));
     }
-    let outcomes = api.intake.take(events, &context, &caller).await;
+    let outcomes = api.intake.take(events, context, caller).await;
     Ok(batch::answer_many(outcomes, StatusCode::ACCEPTED, &["accepted"]))
+}
+
+/// The events of a body, however many it has.
+async fn read_many(api: &Api, call: Call) -> Result<Vec<Result<Value, Problem>>, Problem> {
+    let content_type =
+        call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let (body, _room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
+    Ok(match batch::split(content_type.as_deref(), &body, api.settings.api_events_max)? {
+        Body::One(event) => vec![Ok(event)],
+        Body::Many(events) => events,
+    })
 }
 
 /// `POST /v1/events/dry-run`: what would become of each event now. Writes nothing.
 pub(super) async fn dry_run(api: &Api, call: Call) -> Result<Response<Full>, Problem> {
     authorize(api, &call.caller, None, None)?;
     let (context, caller) = (Context::default(), call.caller.clone());
-    let content_type =
-        call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (body, _room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
-    let events = match batch::split(content_type.as_deref(), &body, api.settings.api_events_max)? {
-        Body::One(event) => vec![Ok(event)],
-        Body::Many(events) => events,
-    };
+    let events = read_many(api, call).await?;
     let outcomes = events.into_iter().map(|event| match event {
         Ok(event) => api.intake.check(event, &context, &caller),
         Err(problem) => Outcome::refused(problem),

@@ -35,7 +35,7 @@ static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 });
 
 fn described() -> &'static Value {
-    &DOCUMENT["webhooks"]["message"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    &DOCUMENT["components"]["schemas"]["Message"]
 }
 
 static VALIDATOR: LazyLock<Validator> = LazyLock::new(|| {
