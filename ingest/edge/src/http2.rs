@@ -35,7 +35,8 @@ const SEND_BYTES_MAX: usize = 16 << 10;
 const STREAM_WINDOW_BYTES: u32 = 16 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 65_535;
 /// What a connection may send without asking for anything: a full window of a body that nobody reads, and as much
-/// again for frames that steer. A head's own bytes come on top.
+/// again for frames that steer. Heads come on top, of as many requests as may be in hand: under load they are all read before
+/// the first of them is looked at.
 const SILENT_BYTES_MAX: usize = 128 << 10;
 
 /// How connections are served; `head_bytes_max` bounds a request's header list.
@@ -71,7 +72,8 @@ pub struct Silence {
 impl Silence {
     /// Of a connection whose requests have heads of at most so many bytes.
     pub fn new(head_bytes_max: usize) -> Silence {
-        Silence { bytes: Rc::default(), bytes_max: SILENT_BYTES_MAX + head_bytes_max }
+        let heads_bytes_max = STREAMS_MAX as usize * head_bytes_max;
+        Silence { bytes: Rc::default(), bytes_max: SILENT_BYTES_MAX + heads_bytes_max }
     }
 
     /// A request has come.
