@@ -6,6 +6,7 @@
 //! | `POST /v1/programs/P/lineage` | the same by `{"email": …}`, `phone`, `customer`, `contact`, `lead` or `event`: personal names stay out of addresses |
 //! | `GET /v1/programs/P/status` | leads with their states: `referrer`, `test`, `after`, `limit` |
 //! | `GET /v1/programs/P/REPORT` | rows of a [report](crate::reports::Report): `from`, `to`, `referrer`; of rewards `as_of`; `after`, `limit` |
+//! | `GET /v1/programs/P/leads/ID`, `…/qualifications/ID` | one event as it stands |
 //! | `GET /v1/programs/P/erasures/ID` | how many events, rewards and keys an erasure touched |
 //!
 //! `GET /v1/openapi.json` describes all of it (`schemas/json/console.json`), to anybody.

@@ -10,6 +10,7 @@
 //! | [`status`] | the view `status`, page by page | ClickHouse |
 //! | [`replay`] | who would have been credited and paid under other rules | ClickHouse |
 //! | [`erasure`] | what an erasure touched | ClickHouse |
+//! | [`fact`] | one lead or qualification by its id | ClickHouse |
 //! | [`reports`] | funnel, referrers, channels and the other report views | ClickHouse |
 //! | [`http`] | the same as a JSON API on a listener of its own | HTTP |
 //!
@@ -20,6 +21,7 @@
 pub mod ask;
 pub mod cursor;
 pub mod erasure;
+pub mod fact;
 pub mod http;
 pub mod known;
 pub mod lineage;

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     erasure::erasure,
+    fact::fact,
     known,
     lineage::{Explanation, Line, NOTHING, lines, page},
     reports, status,
@@ -91,6 +92,17 @@ async fn handle(console: &Console, route: Route, request: Request<Incoming>) -> 
             console.known(program, selection.referrer.as_deref()).await?;
             let page = console.ask(status::page(&console.client, &selection)).await?;
             Ok(json!({ "items": page.items, "next": page.next.map(|place| place.to_string()) }))
+        }
+        About::Fact(kind, id) => {
+            query.finish()?;
+            console.known(program, None).await?;
+            let found = console.ask(fact(&console.client, kind, program.as_str(), id)).await?;
+            found.map(Value::Object).ok_or_else(|| {
+                Problem::new(
+                    Code::NotFound,
+                    "nothing is known of such an event; if it was accepted, it is not consumed yet, or a reject",
+                )
+            })
         }
         About::Erasure(id) => {
             query.finish()?;

@@ -29,10 +29,12 @@ pub(super) fn answer(method: &Method) -> Response<Full> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{http::route::Route, reports::Report};
+    use crate::{fact::Fact, http::route::Route, reports::Report};
     use serde_json::{Map, Value, json};
     use std::collections::BTreeSet;
     use whence_schemas::sql::Column;
+
+    const ID: &str = "01234567-89ab-5cde-8f01-23456789abcd";
 
     #[test]
     fn every_path_is_a_route_of_its_method_and_every_route_has_its_path() {
@@ -45,13 +47,15 @@ mod tests {
                 assert_eq!(methods, ["get"]);
                 continue;
             }
-            let path = template.replace("{erasure}", "01234567-89ab-5cde-8f01-23456789abcd");
+            let path = template.replace("{erasure}", ID).replace("{id}", ID);
             let route = Route::of(&path.replace(['{', '}'], "")).unwrap_or_else(|| panic!("{path}"));
             assert_eq!(methods, [&route.method().to_lowercase()], "{path}");
             described.insert(template.strip_prefix("/v1/programs/{program}/").unwrap());
         }
         let reports = Report::of_programs().map(Report::word);
-        let expected = reports.chain(["erasures/{erasure}", "lineage", "lineage/{lead}", "status"]);
+        let facts = ["leads/{id}", "qualifications/{id}"];
+        let expected =
+            reports.chain(["erasures/{erasure}", "lineage", "lineage/{lead}", "status"]).chain(facts);
         assert_eq!(described, expected.collect());
     }
 
@@ -63,7 +67,24 @@ mod tests {
         let schemas = document["components"]["schemas"].as_object_mut().unwrap();
         schemas.retain(|name, _| !name.ends_with("Row"));
         for report in Report::of_programs() {
-            schemas.insert(row_name(report), row(report));
+            schemas.insert(row_name(report), row(report.about(), &report.columns()));
+        }
+        for fact in Fact::ALL {
+            let columns: Vec<Column> =
+                fact.view().columns().into_iter().filter(|column| column.name != "program").collect();
+            let about = format!("One of the {} as it stands.", fact.plural());
+            document["components"]["schemas"][fact_name(fact)] = row(&about, &columns);
+            let mut of_one: Value = document["paths"]["/v1/programs/{program}/erasures/{erasure}"].clone();
+            let get = &mut of_one["get"];
+            get["operationId"] = format!("show_{}", fact.plural().trim_end_matches('s')).into();
+            get["summary"] = format!("{about} 404 before it is consumed.").into();
+            get["parameters"][0]["name"] = "id".into();
+            get["responses"]["200"] = json!({
+                "description": "As it stands",
+                "content": { "application/json": {
+                    "schema": { "$ref": format!("#/components/schemas/{}", fact_name(fact)) } } },
+            });
+            document["paths"][format!("/v1/programs/{{program}}/{}/{{id}}", fact.plural())] = of_one;
         }
         for report in Report::of_programs() {
             document["paths"][format!("/v1/programs/{{program}}/{}", report.word())] = path(report);
@@ -81,14 +102,17 @@ mod tests {
         report.word().split('_').map(upper).collect::<String>() + "Row"
     }
 
-    fn row(report: Report) -> Value {
-        let columns = report.columns();
+    fn fact_name(fact: Fact) -> String {
+        format!("{fact:?}Fact")
+    }
+
+    fn row(about: &str, columns: &[Column]) -> Value {
         let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
         let properties: Map<String, Value> =
             columns.iter().map(|column| (column.name.clone(), property(column))).collect();
         json!({
             "type": "object",
-            "description": report.about(),
+            "description": about,
             "required": names,
             "additionalProperties": false,
             "properties": properties,
@@ -125,6 +149,10 @@ mod tests {
         }
         match kind {
             "String" => json!({ "type": "string" }),
+            _ if kind.starts_with("Enum8(") => {
+                let words: Vec<&str> = kind.split('\'').skip(1).step_by(2).collect();
+                json!({ "type": "string", "enum": words })
+            }
             "Bool" => json!({ "type": "boolean" }),
             "UUID" => json!({ "type": "string", "format": "uuid" }),
             "Date" | "Date32" => json!({ "type": "string", "format": "date" }),

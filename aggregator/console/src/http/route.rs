@@ -14,6 +14,7 @@ use whence_schemas::ids::ProgramId;
 use super::problem::{Code, Problem};
 use crate::{
     cursor::Cursor,
+    fact::Fact,
     reports::{self, Report},
     status::{self, PAGE_MAX},
     subject::Name,
@@ -39,6 +40,8 @@ pub(super) enum About {
     Somebody,
     /// Leads with their states.
     Status,
+    /// A lead or qualification by its event id.
+    Fact(Fact, Uuid),
     /// An erasure by its event id.
     Erasure(Uuid),
     /// A report.
@@ -56,6 +59,11 @@ impl Route {
             [program, "lineage"] => (program, About::Somebody),
             [program, "lineage", lead] if !lead.is_empty() => (program, About::Lead(lead.to_owned())),
             [program, "status"] => (program, About::Status),
+            [program, kind, id]
+                if let Some(fact) = Fact::ALL.into_iter().find(|fact| fact.plural() == kind) =>
+            {
+                (program, About::Fact(fact, id.parse().ok()?))
+            }
             [program, "erasures", id] => (program, About::Erasure(id.parse().ok()?)),
             [program, report] => (program, About::Report(Report::of_program(report)?)),
             _ => return None,
@@ -73,6 +81,7 @@ impl Route {
         match self.about {
             About::Lead(_) | About::Somebody => "lineage",
             About::Status => "status",
+            About::Fact(fact, _) => fact.plural(),
             About::Erasure(_) => "erasure",
             About::Report(report) => report.word(),
         }

@@ -281,12 +281,16 @@ async fn whoever_is_unknown_is_told_so_and_never_an_empty_success() {
         console.ask_as("reader", method, &format!("/v1/programs/{program}/{path}"), body).status
     };
     let words = || Report::of_programs().map(Report::word);
-    for path in
-        words().chain(["status", "lineage", "lineage/1", "erasures/01234567-89ab-5cde-8f01-23456789abcd"])
-    {
+    for path in words().chain([
+        "status",
+        "lineage",
+        "lineage/1",
+        "erasures/01234567-89ab-5cde-8f01-23456789abcd",
+        "leads/01234567-89ab-5cde-8f01-23456789abcd",
+    ]) {
         assert_eq!(status("nobodys", path), 404, "{path}");
         // In the registry, and no fact of it: its lists are empty, its people unknown.
-        let is_list = !path.contains("lineage") && !path.contains("erasure");
+        let is_list = !path.contains("lineage") && !path.contains("/0123");
         assert_eq!(status("registered", path), if is_list { 200 } else { 404 }, "{path}");
     }
     let of_referrers = Report::of_programs().filter(|report| report.has_days()).map(Report::word);
@@ -304,6 +308,31 @@ async fn whoever_is_unknown_is_told_so_and_never_an_empty_success() {
     let unknown = console.ask_as("reader", "GET", &format!("/v1/programs/{PROGRAM}/lineage/nobody"), "");
     assert_eq!((unknown.status, unknown.json()["code"].as_str()), (404, Some("not_found")));
     assert!(unknown.text.contains("nothing is known"), "{}", unknown.text);
+    console.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_and_a_qualification_are_read_by_their_ids_as_they_stand() {
+    let mut world = world().await;
+    let console = Console::start(world.reader.clone()).await;
+    let lead = console.get(&format!("leads/{}", event_id("1").0));
+    assert_eq!(
+        [&lead["lead"], &lead["counts"], &lead["is_person"]],
+        [&json!("1"), &json!(true), &json!(true)]
+    );
+    let paid = console.get(&format!("qualifications/{}", event_id("paid 1").0));
+    assert_eq!((&paid["lead_id"], &paid["counts"]), (&lead["id"], &json!(true)), "{paid}");
+    let person = crate::world::Person { lead: "1", email: "1@shop.example" };
+    world.take([later(world.refund("part", person, 100), 700_000)]).await;
+    let left = console.get(&format!("qualifications/{}", event_id("paid 1").0));
+    let value = |fact: &Value, name: &str| fact[name].as_i64().unwrap();
+    assert_eq!(value(&left, "paid_minor"), value(&paid, "paid_minor"));
+    assert_eq!(value(&left, "value_minor"), value(&paid, "value_minor") - 100, "{left}");
+    // A lead is no qualification, and a word is no id.
+    for path in [format!("qualifications/{}", event_id("1").0), "leads/1".to_owned()] {
+        let answer = console.ask_as("reader", "GET", &format!("/v1/programs/{PROGRAM}/{path}"), "");
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text);
+    }
     console.stop().await;
 }
 
