@@ -273,8 +273,19 @@ impl Store for ClickHouseStore {
         self.look_up(|client| async move { unlink::linked(&client, before).await }).await
     }
 
-    async fn unlink(&self, linked: &Linked) -> Result<bool, StoreError> {
+    async fn is_settled(&self) -> Result<bool, StoreError> {
+        // Who had the partition before may have stored it by another way.
+        self.replicas.catch_up().await.map_err(|error| self.failed(error))?;
+        let unapplied = erase::Watch::new(self.replicas.clone()).look().await;
+        Ok(unapplied.mutations == 0 && unapplied.silent == 0)
+    }
+
+    async fn rename_links(&self, linked: &Linked) -> Result<bool, StoreError> {
         self.give_other_names(linked).await
+    }
+
+    async fn drop_links(&self, linked: &Linked) -> Result<(), StoreError> {
+        self.look_up(|client| async move { unlink::drop_links(&client, linked).await }).await
     }
 }
 

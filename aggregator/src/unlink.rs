@@ -26,8 +26,9 @@ pub(crate) struct Unlinking<'a, S> {
     pub store: &'a S,
     pub stored: watch::Receiver<Option<Commit>>,
     pub every: Duration,
-    /// For how long an erasure is known here to be committed before anything is done: a former owner that was cut off at its
-    /// block, and does not know that it is none any more, makes the same rows of it only while the keys lead somewhere.
+    /// For how long an erasure is known here to be committed before anything is done, and again before anything goes: a former owner
+    /// that was cut off at its block, and does not know that it is none any more, makes the same rows of it only while the keys
+    /// lead somewhere, and look-ups that follow the keys have to end.
     pub after: Duration,
 }
 
@@ -39,28 +40,51 @@ impl<S: Store> Unlinking<'_, S> {
             tokio::time::sleep(self.every).await;
             let Some(Commit { incarnation, next, .. }) = *self.stored.borrow() else { continue };
             let before = Horizon { incarnation, partition: self.partition, before: next };
-            match self.look(&before, &mut known).await {
-                Ok(done) => metrics::counter!(ERASURES_UNLINKED).increment(done),
-                Err(error) => {
-                    metrics::counter!(UNLINK_FAILURES).increment(1);
-                    let (partition, error) = (self.partition, chain(&error));
-                    tracing::warn!(%partition, error, "keys of forgotten persons still lead to events");
-                }
+            if let Err(error) = self.look(&before, &mut known).await {
+                self.failed(&error);
             }
         }
     }
 
-    /// Says of how many erasures the keys have ceased to lead to events.
-    async fn look(&self, before: &Horizon, known: &mut HashMap<EventId, Instant>) -> Result<u64, StoreError> {
+    fn failed(&self, error: &StoreError) {
+        metrics::counter!(UNLINK_FAILURES).increment(1);
+        let (partition, error) = (self.partition, chain(error));
+        tracing::warn!(%partition, error, "keys of forgotten persons still lead to events");
+    }
+
+    async fn look(&self, before: &Horizon, known: &mut HashMap<EventId, Known>) -> Result<(), StoreError> {
         let linked = self.store.linked(before).await?;
         known.retain(|id, _| linked.iter().any(|linked| linked.erasure == *id));
-        let mut done = 0;
+        if linked.is_empty() || !self.store.is_settled().await? {
+            return Ok(());
+        }
         for linked in linked {
-            let since = *known.entry(linked.erasure).or_insert_with(Instant::now);
-            if since.elapsed() >= self.after && self.store.unlink(&linked).await? {
-                done += 1;
+            let now = Known { is_renamed: false, since: Instant::now() };
+            let known = known.entry(linked.erasure).or_insert(now);
+            if known.since.elapsed() < self.after {
+                continue;
+            }
+            // One that fails holds up no other.
+            let done = match known.is_renamed {
+                false => self.store.rename_links(&linked).await,
+                true => self.store.drop_links(&linked).await.map(|()| false),
+            };
+            match done {
+                Ok(true) => *known = Known { is_renamed: true, ..now },
+                Ok(false) if known.is_renamed => metrics::counter!(ERASURES_UNLINKED).increment(1),
+                Ok(false) => {}
+                Err(error) => self.failed(&error),
             }
         }
-        Ok(done)
+        Ok(())
     }
+}
+
+/// An erasure whose keys still lead to events, as this process knows it.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Whether what links them stands under other names as well.
+    is_renamed: bool,
+    /// Since when.
+    since: Instant,
 }

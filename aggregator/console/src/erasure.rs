@@ -17,12 +17,12 @@ WITH
         WHERE program = {program:String} AND kind = 'erased' AND received_at = taken_at AND event_id = {id:UUID}
     ) AS suppressed_keys
 SELECT id, occurred_at, received_at, requested_by, source, live, events,
-    if(linked,
+    greatest(erasures.rewards,
         (
             SELECT uniqExact(reward_id) FROM rewards
             WHERE program = {program:String} AND lead_id IN
                 (SELECT event_id FROM subject_keys WHERE program = {program:String} AND kind = 'lead' AND key IN suppressed_keys)
-        ), erasures.rewards) AS rewards,
+        )) AS rewards,
     length(suppressed_keys) AS keys
 FROM erasures
 WHERE program = {program:String} AND id = {id:UUID} AND notEmpty(suppressed_keys)

@@ -258,7 +258,15 @@ pub trait Store: RewardStore + EvidenceStore {
     /// Erasures of the horizon's partition, and before it, whose keys still lead to events; some, the oldest ones first.
     fn linked(&self, before: &Horizon) -> impl Future<Output = Result<Vec<Linked>, StoreError>> + Send;
 
-    /// Gives the keys that an erasure suppressed other names in what links events ([`crate::conversion::unlink`]), once all
-    /// that it blanks is blank: says whether that is done. May be done twice, or again after a crash.
-    fn unlink(&self, linked: &Linked) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    /// Whether all that erasures have asked for is done on every replica.
+    fn is_settled(&self) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Stores what links the person's events once more, under other names for the keys that the erasure suppressed
+    /// ([`crate::conversion::unlink`]). `false`: something personal stands still; it is asked for again. May be done twice, or again
+    /// after a crash.
+    fn rename_links(&self, linked: &Linked) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Removes what links them under those keys. To be called when nobody is at look-ups any more that were begun before the
+    /// other names were there.
+    fn drop_links(&self, linked: &Linked) -> impl Future<Output = Result<(), StoreError>> + Send;
 }

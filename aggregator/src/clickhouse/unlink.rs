@@ -1,21 +1,23 @@
 //! Gives the keys of persons who were forgotten other names ([`crate::conversion::unlink`]).
 //!
 //! ```text
-//! all is blank, everywhere ─▶ rows under other names ─▶ rewards counted ─▶ rows under the keys go ─▶ said of the erasure
+//! all is blank, everywhere ─▶ rows under other names, rewards counted ─▶ a while ─▶ rows under the keys go ─▶ said of the erasure
 //! ```
+//!
+//! The while is for look-ups that follow a chain of keys, one question a link: one of before must not go on behind it.
 //!
 //! Killed in between, or done by two processes, it is done again: rows under names that nothing leads to stay, and change
 //! nothing, as they are about the same events.
 
 use super::{
     ClickHouseStore,
-    erase::{BLANK, Watch},
+    erase::BLANK,
     lookup::{IDS_MAX, array, before_sql, programs, rows, uuids},
 };
 use crate::{
     conversion::unlink::renamed,
     position::{Horizon, InsertToken},
-    store::{Linked, StoreError},
+    store::{Forgotten, Linked, Store as _, StoreError},
 };
 use clickhouse::{Client, Row, error::Result};
 use serde::Deserialize;
@@ -26,9 +28,9 @@ use whence_schemas::{ids::EventId, rows::SubjectKeyRow, subject::SubjectKey, tim
 /// Keys of one statement, at most: ClickHouse takes statements of 50,000 parts.
 const KEYS_MAX: usize = 1000;
 /// A list of keys, so that it is told from another without naming one.
-const LIST: &str = "sipHash64(keys)";
+const LIST: &str = "toString(sipHash64(keys))";
 /// Erasures of one pass, at most.
-const ERASURES_MAX: usize = 100;
+const ERASURES_MAX: usize = 20;
 
 #[derive(Row, Deserialize)]
 struct LinkedRow {
@@ -37,6 +39,12 @@ struct LinkedRow {
     id: Uuid,
     /// Milliseconds since the epoch.
     received_at: i64,
+}
+
+#[derive(Row, Deserialize)]
+struct ListRow {
+    list: String,
+    keys: Vec<[u8; 16]>,
 }
 
 /// What links the events of the persons whom an erasure was about.
@@ -49,29 +57,36 @@ struct Links {
 }
 
 impl ClickHouseStore {
-    /// What [`crate::store::Store::unlink`] promises.
+    /// What [`crate::store::Store::rename_links`] promises.
     pub(super) async fn give_other_names(&self, erasure: &Linked) -> Result<bool, StoreError> {
-        // Who had the partition before may have stored it by another way.
-        self.replicas.catch_up().await.map_err(|error| self.failed(error))?;
-        // What was begun before is not begun again while ClickHouse is at it.
-        if Watch::new(self.replicas.clone()).look().await.mutations > 0 {
-            return Ok(false);
+        for live in [true, false] {
+            let links = self.look_up(|client| async move { links(&client, erasure, live).await }).await?;
+            let events = &links.events();
+            let program = erasure.program.as_str();
+            if self.look_up(|client| async move { personal(&client, program, events).await }).await? > 0 {
+                // Copied by a correction of an earlier version.
+                let forgotten = Forgotten {
+                    events: events.iter().map(|id| (program.to_owned(), EventId(*id))).collect(),
+                    keys: Vec::new(),
+                };
+                self.erase(&forgotten).await?;
+                return Ok(false);
+            }
+            let linking: Vec<SubjectKeyRow> = links.by_key.iter().chain(&links.by_others).cloned().collect();
+            let renamed = renamed(&linking, &links.keys, || SubjectKey(rand::random()));
+            if !renamed.is_empty() {
+                self.send(&InsertToken(format!("unlink {}", Uuid::new_v4())), &renamed).await?;
+            }
+            self.look_up(|client| async move { count_rewards(&client, erasure, events).await }).await?;
         }
-        let links = self.look_up(|client| async move { links(&client, erasure).await }).await?;
-        let linking: Vec<SubjectKeyRow> = links.by_key.iter().chain(&links.by_others).cloned().collect();
-        let events: BTreeSet<Uuid> = linking.iter().map(|row| row.event_id.0).collect();
-        let events = &events.into_iter().collect::<Vec<_>>();
-        let personal =
-            self.look_up(|client| async move { personal(&client, &erasure.program, events).await }).await?;
-        if personal > 0 {
-            // The erasure is so new that nobody has begun with it.
-            return Ok(false);
-        }
-        let renamed = renamed(&linking, &links.keys, || SubjectKey(rand::random()));
-        self.send(&InsertToken(format!("unlink {}", Uuid::new_v4())), &renamed).await?;
-        let links = &links;
-        self.look_up(|client| async move { drop_links(&client, erasure, links, events).await }).await?;
         Ok(true)
+    }
+}
+
+impl Links {
+    fn events(&self) -> Vec<Uuid> {
+        let rows = self.by_key.iter().chain(&self.by_others);
+        rows.map(|row| row.event_id.0).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
@@ -91,29 +106,33 @@ pub(super) async fn linked(client: &Client, before: &Horizon) -> Result<Vec<Link
     Ok(rows.into_iter().map(linked).collect())
 }
 
-async fn links(client: &Client, erasure: &Linked) -> Result<Links> {
-    let Linked { program, erasure, received_at } = erasure;
-    let of_program = format!("program IN {}", programs(std::iter::once(program.as_str())));
+/// Of one mode: a key may be suppressed in one and not in the other.
+async fn links(client: &Client, erasure: &Linked, live: bool) -> Result<Links> {
+    let of_program = format!("{} AND live = {live}", of_program(erasure));
     let suppressed = format!(
         "{of_program} AND kind = 'erased' AND event_id = toUUID('{}') \
          AND received_at = fromUnixTimestamp64Milli({}, 'UTC')",
-        erasure.0, received_at.0
+        erasure.erasure.0, erasure.received_at.0
     );
     let suppressed: Vec<SubjectKeyRow> = rows(client, &suppressed).await?;
     let keys: BTreeSet<SubjectKey> = suppressed.iter().map(|row| row.key).collect();
-    let mut by_key = Vec::new();
-    for keys in chunks(&keys, KEYS_MAX) {
-        by_key.extend(rows(client, &format!("{of_program} AND kind != 'erased' AND key IN {keys}")).await?);
+    let linking = format!("{of_program} AND kind != 'erased'");
+    let mut by_key: Vec<SubjectKeyRow> = Vec::new();
+    for keys in chunks(&keys) {
+        by_key.extend(rows(client, &format!("{linking} AND key IN {keys}")).await?);
     }
-    let named = by_key.iter().flat_map(|row: &SubjectKeyRow| &row.keys).copied();
+    let named = by_key.iter().flat_map(|row| &row.keys).copied();
     let others: BTreeSet<SubjectKey> = named.filter(|key| !keys.contains(key)).collect();
     let mut by_others: Vec<SubjectKeyRow> = Vec::new();
-    for others in chunks(&others, KEYS_MAX) {
-        by_others
-            .extend(rows(client, &format!("{of_program} AND kind != 'erased' AND key IN {others}")).await?);
+    for others in chunks(&others) {
+        by_others.extend(rows(client, &format!("{linking} AND key IN {others}")).await?);
     }
     by_others.retain(|row| row.keys.iter().any(|key| keys.contains(key)));
     Ok(Links { keys, by_key, by_others })
+}
+
+fn of_program(erasure: &Linked) -> String {
+    format!("program IN {}", programs(std::iter::once(erasure.program.as_str())))
 }
 
 /// How many of these events have personal columns that are not blank.
@@ -126,54 +145,72 @@ async fn personal(client: &Client, program: &str, events: &[Uuid]) -> Result<u64
                 programs(std::iter::once(program)),
                 uuids(events.iter().copied())
             );
-            found += client.query(&sql).fetch_one::<u64>().await?;
+            found += client.query(&sql.replace('?', "??")).fetch_one::<u64>().await?;
         }
     }
     Ok(found)
 }
 
-/// Each statement names keys that are suppressed, or events: ClickHouse keeps the text of the last ones.
-async fn drop_links(client: &Client, erasure: &Linked, links: &Links, events: &[Uuid]) -> Result<()> {
-    let of_program = format!("program IN {}", programs(std::iter::once(erasure.program.as_str())));
+/// Before the links go; never less than was counted before.
+async fn count_rewards(client: &Client, erasure: &Linked, events: &[Uuid]) -> Result<()> {
+    let of_program = of_program(erasure);
     let mut rewards = 0;
     for events in events.chunks(IDS_MAX) {
         let sql = format!(
             "SELECT uniqExact(reward_id) FROM rewards WHERE {of_program} AND lead_id IN {}",
             uuids(events.iter().copied())
         );
-        rewards += client.query(&sql).fetch_one::<u64>().await?;
+        rewards += client.query(&sql.replace('?', "??")).fetch_one::<u64>().await?;
     }
-    let mut conditions = Vec::new();
-    let others: BTreeSet<SubjectKey> = links.by_others.iter().map(|row| row.key).collect();
-    for others in chunks(&others, KEYS_MAX) {
-        let sql = format!(
-            "SELECT DISTINCT toString({LIST}) AS list FROM subject_keys WHERE {of_program} AND key IN {others} \
-             AND hasAny(keys, arrayMap(key -> toFixedString(unhex(key), 16), {}))",
-            array(links.keys.iter().map(ToString::to_string))
-        );
-        let lists: Vec<String> = client.query(&sql.replace('?', "??")).fetch_all().await?;
-        // The rows under other names have other lists of keys.
-        conditions.push(format!("key IN {others} AND toString({LIST}) IN {}", array(lists.into_iter())));
+    if rewards == 0 {
+        return Ok(());
     }
-    conditions.extend(chunks(&links.keys, KEYS_MAX).map(|keys| format!("key IN {keys}")));
-    for condition in conditions {
-        let sql = format!(
-            "ALTER TABLE subject_keys DELETE WHERE {of_program} AND kind != 'erased' AND {condition} \
-             SETTINGS mutations_sync = 0"
-        );
-        client.query(&sql).execute().await?;
-    }
-    let sql = format!(
-        "ALTER TABLE erasures UPDATE linked = false, rewards = {rewards} WHERE {of_program} AND id = toUUID('{}') \
-         SETTINGS mutations_sync = 0",
-        erasure.erasure.0
-    );
-    client.query(&sql).execute().await
+    change(
+        client,
+        "erasures",
+        &format!("UPDATE rewards = greatest(rewards, {rewards}) WHERE {}", itself(erasure)),
+    )
+    .await
 }
 
-/// Lists of so many keys, at most, as SQL.
-fn chunks(keys: &BTreeSet<SubjectKey>, keys_max: usize) -> impl Iterator<Item = String> {
+/// No statement that changes anything names both a key that is suppressed and an event: ClickHouse keeps the last ones.
+pub(super) async fn drop_links(client: &Client, erasure: &Linked) -> Result<()> {
+    for live in [true, false] {
+        let linking = format!("{} AND live = {live} AND kind != 'erased'", of_program(erasure));
+        let links = links(client, erasure, live).await?;
+        let others: BTreeSet<SubjectKey> = links.by_others.iter().map(|row| row.key).collect();
+        let mut conditions = Vec::new();
+        for others in chunks(&others) {
+            let sql = format!(
+                "SELECT DISTINCT {LIST} AS list, keys FROM subject_keys WHERE {linking} AND key IN {others}"
+            );
+            let lists: Vec<ListRow> = client.query(&sql.replace('?', "??")).fetch_all().await?;
+            // The rows under other names have other lists of keys.
+            let old = lists
+                .into_iter()
+                .filter(|row| row.keys.iter().any(|key| links.keys.contains(&SubjectKey(*key))));
+            conditions.push(format!("key IN {others} AND {LIST} IN {}", array(old.map(|row| row.list))));
+        }
+        conditions.extend(chunks(&links.keys).map(|keys| format!("key IN {keys}")));
+        for condition in conditions {
+            change(client, "subject_keys", &format!("DELETE WHERE {linking} AND {condition}")).await?;
+        }
+    }
+    change(client, "erasures", &format!("UPDATE linked = false WHERE {}", itself(erasure))).await
+}
+
+fn itself(erasure: &Linked) -> String {
+    format!("{} AND id = toUUID('{}')", of_program(erasure), erasure.erasure.0)
+}
+
+async fn change(client: &Client, table: &str, change: &str) -> Result<()> {
+    let sql = format!("ALTER TABLE {table} {change} SETTINGS mutations_sync = 0");
+    client.query(&sql.replace('?', "??")).execute().await
+}
+
+/// Lists of [`KEYS_MAX`] keys, at most, as SQL.
+fn chunks(keys: &BTreeSet<SubjectKey>) -> impl Iterator<Item = String> {
     let keys: Vec<String> = keys.iter().map(|key| format!("toFixedString(unhex('{key}'), 16)")).collect();
-    let chunks: Vec<String> = keys.chunks(keys_max).map(|keys| format!("({})", keys.join(", "))).collect();
+    let chunks: Vec<String> = keys.chunks(KEYS_MAX).map(|keys| format!("({})", keys.join(", "))).collect();
     chunks.into_iter()
 }

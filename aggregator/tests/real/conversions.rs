@@ -106,7 +106,11 @@ impl Node {
                 return;
             }
             for linked in &linked {
-                self.world.store.unlink(linked).await.unwrap();
+                if self.world.store.is_settled().await.unwrap()
+                    && self.world.store.rename_links(linked).await.unwrap()
+                {
+                    self.world.store.drop_links(linked).await.unwrap();
+                }
             }
             assert!(Instant::now() < deadline, "{linked:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -330,8 +330,12 @@ impl Run {
             let before = Horizon { incarnation: commit.incarnation, partition, before: commit.next };
             let look = async {
                 let linked = store.linked(&before).await?;
+                if !linked.is_empty() && !store.is_settled().await? {
+                    return Ok(linked.len());
+                }
                 for linked in &linked {
-                    store.unlink(linked).await?;
+                    store.rename_links(linked).await?;
+                    store.drop_links(linked).await?;
                 }
                 Ok::<_, StoreError>(linked.len())
             };

@@ -313,17 +313,27 @@ impl Store for MemoryStore {
         Ok(self.0.lock().tables.linked(before))
     }
 
-    async fn unlink(&self, Linked { erasure, .. }: &Linked) -> Result<bool, StoreError> {
+    async fn is_settled(&self) -> Result<bool, StoreError> {
+        self.before_reading().await?;
+        Ok(self.0.lock().tables.is_blank())
+    }
+
+    async fn rename_links(&self, Linked { erasure, .. }: &Linked) -> Result<bool, StoreError> {
         let (rows, keys) = self.0.lock().tables.links(erasure);
         let fresh = || SubjectKey(self.0.lock().rng.random());
         let renamed = unlink::renamed(&rows, &keys, fresh);
         self.0.lock().tables.subject_keys.extend(renamed);
         self.0.pause().await;
         self.fail()?;
+        Ok(true)
+    }
+
+    async fn drop_links(&self, Linked { erasure, .. }: &Linked) -> Result<(), StoreError> {
+        let (_, keys) = self.0.lock().tables.links(erasure);
         self.0.lock().tables.drop_links(&keys);
         self.0.pause().await;
         self.fail()?;
         self.0.lock().tables.unlinked(erasure);
-        Ok(true)
+        Ok(())
     }
 }

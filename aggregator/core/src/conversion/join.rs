@@ -126,7 +126,8 @@ impl Join<'_> {
 
     fn joins_too_often(&self, event: &Conversion) -> bool {
         let joined = |key| self.people.participants.get(&name(event, key)).map_or(0, BTreeSet::len);
-        event.keys.iter().any(|key| joined(*key) >= PARTICIPANTS_MAX)
+        let own = event.keys.iter().filter(|key| !self.people.erased.contains(&name(event, **key)));
+        own.into_iter().any(|key| joined(*key) >= PARTICIPANTS_MAX)
     }
 
     fn take_lead(&mut self, cause: Cause, event: &Conversion) {

@@ -172,7 +172,7 @@ impl People {
             }
         }
         people.cut_off = wanted;
-        people.load_events(before, index, store).await?;
+        people.load_events(before, index, &asked, store).await?;
         Ok(people)
     }
 
@@ -180,6 +180,7 @@ impl People {
         &mut self,
         before: &Horizon,
         index: Index,
+        asked: &BTreeSet<(String, SubjectKey)>,
         store: &S,
     ) -> Result<(), StoreError> {
         // What an erasure blanks may stand still where it was not come to yet: no correction copies it.
@@ -213,27 +214,43 @@ impl People {
                 self.qualifications.insert(row.id, NewestRow::new(row));
             }
         }
+        let (mut taken, mut given) = (Vec::new(), Vec::new());
         if !disqualifications.is_empty() {
-            for mut row in store.disqualifications(before, &disqualifications).await? {
-                if forgotten.contains(&row.id) {
-                    row.lead.clear();
-                    row.keys.clear();
-                }
-                let person = self.person_of(index.names[&row.id].iter().cloned());
-                person.add_disqualification(disqualification_of(&row));
-                self.disqualifications.insert(row.id, NewestRow::new(row));
-            }
+            taken = store.disqualifications(before, &disqualifications).await?;
         }
         if !reinstatements.is_empty() {
-            for mut row in store.reinstatements(before, &reinstatements).await? {
-                if forgotten.contains(&row.id) {
-                    row.lead.clear();
-                    row.keys.clear();
-                }
-                let person = self.person_of(index.names[&row.id].iter().cloned());
-                person.add_reinstatement(reinstatement_of(&row));
-                self.reinstatements.insert(row.id, NewestRow::new(row));
+            given = store.reinstatements(before, &reinstatements).await?;
+        }
+        // They are found by their payment; whether their own keys were suppressed was not asked with that.
+        let of_taken = taken.iter().flat_map(|row| row.keys.iter().map(|key| (row.program.0.clone(), *key)));
+        let of_given = given.iter().flat_map(|row| row.keys.iter().map(|key| (row.program.0.clone(), *key)));
+        let unasked: BTreeSet<_> = of_taken.chain(of_given).filter(|name| !asked.contains(name)).collect();
+        if !unasked.is_empty() {
+            let unasked: Vec<_> = unasked.into_iter().collect();
+            let rows = store.subjects(before, &unasked).await?;
+            let suppressed = rows.into_iter().filter(|row| row.kind.0 == kind::ERASED);
+            self.erased.extend(suppressed.map(|row| (row.program.0, row.live, row.key)));
+        }
+        let is_forgotten = |erased: &HashSet<Name>, program: &str, live: bool, keys: &[SubjectKey]| {
+            keys.iter().any(|key| erased.contains(&(program.to_owned(), live, *key)))
+        };
+        for mut row in taken {
+            if is_forgotten(&self.erased, &row.program.0, row.live, &row.keys) {
+                row.lead.clear();
+                row.keys.clear();
             }
+            let person = self.person_of(index.names[&row.id].iter().cloned());
+            person.add_disqualification(disqualification_of(&row));
+            self.disqualifications.insert(row.id, NewestRow::new(row));
+        }
+        for mut row in given {
+            if is_forgotten(&self.erased, &row.program.0, row.live, &row.keys) {
+                row.lead.clear();
+                row.keys.clear();
+            }
+            let person = self.person_of(index.names[&row.id].iter().cloned());
+            person.add_reinstatement(reinstatement_of(&row));
+            self.reinstatements.insert(row.id, NewestRow::new(row));
         }
         for (id, names) in index.names {
             let person = self.person_of(names.into_iter());

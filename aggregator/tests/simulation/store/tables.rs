@@ -204,9 +204,13 @@ impl Tables {
         }
     }
 
-    /// Erasures before the horizon whose keys lead to events; none while something is to be blanked.
+    pub(super) fn is_blank(&self) -> bool {
+        self.blanks.is_empty()
+    }
+
+    /// Erasures before the horizon whose keys lead to events.
     pub(super) fn linked(&self, before: &Horizon) -> Vec<Linked> {
-        let linked = self.erasures.iter().filter(|row| row.linked && self.blanks.is_empty());
+        let linked = self.erasures.iter().filter(|row| row.linked);
         linked
             .filter(|row| row.partition == before.partition.number)
             .filter(|row| before.includes(row.incarnation, row.partition, row.offset))
@@ -220,6 +224,7 @@ impl Tables {
 
     /// What links the events of whom the erasure was about, and the keys that it suppressed.
     pub(super) fn links(&self, erasure: &EventId) -> (Vec<SubjectKeyRow>, BTreeSet<SubjectKey>) {
+        // Nobody of the simulation is told of in both modes.
         let suppressed = self.subject_keys.iter().filter(|row| row.event_id == *erasure);
         let keys: BTreeSet<SubjectKey> = suppressed.map(|row| row.key).collect();
         let links = self.subject_keys.iter().filter(|row| row.keys.iter().any(|key| keys.contains(key)));

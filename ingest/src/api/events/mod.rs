@@ -19,6 +19,7 @@ use draft::Context;
 use hyper::{Response, StatusCode, header::CONTENT_TYPE};
 use kind::Kind;
 use serde_json::Value;
+use tokio::sync::SemaphorePermit;
 use whence_runtime::http::Full;
 
 /// `POST /v1/events`, and its short forms, which name kind and program in the path.
@@ -54,7 +55,7 @@ pub(super) async fn post_batch(api: &Api, call: Call) -> Result<Response<Full>, 
     authorize(api, &call.caller, None, None)?;
     let (context, caller) =
         (Context { key: idempotency_key(&call)?, ..Context::default() }, call.caller.clone());
-    let events = read_many(api, call).await?;
+    let (events, _room) = read_many(api, call).await?;
     take_many(api, events, &context, &caller).await
 }
 
@@ -72,22 +73,26 @@ async fn take_many(
     Ok(batch::answer_many(outcomes, StatusCode::ACCEPTED, &["accepted"]))
 }
 
-/// The events of a body, however many it has.
-async fn read_many(api: &Api, call: Call) -> Result<Vec<Result<Value, Problem>>, Problem> {
+/// The events of a body, however many it has, and the room that they take until they are done with.
+async fn read_many(
+    api: &Api,
+    call: Call,
+) -> Result<(Vec<Result<Value, Problem>>, SemaphorePermit<'_>), Problem> {
     let content_type =
         call.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (body, _room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
-    Ok(match batch::split(content_type.as_deref(), &body, api.settings.api_events_max)? {
+    let (body, room) = api.read_body(call, api.settings.api_body_bytes_max.as_usize()).await?;
+    let events = match batch::split(content_type.as_deref(), &body, api.settings.api_events_max)? {
         Body::One(event) => vec![Ok(event)],
         Body::Many(events) => events,
-    })
+    };
+    Ok((events, room))
 }
 
 /// `POST /v1/events/dry-run`: what would become of each event now. Writes nothing.
 pub(super) async fn dry_run(api: &Api, call: Call) -> Result<Response<Full>, Problem> {
     authorize(api, &call.caller, None, None)?;
     let (context, caller) = (Context::default(), call.caller.clone());
-    let events = read_many(api, call).await?;
+    let (events, _room) = read_many(api, call).await?;
     let outcomes = events.into_iter().map(|event| match event {
         Ok(event) => api.intake.check(event, &context, &caller),
         Err(problem) => Outcome::refused(problem),
