@@ -186,10 +186,11 @@ pub(super) async fn drop_links(client: &Client, erasure: &Linked) -> Result<()> 
             );
             let lists: Vec<ListRow> = client.query(&sql.replace('?', "??")).fetch_all().await?;
             // The rows under other names have other lists of keys.
-            let old = lists
-                .into_iter()
-                .filter(|row| row.keys.iter().any(|key| links.keys.contains(&SubjectKey(*key))));
-            conditions.push(format!("key IN {others} AND {LIST} IN {}", array(old.map(|row| row.list))));
+            let is_old = |row: &ListRow| row.keys.iter().any(|key| links.keys.contains(&SubjectKey(*key)));
+            let old: Vec<String> = lists.into_iter().filter(is_old).map(|row| row.list).collect();
+            if !old.is_empty() {
+                conditions.push(format!("key IN {others} AND {LIST} IN {}", array(old.into_iter())));
+            }
         }
         conditions.extend(chunks(&links.keys).map(|keys| format!("key IN {keys}")));
         for condition in conditions {

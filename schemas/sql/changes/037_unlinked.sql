@@ -5,4 +5,4 @@ ALTER TABLE erasures
     ADD COLUMN IF NOT EXISTS linked Bool DEFAULT events > 0 COMMENT 'Whether the keys still lead to the person''s events: until all copies of these are blank.' AFTER rewards;
 
 ALTER TABLE subject_keys
-    COMMENT COLUMN key 'Keyed hash of a lead id or alias; of a person who was forgotten another name that stands for it, from no key to come to.';
+    COMMENT COLUMN key 'Keyed hash of a lead id or alias; in the events of a forgotten person, a random name in its place.';

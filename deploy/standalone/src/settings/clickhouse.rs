@@ -125,8 +125,8 @@ whence_runtime::settings! {
         /// Stored clicks that a process keeps in memory (about 0.1 KB each), so that the leads that follow on them
         /// ask ClickHouse for nothing. 0: none.
         pub hot_clicks_max: usize = "1800000" in 0..=100_000_000,
-        /// How long after an erasure the person's keys cease to lead to its events, which are blank from the start: longer than a
-        /// process may be cut off and come back. Until then what links them stands.
+        /// How long after an erasure other names are given to the person's keys, and how long after that the links under the keys
+        /// are removed: longer than a process may be cut off and come back. Personal columns are blanked at once.
         pub erasure_unlink_after: Duration = "10m" in Duration::ZERO..=DAY,
         /// How often stored rows are held against the account of what was stored.
         pub verify_every: Duration = "5m" in Duration::from_secs(1)..=Duration::from_secs(86_400),
