@@ -159,7 +159,7 @@ impl Make {
             self.event(program, &format!("fq {number}"), mode, at, Body::Qualification(paid));
         let erasure = Body::Erasure(Erasure { subject: subject(vec![key(0)]), requested_by: "it".into() });
         let (erasure, erasure_record) = self.event(program, &format!("fe {number}"), Mode::Live, at, erasure);
-        // Found by its payment alone, which nobody ever tells of.
+        // Found by its payment alone, of which is told after the erasure, by nobody's name.
         let waiting = Disqualification {
             subject: subject(vec![key(1)]),
             payments: vec![key(2)],
@@ -179,6 +179,18 @@ impl Make {
         };
         let (back, back_record) =
             self.event(program, &format!("fd {number}"), mode, at, Body::Disqualification(back));
+        let told = Qualification {
+            subject: subject(Vec::new()),
+            name: "purchase".into(),
+            payments: vec![key(2)],
+            value_minor: 70,
+            currency: "EUR".into(),
+            rewards: Some(rewards::terms()),
+            history: None,
+            ..Qualification::default()
+        };
+        let (told, told_record) =
+            self.event(program, &format!("fp {number}"), mode, at, Body::Qualification(told));
         // Names the person alone, whom nothing finds any more.
         let of_nobody = Disqualification { subject: subject(vec![key(1)]), ..Disqualification::default() };
         let (_, of_nobody) =
@@ -194,6 +206,7 @@ impl Make {
             retry.clone(),
             again,
             back_record,
+            told_record,
             of_nobody,
             // Refused as before, in the same block or a later one.
             retry,
@@ -204,6 +217,8 @@ impl Make {
         self.expected.leads.insert(lead, ("by-code".into(), 2));
         let becomes = Paid { referrer: Some("by-code".into()), paid: 70, left: Some(40) };
         self.expected.qualifications.insert(paid, (becomes, 1));
+        let becomes = Paid { referrer: None, paid: 70, left: Some(40) };
+        self.expected.qualifications.insert(told, (becomes, 1));
         self.expected.others.extend([(erasure, 1), (erased_again, 1), (back, 1), (waiting, 1)]);
         self.expected.erased.extend([lead, paid, back, waiting]);
         self.expected.refused += 3;
