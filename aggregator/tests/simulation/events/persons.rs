@@ -187,7 +187,6 @@ impl Make {
             currency: "EUR".into(),
             rewards: Some(rewards::terms()),
             history: None,
-            ..Qualification::default()
         };
         let (told, told_record) =
             self.event(program, &format!("fp {number}"), mode, at, Body::Qualification(told));
